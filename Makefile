@@ -1,0 +1,49 @@
+# Needs only Python 3.10 or later and make. Everything is installed into .venv, once.
+# Paths are relative, so that a checkout in a path with a space works.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo ui test lint format bench lock clean
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
+
+.venv/installed: deploy/constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo 'Python 3.10 or later is needed: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@echo 'Installing into .venv (once; a minute or two) ...'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch .venv/installed
+
+demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
+	@$(BIN)/imgmig demo
+
+ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
+	@$(BIN)/imgmig ui
+
+test: .venv/installed  ## run the tests, on a real PostgreSQL and a real HTTP server
+	@$(BIN)/python -m pytest -q
+
+lint: .venv/installed  ## check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: .venv/installed  ## format the code
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: .venv/installed  ## measure, and write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+lock:  ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --extra sandbox --extra dev --universal --python-version 3.10 \
+		--generate-hashes --no-header --no-annotate --no-emit-find-links --no-strip-extras --upgrade \
+		-o deploy/constraints.txt
+
+clean:  ## stop the sandbox, and remove it and .venv
+	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
+	@rm -rf .venv .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,47 @@
+"""How AWS is reached: credentials, endpoint, region, TLS and signing are botocore's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+
+@dataclass(frozen=True)
+class AwsAccess:
+    """What was configured of AWS; whatever is None comes from botocore's own chain.
+
+    `endpoint_urls` maps a service's name to the URL of an emulator or a VPC endpoint.
+    """
+
+    region: "str | None" = None
+    profile: "str | None" = None
+    access_key_id: "str | None" = None
+    secret_access_key: "str | None" = field(default=None, repr=False)
+    session_token: "str | None" = field(default=None, repr=False)
+    endpoint_urls: Mapping[str, str] = field(default_factory=dict)
+
+    def session(self) -> "botocore.session.Session":
+        """A botocore session with these credentials."""
+        session = botocore.session.Session(profile=self.profile)
+        if self.region:
+            session.set_config_variable("region", self.region)
+        if self.access_key_id and self.secret_access_key:
+            session.set_credentials(self.access_key_id, self.secret_access_key, self.session_token)
+        return session
+
+    def client(self, service: str) -> Any:
+        """A botocore client for what is called rarely: describing tables, objects of S3.
+
+        Raises:
+            BotoCoreError: no region, or an unknown profile.
+        """
+        config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+        return self.session().create_client(
+            service, endpoint_url=self.endpoint_urls.get(service), config=config, verify=None
+        )
+
+
+__all__ = ["AwsAccess", "BotoCoreError"]

@@ -1,0 +1,217 @@
+"""Stages and their settings: the only module that reads the environment."""
+
+import os
+from datetime import date, datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.errors import SettingsError
+
+Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
+
+# What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
+_LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
+
+
+class Stage(str, Enum):
+    """Where the platform runs."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+    @property
+    def env_file(self) -> str:
+        """The file, in the current directory, that may hold this stage's variables."""
+        return f".env.{self.value}"
+
+
+class WriteMode(str, Enum):
+    """How items that may already stand in the target are treated."""
+
+    CONDITIONAL = "conditional"
+    """PutItem with `attribute_not_exists`: safe while the application writes to both sides."""
+    BATCH = "batch"
+    """BatchWriteItem, which replaces whole items: only for a source that nobody else writes to."""
+
+
+class Partitioning(BaseSettings):
+    """How `created_at` is cut into partitions; needed, and loadable, without any service."""
+
+    model_config = SettingsConfigDict(env_prefix="IMGMIG_", extra="ignore", frozen=True, populate_by_name=True)
+
+    partition_grain: Grain = Field("monthly", description="length of a partition's time window, in UTC")
+    partition_start: date = Field(date(2020, 1, 1), description="a day in the first partition")
+
+    @field_validator("partition_start")
+    @classmethod
+    def _is_past(cls, value: date) -> date:
+        if value > datetime.now(tz=timezone.utc).date():
+            raise ValueError("the first partition begins in the future")
+        return value
+
+
+class Settings(Partitioning):
+    """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
+
+    stage: Stage
+    source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
+    source_schema: str = Field("public", description="schema of the source table")
+    source_table: str = Field("images", description="name of the source table")
+    target_table: str = Field(min_length=3, description="name of the DynamoDB table")
+    state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///...")
+    dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
+    write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
+    force_batch: "str | None" = Field(None, description="name of the target table: batch despite dual_write")
+    page_size: int = Field(1_000, ge=1, le=10_000, description="rows read by one statement")
+    requests_in_flight: int = Field(10, ge=1, le=200, description="concurrent requests to DynamoDB of one run")
+    write_rate: "float | None" = Field(None, gt=0, description="ceiling in write units per second of one run")
+    settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
+    reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
+
+    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
+    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
+    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
+    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
+    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_stage(cls, values: "dict[str, Any]") -> "dict[str, Any]":
+        dual_write = values.setdefault("dual_write", values.get("stage") is not Stage.DEV)
+        quiet = str(dual_write).lower() in ("false", "0", "no", "off")
+        values.setdefault("write_mode", WriteMode.BATCH if quiet else WriteMode.CONDITIONAL)
+        # Nothing moves where nobody else writes: there is nothing to wait for.
+        values.setdefault("settle_seconds", 0.0 if quiet else 2.0)
+        return values
+
+    @model_validator(mode="after")
+    def _batch_only_without_dual_write(self) -> "Settings":
+        if self.write_mode is WriteMode.BATCH and self.dual_write and self.force_batch != self.target_table:
+            raise ValueError(
+                "IMGMIG_WRITE_MODE=batch replaces whole items, which can undo what the application wrote while "
+                "IMGMIG_DUAL_WRITE is on; use conditional, or force it with IMGMIG_FORCE_BATCH=<target table>"
+            )
+        return self
+
+    def aws(self) -> AwsAccess:
+        """How to reach AWS; what is not set here is left to botocore's own chain."""
+        return AwsAccess(
+            region=self.aws_region or self.aws_default_region,
+            profile=self.aws_profile,
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=_reveal(self.aws_secret_access_key),
+            session_token=_reveal(self.aws_session_token),
+            endpoint_urls={
+                service: url
+                for service, url in (("dynamodb", self.aws_endpoint_url_dynamodb), ("s3", self.aws_endpoint_url_s3))
+                if url
+            },
+        )
+
+
+def parse_stage(name: str) -> Stage:
+    """The stage of that name; `SettingsError` names the choices."""
+    try:
+        return Stage(name)
+    except ValueError:
+        choices = ", ".join(stage.value for stage in Stage)
+        raise SettingsError(f"STAGE is {name!r}; choose one of {choices}") from None
+
+
+def stage_from_env() -> Stage:
+    """The stage that STAGE names; dev where it is not set."""
+    return parse_stage(os.environ.get("STAGE", Stage.DEV.value))
+
+
+def sandbox_root() -> Path:
+    """Where the sandbox lives: IMGMIG_SANDBOX_DIR, or ``.imgmig`` in the current directory."""
+    return Path(os.environ.get("IMGMIG_SANDBOX_DIR") or ".imgmig").absolute()
+
+
+def uses_sandbox(stage: Stage) -> bool:
+    """Whether the stage attaches to the sandbox: dev, with no location of its own set."""
+    return stage is Stage.DEV and not any(_variable(stage, name) for name in _LOCATIONS)
+
+
+def dagster_home(stage: Stage) -> Path:
+    """The folder of the Dagster instance: DAGSTER_HOME, or the sandbox's in dev."""
+    if uses_sandbox(stage):
+        return sandbox_root() / "dagster_home"
+    home = _variable(stage, "DAGSTER_HOME")
+    if not home:
+        raise SettingsError(
+            f"DAGSTER_HOME is not set for stage {stage.value}: name the folder that holds dagster.yaml, "
+            f"in the environment or in {stage.env_file}"
+        )
+    return Path(home).absolute()
+
+
+def load_partitioning(stage: Stage) -> Partitioning:
+    """How the stage is partitioned. Reads files and the environment only: definitions load offline."""
+    recorded: dict[str, str] = {}
+    if uses_sandbox(stage):
+        from imgmig_dagster.sandbox import Sandbox
+
+        recorded = Sandbox(sandbox_root()).partitioning() or {}
+    return _validated(Partitioning, stage, recorded)
+
+
+def load_settings(stage: Stage) -> Settings:
+    """The stage's settings; in dev with no location set the sandbox's, which is started if it does not run.
+
+    `SettingsError` names every variable that is missing or wrong.
+    """
+    found: dict[str, str] = {}
+    if uses_sandbox(stage):
+        from imgmig_dagster.sandbox import Sandbox
+
+        sandbox = Sandbox(sandbox_root())
+        sandbox.start()
+        found = sandbox.environment()
+    return _validated(Settings, stage, found)
+
+
+_SettingsT = TypeVar("_SettingsT", bound=Partitioning)
+
+
+def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]") -> "_SettingsT":
+    # What a person sets wins over the sandbox, but for AWS: real credentials never go to an emulator.
+    values: dict[str, Any] = {"stage": stage} | {
+        name.removeprefix("IMGMIG_").lower(): value
+        for name, value in sandbox.items()
+        if name.startswith("AWS_") or not _variable(stage, name)
+    }
+    try:
+        return kind(_env_file=stage.env_file, **values)
+    except ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise SettingsError(
+            f"settings of stage {stage.value}: {'; '.join(faults)}. Set them in the environment or in {stage.env_file}"
+        ) from None
+
+
+def _describe(fault: Any) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    variable = name.upper() if name.upper().startswith("AWS_") else f"IMGMIG_{name.upper()}"
+    if fault["type"] == "missing":
+        return f"{variable} is missing"
+    # The value itself is not shown: it may be a secret.
+    return f"{variable}: {fault['msg'].removeprefix('Value error, ')}" if name else str(fault["msg"])
+
+
+def _variable(stage: Stage, name: str) -> "str | None":
+    return os.environ.get(name) or dotenv_values(stage.env_file).get(name) or None
+
+
+def _reveal(secret: "SecretStr | None") -> "str | None":
+    return secret.get_secret_value() if secret is not None else None

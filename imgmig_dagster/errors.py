@@ -1,0 +1,92 @@
+"""Every error that imgmig raises on purpose.
+
+::
+
+    ImgmigError
+    ├── SettingsError              a setting is missing or wrong                        exit 2
+    ├── SourceError
+    │   ├── SourceRefused          a replica, no unique index, columns that do not fit   exit 2
+    │   └── SourceUnavailable      PostgreSQL cannot be reached, or went away            exit 3, retryable
+    ├── TargetError
+    │   ├── TargetRefused          no such table, wrong key schema, access denied        exit 2
+    │   └── TargetUnavailable      DynamoDB cannot be reached, or does not recover       exit 3, retryable
+    ├── StateError
+    │   ├── CheckpointRefused      torn, altered, or of another table, mapping, window   exit 2
+    │   ├── PartitionBusy          another run works on this partition                   exit 2
+    │   └── StateChanged           another writer replaced a file under us               exit 2
+    ├── TooManyFailures            a pass stopped itself                                 exit 1
+    └── SandboxError               the local servers cannot be started or found          exit 3
+
+``retryable`` says whether the same call may succeed later without anybody changing anything;
+``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that
+they concern and end with what to do next. They carry no row's values.
+"""
+
+
+class ImgmigError(Exception):
+    """Root of the tree; never raised itself."""
+
+    exit_code = 2
+    retryable = False
+
+
+class SettingsError(ImgmigError):
+    """A setting is missing or wrong; the message names it and the choices."""
+
+
+class SourceError(ImgmigError):
+    """PostgreSQL, or what was found in it."""
+
+
+class SourceRefused(SourceError):
+    """The source cannot be migrated safely as it is."""
+
+
+class SourceUnavailable(SourceError):
+    """PostgreSQL cannot be reached, or the connection was lost and did not come back."""
+
+    exit_code = 3
+    retryable = True
+
+
+class TargetError(ImgmigError):
+    """DynamoDB, or what was found in it."""
+
+
+class TargetRefused(TargetError):
+    """The target would not take any item: no such table, wrong key schema, access denied."""
+
+
+class TargetUnavailable(TargetError):
+    """DynamoDB cannot be reached, or kept failing past the deadline."""
+
+    exit_code = 3
+    retryable = True
+
+
+class StateError(ImgmigError):
+    """The state store: checkpoints, ledger, evidence."""
+
+
+class CheckpointRefused(StateError):
+    """A checkpoint that must not be believed; the message names the cause and how to start over."""
+
+
+class PartitionBusy(StateError):
+    """Another run holds this partition."""
+
+
+class StateChanged(StateError):
+    """A file is no longer the version that was read: another writer replaced it."""
+
+
+class TooManyFailures(ImgmigError):
+    """So many rows failed that going on would hide a systematic fault."""
+
+    exit_code = 1
+
+
+class SandboxError(ImgmigError):
+    """The local servers cannot be started or found."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""What a source row becomes in the target: the declaration, the transformation, the comparison. All pure."""

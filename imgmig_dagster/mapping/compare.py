@@ -1,0 +1,243 @@
+"""Does an item say what the row says?
+
+Shares the declaration with `transform`, and nothing else: items are decoded by this module's own code, because
+a verifier that reuses the writer's code cannot see the writer's bugs.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, Final
+
+from imgmig_dagster.mapping.spec import Field, FieldType, Item, Row, Rule, TableMapping, Value
+
+_TIMESTAMP: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))"
+)
+_INTEGER: Final = re.compile(r"-?[0-9]{1,38}")
+_MAX_DIGITS: Final = 38
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_SECOND_US: Final = 1_000_000
+_MILLISECOND_US: Final = 1_000
+
+
+@dataclass(frozen=True)
+class FieldDifference:
+    """One field on which row and item disagree.
+
+    `expected` is the row's value and `found` the item's, both as text that shows the type: ``S:"123"`` is not
+    ``N:123``, and ``NULL`` is not ``S:""``.
+    """
+
+    column: str
+    attribute: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one look at a row and its item gave.
+
+    `absent` names attributes that the item lacks although the row has a value: what a partial write leaves.
+    `inexact` names timestamps that are equal within the tolerance but not the row's milliseconds, cut.
+    """
+
+    differences: tuple[FieldDifference, ...]
+    absent: tuple[str, ...]
+    inexact: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every declared field agrees by its rule."""
+        return not self.differences
+
+
+class _Undecodable(Exception):
+    """An attribute whose type or spelling is not the declared one."""
+
+
+def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
+    """Compile the function that compares a row of `mapping` with its item, field by field and by type.
+
+    NULL equals an absent attribute. `version` and undeclared attributes are not compared.
+    """
+    fields = [(field, _DECODERS[field.type]) for field in mapping.fields]
+
+    def compare(row: Row, item: Item) -> Comparison:
+        differences: list[FieldDifference] = []
+        absent: list[str] = []
+        inexact: list[str] = []
+        for (field, decode), expected in zip(fields, row[1:], strict=True):
+            attribute = item.get(field.attribute)
+            try:
+                found = None if attribute is None else decode(attribute)
+            except _Undecodable:
+                differences.append(_difference(field, expected, attribute))
+                continue
+            if field.rule is Rule.WITHIN_ONE_SECOND and isinstance(found, int) and isinstance(expected, int):
+                if abs(found - expected) >= _SECOND_US:
+                    differences.append(_difference(field, expected, attribute))
+                elif found != expected - expected % _MILLISECOND_US:
+                    inexact.append(field.attribute)
+            elif found != expected:
+                differences.append(_difference(field, expected, attribute))
+                if attribute is None:
+                    absent.append(field.attribute)
+        return Comparison(tuple(differences), tuple(absent), tuple(inexact))
+
+    return compare
+
+
+def item_timestamp(item: Item, attribute: str) -> "int | None":
+    """An item's timestamp in microseconds since 1970, or None where it is absent or unreadable."""
+    try:
+        found = _decode_timestamp(item.get(attribute, {"NULL": True}))
+    except _Undecodable:
+        return None
+    return found if isinstance(found, int) else None
+
+
+def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
+    """The names of an item's attributes that the mapping says nothing about."""
+    return frozenset(item.keys() - mapping.declared_attributes)
+
+
+def describe_fields(mapping: TableMapping, row: Row, item: Item) -> "list[tuple[str, str, str]]":
+    """Every declared attribute with the row's value and the item's, as text that shows the type."""
+    return [
+        (field.attribute, _show_value(field, value), _show_attribute(item.get(field.attribute)))
+        for field, value in zip(mapping.fields, row[1:], strict=True)
+    ]
+
+
+def row_digest(mapping: TableMapping, row: Row) -> bytes:
+    """A digest of a row's id and content as an item should hold it (timestamps cut to milliseconds), 16 bytes.
+
+    Equals `item_digest` of a correct item; a difference is a candidate for a second look, since timestamps may
+    differ within their tolerance.
+    """
+    content: list[Any] = [row[0]]
+    for field, value in zip(mapping.fields, row[1:], strict=True):
+        if field.type is FieldType.TIMESTAMP and isinstance(value, int):
+            value = value // _MILLISECOND_US
+        content.append(value)
+    return _digest(content)
+
+
+def item_digest(mapping: TableMapping, item: Item) -> bytes:
+    """The digest of an item's key and declared content, 16 bytes; see `row_digest`."""
+    content: list[Any] = [mapping.row_id(item)]
+    for field in mapping.fields:
+        attribute = item.get(field.attribute)
+        try:
+            value = None if attribute is None else _DECODERS[field.type](attribute)
+        except _Undecodable:
+            # Nothing that a row can hold looks like this, so that the digests differ.
+            value = repr(("undecodable", attribute))
+        if field.type is FieldType.TIMESTAMP and isinstance(value, int):
+            value = value // _MILLISECOND_US
+        content.append(value)
+    return _digest(content)
+
+
+def _digest(content: list[Any]) -> bytes:
+    # repr() quotes and escapes text and writes numbers bare, so that no two contents share a spelling.
+    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _decode_text(attribute: dict[str, Any]) -> Value:
+    if "S" in attribute:
+        text = attribute["S"]
+        if isinstance(text, str):
+            return text
+    return _null_or_undecodable(attribute)
+
+
+def _decode_integer(attribute: dict[str, Any]) -> Value:
+    digits = attribute.get("N")
+    if digits is None:
+        return _null_or_undecodable(attribute)
+    if _INTEGER.fullmatch(digits):
+        return int(digits)
+    # "1E2" and "100.0" are the number 100 too; a fraction is no integer.
+    try:
+        number = Decimal(digits)
+    except InvalidOperation:
+        raise _Undecodable from None
+    # DynamoDB keeps 38 digits: a larger exponent is not worth the memory of its integer.
+    if not number.is_finite() or number.adjusted() > _MAX_DIGITS or number != number.to_integral_value():
+        raise _Undecodable
+    return int(number)
+
+
+def _decode_timestamp(attribute: dict[str, Any]) -> Value:
+    text = attribute.get("S")
+    if text is None:
+        return _null_or_undecodable(attribute)
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        raise _Undecodable
+    year, month, day, hour, minute, second, fraction, _utc, sign, offset_hours, offset_minutes = match.groups()
+    if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
+        raise _Undecodable
+    seconds = _days_since_1970(year, month, day) * 86_400 + int(hour) * 3_600 + int(minute) * 60 + int(second)
+    if sign is not None:
+        offset = int(offset_hours) * 3_600 + int(offset_minutes) * 60
+        seconds += offset if sign == "-" else -offset
+    return seconds * _SECOND_US + (int(fraction.ljust(9, "0")[:6]) if fraction else 0)
+
+
+@lru_cache(maxsize=4096)
+def _days_since_1970(year: str, month: str, day: str) -> int:
+    try:
+        return date(int(year), int(month), int(day)).toordinal() - _EPOCH_ORDINAL
+    except ValueError:
+        raise _Undecodable from None
+
+
+def _null_or_undecodable(attribute: dict[str, Any]) -> Value:
+    if attribute.get("NULL") is True:
+        return None
+    raise _Undecodable
+
+
+_DECODERS: Final[dict[FieldType, Callable[[dict[str, Any]], Value]]] = {
+    FieldType.TEXT: _decode_text,
+    FieldType.INTEGER: _decode_integer,
+    FieldType.TIMESTAMP: _decode_timestamp,
+}
+
+
+def _difference(field: Field, expected: Value, attribute: "dict[str, Any] | None") -> FieldDifference:
+    return FieldDifference(field.column, field.attribute, _show_value(field, expected), _show_attribute(attribute))
+
+
+def _show_value(field: Field, value: Value) -> str:
+    if value is None:
+        return "NULL"
+    if field.type is FieldType.TEXT:
+        return f'S:"{value}"'
+    if field.type is FieldType.INTEGER:
+        return f"N:{value}"
+    seconds, microseconds = divmod(int(value), _SECOND_US)
+    days, second_of_day = divmod(seconds, 86_400)
+    try:
+        day = date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
+    except (ValueError, OverflowError):
+        return f"timestamp out of range ({value} microseconds since 1970)"
+    clock = f"{second_of_day // 3600:02d}:{second_of_day // 60 % 60:02d}:{second_of_day % 60:02d}"
+    return f"{day}T{clock}.{microseconds:06d}Z"
+
+
+def _show_attribute(attribute: "dict[str, Any] | None") -> str:
+    if attribute is None:
+        return "absent"
+    if "NULL" in attribute:
+        return "NULL"
+    kind, content = next(iter(attribute.items()))
+    return f'S:"{content}"' if kind == "S" else f"{kind}:{content}"

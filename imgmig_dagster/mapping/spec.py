@@ -1,0 +1,139 @@
+"""The vocabulary in which a table's mapping is declared."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+Value: TypeAlias = str | int | None
+"""A column's value: text and ids as `str`, integers as `int`, timestamps as `int` microseconds since
+1970-01-01T00:00:00Z (which keeps ±infinity, BC and year 12026 readable, unlike `datetime`)."""
+
+Row: TypeAlias = tuple[Value, ...]
+"""A source row: the id as text, then one value per `TableMapping.fields`, in their order."""
+
+Item: TypeAlias = dict[str, dict[str, Any]]
+"""A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""
+
+Cursor: TypeAlias = tuple[int, str]
+"""A keyset position: the order column in microseconds since 1970, and the id. Never cut to milliseconds: a cursor
+that is less precise than the column reads the same page for ever."""
+
+# PostgreSQL's ±infinity, as its binary format carries them: the ends of a signed 64-bit integer.
+INFINITY: Final = 2**63 - 1
+MINUS_INFINITY: Final = -(2**63)
+
+
+class FieldType(str, Enum):
+    """What a column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    TIMESTAMP = "timestamp"
+
+
+class Rule(str, Enum):
+    """When a column and its attribute count as equal."""
+
+    EXACT = "exact"
+    WITHIN_ONE_SECOND = "less than 1 second apart"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column and the attribute that it becomes."""
+
+    column: str
+    attribute: str
+    type: FieldType
+    nullable: bool = False
+    rule: Rule = Rule.EXACT
+
+
+@dataclass(frozen=True)
+class TableMapping:
+    """How one table's rows become items.
+
+    The item's key is ``<key_prefix><id>`` under `key_attribute` and the constant `sort_key` under
+    `sort_key_attribute`. `order_column` (with the id) orders the rows and cuts them into partitions;
+    `modified_column` tells which side is newer. Both are columns of `fields`.
+    """
+
+    entity: str
+    id_column: str
+    key_attribute: str
+    key_prefix: str
+    sort_key_attribute: str
+    sort_key: str
+    version_attribute: str
+    initial_version: int
+    order_column: str
+    modified_column: str
+    fields: tuple[Field, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The source columns in the order of a `Row`: the id first."""
+        return (self.id_column, *(field.column for field in self.fields))
+
+    @property
+    def order_index(self) -> int:
+        """Where a `Row` holds `order_column`."""
+        return self.columns.index(self.order_column)
+
+    @property
+    def modified_index(self) -> int:
+        """Where a `Row` holds `modified_column`."""
+        return self.columns.index(self.modified_column)
+
+    @property
+    def modified_attribute(self) -> str:
+        """The attribute that `modified_column` becomes."""
+        return self.fields[self.modified_index - 1].attribute
+
+    @property
+    def declared_attributes(self) -> frozenset[str]:
+        """Every attribute that the migration writes."""
+        return frozenset(
+            {self.key_attribute, self.sort_key_attribute, self.version_attribute}
+            | {field.attribute for field in self.fields}
+        )
+
+    def key(self, row_id: str) -> Item:
+        """The primary key of the item of a row's id."""
+        return {
+            self.key_attribute: {"S": f"{self.key_prefix}{row_id}"},
+            self.sort_key_attribute: {"S": self.sort_key},
+        }
+
+    def row_id(self, item: Item) -> "str | None":
+        """The source id in an item's key, or None where the item is another entity's."""
+        key = item.get(self.key_attribute, {}).get("S")
+        if not isinstance(key, str) or not key.startswith(self.key_prefix):
+            return None
+        if item.get(self.sort_key_attribute) != {"S": self.sort_key}:
+            return None
+        return key[len(self.key_prefix) :]
+
+    def fingerprint(self) -> str:
+        """A hash of the whole declaration: changes when any rule of the mapping changes."""
+        declared = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(declared.encode()).hexdigest()[:16]
+
+    def markdown_table(self) -> str:
+        """The mapping as the documentation shows it."""
+        lines = [
+            "| column | attribute | type | NULL | comparison |",
+            "|---|---|---|---|---|",
+            f"| `{self.id_column}` | `{self.key_attribute}` = `{self.key_prefix}<{self.id_column}>` "
+            "| text | never | exact |",
+            f"| | `{self.sort_key_attribute}` = `{self.sort_key}` | text | never | exact |",
+        ]
+        for field in self.fields:
+            null = "written as NULL; equals an absent attribute" if field.nullable else "rejected"
+            lines.append(
+                f"| `{field.column}` | `{field.attribute}` | {field.type.value} | {null} | {field.rule.value} |"
+            )
+        lines.append(f"| | `{self.version_attribute}` = {self.initial_version} | integer | never | not compared |")
+        return "\n".join(lines)

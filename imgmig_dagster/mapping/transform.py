@@ -1,0 +1,163 @@
+"""A row becomes an item, or a rejection that says which field is at fault and why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final
+
+from imgmig_dagster.mapping.spec import Field, FieldType, Item, Row, TableMapping, Value
+
+# DynamoDB's limits, in bytes of UTF-8: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+MAX_ITEM_BYTES: Final = 409_600
+MAX_PARTITION_KEY_BYTES: Final = 2_048
+WRITE_UNIT_BYTES: Final = 1_024
+
+_DAY_US: Final = 86_400_000_000
+_ORDINAL_1970: Final = date(1970, 1, 1).toordinal()
+# 0001-01-01 and the first instant of year 10000, in microseconds since 1970: the range in which
+# JavaScript's toISOString() writes four digits of year.
+_MIN_TIMESTAMP: Final = -62_135_596_800_000_000
+_END_TIMESTAMP: Final = 253_402_300_800_000_000
+
+NULL: Final[dict[str, Any]] = {"NULL": True}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that can never be written as it is.
+
+    `field` is a source column, or None where the whole item is at fault. `reason` describes the fault without
+    the value: it is shown in the ledger and in Dagster.
+    """
+
+    row_id: str
+    field: "str | None"
+    code: str
+    reason: str
+
+
+class _Unmappable(Exception):
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
+    """Compile the function that turns one row of `mapping` into its item.
+
+    The declaration is resolved once, not per row: this is the hot path of the migration.
+    """
+    encoders = [(field.column, field.attribute, _encoder(field)) for field in mapping.fields]
+    sort_key = {"S": mapping.sort_key}
+    version = {"N": str(mapping.initial_version)}
+    prefix_bytes = len(mapping.key_prefix.encode())
+
+    def transform(row: Row) -> "Item | Rejection":
+        row_id = str(row[0])
+        if (key_fault := _key_fault(row_id, prefix_bytes)) is not None:
+            return Rejection(row_id, mapping.id_column, *key_fault)
+        item: Item = {
+            mapping.key_attribute: {"S": mapping.key_prefix + row_id},
+            mapping.sort_key_attribute: sort_key,
+        }
+        text_length = 0
+        for (column, attribute, encode), value in zip(encoders, row[1:], strict=True):
+            try:
+                item[attribute] = encode(value)
+            except _Unmappable as fault:
+                return Rejection(row_id, column, fault.code, fault.reason)
+            if isinstance(value, str):
+                text_length += len(value)
+        item[mapping.version_attribute] = version
+        # A character takes at most four bytes, so that only the giants are measured exactly.
+        if text_length > MAX_ITEM_BYTES // 5 and (size := item_bytes(item)) > MAX_ITEM_BYTES:
+            return Rejection(
+                row_id, None, "item_too_large", f"the item has {size:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}"
+            )
+        return item
+
+    return transform
+
+
+def item_bytes(item: Item) -> int:
+    """The size of an item as DynamoDB counts it: names and values, in bytes of UTF-8.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html;
+    the service calls its sizes of numbers approximate.
+    """
+    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
+
+
+def write_units(item: Item) -> int:
+    """The write capacity units that one PutItem of this item costs: one per started KB."""
+    return -(-item_bytes(item) // WRITE_UNIT_BYTES)
+
+
+def iso_milliseconds(timestamp_us: int) -> str:
+    """What JavaScript's `toISOString()` writes: UTC, three decimals, cut and not rounded.
+
+    The application's dual-write builds its items from a JavaScript `Date`, which drops microseconds.
+    """
+    day, rest_us = divmod(timestamp_us, _DAY_US)
+    minutes, ms = divmod(rest_us // 1000, 60_000)
+    return f"{_iso_date(day)}T{minutes // 60:02d}:{minutes % 60:02d}:{ms // 1000:02d}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _iso_date(days_since_1970: int) -> str:
+    return date.fromordinal(_ORDINAL_1970 + days_since_1970).isoformat()
+
+
+def _key_fault(row_id: str, prefix_bytes: int) -> "tuple[str, str] | None":
+    if not row_id:
+        return "key_empty", "the id is empty"
+    size = len(row_id.encode()) + prefix_bytes if len(row_id) > 400 else 0
+    if size > MAX_PARTITION_KEY_BYTES:
+        return "key_too_long", f"the partition key has {size:,} bytes; DynamoDB takes {MAX_PARTITION_KEY_BYTES:,}"
+    return None
+
+
+def _encoder(field: Field) -> Callable[[Value], dict[str, Any]]:
+    encode_present = _ENCODERS[field.type]
+
+    def encode(value: Value) -> dict[str, Any]:
+        if value is not None:
+            return encode_present(value)
+        if field.nullable:
+            return NULL
+        raise _Unmappable("null_in_required_field", "the column is NULL, and the mapping declares it NOT NULL")
+
+    return encode
+
+
+def _encode_text(value: str) -> dict[str, Any]:
+    return {"S": value}
+
+
+def _encode_integer(value: int) -> dict[str, Any]:
+    return {"N": str(value)}
+
+
+def _encode_timestamp(timestamp_us: int) -> dict[str, Any]:
+    if not _MIN_TIMESTAMP <= timestamp_us < _END_TIMESTAMP:
+        raise _Unmappable("timestamp_out_of_range", "the timestamp is infinite or outside the years 0001 to 9999")
+    return {"S": iso_milliseconds(timestamp_us)}
+
+
+_ENCODERS: Final[dict[FieldType, Callable[[Any], dict[str, Any]]]] = {
+    FieldType.TEXT: _encode_text,
+    FieldType.INTEGER: _encode_integer,
+    FieldType.TIMESTAMP: _encode_timestamp,
+}
+
+
+def _value_bytes(value: dict[str, Any]) -> int:
+    kind, content = next(iter(value.items()))
+    if kind == "S":
+        return len(content.encode())
+    if kind == "N":
+        significant = len(content.lstrip("-").strip("0"))
+        return 1 + (significant + 1) // 2 + (1 if content.startswith("-") else 0)
+    return 1

@@ -1,0 +1,173 @@
+"""One page of rows: transform, look up or write, judge what stands in the way, and account for every row."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.config import WriteMode
+from imgmig_dagster.mapping.compare import comparer
+from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.migration.reconcile import NeverSettledError, Reconciler
+from imgmig_dagster.migration.results import Outcome
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.writer import BatchWriter
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """What became of a page's rows; `outcomes` maps each row's id to its outcome."""
+
+    outcomes: Mapping[str, Outcome]
+    failures: Sequence[Failure]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many rows ended in each outcome."""
+        return Counter(outcome.value for outcome in self.outcomes.values())
+
+
+class PageMigrator:
+    """Brings the items of a page's rows into the target. `on_rows` is told how many more rows are done."""
+
+    def __init__(
+        self,
+        source: SourceReader,
+        target: TargetTable,
+        write_mode: WriteMode,
+        reconciler: Reconciler,
+        on_rows: Callable[[int], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._write_mode = write_mode
+        self._reconciler = reconciler
+        self._on_rows = on_rows
+        self._writer = BatchWriter(target.sender, target.name)
+        self._transform = transformer(target.mapping)
+        self._compare = comparer(target.mapping)
+
+    async def migrate(self, rows: Sequence[Row], look_first: bool) -> PageResult:
+        """Write the rows' items.
+
+        With `look_first` the target is read before anything is written, as in every pass after the first: what is
+        there already costs a read instead of a write, and what differs is judged.
+        """
+        page = _Page()
+        transformed = ((row, self._transform(row)) for row in rows)
+        pending: list[tuple[Row, Item]] = []
+        for row, item in transformed:
+            if isinstance(item, Rejection):
+                page.reject(item)
+            else:
+                pending.append((row, item))
+        self._on_rows(len(rows) - len(pending))
+        if look_first:
+            pending = await self._look(pending, page)
+        if self._write_mode is WriteMode.BATCH:
+            await self._write_batches(pending, page)
+        else:
+            await gather(self._put(row, item, page) for row, item in pending)
+            await self._look_again([row for row, _item in pending], page)
+        return PageResult(page.outcomes, page.failures)
+
+    async def _look(self, pending: list[tuple[Row, Item]], page: "_Page") -> list[tuple[Row, Item]]:
+        """Settle what stands in the target already, and return what does not."""
+        lookup = await self._target.get_many([str(row[0]) for row, _item in pending])
+        absent: list[tuple[Row, Item]] = []
+        differing: list[tuple[Row, Item]] = []
+        for row, item in pending:
+            row_id = str(row[0])
+            if row_id in lookup.unread:
+                page.fail(row_id, "Unread", "the item could not be read; try again")
+            elif (standing := lookup.items.get(row_id)) is None:
+                absent.append((row, item))
+            elif self._compare(row, standing).equal:
+                page.outcomes[row_id] = Outcome.IDENTICAL
+            else:
+                differing.append((row, standing))
+        await gather(self._reconcile(row, standing, page) for row, standing in differing)
+        self._on_rows(len(pending) - len(absent))
+        return absent
+
+    async def _write_batches(self, pending: list[tuple[Row, Item]], page: "_Page") -> None:
+        failures = await self._writer.write([item for _row, item in pending], self._on_rows)
+        for row, _item in pending:
+            page.outcomes[str(row[0])] = Outcome.WRITTEN
+        for failure in failures:
+            row_id = self._target.mapping.row_id(failure.item)
+            if failure.permanent:
+                page.reject(Rejection(str(row_id), None, failure.code, "DynamoDB rejected the item"))
+            else:
+                page.fail(str(row_id), failure.code, "retries used up")
+
+    async def _put(self, row: Row, item: Item, page: "_Page") -> None:
+        row_id = str(row[0])
+        with _failures_recorded(row_id, page):
+            if await self._target.put_new(item):
+                page.outcomes[row_id] = Outcome.INSERTED
+            else:
+                await self._reconcile(row, None, page)
+        self._on_rows(1)
+
+    async def _look_again(self, rows: Sequence[Row], page: "_Page") -> None:
+        """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
+        written = {str(row[0]): row for row in rows if str(row[0]) in page.outcomes}
+        if not written:
+            return
+        now = await asyncio.to_thread(self._source.rows, list(written))
+        for row_id, row in written.items():
+            if now.get(row_id) != row and page.outcomes[row_id] not in (Outcome.REJECTED, Outcome.FAILED):
+                await self._reconcile(row, None, page)
+
+    async def _reconcile(self, row: Row, standing: Item | None, page: "_Page") -> None:
+        row_id = str(row[0])
+        with _failures_recorded(row_id, page):
+            outcome = await self._reconciler.reconcile(row_id, row, standing)
+            if isinstance(outcome, Rejection):
+                page.reject(outcome)
+            elif outcome is not Outcome.IDENTICAL or row_id not in page.outcomes:
+                # A second look that finds all well leaves what the first one did.
+                page.outcomes[row_id] = outcome
+
+
+class _Page:
+    """The outcomes of a page while it is being worked on."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._failures: dict[str, Failure] = {}
+
+    @property
+    def failures(self) -> list[Failure]:
+        return list(self._failures.values())
+
+    def reject(self, rejection: Rejection) -> None:
+        self.outcomes[rejection.row_id] = Outcome.REJECTED
+        self._failures[rejection.row_id] = Failure(
+            rejection.row_id, rejection.field, rejection.code, rejection.reason, permanent=True
+        )
+
+    def fail(self, row_id: str, code: str, reason: str) -> None:
+        self.outcomes[row_id] = Outcome.FAILED
+        self._failures[row_id] = Failure(row_id, None, code, reason, permanent=False)
+
+
+@contextmanager
+def _failures_recorded(row_id: str, page: _Page) -> Iterator[None]:
+    """What is wrong with one item costs that item alone; errors that end the run pass through."""
+    try:
+        yield
+    except RetriesUsedUpError as error:
+        page.fail(row_id, error.code, "retries used up")
+    except NeverSettledError:
+        page.fail(row_id, "NeverSettled", "row and item changed under every look; try again")
+    except DynamoDBError as error:
+        page.reject(Rejection(row_id, None, error.code, "DynamoDB rejected the item"))

@@ -1,0 +1,129 @@
+"""The dry run: what a migration would do to each row of a partition. Never writes to the target."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from imgmig_dagster.mapping.compare import comparer
+from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
+from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.window import Window
+
+# On-demand price in us-east-1, https://aws.amazon.com/dynamodb/pricing/on-demand/
+DOLLARS_PER_WRITE_UNIT: Final = 0.625 / 1_000_000
+# What one partition of a table takes; the duration is predicted at this rate where no ceiling is set.
+DEFAULT_RATE: Final = 1_000.0
+LISTED_REJECTIONS: Final = 100
+
+
+@dataclass(frozen=True)
+class MigrationPlan:
+    """What a migration would do to a partition's rows.
+
+    `would_write` rows have no item; `identical` ones need no write; `would_judge` ones have an item that differs,
+    which is judged by the rule for items that are already there. `write_units` is the cost of the rows to write,
+    `rate` the write units a second at which `duration_s` is predicted.
+    """
+
+    partition: str
+    rows: int
+    would_write: int
+    identical: int
+    would_judge: int
+    rejected: int
+    unread: int
+    rejections: Sequence[Rejection]
+    rejected_by_code: Mapping[str, int]
+    write_units: int
+    rate: float
+    took_s: float
+
+    @property
+    def dollars(self) -> float:
+        """The price of the writes, on demand."""
+        return self.write_units * DOLLARS_PER_WRITE_UNIT
+
+    @property
+    def duration_s(self) -> float:
+        """How long the writes take at `rate`."""
+        return self.write_units / self.rate
+
+
+def plan(
+    source: SourceReader, target: TargetSettings, window: Window, page_size: int, listener: Listener
+) -> MigrationPlan:
+    """Read and transform every row, and look up what the target already holds.
+
+    Raises:
+        SourceError, TargetError: see there.
+    """
+    return asyncio.run(_plan(source, target, window, page_size, listener))
+
+
+async def _plan(
+    source: SourceReader, target: TargetSettings, window: Window, page_size: int, listener: Listener
+) -> MigrationPlan:
+    started = time.monotonic()
+    total = await asyncio.to_thread(source.count, window)
+    meter = ProgressMeter("Planned", window.partition, total, listener)
+    counts: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
+    rejections: list[Rejection] = []
+    async with target.open() as table:
+        planner = _Planner(table)
+        async for page in ahead(source.pages(window, None, page_size)):
+            rejected = await planner.add(page, counts)
+            codes.update(rejection.code for rejection in rejected)
+            rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
+            meter.failures += len(rejected)
+            meter.advance(len(page))
+    return MigrationPlan(
+        partition=window.partition,
+        rows=counts["rows"],
+        would_write=counts["would_write"],
+        identical=counts["identical"],
+        would_judge=counts["would_judge"],
+        rejected=sum(codes.values()),
+        unread=counts["unread"],
+        rejections=rejections,
+        rejected_by_code=dict(codes),
+        write_units=counts["write_units"],
+        rate=target.rate or DEFAULT_RATE,
+        took_s=round(time.monotonic() - started, 3),
+    )
+
+
+class _Planner:
+    def __init__(self, table: TargetTable) -> None:
+        self._table = table
+        self._transform = transformer(table.mapping)
+        self._compare = comparer(table.mapping)
+
+    async def add(self, page: Sequence[Row], counts: "Counter[str]") -> list[Rejection]:
+        lookup = await self._table.get_many([str(row[0]) for row in page])
+        rejected: list[Rejection] = []
+        for row in page:
+            counts["rows"] += 1
+            item = self._transform(row)
+            standing = lookup.items.get(str(row[0]))
+            if isinstance(item, Rejection):
+                rejected.append(item)
+            elif str(row[0]) in lookup.unread:
+                counts["unread"] += 1
+            elif standing is None:
+                counts["would_write"] += 1
+                counts["write_units"] += write_units(item)
+            elif self._compare(row, standing).equal:
+                counts["identical"] += 1
+            else:
+                counts["would_judge"] += 1
+                counts["write_units"] += write_units(item)
+        return rejected

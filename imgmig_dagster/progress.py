@@ -1,0 +1,106 @@
+"""How far a long piece of work is, told to whoever wants to know."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of one partition's work. `verb` is ``Migrated``, ``Verified`` or the like; `rate` is rows a second."""
+
+    verb: str
+    partition: str
+    done: int
+    total: int
+    rate: float
+    failures: int = 0
+    retries: int = 0
+
+    def line(self) -> str:
+        """The moment as a log line has it."""
+        share = 100 * self.done / self.total if self.total else 100.0
+        return f"{self.verb} {self.done}/{self.total} images ({share:.1f}%)"
+
+
+Listener: TypeAlias = Callable[[Progress], None]
+
+
+class ProgressMeter:
+    """Counts rows and tells the listener at every step."""
+
+    def __init__(
+        self,
+        verb: str,
+        partition: str,
+        total: int,
+        listener: Listener,
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._verb = verb
+        self._partition = partition
+        self._total = total
+        self._done = done
+        self._already_done = done
+        self._listener = listener
+        self._clock = clock
+        self._started = clock()
+        self.failures = 0
+        self.retries = 0
+
+    def advance(self, rows: int) -> None:
+        """`rows` more rows are done."""
+        self._done += rows
+        elapsed = self._clock() - self._started
+        rate = (self._done - self._already_done) / elapsed if elapsed > 0 else 0.0
+        # Rows that arrive meanwhile make more rows than were counted at the start.
+        total = max(self._total, self._done)
+        self._listener(Progress(self._verb, self._partition, self._done, total, rate, self.failures, self.retries))
+
+
+def every_rows(step: int, tell: Listener) -> Listener:
+    """A listener that passes on a moment each time another `step` rows are done, and the last one."""
+    told: dict[str, int] = {}
+
+    def listen(progress: Progress) -> None:
+        key = f"{progress.verb} {progress.partition}"
+        if progress.done // step > told.get(key, 0) // step or progress.done == progress.total:
+            told[key] = progress.done
+            tell(progress)
+
+    return listen
+
+
+def every_seconds(interval: float, tell: Listener, clock: Callable[[], float] = time.monotonic) -> Listener:
+    """A listener that passes on at most one moment per `interval` seconds."""
+    last = [clock()]
+
+    def listen(progress: Progress) -> None:
+        if clock() - last[0] >= interval:
+            last[0] = clock()
+            tell(progress)
+
+    return listen
+
+
+@contextmanager
+def migration_log(path: Path) -> Iterator[logging.Logger]:
+    """The stage's ``migration.log``, appended to: timestamps in UTC, levels, one line a message."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    # Not a logger of the process's tree: two runs in one process keep their own files.
+    logger = logging.Logger("imgmig.migration", logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        handler.close()

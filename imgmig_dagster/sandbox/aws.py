@@ -1,0 +1,125 @@
+"""DynamoDB and S3 on loopback: moto's server in a process of its own. It forgets everything when it stops."""
+
+import contextlib
+import http.client
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require
+
+TABLE: Final = "images-dev"
+BUCKET: Final = "images-dev-reports"
+REGION: Final = "us-east-1"
+# moto takes any credentials; real ones must never be sent to it by accident.
+ACCESS_KEY_ID: Final = "sandbox"
+SECRET_ACCESS_KEY: Final = "sandbox"  # noqa: S105
+
+# One line of access log per request would grow without bound. The first argument names the sandbox, for people
+# who look at `ps` and for `find`.
+_LAUNCHER: Final = (
+    "import logging, sys; logging.getLogger('werkzeug').setLevel(logging.ERROR); "
+    "from moto.server import main; main(sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True)
+class Moto:
+    """moto's server of one sandbox folder."""
+
+    root: Path
+    name: str = "moto (DynamoDB and S3)"
+
+    @property
+    def log(self) -> Path:
+        """Errors only."""
+        return self.root / "aws.log"
+
+    @property
+    def pid_file(self) -> Path:
+        """Process id and port, written as soon as the process exists."""
+        return self.root / "aws.pid"
+
+    def find(self) -> "Listener | None":
+        """The process named by the pid file, if its command line is the one that this sandbox starts."""
+        try:
+            pid, port = map(int, self.pid_file.read_text().split())
+        except (OSError, ValueError):
+            return None
+        arguments = self._arguments(port)
+        return Listener(pid, port) if command_line(pid)[-len(arguments) :] == arguments else None
+
+    def launch(self, port: int) -> Listener:
+        """Start the server in a session of its own, so that it outlives this process and its terminal."""
+        require("moto")
+        # A shell in between leaves no child behind: no zombie, and nothing to wait for. The working directory is
+        # ours because `python -c` would import modules from the user's.
+        script = '"$@" </dev/null >"$0" 2>&1 & echo $!'
+        server = [sys.executable, "-c", _LAUNCHER, *self._arguments(port)]
+        shell = subprocess.run(  # noqa: S603
+            ["/bin/sh", "-c", script, str(self.log), *server],
+            cwd=self.root,
+            start_new_session=True,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        listener = Listener(int(shell.stdout), port)
+        self.pid_file.write_text(f"{listener.pid} {listener.port}\n")
+        return listener
+
+    def answers(self, listener: Listener) -> bool:
+        """Whether HTTP is answered on the port, with any status."""
+        connection = http.client.HTTPConnection(HOST, listener.port, timeout=5)
+        try:
+            connection.request("HEAD", "/moto-api/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    def prepare(self, listener: Listener) -> None:
+        """Create the table and the bucket; what is there already is left alone."""
+        import boto3
+        from botocore.config import Config
+
+        session = boto3.Session(
+            aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+        )
+        url = endpoint_url(listener.port)
+        direct = Config(proxies={})  # a proxy named in the environment cannot reach our loopback
+        dynamodb = session.client("dynamodb", endpoint_url=url, config=direct)
+        with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
+            dynamodb.create_table(
+                TableName=TABLE,
+                KeySchema=[
+                    {"AttributeName": "PK", "KeyType": "HASH"},
+                    {"AttributeName": "SK", "KeyType": "RANGE"},
+                ],
+                AttributeDefinitions=[
+                    {"AttributeName": "PK", "AttributeType": "S"},
+                    {"AttributeName": "SK", "AttributeType": "S"},
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        # In us-east-1 the owner may create a bucket twice.
+        session.client("s3", endpoint_url=url, config=direct).create_bucket(Bucket=BUCKET)
+
+    def stop(self) -> None:
+        """End the server if it runs; its tables and objects are gone with it."""
+        found = self.find()
+        if found:
+            kill(found.pid)  # it has nothing to save
+        self.pid_file.unlink(missing_ok=True)
+
+    def _arguments(self, port: int) -> list[str]:
+        return [str(self.root), "-H", HOST, "-p", str(port)]
+
+
+def endpoint_url(port: int) -> str:
+    """The URL of both services."""
+    return f"http://{HOST}:{port}"

@@ -1,0 +1,300 @@
+"""The sandbox as a whole: one folder, two servers, and the variables that point any client at them."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.sandbox import aws, postgres
+from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
+from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
+from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
+
+_GRAIN: Final = "monthly"
+
+
+class SandboxNotRunning(SandboxError):
+    """The sandbox of this folder was never started, or was reset by hand."""
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """What a sandbox folder records, and which of its servers answer.
+
+    A pid is None while that server does not run. The ports and the partitioning are the last known ones, None
+    if the sandbox was never started. `images` is the number of source rows; None while PostgreSQL does not
+    run, and from `Sandbox.start` and `reset`, which do not count them.
+    """
+
+    root: Path
+    postgres_pid: "int | None"
+    postgres_port: "int | None"
+    aws_pid: "int | None"
+    aws_port: "int | None"
+    images: "int | None"
+    partition_start: "date | None"
+    partition_grain: "str | None"
+
+    @property
+    def postgres_running(self) -> bool:
+        """Whether PostgreSQL answers."""
+        return self.postgres_pid is not None
+
+    @property
+    def aws_running(self) -> bool:
+        """Whether moto's DynamoDB and S3 answer."""
+        return self.aws_pid is not None
+
+
+@dataclass(frozen=True)
+class _Record:
+    """sandbox.json: what another process needs in order to find the servers and to load definitions offline."""
+
+    postgres: Listener
+    aws: Listener
+    partition_start: date = SYNTHETIC_START
+    partition_grain: str = _GRAIN
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, default=str) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "_Record":
+        fields = json.loads(text)
+        return cls(
+            postgres=Listener(**fields["postgres"]),
+            aws=Listener(**fields["aws"]),
+            partition_start=date.fromisoformat(fields["partition_start"]),
+            partition_grain=str(fields["partition_grain"]),
+        )
+
+
+class Sandbox:
+    """PostgreSQL, DynamoDB and S3 on loopback, with all their files in one folder.
+
+    The servers outlive the process that started them, until `stop`. Every method may be called from several
+    processes at once: those that change something take turns behind a lock on a file in the folder.
+
+    Methods raise `SandboxError`, whose message says what to do, when the extra ``sandbox`` is not installed, a
+    server does not come up, or the folder belongs to another user.
+    """
+
+    def __init__(self, root: "Path | str" = ".imgmig") -> None:
+        self.root = Path(root).absolute()
+        self._postgres = postgres.Postgres(self.root)
+        self._aws = aws.Moto(self.root)
+        self._record_file = self.root / "sandbox.json"
+
+    def start(self) -> SandboxStatus:
+        """Attach to the servers, or start those that do not run, on their recorded ports where these are free.
+
+        A server that was found running is left as it is. moto comes back empty: its table and bucket are made
+        anew. `images` of the result is None, so that attaching stays cheap.
+        """
+        with self._locked():
+            return self._status(self._start(self._read()))
+
+    def status(self) -> SandboxStatus:
+        """What runs, with the number of source rows. Starts nothing and waits for nothing."""
+        status = self._status(self._read())
+        if status.postgres_port is None or not status.postgres_running:
+            return status
+        return replace(status, images=_count_images(status.postgres_port))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point imgmig, Dagster, psql, boto3, the AWS CLI and other clients at the sandbox.
+
+        They come from the recorded ports: nothing is started or asked. psql becomes the owner of the table, who
+        may write; IMGMIG_SOURCE_URL names a role that may only read. Raises `SandboxNotRunning` if the sandbox
+        was never started.
+        """
+        record = self._read()
+        if record is None:
+            raise SandboxNotRunning(f"there is no sandbox in {self.root}: run `imgmig sandbox start` first")
+        url = aws.endpoint_url(record.aws.port)
+        return {
+            "IMGMIG_SOURCE_URL": postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.READER),
+            "IMGMIG_TARGET_TABLE": aws.TABLE,
+            "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
+            **_partitioning(record),
+            "AWS_ENDPOINT_URL_DYNAMODB": url,
+            "AWS_ENDPOINT_URL_S3": url,
+            "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": aws.SECRET_ACCESS_KEY,
+            "AWS_REGION": aws.REGION,
+            "AWS_DEFAULT_REGION": aws.REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "DAGSTER_HOME": str(self._dagster_home),
+            "PGHOST": HOST,
+            "PGPORT": str(record.postgres.port),
+            "PGUSER": postgres.OWNER,
+            "PGDATABASE": postgres.SOURCE_DATABASE,
+        }
+
+    def partitioning(self) -> "dict[str, str] | None":
+        """IMGMIG_PARTITION_START (an ISO date) and IMGMIG_PARTITION_GRAIN as recorded; None if nothing was.
+
+        Reads one file: definitions load with it while no server runs.
+        """
+        record = self._read()
+        return _partitioning(record) if record else None
+
+    def seed(self, rows: Iterable[ImageRow], partition_start: "date | None" = None) -> int:
+        """Replace the source rows, and record where partitions start; returns the number of rows.
+
+        Without `partition_start` that is the first day, in UTC, of the month of the earliest row. Target items
+        and state of an earlier run stay: `reset` first to begin anew. Starts the servers if they do not run.
+        Raises `SeedError` if the rows are refused; the old ones then stay.
+        """
+        with self._locked():
+            record = self._start(self._read())
+            url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
+            count, earliest = replace_rows(url, rows)
+            self._write(replace(record, partition_start=partition_start or earliest or record.partition_start))
+        return count
+
+    def seed_synthetic(self, images: int, seed: int = 0) -> int:
+        """Replace the source rows with that many synthetic ones, the same for the same arguments."""
+        return self.seed(synthetic_rows(images, seed), SYNTHETIC_START)
+
+    def seed_csv(self, path: "Path | str") -> int:
+        """Replace the source rows with those of a CSV file; see `csv_rows` for its format."""
+        return self.seed(csv_rows(Path(path)))
+
+    def reset(self) -> SandboxStatus:
+        """Delete source rows, target items, state and Dagster's history, and start anew on the same ports.
+
+        A running `dagster dev` has to be started again afterwards: its tables are gone.
+        """
+        with self._locked():
+            record = None
+            # Resetting is also the way out of a record that cannot be read.
+            with contextlib.suppress(SandboxError):
+                record = self._read()
+            self._delete()
+            return self._status(self._start(_Record(record.postgres, record.aws) if record else None))
+
+    def delete(self) -> None:
+        """End both servers and delete what they held, also outside of the folder; only the lock file stays.
+
+        As root the cluster lies below /var/tmp: deleting the folder alone would leave it there, and the servers
+        running.
+        """
+        if self.root.exists():
+            with self._locked():
+                self._delete()
+
+    def stop(self) -> None:
+        """End both servers. PostgreSQL keeps its rows; moto's tables and objects are gone."""
+        if self.root.exists():
+            with self._locked():
+                self._stop()
+
+    @property
+    def _dagster_home(self) -> Path:
+        return self.root / "dagster_home"
+
+    def _start(self, record: "_Record | None") -> _Record:
+        services: tuple[Service, Service] = (self._postgres, self._aws)
+        ports = (record.postgres.port, record.aws.port) if record else (None, None)
+        found = tuple(service.find() for service in services)
+        with ThreadPoolExecutor() as pool:
+            on_postgres, on_aws = pool.map(attach_or_start, services, ports)
+        if record and found == (on_postgres, on_aws) == (record.postgres, record.aws):
+            return record
+        # What an interrupted start left running comes through here too: it is not in the record yet.
+        self._postgres.prepare(on_postgres)
+        self._aws.prepare(on_aws)
+        (self.root / "state").mkdir(exist_ok=True)
+        # SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://, which cannot run dagster-postgres' NOTIFY.
+        storage = postgres.url(on_postgres.port, postgres.DAGSTER_DATABASE, postgres.OWNER, "postgresql+psycopg2")
+        write_dagster_yaml(self._dagster_home, storage)
+        record = replace(record, postgres=on_postgres, aws=on_aws) if record else _Record(on_postgres, on_aws)
+        self._write(record)
+        return record
+
+    def _stop(self) -> None:
+        self._aws.stop()
+        self._postgres.stop()
+
+    def _delete(self) -> None:
+        self._stop()
+        self._postgres.remove()
+        for path in (self._record_file, self._aws.log):
+            path.unlink(missing_ok=True)
+        for folder in (self.root / "state", self._dagster_home):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _status(self, record: "_Record | None") -> SandboxStatus:
+        def pid(service: Service) -> "int | None":
+            found = service.find()
+            return found.pid if found and service.answers(found) else None
+
+        return SandboxStatus(
+            root=self.root,
+            postgres_pid=pid(self._postgres),
+            postgres_port=record.postgres.port if record else None,
+            aws_pid=pid(self._aws),
+            aws_port=record.aws.port if record else None,
+            images=None,
+            partition_start=record.partition_start if record else None,
+            partition_grain=record.partition_grain if record else None,
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SandboxError(
+                f"the sandbox folder {self.root} cannot be used ({error.strerror}): "
+                "if another user made it, delete it as that user, or set IMGMIG_SANDBOX_DIR to another folder"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self) -> "_Record | None":
+        try:
+            return _Record.from_json(self._record_file.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
+
+    def _write(self, record: _Record) -> None:
+        # mkstemp's file is private to its owner; readers see the old record or the new one, never a part.
+        descriptor, temporary = tempfile.mkstemp(dir=self.root, prefix="sandbox.json.")
+        with os.fdopen(descriptor, "w") as file:
+            file.write(record.to_json())
+        Path(temporary).replace(self._record_file)
+
+
+def _partitioning(record: _Record) -> dict[str, str]:
+    return {
+        "IMGMIG_PARTITION_START": record.partition_start.isoformat(),
+        "IMGMIG_PARTITION_GRAIN": record.partition_grain,
+    }
+
+
+def _count_images(port: int) -> "int | None":
+    import psycopg
+
+    try:
+        with psycopg.connect(postgres.url(port, postgres.SOURCE_DATABASE, postgres.READER)) as connection:
+            found = connection.execute("SELECT count(*) FROM images").fetchone()
+    except psycopg.Error:
+        return None
+    return int(found[0]) if found else None

@@ -1,0 +1,1 @@
+"""Reading the source: PostgreSQL, read-only, in short transactions."""

@@ -1,0 +1,108 @@
+"""A read-only connection that comes back after a restart, and reads timestamps that `datetime` cannot hold."""
+
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import Buffer, Loader
+from psycopg.pq import Format
+
+from imgmig_dagster.errors import SourceRefused, SourceUnavailable
+from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
+from imgmig_dagster.retry import RetryPolicy
+
+# Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
+_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+_SESSION: Final = (
+    "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';"
+    " SET statement_timeout = '10min'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '1min'"
+)
+
+
+class _MicrosecondsLoader(Loader):
+    """Timestamps as microseconds since 1970: psycopg's own loader fails on ±infinity, BC and year 12026, and takes
+    the whole page down with it."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> int:
+        since_2000: int = struct.unpack(">q", data)[0]
+        if since_2000 in (INFINITY, MINUS_INFINITY):
+            return since_2000
+        return since_2000 + _POSTGRES_EPOCH_US
+
+
+class ReadOnlyConnection:
+    """Statements on PostgreSQL, each in a short read-only transaction of its own, repeated after a lost connection.
+
+    Reading again is always safe: nothing is written. Errors carry SQLSTATE and class, never the server's text,
+    which can hold values.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        retry: "RetryPolicy | None" = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url
+        self._retry = retry or RetryPolicy(delays=(0.1, 0.4, 1.6, 6.4))
+        self._sleep = sleep
+        # A statement's transaction must not be entered by another thread's statement.
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def fetch(self, query: "sql.Composable | str", parameters: "dict[str, Any] | None" = None) -> "list[Any]":
+        """All rows of one statement.
+
+        Raises:
+            SourceUnavailable: the server cannot be reached, or did not come back within the retries.
+            SourceRefused: the server refused the statement (no permission, no such column).
+        """
+        for attempt in range(self._retry.attempts):
+            try:
+                with self._lock:
+                    return self._fetch_once(query, parameters)
+            except psycopg.OperationalError as error:  # noqa: PERF203  # the retry is what the loop is for
+                self.close()
+                if attempt + 1 == self._retry.attempts:
+                    raise SourceUnavailable(f"PostgreSQL cannot be reached: {_name(error)}") from None
+                self._sleep(self._retry.delay(attempt))
+            except psycopg.Error as error:
+                raise SourceRefused(f"PostgreSQL refused a statement: {_name(error)}") from None
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _fetch_once(self, query: "sql.Composable | str", parameters: "dict[str, Any] | None") -> "list[Any]":
+        connection = self.connect()
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            return cursor.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+    def connect(self) -> "psycopg.Connection[Any]":
+        """The open connection, opened now if need be."""
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(
+                self._url, autocommit=True, connect_timeout=5, application_name="imgmig", keepalives_idle=30
+            )
+            connection.execute(_SESSION)
+            connection.read_only = True
+            for type_name in ("timestamptz", "timestamp"):
+                connection.adapters.register_loader(type_name, _MicrosecondsLoader)
+            self._connection = connection
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _name(error: psycopg.Error) -> str:
+    if error.sqlstate:
+        return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"
+    # Without an SQLSTATE the text is libpq's own: an address and a cause, no row's values.
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,23 @@
+"""Reads pages in a thread, one ahead of whoever consumes them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import TypeVar
+
+Page = TypeVar("Page")
+
+
+async def ahead(pages: Iterator[Page]) -> AsyncIterator[Page]:
+    """The pages in order; while one is being worked on, the next is read."""
+
+    def read() -> Page | None:
+        return next(pages, None)
+
+    upcoming = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        while (page := await upcoming) is not None:
+            upcoming = asyncio.create_task(asyncio.to_thread(read))
+            yield page
+    finally:
+        # A thread cannot be cancelled: its statement ends before the connection is used again.
+        await asyncio.gather(upcoming, return_exceptions=True)

@@ -1,0 +1,136 @@
+"""How far a pass over a partition has come, and whether that may be believed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+import orjson
+
+from imgmig_dagster.errors import CheckpointRefused
+from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state.store import ABSENT, StateStore
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A pass in progress. Everything up to `cursor` is confirmed by the target and counted in `outcomes`.
+
+    `fingerprint` names what the pass is of (mapping, source, target, window, ...); `first_pass` is False where an
+    earlier pass over this window has finished, so that items may stand in the target.
+    """
+
+    run_id: str
+    fingerprint: Mapping[str, str]
+    started_at: str
+    first_pass: bool
+    cursor: Cursor | None = None
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+    resumes: int = 0
+
+    @property
+    def rows(self) -> int:
+        """The rows that the checkpoint covers."""
+        return sum(self.outcomes.values())
+
+
+class CheckpointFile:
+    """The checkpoint of one partition, owned by one run at a time.
+
+    A run that takes over writes its own run id; the run before it, should it still live, then finds another version
+    than the one it wrote and stops with `StateChanged`.
+    """
+
+    def __init__(self, store: StateStore, partition: str) -> None:
+        self._store = store
+        self._partition = partition
+        self._name = f"{partition}/migration-progress.json"
+        self._version = ABSENT
+
+    def open(
+        self, run_id: str, fingerprint: Mapping[str, str], started_at: str, start_over: bool = False
+    ) -> Checkpoint:
+        """Take up the interrupted pass, or begin a new one, and own the file from here on.
+
+        With `start_over` an interrupted pass is forgotten. It may have written, so that the new one is no first pass.
+
+        Raises:
+            CheckpointRefused: the file is torn or altered, or of something other than `fingerprint`.
+        """
+        found = self._store.read(self._name)
+        self._version = found.version if found else ABSENT
+        if found is None or start_over:
+            first_pass = found is None and not self.finished_passes()
+            checkpoint = Checkpoint(run_id, dict(fingerprint), started_at, first_pass)
+        else:
+            interrupted = self._parse(found.content)
+            self._check(interrupted.fingerprint, fingerprint)
+            checkpoint = replace(interrupted, run_id=run_id, resumes=interrupted.resumes + 1)
+        self.save(checkpoint)
+        return checkpoint
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint; `StateChanged` if another run has taken over."""
+        self._version = self._store.write(self._name, _serialize(checkpoint), replacing=self._version)
+
+    def archive(self, checkpoint: Checkpoint, finished_at: str, summary: Mapping[str, Any]) -> None:
+        """The pass is finished: keep its record, and let the next one start at the window's start."""
+        record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
+        stamp = finished_at.replace(":", "").replace("+0000", "Z")
+        self._store.write(f"{self._partition}/passes/{stamp}-{checkpoint.run_id}.json", _json(record))
+        self._store.delete(self._name)
+        self._version = ABSENT
+
+    def finished_passes(self) -> list[str]:
+        """The names of the records of finished passes, oldest first."""
+        return self._store.list(f"{self._partition}/passes")
+
+    def last_finished(self) -> dict[str, Any] | None:
+        """The record of the pass that finished last."""
+        names = self.finished_passes()
+        found = self._store.read(names[-1]) if names else None
+        if found is None:
+            return None
+        record: dict[str, Any] = orjson.loads(found.content)
+        return record
+
+    def _parse(self, content: bytes) -> Checkpoint:
+        try:
+            document = orjson.loads(content)
+            body = document["checkpoint"]
+            if document["format"] != FORMAT:
+                raise self._refused(f"it is of format {document['format']}, and this version reads {FORMAT}")
+            if document["sha256"] != hashlib.sha256(_json(body)).hexdigest():
+                raise self._refused("it was altered, or written in part: its checksum does not fit")
+            cursor = body.pop("cursor")
+            return Checkpoint(**body, cursor=(cursor[0], cursor[1]) if cursor else None)
+        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+            raise self._refused("it is torn or altered: it cannot be read") from None
+
+    def _check(self, found: Mapping[str, str], current: Mapping[str, str]) -> None:
+        changed = [name for name in sorted({*found, *current}) if found.get(name) != current.get(name)]
+        if changed:
+            details = "; ".join(f"{name} was {found.get(name)}, is {current.get(name)}" for name in changed)
+            raise self._refused(f"it is of another migration: {details}")
+
+    def _refused(self, cause: str) -> CheckpointRefused:
+        return CheckpointRefused(
+            f"partition {self._partition}: the checkpoint {self._store.locate(self._name)} is refused: {cause}. "
+            f"To start this partition over, which is always safe: imgmig migrate --partition {self._partition} "
+            "--start-over"
+        )
+
+
+def _serialize(checkpoint: Checkpoint) -> bytes:
+    body = asdict(checkpoint)
+    return orjson.dumps(
+        {"format": FORMAT, "sha256": hashlib.sha256(_json(body)).hexdigest(), "checkpoint": body},
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

@@ -1,0 +1,28 @@
+"""The names of a stage's state files, in one place: every reader and writer of them agrees here."""
+
+from typing import Final
+
+CENSUS: Final = "census.json"
+SPOT_CHECK: Final = "spot-check.json"
+LOG: Final = "migration.log"
+REPORTS: Final = "reports"
+
+
+def inventory(partition: str) -> str:
+    """What the source says of a partition (`source.reader.Inventory`)."""
+    return f"{partition}/inventory.json"
+
+
+def plan(partition: str) -> str:
+    """The last dry run (`migration.plan.MigrationPlan`)."""
+    return f"{partition}/plan.json"
+
+
+def evidence(partition: str) -> str:
+    """The last verification (`verification.results.VerificationResult`), without values."""
+    return f"{partition}/evidence.json"
+
+
+def mismatches(partition: str) -> str:
+    """What the last verification found (`verification.results.Mismatch`), with full values."""
+    return f"{partition}/mismatches.jsonl"

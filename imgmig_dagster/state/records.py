@@ -1,0 +1,48 @@
+"""Results as JSON files: what a run leaves for the next one, for reports and for checks."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.state.store import StateStore
+
+Record = TypeVar("Record")
+
+
+def save_record(store: StateStore, name: str, record: Any) -> None:
+    """Replace the file `name` with a dataclass as JSON."""
+    store.write(name, orjson.dumps(asdict(record), option=orjson.OPT_INDENT_2))
+
+
+def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | None:
+    """The dataclass in the file `name`, or None where there is no file.
+
+    Raises:
+        StateError: the file cannot be read as that dataclass; it is never taken for an absent one.
+    """
+    found = store.read(name)
+    if found is None:
+        return None
+    try:
+        return TypeAdapter(kind).validate_json(found.content)
+    except ValidationError:
+        raise StateError(
+            f"{store.locate(name)} cannot be read: it was altered, or another version wrote it. Move it away, and "
+            "run again what made it"
+        ) from None
+
+
+def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:
+    """Replace the file `name` with one line of JSON per dataclass."""
+    store.write(name, b"".join(orjson.dumps(asdict(record)) + b"\n" for record in records))
+
+
+def load_lines(store: StateStore, name: str, kind: type[Record]) -> list[Record]:
+    """The dataclasses in the lines of the file `name`; none where there is no file."""
+    found = store.read(name)
+    adapter = TypeAdapter(kind)
+    return [adapter.validate_json(line) for line in found.content.splitlines()] if found else []

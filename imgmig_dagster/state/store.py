@@ -1,0 +1,170 @@
+"""Files of one stage that are replaced whole, and only by whoever read the version before."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from imgmig_dagster.errors import PartitionBusy, SettingsError, StateChanged
+
+ABSENT = "absent"
+"""The version of a file that does not exist."""
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A file's content and the version that a later write can name as the one it replaces."""
+
+    content: bytes
+    version: str
+
+
+class StateStore(Protocol):
+    """One stage's state. Names are relative paths such as ``2024-03-01/evidence.json``."""
+
+    def read(self, name: str) -> Versioned | None:
+        """The file, or None where there is none."""
+
+    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
+        """Replace the file atomically and durably, and return its new version.
+
+        With `replacing`, only if its version is that one (`ABSENT`: only if there is no file).
+
+        Raises:
+            StateChanged: the file has another version.
+        """
+
+    def list(self, prefix: str) -> "list[str]":
+        """The names below a folder, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Remove the file if it is there."""
+
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Hold the named lock, which a dead process loses at once.
+
+        Raises:
+            PartitionBusy: another process holds it.
+        """
+
+    def locate(self, name: str) -> str:
+        """Where a person finds the file: a path or a URL."""
+
+
+class LocalStateStore:
+    """State in a local directory: temporary file, fsync, rename; flock against other processes.
+
+    Files are 0600 and directories 0700: some hold rows.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, name: str) -> Versioned | None:
+        """See `StateStore.read`."""
+        try:
+            content = self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return Versioned(content, _version(content))
+
+    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
+        """See `StateStore.write`."""
+        path = self._path(name)
+        self._make_folder(path.parent)
+        with self._locked(path.parent / ".write.lock", wait=True):
+            if replacing is not None:
+                current = self.read(name)
+                if (current.version if current else ABSENT) != replacing:
+                    raise StateChanged(f"{path} was replaced by another writer: this run must not go on")
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            self._sync_folder(path.parent)
+        return _version(content)
+
+    def list(self, prefix: str) -> "list[str]":
+        """See `StateStore.list`."""
+        folder = self._path(prefix)
+        return sorted(
+            path.relative_to(self._root).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
+
+    def delete(self, name: str) -> None:
+        """See `StateStore.delete`."""
+        self._path(name).unlink(missing_ok=True)
+
+    def locate(self, name: str) -> str:
+        """See `StateStore.locate`."""
+        return str(self._path(name))
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """See `StateStore.exclusive`; the kernel frees a dead process's lock."""
+        path = self._path(name)
+        self._make_folder(path.parent)
+        with self._locked(path, wait=False):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path, wait: bool) -> Iterator[None]:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise PartitionBusy(
+                    f"another run holds {path}: wait until it ends; two runs of one partition would undo each other"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _path(self, name: str) -> Path:
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(f"not a name of a state file: {name!r}")
+        return self._root / relative
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @staticmethod
+    def _sync_folder(folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def open_state(url: str, stage: str) -> LocalStateStore:
+    """The state of one stage below the URL of IMGMIG_STATE_URL.
+
+    Raises:
+        SettingsError: a scheme that has no back end.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return LocalStateStore(Path(unquote(parts.path)) / stage)
+    raise SettingsError(f"IMGMIG_STATE_URL: {parts.scheme or url!r} is not supported; use file:///absolute/path")
+
+
+def _version(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

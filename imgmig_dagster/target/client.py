@@ -1,0 +1,128 @@
+"""DynamoDB over HTTP: aiohttp carries the requests, orjson writes them, botocore signs them.
+
+boto3's client spends five times the CPU per item (docs/decisions.md). One call is one request: what to do about a
+failure is its caller's decision.
+"""
+
+import asyncio
+import ssl
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import orjson
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import get_cert_path
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.target.faults import Fault, classify
+
+_CONTENT_TYPE = "application/x-amz-json-1.0"
+
+
+class DynamoDBError(Exception):
+    """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply)."""
+
+    def __init__(self, operation: str, code: str, status: int, reply: dict[str, Any] | None = None) -> None:
+        # The service's message can hold keys and values, and this text is shown to people.
+        super().__init__(f"{operation}: {code}" + (f" (HTTP {status})" if status else ""))
+        self.operation = operation
+        self.code = code
+        self.status = status
+        self.reply = reply or {}
+
+    @property
+    def fault(self) -> Fault:
+        """What to do about it."""
+        return classify(self.code, self.status)
+
+
+class DynamoDBClient:
+    """Sends signed requests to one region's DynamoDB; an async context manager.
+
+    `requests_in_flight` bounds the connections, `timeout` is seconds for one request as a whole.
+    """
+
+    def __init__(self, access: AwsAccess, requests_in_flight: int, timeout: float = 30.0) -> None:
+        self._session = access.session()
+        try:
+            described = access.client("dynamodb")
+        except (BotoCoreError, ValueError) as error:
+            raise SettingsError(f"DynamoDB's endpoint is not known: {error}. Set AWS_REGION") from None
+        self._url: str = described.meta.endpoint_url
+        self._region: str = described.meta.region_name
+        self._connections = requests_in_flight
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
+        self._credentials = self._load_credentials()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "DynamoDBClient":
+        tls: ssl.SSLContext | bool = True
+        if self._url.startswith("https:"):
+            verify = self._session.get_config_variable("ca_bundle")
+            tls = ssl.create_default_context(cafile=verify or get_cert_path(True))
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=tls),
+            timeout=self._timeout,
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def call(self, operation: str, body: bytes) -> dict[str, Any]:
+        """Send one request and return the service's reply.
+
+        Raises:
+            DynamoDBError: the service refused it, or no whole reply came back; in the second case the request may
+                have been carried out all the same.
+        """
+        if self._http is None:
+            raise RuntimeError("the client is used outside its `async with`")
+        try:
+            async with self._http.post(self._url, data=body, headers=self._signed_headers(operation, body)) as reply:
+                content = await reply.read()
+                status = reply.status
+        except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
+            raise DynamoDBError(operation, "TruncatedReply", 0) from None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+            raise DynamoDBError(operation, "ConnectionFailed", 0) from None
+        try:
+            parsed = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            # A proxy's page, or half a reply: below 400 it may have been carried out.
+            code = "TruncatedReply" if status < 400 else "UnreadableReply"
+            raise DynamoDBError(operation, code, status) from None
+        if status != 200:
+            code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
+            raise DynamoDBError(operation, code, status, parsed)
+        found: dict[str, Any] = parsed
+        return found
+
+    def refresh_credentials(self) -> None:
+        """Load the credentials anew, as after an expired token."""
+        self._credentials = self._load_credentials()
+
+    def _load_credentials(self) -> Credentials:
+        found = self._session.get_credentials()
+        if found is None:
+            raise SettingsError("no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
+        return found
+
+    def _signed_headers(self, operation: str, body: bytes) -> dict[str, str]:
+        request = AWSRequest(
+            method="POST",
+            url=self._url + "/",
+            data=body,
+            headers={"Content-Type": _CONTENT_TYPE, "X-Amz-Target": f"DynamoDB_20120810.{operation}"},
+        )
+        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(request)
+        return dict(request.headers.items())

@@ -1,0 +1,54 @@
+"""What each error of DynamoDB and of the network means for the migration: one table, one owner of retries."""
+
+from enum import Enum
+from typing import Final
+
+
+class Fault(Enum):
+    """What to do about a failed request."""
+
+    BACK_PRESSURE = "slow the writer down and send again; uses up no retry"
+    TRANSIENT = "send again, three times at most"
+    REFRESH = "load the credentials anew and send again"
+    REJECT = "these items can never be written as they are"
+    CONDITION = "a condition did not hold: somebody else wrote this item"
+    STOP = "no request can succeed: end the run"
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "ProvisionedThroughputExceededException": Fault.BACK_PRESSURE,
+    "ThrottlingException": Fault.BACK_PRESSURE,
+    "RequestLimitExceeded": Fault.BACK_PRESSURE,
+    "LimitExceededException": Fault.BACK_PRESSURE,
+    "InternalServerError": Fault.TRANSIENT,
+    "ServiceUnavailable": Fault.TRANSIENT,
+    "TransactionConflictException": Fault.TRANSIENT,
+    "ReplicatedWriteConflictException": Fault.TRANSIENT,
+    "ConnectionFailed": Fault.TRANSIENT,
+    "TruncatedReply": Fault.TRANSIENT,
+    "ExpiredTokenException": Fault.REFRESH,
+    "ExpiredToken": Fault.REFRESH,
+    "ConditionalCheckFailedException": Fault.CONDITION,
+    "ValidationException": Fault.REJECT,
+    "ItemCollectionSizeLimitExceededException": Fault.REJECT,
+    "AccessDeniedException": Fault.STOP,
+    "UnrecognizedClientException": Fault.STOP,
+    "InvalidSignatureException": Fault.STOP,
+    "MissingAuthenticationTokenException": Fault.STOP,
+    "IncompleteSignatureException": Fault.STOP,
+    "ResourceNotFoundException": Fault.STOP,
+    "UnknownOperationException": Fault.STOP,
+    "SerializationException": Fault.STOP,
+}
+
+
+def classify(code: str, status: int) -> Fault:
+    """The fault behind an error's code and its HTTP status (0 where no reply came).
+
+    A code that the table does not know is transient on a 5xx, and stops the run on anything else: guessing that an
+    item is bad, or that a retry helps, would hide what happened.
+    """
+    known = FAULTS.get(code)
+    if known is not None:
+        return known
+    return Fault.TRANSIENT if status >= 500 else Fault.STOP

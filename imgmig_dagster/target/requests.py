@@ -1,0 +1,191 @@
+"""DynamoDB's operations as frozen dataclasses: what is asked, and how its reply is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from imgmig_dagster.mapping.spec import Item
+
+MAX_BATCH_WRITE: Final = 25
+MAX_BATCH_GET: Final = 100
+
+
+@dataclass(frozen=True)
+class BatchWriteItem:
+    """Replace whole items, without a condition; at most `MAX_BATCH_WRITE`, no key twice."""
+
+    operation: ClassVar[str] = "BatchWriteItem"
+    table: str
+    items: Sequence[Item]
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        puts = [{"PutRequest": {"Item": item}} for item in self.items]
+        return orjson.dumps({"RequestItems": {self.table: puts}, "ReturnConsumedCapacity": "TOTAL"})
+
+    def unprocessed(self, reply: dict[str, Any]) -> list[Item]:
+        """The items that the service took no notice of: they come back with HTTP 200."""
+        left = reply.get("UnprocessedItems", {}).get(self.table, [])
+        return [entry["PutRequest"]["Item"] for entry in left]
+
+
+@dataclass(frozen=True)
+class BatchGetItem:
+    """Read items by key, strongly consistent; at most `MAX_BATCH_GET`."""
+
+    operation: ClassVar[str] = "BatchGetItem"
+    table: str
+    keys: Sequence[Item]
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        return orjson.dumps(
+            {
+                "RequestItems": {self.table: {"Keys": self.keys, "ConsistentRead": True}},
+                "ReturnConsumedCapacity": "TOTAL",
+            }
+        )
+
+    def items(self, reply: dict[str, Any]) -> list[Item]:
+        """The items found; a key without an item has none here."""
+        found: list[Item] = reply["Responses"].get(self.table, [])
+        return found
+
+    def unprocessed(self, reply: dict[str, Any]) -> list[Item]:
+        """The keys that were not looked at: not the same as having no item."""
+        left: list[Item] = reply.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+        return left
+
+
+@dataclass(frozen=True)
+class PutNewItem:
+    """Write an item if none stands under its key; a failed condition hands back the one that does."""
+
+    operation: ClassVar[str] = "PutItem"
+    table: str
+    item: Item
+    key_attribute: str
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        return orjson.dumps(
+            {
+                "TableName": self.table,
+                "Item": self.item,
+                "ConditionExpression": "attribute_not_exists(#pk)",
+                "ExpressionAttributeNames": {"#pk": self.key_attribute},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                "ReturnConsumedCapacity": "TOTAL",
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an item's `version` and modification time were when it was read; None where it had none.
+
+    A write that is conditional on them fails if anybody wrote the item since.
+    """
+
+    attributes: "dict[str, dict[str, Any] | None]"
+
+    def condition(self) -> tuple[str, dict[str, str], dict[str, dict[str, Any]]]:
+        """The condition expression, and the names and values that it uses."""
+        terms, names, values = [], {}, {}
+        for index, (attribute, value) in enumerate(self.attributes.items()):
+            names[f"#seen{index}"] = attribute
+            if value is None:
+                terms.append(f"attribute_not_exists(#seen{index})")
+            else:
+                values[f":seen{index}"] = value
+                terms.append(f"#seen{index} = :seen{index}")
+        return " AND ".join(terms), names, values
+
+
+@dataclass(frozen=True)
+class UpdateItem:
+    """Set attributes of an item that was read before, if nobody wrote it since."""
+
+    operation: ClassVar[str] = "UpdateItem"
+    table: str
+    key: Item
+    assignments: Item
+    seen: Seen
+    key_attribute: str
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        condition, names, values = self.seen.condition()
+        sets = []
+        for index, (attribute, value) in enumerate(self.assignments.items()):
+            names[f"#set{index}"] = attribute
+            values[f":set{index}"] = value
+            sets.append(f"#set{index} = :set{index}")
+        return orjson.dumps(
+            {
+                "TableName": self.table,
+                "Key": self.key,
+                "UpdateExpression": "SET " + ", ".join(sets),
+                "ConditionExpression": f"attribute_exists(#pk) AND {condition}",
+                "ExpressionAttributeNames": {**names, "#pk": self.key_attribute},
+                "ExpressionAttributeValues": values,
+                "ReturnConsumedCapacity": "TOTAL",
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DeleteItem:
+    """Delete an item that was read before, if nobody wrote it since."""
+
+    operation: ClassVar[str] = "DeleteItem"
+    table: str
+    key: Item
+    seen: Seen
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        condition, names, values = self.seen.condition()
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "Key": self.key,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        if values:
+            request["ExpressionAttributeValues"] = values
+        return orjson.dumps(request)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One page of one segment of a parallel scan, strongly consistent."""
+
+    operation: ClassVar[str] = "Scan"
+    table: str
+    segment: int
+    segments: int
+    start_key: Item | None
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "ConsistentRead": True,
+            "Segment": self.segment,
+            "TotalSegments": self.segments,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        if self.start_key is not None:
+            request["ExclusiveStartKey"] = self.start_key
+        return orjson.dumps(request)
+
+
+def consumed_units(reply: dict[str, Any]) -> float:
+    """The capacity units that a reply reports, 0 where it reports none."""
+    reported = reply.get("ConsumedCapacity") or []
+    entries = reported if isinstance(reported, list) else [reported]
+    return float(sum(entry.get("CapacityUnits", 0.0) for entry in entries))

@@ -1,0 +1,151 @@
+"""Sends requests and owns their retries: the only place where a failed request is sent again."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
+from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.rate_limit import RateLimiter
+from imgmig_dagster.target.requests import consumed_units
+
+
+class Request(Protocol):
+    """One of the operations of `requests`."""
+
+    operation: ClassVar[str]
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+
+
+class RetriesUsedUpError(Exception):
+    """A transient error outlasted its retries; `code` is the last one seen."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass
+class Traffic:
+    """What a run's requests came to so far."""
+
+    requests: int = 0
+    retries: int = 0
+    throttles: int = 0
+    units: float = 0.0
+
+
+class Backoff:
+    """Waits between the tries of one piece of work, and gives up once the service has pushed back for too long.
+
+    Throttling uses up no retry: only `RetryPolicy.deadline` seconds without progress end it.
+    """
+
+    def __init__(self, sender: "Sender") -> None:
+        self._sender = sender
+        self._retries = 0
+        self._throttles = 0
+        self._progress_at = sender.clock()
+
+    def progressed(self) -> None:
+        """Some of the work was done: the deadline and the waits start anew."""
+        self._throttles = 0
+        self._progress_at = self._sender.clock()
+
+    async def retry(self, code: str) -> None:
+        """Wait before the next try after a transient error; `RetriesUsedUpError` when there is none left."""
+        policy = self._sender.retry
+        if self._retries >= len(policy.delays):
+            raise RetriesUsedUpError(code)
+        self._sender.traffic.retries += 1
+        self._retries += 1
+        await policy.sleep(policy.delay(self._retries - 1))
+
+    async def throttled(self, code: str) -> None:
+        """Slow the whole writer down and wait; `TargetUnavailable` past the deadline."""
+        sender = self._sender
+        sender.traffic.throttles += 1
+        sender.limiter.throttled()
+        without_progress = sender.clock() - self._progress_at
+        if without_progress > sender.retry.deadline:
+            raise TargetUnavailable(
+                f"DynamoDB answered {code} for {without_progress:.0f} s without progress. Nothing is lost: run the "
+                "same command again to resume, when the table has capacity or with a lower IMGMIG_WRITE_RATE"
+            )
+        self._throttles += 1
+        # Doubles from 100 ms to 5 s; the policy's jitter keeps the workers apart.
+        await sender.retry.sleep(min(sender.retry.delay(0) * 2 ** (self._throttles - 1), 5.0))
+
+
+class Sender:
+    """Sends each request until it is answered, by the table of `faults`, with a bounded number in flight."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        limiter: RateLimiter,
+        retry: RetryPolicy,
+        requests_in_flight: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slots = asyncio.Semaphore(requests_in_flight)
+        self.limiter = limiter
+        self.retry = retry
+        self.clock = clock
+        self.traffic = Traffic()
+        self._client = client
+        self._refreshed_at = -60.0
+
+    async def send(self, request: Request, backoff: Backoff | None = None) -> dict[str, Any]:
+        """The service's reply.
+
+        Raises:
+            DynamoDBError: the request itself is at fault (`Fault.REJECT`), or its condition failed.
+            RetriesUsedUpError: transient errors outlasted the retries.
+            TargetUnavailable: throttled for longer than the deadline.
+            TargetRefused: no request can succeed, as with a missing table or a lack of permission.
+        """
+        backoff = backoff or Backoff(self)
+        body = request.body()
+        while True:
+            try:
+                async with self._slots:
+                    await self.limiter.wait()
+                    self.traffic.requests += 1
+                    reply = await self._client.call(request.operation, body)
+            except DynamoDBError as error:
+                # Outside the slot: a request that waits for its retry keeps no other one from going out.
+                await self._recover(error, backoff)
+                continue
+            units = consumed_units(reply)
+            self.traffic.units += units
+            self.limiter.spent(units)
+            return reply
+
+    async def _recover(self, error: DynamoDBError, backoff: Backoff) -> None:
+        fault = error.fault
+        if fault is Fault.BACK_PRESSURE:
+            await backoff.throttled(error.code)
+        elif fault is Fault.TRANSIENT:
+            await backoff.retry(error.code)
+        elif fault is Fault.REFRESH and self.clock() - self._refreshed_at > 30:
+            self._refreshed_at = self.clock()
+            self._client.refresh_credentials()
+        elif fault in (Fault.STOP, Fault.REFRESH):
+            raise TargetRefused(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}") from None
+        else:
+            raise error
+
+
+_ADVICE = {
+    "ResourceNotFoundException": "the table does not exist in this account and region: check IMGMIG_TARGET_TABLE, "
+    "AWS_REGION and the credentials",
+    "AccessDeniedException": "the role lacks a permission: see deploy/ for the policy",
+    "ExpiredTokenException": "the credentials have expired, and loading them anew did not help: log in again",
+}

@@ -1,0 +1,165 @@
+"""The target table as a whole: its identity, its key schema, and the operations on its items."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.mapping.spec import Item, TableMapping
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.requests import (
+    MAX_BATCH_GET,
+    BatchGetItem,
+    DeleteItem,
+    PutNewItem,
+    Scan,
+    Seen,
+    UpdateItem,
+)
+from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
+
+
+@dataclass(frozen=True)
+class TargetIdentity:
+    """Which table this is: a table that was deleted and made again is another one."""
+
+    arn: str
+    created_at: str
+
+
+def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIdentity:
+    """Ask DynamoDB what the table is, and check that it can hold the mapping's items.
+
+    Raises:
+        TargetRefused: no such table, another key schema, or no permission.
+        TargetUnavailable: DynamoDB cannot be reached.
+    """
+    try:
+        found = access.client("dynamodb").describe_table(TableName=table)["Table"]
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "an error")
+        raise TargetRefused(
+            f"DynamoDB answered {code} for table {table!r}: check IMGMIG_TARGET_TABLE, AWS_REGION and the permissions"
+        ) from None
+    except BotoCoreError as error:
+        raise TargetUnavailable(f"DynamoDB cannot be reached: {type(error).__name__}: {error}") from None
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}
+    schema = {entry["KeyType"]: entry["AttributeName"] for entry in found["KeySchema"]}
+    keys = [(name, types[name]) for name in (schema.get("HASH"), schema.get("RANGE")) if name]
+    expected = [(mapping.key_attribute, "S"), (mapping.sort_key_attribute, "S")]
+    if keys != expected:
+        raise TargetRefused(f"table {table!r} has the key {keys}, and the mapping writes {expected}")
+    return TargetIdentity(found["TableArn"], found["CreationDateTime"].isoformat())
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What a read of many keys gave. `unread` ids were not looked at: that is not the same as having no item."""
+
+    items: dict[str, Item]
+    unread: frozenset[str]
+
+
+class TargetTable:
+    """Reads and writes single items, each write on a condition. `BatchWriter` writes many, without one."""
+
+    def __init__(self, sender: Sender, name: str, mapping: TableMapping) -> None:
+        self.sender = sender
+        self.name = name
+        self.mapping = mapping
+
+    async def put_new(self, item: Item) -> bool:
+        """Write an item if none stands there; False where one does, our own after a lost reply included.
+
+        Raises:
+            DynamoDBError: the item is rejected.
+        """
+        try:
+            await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attribute))
+        except DynamoDBError as error:
+            if error.fault is Fault.CONDITION:
+                return False
+            raise
+        return True
+
+    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
+        """Set attributes of an item as it was `seen`; False if anybody wrote it since."""
+        key = self.mapping.key(row_id)
+        request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attribute)
+        return await self._conditional(request)
+
+    async def delete(self, row_id: str, seen: Item) -> bool:
+        """Delete an item as it was `seen`; False if anybody wrote it since."""
+        return await self._conditional(DeleteItem(self.name, self.mapping.key(row_id), self._seen(seen)))
+
+    async def get(self, row_id: str) -> Item | None:
+        """One item, strongly consistent; None where there is none.
+
+        Raises:
+            RetriesUsedUpError: it could not be read.
+        """
+        lookup = await self.get_many([row_id])
+        if lookup.unread:
+            raise RetriesUsedUpError("unread")
+        return lookup.items.get(row_id)
+
+    async def get_many(self, ids: Sequence[str]) -> Lookup:
+        """The items of any number of distinct ids, strongly consistent, unprocessed keys asked for again."""
+        chunks = [ids[start : start + MAX_BATCH_GET] for start in range(0, len(ids), MAX_BATCH_GET)]
+        lookups = await gather(self._get_batch(chunk) for chunk in chunks)
+        return Lookup(
+            {row_id: item for lookup in lookups for row_id, item in lookup.items.items()},
+            frozenset(row_id for lookup in lookups for row_id in lookup.unread),
+        )
+
+    async def _get_batch(self, ids: Sequence[str]) -> Lookup:
+        backoff = Backoff(self.sender)
+        keys = [self.mapping.key(row_id) for row_id in ids]
+        items: dict[str, Item] = {}
+        while keys:
+            request = BatchGetItem(self.name, keys)
+            try:
+                reply = await self.sender.send(request, backoff)
+            except (RetriesUsedUpError, DynamoDBError):
+                break
+            found = request.items(reply)
+            items.update((row_id, item) for item in found if (row_id := self.mapping.row_id(item)) is not None)
+            left = request.unprocessed(reply)
+            if left:
+                if len(left) < len(keys):
+                    backoff.progressed()
+                await backoff.throttled("UnprocessedKeys")
+            keys = left
+        return Lookup(items, frozenset(row_id for key in keys if (row_id := self.mapping.row_id(key)) is not None))
+
+    async def scan(self, segment: int, segments: int) -> AsyncIterator[list[Item]]:
+        """Pages of one segment of the whole table, other entities' items included.
+
+        Raises:
+            RetriesUsedUpError: a page could not be read, so that the scan is not complete.
+        """
+        start_key: Item | None = None
+        while True:
+            reply = await self.sender.send(Scan(self.name, segment, segments, start_key))
+            yield reply["Items"]
+            start_key = reply.get("LastEvaluatedKey")
+            if not start_key:
+                return
+
+    def _seen(self, item: Item) -> Seen:
+        attributes = (self.mapping.version_attribute, self.mapping.modified_attribute)
+        return Seen({attribute: item.get(attribute) for attribute in attributes})
+
+    async def _conditional(self, request: Any) -> bool:
+        try:
+            await self.sender.send(request)
+        except DynamoDBError as error:
+            if error.fault is Fault.CONDITION:
+                return False
+            raise
+        return True

@@ -1,0 +1,1 @@
+"""Does the target hold what the source holds? Comparison of partitions, of the whole, and of a sample."""

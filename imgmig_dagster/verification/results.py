@@ -1,0 +1,167 @@
+"""What a verification found. Only `Verdict.MATCH` passes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+# Raised when the rules of comparison change, so that older evidence no longer counts.
+VERIFIER_VERSION: Final = "1"
+LISTED_MISMATCHES: Final = 10_000
+
+
+class Verdict(str, Enum):
+    """What was found out about one row."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    MISSING = "missing"
+    """The row has no item."""
+    UNVERIFIED = "unverified"
+    """A read failed, or the key never held still: nothing is known, and that is no pass."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One fault. `attribute`, `expected` and `found` are None where there is no item to compare.
+
+    `expected` and `found` are full values: personal data, for the 0600 file only.
+    """
+
+    row_id: str
+    verdict: Verdict
+    attribute: str | None = None
+    expected: str | None = None
+    found: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Key and field, without values."""
+        return f"{self.row_id}: {self.attribute or self.verdict.value}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What was compared by what: evidence counts only while all of it is today's."""
+
+    mapping: str
+    source: str
+    target: str
+    target_created_at: str
+    verifier: str
+    code: str
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """The comparison of one partition.
+
+    `verdicts` counts rows by `Verdict` value. `rows_in_window` is what the source counted after the pass, by a
+    statement of its own. `by_attribute` counts differences by attribute; `mismatches` lists at most
+    `LISTED_MISMATCHES` of them. `settled` rows differed at first and agreed at the next look.
+    `inexact_timestamps` counts timestamps within tolerance that are not the cut milliseconds. `undeclared` counts
+    attributes that the mapping does not know. `digest` and `watermark` are the source's, from before the pass.
+    """
+
+    partition: str
+    run_id: str
+    window: str
+    verdicts: Mapping[str, int]
+    rows_in_window: int
+    by_attribute: Mapping[str, int]
+    mismatches: Sequence[Mismatch]
+    mismatches_found: int
+    settled: int
+    inexact_timestamps: int
+    undeclared: Mapping[str, int]
+    digest: str
+    watermark: str | None
+    identity: Identity
+    started_at: str
+    finished_at: str
+    duration_s: float
+
+    @property
+    def looked_at(self) -> int:
+        """The rows that got a verdict."""
+        return sum(self.verdicts.values())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every row of the window was looked at and matches."""
+        return self.coverage_is_complete and self.verdicts.get(Verdict.MATCH.value, 0) == self.looked_at
+
+    @property
+    def coverage_is_complete(self) -> bool:
+        """Whether the verdicts sum to the rows of the window, and none is `unverified`."""
+        unverified = self.verdicts.get(Verdict.UNVERIFIED.value, 0)
+        return self.looked_at == self.rows_in_window and not unverified
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class CensusResult:
+    """The whole target against the whole source.
+
+    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` of each id at most
+    the attributes at fault. `rows_outside` counts rows that no partition holds.
+    """
+
+    run_id: str
+    source_rows: int
+    target_items: int
+    other_entities: int
+    missing: int
+    orphans: int
+    differing: int
+    unverified: int
+    settled: int
+    samples: Mapping[str, Sequence[str]]
+    rows_outside: int
+    rows_outside_sample: Sequence[str]
+    partitions_from: str
+    partitions_to: str
+    identity: Identity
+    started_at: str
+    finished_at: str
+    duration_s: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether both sides hold the same, and every row lies in a partition."""
+        return not (self.missing or self.orphans or self.differing or self.unverified or self.rows_outside)
+
+
+@dataclass(frozen=True)
+class SpotCheckPair:
+    """One image, both records side by side: per attribute what the row says, what the item says, and if they agree."""
+
+    row_id: str
+    fields: Sequence[tuple[str, str, str, bool]]
+    has_item: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the item exists and every field agrees."""
+        return self.has_item and all(agrees for _attribute, _expected, _found, agrees in self.fields)
+
+
+@dataclass(frozen=True)
+class SpotCheckResult:
+    """A random sample; drawn again with the same seed it holds the same images."""
+
+    run_id: str
+    seed: int
+    requested: int
+    pairs: Sequence[SpotCheckPair]
+    source_rows: int
+    checked_at: str
+
+    @property
+    def differing(self) -> Sequence[str]:
+        """The ids of the images that do not agree."""
+        return [pair.row_id for pair in self.pairs if not pair.agrees]

@@ -1,0 +1,30 @@
+"""A partition's time window: the unit of work, of resume, of evidence and of retry."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows whose order column lies in ``[start, end)``; `partition` is the key that names it."""
+
+    partition: str
+    start: datetime
+    end: datetime
+
+    def describe(self) -> str:
+        """The window as text, for fingerprints and messages."""
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+def to_microseconds(moment: datetime) -> int:
+    """An aware datetime as microseconds since 1970, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(timestamp_us: int) -> datetime:
+    """The inverse of `to_microseconds`; `OverflowError` outside the years 1 to 9999."""
+    return _EPOCH + timedelta(microseconds=timestamp_us)
