@@ -1,27 +1,27 @@
 """How AWS is reached: credentials, endpoint, region, TLS and signing are botocore's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 
 @dataclass(frozen=True)
 class AwsAccess:
     """What was configured of AWS; whatever is None comes from botocore's own chain.
 
-    `endpoint_urls` maps a service's name to the URL of an emulator or a VPC endpoint.
+    `endpoint_urls` pairs a service's name with the URL of an emulator or a VPC endpoint.
     """
 
-    region: "str | None" = None
-    profile: "str | None" = None
-    access_key_id: "str | None" = None
-    secret_access_key: "str | None" = field(default=None, repr=False)
-    session_token: "str | None" = field(default=None, repr=False)
-    endpoint_urls: Mapping[str, str] = field(default_factory=dict)
+    region: str | None = None
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    endpoint_urls: tuple[tuple[str, str], ...] = ()
 
     def session(self) -> "botocore.session.Session":
         """A botocore session with these credentials."""
@@ -38,10 +38,15 @@ class AwsAccess:
         Raises:
             BotoCoreError: no region, or an unknown profile.
         """
-        config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-        return self.session().create_client(
-            service, endpoint_url=self.endpoint_urls.get(service), config=config, verify=None
-        )
+        return _client(self, service)
 
 
-__all__ = ["AwsAccess", "BotoCoreError"]
+@lru_cache(maxsize=8)
+def _client(access: AwsAccess, service: str) -> Any:
+    # Making a client reads botocore's model of the service, a tenth of a second: once per process, not per run.
+    config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+    endpoint_url = dict(access.endpoint_urls).get(service)
+    return access.session().create_client(service, endpoint_url=endpoint_url, config=config)
+
+
+__all__ = ["AwsAccess", "BotoCoreError", "ClientError"]

@@ -5,6 +5,7 @@ from datetime import date, datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -17,6 +18,24 @@ Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
+
+
+_SHOWN: Final = (
+    "target_table",
+    "state_url",
+    "reports_url",
+    "dual_write",
+    "write_mode",
+    "force_batch",
+    "partition_grain",
+    "partition_start",
+    "page_size",
+    "requests_in_flight",
+    "write_rate",
+    "settle_seconds",
+    "aws_region",
+    "aws_endpoint_url_dynamodb",
+)
 
 
 class Stage(str, Enum):
@@ -103,6 +122,18 @@ class Settings(Partitioning):
             )
         return self
 
+    def shown(self) -> dict[str, str]:
+        """The settings as reports show them: no secret, and of the source's URL only host and database."""
+        source = urlsplit(self.source_url.get_secret_value())
+        return {
+            "source": f"{source.hostname or 'local socket'}{source.path}, {self.source_schema}.{self.source_table}",
+            **{
+                name: str(value.value if isinstance(value, Enum) else value)
+                for name in _SHOWN
+                if (value := getattr(self, name)) is not None
+            },
+        }
+
     def aws(self) -> AwsAccess:
         """How to reach AWS; what is not set here is left to botocore's own chain."""
         return AwsAccess(
@@ -111,11 +142,14 @@ class Settings(Partitioning):
             access_key_id=self.aws_access_key_id,
             secret_access_key=_reveal(self.aws_secret_access_key),
             session_token=_reveal(self.aws_session_token),
-            endpoint_urls={
-                service: url
-                for service, url in (("dynamodb", self.aws_endpoint_url_dynamodb), ("s3", self.aws_endpoint_url_s3))
+            endpoint_urls=tuple(
+                (service, url)
+                for service, url in (
+                    ("dynamodb", self.aws_endpoint_url_dynamodb),
+                    ("s3", self.aws_endpoint_url_s3),
+                )
                 if url
-            },
+            ),
         )
 
 
@@ -154,6 +188,11 @@ def dagster_home(stage: Stage) -> Path:
             f"in the environment or in {stage.env_file}"
         )
     return Path(home).absolute()
+
+
+def child_environment(stage: Stage) -> dict[str, str]:
+    """The environment for a Dagster process of this stage."""
+    return {**os.environ, "STAGE": stage.value, "DAGSTER_HOME": str(dagster_home(stage)), "PYTHONWARNINGS": "ignore"}
 
 
 def load_partitioning(stage: Stage) -> Partitioning:

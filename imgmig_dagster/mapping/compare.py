@@ -137,8 +137,9 @@ def item_digest(mapping: TableMapping, item: Item) -> bytes:
         try:
             value = None if attribute is None else _DECODERS[field.type](attribute)
         except _Undecodable:
-            # Nothing that a row can hold looks like this, so that the digests differ.
-            value = repr(("undecodable", attribute))
+            # A tuple, which no row holds: as text it would be spelled like a text of the row.
+            content.append(("undecodable", repr(attribute)))
+            continue
         if field.type is FieldType.TIMESTAMP and isinstance(value, int):
             value = value // _MILLISECOND_US
         content.append(value)

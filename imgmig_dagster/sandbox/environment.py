@@ -125,6 +125,7 @@ class Sandbox:
             "IMGMIG_SOURCE_URL": postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.READER),
             "IMGMIG_TARGET_TABLE": aws.TABLE,
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
+            "IMGMIG_REPORTS_URL": f"s3://{aws.BUCKET}/reports",
             **_partitioning(record),
             "AWS_ENDPOINT_URL_DYNAMODB": url,
             "AWS_ENDPOINT_URL_S3": url,

@@ -84,6 +84,10 @@ class CheckpointFile:
         self._store.delete(self._name)
         self._version = ABSENT
 
+    def is_open(self) -> bool:
+        """Whether a pass was begun and has not finished."""
+        return self._store.read(self._name) is not None
+
     def finished_passes(self) -> list[str]:
         """The names of the records of finished passes, oldest first."""
         return self._store.list(f"{self._partition}/passes")

@@ -6,10 +6,11 @@ CENSUS: Final = "census.json"
 SPOT_CHECK: Final = "spot-check.json"
 LOG: Final = "migration.log"
 REPORTS: Final = "reports"
+SPOT_CHECK_PAGE: Final = "reports/spot-check.html"
 
 
 def inventory(partition: str) -> str:
-    """What the source says of a partition (`source.reader.Inventory`)."""
+    """What the source says of a partition (`migration.inventory.SourceInventory`)."""
     return f"{partition}/inventory.json"
 
 

@@ -25,15 +25,7 @@ def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | No
         StateError: the file cannot be read as that dataclass; it is never taken for an absent one.
     """
     found = store.read(name)
-    if found is None:
-        return None
-    try:
-        return TypeAdapter(kind).validate_json(found.content)
-    except ValidationError:
-        raise StateError(
-            f"{store.locate(name)} cannot be read: it was altered, or another version wrote it. Move it away, and "
-            "run again what made it"
-        ) from None
+    return _parse(store, name, TypeAdapter(kind), found.content) if found else None
 
 
 def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:
@@ -42,7 +34,21 @@ def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:
 
 
 def load_lines(store: StateStore, name: str, kind: type[Record]) -> list[Record]:
-    """The dataclasses in the lines of the file `name`; none where there is no file."""
+    """The dataclasses in the lines of the file `name`; none where there is no file.
+
+    Raises:
+        StateError: as for `load_record`.
+    """
     found = store.read(name)
     adapter = TypeAdapter(kind)
-    return [adapter.validate_json(line) for line in found.content.splitlines()] if found else []
+    return [_parse(store, name, adapter, line) for line in found.content.splitlines()] if found else []
+
+
+def _parse(store: StateStore, name: str, adapter: "TypeAdapter[Record]", content: bytes) -> Record:
+    try:
+        return adapter.validate_json(content)
+    except ValidationError:
+        raise StateError(
+            f"{store.locate(name)} cannot be read: it was altered, or another version wrote it. Move it away, and "
+            "run again what made it"
+        ) from None

@@ -1,0 +1,128 @@
+"""The commands that work on a stage."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from imgmig_dagster.cli import demo, sandbox, ui
+from imgmig_dagster.cli.console import Output, print_error
+from imgmig_dagster.cli.session import Session
+from imgmig_dagster.config import parse_stage, stage_from_env
+from imgmig_dagster.errors import ImgmigError
+
+app = typer.Typer(
+    name="imgmig",
+    help="Moves image metadata from PostgreSQL to DynamoDB, and proves that nothing was lost or changed.",
+    epilog="Exit codes: 0 done and clean; 1 mismatches, or failed, rejected or unverified items; 2 wrong usage or "
+    "settings; 3 a service cannot be reached.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(sandbox.app, name="sandbox")
+app.command("demo")(demo.demo)
+app.command("ui")(ui.ui)
+
+StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
+Partitions = Annotated[
+    list[str] | None, typer.Option("--partition", help="A partition's key, such as 2024-03-01; may be repeated.")
+]
+From = Annotated[str | None, typer.Option("--from", help="The first partition, by key or by a day in it.")]
+To = Annotated[str | None, typer.Option("--to", help="The last partition, by key or by a day in it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
+
+
+@app.command("dry-run", epilog="Example: imgmig dry-run --from 2024-01-01 --to 2024-06-30")
+def dry_run(
+    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+) -> None:
+    """Tell what a migration would do to each row, and what it would cost. Never writes to the target."""
+    with _session(stage, json) as session:
+        session.finish(session.dry_run(session.choose(partition, from_, to)))
+
+
+@app.command(epilog="Example: imgmig migrate --stage staging --partition 2024-03-01")
+def migrate(
+    stage: StageOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing: the same as imgmig dry-run.")] = False,
+    start_over: Annotated[
+        bool, typer.Option("--start-over", help="Forget interrupted passes, and begin the partitions anew.")
+    ] = False,
+) -> None:
+    """Write the rows to the target. An interrupted migration is resumed by the same command."""
+    with _session(stage, json) as session:
+        keys = session.choose(partition, from_, to)
+        session.finish(session.dry_run(keys) if dry_run else session.migrate(keys, start_over))
+
+
+@app.command(epilog="Example: imgmig verify --partition 2024-03-01")
+def verify(
+    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+) -> None:
+    """Compare every row with its item, field by field; then the census of the whole table, and the report.
+
+    With a choice of partitions there is no census: it is of the whole table.
+    """
+    with _session(stage, json) as session:
+        keys = session.choose(partition, from_, to)
+        session.finish(session.verify(keys, whole_table=not (partition or from_ or to)))
+
+
+@app.command("spot-check", epilog="Example: imgmig spot-check --stage staging --count 50 --seed 7")
+def spot_check(
+    stage: StageOption = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000, help="Images to draw.")] = 50,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draws the same images again.")] = None,
+    json: Json = False,
+) -> None:
+    """Draw random images, and write a page that shows both records side by side."""
+    with _session(stage, json) as session:
+        session.finish(session.spot_check(count, seed))
+
+
+@app.command("retry-failures", epilog="Example: imgmig retry-failures --partition 2024-03-01")
+def retry_failures(
+    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+) -> None:
+    """Take up the rows of the failure ledgers, and strike out those that succeed."""
+    with _session(stage, json) as session:
+        session.finish(session.retry_failures(session.choose(partition, from_, to)))
+
+
+@app.command(epilog="Example: imgmig status --stage staging --json")
+def status(stage: StageOption = None, json: Json = False) -> None:
+    """Show what is known of each partition. Runs nothing."""
+    with _session(stage, json) as session:
+        session.finish(session.status())
+
+
+@app.command(epilog="Example: imgmig report --stage staging")
+def report(stage: StageOption = None, json: Json = False) -> None:
+    """Write the summary from the evidence that is there, as HTML, Markdown, JSON and CSV."""
+    with _session(stage, json) as session:
+        session.finish(session.report())
+
+
+def _session(stage: str | None, json: bool) -> Session:
+    return Session(parse_stage(stage) if stage is not None else stage_from_env(), Output(json=json))
+
+
+def main() -> None:
+    """Run the command line; ends the process with an exit code of `errors`, and with no traceback for our errors."""
+    try:
+        app()
+    except ImgmigError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # `imgmig status | head`: whoever read the output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,56 @@
+"""Which partitions a command works on."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.changes import occupied_partitions
+from imgmig_dagster.window import Window
+
+
+def chosen_partitions(
+    windows: Sequence[Window],
+    source: SourceReader,
+    state: StateStore,
+    keys: Sequence[str] | None,
+    first: str | None,
+    last: str | None,
+) -> list[str]:
+    """The keys of the partitions that ``--partition``, ``--from`` and ``--to`` name, in order.
+
+    Without ``--partition``, only partitions that hold rows or of which something is known.
+
+    Raises:
+        SettingsError: an option names no partition, both kinds are given, or the range is empty.
+    """
+    if keys and (first or last):
+        raise SettingsError("give --partition, or --from and --to, not both")
+    if keys:
+        known = {window.partition for window in windows}
+        for key in keys:
+            if key not in known:
+                raise SettingsError(f"there is no partition {key!r}: they go from {_ends(windows)}")
+        return sorted(set(keys))
+    start = _window_of_day(windows, first, "--from").start if first else windows[0].start
+    end = _window_of_day(windows, last, "--to").end if last else windows[-1].end
+    if start >= end:
+        raise SettingsError("--from is later than --to")
+    return occupied_partitions(source, state, [each for each in windows if start <= each.start and each.end <= end])
+
+
+def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:
+    try:
+        moment = datetime.fromisoformat(day)
+    except ValueError:
+        raise SettingsError(f"{option} {day!r} is no date such as 2024-03-01") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    for window in windows:
+        if window.start <= moment < window.end:
+            return window
+    raise SettingsError(f"{option} {day} lies in no partition: they go from {_ends(windows)}")
+
+
+def _ends(windows: Sequence[Window]) -> str:
+    return f"{windows[0].partition} to {windows[-1].partition}. An earlier first one is set by IMGMIG_PARTITION_START"

@@ -1,0 +1,128 @@
+"""What a person sees: a live progress bar on a terminal, plain lines elsewhere, one JSON document on request."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from imgmig_dagster.progress import Listener, Progress, every_seconds
+
+_PLAIN_LINE_INTERVAL_S: Final = 5.0
+_PLAIN_WIDTH: Final = 160
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a command found: `exit_code` for the shell, `document` for machines, `table` and `lines` for people."""
+
+    exit_code: int
+    document: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    table: Table | None = None
+
+
+class Output:
+    """Where a command's output goes. With `json`, standard output holds the document alone."""
+
+    def __init__(self, json: bool) -> None:
+        self._json = json
+        self._console = Console(stderr=json, highlight=False)
+        if not self._console.is_terminal:
+            # A file or a pipe has no width: cutting columns to 80 characters would lose figures.
+            self._console.width = _PLAIN_WIDTH
+
+    def say(self, line: str) -> None:
+        """One line for a person."""
+        self._console.print(escape(line), soft_wrap=True)
+
+    def show(self, finding: Finding) -> None:
+        """The finding, as a table and lines or as JSON."""
+        if self._json:
+            sys.stdout.write(orjson.dumps(finding.document, option=orjson.OPT_INDENT_2).decode() + "\n")
+            sys.stdout.flush()
+            return
+        if finding.table is not None:
+            self._console.print(finding.table)
+        for line in finding.lines:
+            self.say(line)
+
+    @contextmanager
+    def progress(self, verb: str, total: int) -> Iterator[Listener]:
+        """A listener that shows the progress of all partitions together while the context lasts.
+
+        Other work than `verb`'s, such as reading the inventory before a migration, is not shown.
+        """
+        whole = _Whole(verb, total)
+        if self._console.is_terminal:
+            with self._bar() as bar:
+                task = bar.add_task(verb, total=total, note="")
+
+                def update(progress: Progress) -> None:
+                    bar.update(task, completed=progress.done, total=progress.total, note=_note(progress))
+
+                yield whole.sum_up(update)
+        else:
+            lines = every_seconds(
+                _PLAIN_LINE_INTERVAL_S, lambda progress: self.say(f"{progress.line()}, {_note(progress)}")
+            )
+            yield whole.sum_up(lines)
+
+    def _bar(self) -> Bar:
+        return Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+        )
+
+
+class _Whole:
+    """Turns the progress of one partition after another into that of all of them."""
+
+    def __init__(self, verb: str, total: int) -> None:
+        self._verb = verb
+        self._total = total
+        self._done: dict[str, int] = {}
+
+    def sum_up(self, tell: Listener) -> Listener:
+        def listen(progress: Progress) -> None:
+            if progress.verb == self._verb:
+                self._done[progress.partition] = progress.done
+                done = sum(self._done.values())
+                tell(replace(progress, done=done, total=max(self._total, done)))
+
+        return listen
+
+
+def _note(progress: Progress) -> str:
+    note = f"{progress.partition}: {progress.rate:,.0f}/s"
+    if progress.retries:
+        note += f", {progress.retries} retries"
+    if progress.failures:
+        note += f", {progress.failures} failures"
+    return note
+
+
+def print_error(message: str) -> None:
+    """An error, for a person, on standard error."""
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+
+
+def finish(output: Output, finding: Finding) -> None:
+    """Show a command's finding, and end the command with its exit code."""
+    output.show(finding)
+    raise typer.Exit(finding.exit_code)

@@ -1,0 +1,63 @@
+"""``imgmig demo``: a real migration on this machine, from nothing to a verdict."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from imgmig_dagster.cli.console import Finding, Output
+from imgmig_dagster.cli.session import Session
+from imgmig_dagster.config import Stage, sandbox_root, uses_sandbox
+from imgmig_dagster.errors import SettingsError
+
+
+def demo(
+    images: Annotated[int, typer.Option("--images", min=1, help="Rows to make, if the sandbox holds none.")] = 15_432,
+) -> None:
+    """Migrate images in the sandbox: dry run, migration, verification, census, spot check, report.
+
+    Example: imgmig demo --images 2000
+    """
+    from imgmig_dagster.sandbox import Sandbox
+
+    if not uses_sandbox(Stage.DEV):
+        raise SettingsError("the demo works on the sandbox only: unset IMGMIG_SOURCE_URL and the other locations")
+    output = Output(json=False)
+    phases: list[tuple[str, float]] = []
+    started = time.monotonic()
+
+    def timed(name: str) -> None:
+        nonlocal started
+        phases.append((name, time.monotonic() - started))
+        started = time.monotonic()
+
+    sandbox = Sandbox(sandbox_root())
+    output.say("Starting the sandbox: PostgreSQL, DynamoDB and S3 on loopback ...")
+    sandbox.start()
+    existing = sandbox.status().images
+    if existing:
+        output.say(f"The sandbox holds {existing:,} images from before; `imgmig sandbox reset` begins afresh.")
+    else:
+        sandbox.seed_synthetic(images)
+        output.say(f"Made {images:,} images of 2023 and 2024, nasty ones among them.")
+    timed("sandbox and seed")
+    worst = 0
+    with Session(Stage.DEV, output) as session:
+        keys = session.choose(None, None, None)
+        timed("start Dagster")
+        phases_of_work: list[tuple[str, Callable[[], Finding]]] = [
+            ("dry run", lambda: session.dry_run(keys)),
+            ("migrate", lambda: session.migrate(keys)),
+            ("spot check", lambda: session.spot_check(50, None)),
+            ("verify, census, report", lambda: session.verify(keys, whole_table=True)),
+        ]
+        for name, work in phases_of_work:
+            output.say(f"\n== {name}")
+            finding = work()
+            output.show(finding)
+            worst = max(worst, finding.exit_code)
+            timed(name)
+    output.say("\nTook " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in phases))
+    output.say("Next: `make ui` shows all of it in Dagster's UI; `imgmig sandbox stop` ends the servers.")
+    raise typer.Exit(worst)

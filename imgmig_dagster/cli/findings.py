@@ -1,0 +1,268 @@
+"""What came of a command, read from the state store: evidence, not the word of the run."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+from rich.table import Table
+
+from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.migration.plan import MigrationPlan
+from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.state import names
+from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.records import load_lines, load_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import (
+    CensusResult,
+    Mismatch,
+    SpotCheckResult,
+    VerificationResult,
+)
+from imgmig_dagster.window import Window
+
+_SHOWN_FAULTS = 20
+
+
+def ledger(state: StateStore, partition: str) -> dict[str, Failure]:
+    """The failures of a partition."""
+    return FailureLedger(state, partition).entries()
+
+
+def last_pass(state: StateStore, partition: str) -> MigrationResult | None:
+    """The migration pass that finished last."""
+    record = CheckpointFile(state, partition).last_finished()
+    return TypeAdapter(MigrationResult).validate_python(record["result"]) if record else None
+
+
+def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
+    """What a migration would do."""
+    plans = [plan for key in keys if (plan := load_record(state, names.plan(key), MigrationPlan))]
+    counted = ("rows", "would_write", "identical", "would_judge", "rejected", "unread", "write_units")
+    totals = {name: sum(getattr(plan, name) for plan in plans) for name in counted}
+    dollars, seconds = sum(plan.dollars for plan in plans), sum(plan.duration_s for plan in plans)
+    table = _table("partition", *(name.replace("_", " ") for name in counted))
+    for plan in plans:
+        _row(table, plan.partition, *(getattr(plan, name) for name in counted))
+    _total(table, *totals.values())
+    lines = [f"{found.row_id}: {found.reason} ({found.field or 'item'})" for plan in plans for found in plan.rejections]
+    rate = plans[0].rate if plans else 0.0
+    lines = [
+        *lines[:_SHOWN_FAULTS],
+        f"A migration would write {totals['would_write']:,} of {totals['rows']:,} images: {totals['write_units']:,} "
+        f"write units, ${dollars:.4f} on demand, {seconds:,.0f} s at {rate:,.0f} units/s. Nothing was written.",
+        *_errors(errors),
+    ]
+    document = {
+        **totals,
+        "dollars": dollars,
+        "predicted_duration_s": seconds,
+        "partitions": [asdict(plan) for plan in plans],
+        "took_s": took_s,
+        "errors": [str(error) for error in errors],
+    }
+    return Finding(_exit_code(errors, clean=not (totals["rejected"] or totals["unread"])), document, lines, table)
+
+
+def of_migration(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
+    """What the passes did."""
+    passes = [found for key in keys if (found := last_pass(state, key))]
+    outcomes: Counter[str] = Counter()
+    for found in passes:
+        outcomes.update(found.outcomes)
+    total, migrated = sum(found.total for found in passes), sum(found.migrated for found in passes)
+    skipped, failed = sum(found.skipped for found in passes), sum(found.failed for found in passes)
+    busy_s = sum(found.duration_s for found in passes)
+    table = _table("partition", "rows", "migrated", "skipped", "failed", "images/s", "retries", "resumes")
+    for found in passes:
+        counts = (found.total, found.migrated, found.skipped, found.failed)
+        _row(table, found.partition, *counts, found.rate, found.retries, found.resumes)
+    unaccounted = [found.partition for found in passes if not found.every_row_is_accounted_for]
+    faults = [_failure_line(key, failure) for key in keys for failure in ledger(state, key).values()]
+    share = 100 * (total - failed) / total if total else 100.0
+    lines = [
+        *faults[:_SHOWN_FAULTS],
+        *(f"{key}: rows came or went meanwhile; migrate this partition again" for key in unaccounted),
+        f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,} in {took_s:.1f} s "
+        f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {share:.2f}%. "
+        f"Outcomes: {_counts(outcomes)}",
+        *_errors(errors),
+    ]
+    document = {
+        "total": total,
+        "migrated": migrated,
+        "skipped": skipped,
+        "failed": failed,
+        "outcomes": dict(outcomes),
+        "took_s": took_s,
+        "success_rate": share / 100,
+        "partitions": [asdict(found) for found in passes],
+        "errors": [str(error) for error in errors],
+    }
+    return Finding(_exit_code(errors, clean=not (failed or unaccounted)), document, lines, table)
+
+
+def of_ledgers(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
+    """What the ledgers still hold after a retry."""
+    left = {key: ledger(state, key) for key in keys}
+    count = sum(len(entries) for entries in left.values())
+    lines = [_failure_line(key, failure) for key, entries in left.items() for failure in entries.values()]
+    summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions"
+    document = {
+        "failures": {key: [asdict(failure) for failure in entries.values()] for key, entries in left.items()},
+        "left": count,
+        "took_s": took_s,
+        "errors": [str(error) for error in errors],
+    }
+    lines = [*lines[:_SHOWN_FAULTS], summary if keys else "No ledger holds a row.", *_errors(errors)]
+    return Finding(_exit_code(errors, clean=not count), document, lines)
+
+
+def of_verification(
+    state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float, whole_table: bool
+) -> Finding:
+    """The verdicts, and with `whole_table` the census and the report's own verdict."""
+    evidence = [found for key in keys if (found := load_record(state, names.evidence(key), VerificationResult))]
+    verdicts: Counter[str] = Counter()
+    table = _table("partition", "rows", "match", "mismatch", "missing", "unverified", "images/s", "verdict")
+    for found in evidence:
+        verdicts.update(found.verdicts)
+        verdict = "[green]PASS[/]" if found.passed else "[red]FAIL[/]"
+        _row(table, found.partition, found.rows_in_window, *found.verdicts.values(), found.rate, verdict)
+    faults = [found for key in keys for found in load_lines(state, names.mismatches(key), Mismatch)]
+    passed = len(evidence) == len(keys) and all(found.passed for found in evidence)
+    lines = [f"{found.verdict.value}: {found.label}" for found in faults[:_SHOWN_FAULTS]]
+    if len(faults) > _SHOWN_FAULTS:
+        lines.append(f"... and {len(faults) - _SHOWN_FAULTS:,} more; all of them are in the report")
+    lines.append(f"Verified {sum(verdicts.values()):,} images in {took_s:.1f} s: {_counts(verdicts)}")
+    document: dict[str, Any] = {
+        "verdicts": dict(verdicts),
+        "mismatches": [{"key": found.row_id, "field": found.attribute, "verdict": found.verdict} for found in faults],
+        "partitions": [asdict(found) for found in evidence],
+        "took_s": took_s,
+        "errors": [str(error) for error in errors],
+    }
+    if whole_table and not errors:
+        census = load_record(state, names.CENSUS, CensusResult)
+        passed = passed and census is not None and census.passed
+        if census is not None:
+            document["census"] = asdict(census)
+            lines.append(_census_line(census))
+    report = _summary(state)
+    if whole_table:
+        passed = passed and _is_pass(report)
+        document["verdict"] = report.get("verdict")
+        lines += _verdict_lines(state, report)
+    return Finding(_exit_code(errors, clean=passed), document, [*lines, *_errors(errors)], table)
+
+
+def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
+    """What the sample showed, and where its page is."""
+    found = None if errors else load_record(state, names.SPOT_CHECK, SpotCheckResult)
+    if found is None:
+        return Finding(_exit_code(errors, clean=False), {"errors": [str(error) for error in errors]}, _errors(errors))
+    page = state.locate(names.SPOT_CHECK_PAGE)
+    lines = [f"differs: {row_id}" for row_id in found.differing]
+    lines.append(f"{len(found.pairs):,} images drawn (seed {found.seed}), {len(found.differing):,} differ: {page}")
+    document = {"seed": found.seed, "images": len(found.pairs), "differing": list(found.differing), "page": page}
+    return Finding(_exit_code(errors, clean=bool(found.pairs) and not found.differing), document, lines)
+
+
+def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
+    """The report's verdict, and where it is."""
+    report = {} if errors else _summary(state)
+    lines = [*([] if errors else _verdict_lines(state, report)), *_errors(errors)]
+    return Finding(_exit_code(errors, clean=_is_pass(report)), report, lines)
+
+
+def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:
+    """What is known of each partition that holds rows, or of which anything is known."""
+    table = _table("partition", "rows now", "migrated", "failed", "interrupted", "verified at", "verdict")
+    entries = []
+    for window in windows:
+        key = window.partition
+        found, evidence = last_pass(state, key), load_record(state, names.evidence(key), VerificationResult)
+        interrupted = CheckpointFile(state, key).is_open()
+        if not (rows_now.get(key) or found or evidence or interrupted):
+            continue
+        entry = {
+            "partition": key,
+            "rows_now": rows_now.get(key, 0),
+            "migrated": found.total if found else None,
+            "failed": len(ledger(state, key)),
+            "interrupted": interrupted,
+            "verified_at": evidence.finished_at if evidence else None,
+            "verdict": None if evidence is None else "PASS" if evidence.passed else "FAIL",
+        }
+        entries.append(entry)
+        _row(table, key, *("" if value is None else value for value in list(entry.values())[1:]))
+    idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
+    return Finding(0, {"partitions": entries}, [] if entries else [idle], table)
+
+
+def _summary(state: StateStore) -> dict[str, Any]:
+    found = state.read(f"{names.REPORTS}/summary.json")
+    report: dict[str, Any] = orjson.loads(found.content) if found else {}
+    return report
+
+
+def _is_pass(report: Mapping[str, Any]) -> bool:
+    return report.get("verdict") == ReportVerdict.PASS.value
+
+
+def _verdict_lines(state: StateStore, report: Mapping[str, Any]) -> list[str]:
+    lacking = [f"lacking: {each['what']} ({', '.join(each['commands'])})" for each in report.get("lacking", [])]
+    verdict = str(report.get("verdict", "no report")).upper()
+    return [*lacking[:_SHOWN_FAULTS], f"Verdict: {verdict}. Report: {state.locate(names.REPORTS)}/summary.html"]
+
+
+def _census_line(census: CensusResult) -> str:
+    return (
+        f"Census: {census.source_rows:,} rows, {census.target_items:,} items; {census.missing:,} missing, "
+        f"{census.orphans:,} orphans, {census.differing:,} differing, {census.rows_outside:,} rows outside partitions"
+    )
+
+
+def _failure_line(partition: str, failure: Failure) -> str:
+    return f"{partition}: {failure.row_id}: {failure.field or 'item'}: {failure.reason} ({failure.code})"
+
+
+def _errors(errors: Sequence[ImgmigError]) -> list[str]:
+    return [f"error: {error}" for error in errors]
+
+
+def _exit_code(errors: Sequence[ImgmigError], clean: bool) -> int:
+    # A service that is away outranks a refusal, which outranks a finding.
+    return max((error.exit_code for error in errors), default=0 if clean else 1)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*(_cell(cell) for cell in cells))
+
+
+def _cell(value: object) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:,.0f}" if is_number else str(value)
+
+
+def _total(table: Table, *cells: object) -> None:
+    table.add_section()
+    _row(table, "total", *cells)

@@ -1,0 +1,110 @@
+"""``imgmig sandbox``: the throw-away PostgreSQL, DynamoDB and S3 on this machine."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.config import sandbox_root
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.sandbox import Sandbox
+
+app = typer.Typer(
+    help="The throw-away PostgreSQL, DynamoDB and S3 on this machine, all of it under .imgmig/.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command(epilog="Example: imgmig sandbox start")
+def start() -> None:
+    """Start the servers that do not run; those that run are left as they are."""
+    sandbox = _sandbox()
+    sandbox.start()
+    _show(sandbox)
+
+
+@app.command(epilog="Example: imgmig sandbox status --json")
+def status(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Show what runs. Starts nothing."""
+    _show(_sandbox(), json)
+
+
+@app.command(epilog='Example: eval "$(imgmig sandbox env)" && psql -c "SELECT count(*) FROM images"')
+def env() -> None:
+    """Print the variables that point any client at the sandbox: imgmig, psql, boto3, the AWS CLI, Node."""
+    for name, value in _sandbox().environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command(epilog="Examples: imgmig sandbox seed --images 15432; imgmig sandbox seed --csv images.csv")
+def seed(
+    images: Annotated[int | None, typer.Option("--images", min=1, help="Make so many images.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Load a CSV file with the table's columns.")] = None,
+) -> None:
+    """Replace the source rows, and set the first partition to the earliest of them. The target is left alone."""
+    if (images is None) == (csv is None):
+        raise SettingsError("say what to seed: --images 15432, or --csv FILE")
+    sandbox = _sandbox()
+    count = sandbox.seed_csv(csv) if csv is not None else sandbox.seed_synthetic(images or 0)
+    start_day = sandbox.status().partition_start
+    Output(json=False).say(f"The source holds {count:,} images; partitions begin at {start_day}.")
+
+
+@app.command(epilog="Example: imgmig sandbox reset --yes")
+def reset(yes: _Yes = False) -> None:
+    """Delete the sandbox's rows, items, state and run history, and start afresh."""
+    _confirm("Delete all rows, items, state and run history of the sandbox?", yes)
+    sandbox = _sandbox()
+    sandbox.reset()
+    _show(sandbox)
+
+
+@app.command(epilog="Example: imgmig sandbox stop")
+def stop() -> None:
+    """End the servers. PostgreSQL keeps its rows; the target's items are forgotten."""
+    _sandbox().stop()
+    Output(json=False).say("Stopped. The target's items are forgotten, the source's rows are kept.")
+
+
+@app.command(epilog="Example: imgmig sandbox delete --yes")
+def delete(yes: _Yes = False) -> None:
+    """End the servers, and delete all that the sandbox made."""
+    _confirm("Delete the sandbox?", yes)
+    _sandbox().delete()
+
+
+def _sandbox() -> Sandbox:
+    return Sandbox(sandbox_root())
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+def _show(sandbox: Sandbox, json: bool = False) -> None:
+    found = sandbox.status()
+    document = {
+        "root": str(found.root),
+        "postgres": {"running": found.postgres_running, "port": found.postgres_port, "pid": found.postgres_pid},
+        "aws": {"running": found.aws_running, "port": found.aws_port, "pid": found.aws_pid},
+        "images": found.images,
+        "partition_start": found.partition_start.isoformat() if found.partition_start else None,
+        "partition_grain": found.partition_grain,
+    }
+    lines = [
+        f"sandbox     {found.root}",
+        f"PostgreSQL  {_state(found.postgres_running, found.postgres_port)}",
+        f"AWS         {_state(found.aws_running, found.aws_port)} (moto: DynamoDB and S3)",
+        f"images      {'unknown' if found.images is None else f'{found.images:,}'}",
+        f"partitions  {found.partition_grain} from {found.partition_start}",
+    ]
+    finish(Output(json), Finding(0, document, lines))
+
+
+def _state(running: bool, port: int | None) -> str:
+    return f"running on 127.0.0.1:{port}" if running else "not running"

@@ -1,0 +1,149 @@
+"""One command's work on a stage: which partitions, which jobs, and what came of them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+import typer
+
+from imgmig_dagster.cli import findings
+from imgmig_dagster.cli.choice import chosen_partitions
+from imgmig_dagster.cli.console import Finding, Output, finish, print_error
+from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.progress import Listener, Progress
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.window import Window
+
+_INTERRUPTED: Final = 130
+
+
+@dataclass
+class _Relay:
+    """Passes progress on to whoever listens just now."""
+
+    listener: Listener | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self.listener is not None:
+            self.listener(progress)
+
+
+class Session:
+    """A stage, opened for one command. Ctrl-C within it ends the command cleanly."""
+
+    def __init__(self, stage: Stage, output: Output) -> None:
+        self.stage = stage
+        self.output = output
+        self._relay = _Relay()
+        self._resources = ExitStack()
+        self._interrupted = False
+
+    def __enter__(self) -> "Session":
+        # Settings before imports: a missing variable is told at once, Dagster takes a second.
+        self.settings: Settings = load_settings(self.stage)
+        home = dagster_home(self.stage)
+        from imgmig_dagster.defs.build import build_definitions
+        from imgmig_dagster.defs.partitions import partitions_of, windows_of
+        from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
+        from imgmig_dagster.defs.runner import JobRunner
+
+        stage = self.stage.value
+        self.windows: Sequence[Window] = windows_of(partitions_of(load_partitioning(self.stage)))
+        self.state: StateStore = StateDirectory(stage=stage).open()
+        with self._resources:
+            self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader())
+            self.rows_now = self.source.rows_per_window(self.windows)
+            self._runner = self._resources.enter_context(JobRunner(build_definitions(self.stage, self._relay), home))
+            self._resources = self._resources.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resources.close()
+        if isinstance(error, KeyboardInterrupt):
+            print_error("stopped; nothing is lost. Run the same command again to resume")
+            raise typer.Exit(_INTERRUPTED) from None
+
+    def finish(self, finding: Finding) -> None:
+        """Show the finding, and end the command with its exit code."""
+        finish(self.output, finding)
+
+    def choose(self, keys: Sequence[str] | None, first: str | None, last: str | None) -> list[str]:
+        """The partitions that the options name; without any, those that hold rows or of which something is known.
+
+        Raises:
+            SettingsError: an option names no partition.
+        """
+        return chosen_partitions(self.windows, self.source, self.state, keys, first, last)
+
+    def dry_run(self, keys: Sequence[str]) -> Finding:
+        """Run the job `dry_run`."""
+        errors, took = self._run("dry_run", "Planned", keys)
+        return findings.of_plans(self.state, keys, errors, took)
+
+    def migrate(self, keys: Sequence[str], start_over: bool = False) -> Finding:
+        """Run the job `migrate`."""
+        config = {"migrated_images": {"start_over": True}} if start_over else None
+        errors, took = self._run("migrate", "Migrated", keys, config)
+        return findings.of_migration(self.state, keys, errors, took)
+
+    def retry_failures(self, keys: Sequence[str]) -> Finding:
+        """Run the job `retry_failures` on the partitions whose ledger is not empty."""
+        failing = [key for key in keys if findings.ledger(self.state, key)]
+        errors, took = self._run("retry_failures", "Retried", failing)
+        return findings.of_ledgers(self.state, failing, errors, took)
+
+    def verify(self, keys: Sequence[str], whole_table: bool) -> Finding:
+        """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
+        errors, took = self._run("verify", "Verified", keys)
+        if whole_table and not errors:
+            self.output.say("Taking the census of the whole table ...")
+            errors += self._run_one("census")
+        errors += self._run_one("report")
+        return findings.of_verification(self.state, keys, errors, took, whole_table)
+
+    def spot_check(self, count: int, seed: int | None) -> Finding:
+        """Run the job `spot_check`."""
+        errors = self._run_one("spot_check", {"spot_check": {"count": count, "seed": seed}})
+        return findings.of_spot_check(self.state, errors)
+
+    def report(self) -> Finding:
+        """Run the job `report`."""
+        return findings.of_report(self.state, self._run_one("report"))
+
+    def status(self) -> Finding:
+        """What the state store knows; runs no job."""
+        return findings.of_status(self.state, self.windows, self.rows_now)
+
+    def _run(
+        self, job: str, verb: str, keys: Sequence[str], config: Mapping[str, Any] | None = None
+    ) -> tuple[list[ImgmigError], float]:
+        """Run a job partition by partition; the errors that ended runs, and the seconds that all of it took.
+
+        An error of one partition lets the others go on; a service that cannot be reached ends the loop.
+        """
+        started = time.monotonic()
+        errors: list[ImgmigError] = []
+        total = sum(self.rows_now.get(key, 0) for key in keys)
+        with self.output.progress(verb, total) as self._relay.listener:
+            for key in keys:
+                result = self._runner.run(job, key, config)
+                if result.interrupted:
+                    raise KeyboardInterrupt
+                if result.error is not None:
+                    errors.append(result.error)
+                    if result.error.retryable:
+                        break
+        self._relay.listener = None
+        return errors, time.monotonic() - started
+
+    def _run_one(self, job: str, config: Mapping[str, Any] | None = None) -> list[ImgmigError]:
+        result = self._runner.run(job, config=config)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return [result.error] if result.error is not None else []

@@ -1,0 +1,120 @@
+"""``imgmig ui``: Dagster's UI, and the daemon that runs backfills and schedules, on loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import typer
+
+from imgmig_dagster.cli.console import Output
+from imgmig_dagster.config import Stage, child_environment, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.errors import ImgmigError
+
+_HOST: Final = "127.0.0.1"
+_READY_WITHIN_S: Final = 120
+# As workspace.yaml in the checkout, but for an installed package and any current directory.
+_WORKSPACE: Final = """load_from:
+  - python_module:
+      module_name: imgmig_dagster.definitions
+      attribute: defs
+      location_name: imgmig_dagster
+"""
+
+
+class UiFailed(ImgmigError):
+    """Dagster's UI ended by itself, or does not answer."""
+
+    exit_code = 3
+
+
+def ui(
+    stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port on 127.0.0.1.")] = 3_000,
+) -> None:
+    """Start Dagster's UI on 127.0.0.1, and the sandbox if the stage uses it; Ctrl-C ends the UI.
+
+    Example: imgmig ui --port 3001
+    """
+    chosen = parse_stage(stage) if stage is not None else stage_from_env()
+    load_settings(chosen)
+    output = Output(json=False)
+    with tempfile.TemporaryDirectory(prefix="imgmig-ui-") as folder:
+        workspace = Path(folder) / "workspace.yaml"
+        workspace.write_text(_WORKSPACE, encoding="utf-8")
+        _serve(chosen, port, workspace, output)
+
+
+def _serve(stage: Stage, port: int, workspace: Path, output: Output) -> None:
+    options = {
+        "--workspace": str(workspace),
+        "--host": _HOST,
+        "--port": str(port),
+        "--log-level": "warning",
+        "--code-server-log-level": "warning",
+    }
+    server = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "dagster", "dev", *(word for option in options.items() for word in option)],
+        env=child_environment(stage),
+        stdin=subprocess.DEVNULL,
+        # A session of its own: the terminal's Ctrl-C reaches this process alone, which then ends the whole group.
+        start_new_session=True,
+        preexec_fn=_restore_signals,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _wait_until_ready(server, port)
+        output.say(f"Dagster's UI for stage {stage.value}: http://{_HOST}:{port}  (Ctrl-C ends it)")
+        if code := server.wait():
+            raise UiFailed(f"dagster dev ended with code {code}; its messages are above")
+    except KeyboardInterrupt:
+        output.say("Stopping ...")
+    finally:
+        _end_group(server)
+
+
+def _restore_signals() -> None:
+    # In the background of a script these are ignored, and `dagster dev` would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise UiFailed(f"dagster dev ended with code {server.returncode}: is port {port} taken? Try --port")
+        try:
+            with urlopen(f"http://{_HOST}:{port}/server_info", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise UiFailed(f"Dagster's UI did not answer on port {port} within {_READY_WITHIN_S} s")
+
+
+def _end_group(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and its children: politely, then firmly."""
+    for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(server.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            server.poll()
+            try:
+                os.killpg(server.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.1)

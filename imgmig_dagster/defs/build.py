@@ -1,0 +1,50 @@
+"""One factory for what Dagster loads, what the command line runs and what tests execute."""
+
+import warnings
+
+import dagster as dg
+
+from imgmig_dagster.config import Stage, load_partitioning
+from imgmig_dagster.defs.assets import partitioned_assets, whole_table_assets
+from imgmig_dagster.defs.jobs import all_jobs
+from imgmig_dagster.defs.partitions import partitions_of
+from imgmig_dagster.defs.resources import (
+    ProgressListener,
+    ReportBucket,
+    SourceDatabase,
+    StateDirectory,
+    TargetDynamoDB,
+)
+from imgmig_dagster.defs.schedules import all_schedules
+from imgmig_dagster.progress import Listener
+
+
+def build_definitions(stage: Stage, listener: Listener = lambda _progress: None) -> dg.Definitions:
+    """The definitions of a stage. Reaches no service: every stage loads offline.
+
+    Args:
+        stage: whose settings apply once a run begins.
+        listener: is told the progress of runs in this process.
+
+    Raises:
+        SettingsError: the partitioning of the stage is wrong.
+    """
+    partitions = partitions_of(load_partitioning(stage))
+    with warnings.catch_warnings():
+        # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+        assets = [*partitioned_assets(partitions), *whole_table_assets(partitions, stage.value)]
+    return dg.Definitions(
+        assets=assets,
+        jobs=all_jobs(),
+        schedules=all_schedules(partitions),
+        resources={
+            "source": SourceDatabase(stage=stage.value),
+            "target": TargetDynamoDB(stage=stage.value),
+            "state": StateDirectory(stage=stage.value),
+            "reports": ReportBucket(stage=stage.value),
+            "progress": ProgressListener(listener),
+        },
+        # A process per step would import Dagster anew for each, about four seconds a step.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,203 @@
+"""The asset checks: claims about what an asset's run found, with the keys and fields at fault."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from imgmig_dagster.defs import metadata
+from imgmig_dagster.migration.inventory import SourceInventory
+from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, Verdict, VerificationResult
+
+if TYPE_CHECKING:
+    # Reports bring templates and charts with them, which a partition's run does not need.
+    from imgmig_dagster.reporting.model import SummaryReport
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a check claims; a blocking one that does not hold fails the run, and skips what is downstream in it."""
+
+    asset: str
+    name: str
+    claim: str
+    blocking: bool = False
+
+
+CLAIMS: Final = (
+    Claim("source_images", "rows_are_mappable", "Every row can be written as an item"),
+    Claim(
+        "migrated_images",
+        "every_row_is_accounted_for",
+        "The outcomes of the pass sum to the rows of the window, as counted by a statement of its own",
+        blocking=True,
+    ),
+    Claim("migrated_images", "no_failed_items", "The failure ledger of the partition is empty"),
+    Claim("verification_report", "zero_mismatches", "Every row that was looked at matches its item", blocking=True),
+    Claim(
+        "verification_report",
+        "coverage_is_complete",
+        "Every row of the window was looked at, and none is unverified",
+        blocking=True,
+    ),
+    Claim(
+        "verification_report",
+        "timestamps_are_exact",
+        "Timestamps are the row's milliseconds, cut, and not only within tolerance",
+    ),
+    Claim("table_census", "no_missing_items", "Every row of the source has its item"),
+    Claim("table_census", "no_orphan_items", "Every item of the target has its row"),
+    Claim("table_census", "no_differing_items", "Every item of the target says what its row says"),
+    Claim("table_census", "no_rows_outside_partitions", "Every row lies in a partition"),
+    Claim("spot_check", "spot_check_is_clean", "Every image of the sample agrees on both sides"),
+    Claim("migration_summary", "ready_for_cutover", "All evidence is there, counts today, and is clean"),
+)
+
+
+def specs_of(asset: str, partitions: dg.TimeWindowPartitionsDefinition | None) -> Sequence[dg.AssetCheckSpec]:
+    """The specs of an asset's checks, partitioned like the asset."""
+    return [
+        dg.AssetCheckSpec(
+            claim.name, asset=asset, description=claim.claim, blocking=claim.blocking, partitions_def=partitions
+        )
+        for claim in CLAIMS
+        if claim.asset == asset
+    ]
+
+
+def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
+    """Whether `transform` takes every row."""
+    return _result(
+        "rows_are_mappable",
+        found.rejected == 0,
+        f"{found.rejected:,} of {found.rows:,} rows can never be written as they are: mend them in the source",
+        metadata.of_rejections(found),
+    )
+
+
+def every_row_is_accounted_for(result: MigrationResult) -> dg.AssetCheckResult:
+    """Whether the outcomes sum to the rows."""
+    return _result(
+        "every_row_is_accounted_for",
+        result.every_row_is_accounted_for,
+        f"the pass accounted for {result.total:,} rows, and the window holds {result.rows_in_window:,}: rows came or "
+        "went meanwhile. Migrate the partition again",
+        {"rows": result.total, "rows_in_window": result.rows_in_window},
+    )
+
+
+def no_failed_items(failures: Mapping[str, Failure]) -> dg.AssetCheckResult:
+    """Whether the ledger is empty."""
+    return _result(
+        "no_failed_items",
+        not failures,
+        f"{len(failures):,} rows are not in the target: mend what is permanent, then imgmig retry-failures",
+        metadata.of_failures([failures[row_id] for row_id in sorted(failures)]),
+    )
+
+
+def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
+    """Whether no row differs or is missing. That all were looked at is `coverage_is_complete`'s claim."""
+    mismatch, missing = result.verdicts[Verdict.MISMATCH.value], result.verdicts[Verdict.MISSING.value]
+    first = "; ".join(found.label for found in result.mismatches[:5])
+    return _result(
+        "zero_mismatches",
+        mismatch + missing == 0,
+        f"{mismatch:,} of {result.looked_at:,} rows differ and {missing:,} are missing: {first}",
+        metadata.of_mismatches(result),
+    )
+
+
+def coverage_is_complete(result: VerificationResult) -> dg.AssetCheckResult:
+    """Whether every row was looked at."""
+    unverified = result.verdicts[Verdict.UNVERIFIED.value]
+    return _result(
+        "coverage_is_complete",
+        result.coverage_is_complete,
+        f"{result.looked_at:,} of {result.rows_in_window:,} rows got a verdict, {unverified:,} of them unverified: "
+        "verify the partition again",
+        {"rows": result.looked_at, "rows_in_window": result.rows_in_window, "unverified": unverified},
+    )
+
+
+def timestamps_are_exact(result: VerificationResult) -> dg.AssetCheckResult:
+    """Warns of timestamps within tolerance that are not the cut milliseconds."""
+    return _result(
+        "timestamps_are_exact",
+        result.inexact_timestamps == 0,
+        f"{result.inexact_timestamps:,} timestamps are within a second of the row's, but not its milliseconds",
+        {"inexact_timestamps": result.inexact_timestamps},
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def no_missing_items(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether every row has its item."""
+    return _census("no_missing_items", result, "missing", result.missing, "rows have no item: imgmig migrate")
+
+
+def no_orphan_items(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether every item has its row."""
+    return _census("no_orphan_items", result, "orphans", result.orphans, "items have no row in the source")
+
+
+def no_differing_items(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether every item says what its row says, and could be read."""
+    differing = result.differing + result.unverified
+    return _census("no_differing_items", result, "differing", differing, "items differ from their rows, or are unread")
+
+
+def no_rows_outside_partitions(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether the partitions cover every row."""
+    return _result(
+        "no_rows_outside_partitions",
+        result.rows_outside == 0,
+        f"{result.rows_outside:,} rows lie in no partition: set IMGMIG_PARTITION_START so that the partitions "
+        f"({result.partitions_from} to {result.partitions_to}) reach them, or mend rows whose created_at is NULL, "
+        "infinite or in the future",
+        {"rows_outside": result.rows_outside, **metadata.of_ids("outside", result.rows_outside_sample)},
+    )
+
+
+def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:
+    """Whether the sample agrees, and is not empty."""
+    return _result(
+        "spot_check_is_clean",
+        bool(result.pairs) and not result.differing,
+        f"{len(result.differing):,} of {len(result.pairs):,} images do not agree",
+        metadata.of_spot_check(result),
+    )
+
+
+def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
+    """Whether nothing is lacking."""
+    return _result(
+        "ready_for_cutover",
+        not report.lacking,
+        f"{len(report.lacking):,} things are lacking, first: {report.lacking[0].what if report.lacking else ''}",
+        {"verdict": report.verdict.value, "lacking": len(report.lacking)},
+    )
+
+
+def _census(name: str, result: CensusResult, kind: str, count: int, fault: str) -> dg.AssetCheckResult:
+    ids = list(result.samples.get(kind, ()))
+    return _result(name, count == 0, f"{count:,} {fault}", {**metadata.of_ids(f"{kind}_sample", ids), kind: count})
+
+
+def _result(
+    name: str,
+    passed: bool,
+    fault: str,
+    facts: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        description="holds" if passed else fault,
+        metadata=dict(facts),
+    )

@@ -1,0 +1,50 @@
+"""The jobs: verbs. None mixes partitioned assets with those of the table as a whole."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from imgmig_dagster.defs.assets import MigrateConfig
+
+
+def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
+    """Every job, by the name that the command line uses too."""
+    return [
+        dg.define_asset_job(
+            "dry_run",
+            dg.AssetSelection.assets("source_images", "migration_plan"),
+            description="Tell what a migration would do to each row. Never writes to the target",
+        ),
+        dg.define_asset_job(
+            "migrate",
+            dg.AssetSelection.assets("source_images", "migrated_images"),
+            description="Write a partition's rows to the target, from the checkpoint of an interrupted pass",
+        ),
+        dg.define_asset_job(
+            "retry_failures",
+            dg.AssetSelection.assets("migrated_images"),
+            config=dg.RunConfig({"migrated_images": MigrateConfig(start_over=False, retry_failures_only=True)}),
+            description="Take up the rows of a partition's failure ledger, and strike out those that succeed",
+        ),
+        dg.define_asset_job(
+            "verify",
+            dg.AssetSelection.assets("verification_report"),
+            description="Compare every row of a partition with its item, field by field",
+        ),
+        dg.define_asset_job(
+            "census",
+            dg.AssetSelection.assets("table_census"),
+            description="Compare the whole target with the whole source",
+        ),
+        dg.define_asset_job(
+            "spot_check",
+            dg.AssetSelection.assets("spot_check"),
+            description="Draw random images, and show both records side by side",
+        ),
+        dg.define_asset_job(
+            "report",
+            dg.AssetSelection.assets("migration_summary"),
+            description="Write the summary from the evidence that is there",
+        ),
+    ]

@@ -1,0 +1,177 @@
+"""Results as Dagster's metadata: numbers by the same names everywhere, so that Dagster plots them over time.
+
+No row's values: keys and attribute names only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from imgmig_dagster.mapping.transform import Rejection
+from imgmig_dagster.migration.inventory import SourceInventory
+from imgmig_dagster.migration.plan import MigrationPlan
+from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
+
+LISTED = 50
+
+
+def of_inventory(found: SourceInventory) -> dict[str, Any]:
+    """What the source holds."""
+    return {
+        "dagster/row_count": found.rows,
+        "rows": found.rows,
+        "row_bytes": found.row_bytes,
+        "unmappable_rows": found.rejected,
+        "nulls": dg.MetadataValue.json(dict(found.nulls)),
+        "digest": found.digest,
+        "watermark": found.watermark or "no rows",
+    }
+
+
+def of_plan(plan: MigrationPlan) -> dict[str, Any]:
+    """What a migration would do."""
+    return {
+        "rows": plan.rows,
+        "would_write": plan.would_write,
+        "identical": plan.identical,
+        "would_judge": plan.would_judge,
+        "rejected": plan.rejected,
+        "unread": plan.unread,
+        "write_units": plan.write_units,
+        "dollars": plan.dollars,
+        "predicted_duration_s": plan.duration_s,
+        "at_write_units_per_s": plan.rate,
+        **_table("rejections", plan.rejections, _rejection),
+    }
+
+
+def of_migration(result: MigrationResult) -> dict[str, Any]:
+    """What a pass did."""
+    return {
+        "dagster/row_count": result.total,
+        "rows": result.total,
+        "rows_in_window": result.rows_in_window,
+        "migrated": result.migrated,
+        "skipped": result.skipped,
+        "failed": result.failed,
+        "rate_rows_per_s": result.rate,
+        "duration_s": result.duration_s,
+        "success_percent": 100 * result.success_rate,
+        "write_mode": result.write_mode,
+        "write_units": result.write_units,
+        "retries": result.retries,
+        "throttles": result.throttles,
+        "resumes": result.resumes,
+        "outcomes": _counts("outcome", result.outcomes),
+    }
+
+
+def of_failures(failures: Sequence[Failure]) -> dict[str, Any]:
+    """What the ledger holds."""
+    return {"failed": len(failures), **_table("failures", failures, _failure)}
+
+
+def of_verification(result: VerificationResult) -> dict[str, Any]:
+    """What a verification found."""
+    return {
+        "dagster/row_count": result.looked_at,
+        "rows": result.looked_at,
+        "rows_in_window": result.rows_in_window,
+        **dict(result.verdicts),
+        "settled": result.settled,
+        "inexact_timestamps": result.inexact_timestamps,
+        "rate_rows_per_s": result.rate,
+        "duration_s": result.duration_s,
+        "verdict": "PASS" if result.passed else "FAIL",
+        "differences_by_attribute": dg.MetadataValue.json(dict(result.by_attribute)),
+        "undeclared_attributes": dg.MetadataValue.json(dict(result.undeclared)),
+        "digest": result.digest,
+        "watermark": result.watermark or "no rows",
+        **of_mismatches(result),
+    }
+
+
+def of_mismatches(result: VerificationResult) -> dict[str, Any]:
+    """The keys and fields at fault."""
+    return {
+        "mismatches": result.mismatches_found,
+        **_table(
+            "faults",
+            result.mismatches,
+            lambda found: {
+                "key": found.row_id,
+                "verdict": found.verdict.value,
+                "field": found.attribute or "the whole item",
+            },
+        ),
+    }
+
+
+def of_census(result: CensusResult) -> dict[str, Any]:
+    """What the comparison of the whole found."""
+    return {
+        "source_rows": result.source_rows,
+        "target_items": result.target_items,
+        "missing": result.missing,
+        "orphans": result.orphans,
+        "differing": result.differing,
+        "unverified": result.unverified,
+        "settled": result.settled,
+        "other_entities": result.other_entities,
+        "rows_outside_partitions": result.rows_outside,
+        "duration_s": result.duration_s,
+        "verdict": "PASS" if result.passed else "FAIL",
+    }
+
+
+def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
+    """What the sample showed."""
+    return {"images": len(result.pairs), "seed": result.seed, **of_ids("differing", result.differing)}
+
+
+def of_ids(name: str, ids: Sequence[str]) -> dict[str, Any]:
+    """A count of ids, and the first of them."""
+    return {name: len(ids), **_table(f"{name}_ids", ids, lambda row_id: {"key": row_id})}
+
+
+def of_rejections(found: SourceInventory) -> dict[str, Any]:
+    """The rows that can never be written as they are."""
+    return {"unmappable_rows": found.rejected, **_table("rejections", found.rejections, _rejection)}
+
+
+def _rejection(found: Rejection) -> dict[str, str]:
+    return {
+        "key": found.row_id,
+        "field": found.field or "the whole item",
+        "code": found.code,
+        "reason": found.reason,
+    }
+
+
+def _failure(found: Failure) -> dict[str, str]:
+    return {
+        "key": found.row_id,
+        "field": found.field or "the whole item",
+        "code": found.code,
+        "reason": found.reason,
+        "kind": "permanent" if found.permanent else "retry may succeed",
+    }
+
+
+def _counts(name: str, counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
+    return _records({name: key, "rows": value} for key, value in counts.items())
+
+
+def _table(name: str, entries: Sequence[Any], show: Any) -> dict[str, dg.MetadataValue[Any]]:
+    """The first `LISTED` entries; nothing where there are none: Dagster's tables cannot be empty."""
+    return {name: _records(show(entry) for entry in entries[:LISTED])} if entries else {}
+
+
+def _records(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    if not records:
+        return dg.MetadataValue.text("none")
+    return dg.MetadataValue.table(records)

@@ -1,0 +1,143 @@
+"""The services of a stage. Keys and types are the same in every stage; what they point at comes from its settings.
+
+Settings are read when a run begins, not when the definitions load: every stage loads offline, and no run config
+holds a secret.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.config import Settings, load_settings, parse_stage
+from imgmig_dagster.errors import SettingsError, TargetUnavailable
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import StateStore, open_state
+from imgmig_dagster.target.connection import TargetSettings
+
+LOGGED_EVERY_ROWS = 100
+DAGSTER_LOG_INTERVAL_S = 1.0
+
+
+class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A service of one stage."""
+
+    stage: str = Field(description="dev, staging or prod: whose settings apply")
+
+    _settings: Settings | None = PrivateAttr(None)
+
+    @property
+    def settings(self) -> Settings:
+        """The stage's settings, read once a run; in dev the sandbox is started if they point to it."""
+        if self._settings is None:
+            self._settings = load_settings(parse_stage(self.stage))
+        return self._settings
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
+        """Forget what an earlier run in this process read."""
+        self._settings = None
+
+
+class SourceDatabase(StageResource):
+    """The PostgreSQL primary, read-only."""
+
+    @contextmanager
+    def reader(self) -> Iterator[SourceReader]:
+        """A reader of the source table, closed at the end."""
+        settings = self.settings
+        connection = ReadOnlyConnection(settings.source_url.get_secret_value())
+        with SourceReader(connection, settings.source_schema, settings.source_table, IMAGE) as reader:
+            yield reader
+
+
+class TargetDynamoDB(StageResource):
+    """The DynamoDB table."""
+
+    def open_settings(self) -> TargetSettings:
+        """How to reach the table, and how hard to drive it."""
+        settings = self.settings
+        return TargetSettings(
+            access=settings.aws(),
+            table=settings.target_table,
+            mapping=IMAGE,
+            requests_in_flight=settings.requests_in_flight,
+            rate=settings.write_rate,
+        )
+
+
+class StateDirectory(StageResource):
+    """Checkpoints, ledgers, evidence and reports."""
+
+    def open(self) -> StateStore:
+        """The stage's state store."""
+        return open_state(self.settings.state_url, self.stage)
+
+    @contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """The stage's ``migration.log``."""
+        with migration_log(Path(self.open().locate(names.LOG))) as logger:
+            yield logger
+
+
+class ReportBucket(StageResource):
+    """S3, where reports are published besides the state store, if IMGMIG_REPORTS_URL names a place."""
+
+    def publish(self, files: Mapping[str, bytes]) -> dict[str, str]:
+        """Upload the files, encrypted at rest; returns where each is. Nothing where no place is set.
+
+        Raises:
+            SettingsError: the URL is none of S3.
+            TargetUnavailable: S3 refused, or cannot be reached.
+        """
+        settings = self.settings
+        if settings.reports_url is None:
+            return {}
+        place = urlsplit(settings.reports_url)
+        if place.scheme != "s3" or not place.netloc:
+            raise SettingsError("IMGMIG_REPORTS_URL must be s3://bucket/prefix")
+        prefix = "/".join(part for part in (place.path.strip("/"), self.stage) if part)
+        client = settings.aws().client("s3")
+        try:
+            for name, content in files.items():
+                client.put_object(
+                    Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content, ServerSideEncryption="AES256"
+                )
+        except (ClientError, BotoCoreError) as error:
+            raise TargetUnavailable(
+                f"the reports could not be published to {settings.reports_url}: {type(error).__name__}. They are in "
+                "the state store; unset IMGMIG_REPORTS_URL, or give the role s3:PutObject there"
+            ) from None
+        return {name: f"s3://{place.netloc}/{prefix}/{name}" for name in files}
+
+
+@dataclass(frozen=True)
+class ProgressListener:
+    """Whom progress is told besides the logs: the command line's progress bar."""
+
+    listen: Listener
+
+    def for_run(self, log: logging.Logger, dagster_log: logging.Logger) -> Listener:
+        """Tells ``migration.log`` every 100 rows, Dagster's log at most once a second, and the listener always."""
+        to_file = every_rows(LOGGED_EVERY_ROWS, lambda progress: log.info("%s", _with_partition(progress)))
+        to_dagster = every_seconds(DAGSTER_LOG_INTERVAL_S, lambda progress: dagster_log.info(_with_partition(progress)))
+
+        def tell(progress: Progress) -> None:
+            to_file(progress)
+            to_dagster(progress)
+            self.listen(progress)
+
+        return tell
+
+
+def _with_partition(progress: Progress) -> str:
+    return f"{progress.partition}: {progress.line()}"

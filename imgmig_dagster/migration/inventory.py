@@ -1,0 +1,66 @@
+"""What the source holds of a partition, and whether every row of it can be mapped."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import Window
+
+LISTED_REJECTIONS: Final = 100
+
+
+@dataclass(frozen=True)
+class SourceInventory:
+    """The source's side of a partition. Times are ISO 8601 in UTC; `row_bytes` is the length of the rows as text.
+
+    `rejections` lists at most `LISTED_REJECTIONS` rows that can never be written as they are.
+    """
+
+    partition: str
+    rows: int
+    row_bytes: int
+    nulls: Mapping[str, int]
+    digest: str
+    watermark: str | None
+    read_at: str
+    rejected_by_code: Mapping[str, int]
+    rejections: Sequence[Rejection]
+
+    @property
+    def rejected(self) -> int:
+        """How many rows can never be written as they are."""
+        return sum(self.rejected_by_code.values())
+
+
+def take_inventory(source: SourceReader, window: Window, page_size: int, listener: Listener) -> SourceInventory:
+    """Count and digest the window's rows in the source, and try to transform each of them.
+
+    Raises:
+        SourceError: see there.
+    """
+    found = source.inventory(window)
+    meter = ProgressMeter("Read", window.partition, found.rows, listener)
+    transform = transformer(source.mapping)
+    codes: Counter[str] = Counter()
+    rejections: list[Rejection] = []
+    for page in source.pages(window, None, page_size):
+        rejected = [item for row in page if isinstance(item := transform(row), Rejection)]
+        codes.update(rejection.code for rejection in rejected)
+        rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
+        meter.failures += len(rejected)
+        meter.advance(len(page))
+    return SourceInventory(
+        partition=window.partition,
+        rows=found.rows,
+        row_bytes=found.row_bytes,
+        nulls=found.nulls,
+        digest=found.digest,
+        watermark=found.watermark.isoformat() if found.watermark else None,
+        read_at=found.read_at.isoformat(),
+        rejected_by_code=dict(codes),
+        rejections=rejections,
+    )

@@ -1,0 +1,234 @@
+"""The summary of a stage, built from evidence in the state store, whatever the checks say."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from imgmig_dagster.reporting.partitions import (
+    Lacking,
+    PartitionSummary,
+    ReportedMismatch,
+    ReportVerdict,
+    changed_identity,
+    command,
+    count,
+    is_after,
+    summarize,
+)
+from imgmig_dagster.state import names
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.records import load_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckResult
+from imgmig_dagster.window import Window
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the run that makes the report knows and the state store does not.
+
+    `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
+    are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
+    """
+
+    run_id: str
+    made_at: str
+    counted_at: str
+    identity: Identity | None
+    settings: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the partitions: of the rows now, of each one's last migration pass, and of evidence that counts.
+
+    `partitions` counts by `ReportVerdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
+    value, `write_modes` partitions by how their last pass wrote. `duration_s` is the time spent in the passes, each
+    counted for itself, and `rate` the rows per second of that time. `success_rate` is None before any row was read.
+    """
+
+    partitions: Mapping[str, int]
+    rows: int
+    read: int
+    migrated: int
+    skipped: int
+    failed: int
+    in_ledger: int
+    outcomes: Mapping[str, int]
+    duration_s: float
+    rate: float
+    success_rate: float | None
+    retries: int
+    throttles: int
+    write_units: float
+    write_modes: Mapping[str, int]
+    verified: int
+    verdicts: Mapping[str, int]
+    mismatches_found: int
+    mismatches_by_attribute: Mapping[str, int]
+    settled: int
+    inexact_timestamps: int
+    undeclared: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SpotCheckSummary:
+    """A spot check without the records that it shows."""
+
+    seed: int
+    drawn: int
+    differing: tuple[str, ...]
+    checked_at: str
+
+
+@dataclass(frozen=True)
+class SummaryReport:
+    """Everything that is known of a stage. No row's values: ids and attribute names only."""
+
+    stage: str
+    facts: RunFacts
+    verdict: ReportVerdict
+    lacking: tuple[Lacking, ...]
+    totals: Totals
+    partitions: tuple[PartitionSummary, ...]
+    census: CensusResult | None
+    spot_check: SpotCheckSummary | None
+
+    @property
+    def filled(self) -> Sequence[PartitionSummary]:
+        """The partitions that are not empty."""
+        return [each for each in self.partitions if each.verdict is not ReportVerdict.EMPTY]
+
+    @property
+    def empty_ranges(self) -> Sequence[tuple[str, str]]:
+        """The empty partitions as runs of neighbours: the first and the last of each."""
+        runs = groupby(self.partitions, key=lambda each: each.verdict is ReportVerdict.EMPTY)
+        keys = [[each.partition for each in run] for is_empty, run in runs if is_empty]
+        return [(run[0], run[-1]) for run in keys]
+
+    @property
+    def failures(self) -> Sequence[tuple[str, Failure]]:
+        """Every entry of every ledger, with its partition."""
+        return [(each.partition, failure) for each in self.partitions for failure in each.failures]
+
+    @property
+    def mismatches(self) -> Sequence[tuple[str, ReportedMismatch]]:
+        """Every mismatch that is listed, with its partition; `Totals.mismatches_found` may be more."""
+        return [(each.partition, mismatch) for each in self.partitions for mismatch in each.mismatches]
+
+
+def build_report(
+    store: StateStore, stage: str, windows: Sequence[Window], rows_now: Mapping[str, int], run_facts: RunFacts
+) -> SummaryReport:
+    """Sum up what the state store proves about a stage.
+
+    Args:
+        store: the stage's state.
+        stage: its name.
+        windows: every partition, oldest first.
+        rows_now: rows by partition, as the source counts them at `run_facts.counted_at`; every window's, zeros too.
+        run_facts: what else the report states.
+
+    Raises:
+        StateError: a state file cannot be read.
+        KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
+    """
+    partitions = tuple(
+        summarize(store, window, rows_now[window.partition], run_facts.identity, stage) for window in windows
+    )
+    census = load_record(store, names.CENSUS, CensusResult)
+    spot_check = load_record(store, names.SPOT_CHECK, SpotCheckResult)
+    census_verdict, census_lacking = _judge_census(census, partitions, run_facts.identity, stage)
+    lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
+    found = {partition.verdict for partition in partitions}
+    if found <= {ReportVerdict.EMPTY}:
+        # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
+        what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
+        lacking.append(Lacking(what, (command("dry-run", stage),)))
+    return SummaryReport(
+        stage=stage,
+        facts=run_facts,
+        verdict=_overall(found | {census_verdict}, lacking),
+        lacking=tuple(lacking),
+        totals=_totals(partitions),
+        partitions=partitions,
+        census=census,
+        spot_check=SpotCheckSummary(
+            spot_check.seed, len(spot_check.pairs), tuple(spot_check.differing), spot_check.checked_at
+        )
+        if spot_check
+        else None,
+    )
+
+
+def _overall(verdicts: "set[ReportVerdict]", lacking: Sequence[Lacking]) -> ReportVerdict:
+    if ReportVerdict.FAIL in verdicts:
+        return ReportVerdict.FAIL
+    return ReportVerdict.NOT_VERIFIED if lacking else ReportVerdict.PASS
+
+
+def _judge_census(
+    census: CensusResult | None, partitions: Iterable[PartitionSummary], identity: Identity | None, stage: str
+) -> tuple[ReportVerdict, list[Lacking]]:
+    """Whether the census of the whole table is there, still counts, and is clean."""
+    verify = (command("verify", stage),)
+    if census is None:
+        return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
+    passes = [each.migration for each in partitions if each.migration]
+    if late := [each.partition for each in passes if not is_after(census.started_at, each.finished_at)]:
+        void: str | None = f"{count(len(late), 'partition')} migrated since it began ({late[0]} among them)"
+    else:
+        void = changed_identity(census.identity, identity)
+    if void:
+        return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
+    if census.passed:
+        return ReportVerdict.PASS, []
+    found = (
+        (census.missing, "missing from the target"),
+        (census.orphans, "in the target without a row"),
+        (census.differing, "differing"),
+        (census.unverified, "unverified"),
+        (census.rows_outside, "outside of every partition"),
+    )
+    faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
+    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", verify)]
+
+
+def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
+    passes = [each.migration for each in partitions if each.migration]
+    evidence = [each.evidence for each in partitions if each.evidence]
+    read, failed = sum(each.total for each in passes), sum(each.failed for each in passes)
+    duration_s = sum(each.duration_s for each in passes)
+    return Totals(
+        partitions=dict(Counter(each.verdict.value for each in partitions)),
+        rows=sum(each.rows for each in partitions),
+        read=read,
+        migrated=sum(each.migrated for each in passes),
+        skipped=sum(each.skipped for each in passes),
+        failed=failed,
+        in_ledger=sum(len(each.failures) for each in partitions),
+        outcomes=_sum(each.outcomes for each in passes),
+        duration_s=round(duration_s, 3),
+        rate=round(read / duration_s, 1) if duration_s else 0.0,
+        success_rate=(read - failed) / read if read else None,
+        retries=sum(each.retries for each in passes),
+        throttles=sum(each.throttles for each in passes),
+        write_units=sum(each.write_units for each in passes),
+        write_modes=dict(Counter(each.write_mode for each in passes)),
+        verified=sum(each.looked_at for each in evidence),
+        verdicts=_sum(each.verdicts for each in evidence),
+        mismatches_found=sum(each.mismatches_found for each in evidence),
+        mismatches_by_attribute=_sum(each.by_attribute for each in evidence),
+        settled=sum(each.settled for each in evidence),
+        inexact_timestamps=sum(each.inexact_timestamps for each in evidence),
+        undeclared=_sum(each.undeclared for each in evidence),
+    )
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for each in counts:
+        totals.update(each)
+    return {name: totals[name] for name in sorted(totals)}

@@ -1,0 +1,107 @@
+"""Writes reports for people and for machines."""
+
+import base64
+import hashlib
+import math
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from imgmig_dagster.reporting import charts, escaping
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.tables import csv_tables
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import SpotCheckResult
+
+LISTED_IN_HTML: Final = 200
+LISTED_IN_MARKDOWN: Final = 20
+
+
+def render_json(report: SummaryReport) -> bytes:
+    """The whole report; the fields are those of `SummaryReport`, and read back into it."""
+    return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2)
+
+
+def render_markdown(report: SummaryReport) -> str:
+    """The report for Dagster's metadata; lists are cut after `LISTED_IN_MARKDOWN` lines."""
+    return _MARKDOWN.get_template("summary.md.j2").render(report=report, listed=LISTED_IN_MARKDOWN)
+
+
+def render_html(report: SummaryReport) -> str:
+    """The report as one self-contained page; lists are cut after `LISTED_IN_HTML` lines."""
+    script = _script("sort.js")
+    return _HTML.get_template("summary.html.j2").render(
+        report=report,
+        listed=LISTED_IN_HTML,
+        chart=charts.rows_and_rate(report.filled) if report.filled else None,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def render_spot_check(result: SpotCheckResult, stage: str) -> str:
+    """The page of a spot check. It shows full values: for a file that only its owner can read."""
+    return _HTML.get_template("spot_check.html.j2").render(result=result, stage=stage)
+
+
+def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
+    """Write the report in every form, and return where each file is, by its name."""
+    files = {
+        "summary.json": render_json(report),
+        "summary.md": render_markdown(report).encode(),
+        "summary.html": render_html(report).encode(),
+        **csv_tables(report),
+    }
+    for name, content in files.items():
+        store.write(f"{names.REPORTS}/{name}", content)
+    return {name: store.locate(f"{names.REPORTS}/{name}") for name in files}
+
+
+def _number(value: float) -> Markup:
+    return Markup(f"{value:,.0f}")  # noqa: S704
+
+
+def _percent(share: float) -> Markup:
+    # Cut, not rounded: 999,999 of 1,000,000 is not 100 %.
+    return Markup(f"{math.floor(share * 10_000) / 100:.2f} %")  # noqa: S704
+
+
+def _duration(seconds: float) -> Markup:
+    if seconds < 60:
+        return Markup(f"{seconds:.1f} s")  # noqa: S704
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return Markup(f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s")  # noqa: S704
+
+
+def _moment(text: str) -> str:
+    """An ISO 8601 time in UTC, to the second."""
+    return f"{text[:19].replace('T', ' ')} UTC"
+
+
+def _environment(**options: Any) -> Environment:
+    environment = Environment(  # noqa: S701 - each caller says how it escapes
+        loader=PackageLoader("imgmig_dagster.reporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
+    environment.filters.update(number=_number, percent=_percent, duration=_duration, moment=_moment)
+    return environment
+
+
+def _script(name: str) -> Markup:
+    source, _path, _is_fresh = PackageLoader("imgmig_dagster.reporting").get_source(_HTML, name)
+    return Markup(source)  # noqa: S704 - a file of this package
+
+
+_HTML: Final = _environment(autoescape=True)
+_HTML.filters.update(visible=escaping.visible_html, mark_difference=escaping.mark_difference)
+# Markdown has no autoescape of its own: every expression passes through here.
+_MARKDOWN: Final = _environment(finalize=escaping.markdown_text)
+_MARKDOWN.filters.update(code=escaping.markdown_code)

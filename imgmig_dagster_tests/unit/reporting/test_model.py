@@ -1,0 +1,228 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.verification.results import Mismatch, SpotCheckPair, Verdict
+from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, IDENTITY, MARCH, VERIFIED, StageState, moment, month
+
+VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
+MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StageState:
+    return StageState(LocalStateStore(tmp_path / "staging"))
+
+
+def lacking(report: SummaryReport) -> str:
+    return "\n".join(each.sentence for each in report.lacking)
+
+
+def verdict_of(report: SummaryReport, partition: str = MARCH.partition) -> ReportVerdict:
+    return next(each.verdict for each in report.partitions if each.partition == partition)
+
+
+def test_everything_verified_and_counted_passes(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.clean(month(4), 50)
+    state.census()
+    report = state.report()
+    assert (report.verdict, report.lacking) == (ReportVerdict.PASS, ())
+    assert (report.totals.rows, report.totals.migrated, report.totals.verified) == (150, 150, 150)
+    assert (report.totals.duration_s, report.totals.rate, report.totals.success_rate) == (4.0, 37.5, 1.0)
+    assert report.totals.write_modes == {"batch": 2}
+
+
+def test_what_was_never_migrated_is_not_verified(state: StageState) -> None:
+    state.window(MARCH, 100)
+    state.census()
+    report = state.report()
+    assert (report.verdict, verdict_of(report)) == (ReportVerdict.NOT_VERIFIED, ReportVerdict.NOT_VERIFIED)
+    assert lacking(report) == f"Partition 2024-03-01 was not migrated (100 rows): {MIGRATE_MARCH}, then {VERIFY_MARCH}"
+
+
+def test_what_was_only_migrated_is_not_verified(state: StageState) -> None:
+    state.window(MARCH, 100)
+    state.migrate(MARCH, {"written": 100})
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report) == f"Partition 2024-03-01 was migrated and not verified (100 rows): {VERIFY_MARCH}"
+
+
+def test_a_mismatch_fails(state: StageState) -> None:
+    state.window(MARCH, 100)
+    state.migrate(MARCH, {"written": 100})
+    found = [Mismatch("a", Verdict.MISMATCH, "width", "N:1", "N:2"), Mismatch("b", Verdict.MISSING)]
+    state.verify(MARCH, {"match": 98, "mismatch": 1, "missing": 1}, found)
+    state.census()
+    report = state.report()
+    assert (report.verdict, verdict_of(report)) == (ReportVerdict.FAIL, ReportVerdict.FAIL)
+    assert lacking(report) == (
+        f"Partition 2024-03-01: 1 row mismatched, 1 row without an item: {MIGRATE_MARCH}, then {VERIFY_MARCH}"
+    )
+    assert report.totals.mismatches_by_attribute == {"width": 1}
+    assert [(each.row_id, each.attribute) for _partition, each in report.mismatches] == [("a", "width"), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "rows_in_window", "said"),
+    [({"match": 98, "unverified": 2}, 100, "2 rows unverified"), ({"match": 98}, 100, "98 of 100 rows looked at")],
+)
+def test_what_was_not_looked_at_fails(
+    state: StageState, verdicts: dict[str, int], rows_in_window: int, said: str
+) -> None:
+    state.window(MARCH, 100)
+    state.migrate(MARCH, {"written": 100})
+    state.verify(MARCH, verdicts, rows_in_window=rows_in_window)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.FAIL
+    assert lacking(report) == f"Partition 2024-03-01: {said}: {VERIFY_MARCH}"
+
+
+def test_a_ledger_entry_fails_even_where_the_evidence_passes(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.fail(MARCH, Failure("a", "updated_at", "out_of_range", "no such day", permanent=True))
+    state.census()
+    report = state.report()
+    assert (report.verdict, report.totals.in_ledger) == (ReportVerdict.FAIL, 1)
+    assert "1 row in the failure ledger, 1 of them rejected" in lacking(report)
+    assert "imgmig retry-failures --partition 2024-03-01 --stage staging, then imgmig verify" in lacking(report)
+
+
+def test_a_migration_after_the_verification_began_voids_it(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.migrate(MARCH, {"identical": 100}, minute=VERIFIED)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "no longer counts, because a migration pass finished after it began" in lacking(report)
+    assert (report.totals.verified, report.totals.skipped) == (0, 100)
+
+
+def test_mismatches_of_void_evidence_are_not_reported(state: StageState) -> None:
+    state.window(MARCH, 1)
+    state.verify(MARCH, {"missing": 1}, [Mismatch("a", Verdict.MISSING)])
+    state.migrate(MARCH, {"inserted": 1}, minute=VERIFIED + 5)
+    report = state.report()
+    assert (report.mismatches, report.totals.mismatches_found) == ([], 0)
+
+
+def test_an_open_pass_voids_the_evidence(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.interrupt_a_pass(MARCH)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report).endswith(f"{MIGRATE_MARCH}, then {VERIFY_MARCH}")
+
+
+def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.rows[MARCH.partition] = 101
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "had 100 rows when it was verified, and has 101 now" in lacking(report)
+
+
+def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    facts = replace(FACTS, identity=replace(IDENTITY, target_created_at="2025-02-02T00:00:00+00:00"))
+    report = state.report(facts)
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report).count("it is of another target created at") == 2
+    assert state.report(replace(FACTS, identity=None)).verdict is ReportVerdict.PASS
+
+
+def test_evidence_of_another_window_is_not_evidence(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.verify(MARCH, {"match": 100}, window=month(4).describe())
+    assert verdict_of(state.report()) is ReportVerdict.NOT_VERIFIED
+
+
+def test_without_a_census_nothing_passes(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    report = state.report()
+    assert (report.verdict, verdict_of(report)) == (ReportVerdict.NOT_VERIFIED, ReportVerdict.PASS)
+    assert lacking(report) == "There is no census of the whole table: imgmig verify --stage staging"
+
+
+def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census(minute=5)
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "The census no longer counts: 1 partition migrated since it began" in lacking(report)
+
+
+@pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside"])
+def test_a_census_that_found_something_fails(state: StageState, fault: str) -> None:
+    state.clean(MARCH, 100)
+    state.census(**{fault: 3})
+    report = state.report()
+    assert report.verdict is ReportVerdict.FAIL
+    assert lacking(report).startswith("The census found 3 ")
+
+
+def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState) -> None:
+    for number in (1, 2, 4, 6):
+        state.window(month(number), 0)
+        if number == 4:
+            state.clean(MARCH, 100)
+    state.verify(month(6), {"match": 0})
+    state.windows.sort(key=lambda window: window.start)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.PASS
+    assert [each.partition for each in report.filled] == ["2024-03-01"]
+    assert report.empty_ranges == [("2024-01-01", "2024-02-01"), ("2024-04-01", "2024-06-01")]
+
+
+def test_a_partition_that_lost_all_its_rows_is_not_empty(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.rows[MARCH.partition] = 0
+    assert verdict_of(state.report()) is ReportVerdict.NOT_VERIFIED
+
+
+def test_an_empty_source_proves_nothing(state: StageState) -> None:
+    state.window(MARCH, 0)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "No partition holds a row" in lacking(report)
+
+
+def test_a_partition_that_was_not_counted_is_an_error(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.rows.clear()
+    with pytest.raises(KeyError):
+        state.report()
+
+
+@pytest.mark.parametrize("name", ["evidence.json", "passes/2025-01-02T101000.000Z-migrate-9.json"])
+def test_a_torn_record_is_an_error_that_names_the_file(state: StageState, name: str) -> None:
+    state.clean(MARCH, 100)
+    assert state.store.read(f"{MARCH.partition}/{name}")
+    state.store.write(f"{MARCH.partition}/{name}", b"{")
+    with pytest.raises(StateError, match=r"2024-03-01/(evidence|passes).*cannot be read"):
+        state.report()
+
+
+def test_a_spot_check_is_summed_up_without_its_values(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.spot_check(
+        SpotCheckPair("a", [("width", "N:1", "N:1", True)], has_item=True),
+        SpotCheckPair("b", [("width", "N:1", "absent", False)], has_item=False),
+    )
+    found = state.report().spot_check
+    assert found is not None
+    assert (found.seed, found.drawn, found.differing, found.checked_at) == (7, 2, ("b",), moment(40))

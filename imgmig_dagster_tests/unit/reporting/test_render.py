@@ -1,0 +1,245 @@
+import csv
+import io
+import re
+import stat
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
+from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.verification.results import Mismatch, SpotCheckPair, Verdict
+from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, month, spot_check
+
+IMG = "<img src=x onerror=alert(1)>"
+HOSTILE = (
+    IMG,
+    '=HYPERLINK("x")',
+    "line\r\n| next `code` | [link](javascript:1)\n# heading",
+    "abc\u202egpj.exe",
+    "{{ 7 * 7 }}",
+    "<https://example.org> &lt;b&gt;",
+)
+TAGS_THAT_ACT = {"img", "iframe", "object", "embed", "link", "form", "base"}
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would make elements of, and the text that it would show."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def assert_inert(page: str) -> None:
+    tags = Tags(page)
+    assert not TAGS_THAT_ACT & {tag for tag, _attributes in tags.found}
+    assert sum(tag == "script" for tag, _attributes in tags.found) <= 1
+    assert not [name for _tag, attributes in tags.found for name in attributes if name.startswith("on")]
+    assert IMG in "".join(tags.text)
+    assert "\u202e" not in page
+    assert "49" not in re.findall(r"\b49\b", "".join(tags.text))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStateStore:
+    return LocalStateStore(tmp_path / "staging")
+
+
+@pytest.fixture
+def hostile(store: LocalStateStore) -> SummaryReport:
+    state = StageState(store)
+    state.window(MARCH, len(HOSTILE))
+    state.migrate(MARCH, {"written": len(HOSTILE)})
+    state.verify(
+        MARCH,
+        {"mismatch": len(HOSTILE)},
+        [Mismatch(text, Verdict.MISMATCH, "s3Key", f'S:"secret {text}"', "NULL") for text in HOSTILE],
+        undeclared={IMG: 1},
+    )
+    state.fail(MARCH, *(Failure(text, None, "ValidationException", text, permanent=False) for text in HOSTILE))
+    state.census(missing=1, samples={"missing": list(HOSTILE)})
+    state.spot_check(SpotCheckPair(IMG, [("s3Key", 'S:"secret"', "NULL", False)], has_item=True))
+    return state.report()
+
+
+@pytest.fixture
+def clean(store: LocalStateStore) -> SummaryReport:
+    state = StageState(store)
+    state.window(month(1), 0)
+    state.clean(MARCH, 100)
+    state.clean(month(4), 50)
+    state.census()
+    return state.report()
+
+
+def test_json_reads_back_into_the_same_report(hostile: SummaryReport) -> None:
+    assert TypeAdapter(SummaryReport).validate_json(render_json(hostile)) == hostile
+
+
+def test_html_of_hostile_data_is_inert(hostile: SummaryReport) -> None:
+    assert_inert(render_html(hostile))
+
+
+def test_markdown_of_hostile_data_is_inert(hostile: SummaryReport) -> None:
+    text = render_markdown(hostile)
+    assert "<" not in text.replace("\\<", "")
+    assert "\\`code\\`" in text
+    assert "https\\://" in text
+    assert "\u202e" not in text
+    assert "\\\\u202E" in text
+    assert not [line for line in text.splitlines() if line.startswith(("# heading", "| next"))]
+    # A row of a table has as many cells as its head.
+    failures = text.split("### Failures")[1].split("###")[0]
+    cells = {len(re.findall(r"(?<!\\)\|", line)) for line in failures.splitlines() if line.startswith("|")}
+    assert cells == {6}
+    assert "[" not in text.replace("\\[", "")
+
+
+def test_csv_cells_are_no_formulas(store: LocalStateStore, hostile: SummaryReport) -> None:
+    publish(store, hostile)
+    for name in ("partitions.csv", "failures.csv", "mismatches.csv"):
+        found = store.read(f"reports/{name}")
+        assert found is not None
+        cells = [cell for row in csv.reader(io.StringIO(found.content.decode(), newline="")) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    mismatches = store.read("reports/mismatches.csv")
+    assert mismatches is not None
+    rows = list(csv.DictReader(io.StringIO(mismatches.content.decode(), newline="")))
+    assert [row["key"].removeprefix("'") for row in rows] == list(HOSTILE)
+    assert rows[1]["key"] == '\'=HYPERLINK("x")'
+
+
+def test_no_report_holds_a_value(store: LocalStateStore, hostile: SummaryReport) -> None:
+    for name in publish(store, hostile):
+        found = store.read(f"reports/{name}")
+        assert found is not None
+        assert b"secret" not in found.content
+
+
+def test_published_files_are_where_it_says(store: LocalStateStore, clean: SummaryReport) -> None:
+    found = publish(store, clean)
+    assert sorted(found) == [
+        *("failures.csv", "mismatches.csv", "partitions.csv", "summary.html", "summary.json", "summary.md")
+    ]
+    for location in found.values():
+        assert stat.S_IMODE(Path(location).stat().st_mode) == 0o600
+
+
+def test_partitions_csv_keeps_integers_where_others_are_absent(store: LocalStateStore) -> None:
+    state = StageState(store)
+    state.clean(MARCH, 100)
+    state.window(month(4), 50)
+    publish(store, state.report())
+    found = store.read("reports/partitions.csv")
+    assert found is not None
+    first, second = csv.DictReader(io.StringIO(found.content.decode()))
+    assert (first["verdict"], first["migrated"], first["match"]) == ("pass", "100", "100")
+    assert (second["verdict"], second["migrated"], second["match"]) == ("not verified", "", "")
+
+
+def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryReport) -> None:
+    page = render_html(clean)
+    assert "<title>PASS: image migration, stage staging</title>" in page
+    assert "<strong>pass</strong>" in page
+    references = [
+        value
+        for _tag, attributes in Tags(page).found
+        for name, value in attributes.items()
+        if name in {"src", "href", "xlink:href", "action"} and value and not value.startswith("#")
+    ]
+    assert references == []
+    assert "1 partition is empty:\n2024-01-01." in page
+
+
+def test_the_chart_is_named_themed_and_the_same_each_time(clean: SummaryReport) -> None:
+    page = render_html(clean)
+    assert page == render_html(clean)
+    assert 'aria-label="Rows and migration rate of 2 partitions, 2024-03-01 to 2024-04-01"' in page
+    drawing = page[page.index("<svg") : page.index("</svg>")]
+    assert "currentColor" in drawing
+    assert "#0" not in drawing
+    assert "<metadata" not in drawing
+
+
+def test_long_lists_are_cut_and_say_so(store: LocalStateStore) -> None:
+    state = StageState(store)
+    state.window(MARCH, 300)
+    state.verify(
+        MARCH, {"missing": 300}, [Mismatch(f"row-{n}", Verdict.MISSING) for n in range(250)], mismatches_found=300
+    )
+    report = state.report()
+    page, text = render_html(report), render_markdown(report)
+    assert "row-199" in page
+    assert "row-200" not in page
+    assert "300 were found: the first 200 are here,\n250 in mismatches.csv" in page
+    assert "row-19 " in text
+    assert "row-20 " not in text
+    assert "The first 20 of 300; 250 are in mismatches.csv" in text
+
+
+def test_a_report_without_any_state_can_be_rendered(store: LocalStateStore) -> None:
+    state = StageState(store)
+    state.window(MARCH, 0)
+    report = state.report()
+    assert "<svg" not in render_html(report)
+    assert "NOT VERIFIED" in render_markdown(report)
+
+
+def test_success_is_never_rounded_up(store: LocalStateStore) -> None:
+    state = StageState(store)
+    state.window(MARCH, 1_000_000)
+    state.migrate(MARCH, {"written": 999_999, "failed": 1})
+    assert "99.99 %" in render_html(state.report())
+
+
+def test_a_spot_check_shows_values_marks_differences_and_is_inert() -> None:
+    pairs = [SpotCheckPair(text, [("originalFilename", text, f"{text}x", False)], has_item=True) for text in HOSTILE]
+    page = render_spot_check(spot_check(*pairs), "staging")
+    assert_inert(page)
+    assert "<mark>x</mark>" in page
+    assert '<span class="escape">\\u202E</span>' in page
+    assert '<span class="escape">\\r</span><span class="escape">\\n</span>' in page
+    assert '<bdi dir="auto"' in page
+
+
+def test_two_spellings_that_look_alike_are_told_apart() -> None:
+    pair = SpotCheckPair("a", [("originalFilename", "caf\u00e9.png", "cafe\u0301.png", False)], has_item=True)
+    page = render_spot_check(spot_check(pair), "staging")
+    assert "U+00E9" in page
+    assert "U+0065 U+0301" in page
+
+
+@pytest.mark.parametrize(
+    ("agree", "source_rows", "said"),
+    [
+        ([True] * 50, 15_432, "at most 3/50 = 6.0 % of"),
+        ([True] * 2, 2, "Every image of the source is on this page."),
+        ([True, False], 15_432, "1 of 2 differ"),
+        ([], 0, "nothing drawn"),
+    ],
+)
+def test_a_spot_check_says_its_seed_and_what_it_proves(agree: list[bool], source_rows: int, said: str) -> None:
+    pairs = [SpotCheckPair(str(n), [("width", "N:1", "N:1", agrees)], True) for n, agrees in enumerate(agree)]
+    page = render_spot_check(spot_check(*pairs, source_rows=source_rows), "staging")
+    assert said in page
+    assert "with seed <code>7</code>" in page
+
+
+def test_an_image_without_an_item_never_looks_equal() -> None:
+    pair = SpotCheckPair("a", [("width", "NULL", "absent", True)], has_item=False)
+    page = render_spot_check(spot_check(pair), "staging")
+    assert "The target has no item of this image" in page
+    assert "1 of 1 differ" in page
