@@ -1,6 +1,7 @@
 """Stages and their settings: the only module that reads the environment."""
 
 import os
+import re
 from datetime import date, datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -19,6 +20,11 @@ Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
 
+_HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
+_SOURCE_URL: Final = re.compile(
+    rf"postgres(?:ql)?://(?:[^@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^@/?#\s]*)?(?:\?[^#\s]*)?"
+)
+_NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _SHOWN: Final = (
     "target_table",
@@ -84,7 +90,7 @@ class Settings(Partitioning):
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
     target_table: str = Field(min_length=3, description="name of the DynamoDB table")
-    state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///...")
+    state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
     write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
     force_batch: "str | None" = Field(None, description="name of the target table: batch despite dual_write")
@@ -102,6 +108,18 @@ class Settings(Partitioning):
     aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
     aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
     aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+
+    @field_validator("source_url")
+    @classmethod
+    def _is_url(cls, value: SecretStr) -> SecretStr:
+        # libpq's error would quote what it cannot read, and a part of the password with it.
+        url = value.get_secret_value()
+        if not _SOURCE_URL.fullmatch(url) or _NOT_ENCODED.search(url):
+            raise ValueError(
+                "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
+                "% @ / ? # and the space are written as %25 %40 %2F %3F %23 %20"
+            )
+        return value
 
     @model_validator(mode="before")
     @classmethod

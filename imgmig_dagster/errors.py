@@ -13,7 +13,8 @@
     ├── StateError
     │   ├── CheckpointRefused      torn, altered, or of another table, mapping, window   exit 2
     │   ├── PartitionBusy          another run works on this partition                   exit 2
-    │   └── StateChanged           another writer replaced a file under us               exit 2
+    │   ├── StateChanged           another writer replaced a file under us               exit 2
+    │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     └── SandboxError               the local servers cannot be started or found          exit 3
 
@@ -78,6 +79,13 @@ class PartitionBusy(StateError):
 
 class StateChanged(StateError):
     """A file is no longer the version that was read: another writer replaced it."""
+
+
+class StateUnavailable(StateError):
+    """The state store cannot be reached, or refuses."""
+
+    exit_code = 3
+    retryable = True
 
 
 class TooManyFailures(ImgmigError):

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 
@@ -89,11 +88,12 @@ def every_seconds(interval: float, tell: Listener, clock: Callable[[], float] = 
 
 
 @contextmanager
-def migration_log(path: Path) -> Iterator[logging.Logger]:
-    """The stage's ``migration.log``, appended to: timestamps in UTC, levels, one line a message."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    handler = logging.FileHandler(path, encoding="utf-8")
+def migration_log(append: Callable[[bytes], None], interval: float) -> Iterator[logging.Logger]:
+    """A logger whose lines go to `append`: timestamps in UTC, levels, one line a message.
+
+    Lines are held back for up to `interval` seconds, and none is left behind at the end.
+    """
+    handler = _AppendingHandler(append, interval)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
@@ -104,3 +104,27 @@ def migration_log(path: Path) -> Iterator[logging.Logger]:
         yield logger
     finally:
         handler.close()
+
+
+class _AppendingHandler(logging.Handler):
+    def __init__(self, append: Callable[[bytes], None], interval: float) -> None:
+        super().__init__()
+        self._append = append
+        self._interval = interval
+        self._held = bytearray()
+        self._appended_at = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._held += (self.format(record) + "\n").encode()
+        if time.monotonic() - self._appended_at >= self._interval:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            self._append(bytes(self._held))
+            self._held.clear()
+            self._appended_at = time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
+        super().close()

@@ -1,6 +1,5 @@
 """The commands that work on a stage."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -122,7 +121,3 @@ def main() -> None:
     except ImgmigError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # `imgmig status | head`: whoever read the output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -1,10 +1,11 @@
 """What a person sees: a live progress bar on a terminal, plain lines elsewhere, one JSON document on request."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 import typer
@@ -30,12 +31,20 @@ class Finding:
     table: Table | None = None
 
 
+class _PatientConsole(Console):
+    """Falls silent when its reader leaves: `imgmig migrate | head` must not end a migration."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _discard(self.file)
+
+
 class Output:
     """Where a command's output goes. With `json`, standard output holds the document alone."""
 
     def __init__(self, json: bool) -> None:
         self._json = json
-        self._console = Console(stderr=json, highlight=False)
+        self._console = _PatientConsole(stderr=json, highlight=False)
         if not self._console.is_terminal:
             # A file or a pipe has no width: cutting columns to 80 characters would lose figures.
             self._console.width = _PLAIN_WIDTH
@@ -47,8 +56,11 @@ class Output:
     def show(self, finding: Finding) -> None:
         """The finding, as a table and lines or as JSON."""
         if self._json:
-            sys.stdout.write(orjson.dumps(finding.document, option=orjson.OPT_INDENT_2).decode() + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(orjson.dumps(finding.document, option=orjson.OPT_INDENT_2).decode() + "\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _discard(sys.stdout)
             return
         if finding.table is not None:
             self._console.print(finding.table)
@@ -106,6 +118,11 @@ class _Whole:
                 tell(replace(progress, done=done, total=max(self._total, done)))
 
         return listen
+
+
+def _discard(stream: IO[str]) -> None:
+    # Python would fail again when it flushes the stream at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _note(progress: Progress) -> str:

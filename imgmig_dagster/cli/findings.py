@@ -178,7 +178,8 @@ def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     """The report's verdict, and where it is."""
     report = {} if errors else _summary(state)
     lines = [*([] if errors else _verdict_lines(state, report)), *_errors(errors)]
-    return Finding(_exit_code(errors, clean=_is_pass(report)), report, lines)
+    document = {**report, "errors": [str(error) for error in errors]}
+    return Finding(_exit_code(errors, clean=_is_pass(report)), document, lines)
 
 
 def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:

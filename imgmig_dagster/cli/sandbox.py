@@ -54,6 +54,21 @@ def seed(
     Output(json=False).say(f"The source holds {count:,} images; partitions begin at {start_day}.")
 
 
+@app.command("dual-write", epilog="Example: imgmig sandbox dual-write --rate 50 --seconds 120")
+def dual_write(
+    rate: Annotated[float, typer.Option("--rate", min=0.1, max=1_000, help="Writes a second.")] = 50.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long.")] = 60.0,
+) -> None:
+    """Write like the application: insert, update and delete images in PostgreSQL, then in DynamoDB.
+
+    Migrate meanwhile with IMGMIG_DUAL_WRITE=true, and see that nothing of it is undone.
+    """
+    output = Output(json=False)
+    output.say(f"Writing for {seconds:,.0f} s ...")
+    journal = _sandbox().dual_writer().run(rate, seconds)
+    output.say(", ".join(f"{kind}: {count:,}" for kind, count in sorted(journal.counts.items())))
+
+
 @app.command(epilog="Example: imgmig sandbox reset --yes")
 def reset(yes: _Yes = False) -> None:
     """Delete the sandbox's rows, items, state and run history, and start afresh."""

@@ -108,8 +108,8 @@ class Session:
         return findings.of_verification(self.state, keys, errors, took, whole_table)
 
     def spot_check(self, count: int, seed: int | None) -> Finding:
-        """Run the job `spot_check`."""
-        errors = self._run_one("spot_check", {"spot_check": {"count": count, "seed": seed}})
+        """Run the job `draw_spot_check`."""
+        errors = self._run_one("draw_spot_check", {"spot_check": {"count": count, "seed": seed}})
         return findings.of_spot_check(self.state, errors)
 
     def report(self) -> Finding:

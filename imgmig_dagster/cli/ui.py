@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,11 +46,22 @@ def ui(
     """
     chosen = parse_stage(stage) if stage is not None else stage_from_env()
     load_settings(chosen)
+    _check_free(port)
     output = Output(json=False)
     with tempfile.TemporaryDirectory(prefix="imgmig-ui-") as folder:
         workspace = Path(folder) / "workspace.yaml"
         workspace.write_text(_WORKSPACE, encoding="utf-8")
         _serve(chosen, port, workspace, output)
+
+
+def _check_free(port: int) -> None:
+    # dagster dev lives on without its web server, and another one on this port would answer in its place.
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((_HOST, port))
+        except OSError as error:
+            raise UiFailed(f"port {port} cannot be used ({error.strerror}); choose another by --port") from None
 
 
 def _serve(stage: Stage, port: int, workspace: Path, output: Output) -> None:
@@ -94,7 +106,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise UiFailed(f"dagster dev ended with code {server.returncode}: is port {port} taken? Try --port")
+            raise UiFailed(f"dagster dev ended with code {server.returncode}; its messages are above")
         try:
             with urlopen(f"http://{_HOST}:{port}/server_info", timeout=2):
                 return

@@ -91,10 +91,11 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         """The dry run: what a migration would do to each row, rejects, write units, cost. Never writes."""
-        window = window_of(partitions, context.partition_key)
+        window, table = window_of(partitions, context.partition_key), target.open_settings()
+        table.identity()  # a target that is away ends the run, and does not leave every row unread
         with source.reader() as reader, state.log() as log:
             listener = progress.for_run(log, context.log)
-            planned = plan(reader, target.open_settings(), window, source.settings.page_size, listener)
+            planned = plan(reader, table, window, source.settings.page_size, listener)
         save_record(state.open(), names.plan(window.partition), planned)
         return dg.MaterializeResult(metadata=metadata.of_plan(planned))
 
@@ -122,7 +123,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
                 target=target.open_settings(),
                 state=state.open(),
                 window=window_of(partitions, context.partition_key),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 write_mode=settings.write_mode,
                 page_size=settings.page_size,
                 settle_seconds=settings.settle_seconds,
@@ -238,10 +239,11 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         """Random images, both records side by side, for a person to look at."""
         from imgmig_dagster.reporting.render import render_spot_check
 
-        seed = config.seed if config.seed is not None else int(context.run_id[:8], 16)
+        seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
         store = state.open()
         with source.reader() as reader, state.log() as log:
             run = _verification_run(context, reader, source, target, progress.for_run(log, context.log))
+            run.identity()  # a target that is away ends the run, and does not show every item as absent
             result = draw_spot_check(run, config.count, seed)
         save_record(store, names.SPOT_CHECK, result)
         store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage).encode())
@@ -276,7 +278,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
             counted = reader.rows_per_window(windows)
             run = _verification_run(context, reader, source, target, lambda _progress: None)
             facts = RunFacts(
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 made_at=now(),
                 counted_at=counted_at,
                 identity=run.identity(),
@@ -315,7 +317,7 @@ def _verification_run(
     return VerificationRun(
         source=reader,
         target=target.open_settings(),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         page_size=settings.page_size,
         settle_seconds=settings.settle_seconds,
         listener=listener,

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -22,7 +22,8 @@ from imgmig_dagster.progress import Listener, Progress, every_rows, every_second
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
-from imgmig_dagster.state.store import StateStore, open_state
+from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 
 LOGGED_EVERY_ROWS = 100
@@ -80,12 +81,13 @@ class StateDirectory(StageResource):
 
     def open(self) -> StateStore:
         """The stage's state store."""
-        return open_state(self.settings.state_url, self.stage)
+        return open_state(self.settings.state_url, self.stage, self.settings.aws())
 
     @contextmanager
     def log(self) -> Iterator[logging.Logger]:
         """The stage's ``migration.log``."""
-        with migration_log(Path(self.open().locate(names.LOG))) as logger:
+        store = self.open()
+        with migration_log(partial(store.append, names.LOG), store.append_interval) as logger:
             yield logger
 
 

@@ -102,10 +102,11 @@ class JobRunner:
         def cancel_when_interrupted(entry: dg.EventLogEntry) -> None:
             event = entry.dagster_event
             error = event.step_failure_data.error if event and event.is_step_failure else None
-            run = instance.get_run_by_id(run_id)
-            if error and run and any(cause.cls_name in _INTERRUPTIONS for cause in _chain(error)):
+            if any(cause.cls_name in _INTERRUPTIONS for cause in _chain(error)):
                 # Otherwise an interrupted run would end as a failed one.
-                instance.report_run_canceling(run)
+                run = instance.get_run_by_id(run_id)
+                if run is not None:
+                    instance.report_run_canceling(run)
 
         instance.add_event_listener(run_id, cancel_when_interrupted)
         result = job.execute_in_process(

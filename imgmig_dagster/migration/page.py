@@ -119,13 +119,10 @@ class PageMigrator:
 
     async def _look_again(self, rows: Sequence[Row], page: "_Page") -> None:
         """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
-        written = {str(row[0]): row for row in rows if str(row[0]) in page.outcomes}
-        if not written:
-            return
-        now = await asyncio.to_thread(self._source.rows, list(written))
-        for row_id, row in written.items():
-            if now.get(row_id) != row and page.outcomes[row_id] not in (Outcome.REJECTED, Outcome.FAILED):
-                await self._reconcile(row, None, page)
+        # What was judged instead of written has been looked at after its last write.
+        written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) is Outcome.INSERTED}
+        now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
+        await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
 
     async def _reconcile(self, row: Row, standing: Item | None, page: "_Page") -> None:
         row_id = str(row[0])

@@ -56,7 +56,7 @@ class MigrationRun:
             PartitionBusy: another run works on this partition.
             CheckpointRefused: the checkpoint is torn, altered, or of something else.
             SourceError, TargetError: see there. The pass can be resumed from its last checkpoint.
-            TooManyFailures: over 1 % of at least 100 rows failed, or 10,000 did.
+            TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
         """
         with self.state.exclusive(f"{self.window.partition}/run.lock"):
             return asyncio.run(_Pass(self).run(start_over))
@@ -79,6 +79,8 @@ class _Pass:
         self._ledger = FailureLedger(run.state, run.window.partition)
         self._started = time.monotonic()
         self._started_at = _now()
+        self._failed = 0
+        self._rows = 0
 
     async def run(self, start_over: bool) -> MigrationResult:
         run = self._run
@@ -155,12 +157,14 @@ class _Pass:
         meter.failures += len(result.failures)
         outcomes = Counter(checkpoint.outcomes) + result.counts
         checkpoint = replace(checkpoint, cursor=self._run.source.cursor(page[-1]), outcomes=dict(outcomes))
-        failed = sum(outcomes[outcome.value] for outcome in UNDONE)
-        too_many = failed >= _FAILURES_BEFORE_SHARE_COUNTS and failed > _MAX_FAILED_SHARE * checkpoint.rows
-        if too_many or failed >= _MAX_FAILURES:
+        # Of this run alone: a run that resumes once the cause is gone is not held to what failed before.
+        self._failed += sum(result.counts[outcome.value] for outcome in UNDONE)
+        self._rows += len(page)
+        too_many = self._failed >= _FAILURES_BEFORE_SHARE_COUNTS and self._failed > _MAX_FAILED_SHARE * self._rows
+        if too_many or self._failed >= _MAX_FAILURES:
             self._checkpoints.save(checkpoint)
             raise TooManyFailures(
-                f"partition {self._run.window.partition}: {failed:,} of {checkpoint.rows:,} rows failed, so the pass "
+                f"partition {self._run.window.partition}: {self._failed:,} of {self._rows:,} rows failed, so the pass "
                 f"stopped. See {self._run.state.locate(self._ledger.name)} for the causes; run the same command to "
                 "resume"
             )

@@ -49,35 +49,39 @@ class Reconciler:
         """
         if item is not None and self._compare(row, item).equal:
             return Outcome.IDENTICAL
-        completed = False
+        reached, ours = Outcome.IDENTICAL, self._transform(row)
         for _look in range(_MAX_LOOKS):
             current, item = await self._look(row_id)
             if current is None:
-                return await self._remove(row_id, row, item)
-            row = current
-            if item is not None and self._compare(row, item).equal:
-                return Outcome.COMPLETED if completed else Outcome.IDENTICAL
-            expected = self._transform(row)
+                return await self._remove(row_id, ours, item)
+            expected = self._transform(current)
             if isinstance(expected, Rejection):
                 return expected
-            if item is not None and (absent := self._compare(row, item).absent):
-                # Judged again at the next look: what stood there may be stale besides.
-                completed |= await self._complete(row_id, item, {name: expected[name] for name in absent})
+            if item is None:
+                if await self._target.put_new(expected):
+                    # Not done yet: only a row that is seen after the write cannot have been deleted before it.
+                    reached, ours = Outcome.INSERTED, expected
                 continue
-            outcome = await self._insert_or_replace(row_id, row, item, expected)
-            if outcome is not None:
+            if self._compare(current, item).equal:
+                return reached
+            outcome = await self._bring_up_to_date(row_id, current, item, expected)
+            if outcome is Outcome.COMPLETED:
+                # Judged again at the next look: what stood there may be stale besides.
+                reached = outcome
+            elif outcome is not None:
                 return outcome
         raise NeverSettledError
 
-    async def _insert_or_replace(self, row_id: str, row: Row, item: Item | None, expected: Item) -> Outcome | None:
-        """The outcome, or None where somebody else wrote the key meanwhile."""
-        if item is None:
-            return Outcome.INSERTED if await self._target.put_new(expected) else None
-        if self._is_newer(item, row):
-            return Outcome.NEWER_IN_TARGET
+    async def _bring_up_to_date(self, row_id: str, row: Row, item: Item, expected: Item) -> Outcome | None:
+        """What became of an item that differs; None where row or item moved, or somebody else wrote."""
+        if absent := self._compare(row, item).absent:
+            completed = await self._complete(row_id, item, {name: expected[name] for name in absent})
+            return Outcome.COMPLETED if completed else None
         await self._sleep(self._settle_seconds)
         if await self._look(row_id) != (row, item):
             return None
+        if self._is_newer(item, row):
+            return Outcome.NEWER_IN_TARGET
         values = {field.attribute: expected[field.attribute] for field in self._mapping.fields}
         updated = await self._target.update(row_id, item, values | self._next_version(item))
         return Outcome.UPDATED if updated else None
@@ -92,9 +96,9 @@ class Reconciler:
         rows = await asyncio.to_thread(self._source.rows, [row_id])
         return rows.get(row_id), await self._target.get(row_id)
 
-    async def _remove(self, row_id: str, row: Row, item: Item | None) -> Outcome:
-        """The row is gone: the item goes too, if it is still what we wrote from that row."""
-        if item is not None and item == self._transform(row):
+    async def _remove(self, row_id: str, ours: Item | Rejection, item: Item | None) -> Outcome:
+        """The row is gone: the item goes too, if it is still what we wrote, or would have written, from that row."""
+        if item is not None and item == ours:
             await self._target.delete(row_id, item)
         return Outcome.VANISHED
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require
 
@@ -84,15 +84,7 @@ class Moto:
 
     def prepare(self, listener: Listener) -> None:
         """Create the table and the bucket; what is there already is left alone."""
-        import boto3
-        from botocore.config import Config
-
-        session = boto3.Session(
-            aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
-        )
-        url = endpoint_url(listener.port)
-        direct = Config(proxies={})  # a proxy named in the environment cannot reach our loopback
-        dynamodb = session.client("dynamodb", endpoint_url=url, config=direct)
+        dynamodb = client("dynamodb", listener.port)
         with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
             dynamodb.create_table(
                 TableName=TABLE,
@@ -107,7 +99,7 @@ class Moto:
                 BillingMode="PAY_PER_REQUEST",
             )
         # In us-east-1 the owner may create a bucket twice.
-        session.client("s3", endpoint_url=url, config=direct).create_bucket(Bucket=BUCKET)
+        client("s3", listener.port).create_bucket(Bucket=BUCKET)
 
     def stop(self) -> None:
         """End the server if it runs; its tables and objects are gone with it."""
@@ -118,6 +110,19 @@ class Moto:
 
     def _arguments(self, port: int) -> list[str]:
         return [str(self.root), "-H", HOST, "-p", str(port)]
+
+
+def client(service: str, port: int) -> Any:
+    """A boto3 client of the server on that port; safe for threads."""
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.Session(
+        aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+    )
+    # A proxy named in the environment cannot reach our loopback.
+    direct = Config(proxies={})
+    return session.client(service, endpoint_url=endpoint_url(port), config=direct)  # type: ignore[call-overload]
 
 
 def endpoint_url(port: int) -> str:

@@ -11,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
+
+if TYPE_CHECKING:
+    from imgmig_dagster.sandbox.dual_writer import DualWriter
 
 _GRAIN: Final = "monthly"
 
@@ -170,6 +173,22 @@ class Sandbox:
     def seed_csv(self, path: "Path | str") -> int:
         """Replace the source rows with those of a CSV file; see `csv_rows` for its format."""
         return self.seed(csv_rows(Path(path)))
+
+    def dual_writer(self, seed: int = 0) -> "DualWriter":
+        """An application that writes to both sides of this sandbox; see `dual_writer`."""
+        import psycopg
+
+        from imgmig_dagster.sandbox.dual_writer import DualWriter
+
+        with self._locked():
+            record = self._start(self._read())
+        url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
+        return DualWriter(
+            lambda: psycopg.connect(url),
+            aws.client("dynamodb", record.aws.port),
+            aws.TABLE,
+            seed,
+        )
 
     def reset(self) -> SandboxStatus:
         """Delete source rows, target items, state and Dagster's history, and start anew on the same ports.

@@ -1,5 +1,6 @@
 """What PostgreSQL's catalog says of the source table, and whether it can be migrated safely."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,10 @@ _ACCEPTED: Final[dict[FieldType, frozenset[str]]] = {
     FieldType.INTEGER: _INTEGER_TYPES,
     FieldType.TIMESTAMP: _TIMESTAMP_TYPES,
 }
+_BITS: Final = {"smallint": 16, "integer": 32, "bigint": 64}
+# As PostgreSQL writes them: another spelling of the same id makes another key.
+_INTEGER_ID: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class SourceTable:
 
     @property
     def qualified(self) -> sql.Composable:
-        """The table's quoted name."""
-        return sql.Identifier(self.schema, self.name)
+        """The table's quoted name, for a statement with parameters: psycopg reads a bare % as one of them."""
+        return sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
 
     def column(self, name: str) -> sql.Composable:
         """A mapped column's quoted name."""
@@ -42,7 +47,16 @@ class SourceTable:
 
     def type_of(self, name: str) -> sql.Composable:
         """The type of a mapped column, for a cast; one of the accepted names, never free text."""
-        return sql.SQL(self.types[name])  # one of _ACCEPTED, never free text
+        # A cast to `character` means character(1), and would cut a cursor.
+        return sql.SQL("bpchar" if self.types[name] == "character" else self.types[name])
+
+    def can_hold_id(self, row_id: str) -> bool:
+        """Whether a row may have this id. A key found in the target need not: PostgreSQL would refuse to look it up."""
+        type_name = self.types[self.mapping.id_column]
+        if type_name in _BITS:
+            limit = 2 ** (_BITS[type_name] - 1)
+            return bool(_INTEGER_ID.fullmatch(row_id)) and -limit <= int(row_id) < limit
+        return bool(_UUID_ID.fullmatch(row_id)) if type_name == "uuid" else "\0" not in row_id
 
     @property
     def select_list(self) -> sql.Composable:

@@ -67,7 +67,7 @@ class ReadOnlyConnection:
             try:
                 with self._lock:
                     return self._fetch_once(query, parameters)
-            except psycopg.OperationalError as error:  # noqa: PERF203  # the retry is what the loop is for
+            except psycopg.OperationalError as error:
                 self.close()
                 if attempt + 1 == self._retry.attempts:
                     raise SourceUnavailable(f"PostgreSQL cannot be reached: {_name(error)}") from None

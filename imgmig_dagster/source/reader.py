@@ -97,17 +97,18 @@ class SourceReader:
     def rows(self, ids: "Sequence[str]") -> "dict[str, Row]":
         """The rows of these ids as they are now; an id that is gone is not in the result."""
         query = sql.SQL("SELECT {columns} FROM {table} t WHERE {id} = ANY(%(ids)s::text[]::{id_type}[])")
-        return {row[0]: row for row in self._fetch(query, {"ids": list(ids)})}
+        possible = [row_id for row_id in ids if self.table.can_hold_id(row_id)]
+        return {row[0]: row for row in self._fetch(query, {"ids": possible})}
 
     def inventory(self, window: Window) -> Inventory:
         """Count, size, NULLs, digest and watermark of a window."""
         columns = self.mapping.columns
         nulls = [sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.table.column(name)) for name in columns]
         query = sql.SQL(
-            "SELECT count(*), coalesce(sum(octet_length(content)), 0),"
-            " coalesce(sum(('x' || left(md5(content), 16))::bit(64)::bigint), 0)::text,"
+            "SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0),"
+            " coalesce(sum(('x' || left(md5(mapped.content), 16))::bit(64)::bigint), 0)::text,"
             " max({modified}) FILTER (WHERE isfinite({modified})), now(), {nulls}"
-            " FROM (SELECT t.*, ROW({columns})::text AS content FROM {table} t WHERE {inside}) t"
+            " FROM {table} t CROSS JOIN LATERAL (SELECT ROW({columns})::text) AS mapped(content) WHERE {inside}"
         ).format(
             modified=self.table.column(self.mapping.modified_column),
             nulls=sql.SQL(", ").join(nulls),

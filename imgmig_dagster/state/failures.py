@@ -51,8 +51,9 @@ class FailureLedger:
     def record(self, failures: Iterable[Failure], settled_ids: Iterable[str] = ()) -> None:
         """Add these failures, and strike out the ids that are dealt with."""
         entries = self.entries()
+        settled = set(settled_ids)
         updated: Mapping[str, Failure] = {
-            **{row_id: entry for row_id, entry in entries.items() if row_id not in set(settled_ids)},
+            **{row_id: entry for row_id, entry in entries.items() if row_id not in settled},
             **{failure.row_id: failure for failure in failures},
         }
         if updated == entries:

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
-from imgmig_dagster.errors import PartitionBusy, SettingsError, StateChanged
+from imgmig_dagster.errors import PartitionBusy, StateChanged
 
 ABSENT = "absent"
 """The version of a file that does not exist."""
@@ -26,7 +25,12 @@ class Versioned:
 
 
 class StateStore(Protocol):
-    """One stage's state. Names are relative paths such as ``2024-03-01/evidence.json``."""
+    """One stage's state. Names are relative paths such as ``2024-03-01/evidence.json``.
+
+    `append_interval` is how many seconds apart calls of `append` should be.
+    """
+
+    append_interval: float
 
     def read(self, name: str) -> Versioned | None:
         """The file, or None where there is none."""
@@ -39,6 +43,9 @@ class StateStore(Protocol):
         Raises:
             StateChanged: the file has another version.
         """
+
+    def append(self, name: str, content: bytes) -> None:
+        """Add to the end of a file; made if it is not there. Not made durable at once: for logs."""
 
     def list(self, prefix: str) -> "list[str]":
         """The names below a folder, sorted."""
@@ -62,6 +69,8 @@ class LocalStateStore:
 
     Files are 0600 and directories 0700: some hold rows.
     """
+
+    append_interval = 0.0
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -95,6 +104,17 @@ class LocalStateStore:
                 raise
             self._sync_folder(path.parent)
         return _version(content)
+
+    def append(self, name: str, content: bytes) -> None:
+        """See `StateStore.append`."""
+        path = self._path(name)
+        self._make_folder(path.parent)
+        # One write to a file opened for appending: lines of concurrent runs do not mix.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, content)
+        finally:
+            os.close(descriptor)
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""
@@ -143,7 +163,9 @@ class LocalStateStore:
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Not parents=True: the folders above would get the default mode.
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     @staticmethod
     def _sync_folder(folder: Path) -> None:
@@ -152,18 +174,6 @@ class LocalStateStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def open_state(url: str, stage: str) -> LocalStateStore:
-    """The state of one stage below the URL of IMGMIG_STATE_URL.
-
-    Raises:
-        SettingsError: a scheme that has no back end.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return LocalStateStore(Path(unquote(parts.path)) / stage)
-    raise SettingsError(f"IMGMIG_STATE_URL: {parts.scheme or url!r} is not supported; use file:///absolute/path")
 
 
 def _version(content: bytes) -> str:

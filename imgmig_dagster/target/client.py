@@ -48,6 +48,7 @@ class DynamoDBClient:
     """
 
     def __init__(self, access: AwsAccess, requests_in_flight: int, timeout: float = 30.0) -> None:
+        self._access = access
         self._session = access.session()
         try:
             described = access.client("dynamodb")
@@ -109,6 +110,8 @@ class DynamoDBClient:
 
     def refresh_credentials(self) -> None:
         """Load the credentials anew, as after an expired token."""
+        # A session keeps the credentials that it found first.
+        self._session = self._access.session()
         self._credentials = self._load_credentials()
 
     def _load_credentials(self) -> Credentials:

@@ -101,6 +101,7 @@ class Sender:
         self.traffic = Traffic()
         self._client = client
         self._refreshed_at = -60.0
+        self._refreshes = 0
 
     async def send(self, request: Request, backoff: Backoff | None = None) -> dict[str, Any]:
         """The service's reply.
@@ -118,24 +119,28 @@ class Sender:
                 async with self._slots:
                     await self.limiter.wait()
                     self.traffic.requests += 1
+                    refreshes = self._refreshes
                     reply = await self._client.call(request.operation, body)
             except DynamoDBError as error:
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
-                await self._recover(error, backoff)
+                await self._recover(error, backoff, refreshes)
                 continue
             units = consumed_units(reply)
             self.traffic.units += units
             self.limiter.spent(units)
             return reply
 
-    async def _recover(self, error: DynamoDBError, backoff: Backoff) -> None:
+    async def _recover(self, error: DynamoDBError, backoff: Backoff, refreshes: int) -> None:
         fault = error.fault
         if fault is Fault.BACK_PRESSURE:
             await backoff.throttled(error.code)
         elif fault is Fault.TRANSIENT:
             await backoff.retry(error.code)
+        elif fault is Fault.REFRESH and refreshes < self._refreshes:
+            pass  # signed before another request's failure renewed the credentials
         elif fault is Fault.REFRESH and self.clock() - self._refreshed_at > 30:
             self._refreshed_at = self.clock()
+            self._refreshes += 1
             self._client.refresh_credentials()
         elif fault in (Fault.STOP, Fault.REFRESH):
             raise TargetRefused(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}") from None

@@ -125,7 +125,11 @@ class TargetTable:
             request = BatchGetItem(self.name, keys)
             try:
                 reply = await self.sender.send(request, backoff)
-            except (RetriesUsedUpError, DynamoDBError):
+            except RetriesUsedUpError:
+                break
+            except DynamoDBError:
+                if len(keys) > 1:
+                    return await self._split(keys, items)
                 break
             found = request.items(reply)
             items.update((row_id, item) for item in found if (row_id := self.mapping.row_id(item)) is not None)
@@ -135,7 +139,16 @@ class TargetTable:
                     backoff.progressed()
                 await backoff.throttled("UnprocessedKeys")
             keys = left
-        return Lookup(items, frozenset(row_id for key in keys if (row_id := self.mapping.row_id(key)) is not None))
+        return Lookup(items, frozenset(self._ids(keys)))
+
+    async def _split(self, rejected: Sequence[Item], items: dict[str, Item]) -> Lookup:
+        """One bad key rejects its whole batch: halve it until the bad one is alone, and read the others."""
+        ids, middle = self._ids(rejected), len(rejected) // 2
+        first, second = await self._get_batch(ids[:middle]), await self._get_batch(ids[middle:])
+        return Lookup({**items, **first.items, **second.items}, first.unread | second.unread)
+
+    def _ids(self, keys: Sequence[Item]) -> list[str]:
+        return [row_id for key in keys if (row_id := self.mapping.row_id(key)) is not None]
 
     async def scan(self, segment: int, segments: int) -> AsyncIterator[list[Item]]:
         """Pages of one segment of the whole table, other entities' items included.

@@ -1,0 +1,204 @@
+"""State in an S3 prefix: writes conditional on the version that was read, and a lease instead of a lock."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import orjson
+
+from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.state.store import ABSENT, Versioned
+
+# A holder that has not written its lease for this long is taken for dead.
+LEASE_SECONDS: Final = 30.0
+HEARTBEAT_SECONDS: Final = 10.0
+_ABSENT_CODES: Final = frozenset({"NoSuchKey", "404"})
+_CONFLICT_CODES: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+class S3StateStore:
+    """One stage's state below ``s3://bucket/prefix``, encrypted at rest. `client` is botocore's, of S3.
+
+    Versions are ETags, held by If-Match and If-None-Match. Every method raises `StateUnavailable` when S3 cannot be
+    reached or refuses.
+    """
+
+    # An object is replaced whole: a line at a time would be a request each.
+    append_interval = 5.0
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._clock = clock
+        self._sleep = sleep
+
+    def read(self, name: str) -> Versioned | None:
+        """See `StateStore.read`."""
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            return Versioned(found["Body"].read(), found["ETag"])
+        except ClientError as error:
+            if _code(error) in _ABSENT_CODES:
+                return None
+            raise self._unavailable("read", name, error) from None
+        except BotoCoreError as error:
+            raise self._unavailable("read", name, error) from None
+
+    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
+        """See `StateStore.write`."""
+        condition = {} if replacing is None else {"IfNoneMatch": "*"} if replacing == ABSENT else {"IfMatch": replacing}
+        try:
+            written = self._client.put_object(
+                Bucket=self._bucket, Key=self._key(name), Body=content, ServerSideEncryption="AES256", **condition
+            )
+        except ClientError as error:
+            if _code(error) in _CONFLICT_CODES or (replacing is not None and _code(error) in _ABSENT_CODES):
+                return self._own_write(name, content)
+            raise self._unavailable("write", name, error) from None
+        except BotoCoreError as error:
+            raise self._unavailable("write", name, error) from None
+        version: str = written["ETag"]
+        return version
+
+    def append(self, name: str, content: bytes) -> None:
+        """See `StateStore.append`."""
+        while True:
+            found = self.read(name)
+            try:
+                self.write(name, (found.content if found else b"") + content, found.version if found else ABSENT)
+            except StateChanged:
+                continue
+            return
+
+    def list(self, prefix: str) -> "list[str]":
+        """See `StateStore.list`."""
+        folder = self._key(prefix) + ("/" if prefix else "")
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable("list", prefix, error) from None
+        return sorted(key[len(self._prefix) :] for key in keys)
+
+    def delete(self, name: str) -> None:
+        """See `StateStore.delete`."""
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable("delete", name, error) from None
+
+    def locate(self, name: str) -> str:
+        """See `StateStore.locate`."""
+        return f"s3://{self._bucket}/{self._key(name)}"
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """See `StateStore.exclusive`. A dead holder's lease is waited out for `LEASE_SECONDS`.
+
+        A holder that was taken for dead but lives finds out at its next conditional write: the successor has
+        rewritten the checkpoint.
+        """
+        lease = _Lease(self, name, self._clock, self._sleep)
+        lease.acquire()
+        try:
+            yield
+        finally:
+            lease.release()
+
+    def _own_write(self, name: str, content: bytes) -> str:
+        """A failed condition after a lost reply may have met this very write."""
+        found = self.read(name)
+        if found is not None and found.content == content:
+            return found.version
+        raise StateChanged(f"{self.locate(name)} was replaced by another writer: this run must not go on")
+
+    def _key(self, name: str) -> str:
+        return self._prefix + name
+
+    def _unavailable(self, verb: str, name: str, error: Exception) -> StateUnavailable:
+        cause = _code(error) if isinstance(error, ClientError) else type(error).__name__
+        return StateUnavailable(
+            f"the state store could not {verb} {self.locate(name)}: {cause}. Check IMGMIG_STATE_URL, the credentials "
+            "and the role's s3:GetObject, PutObject, DeleteObject and ListBucket there"
+        )
+
+
+class _Lease:
+    """Holds a name by rewriting its file; whoever sees it unchanged for long enough takes it over."""
+
+    def __init__(
+        self, store: S3StateStore, name: str, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._clock = clock
+        self._sleep = sleep
+        self._owner = secrets.token_hex(8)
+        self._beats = 0
+        self._version = ABSENT
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease of {name}", daemon=True)
+
+    def acquire(self) -> None:
+        found = self._store.read(self._name)
+        if found is not None and found.content:
+            self._wait_out(found)
+        self._version = found.version if found else ABSENT
+        try:
+            self._write()
+        except StateChanged:
+            raise self._busy() from None
+        self._thread.start()
+
+    def release(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        with contextlib.suppress(StateChanged, StateUnavailable):
+            # Empty means free. It stays, so that its version goes on changing.
+            self._store.write(self._name, b"", self._version)
+
+    def _wait_out(self, found: Versioned) -> None:
+        """Return when the holder has shown no sign of life for the length of a lease; by this machine's clock."""
+        began = self._clock()
+        while self._clock() - began < LEASE_SECONDS:
+            self._sleep(1.0)
+            current = self._store.read(self._name)
+            if current is None or current.version != found.version:
+                raise self._busy()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            try:
+                self._write()
+            except StateChanged:
+                return
+            except StateUnavailable:
+                continue
+
+    def _write(self) -> None:
+        self._beats += 1
+        content = orjson.dumps({"owner": self._owner, "beat": self._beats})
+        self._version = self._store.write(self._name, content, self._version)
+
+    def _busy(self) -> PartitionBusy:
+        return PartitionBusy(
+            f"another run holds {self._store.locate(self._name)}: wait until it ends; two runs of one partition would "
+            "undo each other"
+        )
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", {})
+    return str(response.get("Error", {}).get("Code", type(error).__name__))
