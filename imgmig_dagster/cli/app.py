@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli import demo, sandbox, ui
+from imgmig_dagster.cli import demo, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, print_error
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.config import parse_stage, stage_from_env
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
+app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
 app.command("ui")(ui.ui)
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Final
 
 from imgmig_dagster.config import WriteMode
-from imgmig_dagster.errors import TooManyFailures
+from imgmig_dagster.errors import StateError, TooManyFailures
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
@@ -20,13 +21,17 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.throttle import read_throttle
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
 
 CHECKPOINT_ROWS: Final = 1_000
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
 _PAGES_IN_FLIGHT: Final = 2
+# Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
+_THROTTLE_POLL_S: Final = 1.0
 _MAX_FAILURES: Final = 10_000
 _MAX_FAILED_SHARE: Final = 0.01
 _FAILURES_BEFORE_SHARE_COUNTS: Final = 100
@@ -87,7 +92,7 @@ class _Pass:
         checkpoint = self._checkpoints.open(run.run_id, self._fingerprint(), self._started_at, start_over)
         total = await asyncio.to_thread(run.source.count, run.window)
         meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=checkpoint.rows)
-        async with run.target.open() as target:
+        async with run.target.open() as target, self._throttled(target.sender.limiter):
             page_migrator = self._page_migrator(target, meter)
             checkpoint = await self._write_pages(checkpoint, page_migrator, meter, target)
             rows_in_window = await asyncio.to_thread(run.source.count, run.window)
@@ -101,7 +106,7 @@ class _Pass:
         entries = await asyncio.to_thread(self._ledger.entries)
         meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
         outcomes: Counter[str] = Counter()
-        async with run.target.open() as target:
+        async with run.target.open() as target, self._throttled(target.sender.limiter):
             page_migrator = self._page_migrator(target, meter)
             for start in range(0, len(entries), run.page_size):
                 ids = sorted(entries)[start : start + run.page_size]
@@ -169,6 +174,30 @@ class _Pass:
                 "resume"
             )
         return checkpoint
+
+    @asynccontextmanager
+    async def _throttled(self, limiter: RateLimiter) -> AsyncIterator[None]:
+        """Obey what `imgmig throttle` asks for, from the beginning and while the context lasts."""
+        state, settings_rate = self._run.state, self._run.target.rate
+
+        async def obey() -> None:
+            asked = await asyncio.to_thread(read_throttle, state)
+            limiter.limit(settings_rate if asked.rate is None else asked.rate, asked.paused)
+
+        async def follow() -> None:
+            while True:
+                await asyncio.sleep(_THROTTLE_POLL_S)
+                # What was asked for last stays in force while the state store is away.
+                with suppress(StateError):
+                    await obey()
+
+        await obey()
+        following = asyncio.create_task(follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run

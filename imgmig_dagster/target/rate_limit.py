@@ -10,6 +10,8 @@ _LOWEST_RATE: Final = 5.0
 _INCREASE_PER_SECOND: Final = 25.0
 # Requests that were in flight together are throttled together: that is one signal, not ten.
 _SIGNAL_INTERVAL_S: Final = 0.25
+# Whoever waits looks up this often, so that a changed ceiling is obeyed at once.
+_LONGEST_WAIT_S: Final = 0.5
 
 
 class RateLimiter:
@@ -34,13 +36,26 @@ class RateLimiter:
         self._spent = 0.0
         self._balance = 0.0
         self._last_signal = -_SIGNAL_INTERVAL_S
+        self._pushed_back = False
+        self._paused = False
 
     async def wait(self) -> None:
         """Return when another request may go out."""
         self._refill()
-        while self.rate is not None and self._balance < 0:
-            await self._sleep(-self._balance / self.rate)
+        while self._paused or (self.rate is not None and self._balance < 0):
+            owed_s = _LONGEST_WAIT_S if self._paused or self.rate is None else -self._balance / self.rate
+            await self._sleep(min(owed_s, _LONGEST_WAIT_S))
             self._refill()
+
+    def limit(self, ceiling: float | None, paused: bool = False) -> None:
+        """Change the ceiling, or let nothing out at all; what waits already follows within half a second."""
+        self._refill()
+        self._paused = paused
+        self.ceiling = ceiling
+        if not self._pushed_back:
+            self.rate = ceiling
+        elif ceiling is not None and self.rate is not None:
+            self.rate = min(self.rate, ceiling)
 
     def spent(self, units: float) -> None:
         """Pay for a request that was carried out."""
@@ -53,6 +68,7 @@ class RateLimiter:
         if now - self._last_signal < _SIGNAL_INTERVAL_S:
             return
         self._last_signal = now
+        self._pushed_back = True
         reached = self._spent / max(now - self._started, 0.1)
         self._refill()
         self.rate = max(_LOWEST_RATE, (reached if self.rate is None else self.rate) / 2)

@@ -1,0 +1,33 @@
+"""How fast running migrations may write, changed while they run, from any machine that reaches the state store."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.store import StateStore
+
+_NAME: Final = "throttle.json"
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """What an operator asked for: a ceiling in capacity units per second of each run, None for the settings' own."""
+
+    rate: float | None = None
+    paused: bool = False
+
+
+def read_throttle(store: StateStore) -> Throttle:
+    """What applies to the stage now.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    return load_record(store, _NAME, Throttle) or Throttle()
+
+
+def change_throttle(store: StateStore, **changes: float | bool | None) -> Throttle:
+    """Change some of what applies to the stage, and leave the rest."""
+    changed = replace(read_throttle(store), **changes)  # type: ignore[arg-type]
+    save_record(store, _NAME, changed)
+    return changed
