@@ -1,0 +1,307 @@
+"""The measures. In each, the ways take turns, so that a disturbance of the machine hits all of them alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from benchmarks import servers
+from benchmarks.bench import Bench
+from benchmarks.job import Job, Sample
+from benchmarks.results import Figure, Goal, Measured, ratios
+from benchmarks.servers import NotAvailable
+from benchmarks.source_tables import ONE_A_MONTH, make_monthly_table
+
+_FIRST_MONTH: Final = "2023-01-01"
+_OURS_BATCH: Final = "imgmig_dagster, batch"
+_OURS_CONDITIONAL: Final = "imgmig_dagster, conditional"
+_OURS_VERIFICATION: Final = "imgmig_dagster, verification"
+_BATCH_WRITER: Final = "boto3 batch_writer"
+_PUT_ITEMS: Final = "boto3 put_item, 10 threads"
+_BATCH_GET: Final = "boto3 resource batch_get_item"
+_NODE: Final = "AWS SDK for JavaScript v3, 10 in flight"
+
+Way = Callable[[], Sample]
+
+
+def batch_mode(bench: Bench) -> Measured:
+    """CPU per item from SQL rows to confirmed writes, against a server that answers at once."""
+    rows, missing_node = bench.scale.rows, ""
+    with servers.stub() as url:
+        ways: dict[str, Way] = {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_BATCH, _BATCH_WRITER)}
+        try:
+            servers.install_node_packages(bench.cache)
+            ways[_NODE] = lambda: bench.run_node("batch.mjs", bench.job(_NODE, rows, url))
+        except NotAvailable as reason:
+            missing_node = str(reason)
+        samples = _take_turns(bench, ways)
+        stages = bench.run(bench.job("stages of batch mode", rows, url)).parts
+    ours = samples[_OURS_BATCH]
+    return Measured(
+        "batch mode",
+        [
+            Figure(
+                "Batch mode: CPU per item, in boto3 batch_writer's",
+                ratios(ours, samples[_BATCH_WRITER]),
+                Goal(1 / 4, "≤ 0.25, reach 0.20", reach=1 / 5),
+                digits=3,
+            ),
+            Figure(
+                "Batch mode: CPU per item, in AWS SDK for JavaScript v3's",
+                ratios(ours, samples[_NODE]) if _NODE in samples else [],
+                Goal(1.0, "< 1, reach 0.60", reach=0.6),
+                digits=3,
+                note=missing_node,
+            ),
+        ],
+        samples,
+        stages,
+        rows,
+    )
+
+
+def conditional_mode(bench: Bench) -> Measured:
+    """CPU per item of conditional writes where nothing is there yet."""
+    rows = bench.scale.conditional_rows
+    with servers.stub() as url:
+        samples = _take_turns(
+            bench, {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_CONDITIONAL, _PUT_ITEMS)}
+        )
+        stages = bench.run(bench.job("stages of conditional mode", rows, url)).parts
+    return Measured(
+        "conditional mode",
+        [
+            Figure(
+                "Conditional mode: CPU per item, in boto3 PutItem's in ten threads",
+                ratios(samples[_OURS_CONDITIONAL], samples[_PUT_ITEMS]),
+                Goal(1 / 4, "≤ 0.25, reach 0.17", reach=1 / 6),
+                digits=3,
+            )
+        ],
+        samples,
+        stages,
+        rows,
+    )
+
+
+def verification(bench: Bench) -> Measured:
+    """CPU per row of both reads and the comparison."""
+    rows = bench.scale.rows
+    with servers.stub(remember=True) as url:
+        bench.run(bench.job(_OURS_BATCH, rows, url))
+        samples = _take_turns(
+            bench, {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_VERIFICATION, _BATCH_GET)}
+        )
+        stages = bench.run(bench.job("stages of a verification", rows, url)).parts
+    return Measured(
+        "verification",
+        [
+            Figure(
+                "Verification: CPU per row, in boto3 resource batch_get_item's",
+                ratios(samples[_OURS_VERIFICATION], samples[_BATCH_GET]),
+                Goal(1 / 2, "≤ 0.50, reach 0.33", reach=1 / 3),
+                digits=3,
+            )
+        ],
+        samples,
+        stages,
+        rows,
+    )
+
+
+def throughput(bench: Bench) -> Measured:
+    """Rows a second against ministack, in those of the same requests sent raw."""
+    rows = bench.scale.rows
+    goal = Goal(0.85, "≥ 0.85", at_least=True)
+    writes, reads = (
+        f"Throughput against ministack, {what}, in that of the same requests replayed raw"
+        for what in ("batch mode", "verification")
+    )
+    try:
+        with servers.ministack(bench.cache, bench.new_folder()) as url:
+
+            def on_an_empty_table(way: str) -> Way:
+                def run() -> Sample:
+                    job = bench.job(way, rows, url)
+                    servers.empty_table(url)
+                    return bench.run(job)
+
+                return run
+
+            written = _take_turns(bench, {name: on_an_empty_table(name) for name in ("raw writes", _OURS_BATCH)})
+            read = _take_turns(
+                bench, {name: _way(bench, bench.job, name, rows, url) for name in ("raw reads", _OURS_VERIFICATION)}
+            )
+    except NotAvailable as reason:
+        return Measured("throughput", [Figure(name, [], goal, note=str(reason)) for name in (writes, reads)])
+    return Measured(
+        "throughput",
+        [
+            Figure(writes, _speeds(written[_OURS_BATCH], written["raw writes"]), goal),
+            Figure(reads, _speeds(read[_OURS_VERIFICATION], read["raw reads"]), goal),
+        ],
+        {f"{name}, ministack": found for name, found in {**written, **read}.items()},
+    )
+
+
+def memory(bench: Bench) -> Measured:
+    """Peak resident memory of a run's process, Dagster included, over one partition that holds all rows."""
+    small, large = bench.scale.small, bench.scale.large
+    peaks: dict[str, dict[int, list[float]]] = {name: {} for name in ("migrate", "verify", "census")}
+    for rows in (small, large):
+        with servers.stub(remember=True) as url:
+            for name, by_size in peaks.items():
+                # How much memory a run takes hardly varies: the longer jobs are run once.
+                times = bench.scale.memory_repetitions if rows <= 100_000 and name == "migrate" else 1
+                runs = [bench.run(bench.job("one run", rows, url, run=name)) for _ in range(times)]
+                by_size[rows] = [run.peak_mb for run in runs]
+                bench.say(f"  {name} of {rows:,} rows: {max(by_size[rows]):,.0f} MB")
+    figures = []
+    for name, by_size in peaks.items():
+        growth = max(by_size[large]) / max(by_size[small])
+        figures += [
+            Figure(f"Memory: peak of a run of {name}, {rows:,} rows", by_size[rows], _MEMORY_GOAL, 0, " MB")
+            for rows in (small, large)
+        ]
+        figures.append(
+            Figure(f"Memory: {name}, {large:,} rows in {small:,} rows'", [growth], Goal(1.1, "the same: ≤ 1.10"))
+        )
+    return Measured("memory", figures)
+
+
+_MEMORY_GOAL: Final = Goal(300, "≤ 300 MB")
+
+
+def growth(bench: Bench) -> Measured:
+    """What a row costs among many, in what it costs among few."""
+    small, large = bench.scale.small, bench.scale.large
+    with servers.stub() as url:
+        names = {f"{_OURS_BATCH}, {rows:,} rows": rows for rows in (small, large)}
+        ways = {name: _way(bench, bench.job, _OURS_BATCH, rows, url) for name, rows in names.items()}
+        samples = _take_turns(bench, ways)
+    few, many = samples.values()
+    return Measured(
+        "growth",
+        [
+            Figure(
+                f"Cost as work grows: CPU per row at {large:,} rows, in that at {small:,}",
+                ratios(many, few),
+                Goal(1.1, "≤ 1.10"),
+            )
+        ],
+        samples,
+    )
+
+
+def orchestration(bench: Bench) -> Measured:
+    """What Dagster costs around the work, for partitions with hardly any."""
+    months, jobs = bench.scale.months, 3
+    make_monthly_table(bench.owner, months)
+    names = ("jobs", "jobs with empty bodies", "the bodies' calls alone")
+    with servers.stub(remember=True) as url:
+
+        def job(name: str, rows: int, url: str) -> Job:
+            return bench.job(name, rows, url, ONE_A_MONTH, months=months)
+
+        ways = {name: _way(bench, job, name, months * jobs, url, _FIRST_MONTH) for name in names}
+        samples = _take_turns(bench, ways, unit="run")
+    real, empty, calls = (samples[name] for name in names)
+    triples = list(zip(real, empty, calls, strict=True))
+    runs = f"{months} partitions of 1 row, {jobs} jobs each"
+    return Measured(
+        "orchestration",
+        [
+            Figure(
+                f"Orchestration: wall time without the bodies' calls, in the empty graph's ({runs})",
+                [(a.wall_s - c.wall_s) / b.wall_s for a, b, c in triples],
+                Goal(1.3, "≤ 1.30"),
+            ),
+            Figure(
+                "Orchestration: wall time with the bodies' calls, in the empty graph's",
+                [a.wall_s / b.wall_s for a, b, _c in triples],
+                Goal(1.3, "≤ 1.30"),
+            ),
+            Figure(
+                "Orchestration: CPU with the bodies' calls, in the empty graph's",
+                [a.cpu_s / b.cpu_s for a, b, _c in triples],
+                note="beside the wall time",
+            ),
+            Figure(
+                "Orchestration: share of the wall time that is the bodies' calls",
+                [100 * c.wall_s / a.wall_s for a, _b, c in triples],
+                digits=0,
+                unit=" %",
+            ),
+        ],
+        samples,
+        unit="run",
+    )
+
+
+def command(bench: Bench) -> Measured:
+    """`imgmig migrate` as a person runs it, and the domain's calls behind it."""
+    rows, months = bench.scale.command_rows, 24
+    bench.sandbox.seed_synthetic(rows)
+    names = ("imgmig migrate", "the migration's calls alone")
+
+    def job(name: str, rows: int, url: str) -> Job:
+        return bench.job(name, rows, url, "images", months=months)
+
+    with servers.stub() as url:
+        ways = {name: _way(bench, job, name, rows, url, _FIRST_MONTH) for name in names}
+        samples = _take_turns(bench, ways, bench.scale.command_repetitions)
+    whole, calls = (samples[name] for name in names)
+    return Measured(
+        "command",
+        [
+            Figure(
+                f"`imgmig migrate` of {rows:,} rows in {months} partitions, start to end",
+                [a.wall_s for a in whole],
+                digits=1,
+                unit=" s",
+                note="no goal",
+            ),
+            Figure(
+                "the domain's calls behind it, alone", [b.wall_s for b in calls], digits=1, unit=" s", note="no goal"
+            ),
+        ],
+        samples,
+    )
+
+
+MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
+    "batch": batch_mode,
+    "conditional": conditional_mode,
+    "verification": verification,
+    "throughput": throughput,
+    "memory": memory,
+    "growth": growth,
+    "orchestration": orchestration,
+    "command": command,
+}
+
+
+def _way(
+    bench: Bench,
+    job: Callable[[str, int, str], Job],
+    name: str,
+    rows: int,
+    url: str,
+    partition_start: str = "2024-03-01",
+) -> Way:
+    return lambda: bench.run(job(name, rows, url), partition_start)
+
+
+def _take_turns(
+    bench: Bench, ways: Mapping[str, Way], repetitions: "int | None" = None, unit: str = "row"
+) -> dict[str, list[Sample]]:
+    samples: dict[str, list[Sample]] = {name: [] for name in ways}
+    for repetition in range(repetitions or bench.scale.repetitions):
+        order = list(ways) if repetition % 2 == 0 else list(ways)[::-1]
+        for name in order:
+            sample = ways[name]()
+            bench.say(f"  {name}: {sample.cpu_us_per_row:,.0f} µs of CPU a {unit}, {sample.rows_per_s:,.1f} {unit}s/s")
+            samples[name].append(sample)
+    return samples
+
+
+def _speeds(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
+    return [a.rows_per_s / b.rows_per_s for a, b in zip(ours, theirs, strict=True)]

@@ -1,0 +1,156 @@
+"""The servers that ways are measured against, all on loopback, all ended when the run ends."""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import boto3
+from botocore.config import Config
+
+from benchmarks.job import TARGET_TABLE
+from benchmarks.stub import HOST
+from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+
+MINISTACK: Final = "ministack==1.5.33"
+NODE_PACKAGES: Final = ("@aws-sdk/client-dynamodb@3", "pg@8")
+_INSTALL_SECONDS: Final = 240
+_START_SECONDS: Final = 30
+
+
+class NotAvailable(Exception):
+    """Something that can only be measured where it can be installed; the message says why it was not."""
+
+
+@contextlib.contextmanager
+def stub(remember: bool = False) -> Iterator[str]:
+    """A stub in a process of its own; its URL."""
+    command = [sys.executable, "-m", "benchmarks.stub", *(["--remember"] if remember else [])]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None  # noqa: S101
+        yield f"http://{HOST}:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def ministack(cache: Path, scratch: Path) -> Iterator[str]:
+    """ministack's server, from a virtual environment of its own; its URL.
+
+    Raises:
+        NotAvailable: it cannot be installed or does not start.
+    """
+    python = _install_ministack(cache / "ministack")
+    port = _free_port()
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        # It listens on all interfaces unless told otherwise.
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "dynamodb",
+        "LOG_LEVEL": "ERROR",
+        "DOCKER_HOST": "unix:///nonexistent",
+    }
+    with (scratch / "ministack.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", "ministack"], env=environment, cwd=scratch, stdout=log, stderr=log, text=True
+        )
+        try:
+            _wait_for(port, process)
+            yield f"http://{HOST}:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def empty_table(endpoint: str) -> None:
+    """Delete the target table, and make it anew."""
+    client = boto3.session.Session(
+        aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+    ).client("dynamodb", endpoint_url=endpoint, config=Config(proxies={}))
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_table(TableName=TARGET_TABLE)
+        client.get_waiter("table_not_exists").wait(TableName=TARGET_TABLE, WaiterConfig={"Delay": 1})
+    client.create_table(
+        TableName=TARGET_TABLE,
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=TARGET_TABLE, WaiterConfig={"Delay": 1})
+    client.close()
+
+
+def install_node_packages(cache: Path) -> Path:
+    """The folder in which Node finds the SDK and the PostgreSQL client; installed once.
+
+    Raises:
+        NotAvailable: there is no Node, or npm failed.
+    """
+    folder = cache / "node"
+    if (folder / "installed").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    _install(["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", *NODE_PACKAGES])
+    (folder / "installed").touch()
+    return folder
+
+
+def _install_ministack(folder: Path) -> Path:
+    python = folder / "bin" / "python"
+    if not (folder / "installed").exists():
+        venv.create(folder, clear=True, with_pip=True)
+        _install([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MINISTACK])
+        (folder / "installed").touch()
+    return python
+
+
+def _install(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+    except FileNotFoundError:
+        raise NotAvailable(f"there is no {command[0]} on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise NotAvailable(f"the installation took longer than {_INSTALL_SECONDS} s") from None
+    if done.returncode:
+        raise NotAvailable(f"the installation failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def _wait_for(port: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        try:
+            connection.request("GET", "/_ministack/health")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.1)
+        else:
+            return
+        finally:
+            connection.close()
+    raise NotAvailable("ministack did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

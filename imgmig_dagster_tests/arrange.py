@@ -1,0 +1,300 @@
+"""What tests arrange: rows, source tables, target tables, and settings that wait for nothing."""
+
+import asyncio
+import calendar
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.config import WriteMode
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.migration.passes import MigrationRun
+from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.progress import Progress
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.results import CensusResult, VerificationResult
+from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.window import Window
+
+ImageValues = dict[str, Any]
+
+
+def us(text: str) -> int:
+    """``2024-02-29 12:34:56.123456`` in UTC as microseconds since 1970, without the code under test."""
+    whole, _, fraction = text.partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%d %H:%M:%S")) * 1_000_000 + int(fraction.ljust(6, "0") or 0)
+
+
+def month(year: int, number: int) -> Window:
+    """The window of a calendar month."""
+    following = (year + 1, 1) if number == 12 else (year, number + 1)
+    return Window(
+        f"{year}-{number:02}-01",
+        datetime(year, number, 1, tzinfo=timezone.utc),
+        datetime(*following, 1, tzinfo=timezone.utc),
+    )
+
+
+MARCH = month(2024, 3)
+
+
+def row_id(number: int) -> str:
+    """The id of `image(number)`; ids sort as their numbers do."""
+    return str(uuid.UUID(int=number))
+
+
+def image(number: int, **changes: Any) -> ImageValues:
+    """A source row, column by column, created in March 2024 in the order of the numbers."""
+    return {
+        "id": row_id(number),
+        "user_id": "0b6a2f6e-5a0c-4b7e-9a59-8f1d5a2f7c11",
+        "created_at": f"2024-03-{number // 86_400 % 31 + 1:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}"
+        f":{number % 60:02}.{number % 1_000_000:06}Z",
+        "updated_at": "2024-05-06T07:08:09.123456Z",
+        "original_filename": f"IMG_{number}.jpg",
+        "s3_key": f"uploads/{number}.jpg",
+        "s3_bucket": "images-prod",
+        "thumbnail_s3_key": f"thumbs/{number}.webp",
+        "mime_type": "image/jpeg",
+        "size_bytes": 1000 + number,
+        "width": 640,
+        "height": 480,
+        **changes,
+    }
+
+
+COLUMNS = tuple(image(0))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source table of the test's own. `url` is the reader's, who may not write; `owner` writes."""
+
+    owner: "psycopg.Connection[Any]"
+    url: str
+    schema: str
+    table: str
+
+    def insert(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows; every value is given as text, so that PostgreSQL's own spellings work ('infinity', BC)."""
+        names = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(self.schema, self.table), names)
+        with self.owner.cursor() as cursor, cursor.copy(statement) as copy:
+            for values in rows:
+                copy.write_row([None if values[name] is None else str(values[name]) for name in COLUMNS])
+
+    def execute(self, statement: str, *parameters: Any) -> "list[Any]":
+        """A statement of the owner, with ``{t}`` for the table."""
+        composed = sql.SQL(statement).format(t=sql.Identifier(self.schema, self.table))
+        cursor = self.owner.execute(composed, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def update(self, number: int, **changes: Any) -> None:
+        """Change a row as the application does: `updated_at` moves too, unless given."""
+        for column, value in {"updated_at": "2024-06-01T00:00:00Z", **changes}.items():
+            statement = sql.SQL("UPDATE {} SET {} = %s WHERE id::text = %s").format(
+                sql.Identifier(self.schema, self.table), sql.Identifier(column)
+            )
+            self.owner.execute(statement, (value, row_id(number)))
+
+    def delete(self, number: int) -> None:
+        """Delete a row."""
+        self.execute("DELETE FROM {t} WHERE id::text = %s", row_id(number))
+
+    def reader(self) -> SourceReader:
+        """A reader that waits for nothing."""
+        retry = RetryPolicy(delays=(0.0, 0.0), random=lambda: 0.0)
+        return SourceReader(
+            ReadOnlyConnection(self.url, retry, sleep=lambda _seconds: None), self.schema, self.table, IMAGE
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """A DynamoDB table of the test's own; `client` is boto3's, and goes past any proxy."""
+
+    client: Any
+    name: str
+    url: str
+
+    def items(self) -> dict[str, Item]:
+        """Everything in the table, by partition key."""
+        found: dict[str, Item] = {}
+        for page in self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True):
+            found.update((item["PK"]["S"], item) for item in page["Items"])
+        return found
+
+    def item(self, number: int) -> "Item | None":
+        """The item of `image(number)`."""
+        found: Item | None = self.client.get_item(TableName=self.name, Key=IMAGE.key(row_id(number))).get("Item")
+        return found
+
+    def put(self, item: Item) -> None:
+        """Write as the application does: without any condition."""
+        self.client.put_item(TableName=self.name, Item=item)
+
+    def delete(self, number: int) -> None:
+        """Delete an item."""
+        self.client.delete_item(TableName=self.name, Key=IMAGE.key(row_id(number)))
+
+    def settings(self, url: "str | None" = None, **changes: Any) -> TargetSettings:
+        """How the code under test reaches the table, through a proxy where `url` is one."""
+        return TargetSettings(
+            access=access(url or self.url), table=self.name, mapping=IMAGE, **{"retry": NO_WAIT, **changes}
+        )
+
+
+def access(url: str) -> AwsAccess:
+    """Credentials that only an emulator takes."""
+    return AwsAccess(
+        region="us-east-1",
+        access_key_id="test",
+        secret_access_key="test",
+        endpoint_urls=(("dynamodb", url), ("s3", url)),
+    )
+
+
+async def no_wait(_seconds: float) -> None:
+    """Let others run, and come back at once."""
+    await asyncio.sleep(0)
+
+
+NO_WAIT = RetryPolicy(sleep=no_wait, random=lambda: 0.0)
+
+
+class FakeClock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        # A real clock moves on however short a sleep is; a sum of floats need not.
+        self.now += max(seconds, 1e-6)
+        await asyncio.sleep(0)
+
+
+def item_of(number: int, **changes: Any) -> Item:
+    """The item that the application's TypeScript writes for `image(number)`; `changes` are attributes, None drops."""
+    values = image(number)
+    written: dict[str, Any] = {
+        "PK": {"S": f"IMAGE#{row_id(number)}"},
+        "SK": {"S": "METADATA"},
+        "userId": {"S": values["user_id"]},
+        "createdAt": {"S": values["created_at"][:23] + "Z"},
+        "updatedAt": {"S": "2024-05-06T07:08:09.123Z"},
+        "originalFilename": {"S": f"IMG_{number}.jpg"},
+        "s3Key": {"S": f"uploads/{number}.jpg"},
+        "s3Bucket": {"S": "images-prod"},
+        "thumbnailS3Key": {"S": f"thumbs/{number}.webp"},
+        "mimeType": {"S": "image/jpeg"},
+        "sizeBytes": {"N": str(1000 + number)},
+        "width": {"N": "640"},
+        "height": {"N": "480"},
+        "version": {"N": "1"},
+        **changes,
+    }
+    return {name: value for name, value in written.items() if value is not None}
+
+
+@dataclass
+class Migration:
+    """A source, a target and a state store, and the runs over them."""
+
+    source: Source
+    target: Target
+    state: StateStore
+    window: Window = MARCH
+
+    def run(
+        self,
+        url: "str | None" = None,
+        write_mode: WriteMode = WriteMode.CONDITIONAL,
+        run_id: str = "run-1",
+        page_size: int = 1000,
+        told: "list[Progress] | None" = None,
+        **target_settings: Any,
+    ) -> MigrationRun:
+        """A pass, through the proxy at `url` if given. Close its source, or use `migrate`."""
+        return MigrationRun(
+            source=self.source.reader(),
+            target=self.target.settings(url, **target_settings),
+            state=self.state,
+            window=self.window,
+            run_id=run_id,
+            write_mode=write_mode,
+            page_size=page_size,
+            settle_seconds=0.0,
+            listener=(lambda _progress: None) if told is None else told.append,
+        )
+
+    def migrate(self, url: "str | None" = None, start_over: bool = False, **settings: Any) -> MigrationResult:
+        """A pass from beginning to end."""
+        run = self.run(url, **settings)
+        with run.source:
+            return run.migrate(start_over)
+
+    def retry_failures(self, url: "str | None" = None, **settings: Any) -> MigrationResult:
+        """A retry of the ledger's keys."""
+        run = self.run(url, **settings)
+        with run.source:
+            return run.retry_failures()
+
+    def verify(self, url: "str | None" = None) -> VerificationResult:
+        """A verification of the window."""
+        run = self.verification(url)
+        with run.source:
+            return run.verify(self.window)
+
+    def census(self, url: "str | None" = None) -> CensusResult:
+        """A census, with the window as the only partition."""
+        run = self.verification(url)
+        with run.source:
+            return take_census(run, self.window.start, self.window.end)
+
+    @property
+    def ledger(self) -> "dict[str, Failure]":
+        """The failures by id."""
+        return FailureLedger(self.state, self.window.partition).entries()
+
+    @property
+    def checkpoint(self) -> "dict[str, Any] | None":
+        """The file of an interrupted pass."""
+        found = self.state.read(f"{self.window.partition}/migration-progress.json")
+        return json.loads(found.content)["checkpoint"] if found else None
+
+    def verification(self, url: "str | None" = None, page_size: int = 1000) -> VerificationRun:
+        """A verification; close its source."""
+        return VerificationRun(
+            source=self.source.reader(),
+            target=self.target.settings(url),
+            run_id="verify-1",
+            page_size=page_size,
+            settle_seconds=0.0,
+            listener=lambda _progress: None,
+        )
+
+
+def ids(numbers: Iterable[int]) -> "Sequence[str]":
+    """The ids of these images, sorted."""
+    return sorted(map(row_id, numbers))

@@ -1,0 +1,159 @@
+"""Real servers for the whole session, tables of each test's own."""
+
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+from botocore.config import Config
+from psycopg import sql
+
+from imgmig_dagster.sandbox import Sandbox
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.arrange import Migration, Source, Target
+from imgmig_dagster_tests.fault_proxy import FaultProxy
+
+
+@dataclass(frozen=True)
+class Services:
+    """The session's servers. `owner` may write to PostgreSQL; `dynamodb` is a boto3 client on moto's server."""
+
+    sandbox: Sandbox
+    environment: dict[str, str]
+    owner: "psycopg.Connection[Any]"
+    dynamodb: Any
+
+    @property
+    def dynamodb_url(self) -> str:
+        return self.environment["AWS_ENDPOINT_URL_DYNAMODB"]
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """PostgreSQL and moto, started once, deleted at the end whatever happens."""
+    # A runner that gives up sends SIGTERM, which would leave both servers running.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / ".imgmig")
+    try:
+        sandbox.start()
+        environment = sandbox.environment()
+        owner = psycopg.connect(
+            host=environment["PGHOST"],
+            port=environment["PGPORT"],
+            user=environment["PGUSER"],
+            dbname=environment["PGDATABASE"],
+            autocommit=True,
+        )
+        dynamodb = boto3.session.Session(
+            aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
+        ).client("dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL_DYNAMODB"], config=Config(proxies={}))
+        with owner:
+            yield Services(sandbox, environment, owner, dynamodb)
+        dynamodb.close()
+    finally:
+        sandbox.delete()
+        signal.signal(signal.SIGTERM, previous)
+
+
+NewSource = Callable[..., Source]
+
+
+@pytest.fixture
+def new_source(services: Services) -> Iterator[NewSource]:
+    """Makes source tables, each in a schema of its own that is dropped afterwards."""
+    schemas: list[str] = []
+
+    def create(
+        id_type: str = "uuid",
+        time_type: str = "timestamptz",
+        id_constraint: str = "PRIMARY KEY",
+        schema: "str | None" = None,
+        table: str = "images",
+    ) -> Source:
+        # Only the id is NOT NULL: tests bring rows that a well-kept table could not hold.
+        name = schema or f"test_{uuid.uuid4().hex[:12]}"
+        schemas.append(name)
+        source = Source(services.owner, services.environment["IMGMIG_SOURCE_URL"], name, table)
+        reader = sql.Identifier("imgmig_reader")
+        services.owner.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        source.execute(
+            f"CREATE TABLE {{t}} (id {id_type} {id_constraint}, user_id uuid, created_at {time_type},"
+            f" updated_at {time_type}, original_filename text, s3_key text, s3_bucket text, thumbnail_s3_key text,"
+            " mime_type text, size_bytes bigint, width integer, height integer)"
+        )
+        source.execute("CREATE INDEX ON {t} (created_at, id)")
+        services.owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(name), reader))
+        services.owner.execute(
+            sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(name, table), reader),
+        )
+        return source
+
+    yield create
+    for name in schemas:
+        services.owner.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def source(new_source: NewSource) -> Source:
+    """A source table as the application's: uuid ids, timestamps with a zone."""
+    return new_source()
+
+
+def create_table(dynamodb: Any, name: str) -> None:
+    """A table with the mapping's key schema."""
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+@pytest.fixture
+def target(services: Services) -> Iterator[Target]:
+    """An empty target table."""
+    name = f"images-{uuid.uuid4().hex[:12]}"
+    create_table(services.dynamodb, name)
+    yield Target(services.dynamodb, name, services.dynamodb_url)
+    services.dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture
+def proxy(services: Services) -> Iterator[FaultProxy]:
+    """A proxy in front of DynamoDB, which does nothing until told."""
+    with FaultProxy(services.dynamodb_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> LocalStateStore:
+    """An empty state store."""
+    return LocalStateStore(tmp_path / "state")
+
+
+@pytest.fixture
+def migration(source: Source, target: Target, state: LocalStateStore) -> Migration:
+    """An empty source, an empty target, no state."""
+    return Migration(source, target, state)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No variable that the settings read is set, and the current directory holds no file of settings."""
+    for name in list(os.environ):
+        if name.startswith(("IMGMIG_", "AWS_", "PG")) or name in ("STAGE", "DAGSTER_HOME"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch

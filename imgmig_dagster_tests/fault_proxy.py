@@ -1,0 +1,287 @@
+"""A reverse proxy in front of moto's real server: it records every call, and fails those that a test scripts.
+
+Faults are truthful: what a reply says of the table is what moto's table holds.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import aiohttp
+from aiohttp import web
+
+WRITES = frozenset(
+    {"BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchExecuteStatement"}
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it arrived: the operation that X-Amz-Target names, its body, and who signed it."""
+
+    operation: str
+    body: dict[str, Any]
+    access_key: str
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids in the keys that the request concerns, in order."""
+        return [key.removeprefix("IMAGE#") for key in self.keys]
+
+    @property
+    def keys(self) -> list[str]:
+        """The partition keys that the request concerns, in order."""
+        if self.operation == "BatchWriteItem":
+            return [put["PutRequest"]["Item"]["PK"]["S"] for puts in self._tables() for put in puts]
+        if self.operation == "BatchGetItem":
+            return [key["PK"]["S"] for request in self._tables() for key in request["Keys"]]
+        single = self.body.get("Item") or self.body.get("Key")
+        return [single["PK"]["S"]] if single else []
+
+    def _tables(self) -> list[Any]:
+        return list(self.body["RequestItems"].values())
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply."""
+
+    status: int
+    body: bytes
+
+
+Forward: TypeAlias = Callable[[dict[str, Any]], Awaitable[Reply]]
+Action: TypeAlias = Callable[[Call, Forward], Awaitable["Reply | Drop"]]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """No whole reply: the connection is reset after `part` of this reply has been sent."""
+
+    part: "Reply | None" = None
+
+
+@dataclass
+class _Rule:
+    operation: "str | None"
+    when: Callable[[Call], bool]
+    action: Action
+    left: int
+
+
+@dataclass
+class FaultProxy:
+    """`url` takes DynamoDB's requests and hands them to `upstream`. A context manager; runs in a thread of its own."""
+
+    upstream: str
+    calls: list[Call] = field(default_factory=list)
+    url: str = ""
+    most_in_flight: int = 0
+    _in_flight: int = 0
+    _rules: list[_Rule] = field(default_factory=list)
+
+    def inject(
+        self,
+        action: Action,
+        operation: "str | None" = None,
+        times: int = 1,
+        when: Callable[[Call], bool] = lambda _call: True,
+    ) -> None:
+        """Apply `action` to the next `times` calls of that operation for which `when` holds."""
+        self._rules.append(_Rule(operation, when, action, times))
+
+    def before(
+        self,
+        callback: Callable[[], object],
+        operation: str,
+        times: int = 1,
+        when: Callable[[Call], bool] = lambda _call: True,
+    ) -> None:
+        """Run `callback` when such a call has arrived, before it is handed on."""
+
+        async def action(call: Call, forward: Forward) -> Reply:
+            await asyncio.to_thread(callback)
+            return await forward(call.body)
+
+        self.inject(action, operation, times, when)
+
+    def after(
+        self,
+        callback: Callable[[], object],
+        operation: str,
+        times: int = 1,
+        when: Callable[[Call], bool] = lambda _call: True,
+    ) -> None:
+        """Run `callback` when such a call was carried out, before its reply is sent."""
+
+        async def action(call: Call, forward: Forward) -> Reply:
+            reply = await forward(call.body)
+            await asyncio.to_thread(callback)
+            return reply
+
+        self.inject(action, operation, times, when)
+
+    def clear(self) -> None:
+        """Forget the calls so far, and inject nothing any more."""
+        self._rules.clear()
+        self.calls.clear()
+
+    def of(self, *operations: str) -> list[Call]:
+        """The calls of these operations, in the order of their arrival."""
+        return [call for call in self.calls if call.operation in operations]
+
+    @property
+    def writes(self) -> list[Call]:
+        """The calls that write."""
+        return self.of(*WRITES)
+
+    def __enter__(self) -> "FaultProxy":
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="fault-proxy")
+        self._thread.start()
+        started.wait()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def _run(self, started: threading.Event) -> None:
+        try:
+            self._loop.run_until_complete(self._serve(started))
+        finally:
+            self._loop.close()
+            started.set()
+
+    async def _serve(self, started: threading.Event) -> None:
+        application = web.Application(client_max_size=64 * 2**20)
+        application.router.add_post("/", self._handle)
+        # A client that a test killed must not hold the proxy up.
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        _host, port = runner.addresses[0][:2]
+        self.url = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as self._client:
+            started.set()
+            await self._ended.wait()
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        call = Call(
+            request.headers["X-Amz-Target"].rpartition(".")[2],
+            json.loads(await request.read()),
+            request.headers["Authorization"].partition("Credential=")[2].partition("/")[0],
+        )
+        self.calls.append(call)
+
+        async def forward(body: dict[str, Any]) -> Reply:
+            headers = {
+                name: value
+                for name, value in request.headers.items()
+                if name.lower() in {"authorization", "content-type", "x-amz-date", "x-amz-target"}
+            }
+            async with self._client.post(self.upstream, data=json.dumps(body), headers=headers) as reply:
+                return Reply(reply.status, await reply.read())
+
+        action = self._next_action(call)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            outcome = await (action(call, forward) if action else forward(call.body))
+        finally:
+            self._in_flight -= 1
+        if isinstance(outcome, Drop):
+            return await self._drop(request, outcome.part)
+        return web.Response(status=outcome.status, body=outcome.body, content_type="application/x-amz-json-1.0")
+
+    def _next_action(self, call: Call) -> "Action | None":
+        for rule in self._rules:
+            if rule.left > 0 and rule.operation in (None, call.operation) and rule.when(call):
+                rule.left -= 1
+                return rule.action
+        return None
+
+    @staticmethod
+    async def _drop(request: web.Request, part: "Reply | None") -> web.StreamResponse:
+        response = web.StreamResponse(status=part.status if part else 200)
+        if part:
+            response.content_length = len(part.body) + 100
+            await response.prepare(request)
+            await response.write(part.body[: len(part.body) // 2])
+            await asyncio.sleep(0.01)  # lets the part arrive before the reset does
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+
+
+def error(code: str, status: int = 400) -> Action:
+    """The service refuses the request by an error's name, as DynamoDB words it."""
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected: PK=IMAGE#secret"}
+    return reply(status, json.dumps(body).encode())
+
+
+def reply(status: int, body: bytes) -> Action:
+    """Whatever a server or a proxy in between may answer."""
+
+    async def action(_call: Call, _forward: Forward) -> Reply:
+        return Reply(status, body)
+
+    return action
+
+
+def unprocessed(left: int) -> Action:
+    """The service carries out all but the last `left` writes or reads of a batch, and says so."""
+
+    async def action(call: Call, forward: Forward) -> Reply:
+        ((table, request),) = call.body["RequestItems"].items()
+        reading = call.operation == "BatchGetItem"
+        entries = request["Keys"] if reading else request
+        done, rest = entries[: len(entries) - left], entries[len(entries) - left :]
+        answered: dict[str, Any] = {"Responses": {table: []}} if reading else {}
+        if done:
+            part = {**request, "Keys": done} if reading else done
+            answered = json.loads((await forward({**call.body, "RequestItems": {table: part}})).body)
+        name = "UnprocessedKeys" if reading else "UnprocessedItems"
+        answered[name] = {table: {**request, "Keys": rest} if reading else rest}
+        return Reply(200, json.dumps(answered).encode())
+
+    return action
+
+
+async def reset_before(_call: Call, _forward: Forward) -> Drop:
+    """The connection breaks before the service has seen the request."""
+    return Drop()
+
+
+async def reset_after(call: Call, forward: Forward) -> Drop:
+    """The request is carried out, and its reply lost."""
+    await forward(call.body)
+    return Drop()
+
+
+async def truncated(call: Call, forward: Forward) -> Drop:
+    """The request is carried out, and half of its reply arrives."""
+    return Drop(await forward(call.body))
+
+
+def slow(seconds: float) -> Action:
+    """The request is carried out, and its reply takes its time."""
+
+    async def action(call: Call, forward: Forward) -> Reply:
+        answered = await forward(call.body)
+        await asyncio.sleep(seconds)
+        return answered
+
+    return action
+
+
+def holds(row_id: str) -> Callable[[Call], bool]:
+    """Whether a call concerns the item of this id."""
+    return lambda call: row_id in call.ids

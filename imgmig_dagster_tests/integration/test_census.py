@@ -1,0 +1,137 @@
+"""The whole target against the whole source."""
+
+import pytest
+
+from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
+
+FOREVER = 10_000
+
+
+def migrated(migration: Migration, count: int) -> None:
+    migration.source.insert(image(number) for number in range(count))
+    for number in range(count):
+        migration.target.put(item_of(number))
+
+
+def test_missing_orphan_and_differing_keys_are_counted_and_named(migration: Migration) -> None:
+    migrated(migration, 40)
+    migration.target.delete(3)
+    migration.target.delete(4)
+    migration.source.delete(5)
+    migration.target.put(item_of(6, width={"N": "1"}))
+    migration.target.put(item_of(7, s3Key=None))
+    migration.target.put(item_of(8, sizeBytes={"S": "1008"}))
+    migration.target.put({"PK": {"S": "USER#1"}, "SK": {"S": "METADATA"}})
+    migration.target.put({**item_of(9), "SK": {"S": "TAG#x"}})
+
+    census = migration.census()
+
+    assert (census.missing, census.orphans, census.differing) == (2, 1, 3)
+    assert (census.source_rows, census.target_items, census.other_entities) == (39, 38, 2)
+    assert {kind: sorted(found) for kind, found in census.samples.items()} == {
+        "missing": [row_id(3), row_id(4)],
+        "orphans": [row_id(5)],
+        "differing": [row_id(6), row_id(7), row_id(8)],
+    }
+    assert not census.passed
+
+
+def test_two_sides_that_hold_the_same_pass(migration: Migration, proxy: FaultProxy) -> None:
+    migrated(migration, 40)
+
+    census = migration.census(proxy.url)
+
+    assert census.passed
+    assert (census.source_rows, census.target_items, census.settled, census.samples) == (40, 40, 0, {})
+    assert {call.body["Segment"] for call in proxy.of("Scan")} == {0, 1, 2, 3}
+    assert proxy.of("BatchGetItem") == [], "only differing keys are read again"
+
+
+def test_an_empty_source_and_target_pass(migration: Migration) -> None:
+    assert migration.census().passed
+
+
+@pytest.mark.parametrize("stranger", ["not-a-uuid", "", "00000000-0000-0000-0000-00000000000A", "\0", "x" * 500, "💥"])
+def test_an_orphan_whose_id_no_row_can_have_is_an_orphan_and_no_crash(migration: Migration, stranger: str) -> None:
+    migrated(migration, 3)
+    migration.target.put({**item_of(0), "PK": {"S": f"IMAGE#{stranger}"}})
+
+    census = migration.census()
+
+    assert (census.orphans, census.samples["orphans"]) == (1, [stranger])
+
+
+def test_a_timestamp_within_tolerance_is_no_difference(migration: Migration) -> None:
+    migration.source.insert([image(1)])
+    migration.target.put(item_of(1, updatedAt={"S": "2024-05-06T07:08:10.000Z"}))
+
+    census = migration.census()
+
+    assert census.passed
+    assert census.settled == 1
+
+
+def test_rows_outside_all_partitions_are_compared_counted_and_named(migration: Migration) -> None:
+    migrated(migration, 3)
+    migration.source.insert(
+        [image(10, created_at=None), image(11, created_at="infinity"), image(12, created_at="2024-04-01Z")]
+    )
+
+    census = migration.census()
+
+    assert (census.source_rows, census.missing, census.rows_outside) == (6, 3, 3)
+    assert census.rows_outside_sample == (row_id(10), row_id(11), row_id(12))
+    assert census.partitions_from == "2024-03-01T00:00:00+00:00"
+    assert not census.passed
+
+
+def test_rows_outside_alone_keep_the_census_from_passing(migration: Migration) -> None:
+    migrated(migration, 2)
+    migration.source.update(1, created_at="2024-04-01T00:00:00Z", updated_at=image(1)["updated_at"])
+    migration.target.put(item_of(1, createdAt={"S": "2024-04-01T00:00:00.000Z"}))
+
+    census = migration.census()
+
+    assert (census.missing, census.orphans, census.differing, census.rows_outside) == (0, 0, 0, 1)
+    assert not census.passed
+
+
+def test_a_key_that_cannot_be_read_again_is_unverified(migration: Migration, proxy: FaultProxy) -> None:
+    migrated(migration, 5)
+    migration.target.delete(2)
+    proxy.inject(error("InternalServerError", 500), "BatchGetItem", FOREVER, holds(row_id(2)))
+
+    census = migration.census(proxy.url)
+
+    assert (census.missing, census.unverified, census.samples["unverified"]) == (0, 1, [row_id(2)])
+    assert not census.passed
+
+
+def test_a_difference_that_is_gone_at_the_second_look_has_settled(migration: Migration, proxy: FaultProxy) -> None:
+    migrated(migration, 5)
+    migration.target.delete(2)
+    proxy.before(lambda: migration.target.put(item_of(2)), "BatchGetItem")
+
+    census = migration.census(proxy.url)
+
+    assert census.passed
+    assert census.settled == 1
+
+
+@pytest.mark.parametrize("times", [4, FOREVER])
+def test_a_scan_that_cannot_be_finished_gives_no_census(migration: Migration, proxy: FaultProxy, times: int) -> None:
+    migrated(migration, 5)
+    proxy.inject(error("InternalServerError", 500), "Scan", times, when=lambda call: call.body["Segment"] == 2)
+
+    with pytest.raises(TargetUnavailable, match="could not be finished"):
+        migration.census(proxy.url)
+
+
+def test_samples_are_bounded_and_counts_are_not(migration: Migration) -> None:
+    migration.source.insert(image(number) for number in range(60))
+
+    census = migration.census()
+
+    assert (census.missing, len(census.samples["missing"])) == (60, 20)

@@ -1,0 +1,146 @@
+"""State in S3, on moto's server over HTTP: conditional writes, and a lease that outlives nobody for long."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.s3 import LEASE_SECONDS, S3StateStore
+from imgmig_dagster.state.store import ABSENT
+from imgmig_dagster_tests.conftest import Services
+
+FINGERPRINT = {"mapping": "m", "target": "t"}
+
+
+@dataclass
+class FakeTime:
+    """A clock that moves when somebody sleeps."""
+
+    now: float = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def client(services: Services) -> Iterator[Any]:
+    access = AwsAccess(
+        region="us-east-1",
+        access_key_id="test",
+        secret_access_key="test",
+        endpoint_urls=(("s3", services.environment["AWS_ENDPOINT_URL_S3"]),),
+    )
+    return access.client("s3")
+
+
+@pytest.fixture
+def bucket(client: Any) -> str:
+    name = f"state-{uuid.uuid4().hex}"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def store(client: Any, bucket: str) -> S3StateStore:
+    time = FakeTime()
+    return S3StateStore(client, bucket, "prefix/dev", clock=time.clock, sleep=time.sleep)
+
+
+def test_a_file_is_read_as_it_was_written_and_is_encrypted(store: S3StateStore, client: Any, bucket: str) -> None:
+    version = store.write("p/a.json", b"\x00one\n")
+
+    found = store.read("p/a.json")
+
+    assert found is not None
+    assert (found.content, found.version) == (b"\x00one\n", version)
+    assert store.read("p/b.json") is None
+    assert client.head_object(Bucket=bucket, Key="prefix/dev/p/a.json")["ServerSideEncryption"] == "AES256"
+
+
+def test_a_write_that_names_another_version_is_refused(store: S3StateStore) -> None:
+    first = store.write("p/a.json", b"one", replacing=ABSENT)
+    store.write("p/a.json", b"two", replacing=first)
+
+    with pytest.raises(StateChanged):
+        store.write("p/a.json", b"three", replacing=first)
+    with pytest.raises(StateChanged):
+        store.write("p/a.json", b"three", replacing=ABSENT)
+    assert (found := store.read("p/a.json")) is not None
+    assert found.content == b"two"
+
+
+def test_a_condition_that_failed_against_our_own_write_is_a_success(store: S3StateStore) -> None:
+    # As after a lost reply: the write was carried out, and is sent again.
+    version = store.write("p/a.json", b"one", replacing=ABSENT)
+
+    assert store.write("p/a.json", b"one", replacing=ABSENT) == version
+
+
+def test_lists_below_a_folder_only(store: S3StateStore) -> None:
+    for name in ("p/b", "p/a", "pq/c"):
+        store.write(name, b"x")
+
+    assert store.list("p") == ["p/a", "p/b"]
+    assert store.list("") == ["p/a", "p/b", "pq/c"]
+
+
+def test_appends_keep_what_was_there(store: S3StateStore) -> None:
+    store.append("migration.log", b"one\n")
+    store.append("migration.log", b"two\n")
+
+    assert (found := store.read("migration.log")) is not None
+    assert found.content == b"one\ntwo\n"
+
+
+def test_an_orphan_cannot_move_the_checkpoint_of_its_successor(store: S3StateStore) -> None:
+    orphan, successor = CheckpointFile(store, "p"), CheckpointFile(store, "p")
+    checkpoint = orphan.open("first", FINGERPRINT, "2026-01-01T00:00:00Z")
+
+    assert successor.open("second", FINGERPRINT, "2026-01-01T00:00:01Z").resumes == 1
+    with pytest.raises(StateChanged):
+        orphan.save(checkpoint)
+
+
+def test_a_released_lease_can_be_taken_at_once(store: S3StateStore) -> None:
+    with store.exclusive("p/run.lock"):
+        pass
+    with store.exclusive("p/run.lock"):
+        pass
+
+
+def test_a_dead_holders_lease_is_waited_out(store: S3StateStore, client: Any, bucket: str) -> None:
+    store.write("p/run.lock", b'{"owner": "dead", "beat": 7}')
+    time = FakeTime()
+    successor = S3StateStore(client, bucket, "prefix/dev", clock=time.clock, sleep=time.sleep)
+
+    with successor.exclusive("p/run.lock"):
+        assert time.now >= LEASE_SECONDS
+
+
+def test_a_living_holders_lease_is_respected(store: S3StateStore, client: Any, bucket: str) -> None:
+    store.write("p/run.lock", b'{"owner": "alive", "beat": 1}')
+    beats = iter(range(2, 100))
+    time = FakeTime()
+
+    def beat_meanwhile(seconds: float) -> None:
+        time.sleep(seconds)
+        store.write("p/run.lock", b'{"owner": "alive", "beat": %d}' % next(beats))
+
+    second = S3StateStore(client, bucket, "prefix/dev", clock=time.clock, sleep=beat_meanwhile)
+
+    with pytest.raises(PartitionBusy), second.exclusive("p/run.lock"):
+        pytest.fail("two runs hold one partition")
+    assert time.now < LEASE_SECONDS
+
+
+def test_a_bucket_that_is_not_there_is_named(client: Any) -> None:
+    with pytest.raises(StateUnavailable, match=r"s3://no-such-bucket/dev/p/a\.json: NoSuchBucket"):
+        S3StateStore(client, "no-such-bucket", "dev").read("p/a.json")

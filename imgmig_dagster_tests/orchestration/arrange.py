@@ -1,0 +1,128 @@
+"""A stage of a test's own: tables, a state folder, the variables that name them, and Dagster's jobs over them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from imgmig_dagster.config import Stage
+from imgmig_dagster.defs.build import build_definitions
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.arrange import Source, Target, image
+
+FEBRUARY = "2024-02-01"
+MARCH = "2024-03-01"
+APRIL = "2024-04-01"
+
+# Dagster prints every event to standard error otherwise, and a failed test's report is lost among them.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Platform:
+    """`environment` is the whole environment that a command needs; `instance` records the runs of this process.
+
+    The instance may hold other tests' runs: `run_ids` are this one's.
+    """
+
+    source: Source
+    target: Target
+    state: LocalStateStore
+    environment: dict[str, str]
+    instance: dg.DagsterInstance
+    monkeypatch: pytest.MonkeyPatch
+    run_ids: "list[str]" = field(default_factory=list)
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_definitions(Stage.DEV)
+
+    def set(self, **variables: str) -> None:
+        """Set variables for runs of this process and for commands alike."""
+        self.environment.update(variables)
+        for name, value in variables.items():
+            self.monkeypatch.setenv(name, value)
+
+    def through(self, url: str) -> None:
+        """Reach DynamoDB by way of a proxy."""
+        self.set(AWS_ENDPOINT_URL_DYNAMODB=url)
+
+    def run(
+        self, job: str, partition: "str | None" = None, config: "Mapping[str, Any] | None" = None
+    ) -> dg.ExecuteInProcessResult:
+        """Execute a job in this process; a run that fails is returned like any other."""
+        definition = self.definitions.resolve_job_def(job)
+        assets = {asset: {"config": values} for asset, values in (config or {}).items()}
+        own = (
+            definition.partitioned_config.get_run_config_for_partition_key(partition)
+            if definition.partitioned_config and partition
+            else {}
+        )
+        result = definition.execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            run_config={**own, **({"ops": assets} if assets else {}), **_QUIET},
+            raise_on_error=False,
+        )
+        self.run_ids.append(result.run_id)
+        return result
+
+    def succeed(self, job: str, partition: "str | None" = None) -> dg.ExecuteInProcessResult:
+        """Execute a job, which has to succeed."""
+        result = self.run(job, partition)
+        assert result.success
+        return result
+
+    def event_log(self) -> str:
+        """All that Dagster stored of the runs: their configs, tags, events and errors."""
+        stored = []
+        for run_id in self.run_ids:
+            run = self.instance.get_run_by_id(run_id)
+            assert run
+            stored.append(dg.serialize_value(run))
+            stored += [dg.serialize_value(entry) for entry in self.instance.all_logs(run_id)]
+        return "\n".join(stored)
+
+    def change_item(self, number: int, attribute: str, value: "dict[str, str]") -> None:
+        """Change one attribute of an item by hand, past all of our code."""
+        item = self.target.item(number)
+        assert item is not None
+        self.target.put({**item, attribute: value})
+
+
+def images_of(month: int, numbers: Iterable[int]) -> "list[dict[str, Any]]":
+    """Source rows created on the tenth of a month of 2024; their ids are those of `image(number)`."""
+    return [image(number, created_at=f"2024-{month:02}-10T00:00:00.{number:06}Z") for number in numbers]
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    """The check evaluations of a run, by name."""
+    return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+def verdicts_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Whether each check of a run held, by name."""
+    return {name: found.passed for name, found in checks_of(result).items()}
+
+
+def facts_of(result: dg.ExecuteInProcessResult, check: str) -> dict[str, Any]:
+    """The plain values of a check's metadata."""
+    return _plain(checks_of(result)[check].metadata)
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    """The plain values of the metadata of an asset's one materialization."""
+    (event,) = result.asset_materializations_for_node(asset)
+    return _plain(event.metadata)
+
+
+def _plain(metadata: Mapping[str, "dg.MetadataValue[Any]"]) -> dict[str, Any]:
+    return {
+        name: [dict(record.data) for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+    }

@@ -1,0 +1,224 @@
+"""Runs the command line in processes of its own, forked from one that has imported everything already.
+
+Each command is a real process: signals, exit codes, output and a death by SIGKILL are its own. What a fork saves is
+the import of Dagster, two seconds a command.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_PATIENCE_S = 60.0
+_MAIN = "from imgmig_dagster.cli import main; main()"
+
+# Isolated (-I): neither the current directory nor PYTHON* variables reach the commands, as for an installed script.
+_SERVER = """
+import atexit, gc, json, os, signal, sys, threading, time
+
+# The code under test is the checkout that the tests are of.
+sys.path.insert(0, sys.argv[1])
+
+import dagster_postgres.run_storage, dagster_postgres.event_log, dagster_postgres.schedule_storage
+import imgmig_dagster.cli.session, imgmig_dagster.defs.runner, imgmig_dagster.defs.build
+import imgmig_dagster.reporting.render, matplotlib.figure, matplotlib.backends.backend_svg, pandas
+
+running = set()
+
+def wait(pid, patience_s):
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            running.discard(pid)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+
+def end(pid):
+    # Politely at first: `imgmig ui` has a session of its own to end.
+    os.kill(pid, signal.SIGTERM)
+    if wait(pid, 20) is None:
+        os.killpg(pid, signal.SIGKILL)
+        wait(pid, 5)
+
+def run(code):
+    # To the end as Python would, but for taking apart all that was imported: a tenth of a second a command.
+    exit_code = 0
+    try:
+        exec(code, {"__name__": "__main__"})
+    except SystemExit as ended:
+        exit_code = ended.code or 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        exit_code = 1
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        exit_code = 120
+    os._exit(exit_code)
+
+gc.freeze()
+print("ready", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "wait" in request:
+        exit_code = wait(request["wait"], request["patience_s"])
+        if exit_code is None:
+            end(request["wait"])
+        print(json.dumps(exit_code), flush=True)
+        continue
+    pid = os.fork()
+    if pid:
+        running.add(pid)
+        print(pid, flush=True)
+        continue
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    for descriptor, name in enumerate(("/dev/null", request["stdout"], request["stderr"])):
+        opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.argv = ["imgmig", *request["arguments"]]
+    run(request["code"])
+for pid in list(running):
+    end(pid)
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document, which has to be all of standard output."""
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started."""
+
+    server: "CommandServer"
+    pid: int
+    stdout: Path
+    stderr: Path
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, patience_s: float = _PATIENCE_S) -> Finished:
+        """Wait until it ends; kills it, and fails the test, after `patience_s` seconds."""
+        exit_code = self.server.ask({"wait": self.pid, "patience_s": patience_s})
+        output = self.stdout.read_text(), self.stderr.read_text()
+        if exit_code is None:
+            pytest.fail(f"the command did not end within {patience_s} s: {output}")
+        return Finished(exit_code, *output)
+
+
+class CommandServer:
+    """Forks commands. Close it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _SERVER, str(Path(__file__).parents[2])],
+            # As bare as can be: what is imported here must not have read the environment.
+            env={"PATH": os.environ["PATH"]},
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._read() == "ready\n"
+
+    def start(
+        self, *arguments: str, environment: Mapping[str, str], folder: "Path | None" = None, code: str = _MAIN
+    ) -> Running:
+        """Start ``imgmig`` with these arguments and exactly this environment, or other code."""
+        self._count += 1
+        stdout, stderr = (self._folder / f"{self._count}.{name}" for name in ("stdout", "stderr"))
+        pid = self.ask(
+            {
+                "arguments": arguments,
+                "environment": {"PATH": os.environ["PATH"], **environment},
+                "folder": str(folder or self._folder),
+                "stdout": str(stdout),
+                "stderr": str(stderr),
+                "code": code,
+            }
+        )
+        return Running(self, pid, stdout, stderr)
+
+    def run(
+        self, *arguments: str, environment: Mapping[str, str], folder: "Path | None" = None, code: str = _MAIN
+    ) -> Finished:
+        """Run ``imgmig`` to its end."""
+        return self.start(*arguments, environment=environment, folder=folder, code=code).wait()
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        with self._lock:
+            assert self._process.stdin
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._read())
+
+    def close(self) -> None:
+        """End the server, and the commands that still run."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=30)
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+
+_SERVER_KEY = pytest.StashKey[CommandServer]()
+
+
+def shared_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CommandServer:
+    """The one server of the session, for the fixtures of several folders."""
+    config = request.config
+    if _SERVER_KEY not in config.stash:
+        config.stash[_SERVER_KEY] = CommandServer(tmp_path_factory.mktemp("commands"))
+        config.add_cleanup(config.stash[_SERVER_KEY].close)
+    return config.stash[_SERVER_KEY]
+
+
+def wait_until(holds: Any, patience_s: float = 30.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,0 +1,212 @@
+"""Each check is made to fail once, and names the keys and fields at fault."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from imgmig_dagster_tests.arrange import image, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+from imgmig_dagster_tests.orchestration.arrange import (
+    APRIL,
+    MARCH,
+    Platform,
+    checks_of,
+    facts_of,
+    images_of,
+    verdicts_of,
+)
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {name for name, holds in verdicts_of(result).items() if not holds}
+
+
+def blocked(result: dg.ExecuteInProcessResult) -> str:
+    """The error of the run whose blocking check did not hold."""
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failure.error
+    assert failure.error.cls_name == "DagsterAssetCheckFailedError"
+    return failure.error.message
+
+
+@pytest.fixture
+def migrated(platform: Platform) -> Platform:
+    """Thirty images in March, all migrated."""
+    platform.source.insert(image(number) for number in range(30))
+    platform.succeed("migrate", MARCH)
+    return platform
+
+
+def test_rows_are_mappable_and_no_failed_items_name_a_rejected_row_until_it_is_mended(platform: Platform) -> None:
+    platform.source.insert(image(number) for number in range(5))
+    platform.source.insert([image(5, updated_at="infinity")])
+    result = platform.succeed("migrate", MARCH)
+    assert verdicts_of(result) == {
+        "rows_are_mappable": False,
+        "every_row_is_accounted_for": True,
+        "no_failed_items": False,
+    }
+    mappable, failed = facts_of(result, "rows_are_mappable"), facts_of(result, "no_failed_items")
+    assert mappable["unmappable_rows"] == 1
+    assert [(each["key"], each["field"]) for each in mappable["rejections"]] == [(row_id(5), "updated_at")]
+    assert failed["failed"] == 1
+    assert [(each["key"], each["field"], each["kind"]) for each in failed["failures"]] == [
+        (row_id(5), "updated_at", "permanent")
+    ]
+    assert len(platform.target.items()) == 5
+
+    retried = platform.succeed("retry_failures", MARCH)
+    assert failed_checks(retried) == {"no_failed_items"}
+    platform.source.update(5)
+    assert verdicts_of(platform.succeed("retry_failures", MARCH)) == {
+        "every_row_is_accounted_for": True,
+        "no_failed_items": True,
+    }
+    assert len(platform.target.items()) == 6
+
+
+def test_every_row_is_accounted_for_blocks_when_rows_come_behind_the_cursor(
+    platform: Platform, proxy: FaultProxy
+) -> None:
+    platform.source.insert(image(number) for number in range(1, 31))
+    platform.through(proxy.url)
+    proxy.before(lambda: platform.source.insert([image(0)]), "BatchWriteItem")
+    result = platform.run("migrate", MARCH)
+    assert not result.success
+    assert "every_row_is_accounted_for" in blocked(result)
+    assert failed_checks(result) == {"every_row_is_accounted_for"}
+    assert facts_of(result, "every_row_is_accounted_for") == {"rows": 30, "rows_in_window": 31}
+    assert verdicts_of(platform.succeed("migrate", MARCH))["every_row_is_accounted_for"]
+    assert len(platform.target.items()) == 31
+
+
+def test_a_blocking_check_skips_what_is_downstream_in_its_run(platform: Platform, proxy: FaultProxy) -> None:
+    platform.source.insert(image(number) for number in range(1, 6))
+    platform.through(proxy.url)
+    proxy.before(lambda: platform.source.insert([image(0)]), "BatchWriteItem")
+    result = dg.materialize(
+        [each for each in platform.definitions.assets or () if isinstance(each, dg.AssetsDefinition)],
+        selection=["migrated_images", "verification_report"],
+        partition_key=MARCH,
+        resources=platform.definitions.resources,
+        instance=platform.instance,
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert failed_checks(result) == {"every_row_is_accounted_for"}
+    assert {event.step_key for event in result.all_events if event.is_step_start} == {"migrated_images"}
+    assert platform.state.read(f"{MARCH}/evidence.json") is None
+
+
+def test_zero_mismatches_fails_the_run_with_key_and_field(migrated: Platform) -> None:
+    migrated.change_item(7, "width", {"N": "1"})
+    migrated.target.delete(11)
+    result = migrated.run("verify", MARCH)
+    assert not result.success
+    assert "zero_mismatches" in blocked(result)
+    assert failed_checks(result) == {"zero_mismatches"}
+    found = checks_of(result)["zero_mismatches"]
+    assert found.severity is dg.AssetCheckSeverity.ERROR
+    assert found.description == (f"1 of 30 rows differ and 1 are missing: {row_id(7)}: width; {row_id(11)}: missing")
+    assert facts_of(result, "zero_mismatches") == {
+        "mismatches": 2,
+        "faults": [
+            {"key": row_id(7), "verdict": "mismatch", "field": "width"},
+            {"key": row_id(11), "verdict": "missing", "field": "the whole item"},
+        ],
+    }
+
+
+def test_coverage_is_complete_blocks_when_rows_were_not_looked_at(migrated: Platform, proxy: FaultProxy) -> None:
+    migrated.through(proxy.url)
+    proxy.before(lambda: migrated.source.insert([image(99)]), "BatchGetItem")
+    result = migrated.run("verify", MARCH)
+    assert "coverage_is_complete" in blocked(result)
+    assert failed_checks(result) == {"coverage_is_complete"}
+    assert facts_of(result, "coverage_is_complete") == {"rows": 30, "rows_in_window": 31, "unverified": 0}
+
+
+def test_coverage_is_complete_blocks_when_items_could_not_be_read(migrated: Platform, proxy: FaultProxy) -> None:
+    migrated.through(proxy.url)
+    proxy.inject(error("InternalServerError", 500), "BatchGetItem", times=1_000)
+    result = migrated.run("verify", MARCH)
+    assert "coverage_is_complete" in blocked(result)
+    assert facts_of(result, "coverage_is_complete")["unverified"] == 30
+
+
+def test_timestamps_are_exact_warns_of_other_milliseconds_and_lets_the_run_succeed(migrated: Platform) -> None:
+    migrated.change_item(3, "updatedAt", {"S": "2024-05-06T07:08:09.623Z"})
+    result = migrated.succeed("verify", MARCH)
+    assert failed_checks(result) == {"timestamps_are_exact"}
+    assert checks_of(result)["timestamps_are_exact"].severity is dg.AssetCheckSeverity.WARN
+    assert facts_of(result, "timestamps_are_exact") == {"inexact_timestamps": 1}
+
+
+def lose_an_item(platform: Platform) -> None:
+    platform.target.delete(4)
+
+
+def add_an_orphan(platform: Platform) -> None:
+    platform.target.put(item_of(77))
+
+
+def change_an_item(platform: Platform) -> None:
+    platform.change_item(4, "s3Key", {"S": "elsewhere"})
+
+
+def add_a_row_outside(platform: Platform) -> None:
+    created_at = "2019-12-31T23:59:59.999999Z"
+    platform.source.insert([image(88, created_at=created_at)])
+    platform.target.put(item_of(88, createdAt={"S": "2019-12-31T23:59:59.999Z"}))
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "facts"),
+    [
+        (lose_an_item, "no_missing_items", {"missing": 1, "missing_sample_ids": [{"key": row_id(4)}]}),
+        (add_an_orphan, "no_orphan_items", {"orphans": 1, "orphans_sample_ids": [{"key": row_id(77)}]}),
+        (change_an_item, "no_differing_items", {"differing": 1, "differing_sample_ids": [{"key": row_id(4)}]}),
+        (
+            add_a_row_outside,
+            "no_rows_outside_partitions",
+            {"rows_outside": 1, "outside_ids": [{"key": row_id(88)}]},
+        ),
+    ],
+)
+def test_each_check_of_the_census_names_its_own_fault(
+    migrated: Platform, fault: "Callable[[Platform], None]", check: str, facts: "dict[str, Any]"
+) -> None:
+    everything = {"no_missing_items", "no_orphan_items", "no_differing_items", "no_rows_outside_partitions"}
+    assert verdicts_of(migrated.succeed("census")) == dict.fromkeys(everything, True)
+    fault(migrated)
+    result = migrated.succeed("census")
+    assert failed_checks(result) == {check}
+    found = facts_of(result, check)
+    assert {name: found[name] for name in facts} == facts
+
+
+def test_spot_check_is_clean_only_if_it_drew_images_and_all_agree(platform: Platform) -> None:
+    assert failed_checks(platform.succeed("draw_spot_check")) == {"spot_check_is_clean"}, "nothing was drawn"
+    platform.source.insert(image(number) for number in range(10))
+    platform.succeed("migrate", MARCH)
+    assert not failed_checks(platform.succeed("draw_spot_check"))
+    platform.change_item(4, "height", {"N": "1"})
+    result = platform.succeed("draw_spot_check")
+    assert failed_checks(result) == {"spot_check_is_clean"}
+    assert facts_of(result, "spot_check_is_clean")["differing_ids"] == [{"key": row_id(4)}]
+
+
+def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platform) -> None:
+    platform.source.insert([*images_of(3, range(5)), *images_of(4, range(10, 15))])
+    for partition in (MARCH, APRIL):
+        platform.succeed("migrate", partition)
+        platform.succeed("verify", partition)
+    assert failed_checks(platform.succeed("report")) == {"ready_for_cutover"}, "there is no census"
+    platform.succeed("census")
+    assert facts_of(platform.succeed("report"), "ready_for_cutover") == {"verdict": "pass", "lacking": 0}
+    platform.succeed("migrate", APRIL)
+    result = platform.succeed("report")
+    assert failed_checks(result) == {"ready_for_cutover"}
+    assert facts_of(result, "ready_for_cutover") == {"verdict": "not verified", "lacking": 2}

@@ -1,0 +1,150 @@
+"""What Dagster loads: the same graph in every stage, without a service, a network or a variable."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from imgmig_dagster.config import Stage
+from imgmig_dagster.defs.build import build_definitions
+from imgmig_dagster_tests.orchestration.commands import CommandServer
+
+LOAD_OFFLINE = """
+import sys
+import dagster as dg
+
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        raise RuntimeError(f"{event}{arguments} while the definitions load")
+
+sys.addaudithook(forbid)
+from imgmig_dagster.definitions import defs
+dg.Definitions.validate_loadable(defs)
+print(len(list(defs.resolve_all_asset_specs())), defs.resources["source"].stage)
+"""
+
+
+@pytest.mark.parametrize("stage", ["dev", "staging", "prod", None])
+def test_every_stage_loads_without_a_variable_a_file_or_a_network(
+    commands: CommandServer, tmp_path: Path, stage: "str | None"
+) -> None:
+    environment = {"STAGE": stage} if stage else {}
+    loaded = commands.run(environment=environment, folder=tmp_path, code=LOAD_OFFLINE)
+    assert (loaded.exit_code, loaded.stderr) == (0, "")
+    assert loaded.stdout == f"7 {stage or 'dev'}\n"
+    assert list(tmp_path.iterdir()) == [], "loading leaves nothing behind"
+
+
+def test_an_unknown_stage_is_an_error_that_names_the_choices(commands: CommandServer, tmp_path: Path) -> None:
+    refused = commands.run(environment={"STAGE": "production"}, folder=tmp_path, code=LOAD_OFFLINE)
+    assert refused.exit_code == 1
+    assert "SettingsError: STAGE is 'production'; choose one of dev, staging, prod" in refused.stderr
+
+
+@pytest.fixture(params=list(Stage), ids=lambda stage: stage.value)
+def definitions(request: pytest.FixtureRequest, clean_environment: pytest.MonkeyPatch) -> dg.Definitions:  # noqa: ARG001
+    """The definitions of each stage."""
+    return build_definitions(request.param)
+
+
+def keys(found: Iterable[dg.AssetKey]) -> set[str]:
+    return {key.to_user_string() for key in found}
+
+
+def test_the_assets_are_these(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        node.key.to_user_string(): (node.group_name, node.kinds, node.is_partitioned, keys(node.parent_keys))
+        for node in graph.asset_nodes
+    }
+    assert found == {
+        "source_images": ("migration", {"postgres"}, True, set()),
+        "migration_plan": ("migration", {"python"}, True, {"source_images"}),
+        "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
+        "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
+        "table_census": ("verification", {"dynamodb"}, False, {"migrated_images"}),
+        "spot_check": ("verification", {"html"}, False, {"migrated_images"}),
+        "migration_summary": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
+    }
+    for node in graph.asset_nodes:
+        assert node.description, node.key
+        assert node.owners, node.key
+        # A backfill launches one run per partition only without a policy, and only such runs record the partition
+        # of an asset check.
+        assert node.backfill_policy is None, node.key
+
+
+def test_the_checks_are_these(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+    found = {
+        (spec.asset_key.to_user_string(), spec.name): (
+            "blocking" if spec.blocking else "",
+            "partitioned" if spec.partitions_def else "",
+        )
+        for spec in specs
+    }
+    assert found == {
+        ("source_images", "rows_are_mappable"): ("", "partitioned"),
+        ("migrated_images", "every_row_is_accounted_for"): ("blocking", "partitioned"),
+        ("migrated_images", "no_failed_items"): ("", "partitioned"),
+        ("verification_report", "zero_mismatches"): ("blocking", "partitioned"),
+        ("verification_report", "coverage_is_complete"): ("blocking", "partitioned"),
+        ("verification_report", "timestamps_are_exact"): ("", "partitioned"),
+        ("table_census", "no_missing_items"): ("", ""),
+        ("table_census", "no_orphan_items"): ("", ""),
+        ("table_census", "no_differing_items"): ("", ""),
+        ("table_census", "no_rows_outside_partitions"): ("", ""),
+        ("spot_check", "spot_check_is_clean"): ("", ""),
+        ("migration_summary", "ready_for_cutover"): ("", ""),
+    }
+    assert all(spec.description for spec in specs)
+
+
+def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    jobs = [job for job in definitions.resolve_all_job_defs() if job.name != "__ASSET_JOB"]
+    assert {job.name: keys(job.asset_layer.executable_asset_keys) for job in jobs} == {
+        "dry_run": {"source_images", "migration_plan"},
+        "migrate": {"source_images", "migrated_images"},
+        "retry_failures": {"migrated_images"},
+        "verify": {"verification_report"},
+        "census": {"table_census"},
+        "draw_spot_check": {"spot_check"},
+        "report": {"migration_summary"},
+    }
+    for job in jobs:
+        assert len({graph.get(key).partitions_def for key in job.asset_layer.executable_asset_keys}) == 1, job.name
+        assert job.executor_def.name == "in_process", job.name
+        assert job.description, job.name
+
+
+def test_the_schedules_are_these(definitions: dg.Definitions) -> None:
+    schedules = definitions.get_repository_def().schedule_defs
+    assert {
+        each.name: (each.job_name, each.cron_schedule, each.execution_timezone, each.default_status.value)
+        for each in schedules
+    } == {
+        "verify_changed": ("verify", "0 3 * * *", "UTC", "STOPPED"),
+        "verify_all": ("verify", "0 4 * * 0", "UTC", "STOPPED"),
+    }
+
+
+def test_the_resources_have_the_same_keys_and_types_in_every_stage(definitions: dg.Definitions) -> None:
+    assert {key: type(resource).__name__ for key, resource in (definitions.resources or {}).items()} == {
+        "source": "SourceDatabase",
+        "target": "TargetDynamoDB",
+        "state": "StateDirectory",
+        "reports": "ReportBucket",
+        "progress": "ProgressListener",
+    }
+
+
+def test_the_retry_job_takes_up_the_ledger_and_the_migrate_job_does_not(definitions: dg.Definitions) -> None:
+    retry, migrate = (definitions.resolve_job_def(name).partitioned_config for name in ("retry_failures", "migrate"))
+    assert retry
+    assert retry.get_run_config_for_partition_key("2024-03-01")["ops"] == {
+        "migrated_images": {"config": {"start_over": False, "retry_failures_only": True}}
+    }
+    assert migrate is None or "ops" not in migrate.get_run_config_for_partition_key("2024-03-01")

@@ -1,0 +1,126 @@
+"""A migration that is stopped or killed in its middle: what it leaves in Dagster, and how it goes on."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from imgmig_dagster_tests.arrange import image, item_of
+from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, wait_until
+
+ROWS, CHECKPOINT = 1_500, 1_000
+# The checkpoint covers 40 batches of 25; the requests after the 50th have to wait.
+BATCHES_LET_THROUGH = 50
+
+LAST_RUNS = """
+import json, dagster as dg
+with dg.DagsterInstance.get() as instance:
+    print(json.dumps({run.run_id: run.status.value for run in instance.get_runs(limit=5)}))
+"""
+
+
+class Stalled:
+    """A migration that waits at the proxy for `go_on`, its checkpoint being written."""
+
+    def __init__(self, platform: Platform, proxy: FaultProxy, commands: CommandServer, folder: Path) -> None:
+        self._platform, self._proxy, self._commands, self._folder = platform, proxy, commands, folder
+        self.go_on = threading.Event()
+        self.command: Running = commands.start("migrate", environment=platform.environment, folder=folder)
+        wait_until(lambda: self.checkpointed_rows() == CHECKPOINT)
+        wait_until(lambda: len(proxy.of("BatchWriteItem")) > BATCHES_LET_THROUGH)
+
+    def checkpointed_rows(self) -> int:
+        stored = self._platform.state.read(f"{MARCH}/migration-progress.json")
+        return sum(orjson.loads(stored.content)["checkpoint"]["outcomes"].values()) if stored else 0
+
+    def imgmig(self, *arguments: str) -> Finished:
+        return self._commands.run(*arguments, environment=self._platform.environment, folder=self._folder)
+
+    def last_runs(self) -> "dict[str, str]":
+        """The statuses of the runs that were made last, by id, the latest first."""
+        found = self._commands.run(environment=self._platform.environment, code=LAST_RUNS)
+        runs: dict[str, str] = json.loads(found.stdout)
+        return runs
+
+    def resume(self) -> "dict[str, Any]":
+        """Run the same command again; exactly the rows after the checkpoint are written."""
+        self.go_on.set()
+        before = len(self._proxy.calls)
+        finished = self.imgmig("migrate", "--json")
+        assert finished.exit_code == 0
+        written = [row for call in self._proxy.calls[before:] if call.operation == "BatchWriteItem" for row in call.ids]
+        assert len(written) == len(set(written)) == ROWS - CHECKPOINT
+        return finished.document
+
+
+@pytest.fixture
+def stalled(platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_path: Path) -> Iterator[Stalled]:
+    """A migration of 1,500 images, of which 1,250 are written and 1,000 covered by the checkpoint."""
+    platform.source.insert(image(number) for number in range(ROWS))
+    platform.through(proxy.url)
+    platform.set(IMGMIG_PAGE_SIZE="250", IMGMIG_REQUESTS_IN_FLIGHT="4")
+    go_on = threading.Event()
+    proxy.before(
+        lambda: go_on.wait(30),
+        "BatchWriteItem",
+        times=1_000,
+        when=lambda _call: len(proxy.of("BatchWriteItem")) > BATCHES_LET_THROUGH and not go_on.is_set(),
+    )
+    stalled = Stalled(platform, proxy, commands, tmp_path)
+    stalled.go_on = go_on
+    yield stalled
+    go_on.set()
+
+
+def assert_exact(platform: Platform, document: "dict[str, Any]") -> None:
+    """Every image was counted once, and is in the target as it has to be."""
+    assert (document["total"], document["migrated"], document["failed"]) == (ROWS, ROWS, 0)
+    (finished,) = document["partitions"]
+    assert (finished["resumes"], finished["rows_in_window"]) == (1, ROWS)
+    assert platform.target.items() == {f"IMAGE#{image(number)['id']}": item_of(number) for number in range(ROWS)}
+
+
+def test_ctrl_c_ends_a_migration_cleanly_and_the_same_command_resumes_it(platform: Platform, stalled: Stalled) -> None:
+    assert_stops(stalled, signal.SIGINT)
+    (shown,) = stalled.imgmig("status", "--json").document["partitions"]
+    assert (shown["interrupted"], shown["migrated"]) == (True, None)
+    assert_exact(platform, stalled.resume())
+
+
+def test_a_termination_from_outside_is_as_good_as_ctrl_c(stalled: Stalled) -> None:
+    assert_stops(stalled, signal.SIGTERM)
+
+
+def assert_stops(stalled: Stalled, number: signal.Signals) -> None:
+    """The signal cancels the run, and the command says how to go on."""
+    stalled.command.send(number)
+    finished = stalled.command.wait()
+    assert finished.exit_code == 130
+    assert "stopped; nothing is lost. Run the same command again to resume" in finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
+    assert next(iter(stalled.last_runs().values())) == "CANCELED"
+
+
+def test_a_killed_migration_is_marked_as_failed_by_the_next_command_and_resumed(
+    platform: Platform, stalled: Stalled
+) -> None:
+    run_id, status = next(iter(stalled.last_runs().items()))
+    assert status == "STARTED"
+    busy = stalled.imgmig("migrate", "--json")
+    assert busy.exit_code == 2
+    assert "another run holds" in busy.document["errors"][0]
+    assert stalled.last_runs()[run_id] == "STARTED", "its process lives: nobody may declare it dead"
+
+    stalled.command.send(signal.SIGKILL)
+    assert stalled.command.wait().exit_code == -signal.SIGKILL
+    (shown,) = stalled.imgmig("status", "--json").document["partitions"]
+    assert shown["interrupted"]
+    assert stalled.last_runs()[run_id] == "FAILURE"
+    assert_exact(platform, stalled.resume())

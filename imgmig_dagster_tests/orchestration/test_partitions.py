@@ -1,0 +1,90 @@
+"""Partitions are adjoining time windows from the start, moved back, to today."""
+
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+
+from imgmig_dagster.config import Grain, Partitioning, Stage, load_partitioning
+from imgmig_dagster.defs.partitions import partitions_of, window_of, windows_of
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.window import Window
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def windows(grain: Grain, start: str) -> "list[Window]":
+    return list(
+        windows_of(partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(start))))
+    )
+
+
+def utc(year: int, month: int, day: int) -> datetime:
+    return datetime(year, month, day, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("grain", "start", "first", "end"),
+    [
+        ("monthly", "2024-02-29", "2024-02-01", utc(2024, 3, 1)),
+        ("monthly", "2023-12-01", "2023-12-01", utc(2024, 1, 1)),
+        ("weekly", "2024-03-15", "2024-03-10", utc(2024, 3, 17)),  # a Friday goes back to its Sunday
+        ("weekly", "2024-03-10", "2024-03-10", utc(2024, 3, 17)),  # a Sunday stays
+        ("weekly", "2024-03-16", "2024-03-10", utc(2024, 3, 17)),  # a Saturday is the last day of its week
+        ("weekly", "2024-01-02", "2023-12-31", utc(2024, 1, 7)),
+        ("daily", "2024-02-29", "2024-02-29", utc(2024, 3, 1)),
+    ],
+)
+def test_the_first_partition_holds_the_whole_of_the_start(grain: Grain, start: str, first: str, end: datetime) -> None:
+    window = windows(grain, start)[0]
+    assert (window.partition, window.start, window.end) == (
+        first,
+        datetime.combine(date.fromisoformat(first), datetime.min.time(), timezone.utc),
+        end,
+    )
+
+
+@pytest.mark.parametrize("grain", get_args(Grain))
+def test_windows_adjoin_in_the_order_of_their_keys_and_the_current_one_is_the_last(grain: Grain) -> None:
+    found = windows(grain, "2024-02-29")
+    now = datetime.now(tz=timezone.utc)
+    assert all(earlier.end == later.start for earlier, later in pairwise(found))
+    assert all(window.start.utcoffset() == timedelta(0) for window in found)
+    assert [window.partition for window in found] == sorted(window.partition for window in found)
+    assert found[-1].start <= now < found[-1].end
+
+
+@pytest.mark.parametrize("grain", get_args(Grain))
+def test_a_migration_that_begins_today_has_one_partition(grain: Grain) -> None:
+    today = datetime.now(tz=timezone.utc).date()
+    assert len(windows(grain, today.isoformat())) == 1
+
+
+def test_a_key_names_its_window() -> None:
+    partitions = partitions_of(Partitioning(partition_start=date(2023, 1, 1)))
+    assert window_of(partitions, "2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
+
+
+def test_grain_and_start_come_from_the_settings(clean_environment: pytest.MonkeyPatch) -> None:
+    assert load_partitioning(Stage.PROD) == Partitioning(partition_grain="monthly", partition_start=date(2020, 1, 1))
+    clean_environment.setenv("IMGMIG_PARTITION_GRAIN", "weekly")
+    clean_environment.setenv("IMGMIG_PARTITION_START", "2024-03-15")
+    assert load_partitioning(Stage.PROD).partition_grain == "weekly"
+    assert load_partitioning(Stage.PROD).partition_start == date(2024, 3, 15)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("IMGMIG_PARTITION_GRAIN", "hourly", "IMGMIG_PARTITION_GRAIN.*'daily', 'weekly' or 'monthly'"),
+        ("IMGMIG_PARTITION_START", "March", "IMGMIG_PARTITION_START.*date"),
+        ("IMGMIG_PARTITION_START", "2999-01-01", "IMGMIG_PARTITION_START.*begins in the future"),
+    ],
+)
+def test_a_wrong_partitioning_is_named_when_definitions_load(
+    clean_environment: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    clean_environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=message):
+        load_partitioning(Stage.STAGING)

@@ -1,0 +1,82 @@
+"""What the schedules ask for, evaluated on a real source and a real state store."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import dagster as dg
+import pytest
+
+from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
+
+TICK = datetime(2025, 3, 2, 4, tzinfo=timezone.utc)
+JANUARY, MAY = "2024-01-01", "2024-05-01"
+
+
+def requests_of(platform: Platform, schedule: str) -> "tuple[Sequence[dg.RunRequest], str | None]":
+    """The runs that the schedule asks for, and why there are none."""
+    repository = platform.definitions.get_repository_def()
+    context = dg.build_schedule_context(
+        repository_def=repository, resources=dict(platform.definitions.resources or {}), scheduled_execution_time=TICK
+    )
+    with context:
+        tick = repository.get_schedule_def(schedule).evaluate_tick(context)
+    return tick.run_requests or [], tick.skip_message
+
+
+def partitions_of(platform: Platform, schedule: str) -> "list[str | None]":
+    return [request.partition_key for request in requests_of(platform, schedule)[0]]
+
+
+def test_without_a_row_both_skip_and_say_why(platform: Platform) -> None:
+    assert requests_of(platform, "verify_changed") == ([], "no partition has changed since it was verified")
+    assert requests_of(platform, "verify_all") == ([], "no partition holds a row")
+
+
+def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer_holds(platform: Platform) -> None:
+    for month in (1, 2, 3, 4):
+        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
+    verified = [JANUARY, FEBRUARY, MARCH, APRIL]
+    assert partitions_of(platform, "verify_changed") == verified, "never verified"
+    for partition in verified:
+        platform.succeed("migrate", partition)
+        platform.succeed("verify", partition)
+    assert requests_of(platform, "verify_changed") == ([], "no partition has changed since it was verified")
+
+    platform.source.execute("UPDATE {t} SET width = 1 WHERE size_bytes = 1011")  # updated_at stays
+    assert partitions_of(platform, "verify_changed") == [JANUARY]
+    platform.source.delete(21)
+    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY]
+    platform.succeed("migrate", MARCH)
+    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH]
+    platform.source.insert(images_of(5, [50]))
+    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH, MAY]
+
+    # Evidence counts again once it is new, whatever the verdict was.
+    assert not platform.run("verify", JANUARY).success
+    assert partitions_of(platform, "verify_changed") == [FEBRUARY, MARCH, MAY]
+
+
+def test_verify_all_asks_for_every_partition_that_holds_rows_or_is_known(platform: Platform) -> None:
+    platform.source.insert([*images_of(2, [1]), *images_of(4, [2])])
+    platform.succeed("migrate", APRIL)
+    platform.succeed("verify", APRIL)
+    platform.source.delete(2)
+    assert partitions_of(platform, "verify_all") == [FEBRUARY, APRIL]
+
+
+def test_a_request_is_one_run_of_one_partition_and_never_the_same_twice(platform: Platform) -> None:
+    platform.source.insert(images_of(3, [1]))
+    for schedule in ("verify_changed", "verify_all"):
+        ((request,), _) = requests_of(platform, schedule)
+        # Only runs with this tag record the partition of an asset check.
+        assert request.tags["dagster/partition"] == MARCH
+        assert request.run_key == f"{MARCH}@{TICK.isoformat()}"
+
+
+def test_a_tick_without_its_source_fails_and_names_it(platform: Platform) -> None:
+    platform.set(IMGMIG_SOURCE_TABLE="no_such_table")
+    with pytest.raises(dg.DagsterError) as raised:
+        requests_of(platform, "verify_changed")
+    assert isinstance(raised.value.__cause__, SourceRefused)
+    assert "no_such_table" in str(raised.value.__cause__)

@@ -1,0 +1,236 @@
+"""The rules of docs/architecture.md that a machine can hold."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from imgmig_dagster.mapping.image import IMAGE
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "imgmig_dagster"
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+TESTS = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "imgmig_dagster_tests").rglob("*.py"))
+
+MAX_LINES = 360
+# What each part may import of the others, from the bottom up. `errors`, `window` and the like are for all.
+PARTS = ("mapping", "source", "target", "state", "migration", "verification", "reporting", "sandbox", "defs", "cli")
+ALLOWED = {
+    "mapping": set(),
+    "source": {"mapping"},
+    "target": {"mapping"},
+    "state": {"mapping"},
+    "migration": {"mapping", "source", "target", "state"},
+    # The census and the checks read what migration and state left behind.
+    "verification": {"mapping", "source", "target", "state"},
+    "reporting": {"mapping", "source", "target", "state", "migration", "verification"},
+    "sandbox": {"mapping"},
+    "defs": set(PARTS) - {"cli"},
+    "cli": set(PARTS),
+}
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"), module)
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every imported name with its module, those inside functions too."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports by a relative name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def roots(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imports(module)}
+
+
+def texts(module: str) -> Iterator[str]:
+    """Every string of the code, docstrings left out."""
+    parsed = tree(module)
+    documentation = {
+        id(node.value)
+        for parent in ast.walk(parsed)
+        if hasattr(parent, "body") and isinstance(parent.body, list)
+        for node in parent.body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def names(module: str) -> set[str]:
+    """Every identifier and attribute of the code."""
+    return {
+        found
+        for node in ast.walk(tree(module))
+        for found in (
+            getattr(node, "id", None) if isinstance(node, ast.Name) else None,
+            getattr(node, "attr", None) if isinstance(node, ast.Attribute) else None,
+            getattr(node, "arg", None) if isinstance(node, (ast.arg, ast.keyword)) else None,
+        )
+        if found
+    }
+
+
+def used_parts(module: str) -> set[str]:
+    """The parts of the package that a module imports."""
+    return {name.split(".")[1] for name in imports(module) if name.startswith("imgmig_dagster.")} & set(PARTS)
+
+
+def offenders(modules: Iterable[str], fault: Callable[[str], object]) -> dict[str, object]:
+    """What is wrong with each module where anything is."""
+    return {module: found for module in modules if (found := fault(module))}
+
+
+def outside(*places: str) -> list[str]:
+    return [module for module in MODULES if not module.startswith(places)]
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert {"mapping/image.py", "config.py", "target/writer.py", "migration/passes.py"} <= set(MODULES)
+    assert {module.split("/")[0] for module in MODULES if "/" in module} == set(PARTS), "a part without a rule"
+
+
+def test_dependencies_point_down() -> None:
+    def fault(module: str) -> object:
+        part = module.split("/")[0]
+        return used_parts(module) - ALLOWED[part] - {part}
+
+    assert offenders([module for module in MODULES if "/" in module], fault) == {}
+
+
+def test_what_all_parts_share_depends_on_none_of_them() -> None:
+    allowed = {"config.py": {"sandbox"}, "definitions.py": {"defs"}}
+    shared = [module for module in MODULES if "/" not in module]
+
+    assert offenders(shared, lambda module: used_parts(module) - allowed.get(module, set())) == {}
+
+
+def test_only_definitions_and_the_command_line_import_dagster() -> None:
+    modules = outside("defs/", "cli/", "definitions.py")
+
+    assert offenders(modules, lambda module: {root for root in roots(module) if root.startswith("dagster")}) == {}
+
+
+def test_the_mapping_is_pure() -> None:
+    pure = {*sys.stdlib_module_names, "imgmig_dagster"} - {
+        "os",
+        "socket",
+        "subprocess",
+        "http",
+        "asyncio",
+        "random",
+        "time",
+    }
+    modules = [module for module in MODULES if module.startswith("mapping/")]
+
+    assert offenders(modules, lambda module: roots(module) - pure) == {}
+
+
+def test_pandas_and_matplotlib_are_the_reports_alone() -> None:
+    assert offenders(outside("reporting/"), lambda module: roots(module) & {"pandas", "matplotlib", "numpy"}) == {}
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = {"environ", "environb", "getenv", "dotenv_values"}
+
+    def fault(module: str) -> object:
+        return readers & (names(module) | {name.rpartition(".")[2] for name in imports(module)})
+
+    assert offenders(outside("config.py"), fault) == {}
+
+
+def test_only_the_mapping_knows_a_columns_name() -> None:
+    # created_at and updated_at are ordinary words of code, width and height of pictures: the former count as texts.
+    words = {"width", "height"}
+    known = {word for field in IMAGE.fields for word in (field.column, field.attribute)} - words
+
+    def fault(module: str) -> object:
+        return known & set(texts(module)) | (known - {"created_at", "updated_at"}) & names(module)
+
+    # The sandbox makes the source's rows, and stands in for the application that writes them.
+    assert offenders(outside("mapping/", "sandbox/seed.py", "sandbox/dual_writer.py"), fault) == {}
+
+
+def test_only_the_state_knows_the_checkpoints_file() -> None:
+    def fault(module: str) -> object:
+        return [text for text in texts(module) if "migration-progress" in text]
+
+    assert offenders(outside("state/"), fault) == {}
+
+
+def test_no_file_is_too_long() -> None:
+    def fault(path: str) -> object:
+        lines = len((REPOSITORY / path).read_text(encoding="utf-8").splitlines())
+        return lines if lines > MAX_LINES else None
+
+    assert offenders([*(f"imgmig_dagster/{module}" for module in MODULES), *TESTS], fault) == {}
+
+
+def test_names_say_what_things_are() -> None:
+    vague = ("Manager", "Helper", "Helpers", "Util", "Utils")
+
+    def fault(module: str) -> object:
+        classes = [node.name for node in ast.walk(tree(module)) if isinstance(node, ast.ClassDef)]
+        files = {"utils", "helpers", "common", "misc"} & set(Path(module).with_suffix("").parts)
+        return [name for name in classes if name.endswith(vague)] or files
+
+    assert offenders(MODULES, fault) == {}
+
+
+def test_no_test_of_a_unit_sleeps_for_real() -> None:
+    def fault(path: str) -> object:
+        parsed = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+        calls = [ast.unparse(node.func) for node in ast.walk(parsed) if isinstance(node, ast.Call)]
+        return "time.sleep" in calls
+
+    assert offenders([path for path in TESTS if "/unit/" in path], fault) == {}
+
+
+IMPORT_ALL = """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "subprocess.Popen", "os.mkdir", "os.remove", "os.rename"):
+        forbidden.append((event, str(arguments)[:200]))
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        forbidden.append((event, str(arguments)[:200]))
+
+forbidden = []
+for name in sys.argv[1:]:
+    if "dagster" in name.split(".")[1:2] or name.split(".")[1] in ("defs", "cli", "definitions", "reporting"):
+        __import__(name)  # what Dagster itself does while it is imported is not ours to judge
+sys.addaudithook(watch)
+for name in sys.argv[1:]:
+    __import__(name)
+assert not forbidden, forbidden
+"""
+
+
+def test_importing_any_module_does_no_io_and_needs_no_variable(tmp_path: Path) -> None:
+    modules = [
+        "imgmig_dagster." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for module in MODULES
+        if not module.endswith("__main__.py") and module != "__init__.py"
+    ]
+    core = [name for name in modules if name.split(".")[1] not in ("defs", "cli", "definitions", "reporting")]
+    assert len(core) > 30
+
+    for chosen in (core, modules):
+        finished = subprocess.run(
+            [sys.executable, "-B", "-c", IMPORT_ALL, *chosen],
+            cwd=tmp_path,
+            env={"PATH": os.defpath, "HOME": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr[-2_000:]
+    assert not (tmp_path / ".imgmig").exists()

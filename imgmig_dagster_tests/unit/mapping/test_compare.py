@@ -1,0 +1,348 @@
+"""The comparison, pinned by hand-written items and by what the transformation gives."""
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from imgmig_dagster.mapping.compare import (
+    FieldDifference,
+    comparer,
+    describe_fields,
+    item_digest,
+    item_timestamp,
+    row_digest,
+    undeclared_attributes,
+)
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import INFINITY, Field, FieldType, Item, Row
+from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster_tests.arrange import us
+from imgmig_dagster_tests.unit.mapping.rows import (
+    FULL_ITEM,
+    FULL_ROW,
+    GOLDEN,
+    integers,
+    item,
+    mappable_rows,
+    row,
+    texts,
+)
+
+compare = comparer(IMAGE)
+transform = transformer(IMAGE)
+S, N, NULL = "S", "N", {"NULL": True}
+
+
+def transformed(source: Row) -> Item:
+    found = transform(source)
+    assert not isinstance(found, Rejection)
+    return found
+
+
+def named(source: Row, found: Item) -> list[str]:
+    """The attributes that differ."""
+    return [difference.attribute for difference in compare(source, found).differences]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_item_equals_its_row_exactly(name: str) -> None:
+    comparison = compare(*GOLDEN[name])
+
+    assert comparison.equal
+    assert (comparison.differences, comparison.absent, comparison.inexact) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "expected", "found"),
+    [
+        ("userId", {S: "somebody else"}, 'S:"0b6a2f6e-5a0c-4b7e-9a59-8f1d5a2f7c11"', 'S:"somebody else"'),
+        ("originalFilename", {S: "Lowe im Gras.jpg"}, 'S:"Löwe im Gras.jpg"', 'S:"Lowe im Gras.jpg"'),
+        ("originalFilename", {S: "Löwe im Gras.jpg "}, 'S:"Löwe im Gras.jpg"', 'S:"Löwe im Gras.jpg "'),
+        ("originalFilename", {S: "löwe im gras.jpg"}, 'S:"Löwe im Gras.jpg"', 'S:"löwe im gras.jpg"'),
+        ("originalFilename", {S: "Lo\u0308we im Gras.jpg"}, 'S:"Löwe im Gras.jpg"', 'S:"Lo\u0308we im Gras.jpg"'),
+        ("sizeBytes", {N: "9007199254740992"}, "N:9007199254740993", "N:9007199254740992"),
+        ("sizeBytes", {S: "9007199254740993"}, "N:9007199254740993", 'S:"9007199254740993"'),
+        ("width", {S: "4032"}, "N:4032", 'S:"4032"'),
+        ("width", NULL, "N:4032", "NULL"),
+        ("width", None, "N:4032", "absent"),
+        ("width", {N: "0"}, "N:4032", "N:0"),
+        ("s3Key", {N: "1"}, 'S:"uploads/2024/löwe.jpg"', "N:1"),
+        ("thumbnailS3Key", {S: ""}, 'S:"thumbs/löwe.webp"', 'S:""'),
+        ("mimeType", {"BOOL": True}, 'S:"image/jpeg"', "BOOL:True"),
+        ("createdAt", {S: "2024-02-29T12:34:58.123Z"}, "2024-02-29T12:34:56.123456Z", 'S:"2024-02-29T12:34:58.123Z"'),
+        ("createdAt", {N: "1709210096"}, "2024-02-29T12:34:56.123456Z", "N:1709210096"),
+    ],
+)
+def test_a_wrong_value_is_named_with_both_sides_and_their_types(
+    attribute: str, value: "dict[str, Any] | None", expected: str, found: str
+) -> None:
+    columns = {field.attribute: field.column for field in IMAGE.fields}
+
+    assert compare(FULL_ROW, item(**{attribute: value})).differences == (
+        FieldDifference(columns[attribute], attribute, expected, found),
+    )
+
+
+def test_several_differences_are_all_named() -> None:
+    wrong = item(userId={S: "x"}, width=None, height={N: "1"}, updatedAt={S: "soon"})
+
+    assert named(FULL_ROW, wrong) == ["userId", "updatedAt", "width", "height"]
+
+
+@pytest.mark.parametrize("column", ["thumbnail_s3_key", "width", "height"])
+@pytest.mark.parametrize("value", [NULL, None], ids=["NULL", "absent"])
+def test_null_equals_a_null_and_an_absent_attribute(column: str, value: "dict[str, Any] | None") -> None:
+    attribute = {"thumbnail_s3_key": "thumbnailS3Key"}.get(column, column)
+
+    assert compare(row(**{column: None}), item(**{attribute: value})).equal
+
+
+@pytest.mark.parametrize(
+    ("column", "attribute", "value"),
+    [
+        ("thumbnail_s3_key", "thumbnailS3Key", {S: ""}),
+        ("thumbnail_s3_key", "thumbnailS3Key", {S: "NULL"}),
+        ("width", "width", {N: "0"}),
+        ("height", "height", {S: ""}),
+    ],
+)
+def test_null_never_equals_an_empty_or_zero_value(column: str, attribute: str, value: dict[str, Any]) -> None:
+    assert named(row(**{column: None}), item(**{attribute: value})) == [attribute]
+
+
+def test_an_empty_string_never_equals_null_or_an_absent_attribute() -> None:
+    assert named(row(original_filename=""), item(originalFilename=NULL)) == ["originalFilename"]
+    assert named(row(original_filename=""), item(originalFilename=None)) == ["originalFilename"]
+
+
+def test_absent_names_only_attributes_whose_row_value_is_not_null() -> None:
+    partial = {name: FULL_ITEM[name] for name in ("PK", "SK", "userId", "updatedAt")}
+
+    absent = compare(row(width=None, height=None, thumbnail_s3_key=None), partial).absent
+
+    assert absent == ("createdAt", "originalFilename", "s3Key", "s3Bucket", "mimeType", "sizeBytes")
+
+
+def test_a_null_attribute_is_a_difference_but_not_absent() -> None:
+    comparison = compare(FULL_ROW, item(userId=NULL))
+
+    assert [difference.attribute for difference in comparison.differences] == ["userId"]
+    assert comparison.absent == ()
+
+
+@pytest.mark.parametrize(
+    ("row_moment", "item_moment", "equal"),
+    [
+        ("2024-03-01 00:00:00.000", "2024-03-01T00:00:00.999Z", True),
+        ("2024-03-01 00:00:00.999", "2024-03-01T00:00:00.000Z", True),
+        ("2024-03-01 00:00:00.000", "2024-03-01T00:00:01.000Z", False),
+        ("2024-03-01 00:00:01.000", "2024-03-01T00:00:00.000Z", False),
+        ("2024-03-01 00:00:01.000001", "2024-03-01T00:00:00.000Z", False),
+        ("2024-03-01 00:00:00.999999", "2024-03-01T00:00:00.000Z", True),
+        ("2024-03-01 00:00:00.000001", "2024-03-01T00:00:01.000Z", True),
+        ("2023-12-31 23:59:59.500", "2024-01-01T00:00:00.499Z", True),
+    ],
+)
+@pytest.mark.parametrize("column", ["created_at", "updated_at"])
+def test_timestamps_agree_when_less_than_a_second_apart_either_way(
+    column: str, row_moment: str, item_moment: str, equal: bool
+) -> None:
+    attribute = {"created_at": "createdAt", "updated_at": "updatedAt"}[column]
+
+    comparison = compare(row(**{column: us(row_moment)}), item(**{attribute: {S: item_moment}}))
+
+    assert comparison.equal is equal
+
+
+@pytest.mark.parametrize(
+    ("item_moment", "inexact"),
+    [
+        ("2024-03-01T00:00:00.123Z", ()),
+        ("2024-03-01T00:00:00.124Z", ("createdAt",)),  # rounded up
+        ("2024-03-01T00:00:00.122Z", ("createdAt",)),
+        ("2024-03-01T00:00:00.123700Z", ("createdAt",)),  # the microseconds were kept
+        ("2024-03-01T00:00:00Z", ("createdAt",)),
+        ("2024-03-01T00:00:01.000Z", ("createdAt",)),
+    ],
+)
+def test_a_timestamp_within_tolerance_that_is_not_the_cut_milliseconds_is_inexact(
+    item_moment: str, inexact: tuple[str, ...]
+) -> None:
+    comparison = compare(row(created_at=us("2024-03-01 00:00:00.123700")), item(createdAt={S: item_moment}))
+
+    assert comparison.equal
+    assert comparison.inexact == inexact
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "2024-02-29T12:34:56.123Z",
+        "2024-02-29T12:34:56.123z",
+        "2024-02-29 12:34:56.123Z",
+        "2024-02-29T12:34:56.123000Z",
+        "2024-02-29T12:34:56.123+00:00",
+        "2024-02-29T12:34:56.123-00:00",
+        "2024-02-29T13:34:56.123+01:00",
+        "2024-02-29T18:04:56.123+0530",
+        "2024-02-28T23:34:56,123-13:00",
+        "2024-03-01T00:34:56.123+12:00",
+    ],
+)
+def test_other_spellings_of_the_same_instant_are_equal_and_exact(spelling: str) -> None:
+    comparison = compare(FULL_ROW, item(createdAt={S: spelling}))
+
+    assert comparison.equal
+    assert comparison.inexact == ()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "",
+        "2024-02-29",
+        "2024-02-29T12:34:56.123",  # no zone: not an instant
+        "2024-02-29T12:34Z",
+        "2024-02-30T12:34:56.123Z",
+        "2023-02-29T12:34:56.123Z",
+        "0000-02-29T12:34:56.123Z",
+        "2024-02-29T24:00:00.000Z",
+        "2024-02-29T12:60:00.000Z",
+        "2024-02-29T12:34:60.000Z",
+        "+012026-01-01T00:00:00.000Z",
+        " 2024-02-29T12:34:56.123Z",
+        "2024-02-29T12:34:56.123Z\n",
+        "Thu Feb 29 2024",
+        "1709210096123",
+        "infinity",
+    ],
+)
+def test_what_is_no_instant_is_a_difference(spelling: str) -> None:
+    assert named(FULL_ROW, item(createdAt={S: spelling})) == ["createdAt"]
+
+
+@pytest.mark.parametrize("spelling", ["100", "1E2", "1e2", "1E+2", "100.0", "100.00", "+100", "0100", "1000E-1"])
+def test_other_spellings_of_the_same_number_are_equal(spelling: str) -> None:
+    assert compare(row(size_bytes=100), item(sizeBytes={N: spelling})).equal
+
+
+@pytest.mark.parametrize("spelling", ["100.5", "99.9999999999999999999", "NaN", "Infinity", "", "1E999999999", "abc"])
+def test_what_is_no_integer_is_a_difference(spelling: str) -> None:
+    assert named(row(size_bytes=100), item(sizeBytes={N: spelling})) == ["sizeBytes"]
+
+
+def test_numbers_beyond_floating_point_are_told_apart() -> None:
+    assert named(row(size_bytes=2**63 - 1), item(sizeBytes={N: str(2**63)})) == ["sizeBytes"]
+    assert named(row(size_bytes=2**53 + 1), item(sizeBytes={N: "9007199254740993.5"})) == ["sizeBytes"]
+
+
+@pytest.mark.parametrize(
+    "value", [{"NULL": False}, {"SS": ["a"]}, {"L": []}, {"M": {}}, {"B": "YQ=="}, {"BOOL": False}]
+)
+@pytest.mark.parametrize("attribute", ["originalFilename", "width", "createdAt"])
+def test_an_attribute_of_another_type_is_undecodable_and_differs(attribute: str, value: dict[str, Any]) -> None:
+    nulls = row(width=None)
+
+    assert attribute in named(nulls, item(**{attribute: value}))
+
+
+def test_undeclared_attributes_and_the_version_are_not_compared_but_can_be_named() -> None:
+    extended = item(version={N: "7"}, tags={"SS": ["x"]}, ttl={N: "1"})
+
+    assert compare(FULL_ROW, extended).equal
+    assert undeclared_attributes(IMAGE, extended) == {"tags", "ttl"}
+
+
+def test_fields_are_described_side_by_side_for_a_person() -> None:
+    described = describe_fields(IMAGE, row(width=None, updated_at=INFINITY), item(height=None))
+
+    assert described[0] == ("userId", f'S:"{FULL_ROW[1]}"', f'S:"{FULL_ROW[1]}"')
+    assert described[2][1].startswith("timestamp out of range")
+    assert described[9] == ("width", "NULL", "N:4032")
+    assert described[10] == ("height", "N:3024", "absent")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "expected"),
+    [
+        ({S: "2024-03-01T00:00:00.123Z"}, us("2024-03-01 00:00:00.123")),
+        ({S: "soon"}, None),
+        ({N: "1"}, None),
+        (NULL, None),
+    ],
+)
+def test_an_items_timestamp_is_read_or_none(attribute: dict[str, Any], expected: "int | None") -> None:
+    assert item_timestamp({"updatedAt": attribute}, "updatedAt") == expected
+    assert item_timestamp({}, "updatedAt") is None
+
+
+@given(mappable_rows)
+def test_every_mappable_row_equals_its_own_item_exactly(source: Row) -> None:
+    comparison = compare(source, transformed(source))
+
+    assert comparison.equal
+    assert comparison.inexact == ()
+
+
+@given(mappable_rows)
+def test_the_digests_of_a_row_and_its_item_are_equal(source: Row) -> None:
+    assert row_digest(IMAGE, source) == item_digest(IMAGE, transformed(source))
+
+
+@given(mappable_rows, st.sampled_from(IMAGE.fields), texts, integers)
+def test_changing_any_one_field_is_named_and_changes_the_digest(
+    source: Row, field: Field, text: str, number: int
+) -> None:
+    own = transformed(source)
+    changed: dict[str, Any]
+    if field.type is FieldType.TEXT:
+        changed = {S: text}
+    elif field.type is FieldType.INTEGER:
+        changed = {N: str(number)}
+    else:
+        changed = {S: f"{1 + number % 9999:04}-06-15T00:00:00.000Z"}
+        found = item_timestamp({"t": changed}, "t")
+        expected = source[IMAGE.columns.index(field.column)]
+        assert isinstance(found, int)
+        assert isinstance(expected, int)
+        assume(abs(found - expected) >= 1_000_000)
+    assume(changed != own[field.attribute])
+
+    altered = {**own, field.attribute: changed}
+
+    assert named(source, altered) == [field.attribute]
+    assert item_digest(IMAGE, altered) != row_digest(IMAGE, source)
+
+
+@given(mappable_rows, st.sampled_from(IMAGE.fields))
+def test_dropping_any_one_field_is_named_unless_it_is_null(source: Row, field: Field) -> None:
+    altered = {name: value for name, value in transformed(source).items() if name != field.attribute}
+    is_null = source[IMAGE.columns.index(field.column)] is None
+
+    assert named(source, altered) == ([] if is_null else [field.attribute])
+    assert (item_digest(IMAGE, altered) == row_digest(IMAGE, source)) is is_null
+
+
+def test_the_digest_tells_a_value_from_another_type_of_the_same_text() -> None:
+    digests = {
+        item_digest(IMAGE, item(thumbnailS3Key=value)) for value in ({S: "1"}, {N: "1"}, NULL, {S: ""}, {S: "None"})
+    }
+
+    assert len(digests) == 5
+
+
+def test_the_digest_covers_the_key() -> None:
+    assert item_digest(IMAGE, item(PK={S: "IMAGE#other"})) != row_digest(IMAGE, FULL_ROW)
+
+
+def test_no_text_of_a_row_has_the_digest_of_an_undecodable_attribute() -> None:
+    imitation = repr(("undecodable", {N: "1"}))
+
+    assert item_digest(IMAGE, item(userId={N: "1"})) != row_digest(IMAGE, row(user_id=imitation))
+
+
+def test_the_digest_cuts_timestamps_to_milliseconds() -> None:
+    assert row_digest(IMAGE, row(created_at=1_000_999)) == row_digest(IMAGE, row(created_at=1_000_000))
+    assert row_digest(IMAGE, row(created_at=1_000_999)) != row_digest(IMAGE, row(created_at=1_001_000))

@@ -1,0 +1,43 @@
+"""The numbers of a pass follow from its outcomes."""
+
+import pytest
+
+from imgmig_dagster.migration.results import MIGRATED, SKIPPED, UNDONE, MigrationResult, Outcome
+
+
+def result(rows_in_window: int, duration_s: float = 2.0, **outcomes: int) -> MigrationResult:
+    return MigrationResult("p", "r", "batch", outcomes, rows_in_window, "a", "b", duration_s, 0, 0, 0, 0.0)
+
+
+def test_every_outcome_is_migrated_skipped_or_undone() -> None:
+    assert {*MIGRATED, *SKIPPED, *UNDONE} == set(Outcome)
+    assert len(MIGRATED) + len(SKIPPED) + len(UNDONE) == len(Outcome)
+
+
+def test_outcomes_are_summed_by_what_they_mean() -> None:
+    found = result(
+        45,
+        inserted=1,
+        written=2,
+        identical=3,
+        completed=4,
+        updated=5,
+        newer_in_target=6,
+        vanished=7,
+        rejected=8,
+        failed=9,
+    )
+
+    assert (found.total, found.migrated, found.skipped, found.failed) == (45, 12, 16, 17)
+    assert found.success_rate == pytest.approx(28 / 45)
+    assert found.rate == 22.5
+    assert found.every_row_is_accounted_for
+
+
+@pytest.mark.parametrize("rows_in_window", [9, 11])
+def test_a_sum_that_is_not_the_windows_rows_is_not_accounted_for(rows_in_window: int) -> None:
+    assert not result(rows_in_window, inserted=10).every_row_is_accounted_for
+
+
+def test_an_empty_pass_divides_by_nothing() -> None:
+    assert (result(0, 0.0).rate, result(0, 0.0).success_rate) == (0.0, 1.0)

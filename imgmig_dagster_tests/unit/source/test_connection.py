@@ -1,0 +1,168 @@
+"""The connection reads only, and comes back."""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import psycopg
+import pytest
+
+from imgmig_dagster.errors import SourceRefused, SourceUnavailable
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
+from imgmig_dagster_tests.conftest import Services
+
+
+def end_sessions(source: Source) -> int:
+    """End every session of the reader's role, as a restart of the server would."""
+    return len(
+        source.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'imgmig_reader'")
+    )
+
+
+def test_a_pass_goes_on_after_its_session_was_ended_in_the_middle(source: Source) -> None:
+    source.insert(image(number) for number in range(100))
+    read: list[str] = []
+
+    with source.reader() as reader:
+        for page in reader.pages(MARCH, None, 10):
+            read += [str(row[0]) for row in page]
+            if len(read) in (30, 70):
+                assert end_sessions(source) >= 1
+
+    assert read == [row_id(number) for number in range(100)]
+
+
+def test_a_table_is_described_after_its_session_was_ended(source: Source) -> None:
+    with source.reader() as reader:
+        reader._connection.fetch("SELECT 1")
+        end_sessions(source)
+
+        assert reader.count(MARCH) == 0
+
+
+def test_the_session_is_opened_anew_with_its_settings(source: Source) -> None:
+    connection = ReadOnlyConnection(source.url, RetryPolicy(delays=(0.0,)), sleep=lambda _seconds: None)
+    settings = "SELECT current_setting('transaction_read_only'), current_setting('TimeZone')"
+    try:
+        assert connection.fetch(settings) == [("on", "UTC")]
+        end_sessions(source)
+        assert connection.fetch(settings) == [("on", "UTC")]
+    finally:
+        connection.close()
+
+
+def owners_url(services: Services) -> str:
+    environment = services.environment
+    return "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**environment)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO images SELECT * FROM images RETURNING id",
+        "DELETE FROM images RETURNING id",
+        "UPDATE images SET width = 1 RETURNING id",
+        "CREATE TABLE made_by_a_reader (x int)",
+    ],
+)
+def test_nothing_can_be_written_even_by_a_role_that_may(services: Services, statement: str) -> None:
+    connection = ReadOnlyConnection(owners_url(services))
+    try:
+        with pytest.raises(SourceRefused, match="ReadOnlySqlTransaction, SQLSTATE 25006"):
+            connection.fetch(statement)
+        # The refused statement leaves a connection that works.
+        assert connection.fetch("SELECT 1") == [(1,)]
+    finally:
+        connection.close()
+
+
+def test_the_servers_text_with_its_values_is_not_in_the_error(services: Services) -> None:
+    connection = ReadOnlyConnection(owners_url(services))
+    try:
+        with pytest.raises(SourceRefused) as caught:
+            connection.fetch("SELECT %(name)s::int", {"name": "secret value"})
+    finally:
+        connection.close()
+    assert "secret" not in str(caught.value)
+    assert "22P02" in str(caught.value)
+
+
+def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
+    slept: list[float] = []
+    retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)
+    connection = ReadOnlyConnection("postgresql://nobody@127.0.0.1:1/x", retry, sleep=slept.append)
+
+    with pytest.raises(SourceUnavailable, match="cannot be reached") as caught:
+        connection.fetch("SELECT 1")
+
+    assert slept == [0.1, 0.4]
+    assert caught.value.retryable
+    assert caught.value.exit_code == 3
+
+
+def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> None:
+    """The server seems to be away until the second wait is over."""
+    waited: list[float] = []
+    connection = ReadOnlyConnection("postgresql://nobody@127.0.0.1:1/x", RetryPolicy(delays=(0.1, 0.4)), waited.append)
+
+    def come_back(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            connection._url = source.url
+
+    connection._sleep = come_back
+    try:
+        assert connection.fetch("SELECT 7") == [(7,)]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("literal", "expected"),
+    [
+        ("timestamptz '1970-01-01 00:00:00+00'", lambda value: value == 0),
+        ("timestamptz '2000-01-01 00:00:00+00'", lambda value: value == 946_684_800_000_000),
+        ("timestamp '1969-12-31 23:59:59.999999'", lambda value: value == -1),
+        ("timestamptz 'infinity'", lambda value: value == 2**63 - 1),
+        ("timestamp '-infinity'", lambda value: value == -(2**63)),
+        ("timestamptz '0001-01-01 00:00:00+00 BC'", lambda value: value < -62_135_596_800_000_000),
+        ("NULL::timestamptz", lambda value: value is None),
+        (
+            "timestamptz '2024-02-29 12:34:56.123456+05:30'",
+            lambda value: (
+                value == int(datetime(2024, 2, 29, 7, 4, 56, tzinfo=timezone.utc).timestamp()) * 1_000_000 + 123_456
+            ),
+        ),
+    ],
+)
+def test_timestamps_arrive_as_microseconds_since_1970(
+    source: Source, literal: str, expected: Callable[["int | None"], bool]
+) -> None:
+    connection = ReadOnlyConnection(source.url)
+    try:
+        ((value,),) = connection.fetch(f"SELECT {literal}")
+    finally:
+        connection.close()
+
+    assert expected(value)
+
+
+def test_no_transaction_stays_open_between_pages(source: Source) -> None:
+    source.insert(image(number) for number in range(20))
+
+    with source.reader() as reader:
+        pages = reader.pages(MARCH, None, 5)
+        next(pages)
+        states = source.execute("SELECT state FROM pg_stat_activity WHERE usename = 'imgmig_reader'")
+
+    assert set(states) == {("idle",)}
+
+
+def test_closing_ends_the_session(source: Source) -> None:
+    with source.reader() as reader:
+        reader.count(MARCH)
+        connection = reader._connection._connection
+
+    assert isinstance(connection, psycopg.Connection)
+    assert connection.closed

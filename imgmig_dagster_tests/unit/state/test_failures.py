@@ -1,0 +1,85 @@
+"""The failure ledger: one entry per key, and never mistaken for an empty one."""
+
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster.errors import CheckpointRefused
+from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.store import LocalStateStore
+
+
+def failure(row_id: str, code: str = "InternalServerError", permanent: bool = False) -> Failure:
+    return Failure(row_id, None, code, "retries used up", permanent)
+
+
+@pytest.fixture
+def ledger(state: LocalStateStore) -> FailureLedger:
+    return FailureLedger(state, "2024-03-01")
+
+
+def test_a_ledger_that_was_never_written_is_empty(ledger: FailureLedger) -> None:
+    assert ledger.entries() == {}
+
+
+def test_failures_are_kept_by_key_with_the_latest_cause(ledger: FailureLedger) -> None:
+    ledger.record([failure("b"), failure("a")])
+    ledger.record([failure("a", "ValidationException", permanent=True), failure("c")])
+
+    assert list(ledger.entries()) == ["a", "b", "c"]
+    assert ledger.entries()["a"] == failure("a", "ValidationException", permanent=True)
+
+
+def test_settled_keys_are_struck_out_and_the_others_stay(ledger: FailureLedger) -> None:
+    ledger.record([failure(row_id) for row_id in "abcd"])
+
+    ledger.record([], settled_ids=iter(["a", "c", "never failed"]))
+
+    assert list(ledger.entries()) == ["b", "d"]
+
+
+def test_a_key_that_fails_again_while_it_is_settled_stays(ledger: FailureLedger) -> None:
+    ledger.record([failure("a")])
+
+    ledger.record([failure("a", "ThrottlingException")], settled_ids=["a"])
+
+    assert ledger.entries()["a"].code == "ThrottlingException"
+
+
+def test_the_last_settled_key_removes_the_file(ledger: FailureLedger, state: LocalStateStore) -> None:
+    ledger.record([failure("a")])
+    ledger.record([], settled_ids=["a"])
+
+    assert state.read(ledger.name) is None
+    assert ledger.entries() == {}
+
+
+def test_recording_nothing_writes_nothing(ledger: FailureLedger, state: LocalStateStore) -> None:
+    ledger.record([], settled_ids=["a"])
+
+    assert state.read(ledger.name) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b"null", b'{"failures": [{"row_id": "a"}]}', b'{"failures": 7}', b"\xff"]
+)
+def test_an_unreadable_ledger_is_refused_with_the_way_out(
+    ledger: FailureLedger, state: LocalStateStore, content: bytes
+) -> None:
+    ledger.record([failure("a")])
+    Path(state.locate(ledger.name)).write_bytes(content)
+
+    with pytest.raises(CheckpointRefused, match=r"cannot be read\. Move it away") as caught:
+        ledger.entries()
+    assert "imgmig migrate --partition 2024-03-01" in str(caught.value)
+    with pytest.raises(CheckpointRefused):
+        ledger.record([failure("b")])
+    assert Path(state.locate(ledger.name)).read_bytes() == content
+
+
+def test_ten_thousand_entries_are_updated_in_no_time(ledger: FailureLedger) -> None:
+    ledger.record([failure(str(number)) for number in range(10_000)])
+
+    ledger.record([], settled_ids=[str(number) for number in range(1_000)])
+
+    assert len(ledger.entries()) == 9_000

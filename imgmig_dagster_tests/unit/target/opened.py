@@ -1,0 +1,34 @@
+"""A target table whose time is a fake clock's."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.target.client import DynamoDBClient
+from imgmig_dagster.target.rate_limit import RateLimiter
+from imgmig_dagster.target.sender import Sender
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster_tests.arrange import FakeClock, Target, access
+
+POLICY = RetryPolicy(random=lambda: 0.0)
+
+
+@asynccontextmanager
+async def opened(
+    target: Target,
+    url: str,
+    clock: "FakeClock | None" = None,
+    policy: RetryPolicy = POLICY,
+    requests_in_flight: int = 4,
+    credentials: "AwsAccess | None" = None,
+    timeout: float = 30.0,
+) -> AsyncIterator[TargetTable]:
+    """The table through the proxy at `url`; nothing waits for real."""
+    clock = clock or FakeClock()
+    async with DynamoDBClient(credentials or access(url), requests_in_flight, timeout) as client:
+        limiter = RateLimiter(None, clock, clock.sleep)
+        sender = Sender(client, limiter, replace(policy, sleep=clock.sleep), requests_in_flight, clock)
+        yield TargetTable(sender, target.name, IMAGE)

@@ -1,0 +1,118 @@
+"""The rate limiter on a fake clock."""
+
+import asyncio
+
+import pytest
+
+from imgmig_dagster.target.rate_limit import RateLimiter
+from imgmig_dagster_tests.arrange import FakeClock
+
+
+def limiter(clock: FakeClock, ceiling: "float | None" = None) -> RateLimiter:
+    return RateLimiter(ceiling, clock, clock.sleep)
+
+
+def write(paced: RateLimiter, requests: int, units: float) -> None:
+    async def run() -> None:
+        for _ in range(requests):
+            await paced.wait()
+            paced.spent(units)
+
+    asyncio.run(run())
+
+
+def test_without_a_ceiling_nothing_waits_until_the_service_throttles() -> None:
+    clock = FakeClock()
+
+    write(limiter(clock), requests=1_000, units=25)
+
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(("ceiling", "units"), [(100.0, 25.0), (1_000.0, 25.0), (5.0, 1.0), (1.0, 400.0)])
+def test_a_ceiling_is_kept_over_time(ceiling: float, units: float) -> None:
+    clock = FakeClock()
+    started = clock.now
+
+    write(limiter(clock, ceiling), requests=40, units=units)
+
+    # What the last request costs is paid by the one after it.
+    assert (clock.now - started) == pytest.approx(39 * units / ceiling, rel=0.01)
+
+
+def test_idle_time_is_not_saved_up_for_a_burst() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    write(paced, requests=1, units=1)
+    clock.now += 3_600
+    started = clock.now
+
+    write(paced, requests=10, units=25)
+
+    assert clock.now - started >= (9 * 25 - 100 / 10) / 100 - 0.001
+
+
+def test_a_throttle_halves_the_rate_that_was_really_reached() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    write(paced, requests=40, units=25)
+    clock.now += 2.0
+
+    paced.throttled()
+
+    assert paced.rate == pytest.approx(250.0)
+
+
+def test_throttles_of_requests_that_were_in_flight_together_are_one_signal() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 1_000.0)
+
+    for _ in range(10):
+        paced.throttled()
+        clock.now += 0.01
+
+    assert paced.rate == pytest.approx(500.0)
+
+
+def test_throttles_that_go_on_halve_it_again_down_to_a_floor() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 1_000.0)
+
+    rates = []
+    for _ in range(60):
+        paced.throttled()
+        rates.append(paced.rate)
+        clock.now += 0.26
+
+    assert rates[1] is not None
+    assert 250 <= rates[1] <= 260
+    assert rates[-1] is not None
+    assert 5.0 <= rates[-1] <= 15.0
+
+
+def test_the_rate_climbs_by_a_constant_step_a_second_up_to_the_ceiling() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 400.0)
+    paced.throttled()
+
+    rates = []
+    for _ in range(12):
+        clock.now += 1.0
+        write(paced, requests=1, units=0)
+        rates.append(paced.rate)
+
+    assert rates[:3] == pytest.approx([225.0, 250.0, 275.0])
+    assert rates[-1] == 400.0
+
+
+def test_after_a_throttle_requests_wait_although_there_is_no_ceiling() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    write(paced, requests=4, units=25)
+    clock.now += 1.0
+    paced.throttled()
+    started = clock.now
+
+    write(paced, requests=20, units=25)
+
+    assert 3.0 < clock.now - started < 10.0

@@ -1,0 +1,329 @@
+"""Retries, throttling and stops, over HTTP with injected faults and a fake clock."""
+
+import asyncio
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
+from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of
+from imgmig_dagster_tests.fault_proxy import (
+    Action,
+    Call,
+    FaultProxy,
+    Forward,
+    Reply,
+    error,
+    reply,
+    reset_after,
+    reset_before,
+    slow,
+    truncated,
+)
+from imgmig_dagster_tests.unit.target.opened import POLICY, opened
+
+FOREVER = 10_000
+TRANSIENT: dict[str, Action] = {
+    "HTTP 500": error("InternalServerError", 500),
+    "HTTP 503": error("ServiceUnavailable", 503),
+    "a proxy's page with 502": reply(502, b"<html>Bad Gateway</html>"),
+    "an unknown error with 500": error("SomethingNew", 500),
+    "reset before": reset_before,
+    "reset after": reset_after,
+    "truncated": truncated,
+    "half a reply with 200": reply(200, b'{"Items": ['),
+    "a page with 200": reply(200, b"<html>Log in to this network</html>"),
+}
+THROTTLES = ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_transient_fault_is_retried_after_100_200_and_400_milliseconds(
+    target: Target, proxy: FaultProxy, fault: str
+) -> None:
+    clock = FakeClock()
+    target.put(item_of(1))
+    proxy.inject(TRANSIENT[fault], "BatchGetItem", times=3)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock) as table:
+            assert await table.get(item_of(1)["PK"]["S"].removeprefix("IMAGE#")) == item_of(1)
+            assert table.sender.traffic.retries == 3
+            assert table.sender.traffic.requests == 4
+
+    asyncio.run(run())
+    assert clock.slept == [0.1, 0.2, 0.4]
+    assert len(proxy.calls) == 4
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_after_three_retries_a_transient_fault_is_given_up(target: Target, proxy: FaultProxy, fault: str) -> None:
+    clock = FakeClock()
+    proxy.inject(TRANSIENT[fault], "Scan", times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock) as table:
+            with pytest.raises(RetriesUsedUpError):
+                await anext(table.scan(0, 1))
+
+    asyncio.run(run())
+    assert len(proxy.calls) == 4
+    assert clock.slept == [0.1, 0.2, 0.4]
+
+
+def test_jitter_only_lengthens_the_waits(target: Target, proxy: FaultProxy) -> None:
+    clock = FakeClock()
+    proxy.inject(error("InternalServerError", 500), times=3)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock, replace(POLICY, random=lambda: 1.0)) as table:
+            await table.put_new(item_of(1))
+
+    asyncio.run(run())
+    assert clock.slept == pytest.approx([0.15, 0.3, 0.6])
+
+
+@pytest.mark.parametrize("code", THROTTLES)
+def test_throttling_uses_up_no_retry_and_slows_the_writer_down(target: Target, proxy: FaultProxy, code: str) -> None:
+    clock = FakeClock()
+    proxy.inject(error(code), "PutItem", times=20)
+    proxy.inject(error("InternalServerError", 500), "PutItem", times=3)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock) as table:
+            table.sender.limiter.spent(4_000.0)
+            clock.now += 1.0
+            assert table.sender.limiter.rate is None
+
+            assert await table.put_new(item_of(1))
+
+            assert table.sender.traffic.throttles == 20
+            assert table.sender.traffic.retries == 3
+            assert table.sender.limiter.rate is not None
+            assert table.sender.limiter.rate < 4_000 / 2
+
+    asyncio.run(run())
+    assert target.item(1) == item_of(1)
+
+
+def test_waits_grow_while_throttling_goes_on_but_not_past_five_seconds(target: Target, proxy: FaultProxy) -> None:
+    clock = FakeClock()
+    proxy.inject(error("ThrottlingException"), times=9)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock) as table:
+            await table.put_new(item_of(1))
+
+    asyncio.run(run())
+    assert clock.slept[:9] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
+
+
+def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is_to_resume(
+    target: Target, proxy: FaultProxy
+) -> None:
+    clock = FakeClock()
+    started = clock.now
+    proxy.inject(error("ProvisionedThroughputExceededException"), times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock, RetryPolicy(random=lambda: 0.0, deadline=60.0)) as table:
+            await table.put_new(item_of(1))
+
+    with pytest.raises(TargetUnavailable, match="resume") as caught:
+        asyncio.run(run())
+    assert 60 < clock.now - started < 70
+    assert caught.value.retryable
+    assert "IMGMIG_WRITE_RATE" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("ResourceNotFoundException", "IMGMIG_TARGET_TABLE"),
+        ("AccessDeniedException", "lacks a permission"),
+        ("UnrecognizedClientException", ""),
+        ("SomethingNew", ""),
+    ],
+)
+def test_what_no_request_can_survive_stops_the_run_at_once(
+    target: Target, proxy: FaultProxy, code: str, advice: str
+) -> None:
+    clock = FakeClock()
+    proxy.inject(error(code), times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, clock) as table:
+            await table.put_new(item_of(1))
+
+    with pytest.raises(TargetRefused, match=code) as caught:
+        asyncio.run(run())
+    assert advice in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert len(proxy.calls) == 1
+    assert clock.slept == []
+
+
+def test_a_missing_table_stops_the_run(target: Target, proxy: FaultProxy) -> None:
+    async def run() -> None:
+        async with opened(replace(target, name="no-such-table"), proxy.url) as table:
+            await table.put_new(item_of(1))
+
+    with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
+        asyncio.run(run())
+    assert len(proxy.calls) == 1
+
+
+def test_a_rejected_request_is_its_callers_to_judge_and_is_not_retried(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(error("ValidationException"), times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url) as table:
+            with pytest.raises(DynamoDBError, match=r"PutItem: ValidationException \(HTTP 400\)") as caught:
+                await table.put_new(item_of(1))
+            assert "secret" not in str(caught.value)
+
+    asyncio.run(run())
+    assert len(proxy.calls) == 1
+
+
+def test_no_more_requests_are_in_flight_than_allowed(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(slow(0.01), times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, requests_in_flight=3) as table:
+            await asyncio.gather(*(table.put_new(item_of(number)) for number in range(12)))
+
+    asyncio.run(run())
+    assert proxy.most_in_flight == 3
+    assert len(target.items()) == 12
+
+
+def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Target, proxy: FaultProxy) -> None:
+    arrived, released = threading.Event(), asyncio.Event()
+
+    async def fail(_call: Call, _forward: Forward) -> Reply:
+        arrived.set()
+        return Reply(500, b"{}")
+
+    proxy.inject(fail)
+
+    async def sleep_until_released(_seconds: float) -> None:
+        await released.wait()
+
+    async def run() -> None:
+        async with opened(target, proxy.url, requests_in_flight=1) as table:
+            table.sender.retry = replace(table.sender.retry, sleep=sleep_until_released)
+            waiting = asyncio.create_task(table.put_new(item_of(1)))
+            await asyncio.to_thread(arrived.wait)
+            assert await table.put_new(item_of(2))
+            assert not waiting.done()
+            released.set()
+            assert await waiting
+
+    asyncio.run(run())
+
+
+def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(slow(30.0))
+
+    async def run() -> None:
+        async with opened(target, proxy.url, timeout=0.2) as table:
+            # The first try was carried out: the second finds its own item.
+            assert await table.put_new(item_of(1)) is False
+            assert table.sender.traffic.retries == 1
+
+    asyncio.run(run())
+
+
+def test_a_server_that_is_not_there_is_given_up_after_the_retries(target: Target) -> None:
+    async def run() -> None:
+        async with opened(target, "http://127.0.0.1:1") as table:
+            with pytest.raises(RetriesUsedUpError, match="ConnectionFailed"):
+                await table.put_new(item_of(1))
+
+    asyncio.run(run())
+
+
+class TestCredentials:
+    @pytest.fixture
+    def credentials_file(self, clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        file = tmp_path / "credentials"
+        clean_environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        self.write(file, "OLD")
+        return file
+
+    @staticmethod
+    def write(file: Path, access_key: str) -> None:
+        renewed = file.with_suffix(".new")
+        renewed.write_text(f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = s\n")
+        renewed.replace(file)
+
+    @staticmethod
+    def expired(file: Path, renewed: str) -> Action:
+        """The service refuses the old key; a person has logged in again meanwhile."""
+
+        async def action(call: Call, forward: Forward) -> Reply:
+            if call.access_key != "OLD":
+                return await forward(call.body)
+            TestCredentials.write(file, renewed)
+            return Reply(400, json.dumps({"__type": "x#ExpiredTokenException"}).encode())
+
+        return action
+
+    @pytest.mark.parametrize("requests", [1, 8])
+    def test_an_expired_token_is_loaded_anew_once_for_all_requests_in_flight(
+        self, target: Target, proxy: FaultProxy, credentials_file: Path, requests: int
+    ) -> None:
+        clock = FakeClock()
+        proxy.inject(self.expired(credentials_file, "NEW"), times=FOREVER)
+        chain = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", proxy.url),))
+
+        async def run() -> None:
+            async with opened(target, proxy.url, clock, requests_in_flight=8, credentials=chain) as table:
+                await asyncio.gather(*(table.put_new(item_of(number)) for number in range(requests)))
+
+        asyncio.run(run())
+        assert len(target.items()) == requests
+        assert {call.access_key for call in proxy.calls} == {"OLD", "NEW"}
+        assert clock.slept == []
+
+    def test_a_token_that_stays_expired_stops_the_run(
+        self, target: Target, proxy: FaultProxy, credentials_file: Path
+    ) -> None:
+        proxy.inject(self.expired(credentials_file, "OLD"), times=FOREVER)
+        chain = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", proxy.url),))
+
+        async def run() -> None:
+            async with opened(target, proxy.url, credentials=chain) as table:
+                await table.put_new(item_of(1))
+
+        with pytest.raises(TargetRefused, match="log in again"):
+            asyncio.run(run())
+        assert len(proxy.calls) == 2
+
+    @pytest.mark.usefixtures("clean_environment")
+    def test_no_credentials_are_a_fault_of_the_settings(self, target: Target) -> None:
+        with pytest.raises(SettingsError, match="AWS_PROFILE"):
+            DynamoDBClient(AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", target.url),)), 1)
+
+    @pytest.mark.usefixtures("clean_environment")
+    def test_no_region_is_a_fault_of_the_settings(self) -> None:
+        with pytest.raises(SettingsError, match="AWS_REGION"):
+            DynamoDBClient(AwsAccess(access_key_id="a", secret_access_key="s"), 1)
+
+    def test_a_secret_is_not_in_the_text_of_the_access(self) -> None:
+        assert "hush" not in repr(AwsAccess(secret_access_key="hush", session_token="hush"))
+
+
+def test_the_client_is_used_inside_its_context_only(target: Target) -> None:
+    client = DynamoDBClient(access(target.url), 1)
+
+    with pytest.raises(RuntimeError, match="async with"):
+        asyncio.run(client.call("PutItem", b"{}"))

@@ -1,0 +1,307 @@
+"""Single items and reads, each on its condition, against a real server."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import botocore.endpoint
+import pytest
+
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster.target.table import Lookup, TargetTable, describe
+from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
+from imgmig_dagster_tests.conftest import Services, create_table
+from imgmig_dagster_tests.fault_proxy import (
+    FaultProxy,
+    error,
+    holds,
+    reset_after,
+    truncated,
+    unprocessed,
+)
+from imgmig_dagster_tests.unit.target.opened import opened
+
+T = TypeVar("T")
+FOREVER = 10_000
+
+
+def on_table(
+    target: Target,
+    url: str,
+    work: Callable[[TargetTable], Coroutine[Any, Any, T]],
+    clock: "FakeClock | None" = None,
+) -> T:
+    async def run() -> T:
+        async with opened(target, url, clock) as table:
+            return await work(table)
+
+    return asyncio.run(run())
+
+
+class TestPutNew:
+    def test_an_item_is_written_where_none_stands(self, target: Target) -> None:
+        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is True
+
+        assert target.items() == {item_of(1)["PK"]["S"]: item_of(1)}
+
+    def test_an_item_that_stands_is_left_as_it_is(self, target: Target) -> None:
+        standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
+        target.put(standing)
+
+        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is False
+
+        assert target.item(1) == standing
+
+    @pytest.mark.parametrize("lost", [reset_after, truncated])
+    def test_after_a_lost_reply_its_own_item_stands_in_the_way(
+        self, target: Target, proxy: FaultProxy, lost: Any
+    ) -> None:
+        proxy.inject(lost, "PutItem")
+
+        assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) is False
+
+        assert target.item(1) == item_of(1)
+
+    def test_a_rejected_item_is_told(self, target: Target, proxy: FaultProxy) -> None:
+        proxy.inject(error("ValidationException"), "PutItem")
+
+        async def put(table: TargetTable) -> None:
+            with pytest.raises(DynamoDBError, match="ValidationException"):
+                await table.put_new(item_of(1))
+
+        on_table(target, proxy.url, put)
+
+
+CHANGES: Item = {"width": {"N": "1"}, "version": {"N": "2"}}
+
+
+class TestUpdate:
+    @pytest.mark.parametrize("dropped", [(), ("version",), ("updatedAt",), ("version", "updatedAt", "width")])
+    def test_attributes_are_set_where_the_item_is_as_it_was_seen(self, target: Target, dropped: tuple[str]) -> None:
+        seen = item_of(1, extra={"S": "kept"}, **dict.fromkeys(dropped))
+        target.put(seen)
+
+        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is True
+
+        assert target.item(1) == {**seen, **CHANGES}
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            {"version": {"N": "2"}},
+            {"updatedAt": {"S": "2024-05-06T07:08:09.124Z"}},
+            {"version": None},
+            {"updatedAt": None},
+            {"version": {"S": "1"}},
+        ],
+    )
+    def test_an_item_that_was_written_meanwhile_is_left_alone(self, target: Target, meanwhile: dict[str, Any]) -> None:
+        written = item_of(1, **meanwhile)
+        target.put(written)
+
+        assert on_table(target, target.url, lambda table: table.update(row_id(1), item_of(1), CHANGES)) is False
+
+        assert target.item(1) == written
+
+    def test_an_attribute_that_appeared_meanwhile_makes_the_update_fail(self, target: Target) -> None:
+        seen = item_of(1, version=None, updatedAt=None)
+        target.put(item_of(1, version=None))
+
+        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
+
+    def test_an_item_that_is_gone_is_not_made_anew(self, target: Target) -> None:
+        seen = item_of(1, version=None, updatedAt=None)
+
+        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
+
+        assert target.items() == {}
+
+
+class TestDelete:
+    def test_an_item_as_it_was_seen_is_deleted(self, target: Target) -> None:
+        target.put(item_of(1))
+        target.put(item_of(2))
+
+        assert on_table(target, target.url, lambda table: table.delete(row_id(1), item_of(1))) is True
+
+        assert list(target.items()) == [f"IMAGE#{row_id(2)}"]
+
+    def test_an_item_that_was_written_meanwhile_stays(self, target: Target) -> None:
+        target.put(item_of(1, version={"N": "2"}))
+
+        assert on_table(target, target.url, lambda table: table.delete(row_id(1), item_of(1))) is False
+
+        assert target.item(1) is not None
+
+
+class TestGetMany:
+    def test_any_number_of_items_is_read_in_batches_of_at_most_100(self, target: Target, proxy: FaultProxy) -> None:
+        for number in range(0, 210, 2):
+            target.put(item_of(number))
+
+        lookup = on_table(target, proxy.url, lambda table: table.get_many([row_id(n) for n in range(210)]))
+
+        assert lookup.items == {row_id(number): item_of(number) for number in range(0, 210, 2)}
+        assert lookup.unread == frozenset()
+        assert sorted(len(call.keys) for call in proxy.calls) == [10, 100, 100]
+
+    def test_reads_are_strongly_consistent(self, target: Target, proxy: FaultProxy) -> None:
+        async def read(table: TargetTable) -> None:
+            await table.get(row_id(1))
+            await anext(table.scan(0, 1))
+
+        on_table(target, proxy.url, read)
+
+        (get,), (scan,) = proxy.of("BatchGetItem"), proxy.of("Scan")
+        assert get.body["RequestItems"][target.name]["ConsistentRead"] is True
+        assert scan.body["ConsistentRead"] is True
+
+    def test_unprocessed_keys_are_asked_for_again_alone_and_not_taken_for_absent(
+        self, target: Target, proxy: FaultProxy
+    ) -> None:
+        for number in range(5):
+            target.put(item_of(number))
+        proxy.inject(unprocessed(3), "BatchGetItem")
+        proxy.inject(unprocessed(2), "BatchGetItem")
+
+        lookup = on_table(target, proxy.url, lambda table: table.get_many([row_id(n) for n in range(5)]))
+
+        assert len(lookup.items) == 5
+        assert [len(call.keys) for call in proxy.calls] == [5, 3, 2]
+
+    def test_what_could_not_be_read_is_unread_and_not_absent(self, target: Target, proxy: FaultProxy) -> None:
+        for number in range(110):
+            target.put(item_of(number))
+        proxy.inject(error("InternalServerError", 500), "BatchGetItem", times=FOREVER, when=holds(row_id(105)))
+
+        lookup = on_table(target, proxy.url, lambda table: table.get_many([row_id(n) for n in range(110)]))
+
+        assert lookup.unread == {row_id(number) for number in range(100, 110)}
+        assert lookup.items.keys() == {row_id(number) for number in range(100)}
+
+    def test_part_of_a_batch_that_was_read_before_it_failed_counts(self, target: Target, proxy: FaultProxy) -> None:
+        for number in range(4):
+            target.put(item_of(number))
+        proxy.inject(unprocessed(1), "BatchGetItem")
+        proxy.inject(error("InternalServerError", 500), "BatchGetItem", times=4)
+
+        lookup = on_table(target, proxy.url, lambda table: table.get_many([row_id(n) for n in range(4)]))
+
+        assert lookup.unread == {row_id(3)}
+        assert len(lookup.items) == 3
+
+    def test_one_key_that_the_service_rejects_does_not_hide_the_others_of_its_batch(
+        self, target: Target, proxy: FaultProxy
+    ) -> None:
+        """As a key of 3,000 bytes does, whose row the verification looks up all the same."""
+        for number in range(100):
+            target.put(item_of(number))
+        proxy.inject(error("ValidationException"), "BatchGetItem", times=FOREVER, when=holds(row_id(42)))
+
+        lookup = on_table(target, proxy.url, lambda table: table.get_many([row_id(n) for n in range(100)]))
+
+        assert lookup.unread == {row_id(42)}
+        assert len(lookup.items) == 99
+
+    def test_a_single_item_that_cannot_be_read_is_an_error_and_not_absent(
+        self, target: Target, proxy: FaultProxy
+    ) -> None:
+        proxy.inject(error("InternalServerError", 500), times=FOREVER)
+
+        async def get(table: TargetTable) -> None:
+            with pytest.raises(RetriesUsedUpError):
+                await table.get(row_id(1))
+
+        on_table(target, proxy.url, get)
+
+    def test_no_ids_need_no_request(self, target: Target, proxy: FaultProxy) -> None:
+        assert on_table(target, proxy.url, lambda table: table.get_many([])) == Lookup({}, frozenset())
+        assert proxy.calls == []
+
+
+class TestScan:
+    def scanned(self, target: Target, url: str, segments: int) -> list[str]:
+        async def scan(table: TargetTable) -> list[str]:
+            return [
+                item["PK"]["S"]
+                for segment in range(segments)
+                async for page in table.scan(segment, segments)
+                for item in page
+            ]
+
+        return sorted(on_table(target, url, scan))
+
+    def test_every_item_is_met_once_over_pages_and_segments(self, target: Target, proxy: FaultProxy) -> None:
+        # Pages end at 1 MB: three of them here.
+        for number in range(10):
+            target.put(item_of(number, originalFilename={"S": "x" * 250_000}))
+        expected = sorted(target.items())
+
+        assert self.scanned(target, proxy.url, segments=1) == expected
+        assert len(proxy.of("Scan")) >= 3
+        assert self.scanned(target, proxy.url, segments=4) == expected
+
+    def test_a_page_that_cannot_be_read_is_an_error_and_not_the_end(self, target: Target, proxy: FaultProxy) -> None:
+        proxy.inject(error("InternalServerError", 500), "Scan", times=FOREVER)
+
+        with pytest.raises(RetriesUsedUpError):
+            self.scanned(target, proxy.url, segments=1)
+
+
+class TestDescribe:
+    def test_a_table_made_anew_under_the_same_name_is_another_one(self, services: Services, target: Target) -> None:
+        before = describe(access(target.url), target.name, IMAGE)
+        assert before == describe(access(target.url), target.name, IMAGE)
+
+        services.dynamodb.delete_table(TableName=target.name)
+        create_table(services.dynamodb, target.name)
+
+        after = describe(access(target.url), target.name, IMAGE)
+        assert after.arn == before.arn
+        assert after.created_at != before.created_at
+
+    def test_a_missing_table_is_refused_with_what_to_check(self, target: Target) -> None:
+        with pytest.raises(TargetRefused, match="ResourceNotFoundException for table 'no-such-table'") as caught:
+            describe(access(target.url), "no-such-table", IMAGE)
+
+        assert "IMGMIG_TARGET_TABLE" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            [("PK", "HASH", "S")],
+            [("id", "HASH", "S"), ("SK", "RANGE", "S")],
+            [("PK", "HASH", "S"), ("SK", "RANGE", "N")],
+            [("SK", "HASH", "S"), ("PK", "RANGE", "S")],
+        ],
+    )
+    def test_another_key_schema_is_refused(self, services: Services, schema: list[tuple[str, str, str]]) -> None:
+        services.dynamodb.create_table(
+            TableName="other-keys",
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind, _type in schema],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, _kind, kind in schema],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        try:
+            with pytest.raises(TargetRefused, match="has the key"):
+                describe(access(services.dynamodb_url), "other-keys", IMAGE)
+        finally:
+            services.dynamodb.delete_table(TableName="other-keys")
+
+    def test_a_lack_of_permission_is_refused(self, target: Target, proxy: FaultProxy) -> None:
+        proxy.inject(error("AccessDeniedException"), "DescribeTable")
+
+        with pytest.raises(TargetRefused, match="AccessDeniedException"):
+            describe(access(proxy.url), target.name, IMAGE)
+
+    def test_a_server_that_is_not_there_is_unavailable(self, monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+        # botocore's own waits between its tries; there is no parameter for them.
+        monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None))
+
+        with pytest.raises(TargetUnavailable, match="cannot be reached"):
+            describe(access("http://127.0.0.1:1"), target.name, IMAGE)

@@ -1,0 +1,51 @@
+"""Only a match passes."""
+
+from dataclasses import replace
+
+import pytest
+
+from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckPair, VerificationResult
+
+IDENTITY = Identity("m", "s", "t", "c", "1", "0")
+CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY, "s", "f", 1.0)
+
+
+def verified(rows_in_window: int, **verdicts: int) -> VerificationResult:
+    return VerificationResult(
+        "p", "r", "w", verdicts, rows_in_window, {}, [], 0, 0, 0, {}, "0", None, IDENTITY, "s", "f", 2.0
+    )
+
+
+def test_all_rows_matching_passes() -> None:
+    result = verified(10, match=10, mismatch=0, missing=0, unverified=0)
+
+    assert result.passed
+    assert (result.looked_at, result.rate) == (10, 5.0)
+
+
+@pytest.mark.parametrize("verdict", ["mismatch", "missing", "unverified"])
+def test_one_row_with_any_other_verdict_does_not_pass(verdict: str) -> None:
+    assert not verified(10, match=9, **{verdict: 1}).passed
+
+
+def test_an_unverified_row_is_not_covered() -> None:
+    assert not verified(10, match=9, unverified=1).coverage_is_complete
+    assert verified(10, match=8, mismatch=1, missing=1).coverage_is_complete
+
+
+@pytest.mark.parametrize("rows_in_window", [9, 11])
+def test_rows_that_were_not_looked_at_or_looked_at_in_excess_do_not_pass(rows_in_window: int) -> None:
+    assert not verified(rows_in_window, match=10).coverage_is_complete
+    assert not verified(rows_in_window, match=10).passed
+
+
+@pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside"])
+def test_one_fault_of_any_kind_fails_the_census(fault: str) -> None:
+    assert CENSUS.passed
+    assert not replace(CENSUS, **{fault: 1}).passed  # type: ignore[arg-type]
+
+
+def test_an_image_without_an_item_never_agrees() -> None:
+    assert SpotCheckPair("a", [("width", "NULL", "NULL", True)], has_item=True).agrees
+    assert not SpotCheckPair("a", [("width", "NULL", "absent", True)], has_item=False).agrees
+    assert not SpotCheckPair("a", [("width", "N:1", "N:2", False)], has_item=True).agrees
