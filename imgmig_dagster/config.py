@@ -69,7 +69,9 @@ class WriteMode(str, Enum):
 class Partitioning(BaseSettings):
     """How `created_at` is cut into partitions; needed, and loadable, without any service."""
 
-    model_config = SettingsConfigDict(env_prefix="IMGMIG_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
 
     partition_grain: Grain = Field("monthly", description="length of a partition's time window, in UTC")
     partition_start: date = Field(date(2020, 1, 1), description="a day in the first partition")

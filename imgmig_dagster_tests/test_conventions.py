@@ -14,7 +14,8 @@ PACKAGE = REPOSITORY / "imgmig_dagster"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 TESTS = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "imgmig_dagster_tests").rglob("*.py"))
 
-MAX_LINES = 360
+MAX_LINES = 350
+MAX_LINES_OF_TESTS = 400
 # What each part may import of the others, from the bottom up. `errors`, `window` and the like are for all.
 PARTS = ("mapping", "source", "target", "state", "migration", "verification", "reporting", "sandbox", "defs", "cli")
 ALLOWED = {
@@ -169,7 +170,7 @@ def test_only_the_state_knows_the_checkpoints_file() -> None:
 def test_no_file_is_too_long() -> None:
     def fault(path: str) -> object:
         lines = len((REPOSITORY / path).read_text(encoding="utf-8").splitlines())
-        return lines if lines > MAX_LINES else None
+        return lines if lines > (MAX_LINES if path.startswith("imgmig_dagster/") else MAX_LINES_OF_TESTS) else None
 
     assert offenders([*(f"imgmig_dagster/{module}" for module in MODULES), *TESTS], fault) == {}
 

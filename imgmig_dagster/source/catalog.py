@@ -1,13 +1,17 @@
 """What PostgreSQL's catalog says of the source table, and whether it can be migrated safely."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from psycopg import Connection, sql
+from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import FieldType, TableMapping
+
+Fetch: TypeAlias = Callable[[str, "dict[str, Any] | None"], list[Any]]
+"""All rows of a statement with parameters."""
 
 _TEXT_TYPES: Final = frozenset({"text", "character varying", "character"})
 _INTEGER_TYPES: Final = frozenset({"bigint", "integer", "smallint"})
@@ -73,17 +77,17 @@ class SourceTable:
         return self.column(name)
 
 
-def inspect(connection: "Connection[Any]", schema: str, name: str, mapping: TableMapping) -> SourceTable:
-    """Read the catalog and check every assumption that the migration makes of its source.
+def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> SourceTable:
+    """Read the catalog, by `fetch`, and check every assumption that the migration makes of its source.
 
     Raises:
         SourceRefused: a replica; no such table; a column missing or of another type; no unique index on the id,
             or an id that can be NULL.
     """
     table = f"{schema}.{name}"
-    if connection.execute("SELECT pg_is_in_recovery()").fetchall()[0][0]:
+    if fetch("SELECT pg_is_in_recovery()", None)[0][0]:
         raise SourceRefused(f"the source of {table} is a replica: point IMGMIG_SOURCE_URL at the primary")
-    columns = connection.execute(_COLUMNS, {"schema": schema, "table": name}).fetchall()
+    columns = fetch(_COLUMNS, {"schema": schema, "table": name})
     if not columns:
         raise SourceRefused(
             f"there is no table {table} that this role can see: check IMGMIG_SOURCE_SCHEMA, IMGMIG_SOURCE_TABLE "
@@ -94,14 +98,14 @@ def inspect(connection: "Connection[Any]", schema: str, name: str, mapping: Tabl
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
     not_null = {column for column, _type_name, required in columns if required}
-    unique = connection.execute(_UNIQUE, {"schema": schema, "table": name, "column": mapping.id_column}).fetchall()
+    unique = fetch(_UNIQUE, {"schema": schema, "table": name, "column": mapping.id_column})
     if not unique or mapping.id_column not in not_null:
         raise SourceRefused(
             f"{table} has no unique index on {mapping.id_column} alone, or {mapping.id_column} may be NULL: two rows "
             "could become one item. Create a unique index (or primary key) and set the column NOT NULL"
         )
     mapped = {column: types[column] for column in mapping.columns}
-    return SourceTable(schema, name, mapping, mapped, _identity(connection, table))
+    return SourceTable(schema, name, mapping, mapped, _identity(fetch, table))
 
 
 def _column_faults(mapping: TableMapping, types: "dict[str, str]") -> "list[str]":
@@ -116,11 +120,12 @@ def _column_faults(mapping: TableMapping, types: "dict[str, str]") -> "list[str]
     return faults
 
 
-def _identity(connection: "Connection[Any]", table: str) -> str:
-    database, system = connection.execute(
+def _identity(fetch: Fetch, table: str) -> str:
+    database, system = fetch(
         "SELECT current_database(), CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
-        " THEN (SELECT system_identifier::text FROM pg_control_system()) ELSE 'unknown' END"
-    ).fetchall()[0]
+        " THEN (SELECT system_identifier::text FROM pg_control_system()) ELSE 'unknown' END",
+        None,
+    )[0]
     return f"postgresql:{system}/{database}/{table}"
 
 

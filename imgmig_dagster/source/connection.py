@@ -67,6 +67,12 @@ class ReadOnlyConnection:
             try:
                 with self._lock:
                     return self._fetch_once(query, parameters)
+            except psycopg.errors.QueryCanceled:
+                # Its server is well, and would take as long again.
+                raise SourceRefused(
+                    "a statement took longer than 10 minutes, or waited longer than 10 s for a lock: is there an index "
+                    "on the order column and the id?"
+                ) from None
             except psycopg.OperationalError as error:
                 self.close()
                 if attempt + 1 == self._retry.attempts:

@@ -57,8 +57,7 @@ class SourceReader:
     @cached_property
     def table(self) -> SourceTable:
         """The table as its catalog describes it, checked once per reader."""
-        self._connection.fetch("SELECT 1")  # opens the connection with its retries
-        return inspect(self._connection.connect(), self._schema, self._table, self.mapping)
+        return inspect(self._connection.fetch, self._schema, self._table, self.mapping)
 
     def pages(self, window: Window, after: "Cursor | None", size: int) -> "Iterator[list[Row]]":
         """The window's rows in order, at most `size` at a time, from behind `after`.

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item, TableMapping
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.requests import (
     MAX_BATCH_GET,
     BatchGetItem,
@@ -37,15 +37,21 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
 
     Raises:
         TargetRefused: no such table, another key schema, or no permission.
-        TargetUnavailable: DynamoDB cannot be reached.
+        TargetUnavailable: DynamoDB cannot be reached, or pushes back.
+        SettingsError: no region, no credentials, or an unknown profile.
     """
     try:
         found = access.client("dynamodb").describe_table(TableName=table)["Table"]
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "an error")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if classify(code, status) in (Fault.BACK_PRESSURE, Fault.TRANSIENT):
+            raise TargetUnavailable(f"DynamoDB answered {code} for table {table!r}: try again later") from None
         raise TargetRefused(
             f"DynamoDB answered {code} for table {table!r}: check IMGMIG_TARGET_TABLE, AWS_REGION and the permissions"
         ) from None
+    except (NoRegionError, NoCredentialsError, ProfileNotFound) as error:
+        raise SettingsError(f"AWS: {error} Set AWS_REGION and AWS_PROFILE, or the variables of a role") from None
     except BotoCoreError as error:
         raise TargetUnavailable(f"DynamoDB cannot be reached: {type(error).__name__}: {error}") from None
     types = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}

@@ -238,6 +238,7 @@ def test_the_real_rows_are_migrated_without_a_failure(dev: DevStage) -> None:
     found = migrated.document
     assert (found["total"], found["migrated"], found["failed"]) == (13_196, 13_196, 0)
     assert [each["partition"] for each in found["partitions"]] == ["2020-07-01", "2023-02-01"]
-    verified = dev.imgmig("verify", "--partition", "2023-02-01", "--json")
-    assert verified.exit_code == 0
-    assert verified.document["verdicts"] == {"match": 6_296, "mismatch": 0, "missing": 0, "unverified": 0}
+    assert dev.services.dynamodb.describe_table(TableName="images-dev")["Table"]["ItemCount"] == 13_196
+    # Moto reads some 900 items a second: a sample here, every row by `imgmig verify`.
+    drawn = dev.imgmig("spot-check", "--count", "1000", "--json")
+    assert (drawn.exit_code, drawn.document["images"], drawn.document["differing"]) == (0, 1_000, [])

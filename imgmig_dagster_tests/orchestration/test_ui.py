@@ -1,6 +1,7 @@
 """``imgmig ui``: Dagster's UI comes up, and nothing of it is left behind."""
 
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -70,12 +71,16 @@ def test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it(
     wait_until(lambda: f"Dagster's UI for stage dev: {url}" in command.stdout.read_text())
 
     (dagster_dev,) = processes(parent=command.pid)
-    assert len(processes(session=dagster_dev)) > 2, "the web server, the daemon, the code server"
-    command.send(signal.SIGTERM)
-    finished = command.wait(patience_s=40)  # which ends it the hard way, should it not end
-    assert finished.exit_code == 0
-    assert "Traceback" not in finished.stderr
-    assert processes(session=dagster_dev) == set()
+    try:
+        assert len(processes(session=dagster_dev)) > 2, "the web server, the daemon, the code server"
+        command.send(signal.SIGTERM)
+        finished = command.wait(patience_s=40)
+        assert finished.exit_code == 0
+        assert "Traceback" not in finished.stderr
+        assert processes(session=dagster_dev) == set()
+    finally:
+        for pid in processes(session=dagster_dev):
+            os.kill(pid, signal.SIGKILL)
     assert not answers(url)
     assert services.sandbox.status().postgres_running, "the sandbox stays"
 

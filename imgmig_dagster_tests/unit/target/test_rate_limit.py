@@ -116,3 +116,61 @@ def test_after_a_throttle_requests_wait_although_there_is_no_ceiling() -> None:
     write(paced, requests=20, units=25)
 
     assert 3.0 < clock.now - started < 10.0
+
+
+def test_a_ceiling_that_is_lowered_meanwhile_is_kept_from_then_on() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    write(paced, requests=100, units=25)
+    paced.limit(100.0)
+    started = clock.now
+
+    write(paced, requests=41, units=25)
+
+    assert clock.now - started == pytest.approx(10.0, rel=0.05)
+
+
+def test_a_ceiling_that_is_lifted_ends_the_wait_of_who_waits_already() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, ceiling=1.0)
+
+    async def run() -> None:
+        await paced.wait()
+        paced.spent(400)  # at one unit a second, more than six minutes
+        waiting = asyncio.create_task(paced.wait())
+        await asyncio.sleep(0)
+        paced.limit(None)
+        await waiting
+
+    asyncio.run(run())
+
+    assert clock.slept == [pytest.approx(0.5)]
+
+
+def test_a_pause_lets_nothing_out_until_it_ends() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    paced.limit(None, paused=True)
+
+    async def run() -> list[bool]:
+        waiting = asyncio.create_task(paced.wait())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        during = waiting.done()
+        paced.limit(None)
+        await waiting
+        return [during, waiting.done()]
+
+    assert asyncio.run(run()) == [False, True]
+
+
+def test_lifting_the_ceiling_does_not_forget_that_the_service_pushed_back() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, ceiling=100.0)
+    clock.now += 1
+    paced.throttled()
+
+    paced.limit(1_000.0)
+
+    assert paced.rate is not None
+    assert paced.rate < 100
