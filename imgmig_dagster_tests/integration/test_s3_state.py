@@ -1,7 +1,6 @@
 """State in S3, on moto's server over HTTP: conditional writes, and a lease that outlives nobody for long."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,7 @@ class FakeTime:
 
 
 @pytest.fixture
-def client(services: Services) -> Iterator[Any]:
+def client(services: Services) -> Any:
     access = AwsAccess(
         region="us-east-1",
         access_key_id="test",
