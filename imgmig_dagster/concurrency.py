@@ -1,7 +1,9 @@
-"""Concurrent work of which no part outlives a failure of another."""
+"""Concurrent work of which no part outlives a failure of another, and fewer pauses in it."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import gc
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,3 +22,18 @@ async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+@contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Collect cyclic garbage less often while the context lasts.
+
+    Rows and items are thousands of containers without a cycle among them: reference counts free them, and looking
+    for cycles was a fifth of the CPU of a pass (docs/benchmarks.md).
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Final
 
+from imgmig_dagster.concurrency import fewer_collections
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import StateError, TooManyFailures
 from imgmig_dagster.mapping.spec import Row
@@ -63,7 +64,7 @@ class MigrationRun:
             SourceError, TargetError: see there. The pass can be resumed from its last checkpoint.
             TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
         """
-        with self.state.exclusive(f"{self.window.partition}/run.lock"):
+        with self.state.exclusive(f"{self.window.partition}/run.lock"), fewer_collections():
             return asyncio.run(_Pass(self).run(start_over))
 
     def retry_failures(self) -> MigrationResult:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from imgmig_dagster import __version__
+from imgmig_dagster.concurrency import fewer_collections
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.progress import Listener, ProgressMeter
@@ -49,7 +50,8 @@ class VerificationRun:
         Raises:
             SourceError, TargetError: see there. Nothing is concluded from half a pass.
         """
-        return asyncio.run(_verify(self, window))
+        with fewer_collections():
+            return asyncio.run(_verify(self, window))
 
     def identity(self) -> Identity:
         """What this run compares, by what."""
