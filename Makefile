@@ -25,7 +25,7 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 	@$(BIN)/imgmig ui
 
 test: .venv/installed  ## run the tests, on a real PostgreSQL and a real HTTP server
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check

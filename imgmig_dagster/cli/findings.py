@@ -70,9 +70,11 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
     return Finding(_exit_code(errors, clean=not (totals["rejected"] or totals["unread"])), document, lines, table)
 
 
-def of_migration(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
-    """What the passes did."""
-    passes = [found for key in keys if (found := last_pass(state, key))]
+def of_migration(
+    state: StateStore, keys: Sequence[str], finished: Sequence[str], errors: Sequence[ImgmigError], took_s: float
+) -> Finding:
+    """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
+    passes = [found for key in finished if (found := last_pass(state, key))]
     outcomes: Counter[str] = Counter()
     for found in passes:
         outcomes.update(found.outcomes)
@@ -85,12 +87,13 @@ def of_migration(state: StateStore, keys: Sequence[str], errors: Sequence[Imgmig
         _row(table, found.partition, *counts, found.rate, found.retries, found.resumes)
     unaccounted = [found.partition for found in passes if not found.every_row_is_accounted_for]
     faults = [_failure_line(key, failure) for key in keys for failure in ledger(state, key).values()]
-    share = 100 * (total - failed) / total if total else 100.0
+    share = (total - failed) / total if total else None
+    success = "unknown" if share is None else f"{share:.2%}"
     lines = [
         *faults[:_SHOWN_FAULTS],
         *(f"{key}: rows came or went meanwhile; migrate this partition again" for key in unaccounted),
         f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,} in {took_s:.1f} s "
-        f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {share:.2f}%. "
+        f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {success}. "
         f"Outcomes: {_counts(outcomes)}",
         *_errors(errors),
     ]
@@ -101,7 +104,7 @@ def of_migration(state: StateStore, keys: Sequence[str], errors: Sequence[Imgmig
         "failed": failed,
         "outcomes": dict(outcomes),
         "took_s": took_s,
-        "success_rate": share / 100,
+        "success_rate": share,
         "partitions": [asdict(found) for found in passes],
         "errors": [str(error) for error in errors],
     }

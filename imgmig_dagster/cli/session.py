@@ -83,29 +83,29 @@ class Session:
 
     def dry_run(self, keys: Sequence[str]) -> Finding:
         """Run the job `dry_run`."""
-        errors, took = self._run("dry_run", "Planned", keys)
-        return findings.of_plans(self.state, keys, errors, took)
+        finished, errors, took = self._run("dry_run", "Planned", keys)
+        return findings.of_plans(self.state, finished, errors, took)
 
     def migrate(self, keys: Sequence[str], start_over: bool = False) -> Finding:
         """Run the job `migrate`."""
         config = {"migrated_images": {"start_over": True}} if start_over else None
-        errors, took = self._run("migrate", "Migrated", keys, config)
-        return findings.of_migration(self.state, keys, errors, took)
+        finished, errors, took = self._run("migrate", "Migrated", keys, config)
+        return findings.of_migration(self.state, keys, finished, errors, took)
 
     def retry_failures(self, keys: Sequence[str]) -> Finding:
         """Run the job `retry_failures` on the partitions whose ledger is not empty."""
         failing = [key for key in keys if findings.ledger(self.state, key)]
-        errors, took = self._run("retry_failures", "Retried", failing)
+        _finished, errors, took = self._run("retry_failures", "Retried", failing)
         return findings.of_ledgers(self.state, failing, errors, took)
 
     def verify(self, keys: Sequence[str], whole_table: bool) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
-        errors, took = self._run("verify", "Verified", keys)
+        finished, errors, took = self._run("verify", "Verified", keys)
         if whole_table and not errors:
             self.output.say("Taking the census of the whole table ...")
             errors += self._run_one("census")
         errors += self._run_one("report")
-        return findings.of_verification(self.state, keys, errors, took, whole_table)
+        return findings.of_verification(self.state, finished, errors, took, whole_table)
 
     def spot_check(self, count: int, seed: int | None) -> Finding:
         """Run the job `draw_spot_check`."""
@@ -122,12 +122,16 @@ class Session:
 
     def _run(
         self, job: str, verb: str, keys: Sequence[str], config: Mapping[str, Any] | None = None
-    ) -> tuple[list[ImgmigError], float]:
-        """Run a job partition by partition; the errors that ended runs, and the seconds that all of it took.
+    ) -> tuple[list[str], list[ImgmigError], float]:
+        """Run a job partition by partition.
+
+        Returns the partitions whose run came to its end, the errors that ended the others' early, and the seconds
+        that all of it took. What the state holds of the others is of an earlier command.
 
         An error of one partition lets the others go on; a service that cannot be reached ends the loop.
         """
         started = time.monotonic()
+        finished: list[str] = []
         errors: list[ImgmigError] = []
         total = sum(self.rows_now.get(key, 0) for key in keys)
         with self.output.progress(verb, total) as self._relay.listener:
@@ -135,12 +139,14 @@ class Session:
                 result = self._runner.run(job, key, config)
                 if result.interrupted:
                     raise KeyboardInterrupt
-                if result.error is not None:
-                    errors.append(result.error)
-                    if result.error.retryable:
-                        break
+                if result.error is None:
+                    finished.append(key)
+                    continue
+                errors.append(result.error)
+                if result.error.retryable:
+                    break
         self._relay.listener = None
-        return errors, time.monotonic() - started
+        return finished, errors, time.monotonic() - started
 
     def _run_one(self, job: str, config: Mapping[str, Any] | None = None) -> list[ImgmigError]:
         result = self._runner.run(job, config=config)

@@ -1,7 +1,7 @@
 """The sandbox as a person has it, emptied before each use, and the command line on it."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.sandbox.seed import ImageRow
+from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, shared_server
 
@@ -76,7 +76,9 @@ def commands(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return shared_server(request, tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
-def dev(services: Services, commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> DevStage:
-    """The stage; each test seeds it."""
-    return DevStage(services, commands, tmp_path_factory.mktemp("dev"))
+@pytest.fixture(scope="module")
+def dev(services: Services, commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStage]:
+    """The stage; each test seeds it, and other modules find it empty again."""
+    stage = DevStage(services, commands, tmp_path_factory.mktemp("dev"))
+    yield stage
+    stage.seed([], SYNTHETIC_START)
