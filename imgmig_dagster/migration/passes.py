@@ -171,8 +171,8 @@ class _Pass:
             self._checkpoints.save(checkpoint)
             raise TooManyFailures(
                 f"partition {self._run.window.partition}: {self._failed:,} of {self._rows:,} rows failed, so the pass "
-                f"stopped. See {self._run.state.locate(self._ledger.name)} for the causes; run the same command to "
-                "resume"
+                f"stopped. See {self._run.state.locate(self._ledger.name)} for the causes. Once they are gone, run the "
+                "same command to resume, then imgmig retry-failures for the rows that failed"
             )
         return checkpoint
 
