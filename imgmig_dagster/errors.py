@@ -16,7 +16,11 @@
     │   ├── StateChanged           another writer replaced a file under us               exit 2
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
     ├── TooManyFailures            a pass stopped itself                                 exit 1
+    ├── RunFailed                  an error that nobody foresaw (defs/runner.py)         exit 1
+    ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
+    ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2
     └── SandboxError               the local servers cannot be started or found          exit 3
+        └── SandboxNotRunning      it was never started (sandbox/environment.py)
 
 ``retryable`` says whether the same call may succeed later without anybody changing anything;
 ``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that

@@ -23,7 +23,7 @@ def chosen_partitions(
     Without ``--partition``, only partitions that hold rows or of which something is known.
 
     Raises:
-        SettingsError: an option names no partition, both kinds are given, or the range is empty.
+        SettingsError: an option names no partition, both kinds are given, or nothing is there to work on.
     """
     if keys and (first or last):
         raise SettingsError("give --partition, or --from and --to, not both")
@@ -37,7 +37,11 @@ def chosen_partitions(
     end = _window_of_day(windows, last, "--to").end if last else windows[-1].end
     if start >= end:
         raise SettingsError("--from is later than --to")
-    return occupied_partitions(source, state, [each for each in windows if start <= each.start and each.end <= end])
+    found = occupied_partitions(source, state, [each for each in windows if start <= each.start and each.end <= end])
+    if not found:
+        # Nothing to do is not a success: more likely the wrong table, or the wrong first partition.
+        raise SettingsError(f"no partition holds a row there: they go from {_ends(windows)}")
+    return found
 
 
 def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:

@@ -6,14 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
 from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.migration.plan import MigrationPlan
-from imgmig_dagster.migration.results import MigrationResult
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partitions import ReportVerdict, last_migration
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
@@ -33,12 +31,6 @@ _SHOWN_FAULTS = 20
 def ledger(state: StateStore, partition: str) -> dict[str, Failure]:
     """The failures of a partition."""
     return FailureLedger(state, partition).entries()
-
-
-def last_pass(state: StateStore, partition: str) -> MigrationResult | None:
-    """The migration pass that finished last."""
-    record = CheckpointFile(state, partition).last_finished()
-    return TypeAdapter(MigrationResult).validate_python(record["result"]) if record else None
 
 
 def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
@@ -74,7 +66,7 @@ def of_migration(
     state: StateStore, keys: Sequence[str], finished: Sequence[str], errors: Sequence[ImgmigError], took_s: float
 ) -> Finding:
     """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
-    passes = [found for key in finished if (found := last_pass(state, key))]
+    passes = [found for key in finished if (found := last_migration(state, key))]
     outcomes: Counter[str] = Counter()
     for found in passes:
         outcomes.update(found.outcomes)
@@ -108,7 +100,7 @@ def of_migration(
         "partitions": [asdict(found) for found in passes],
         "errors": [str(error) for error in errors],
     }
-    return Finding(_exit_code(errors, clean=not (failed or unaccounted)), document, lines, table)
+    return Finding(_exit_code(errors, clean=not (failed or unaccounted or faults)), document, lines, table)
 
 
 def of_ledgers(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
@@ -191,14 +183,14 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
     entries = []
     for window in windows:
         key = window.partition
-        found, evidence = last_pass(state, key), load_record(state, names.evidence(key), VerificationResult)
+        found, evidence = last_migration(state, key), load_record(state, names.evidence(key), VerificationResult)
         interrupted = CheckpointFile(state, key).is_open()
         if not (rows_now.get(key) or found or evidence or interrupted):
             continue
         entry = {
             "partition": key,
             "rows_now": rows_now.get(key, 0),
-            "migrated": found.total if found else None,
+            "migrated": found.total - found.failed if found else None,
             "failed": len(ledger(state, key)),
             "interrupted": interrupted,
             "verified_at": evidence.finished_at if evidence else None,

@@ -78,8 +78,11 @@ def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
     )
 
 
-def every_row_is_accounted_for(result: MigrationResult) -> dg.AssetCheckResult:
-    """Whether the outcomes sum to the rows."""
+def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckResult:
+    """Whether the outcomes of the last finished pass sum to the rows; not where none has finished."""
+    if result is None:
+        fault = "no pass over this partition has finished: imgmig migrate"
+        return _result("every_row_is_accounted_for", False, fault, {"rows": 0})
     return _result(
         "every_row_is_accounted_for",
         result.every_row_is_accounted_for,

@@ -127,7 +127,10 @@ class JobRunner:
         if self._signals.arrived() and status is not dg.DagsterRunStatus.CANCELED:
             raise KeyboardInterrupt
         failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-        return RunResult(run_id, status, next((_rebuilt(error) for error in failures if error), None))
+        error = next((_rebuilt(error) for error in failures if error), None)
+        if status is dg.DagsterRunStatus.FAILURE and not failures:
+            error = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
+        return RunResult(run_id, status, error)
 
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:
@@ -211,7 +214,8 @@ def _rebuilt(error: SerializableErrorInfo) -> ImgmigError | None:
             return None
     root = list(_chain(error))[-1]
     logging.getLogger(__name__).debug("unforeseen error: %s", error.to_string())
-    return RunFailed(root.message.strip())
+    # The message may hold values: it stays in the event log's stack trace.
+    return RunFailed(f"an unforeseen {root.cls_name}: see the run's page in the UI")
 
 
 def _error_kinds() -> dict[str, type[ImgmigError]]:

@@ -105,6 +105,9 @@ class _Pass:
     async def retry(self) -> MigrationResult:
         run = self._run
         entries = await asyncio.to_thread(self._ledger.entries)
+        if entries:
+            # A target that is away must not turn every entry of the ledger into another one.
+            await asyncio.to_thread(run.target.identity)
         meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
         outcomes: Counter[str] = Counter()
         async with run.target.open() as target, self._throttled(target.sender.limiter):

@@ -120,7 +120,12 @@ class SummaryReport:
 
 
 def build_report(
-    store: StateStore, stage: str, windows: Sequence[Window], rows_now: Mapping[str, int], run_facts: RunFacts
+    store: StateStore,
+    stage: str,
+    windows: Sequence[Window],
+    rows_now: Mapping[str, int],
+    run_facts: RunFacts,
+    digests_now: Mapping[str, str] | None = None,
 ) -> SummaryReport:
     """Sum up what the state store proves about a stage.
 
@@ -130,13 +135,22 @@ def build_report(
         windows: every partition, oldest first.
         rows_now: rows by partition, as the source counts them at `run_facts.counted_at`; every window's, zeros too.
         run_facts: what else the report states.
+        digests_now: the source's digests by partition now; a partition without one is not held against its evidence.
 
     Raises:
         StateError: a state file cannot be read.
         KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
     """
     partitions = tuple(
-        summarize(store, window, rows_now[window.partition], run_facts.identity, stage) for window in windows
+        summarize(
+            store,
+            window,
+            rows_now[window.partition],
+            run_facts.identity,
+            stage,
+            (digests_now or {}).get(window.partition),
+        )
+        for window in windows
     )
     census = load_record(store, names.CENSUS, CensusResult)
     spot_check = load_record(store, names.SPOT_CHECK, SpotCheckResult)

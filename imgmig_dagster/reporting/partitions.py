@@ -78,7 +78,9 @@ class PartitionSummary:
         return None if self.void else self.verification
 
 
-def summarize(store: StateStore, window: Window, rows: int, identity: Identity | None, stage: str) -> PartitionSummary:
+def summarize(
+    store: StateStore, window: Window, rows: int, identity: Identity | None, stage: str, digest: str | None = None
+) -> PartitionSummary:
     """Read what the state store holds of a partition, and judge it.
 
     Args:
@@ -87,6 +89,7 @@ def summarize(store: StateStore, window: Window, rows: int, identity: Identity |
         rows: the rows that the source counts in the window now.
         identity: what a verification would compare today; None leaves out whether the evidence is of the same.
         stage: named in the commands to type next.
+        digest: the source's digest of the window now; None leaves out whether the rows are still the same.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -98,7 +101,7 @@ def summarize(store: StateStore, window: Window, rows: int, identity: Identity |
         start=window.start,
         end=window.end,
         rows=rows,
-        migration=_last_migration(store, partition),
+        migration=last_migration(store, partition),
         pass_open=CheckpointFile(store, partition).is_open(),
         failures=tuple(FailureLedger(store, partition).entries().values()),
         # Values have a file of their own; a report must not carry them even if the evidence did.
@@ -111,7 +114,7 @@ def summarize(store: StateStore, window: Window, rows: int, identity: Identity |
         found = load_lines(store, names.mismatches(partition), Mismatch)
         listed = tuple(ReportedMismatch(each.row_id, each.verdict, each.attribute) for each in found)
         summary = replace(summary, mismatches=listed)
-    verdict, lacking = _judge(summary, stage)
+    verdict, lacking = _judge(summary, stage, digest)
     return replace(summary, verdict=verdict, lacking=lacking)
 
 
@@ -136,7 +139,8 @@ def changed_identity(found: Identity, current: Identity | None) -> str | None:
     return f"it is of another {', '.join(changed).replace('_', ' ')}"
 
 
-def _last_migration(store: StateStore, partition: str) -> MigrationResult | None:
+def last_migration(store: StateStore, partition: str) -> MigrationResult | None:
+    """What the migration pass that finished last did; `StateError` if its record cannot be read."""
     try:
         record = CheckpointFile(store, partition).last_finished()
         return TypeAdapter(MigrationResult).validate_python(record["result"]) if record else None
@@ -173,14 +177,16 @@ def _void(summary: PartitionSummary, window: Window, identity: Identity | None) 
     return changed_identity(verification.identity, identity)
 
 
-def _judge(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
-    verdict, lacking = _judge_evidence(summary, stage)
+def _judge(summary: PartitionSummary, stage: str, digest: str | None) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
+    verdict, lacking = _judge_evidence(summary, stage, digest)
     if summary.failures:
         return ReportVerdict.FAIL, (_lacking_failures(summary, stage), *lacking)
     return verdict, tuple(lacking)
 
 
-def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, Sequence[Lacking]]:
+def _judge_evidence(
+    summary: PartitionSummary, stage: str, digest: str | None
+) -> tuple[ReportVerdict, Sequence[Lacking]]:
     partition, evidence = summary.partition, summary.evidence
     verify = command("verify", stage, partition)
     migrate_and_verify = (command("migrate", stage, partition), verify)
@@ -203,6 +209,9 @@ def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdic
             f"Partition {partition} had {evidence.rows_in_window:,} rows when it was verified, and has "
             f"{summary.rows:,} now"
         )
+        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
+    if digest is not None and evidence.digest != digest:
+        what = f"Partition {partition}: its rows have changed in the source since they were verified"
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
     return ReportVerdict.PASS, []
 

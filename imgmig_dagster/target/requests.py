@@ -61,7 +61,7 @@ class BatchGetItem:
 
 @dataclass(frozen=True)
 class PutNewItem:
-    """Write an item if none stands under its key; a failed condition hands back the one that does."""
+    """Write an item if none stands under its key."""
 
     operation: ClassVar[str] = "PutItem"
     table: str
@@ -76,7 +76,6 @@ class PutNewItem:
                 "Item": self.item,
                 "ConditionExpression": "attribute_not_exists(#pk)",
                 "ExpressionAttributeNames": {"#pk": self.key_attribute},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 "ReturnConsumedCapacity": "TOTAL",
             }
         )

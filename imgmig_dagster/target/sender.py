@@ -72,6 +72,9 @@ class Backoff:
         sender = self._sender
         sender.traffic.throttles += 1
         sender.limiter.throttled()
+        if self._throttles == 0:
+            # What was spent in the queue, or paused, says nothing about the service.
+            self._progress_at = sender.clock()
         without_progress = sender.clock() - self._progress_at
         if without_progress > sender.retry.deadline:
             raise TargetUnavailable(
@@ -151,6 +154,6 @@ class Sender:
 _ADVICE = {
     "ResourceNotFoundException": "the table does not exist in this account and region: check IMGMIG_TARGET_TABLE, "
     "AWS_REGION and the credentials",
-    "AccessDeniedException": "the role lacks a permission: see deploy/ for the policy",
+    "AccessDeniedException": "the role lacks a permission on this table",
     "ExpiredTokenException": "the credentials have expired, and loading them anew did not help: log in again",
 }

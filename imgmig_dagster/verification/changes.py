@@ -12,7 +12,8 @@ from imgmig_dagster.window import Window
 
 
 def changed_partitions(source: SourceReader, state: StateStore, windows: Sequence[Window]) -> list[str]:
-    """The partitions without evidence that still holds: never verified, migrated since, or changed in the source.
+    """The partitions without evidence that still holds: never verified, migrated since or
+    just now, or changed in the source.
 
     The source's digest over the mapped columns is compared, so that deletes, and updates that leave
     `updated_at` alone, are seen too. Empty partitions without evidence are left out.
@@ -30,7 +31,10 @@ def _has_changed(source: SourceReader, state: StateStore, window: Window, rows_n
     evidence = load_record(state, names.evidence(window.partition), VerificationResult)
     if evidence is None:
         return rows_now > 0
-    last_pass = CheckpointFile(state, window.partition).last_finished()
+    checkpoints = CheckpointFile(state, window.partition)
+    if checkpoints.is_open():
+        return True
+    last_pass = checkpoints.last_finished()
     if last_pass is not None and last_pass["finished_at"] > evidence.started_at:
         return True
     return evidence.rows_in_window != rows_now or source.inventory(window).digest != evidence.digest

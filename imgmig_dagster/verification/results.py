@@ -107,8 +107,8 @@ class VerificationResult:
 class CensusResult:
     """The whole target against the whole source.
 
-    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` of each id at most
-    the attributes at fault. `rows_outside` counts rows that no partition holds.
+    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each. `rows_outside` counts
+    rows that no partition holds.
     """
 
     run_id: str

@@ -220,7 +220,6 @@ def test_partitions_are_chosen_by_key_or_by_range(platform: Platform, imgmig: Im
         (None, None, "2024-02-29T23:59:59.999999", ["2024-01-01", FEBRUARY]),
         (None, "2024-02-01T00:30:00+01:00", "2024-02-01", ["2024-01-01", FEBRUARY]),  # in UTC still January
         (None, FEBRUARY, FEBRUARY, [FEBRUARY]),
-        (None, "2024-04-01", "2024-05-31", []),
     ],
 )
 def test_without_names_partitions_are_those_of_the_range_that_hold_rows_or_are_known(
@@ -232,6 +231,15 @@ def test_without_names_partitions_are_those_of_the_range_that_hold_rows_or_are_k
     windows = windows_of(partitions_of(load_partitioning(Stage.DEV)))
     with platform.source.reader() as reader:
         assert chosen_partitions(windows, reader, platform.state, keys, first, last) == chosen
+
+
+def test_a_range_without_a_row_is_refused_and_not_a_success(platform: Platform, imgmig: Imgmig) -> None:
+    platform.source.insert(images_of(3, [1]))
+
+    ended = imgmig("verify", "--from", "2024-04-01", "--to", "2024-05-31")
+
+    assert ended.exit_code == 2
+    assert "no partition holds a row there" in ended.stderr
 
 
 def test_rejected_rows_end_commands_with_1_until_they_are_mended_and_retried(

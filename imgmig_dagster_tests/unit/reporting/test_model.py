@@ -133,6 +133,16 @@ def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
     assert "had 100 rows when it was verified, and has 101 now" in lacking(report)
 
 
+def test_rows_that_changed_since_they_were_verified_are_not_verified(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+
+    report = state.report(digest="2")
+
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "2024-03-01: its rows have changed in the source since they were verified" in lacking(report)
+
+
 def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census()
