@@ -96,7 +96,7 @@ class Settings(Partitioning):
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
     write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
     force_batch: "str | None" = Field(None, description="name of the target table: batch despite dual_write")
-    page_size: int = Field(1_000, ge=1, le=10_000, description="rows read by one statement")
+    page_size: int = Field(1_000, ge=1, le=1_000, description="rows of a page; checkpoints lie on page ends")
     requests_in_flight: int = Field(10, ge=1, le=200, description="concurrent requests to DynamoDB of one run")
     write_rate: "float | None" = Field(None, gt=0, description="ceiling in capacity units per second of one run")
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")

@@ -186,8 +186,11 @@ def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
 
 
 def _census(name: str, result: CensusResult, kind: str, count: int, fault: str) -> dg.AssetCheckResult:
-    ids = list(result.samples.get(kind, ()))
-    return _result(name, count == 0, f"{count:,} {fault}", {**metadata.of_ids(f"{kind}_sample", ids), kind: count})
+    # Items that could not be read count as differing, and have no field to name.
+    unread = result.samples.get("unverified", ()) if kind == "differing" else ()
+    ids = [*result.samples.get(kind, ()), *unread]
+    faults = {row_id: result.faults.get(row_id, ()) for row_id in ids}
+    return _result(name, count == 0, f"{count:,} {fault}", {kind: count, **metadata.of_faults(faults)})
 
 
 def _result(

@@ -129,7 +129,21 @@ def of_census(result: CensusResult) -> dict[str, Any]:
 
 def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
     """What the sample showed."""
-    return {"images": len(result.pairs), "seed": result.seed, **of_ids("differing", result.differing)}
+    faults = {
+        pair.row_id: [name for name, _row, _item, agrees in pair.fields if pair.has_item and not agrees]
+        for pair in result.pairs
+        if not pair.agrees
+    }
+    return {"images": len(result.pairs), "seed": result.seed, "differing": len(faults), **of_faults(faults)}
+
+
+def of_faults(faults: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The keys and fields at fault; no field where the item as a whole is."""
+    return _table(
+        "faults",
+        list(faults.items()),
+        lambda fault: {"key": fault[0], "field": ", ".join(fault[1]) or "the whole item"},
+    )
 
 
 def of_ids(name: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
         started_at=started_at,
         finished_at=now(),
         duration_s=round(time.monotonic() - started, 3),
+        faults=second_look.faults,
     )
 
 
@@ -145,6 +146,7 @@ class _SecondLook:
     def __init__(self, run: VerificationRun, target: TargetTable) -> None:
         self.counts: Counter[str] = Counter()
         self.samples: defaultdict[str, list[str]] = defaultdict(list)
+        self.faults: dict[str, list[str]] = {}
         self._run = run
         self._target = target
         self._compare = comparer(target.mapping)
@@ -158,6 +160,9 @@ class _SecondLook:
             self.counts[kind] += 1
             if kind != "settled" and len(self.samples[kind]) < SAMPLE_SIZE:
                 self.samples[kind].append(row_id)
+                if kind == "differing":
+                    found = self._compare(rows[row_id], lookup.items[row_id])
+                    self.faults[row_id] = [difference.attribute for difference in found.differences]
 
     def _kind(self, row: Row | None, item: Item | None) -> str:
         if row is None:

@@ -1,7 +1,7 @@
 """What a verification found. Only `Verdict.MATCH` passes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -107,8 +107,8 @@ class VerificationResult:
 class CensusResult:
     """The whole target against the whole source.
 
-    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each. `rows_outside` counts
-    rows that no partition holds.
+    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` the
+    attributes at fault of the `differing` ones among them. `rows_outside` counts rows that no partition holds.
     """
 
     run_id: str
@@ -129,6 +129,7 @@ class CensusResult:
     started_at: str
     finished_at: str
     duration_s: float
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -165,9 +165,9 @@ def add_a_row_outside(platform: Platform) -> None:
 @pytest.mark.parametrize(
     ("fault", "check", "facts"),
     [
-        (lose_an_item, "no_missing_items", {"missing": 1, "missing_sample_ids": [{"key": row_id(4)}]}),
-        (add_an_orphan, "no_orphan_items", {"orphans": 1, "orphans_sample_ids": [{"key": row_id(77)}]}),
-        (change_an_item, "no_differing_items", {"differing": 1, "differing_sample_ids": [{"key": row_id(4)}]}),
+        (lose_an_item, "no_missing_items", {"missing": 1, "faults": [{"key": row_id(4), "field": "the whole item"}]}),
+        (add_an_orphan, "no_orphan_items", {"orphans": 1, "faults": [{"key": row_id(77), "field": "the whole item"}]}),
+        (change_an_item, "no_differing_items", {"differing": 1, "faults": [{"key": row_id(4), "field": "s3Key"}]}),
         (
             add_a_row_outside,
             "no_rows_outside_partitions",
@@ -195,7 +195,7 @@ def test_spot_check_is_clean_only_if_it_drew_images_and_all_agree(platform: Plat
     platform.change_item(4, "height", {"N": "1"})
     result = platform.succeed("draw_spot_check")
     assert failed_checks(result) == {"spot_check_is_clean"}
-    assert facts_of(result, "spot_check_is_clean")["differing_ids"] == [{"key": row_id(4)}]
+    assert facts_of(result, "spot_check_is_clean")["faults"] == [{"key": row_id(4), "field": "height"}]
 
 
 def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platform) -> None:
