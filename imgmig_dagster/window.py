@@ -28,3 +28,8 @@ def to_microseconds(moment: datetime) -> int:
 def from_microseconds(timestamp_us: int) -> datetime:
     """The inverse of `to_microseconds`; `OverflowError` outside the years 1 to 9999."""
     return _EPOCH + timedelta(microseconds=timestamp_us)
+
+
+def now() -> str:
+    """The time as checkpoints, evidence and reports have it: ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")

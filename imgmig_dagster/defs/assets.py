@@ -30,7 +30,8 @@ from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
-from imgmig_dagster.verification.verifier import VerificationRun, now
+from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.window import now
 
 OWNERS = ["team:data-platform"]
 

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from typing import Final
 
 from imgmig_dagster.concurrency import fewer_collections
@@ -26,7 +25,7 @@ from imgmig_dagster.state.throttle import read_throttle
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, now
 
 CHECKPOINT_ROWS: Final = 1_000
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
@@ -84,7 +83,7 @@ class _Pass:
         self._checkpoints = CheckpointFile(run.state, run.window.partition)
         self._ledger = FailureLedger(run.state, run.window.partition)
         self._started = time.monotonic()
-        self._started_at = _now()
+        self._started_at = now()
         self._failed = 0
         self._rows = 0
 
@@ -228,7 +227,7 @@ class _Pass:
             outcomes=checkpoint.outcomes,
             rows_in_window=rows_in_window,
             started_at=checkpoint.started_at,
-            finished_at=_now(),
+            finished_at=now(),
             duration_s=round(checkpoint.elapsed_s, 3),
             resumes=checkpoint.resumes,
             retries=traffic.retries,
@@ -238,7 +237,3 @@ class _Pass:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
-
-
-def _now() -> str:
-    return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")

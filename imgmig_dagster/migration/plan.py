@@ -10,6 +10,7 @@ from typing import Final
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
+from imgmig_dagster.migration.inventory import LISTED_REJECTIONS
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
@@ -21,7 +22,6 @@ from imgmig_dagster.window import Window
 DOLLARS_PER_WRITE_UNIT: Final = 0.625 / 1_000_000
 # What one partition of a table takes; the duration is predicted at this rate where no ceiling is set.
 DEFAULT_RATE: Final = 1_000.0
-LISTED_REJECTIONS: Final = 100
 
 
 @dataclass(frozen=True)

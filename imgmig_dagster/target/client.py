@@ -27,13 +27,12 @@ _CONTENT_TYPE = "application/x-amz-json-1.0"
 class DynamoDBError(Exception):
     """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply)."""
 
-    def __init__(self, operation: str, code: str, status: int, reply: dict[str, Any] | None = None) -> None:
+    def __init__(self, operation: str, code: str, status: int) -> None:
         # The service's message can hold keys and values, and this text is shown to people.
         super().__init__(f"{operation}: {code}" + (f" (HTTP {status})" if status else ""))
         self.operation = operation
         self.code = code
         self.status = status
-        self.reply = reply or {}
 
     @property
     def fault(self) -> Fault:
@@ -104,7 +103,7 @@ class DynamoDBClient:
             raise DynamoDBError(operation, code, status) from None
         if status != 200:
             code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
-            raise DynamoDBError(operation, code, status, parsed)
+            raise DynamoDBError(operation, code, status)
         found: dict[str, Any] = parsed
         return found
 

@@ -24,7 +24,8 @@ from imgmig_dagster.source.reader import SAMPLE_SIZE
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.results import CensusResult
-from imgmig_dagster.verification.verifier import VerificationRun, now
+from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.window import now
 
 SEGMENTS: Final = 4
 _CHUNK: Final = 1_000

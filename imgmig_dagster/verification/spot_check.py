@@ -8,7 +8,8 @@ from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.table import Lookup
 from imgmig_dagster.verification.results import SpotCheckPair, SpotCheckResult
-from imgmig_dagster.verification.verifier import VerificationRun, now
+from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.window import now
 
 
 def spot_check(run: VerificationRun, count: int, seed: int) -> SpotCheckResult:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Final
 
 from imgmig_dagster import __version__
@@ -25,7 +24,7 @@ from imgmig_dagster.verification.results import (
     Verdict,
     VerificationResult,
 )
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, now
 
 _MAX_LOOKS: Final = 5
 
@@ -197,8 +196,3 @@ class Examiner:
         self.mismatches_found += 1
         if len(self.mismatches) < LISTED_MISMATCHES:
             self.mismatches.append(mismatch)
-
-
-def now() -> str:
-    """The time as evidence has it: UTC, milliseconds."""
-    return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")
