@@ -233,6 +233,7 @@ class Migration:
         run_id: str = "run-1",
         page_size: int = 1000,
         told: "list[Progress] | None" = None,
+        keep_values: bool = False,
         **target_settings: Any,
     ) -> MigrationRun:
         """A pass, through the proxy at `url` if given. Close its source, or use `migrate`."""
@@ -246,6 +247,7 @@ class Migration:
             page_size=page_size,
             settle_seconds=0.0,
             listener=(lambda _progress: None) if told is None else told.append,
+            keep_values=keep_values,
         )
 
     def migrate(self, url: "str | None" = None, start_over: bool = False, **settings: Any) -> MigrationResult:

@@ -83,7 +83,7 @@ def of_migration(
     success = "unknown" if share is None else f"{share:.2%}"
     lines = [
         *faults[:_SHOWN_FAULTS],
-        *(f"{key}: rows came or went meanwhile; migrate this partition again" for key in unaccounted),
+        *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,} in {took_s:.1f} s "
         f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {success}. "
         f"Outcomes: {_counts(outcomes)}",

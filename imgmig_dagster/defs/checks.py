@@ -32,7 +32,7 @@ CLAIMS: Final = (
     Claim(
         "migrated_images",
         "every_row_is_accounted_for",
-        "The outcomes of the pass sum to the rows of the window, as counted by a statement of its own",
+        "The outcomes of the pass sum to the ids of the window, as one snapshot gives them afterwards",
         blocking=True,
     ),
     Claim("migrated_images", "no_failed_items", "The failure ledger of the partition is empty"),
@@ -86,9 +86,14 @@ def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckR
     return _result(
         "every_row_is_accounted_for",
         result.every_row_is_accounted_for,
-        f"the pass accounted for {result.total:,} rows, and the window holds {result.rows_in_window:,}: rows came or "
-        "went meanwhile. Migrate the partition again",
-        {"rows": result.total, "rows_in_window": result.rows_in_window},
+        f"the pass accounted for {result.total:,} rows, of which {result.left_window:,} left the window meanwhile, and "
+        f"the window holds {result.rows_in_window:,}. Migrate the partition again",
+        {
+            "rows": result.total,
+            "rows_in_window": result.rows_in_window,
+            "late": result.late,
+            "left_window": result.left_window,
+        },
     )
 
 

@@ -54,6 +54,8 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
         "dagster/row_count": result.total,
         "rows": result.total,
         "rows_in_window": result.rows_in_window,
+        "late": result.late,
+        "left_window": result.left_window,
         "migrated": result.migrated,
         "skipped": result.skipped,
         "failed": result.failed,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.config import WriteMode
@@ -19,6 +20,8 @@ from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.target.writer import BatchWriter
+
+_PERHAPS_OURS: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class PageResult:
 
 
 class PageMigrator:
-    """Brings the items of a page's rows into the target. `on_rows` is told how many more rows are done."""
+    """Brings the items of a page's rows into the target. `on_rows` is told how many more rows are done.
+
+    With `keep_values` a failure holds the value at fault.
+    """
 
     def __init__(
         self,
@@ -44,7 +50,9 @@ class PageMigrator:
         write_mode: WriteMode,
         reconciler: Reconciler,
         on_rows: Callable[[int], None],
+        keep_values: bool = False,
     ) -> None:
+        self._keep_values = keep_values
         self._source = source
         self._target = target
         self._write_mode = write_mode
@@ -65,7 +73,7 @@ class PageMigrator:
         pending: list[tuple[Row, Item]] = []
         for row, item in transformed:
             if isinstance(item, Rejection):
-                page.reject(item)
+                page.reject(item, self._value(row, item.field))
             else:
                 pending.append((row, item))
         self._on_rows(len(rows) - len(pending))
@@ -77,6 +85,21 @@ class PageMigrator:
             await gather(self._put(row, item, page) for row, item in pending)
             await self._look_again([row for row, _item in pending], page)
         return PageResult(page.outcomes, page.failures)
+
+    async def judge_gone(self, ids: Sequence[str]) -> PageResult:
+        """Judge rows that have left the window since they were migrated: their items may have to go too."""
+        page = _Page()
+        await gather(self._judge_gone(row_id, page) for row_id in ids)
+        return PageResult(page.outcomes, page.failures)
+
+    async def _judge_gone(self, row_id: str, page: "_Page") -> None:
+        with _failures_recorded(row_id, page):
+            outcome = await self._reconciler.reconcile_gone(row_id)
+            if isinstance(outcome, Rejection):
+                page.reject(outcome)
+            else:
+                page.outcomes[row_id] = outcome
+        self._on_rows(1)
 
     async def _look(self, pending: list[tuple[Row, Item]], page: "_Page") -> list[tuple[Row, Item]]:
         """Settle what stands in the target already, and return what does not."""
@@ -111,16 +134,18 @@ class PageMigrator:
     async def _put(self, row: Row, item: Item, page: "_Page") -> None:
         row_id = str(row[0])
         with _failures_recorded(row_id, page):
-            if await self._target.put_new(item):
+            standing = await self._target.put_new(item)
+            if standing is None:
                 page.outcomes[row_id] = Outcome.INSERTED
             else:
-                await self._reconcile(row, None, page)
+                await self._reconcile(row, standing.item, page)
         self._on_rows(1)
 
     async def _look_again(self, rows: Sequence[Row], page: "_Page") -> None:
         """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
-        # What was judged instead of written has been looked at after its last write.
-        written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) is Outcome.INSERTED}
+        # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
+        # after its last write.
+        written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) in _PERHAPS_OURS}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
 
@@ -129,10 +154,15 @@ class PageMigrator:
         with _failures_recorded(row_id, page):
             outcome = await self._reconciler.reconcile(row_id, row, standing)
             if isinstance(outcome, Rejection):
+                # Of the row as it is by now, whose values were not kept.
                 page.reject(outcome)
             elif outcome is not Outcome.IDENTICAL or row_id not in page.outcomes:
                 # A second look that finds all well leaves what the first one did.
                 page.outcomes[row_id] = outcome
+
+    def _value(self, row: Row, column: str | None) -> str | None:
+        columns = self._target.mapping.columns
+        return str(row[columns.index(column)]) if self._keep_values and column is not None else None
 
 
 class _Page:
@@ -146,10 +176,10 @@ class _Page:
     def failures(self) -> list[Failure]:
         return list(self._failures.values())
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, value: str | None = None) -> None:
         self.outcomes[rejection.row_id] = Outcome.REJECTED
         self._failures[rejection.row_id] = Failure(
-            rejection.row_id, rejection.field, rejection.code, rejection.reason, permanent=True
+            rejection.row_id, rejection.field, rejection.code, rejection.reason, permanent=True, value=value
         )
 
     def fail(self, row_id: str, code: str, reason: str) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from imgmig_dagster.concurrency import fewer_collections
 from imgmig_dagster.config import WriteMode
@@ -14,20 +14,24 @@ from imgmig_dagster.errors import StateError, TooManyFailures
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
-from imgmig_dagster.migration.results import UNDONE, MigrationResult
+from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
 from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.throttle import read_throttle
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.rate_limit import RateLimiter
+from imgmig_dagster.target.sender import Traffic
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window, now
 
 CHECKPOINT_ROWS: Final = 1_000
+SEEN_FOLDER: Final = "seen"
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
 _PAGES_IN_FLIGHT: Final = 2
 # Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
@@ -36,10 +40,15 @@ _MAX_FAILURES: Final = 10_000
 _MAX_FAILED_SHARE: Final = 0.01
 _FAILURES_BEFORE_SHARE_COUNTS: Final = 100
 
+Entry = TypeVar("Entry")
+
 
 @dataclass(frozen=True)
 class MigrationRun:
-    """Everything that a pass works on. `run_id` names the run in checkpoints and reports."""
+    """Everything that a pass works on. `run_id` names the run in checkpoints and reports.
+
+    With `keep_values` the failure ledger holds the values at fault.
+    """
 
     source: SourceReader
     target: TargetSettings
@@ -50,6 +59,7 @@ class MigrationRun:
     page_size: int
     settle_seconds: float
     listener: Listener
+    keep_values: bool = False
 
     def migrate(self, start_over: bool = False) -> MigrationResult:
         """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
@@ -81,102 +91,144 @@ class _Pass:
     def __init__(self, run: MigrationRun) -> None:
         self._run = run
         self._checkpoints = CheckpointFile(run.state, run.window.partition)
+        self._segments = Segments(run.state, run.window.partition, SEEN_FOLDER, SeenRows)
         self._ledger = FailureLedger(run.state, run.window.partition)
         self._started = time.monotonic()
-        self._started_at = now()
         self._failed = 0
         self._rows = 0
+        # Settled since the last checkpoint, by outcome.
+        self._unsaved: defaultdict[str, list[str]] = defaultdict(list)
+        self._begun = self._checkpoint = Checkpoint(run.run_id, {}, now(), first_pass=False)
 
     async def run(self, start_over: bool) -> MigrationResult:
         run = self._run
-        checkpoint = self._checkpoints.open(run.run_id, self._fingerprint(), self._started_at, start_over)
+        self._begun = self._checkpoint = self._checkpoints.open(
+            run.run_id, self._fingerprint(), self._begun.started_at, start_over
+        )
+        if not self._begun.segments:
+            self._segments.clear()
         total = await asyncio.to_thread(run.source.count, run.window)
-        meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=checkpoint.rows)
+        meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=self._begun.rows)
         async with run.target.open() as target, self._throttled(target.sender.limiter):
-            page_migrator = self._page_migrator(target, meter)
-            checkpoint = await self._write_pages(checkpoint, page_migrator, meter, target)
-            rows_in_window = await asyncio.to_thread(run.source.count, run.window)
-            result = self._result(checkpoint, rows_in_window, target)
+            migrator = self._page_migrator(target, meter)
+            await self._write_pages(migrator, meter, target.sender.traffic)
+            segments = self._segments.read(self._checkpoint.segments)
+            found = await asyncio.to_thread(account, run.source, run.window, segments)
+            await self._take_up(found, migrator)
+            self._count_traffic(target.sender.traffic)
+        result = self._result(found.rows_in_window, late=len(found.unseen), left_window=len(found.gone))
         # The record comes before the checkpoint's end: a crash between the two repeats a finished pass, and no more.
-        self._checkpoints.archive(checkpoint, result.finished_at, {"result": asdict(result)})
+        self._checkpoints.archive(self._checkpoint, result.finished_at, {"result": asdict(result)})
+        self._segments.clear()
         return result
 
     async def retry(self) -> MigrationResult:
         run = self._run
-        entries = await asyncio.to_thread(self._ledger.entries)
+        entries = sorted(await asyncio.to_thread(self._ledger.entries))
         if entries:
-            # A target that is away must not turn every entry of the ledger into another one.
             await asyncio.to_thread(run.target.identity)
         meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
-        outcomes: Counter[str] = Counter()
         async with run.target.open() as target, self._throttled(target.sender.limiter):
-            page_migrator = self._page_migrator(target, meter)
-            for start in range(0, len(entries), run.page_size):
-                ids = sorted(entries)[start : start + run.page_size]
-                rows = await asyncio.to_thread(run.source.rows, ids)
-                result = await page_migrator.migrate(list(rows.values()), look_first=True)
-                outcomes += result.counts
-                gone = [row_id for row_id in ids if row_id not in rows]
-                outcomes["vanished"] += len(gone)
-                meter.advance(len(gone))
-                self._ledger.record(result.failures, settled_ids=ids)
-            checkpoint = Checkpoint(
-                run.run_id, {}, self._started_at, first_pass=False, outcomes=+outcomes, elapsed_s=self._elapsed()
-            )
-            return self._result(checkpoint, len(entries), target)
+            migrator = self._page_migrator(target, meter)
+            for ids in _pages(entries, run.page_size):
+                await self._judge(ids, migrator)
+            self._count_traffic(target.sender.traffic)
+        return self._result(len(entries), late=0, left_window=0)
 
-    async def _write_pages(
-        self, checkpoint: Checkpoint, migrator: PageMigrator, meter: ProgressMeter, target: TargetTable
-    ) -> Checkpoint:
+    async def _write_pages(self, migrator: PageMigrator, meter: ProgressMeter, traffic: Traffic) -> None:
         """Write page after page; each is settled, in order, once all of its rows are confirmed."""
         run = self._run
-        pages = run.source.pages(run.window, checkpoint.cursor, run.page_size)
+        pages = run.source.pages(run.window, self._begun.cursor, run.page_size)
         in_flight: deque[tuple[Sequence[Row], asyncio.Task[PageResult]]] = deque()
-        saved_rows, before = checkpoint.rows, checkpoint.elapsed_s
         try:
             async for page in ahead(pages):
-                write = migrator.migrate(page, look_first=not checkpoint.first_pass)
+                write = migrator.migrate(page, look_first=not self._begun.first_pass)
                 in_flight.append((page, asyncio.create_task(write)))
-                if len(in_flight) < _PAGES_IN_FLIGHT:
-                    continue
-                checkpoint = await self._settle(checkpoint, *in_flight.popleft(), meter)
-                meter.retries = target.sender.traffic.retries
-                if checkpoint.rows - saved_rows >= CHECKPOINT_ROWS:
-                    checkpoint = replace(checkpoint, elapsed_s=before + self._elapsed())
-                    self._checkpoints.save(checkpoint)
-                    saved_rows = checkpoint.rows
+                if len(in_flight) == _PAGES_IN_FLIGHT:
+                    await self._settle_page(*in_flight.popleft(), meter, traffic)
             while in_flight:
-                checkpoint = await self._settle(checkpoint, *in_flight.popleft(), meter)
+                await self._settle_page(*in_flight.popleft(), meter, traffic)
         finally:
             for _page, task in in_flight:
                 task.cancel()
             await asyncio.gather(*(task for _page, task in in_flight), return_exceptions=True)
-        checkpoint = replace(checkpoint, elapsed_s=before + self._elapsed())
-        self._checkpoints.save(checkpoint)
-        return checkpoint
+        self._save(traffic)
 
-    async def _settle(
-        self, checkpoint: Checkpoint, page: Sequence[Row], write: "asyncio.Task[PageResult]", meter: ProgressMeter
-    ) -> Checkpoint:
+    async def _settle_page(
+        self, page: Sequence[Row], write: "asyncio.Task[PageResult]", meter: ProgressMeter, traffic: Traffic
+    ) -> None:
         """Record a page's failures, then let the checkpoint cover it: never the other way round."""
         result = await write
-        settled = [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
-        self._ledger.record(result.failures, settled)
+        self._settle(result)
+        for row_id, outcome in result.outcomes.items():
+            self._unsaved[outcome.value].append(row_id)
+        self._checkpoint = replace(self._checkpoint, cursor=self._run.source.cursor(page[-1]))
         meter.failures += len(result.failures)
-        outcomes = Counter(checkpoint.outcomes) + result.counts
-        checkpoint = replace(checkpoint, cursor=self._run.source.cursor(page[-1]), outcomes=dict(outcomes))
+        meter.retries = traffic.retries
         # Of this run alone: a run that resumes once the cause is gone is not held to what failed before.
-        self._failed += sum(result.counts[outcome.value] for outcome in UNDONE)
+        self._failed += len(result.failures)
         self._rows += len(page)
         too_many = self._failed >= _FAILURES_BEFORE_SHARE_COUNTS and self._failed > _MAX_FAILED_SHARE * self._rows
-        if too_many or self._failed >= _MAX_FAILURES:
-            self._checkpoints.save(checkpoint)
+        stop = too_many or self._failed >= _MAX_FAILURES
+        if stop or sum(map(len, self._unsaved.values())) >= CHECKPOINT_ROWS:
+            self._save(traffic)
+        if stop:
             raise TooManyFailures(
                 f"partition {self._run.window.partition}: {self._failed:,} of {self._rows:,} rows failed, so the pass "
                 f"stopped. See {self._run.state.locate(self._ledger.name)} for the causes. Once they are gone, run the "
                 "same command to resume, then imgmig retry-failures for the rows that failed"
             )
-        return checkpoint
+
+    def _settle(self, result: PageResult) -> None:
+        """Bring the ledger up to date, and count the outcomes."""
+        settled = [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
+        self._ledger.record(result.failures, settled)
+        outcomes = Counter(self._checkpoint.outcomes) + result.counts
+        self._checkpoint = replace(self._checkpoint, outcomes=dict(outcomes))
+
+    def _save(self, traffic: Traffic) -> None:
+        """Write the checkpoint, after the ids of the rows by which it moves."""
+        self._count_traffic(traffic)
+        checkpoint = self._checkpoint
+        if self._unsaved and checkpoint.cursor is not None:
+            seen = SeenRows(checkpoint.cursor, self._unsaved)
+            segments = self._segments.add(checkpoint.segments, self._run.run_id, seen)
+            self._checkpoint = replace(checkpoint, segments=segments)
+            self._unsaved = defaultdict(list)
+        self._checkpoints.save(self._checkpoint)
+
+    def _count_traffic(self, traffic: Traffic) -> None:
+        begun = self._begun
+        self._checkpoint = replace(
+            self._checkpoint,
+            elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
+            retries=begun.retries + traffic.retries,
+            throttles=begun.throttles + traffic.throttles,
+            write_units=begun.write_units + traffic.units,
+        )
+
+    async def _take_up(self, found: Account, migrator: PageMigrator) -> None:
+        """Migrate the rows that were on no page, and look once more at those that are not where they were seen."""
+        size = self._run.page_size
+        for ids in _pages(found.unseen, size):
+            await self._judge(ids, migrator)
+        for entries in _pages((*found.gone, *found.moved), size):
+            result = await migrator.judge_gone([row_id for row_id, _outcome in entries])
+            self._ledger.record(
+                result.failures, [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
+            )
+            outcomes = Counter(self._checkpoint.outcomes)
+            for row_id, outcome_before in entries:
+                if (outcome := result.outcomes[row_id]) is not Outcome.IDENTICAL:
+                    outcomes[outcome_before] -= 1
+                    outcomes[outcome.value] += 1
+            self._checkpoint = replace(self._checkpoint, outcomes=dict(+outcomes))
+
+    async def _judge(self, ids: Sequence[str], migrator: PageMigrator) -> None:
+        """Migrate the rows of these ids as they are now; what is gone by now is judged as such."""
+        rows = await asyncio.to_thread(self._run.source.rows, ids)
+        self._settle(await migrator.migrate(list(rows.values()), look_first=True))
+        self._settle(await migrator.judge_gone([row_id for row_id in ids if row_id not in rows]))
 
     @asynccontextmanager
     async def _throttled(self, limiter: RateLimiter) -> AsyncIterator[None]:
@@ -205,7 +257,7 @@ class _Pass:
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run
         reconciler = Reconciler(run.source, target, run.settle_seconds)
-        return PageMigrator(run.source, target, run.write_mode, reconciler, meter.advance)
+        return PageMigrator(run.source, target, run.write_mode, reconciler, meter.advance, run.keep_values)
 
     def _fingerprint(self) -> Mapping[str, str]:
         run = self._run
@@ -218,22 +270,25 @@ class _Pass:
             "window": run.window.describe(),
         }
 
-    def _result(self, checkpoint: Checkpoint, rows_in_window: int, target: TargetTable) -> MigrationResult:
-        traffic = target.sender.traffic
+    def _result(self, rows_in_window: int, late: int, left_window: int) -> MigrationResult:
+        checkpoint = self._checkpoint
         return MigrationResult(
             partition=self._run.window.partition,
             run_id=self._run.run_id,
             write_mode=self._run.write_mode.value,
             outcomes=checkpoint.outcomes,
             rows_in_window=rows_in_window,
+            late=late,
+            left_window=left_window,
             started_at=checkpoint.started_at,
             finished_at=now(),
             duration_s=round(checkpoint.elapsed_s, 3),
             resumes=checkpoint.resumes,
-            retries=traffic.retries,
-            throttles=traffic.throttles,
-            write_units=traffic.units,
+            retries=checkpoint.retries,
+            throttles=checkpoint.throttles,
+            write_units=checkpoint.write_units,
         )
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
+
+def _pages(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:
+    return (entries[start : start + size] for start in range(0, len(entries), size))

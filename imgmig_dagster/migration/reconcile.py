@@ -58,7 +58,7 @@ class Reconciler:
             if isinstance(expected, Rejection):
                 return expected
             if item is None:
-                if await self._target.put_new(expected):
+                if await self._target.put_new(expected) is None:
                     # Not done yet: only a row that is seen after the write cannot have been deleted before it.
                     reached, ours = Outcome.INSERTED, expected
                 continue
@@ -71,6 +71,22 @@ class Reconciler:
             elif outcome is not None:
                 return outcome
         raise NeverSettledError
+
+    async def reconcile_gone(self, row_id: str) -> Outcome | Rejection:
+        """Judge a row that the pass saw and that has left its window since.
+
+        Raises:
+            NeverSettledError, RetriesUsedUpError, DynamoDBError: see `reconcile`.
+        """
+        row, item = await self._look(row_id)
+        if row is not None:
+            return await self.reconcile(row_id, row, item)
+        if item is not None and self._is_as_migrated(item):
+            # The application, which deletes the row first, may be about to delete the item.
+            await self._sleep(self._settle_seconds)
+            if await self._look(row_id) == (None, item):
+                await self._target.delete(row_id, item)
+        return Outcome.VANISHED
 
     async def _bring_up_to_date(self, row_id: str, row: Row, item: Item, expected: Item) -> Outcome | None:
         """What became of an item that differs; None where row or item moved, or somebody else wrote."""
@@ -101,6 +117,13 @@ class Reconciler:
         if item is not None and item == ours:
             await self._target.delete(row_id, item)
         return Outcome.VANISHED
+
+    def _is_as_migrated(self, item: Item) -> bool:
+        """Whether nobody wrote the item after the migration did: the application raises `version`."""
+        first_version = {"N": str(self._mapping.initial_version)}
+        return (
+            item.keys() == self._mapping.declared_attributes and item[self._mapping.version_attribute] == first_version
+        )
 
     def _is_newer(self, item: Item, row: Row) -> bool:
         item_us = item_timestamp(item, self._mapping.modified_attribute)

@@ -18,7 +18,7 @@ class Outcome(str, Enum):
     """The item was older than the row."""
     NEWER_IN_TARGET = "newer_in_target"
     VANISHED = "vanished"
-    """The row was deleted meanwhile."""
+    """The row was deleted meanwhile, and an item that the migration made of it too."""
     REJECTED = "rejected"
     FAILED = "failed"
 
@@ -32,8 +32,9 @@ UNDONE = (Outcome.REJECTED, Outcome.FAILED)
 class MigrationResult:
     """One finished pass over a partition, or one retry of its ledger.
 
-    `outcomes` counts rows by `Outcome` value, across resumes. `rows_in_window` is what the source counted after the
-    pass, by a statement of its own. `duration_s` counts all runs of the pass.
+    `outcomes` counts rows by `Outcome` value. `rows_in_window` is the number of ids that one snapshot of the source
+    gave after the pass; `late` of them had been on no page and were taken up then, and `left_window` rows that the
+    pass saw were no longer among them. Duration, retries, throttles and units are of all runs of the pass.
     """
 
     partition: str
@@ -41,6 +42,8 @@ class MigrationResult:
     write_mode: str
     outcomes: Mapping[str, int]
     rows_in_window: int
+    late: int
+    left_window: int
     started_at: str
     finished_at: str
     duration_s: float
@@ -81,8 +84,8 @@ class MigrationResult:
 
     @property
     def every_row_is_accounted_for(self) -> bool:
-        """Whether the outcomes sum to the rows of the window."""
-        return self.total == self.rows_in_window
+        """Whether the outcomes sum to the rows of the window, and of those that left it meanwhile."""
+        return self.total == self.rows_in_window + self.left_window
 
     def _count(self, outcomes: tuple[Outcome, ...]) -> int:
         return sum(self.outcomes.get(outcome.value, 0) for outcome in outcomes)

@@ -3,7 +3,8 @@
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -63,24 +64,44 @@ class ReadOnlyConnection:
             SourceUnavailable: the server cannot be reached, or did not come back within the retries.
             SourceRefused: the server refused the statement (no permission, no such column).
         """
-        for attempt in range(self._retry.attempts):
+        for retry in range(self._retry.attempts - 1):
             try:
-                with self._lock:
+                with self._lock, self._errors_named():
                     return self._fetch_once(query, parameters)
-            except psycopg.errors.QueryCanceled:
-                # Its server is well, and would take as long again.
-                raise SourceRefused(
-                    "a statement took longer than 10 minutes, or waited longer than 10 s for a lock: is there an index "
-                    "on the order column and the id?"
-                ) from None
-            except psycopg.OperationalError as error:
-                self.close()
-                if attempt + 1 == self._retry.attempts:
-                    raise SourceUnavailable(f"PostgreSQL cannot be reached: {_name(error)}") from None
-                self._sleep(self._retry.delay(attempt))
-            except psycopg.Error as error:
-                raise SourceRefused(f"PostgreSQL refused a statement: {_name(error)}") from None
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except SourceUnavailable:
+                self._sleep(self._retry.delay(retry))
+        with self._lock, self._errors_named():
+            return self._fetch_once(query, parameters)
+
+    @contextmanager
+    def snapshot(self) -> "Iterator[Callable[[sql.Composed, dict[str, Any]], list[Any]]]":
+        """Several statements on one snapshot of the database; keep it short, and use only what is yielded meanwhile.
+
+        Raises:
+            SourceUnavailable: the connection was lost, and the snapshot with it.
+            SourceRefused: as for `fetch`.
+        """
+        with self._lock, self._errors_named():
+            connection = self.connect()
+            with connection.transaction(), connection.cursor(binary=True) as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                yield lambda query, parameters: cursor.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _errors_named(self) -> "Iterator[None]":
+        try:
+            yield
+        except psycopg.errors.QueryCanceled:
+            # Its server is well, and would take as long again.
+            raise SourceRefused(
+                "a statement took longer than 10 minutes, or waited longer than 10 s for a lock: is there an index "
+                "on the order column and the id?"
+            ) from None
+        except psycopg.OperationalError as error:
+            self.close()
+            raise SourceUnavailable(f"PostgreSQL cannot be reached: {_name(error)}") from None
+        except psycopg.Error as error:
+            raise SourceRefused(f"PostgreSQL refused a statement: {_name(error)}") from None
 
     def _fetch_once(self, query: "sql.Composable | str", parameters: "dict[str, Any] | None") -> "list[Any]":
         connection = self.connect()

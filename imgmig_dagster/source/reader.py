@@ -1,6 +1,7 @@
 """The source's rows: pages of a window by keyset, single rows, counts, inventories."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -80,6 +81,29 @@ class SourceReader:
         if not isinstance(ordered, int):
             raise TypeError("a row without an order column has no place in a window")
         return ordered, str(row[0])
+
+    @contextmanager
+    def window_ids(self, window: Window) -> "Iterator[Callable[[Cursor | None, Cursor | None], list[str]]]":
+        """The window's ids on one snapshot, by ranges of the keyset: those behind one position, up to another.
+
+        None is the window's start or end. A connection that is lost meanwhile raises `SourceUnavailable`: the
+        snapshot is lost with it.
+        """
+        window_parameters = self._window_parameters(window)
+        names = self._names  # read from the catalog before the snapshot has the connection
+        with self._connection.snapshot() as fetch:
+
+            def ids_between(after: "Cursor | None", until: "Cursor | None") -> "list[str]":
+                query = "SELECT {id}::text FROM {table} t WHERE {inside}"
+                parameters = dict(window_parameters)
+                for cursor, name, relation in ((after, "after", ">"), (until, "until", "<=")):
+                    if cursor is not None:
+                        position = f"(%({name})s::{{order_type}}, %({name}_id)s::{{id_type}})"
+                        query += f" AND ({{order}}, {{id}}) {relation} {position}"
+                        parameters |= self._position(name, cursor)
+                return [row_id for (row_id,) in fetch(sql.SQL(query).format(**names), parameters)]
+
+            yield ids_between
 
     def count(self, window: Window) -> int:
         """The rows of a window."""
@@ -193,10 +217,10 @@ class SourceReader:
 
     def _page_parameters(self, window: Window, after: "Cursor | None", size: int) -> "dict[str, Any]":
         parameters = {**self._window_parameters(window), "size": size}
-        if after is not None:
-            parameters["after"] = self._literal(from_microseconds(after[0]))
-            parameters["after_id"] = after[1]
-        return parameters
+        return parameters | self._position("after", after) if after is not None else parameters
+
+    def _position(self, name: str, cursor: Cursor) -> "dict[str, Any]":
+        return {name: self._literal(from_microseconds(cursor[0])), f"{name}_id": cursor[1]}
 
     def _window_parameters(self, window: Window) -> "dict[str, Any]":
         return {"start": self._literal(window.start), "end": self._literal(window.end)}

@@ -9,9 +9,10 @@ import orjson
 
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state.segments import SegmentsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Checkpoint:
     """A pass in progress. Everything up to `cursor` is confirmed by the target and counted in `outcomes`.
 
     `fingerprint` names what the pass is of (mapping, source, target, window, ...); `first_pass` is False where an
-    earlier pass over this window has finished, so that items may stand in the target.
+    earlier pass over this window has finished, so that items may stand in the target. `segments` names the files that
+    hold the same rows id by id. `elapsed_s`, `retries`, `throttles` and `write_units` are of all runs of the pass.
     """
 
     run_id: str
@@ -28,8 +30,12 @@ class Checkpoint:
     first_pass: bool
     cursor: Cursor | None = None
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    segments: SegmentsOfRuns = ()
     elapsed_s: float = 0.0
     resumes: int = 0
+    retries: int = 0
+    throttles: int = 0
+    write_units: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -109,9 +115,13 @@ class CheckpointFile:
                 raise self._refused(f"it is of format {document['format']}, and this version reads {FORMAT}")
             if document["sha256"] != hashlib.sha256(_json(body)).hexdigest():
                 raise self._refused("it was altered, or written in part: its checksum does not fit")
-            cursor = body.pop("cursor")
-            return Checkpoint(**body, cursor=(cursor[0], cursor[1]) if cursor else None)
-        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+            cursor, segments = body.pop("cursor"), body.pop("segments")
+            return Checkpoint(
+                **body,
+                cursor=(cursor[0], cursor[1]) if cursor else None,
+                segments=tuple((run_id, written) for run_id, written in segments),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, ValueError):
             raise self._refused("it is torn or altered: it cannot be read") from None
 
     def _check(self, found: Mapping[str, str], current: Mapping[str, str]) -> None:

@@ -1,19 +1,21 @@
-"""The failure ledger: the rows of a partition that are not in the target, and why. No row's values."""
+"""The failure ledger: the rows of a partition that are not in the target, and why; values only if asked for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import orjson
 
-from imgmig_dagster.errors import CheckpointRefused
-from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.errors import CheckpointRefused, StateChanged
+from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 
 @dataclass(frozen=True)
 class Failure:
     """One row. `permanent`: it can never be written as it is; otherwise a retry may succeed.
 
-    `field` is a source column, None where the item as a whole is at fault.
+    `field` is a source column, None where the item as a whole is at fault. `value` is the row's value of it, kept only
+    where IMGMIG_SHOW_VALUES says so.
     """
 
     row_id: str
@@ -21,6 +23,7 @@ class Failure:
     code: str
     reason: str
     permanent: bool
+    value: str | None = None
 
 
 class FailureLedger:
@@ -37,7 +40,28 @@ class FailureLedger:
         Raises:
             CheckpointRefused: the file cannot be read; it is never taken for an empty one.
         """
-        found = self._store.read(self.name)
+        return self._parse(self._store.read(self.name))
+
+    def record(self, failures: Sequence[Failure], settled_ids: Iterable[str] = ()) -> None:
+        """Add these failures, and strike out the ids that are dealt with."""
+        settled = set(settled_ids)
+        while True:
+            found = self._store.read(self.name)
+            entries = self._parse(found)
+            updated = {
+                **{row_id: entry for row_id, entry in entries.items() if row_id not in settled},
+                **{failure.row_id: failure for failure in failures},
+            }
+            if updated == entries:
+                return
+            ordered = [asdict(updated[row_id]) for row_id in sorted(updated)]
+            content = orjson.dumps({"failures": ordered}, option=orjson.OPT_INDENT_2)
+            # Another run's entries, written between our look and our write, must not be lost.
+            with suppress(StateChanged):
+                self._store.write(self.name, content, replacing=found.version if found else ABSENT)
+                return
+
+    def _parse(self, found: Versioned | None) -> dict[str, Failure]:
         if found is None:
             return {}
         try:
@@ -47,19 +71,3 @@ class FailureLedger:
                 f"partition {self._partition}: the ledger {self._store.locate(self.name)} cannot be read. Move it "
                 f"away and migrate the partition again: imgmig migrate --partition {self._partition}"
             ) from None
-
-    def record(self, failures: Iterable[Failure], settled_ids: Iterable[str] = ()) -> None:
-        """Add these failures, and strike out the ids that are dealt with."""
-        entries = self.entries()
-        settled = set(settled_ids)
-        updated: Mapping[str, Failure] = {
-            **{row_id: entry for row_id, entry in entries.items() if row_id not in settled},
-            **{failure.row_id: failure for failure in failures},
-        }
-        if updated == entries:
-            return
-        if not updated:
-            self._store.delete(self.name)
-            return
-        ordered = [asdict(updated[row_id]) for row_id in sorted(updated)]
-        self._store.write(self.name, orjson.dumps({"failures": ordered}, option=orjson.OPT_INDENT_2))

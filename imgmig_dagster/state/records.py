@@ -1,7 +1,6 @@
 """Results as JSON files: what a run leaves for the next one, for reports and for checks."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import orjson
@@ -15,7 +14,7 @@ Record = TypeVar("Record")
 
 def save_record(store: StateStore, name: str, record: Any) -> None:
     """Replace the file `name` with a dataclass as JSON."""
-    store.write(name, orjson.dumps(asdict(record), option=orjson.OPT_INDENT_2))
+    store.write(name, orjson.dumps(record, option=orjson.OPT_INDENT_2))
 
 
 def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | None:
@@ -30,7 +29,7 @@ def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | No
 
 def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:
     """Replace the file `name` with one line of JSON per dataclass."""
-    store.write(name, b"".join(orjson.dumps(asdict(record)) + b"\n" for record in records))
+    store.write(name, b"".join(orjson.dumps(record) + b"\n" for record in records))
 
 
 def load_lines(store: StateStore, name: str, kind: type[Record]) -> list[Record]:

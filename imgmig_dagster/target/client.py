@@ -19,20 +19,25 @@ from botocore.httpsession import get_cert_path
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.faults import Fault, classify
 
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
 class DynamoDBError(Exception):
-    """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply)."""
+    """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply).
 
-    def __init__(self, operation: str, code: str, status: int) -> None:
+    `standing` is the item on which a condition failed, where the request asked for it and the service hands it back.
+    """
+
+    def __init__(self, operation: str, code: str, status: int, standing: Item | None = None) -> None:
         # The service's message can hold keys and values, and this text is shown to people.
         super().__init__(f"{operation}: {code}" + (f" (HTTP {status})" if status else ""))
         self.operation = operation
         self.code = code
         self.status = status
+        self.standing = standing
 
     @property
     def fault(self) -> Fault:
@@ -103,7 +108,7 @@ class DynamoDBClient:
             raise DynamoDBError(operation, code, status) from None
         if status != 200:
             code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
-            raise DynamoDBError(operation, code, status)
+            raise DynamoDBError(operation, code, status, parsed.get("Item"))
         found: dict[str, Any] = parsed
         return found
 

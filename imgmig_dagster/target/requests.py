@@ -61,7 +61,7 @@ class BatchGetItem:
 
 @dataclass(frozen=True)
 class PutNewItem:
-    """Write an item if none stands under its key."""
+    """Write an item if none stands under its key; the error that says that one does brings it along."""
 
     operation: ClassVar[str] = "PutItem"
     table: str
@@ -76,6 +76,7 @@ class PutNewItem:
                 "Item": self.item,
                 "ConditionExpression": "attribute_not_exists(#pk)",
                 "ExpressionAttributeNames": {"#pk": self.key_attribute},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 "ReturnConsumedCapacity": "TOTAL",
             }
         )

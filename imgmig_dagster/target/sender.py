@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import orjson
+
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
@@ -18,6 +20,10 @@ class Request(Protocol):
     """One of the operations of `requests`."""
 
     operation: ClassVar[str]
+
+    @property
+    def table(self) -> str:
+        """The name of the table."""
 
     def body(self) -> bytes:
         """The request as JSON."""
@@ -105,6 +111,7 @@ class Sender:
         self._client = client
         self._refreshed_at = -60.0
         self._refreshes = 0
+        self._answers = 0
 
     async def send(self, request: Request, backoff: Backoff | None = None) -> dict[str, Any]:
         """The service's reply.
@@ -112,11 +119,12 @@ class Sender:
         Raises:
             DynamoDBError: the request itself is at fault (`Fault.REJECT`), or its condition failed.
             RetriesUsedUpError: transient errors outlasted the retries.
-            TargetUnavailable: throttled for longer than the deadline.
+            TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
             TargetRefused: no request can succeed, as with a missing table or a lack of permission.
         """
         backoff = backoff or Backoff(self)
         body = request.body()
+        answers = -1  # of the service to anybody, at this request's last failure
         while True:
             try:
                 async with self._slots:
@@ -126,12 +134,30 @@ class Sender:
                     reply = await self._client.call(request.operation, body)
             except DynamoDBError as error:
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
-                await self._recover(error, backoff, refreshes)
+                answers_before, answers = answers, self._answers
+                try:
+                    await self._recover(error, backoff, refreshes)
+                except RetriesUsedUpError:
+                    if answers == answers_before:
+                        await self._probe(request.table)
+                    raise
                 continue
+            self._answers += 1
             units = consumed_units(reply)
             self.traffic.units += units
             self.limiter.spent(units)
             return reply
+
+    async def _probe(self, table: str) -> None:
+        """Tell a fault of one request from a service that is away: an outage must not turn rows into failures."""
+        try:
+            await self._client.call("DescribeTable", orjson.dumps({"TableName": table}))
+        except DynamoDBError as error:
+            if error.fault is Fault.TRANSIENT:
+                raise TargetUnavailable(
+                    f"DynamoDB does not answer: {error.code}. Nothing is lost: run the same command again to resume, "
+                    "when it does"
+                ) from None
 
     async def _recover(self, error: DynamoDBError, backoff: Backoff, refreshes: int) -> None:
         fault = error.fault

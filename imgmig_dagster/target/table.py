@@ -71,6 +71,13 @@ class Lookup:
     unread: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Something stands where a new item was to be written; `item` is None where the server does not hand it back."""
+
+    item: Item | None
+
+
 class TargetTable:
     """Reads and writes single items, each write on a condition. `BatchWriter` writes many, without one."""
 
@@ -79,8 +86,8 @@ class TargetTable:
         self.name = name
         self.mapping = mapping
 
-    async def put_new(self, item: Item) -> bool:
-        """Write an item if none stands there; False where one does, our own after a lost reply included.
+    async def put_new(self, item: Item) -> Standing | None:
+        """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
 
         Raises:
             DynamoDBError: the item is rejected.
@@ -89,9 +96,9 @@ class TargetTable:
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attribute))
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
-                return False
+                return Standing(error.standing)
             raise
-        return True
+        return None
 
     async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
         """Set attributes of an item as it was `seen`; False if anybody wrote it since."""

@@ -5,8 +5,12 @@ import pytest
 from imgmig_dagster.migration.results import MIGRATED, SKIPPED, UNDONE, MigrationResult, Outcome
 
 
-def result(rows_in_window: int, duration_s: float = 2.0, **outcomes: int) -> MigrationResult:
-    return MigrationResult("p", "r", "batch", outcomes, rows_in_window, "a", "b", duration_s, 0, 0, 0, 0.0)
+def result(
+    rows_in_window: int, duration_s: float = 2.0, late: int = 0, left_window: int = 0, **outcomes: int
+) -> MigrationResult:
+    return MigrationResult(
+        "p", "r", "batch", outcomes, rows_in_window, late, left_window, "a", "b", duration_s, 0, 0, 0, 0.0
+    )
 
 
 def test_every_outcome_is_migrated_skipped_or_undone() -> None:
@@ -37,6 +41,10 @@ def test_outcomes_are_summed_by_what_they_mean() -> None:
 @pytest.mark.parametrize("rows_in_window", [9, 11])
 def test_a_sum_that_is_not_the_windows_rows_is_not_accounted_for(rows_in_window: int) -> None:
     assert not result(rows_in_window, inserted=10).every_row_is_accounted_for
+
+
+def test_rows_that_left_the_window_are_accounted_for_besides() -> None:
+    assert result(7, late=2, left_window=3, inserted=9, vanished=1).every_row_is_accounted_for
 
 
 def test_an_empty_pass_divides_by_nothing() -> None:

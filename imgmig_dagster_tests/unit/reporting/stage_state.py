@@ -74,6 +74,8 @@ class StageState:
             write_mode="batch",
             outcomes=dict(outcomes),
             rows_in_window=sum(outcomes.values()),
+            late=0,
+            left_window=0,
             started_at=moment(minute),
             finished_at=moment(minute + 1),
             duration_s=2.0,

@@ -1,5 +1,6 @@
 """The failure ledger: one entry per key, and never mistaken for an empty one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,24 @@ def test_a_key_that_fails_again_while_it_is_settled_stays(ledger: FailureLedger)
     assert ledger.entries()["a"].code == "ThrottlingException"
 
 
-def test_the_last_settled_key_removes_the_file(ledger: FailureLedger, state: LocalStateStore) -> None:
+def test_the_last_settled_key_leaves_an_empty_ledger(ledger: FailureLedger) -> None:
     ledger.record([failure("a")])
     ledger.record([], settled_ids=["a"])
 
-    assert state.read(ledger.name) is None
     assert ledger.entries() == {}
+
+
+def test_entries_of_two_runs_at_once_are_all_kept(state: LocalStateStore) -> None:
+    """As when an orphan of a killed run goes on beside its successor on S3, where no lock dies with a process."""
+
+    def record(run: int) -> None:
+        for number in range(20):
+            FailureLedger(state, "2024-03-01").record([failure(f"{run}-{number}")])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(record, range(4)))
+
+    assert len(FailureLedger(state, "2024-03-01").entries()) == 80
 
 
 def test_recording_nothing_writes_nothing(ledger: FailureLedger, state: LocalStateStore) -> None:

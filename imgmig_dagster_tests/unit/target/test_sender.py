@@ -13,7 +13,8 @@ from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailabl
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of
+from imgmig_dagster.target.table import Standing
+from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (
     Action,
     Call,
@@ -74,8 +75,38 @@ def test_after_three_retries_a_transient_fault_is_given_up(target: Target, proxy
                 await anext(table.scan(0, 1))
 
     asyncio.run(run())
-    assert len(proxy.calls) == 4
+    # The fifth asks whether the service is there at all.
+    assert [call.operation for call in proxy.calls] == ["Scan"] * 4 + ["DescribeTable"]
     assert clock.slept == [0.1, 0.2, 0.4]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_service_that_answers_nothing_at_all_ends_the_run(target: Target, proxy: FaultProxy, fault: str) -> None:
+    proxy.inject(TRANSIENT[fault], times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url) as table:
+            await table.put_new(item_of(1))
+
+    with pytest.raises(TargetUnavailable, match=r"does not answer: .* run the same command again to resume"):
+        asyncio.run(run())
+
+
+def test_a_service_that_answers_others_is_not_asked_whether_it_is_there(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(error("InternalServerError", 500), "Scan", times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url) as table:
+
+            async def answered(_seconds: float) -> None:
+                await table.get(row_id(1))
+
+            table.sender.retry = replace(table.sender.retry, sleep=answered)
+            with pytest.raises(RetriesUsedUpError):
+                await anext(table.scan(0, 1))
+
+    asyncio.run(run())
+    assert "DescribeTable" not in {call.operation for call in proxy.calls}
 
 
 def test_jitter_only_lengthens_the_waits(target: Target, proxy: FaultProxy) -> None:
@@ -102,7 +133,7 @@ def test_throttling_uses_up_no_retry_and_slows_the_writer_down(target: Target, p
             clock.now += 1.0
             assert table.sender.limiter.rate is None
 
-            assert await table.put_new(item_of(1))
+            assert await table.put_new(item_of(1)) is None
 
             assert table.sender.traffic.throttles == 20
             assert table.sender.traffic.retries == 3
@@ -222,10 +253,10 @@ def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Targ
             table.sender.retry = replace(table.sender.retry, sleep=sleep_until_released)
             waiting = asyncio.create_task(table.put_new(item_of(1)))
             await asyncio.to_thread(arrived.wait)
-            assert await table.put_new(item_of(2))
+            assert await table.put_new(item_of(2)) is None
             assert not waiting.done()
             released.set()
-            assert await waiting
+            assert await waiting is None
 
     asyncio.run(run())
 
@@ -236,7 +267,7 @@ def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target,
     async def run() -> None:
         async with opened(target, proxy.url, timeout=0.2) as table:
             # The first try was carried out: the second finds its own item.
-            assert await table.put_new(item_of(1)) is False
+            assert await table.put_new(item_of(1)) == Standing(item_of(1))
             assert table.sender.traffic.retries == 1
 
     asyncio.run(run())
@@ -245,7 +276,7 @@ def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target,
 def test_a_server_that_is_not_there_is_given_up_after_the_retries(target: Target) -> None:
     async def run() -> None:
         async with opened(target, "http://127.0.0.1:1") as table:
-            with pytest.raises(RetriesUsedUpError, match="ConnectionFailed"):
+            with pytest.raises(TargetUnavailable, match="ConnectionFailed"):
                 await table.put_new(item_of(1))
 
     asyncio.run(run())

@@ -13,7 +13,7 @@ from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import Lookup, TargetTable, describe
+from imgmig_dagster.target.table import Lookup, Standing, TargetTable, describe
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import (
@@ -45,7 +45,7 @@ def on_table(
 
 class TestPutNew:
     def test_an_item_is_written_where_none_stands(self, target: Target) -> None:
-        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is True
+        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is None
 
         assert target.items() == {item_of(1)["PK"]["S"]: item_of(1)}
 
@@ -53,7 +53,7 @@ class TestPutNew:
         standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
         target.put(standing)
 
-        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is False
+        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) == Standing(standing)
 
         assert target.item(1) == standing
 
@@ -63,7 +63,7 @@ class TestPutNew:
     ) -> None:
         proxy.inject(lost, "PutItem")
 
-        assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) is False
+        assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) == Standing(item_of(1))
 
         assert target.item(1) == item_of(1)
 
@@ -211,7 +211,7 @@ class TestGetMany:
     def test_a_single_item_that_cannot_be_read_is_an_error_and_not_absent(
         self, target: Target, proxy: FaultProxy
     ) -> None:
-        proxy.inject(error("InternalServerError", 500), times=FOREVER)
+        proxy.inject(error("InternalServerError", 500), "BatchGetItem", times=FOREVER)
 
         async def get(table: TargetTable) -> None:
             with pytest.raises(RetriesUsedUpError):

@@ -1,0 +1,71 @@
+"""What a pass found out, row by row, in files of about a thousand rows each: as exact as memory, and as a crash needs.
+
+A segment is written before the checkpoint that names it. A run writes segments under its own id only, so that an
+orphan of a killed run cannot touch those of its successor.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from imgmig_dagster.errors import CheckpointRefused, StateError
+from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.store import StateStore
+
+SegmentsOfRuns: TypeAlias = tuple[tuple[str, int], ...]
+"""How many segments each run of a pass has confirmed, in the order of the runs: ``(("run-1", 12), ("run-2", 3))``."""
+
+
+@dataclass(frozen=True)
+class SeenRows:
+    """Adjoining rows of a window: `until` is the keyset position of the last, `ids` are theirs by outcome."""
+
+    until: Cursor
+    ids: Mapping[str, Sequence[str]]
+
+
+SegmentKind = TypeVar("SegmentKind")
+
+
+class Segments(Generic[SegmentKind]):
+    """The segments of one partition's pass, in `folder` of its state."""
+
+    def __init__(self, store: StateStore, partition: str, folder: str, kind: type[SegmentKind]) -> None:
+        self._store = store
+        self._folder = f"{partition}/{folder}"
+        self._kind = kind
+
+    def add(self, runs: SegmentsOfRuns, run_id: str, segment: SegmentKind) -> SegmentsOfRuns:
+        """Write the next segment of a run; it counts once a checkpoint holds what is returned."""
+        earlier, written = (runs[:-1], runs[-1][1]) if runs and runs[-1][0] == run_id else (runs, 0)
+        save_record(self._store, self._name(run_id, written), segment)
+        return (*earlier, (run_id, written + 1))
+
+    def read(self, runs: SegmentsOfRuns) -> Iterator[SegmentKind]:
+        """The confirmed segments, in the order of their rows.
+
+        Raises:
+            CheckpointRefused: one of them is gone or cannot be read.
+        """
+        for run_id, written in runs:
+            for number in range(written):
+                name = self._name(run_id, number)
+                try:
+                    segment = load_record(self._store, name, self._kind)
+                except StateError:
+                    segment = None
+                if segment is None:
+                    raise CheckpointRefused(
+                        f"{self._store.locate(name)}, to which a checkpoint refers, is gone or cannot be read. Start "
+                        "the partition over, which is always safe: --start-over"
+                    )
+                yield segment
+
+    def clear(self) -> None:
+        """Remove all segments: the pass is finished, or begins anew."""
+        for name in self._store.list(self._folder):
+            self._store.delete(name)
+
+    def _name(self, run_id: str, number: int) -> str:
+        return f"{self._folder}/{run_id}-{number:06d}.json"
