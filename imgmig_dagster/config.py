@@ -39,6 +39,7 @@ _SHOWN: Final = (
     "requests_in_flight",
     "write_rate",
     "settle_seconds",
+    "show_values",
     "aws_region",
     "aws_endpoint_url_dynamodb",
 )
@@ -98,8 +99,11 @@ class Settings(Partitioning):
     force_batch: "str | None" = Field(None, description="name of the target table: batch despite dual_write")
     page_size: int = Field(1_000, ge=1, le=1_000, description="rows of a page; checkpoints lie on page ends")
     requests_in_flight: int = Field(10, ge=1, le=200, description="concurrent requests to DynamoDB of one run")
-    write_rate: "float | None" = Field(None, gt=0, description="ceiling in capacity units per second of one run")
+    write_rate: "float | None" = Field(
+        None, gt=0, description="ceiling in capacity units per second of all runs together"
+    )
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
+    show_values: bool = Field(False, description="keep values in the failure ledger")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
 
     aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")

@@ -11,6 +11,8 @@ from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.partitions import window_of, windows_of
 from imgmig_dagster.defs.resources import (
+    SOURCE_POOL,
+    TARGET_POOL,
     ProgressListener,
     ReportBucket,
     SourceDatabase,
@@ -66,6 +68,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         group_name="migration",
         kinds={"postgres"},
         owners=OWNERS,
+        pool=SOURCE_POOL,
         check_specs=checks.specs_of("source_images", partitions),
     )
     def source_images(
@@ -84,7 +87,14 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             metadata=metadata.of_inventory(found), check_results=[checks.rows_are_mappable(found)]
         )
 
-    @dg.asset(partitions_def=partitions, group_name="migration", kinds={"python"}, owners=OWNERS, deps=[source_images])
+    @dg.asset(
+        partitions_def=partitions,
+        group_name="migration",
+        kinds={"python"},
+        owners=OWNERS,
+        pool=TARGET_POOL,
+        deps=[source_images],
+    )
     def migration_plan(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -93,7 +103,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         """The dry run: what a migration would do to each row, rejects, write units, cost. Never writes."""
-        window, table = window_of(partitions, context.partition_key), target.open_settings()
+        window, table = window_of(partitions, context.partition_key), target.open_settings(context.instance)
         table.identity()  # a target that is away ends the run, and does not leave every row unread
         with source.reader() as reader, state.log() as log:
             listener = progress.for_run(log, context.log)
@@ -106,6 +116,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         group_name="migration",
         kinds={"dynamodb"},
         owners=OWNERS,
+        pool=TARGET_POOL,
         deps=[source_images],
         check_specs=checks.specs_of("migrated_images", partitions),
     )
@@ -122,7 +133,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         with source.reader() as reader, state.log() as log:
             run = MigrationRun(
                 source=reader,
-                target=target.open_settings(),
+                target=target.open_settings(context.instance),
                 state=state.open(),
                 window=window_of(partitions, context.partition_key),
                 run_id=context.run.run_id,
@@ -130,6 +141,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
                 page_size=settings.page_size,
                 settle_seconds=settings.settle_seconds,
                 listener=progress.for_run(log, context.log),
+                keep_values=settings.show_values,
             )
             log.info("%s: starting migration, mode %s", context.partition_key, settings.write_mode.value)
             result = run.retry_failures() if config.retry_failures_only else run.migrate(config.start_over)
@@ -160,6 +172,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         group_name="verification",
         kinds={"python"},
         owners=OWNERS,
+        pool=TARGET_POOL,
         deps=[migrated_images],
         check_specs=checks.specs_of("verification_report", partitions),
     )
@@ -201,6 +214,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         group_name="verification",
         kinds={"dynamodb"},
         owners=OWNERS,
+        pool=TARGET_POOL,
         deps=["migrated_images"],
         check_specs=checks.specs_of("table_census", None),
     )
@@ -320,13 +334,12 @@ def _verification_run(
     target: TargetDynamoDB,
     listener: Listener,
 ) -> VerificationRun:
-    settings = source.settings
     return VerificationRun(
         source=reader,
-        target=target.open_settings(),
+        target=target.open_settings(context.instance),
         run_id=context.run.run_id,
-        page_size=settings.page_size,
-        settle_seconds=settings.settle_seconds,
+        page_size=source.settings.page_size,
+        settle_seconds=source.settings.settle_seconds,
         listener=listener,
     )
 

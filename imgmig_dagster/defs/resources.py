@@ -26,6 +26,8 @@ from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 
+SOURCE_POOL = "source"
+TARGET_POOL = "target"
 LOGGED_EVERY_ROWS = 100
 DAGSTER_LOG_INTERVAL_S = 1.0
 
@@ -64,15 +66,16 @@ class SourceDatabase(StageResource):
 class TargetDynamoDB(StageResource):
     """The DynamoDB table."""
 
-    def open_settings(self) -> TargetSettings:
-        """How to reach the table, and how hard to drive it."""
+    def open_settings(self, instance: dg.DagsterInstance) -> TargetSettings:
+        """How to reach the table, and how hard one of the instance's concurrent runs may drive it."""
         settings = self.settings
+        ceiling = settings.write_rate
         return TargetSettings(
             access=settings.aws(),
             table=settings.target_table,
             mapping=IMAGE,
             requests_in_flight=settings.requests_in_flight,
-            rate=settings.write_rate,
+            rate=ceiling / pool_limit(instance, TARGET_POOL) if ceiling is not None else None,
         )
 
 
@@ -139,6 +142,13 @@ class ProgressListener:
             self.listen(progress)
 
         return tell
+
+
+def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
+    """How many runs the instance lets into a concurrency pool at once; 1 where nobody has said."""
+    storage = instance.event_log_storage
+    limits = {found.name: found.limit for found in storage.get_pool_limits()}
+    return limits.get(pool) or storage.get_pool_config().default_pool_limit or 1
 
 
 def _with_partition(progress: Progress) -> str:

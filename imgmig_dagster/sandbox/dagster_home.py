@@ -16,6 +16,7 @@ def write_dagster_yaml(home: Path, storage_url: str) -> None:
             "class": "QueuedRunCoordinator",
             "config": {"max_concurrent_runs": 2},
         },
+        "concurrency": {"pools": {"granularity": "run", "default_limit": 2}},
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",
