@@ -56,7 +56,8 @@ def domain_calls(job: Job) -> Sample:
             _take_inventory(job, window)
             _migrate(job, window)
             with job.reader(job.source_table) as reader:
-                VerificationRun(reader, job.target(), "bench", PAGE, 0.0, _ignore).verify(window)
+                state = LocalStateStore(job.folder("state"))
+                VerificationRun(reader, job.target(), state, "bench", PAGE, 0.0, _ignore).verify(window)
 
     return measured(len(windows) * len(_JOBS), work)
 

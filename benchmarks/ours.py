@@ -58,6 +58,7 @@ def _run_verification(job: Job, table: str) -> Any:
         return VerificationRun(
             source=reader,
             target=job.target(),
+            state=LocalStateStore(job.folder(f"state-{table}")),
             run_id="bench",
             page_size=PAGE,
             settle_seconds=0.0,

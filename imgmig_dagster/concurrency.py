@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import Coroutine, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Page = TypeVar("Page")
 
 
 async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -22,6 +24,33 @@ async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+async def in_order(
+    pages: AsyncIterator[Page], work: Callable[[Page], Coroutine[Any, Any, T]], in_flight: int
+) -> AsyncGenerator[tuple[Page, T], None]:
+    """Work on a few pages at once, and give each with its result in the order of the pages.
+
+    Close it (`contextlib.aclosing`): what is still under way is then cancelled and awaited.
+    """
+    running: deque[tuple[Page, asyncio.Task[T]]] = deque()
+    try:
+        async for page in pages:
+            running.append((page, asyncio.create_task(work(page))))
+            if len(running) == in_flight:
+                first, task = running[0]
+                result = await task
+                running.popleft()
+                yield first, result
+        while running:
+            first, task = running[0]
+            result = await task
+            running.popleft()
+            yield first, result
+    finally:
+        for _page, task in running:
+            task.cancel()
+        await asyncio.gather(*(task for _page, task in running), return_exceptions=True)
 
 
 @contextmanager

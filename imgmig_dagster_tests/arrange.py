@@ -262,11 +262,11 @@ class Migration:
         with run.source:
             return run.retry_failures()
 
-    def verify(self, url: "str | None" = None) -> VerificationResult:
+    def verify(self, url: "str | None" = None, only_failed: bool = False, page_size: int = 1000) -> VerificationResult:
         """A verification of the window."""
-        run = self.verification(url)
+        run = self.verification(url, page_size)
         with run.source:
-            return run.verify(self.window)
+            return run.verify(self.window, only_failed)
 
     def census(self, url: "str | None" = None) -> CensusResult:
         """A census, with the window as the only partition."""
@@ -290,6 +290,7 @@ class Migration:
         return VerificationRun(
             source=self.source.reader(),
             target=self.target.settings(url),
+            state=self.state,
             run_id="verify-1",
             page_size=page_size,
             settle_seconds=0.0,

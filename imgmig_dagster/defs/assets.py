@@ -1,11 +1,9 @@
 """The assets: nouns, each made by one call of the domain."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
-from pydantic import Field
 
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
@@ -19,6 +17,7 @@ from imgmig_dagster.defs.resources import (
     StateDirectory,
     TargetDynamoDB,
 )
+from imgmig_dagster.defs.run_config import MigrateConfig, SpotCheckConfig, VerifyConfig
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.migration.inventory import take_inventory
 from imgmig_dagster.migration.passes import MigrationRun
@@ -28,7 +27,7 @@ from imgmig_dagster.reporting.partitions import last_migration
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger
-from imgmig_dagster.state.records import save_lines, save_record
+from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
@@ -42,20 +41,6 @@ if TYPE_CHECKING:
     Materialized: TypeAlias = dg.MaterializeResult[Any]
 else:
     Materialized = dg.MaterializeResult
-
-
-class MigrateConfig(dg.Config):
-    """What one run of `migrated_images` does differently."""
-
-    start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
-    retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
-
-
-class SpotCheckConfig(dg.Config):
-    """How a sample is drawn."""
-
-    count: int = Field(50, ge=1, le=1_000, description="Images to draw")
-    seed: int | None = Field(None, description="Draws the same images again; by default a new one per run")
 
 
 def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
@@ -178,6 +163,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
     )
     def verification_report(
         context: dg.AssetExecutionContext,
+        config: VerifyConfig,
         source: SourceDatabase,
         target: TargetDynamoDB,
         state: StateDirectory,
@@ -186,12 +172,9 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         """Every row of the window compared with its item, field by field, by strongly consistent reads."""
         partition, store = context.partition_key, state.open()
         with source.reader() as reader, state.log() as log:
-            run = _verification_run(context, reader, source, target, progress.for_run(log, context.log))
-            result = run.verify(window_of(partitions, partition))
+            run = _verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
+            result = run.verify(window_of(partitions, partition), config.only_failed)
             log.info("%s: verified %d rows: %s", partition, result.looked_at, dict(result.verdicts))
-        # The full values go to a file of their own, before the evidence that counts them.
-        save_lines(store, names.mismatches(partition), result.mismatches)
-        save_record(store, names.evidence(partition), replace(result, mismatches=()))
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_verification(result),
@@ -228,7 +211,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         """A full parallel scan of the target against the whole source: keys and content."""
         windows = windows_of(partitions)
         with source.reader() as reader, state.log() as log:
-            run = _verification_run(context, reader, source, target, progress.for_run(log, context.log))
+            run = _verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
             result = take_census(run, windows[0].start, windows[-1].end)
         save_record(state.open(), names.CENSUS, result)
         return dg.MaterializeResult(
@@ -262,7 +245,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
         store = state.open()
         with source.reader() as reader, state.log() as log:
-            run = _verification_run(context, reader, source, target, progress.for_run(log, context.log))
+            run = _verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
             run.identity()  # a target that is away ends the run, and does not show every item as absent
             result = draw_spot_check(run, config.count, seed)
         save_record(store, names.SPOT_CHECK, result)
@@ -297,7 +280,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         with source.reader() as reader:
             counted = reader.rows_per_window(windows)
             digests = {each.partition: reader.inventory(each).digest for each in windows if each.partition in counted}
-            run = _verification_run(context, reader, source, target, lambda _progress: None)
+            run = _verification_run(context, reader, source, target, store, lambda _progress: None)
             facts = RunFacts(
                 run_id=context.run.run_id,
                 made_at=now(),
@@ -332,11 +315,13 @@ def _verification_run(
     reader: SourceReader,
     source: SourceDatabase,
     target: TargetDynamoDB,
+    store: StateStore,
     listener: Listener,
 ) -> VerificationRun:
     return VerificationRun(
         source=reader,
         target=target.open_settings(context.instance),
+        state=store,
         run_id=context.run.run_id,
         page_size=source.settings.page_size,
         settle_seconds=source.settings.settle_seconds,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from imgmig_dagster.defs.assets import MigrateConfig
+from imgmig_dagster.defs.run_config import MigrateConfig
 
 
 def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from imgmig_dagster.concurrency import fewer_collections
+from imgmig_dagster.concurrency import fewer_collections, in_order
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import StateError, TooManyFailures
 from imgmig_dagster.mapping.spec import Row
@@ -19,6 +19,7 @@ from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.segments import SeenRows, Segments
@@ -31,7 +32,6 @@ from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window, now
 
 CHECKPOINT_ROWS: Final = 1_000
-SEEN_FOLDER: Final = "seen"
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
 _PAGES_IN_FLIGHT: Final = 2
 # Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
@@ -91,7 +91,7 @@ class _Pass:
     def __init__(self, run: MigrationRun) -> None:
         self._run = run
         self._checkpoints = CheckpointFile(run.state, run.window.partition)
-        self._segments = Segments(run.state, run.window.partition, SEEN_FOLDER, SeenRows)
+        self._segments = Segments(run.state, run.window.partition, names.SEEN, SeenRows)
         self._ledger = FailureLedger(run.state, run.window.partition)
         self._started = time.monotonic()
         self._failed = 0
@@ -138,27 +138,18 @@ class _Pass:
     async def _write_pages(self, migrator: PageMigrator, meter: ProgressMeter, traffic: Traffic) -> None:
         """Write page after page; each is settled, in order, once all of its rows are confirmed."""
         run = self._run
-        pages = run.source.pages(run.window, self._begun.cursor, run.page_size)
-        in_flight: deque[tuple[Sequence[Row], asyncio.Task[PageResult]]] = deque()
-        try:
-            async for page in ahead(pages):
-                write = migrator.migrate(page, look_first=not self._begun.first_pass)
-                in_flight.append((page, asyncio.create_task(write)))
-                if len(in_flight) == _PAGES_IN_FLIGHT:
-                    await self._settle_page(*in_flight.popleft(), meter, traffic)
-            while in_flight:
-                await self._settle_page(*in_flight.popleft(), meter, traffic)
-        finally:
-            for _page, task in in_flight:
-                task.cancel()
-            await asyncio.gather(*(task for _page, task in in_flight), return_exceptions=True)
+        pages = ahead(run.source.pages(run.window, self._begun.cursor, run.page_size))
+
+        def write(page: Sequence[Row]) -> Coroutine[Any, Any, PageResult]:
+            return migrator.migrate(page, look_first=not self._begun.first_pass)
+
+        async with aclosing(pages), aclosing(in_order(pages, write, _PAGES_IN_FLIGHT)) as written:
+            async for page, result in written:
+                self._settle_page(page, result, meter, traffic)
         self._save(traffic)
 
-    async def _settle_page(
-        self, page: Sequence[Row], write: "asyncio.Task[PageResult]", meter: ProgressMeter, traffic: Traffic
-    ) -> None:
+    def _settle_page(self, page: Sequence[Row], result: PageResult, meter: ProgressMeter, traffic: Traffic) -> None:
         """Record a page's failures, then let the checkpoint cover it: never the other way round."""
-        result = await write
         self._settle(result)
         for row_id, outcome in result.outcomes.items():
             self._unsaved[outcome.value].append(row_id)

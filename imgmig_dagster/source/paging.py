@@ -1,13 +1,13 @@
 """Reads pages in a thread, one ahead of whoever consumes them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import TypeVar
 
 Page = TypeVar("Page")
 
 
-async def ahead(pages: Iterator[Page]) -> AsyncIterator[Page]:
+async def ahead(pages: Iterator[Page]) -> AsyncGenerator[Page, None]:
     """The pages in order; while one is being worked on, the next is read."""
 
     def read() -> Page | None:

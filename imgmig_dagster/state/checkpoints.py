@@ -9,6 +9,7 @@ import orjson
 
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state import names
 from imgmig_dagster.state.segments import SegmentsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore
 
@@ -50,10 +51,10 @@ class CheckpointFile:
     than the one it wrote and stops with `StateChanged`.
     """
 
-    def __init__(self, store: StateStore, partition: str) -> None:
+    def __init__(self, store: StateStore, partition: str, name: str = names.MIGRATION_PROGRESS) -> None:
         self._store = store
         self._partition = partition
-        self._name = f"{partition}/migration-progress.json"
+        self._name = f"{partition}/{name}"
         self._version = ABSENT
 
     def open(
@@ -87,6 +88,10 @@ class CheckpointFile:
         record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
         stamp = finished_at.replace(":", "").replace("+0000", "Z")
         self._store.write(f"{self._partition}/passes/{stamp}-{checkpoint.run_id}.json", _json(record))
+        self.remove()
+
+    def remove(self) -> None:
+        """Forget the checkpoint: there is nothing left to resume."""
         self._store.delete(self._name)
         self._version = ABSENT
 

@@ -9,6 +9,13 @@ REPORTS: Final = "reports"
 SPOT_CHECK_PAGE: Final = "reports/spot-check.html"
 
 
+# Names within a partition's folder.
+MIGRATION_PROGRESS: Final = "migration-progress.json"
+VERIFICATION_PROGRESS: Final = "verification-progress.json"
+SEEN: Final = "seen"
+VERIFIED: Final = "verified"
+
+
 def inventory(partition: str) -> str:
     """What the source says of a partition (`migration.inventory.SourceInventory`)."""
     return f"{partition}/inventory.json"

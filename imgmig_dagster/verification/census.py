@@ -16,19 +16,26 @@ from typing import Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
-from imgmig_dagster.mapping.compare import comparer, item_digest, row_digest
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SAMPLE_SIZE
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.results import CensusResult
+from imgmig_dagster.verification.examiner import Examiner
+from imgmig_dagster.verification.results import CensusResult, Verdict
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import now
 
 SEGMENTS: Final = 4
 _CHUNK: Final = 1_000
+
+_KINDS: Final = {
+    Verdict.MATCH: "settled",
+    Verdict.MISMATCH: "differing",
+    Verdict.MISSING: "missing",
+    Verdict.UNVERIFIED: "unverified",
+}
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
@@ -59,7 +66,9 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
     with tempfile.TemporaryDirectory(prefix="imgmig-census-") as folder:
         sides = _Sides(Path(folder) / "census.sqlite")
         async with run.target.open() as target:
-            meter = ProgressMeter("Counted", "census", 0, run.listener)
+            # Both sides are read; the target's rows are about the source's.
+            expected = 2 * await asyncio.to_thread(run.source.count_all)
+            meter = ProgressMeter("Counted", "census", expected, run.listener)
             await gather(
                 [_read_source(run, sides, meter), *(_read_segment(target, sides, n, meter) for n in range(SEGMENTS))]
             )
@@ -78,7 +87,7 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
         differing=second_look.counts["differing"],
         unverified=second_look.counts["unverified"],
         settled=second_look.counts["settled"],
-        samples={kind: list(ids) for kind, ids in second_look.samples.items()},
+        samples={kind: ids for kind, ids in second_look.samples.items() if ids},
         rows_outside=outside.rows,
         rows_outside_sample=outside.sample_ids,
         partitions_from=partitions_from.isoformat(),
@@ -142,7 +151,7 @@ class _Sides:
 
 
 class _SecondLook:
-    """Judges the keys on which the sides differed, by reading both again."""
+    """Judges the keys on which the sides differed as a verification would: what counts has held still."""
 
     def __init__(self, run: VerificationRun, target: TargetTable) -> None:
         self.counts: Counter[str] = Counter()
@@ -150,24 +159,34 @@ class _SecondLook:
         self.faults: dict[str, list[str]] = {}
         self._run = run
         self._target = target
-        self._compare = comparer(target.mapping)
+        self._examiner = Examiner(run.source, target, run.settle_seconds)
 
     async def judge(self, ids: Sequence[str]) -> None:
+        rows = await asyncio.to_thread(self._run.source.rows, ids)
+        examined = await self._examiner.examine(list(rows.values()))
+        for row_id, verdict in examined.verdicts.items():
+            self._count(_KINDS[verdict], row_id)
+        for found in examined.tally.mismatches:
+            if found.attribute is not None and found.row_id in self.samples["differing"]:
+                self.faults.setdefault(found.row_id, []).append(found.attribute)
+        await self._judge_without_row([row_id for row_id in ids if row_id not in examined.verdicts])
+
+    async def _judge_without_row(self, ids: Sequence[str]) -> None:
+        """An item is an orphan if it stands there twice, a settle time apart, and its row never."""
+        if not ids:
+            return
+        before = await self._target.get_many(ids)
         await asyncio.sleep(self._run.settle_seconds)
         rows = await asyncio.to_thread(self._run.source.rows, ids)
-        lookup = await self._target.get_many(ids)
+        after = await self._target.get_many(ids)
         for row_id in ids:
-            kind = "unverified" if row_id in lookup.unread else self._kind(rows.get(row_id), lookup.items.get(row_id))
-            self.counts[kind] += 1
-            if kind != "settled" and len(self.samples[kind]) < SAMPLE_SIZE:
-                self.samples[kind].append(row_id)
-                if kind == "differing":
-                    found = self._compare(rows[row_id], lookup.items[row_id])
-                    self.faults[row_id] = [difference.attribute for difference in found.differences]
+            item = after.items.get(row_id)
+            if row_id in rows or row_id in after.unread or item != before.items.get(row_id):
+                self._count("unverified", row_id)
+            else:
+                self._count("settled" if item is None else "orphans", row_id)
 
-    def _kind(self, row: Row | None, item: Item | None) -> str:
-        if row is None:
-            return "settled" if item is None else "orphans"
-        if item is None:
-            return "missing"
-        return "settled" if self._compare(row, item).equal else "differing"
+    def _count(self, kind: str, row_id: str) -> None:
+        self.counts[kind] += 1
+        if kind != "settled" and len(self.samples[kind]) < SAMPLE_SIZE:
+            self.samples[kind].append(row_id)

@@ -1,9 +1,12 @@
 """What a verification found. Only `Verdict.MATCH` passes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+from imgmig_dagster.mapping.spec import Cursor
 
 # Raised when the rules of comparison change, so that older evidence no longer counts.
 VERIFIER_VERSION: Final = "1"
@@ -40,6 +43,56 @@ class Mismatch:
         return f"{self.row_id}: {self.attribute or self.verdict.value}"
 
 
+@dataclass
+class Tally:
+    """What was found out about some rows, without their ids; see `VerificationResult` for the fields."""
+
+    verdicts: dict[str, int] = field(default_factory=lambda: {verdict.value: 0 for verdict in Verdict})
+    by_attribute: Counter[str] = field(default_factory=Counter)
+    undeclared: Counter[str] = field(default_factory=Counter)
+    mismatches: list[Mismatch] = field(default_factory=list)
+    mismatches_found: int = 0
+    settled: int = 0
+    inexact_timestamps: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Count another one in."""
+        for verdict, rows in other.verdicts.items():
+            self.verdicts[verdict] += rows
+        self.by_attribute.update(other.by_attribute)
+        self.undeclared.update(other.undeclared)
+        for mismatch in other.mismatches:
+            self.list(mismatch)
+        self.mismatches_found += other.mismatches_found - len(other.mismatches)
+        self.settled += other.settled
+        self.inexact_timestamps += other.inexact_timestamps
+
+    def list(self, mismatch: Mismatch) -> None:
+        """Count a fault, and list it while there is room."""
+        self.mismatches_found += 1
+        if len(self.mismatches) < LISTED_MISMATCHES:
+            self.mismatches.append(mismatch)
+
+    def forget(self, rows: Mapping[str, str]) -> None:
+        """Take back what was found out about rows, given with their verdicts, that are judged again or are gone."""
+        for verdict in rows.values():
+            self.verdicts[verdict] -= 1
+        dropped = [found for found in self.mismatches if found.row_id in rows]
+        self.mismatches = [found for found in self.mismatches if found.row_id not in rows]
+        self.mismatches_found -= len(dropped)
+        self.by_attribute.subtract(found.attribute for found in dropped if found.attribute is not None)
+        self.by_attribute = +self.by_attribute
+
+
+@dataclass(frozen=True)
+class ExaminedRows:
+    """Adjoining rows of a window that were verified: `until` is the last one's keyset position, `ids` by verdict."""
+
+    until: Cursor
+    ids: Mapping[str, Sequence[str]]
+    tally: Tally
+
+
 @dataclass(frozen=True)
 class Identity:
     """What was compared by what: evidence counts only while all of it is today's."""
@@ -56,9 +109,11 @@ class Identity:
 class VerificationResult:
     """The comparison of one partition.
 
-    `verdicts` counts rows by `Verdict` value. `rows_in_window` is what the source counted after the pass, by a
-    statement of its own. `by_attribute` counts differences by attribute; `mismatches` lists at most
-    `LISTED_MISMATCHES` of them. `settled` rows differed at first and agreed at the next look.
+    `verdicts` counts rows by `Verdict` value. `rows_in_window` is the number of ids that one snapshot of the source
+    gave after the pass; `late` of them had been on no page and were verified then, and `left_window` rows that the
+    pass verified were no longer among them: their verdicts are not counted. `by_attribute` counts differences by
+    attribute; `mismatches` lists at most `LISTED_MISMATCHES` of them. `settled` rows differed at first and agreed
+    at the next look.
     `inexact_timestamps` counts timestamps within tolerance that are not the cut milliseconds. `undeclared` counts
     attributes that the mapping does not know. `digest` and `watermark` are the source's, from before the pass.
     """
@@ -68,6 +123,8 @@ class VerificationResult:
     window: str
     verdicts: Mapping[str, int]
     rows_in_window: int
+    late: int
+    left_window: int
     by_attribute: Mapping[str, int]
     mismatches: Sequence[Mismatch]
     mismatches_found: int
@@ -80,6 +137,7 @@ class VerificationResult:
     started_at: str
     finished_at: str
     duration_s: float
+    resumes: int = 0
 
     @property
     def looked_at(self) -> int:

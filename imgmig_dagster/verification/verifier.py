@@ -2,31 +2,39 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Final
 
 from imgmig_dagster import __version__
-from imgmig_dagster.concurrency import fewer_collections
-from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.concurrency import fewer_collections, in_order
+from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.accounting import account
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.source.reader import Inventory, SourceReader
+from imgmig_dagster.state import names
+from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
+from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
+from imgmig_dagster.state.segments import Segments
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.verification.examiner import Examined, Examiner
 from imgmig_dagster.verification.results import (
-    LISTED_MISMATCHES,
     VERIFIER_VERSION,
+    ExaminedRows,
     Identity,
     Mismatch,
-    Verdict,
+    Tally,
     VerificationResult,
 )
 from imgmig_dagster.window import Window, now
 
-_MAX_LOOKS: Final = 5
+# While one page's differences settle, or its last reply is on its way, the next page is read.
+_PAGES_IN_FLIGHT: Final = 2
+_CHECKPOINT_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -35,22 +43,29 @@ class VerificationRun:
 
     source: SourceReader
     target: TargetSettings
+    state: StateStore
     run_id: str
     page_size: int
     settle_seconds: float
     listener: Listener
 
-    def verify(self, window: Window) -> VerificationResult:
-        """Compare every row of the window.
+    def verify(self, window: Window, only_failed: bool = False) -> VerificationResult:
+        """Compare every row of the window, and leave the evidence in the state store.
 
         A difference counts only when the same row and the same item are seen again, a settle time later: the
-        application may write meanwhile.
+        application may write meanwhile. An interrupted verification is resumed if neither side is known to have
+        changed since.
+
+        Args:
+            only_failed: look again only at the rows that did not match, where the evidence of the others still holds;
+                everything otherwise.
 
         Raises:
+            PartitionBusy: another run verifies this partition.
             SourceError, TargetError: see there. Nothing is concluded from half a pass.
         """
-        with fewer_collections():
-            return asyncio.run(_verify(self, window))
+        with self.state.exclusive(f"{window.partition}/verify.lock"), fewer_collections():
+            return asyncio.run(_Pass(self, window).run(only_failed))
 
     def identity(self) -> Identity:
         """What this run compares, by what."""
@@ -65,134 +80,159 @@ class VerificationRun:
         )
 
 
-async def _verify(run: VerificationRun, window: Window) -> VerificationResult:
-    started, started_at = time.monotonic(), now()
-    identity = run.identity()
-    before = await asyncio.to_thread(run.source.inventory, window)
-    meter = ProgressMeter("Verified", window.partition, before.rows, run.listener)
-    async with run.target.open() as target:
-        examiner = Examiner(run.source, target, run.settle_seconds)
-        async for page in ahead(run.source.pages(window, None, run.page_size)):
-            await examiner.examine(page)
-            meter.failures = examiner.faulty
-            meter.advance(len(page))
-    rows_in_window = await asyncio.to_thread(run.source.count, window)
-    return VerificationResult(
-        partition=window.partition,
-        run_id=run.run_id,
-        window=window.describe(),
-        verdicts={verdict.value: examiner.verdicts[verdict] for verdict in Verdict},
-        rows_in_window=rows_in_window,
-        by_attribute=dict(examiner.by_attribute),
-        mismatches=examiner.mismatches,
-        mismatches_found=examiner.mismatches_found,
-        settled=examiner.settled,
-        inexact_timestamps=examiner.inexact_timestamps,
-        undeclared=dict(examiner.undeclared),
-        digest=before.digest,
-        watermark=before.watermark.isoformat() if before.watermark else None,
-        identity=identity,
-        started_at=started_at,
-        finished_at=now(),
-        duration_s=round(time.monotonic() - started, 3),
-    )
+class _Pass:
+    def __init__(self, run: VerificationRun, window: Window) -> None:
+        self._run = run
+        self._window = window
+        self._started = time.monotonic()
+        self._started_at = now()
+        self._checkpoints = CheckpointFile(run.state, window.partition, names.VERIFICATION_PROGRESS)
+        self._segments = Segments(run.state, window.partition, names.VERIFIED, ExaminedRows)
+        self._identity = run.identity()
+
+    async def run(self, only_failed: bool) -> VerificationResult:
+        run, window = self._run, self._window
+        before = await asyncio.to_thread(run.source.inventory, window)
+        async with run.target.open() as target:
+            examiner = Examiner(run.source, target, run.settle_seconds)
+            evidence = self._evidence_of_matches(before) if only_failed else None
+            if evidence is not None:
+                return self._keep(await self._look_again(evidence, examiner))
+            checkpoint = await self._examine_pages(self._open(before), examiner, before.rows)
+            tally, sides = Tally(), self._segments.read(checkpoint.segments)
+            found = await asyncio.to_thread(account, run.source, window, _summed(sides, tally))
+            tally.forget(dict((*found.gone, *found.moved)))
+            again = (*found.unseen, *(row_id for row_id, _verdict in found.moved))
+            vanished = 0
+            for start in range(0, len(again), run.page_size):
+                ids = again[start : start + run.page_size]
+                rows = await asyncio.to_thread(run.source.rows, ids)
+                examined = await examiner.examine(list(rows.values()))
+                tally.add(examined.tally)
+                vanished += len(ids) - len(examined.verdicts)
+        result = VerificationResult(
+            partition=window.partition,
+            run_id=run.run_id,
+            window=window.describe(),
+            rows_in_window=found.rows_in_window - vanished,
+            late=len(found.unseen),
+            left_window=len(found.gone) + vanished,
+            digest=before.digest,
+            watermark=before.watermark.isoformat() if before.watermark else None,
+            identity=self._identity,
+            started_at=checkpoint.started_at,
+            finished_at=now(),
+            duration_s=round(checkpoint.elapsed_s + time.monotonic() - self._started, 3),
+            resumes=checkpoint.resumes,
+            **vars(tally),
+        )
+        return self._keep(result)
+
+    def _open(self, before: Inventory) -> Checkpoint:
+        """Take up an interrupted verification of the same rows by the same rules; otherwise begin anew.
+
+        It only reads, so that a checkpoint that does not fit is no reason to stop.
+        """
+        passes = CheckpointFile(self._run.state, self._window.partition)
+        fingerprint = {
+            **vars(self._identity),
+            "window": self._window.describe(),
+            "digest": before.digest,
+            # A pass that wrote since then voids what was verified before it.
+            "last_pass": (passes.finished_passes() or ["none"])[-1],
+            "pass_is_open": str(passes.is_open()),
+        }
+        try:
+            checkpoint = self._checkpoints.open(self._run.run_id, fingerprint, self._started_at)
+        except CheckpointRefused:
+            checkpoint = self._checkpoints.open(self._run.run_id, fingerprint, self._started_at, start_over=True)
+        if not checkpoint.segments:
+            self._segments.clear()
+        return checkpoint
+
+    async def _examine_pages(self, begun: Checkpoint, examiner: Examiner, total: int) -> Checkpoint:
+        run, checkpoint = self._run, begun
+        meter = ProgressMeter("Verified", self._window.partition, total, run.listener, done=begun.rows)
+        pages = ahead(run.source.pages(self._window, begun.cursor, run.page_size))
+        unsaved = Examined()
+        async with aclosing(pages), aclosing(in_order(pages, examiner.examine, _PAGES_IN_FLIGHT)) as examined_pages:
+            async for page, examined in examined_pages:
+                unsaved.verdicts.update(examined.verdicts)
+                unsaved.tally.add(examined.tally)
+                checkpoint = replace(checkpoint, cursor=run.source.cursor(page[-1]))
+                if len(unsaved.verdicts) >= _CHECKPOINT_ROWS:
+                    checkpoint, unsaved = self._save(checkpoint, begun, unsaved), Examined()
+                meter.failures += len(examined.verdicts) - examined.tally.verdicts["match"]
+                meter.advance(len(page))
+        return self._save(checkpoint, begun, unsaved)
+
+    def _save(self, checkpoint: Checkpoint, begun: Checkpoint, unsaved: Examined) -> Checkpoint:
+        if unsaved.verdicts and checkpoint.cursor is not None:
+            ids: defaultdict[str, list[str]] = defaultdict(list)
+            for row_id, verdict in unsaved.verdicts.items():
+                ids[verdict.value].append(row_id)
+            segment = ExaminedRows(checkpoint.cursor, ids, unsaved.tally)
+            outcomes = {name: checkpoint.outcomes.get(name, 0) + len(found) for name, found in ids.items()}
+            checkpoint = replace(
+                checkpoint,
+                segments=self._segments.add(checkpoint.segments, self._run.run_id, segment),
+                outcomes={**checkpoint.outcomes, **outcomes},
+                elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
+            )
+        self._checkpoints.save(checkpoint)
+        return checkpoint
+
+    def _evidence_of_matches(self, before: Inventory) -> VerificationResult | None:
+        """The last evidence, if what it says of the matching rows holds to this day, and every other row is listed."""
+        state, partition = self._run.state, self._window.partition
+        evidence = load_record(state, names.evidence(partition), VerificationResult)
+        if evidence is None or evidence.identity != self._identity or evidence.digest != before.digest:
+            return None
+        listed = load_lines(state, names.mismatches(partition), Mismatch)
+        passes = CheckpointFile(state, partition)
+        last_pass = passes.last_finished()
+        if passes.is_open() or (last_pass is not None and last_pass["finished_at"] >= evidence.started_at):
+            return None
+        whole = len(listed) == evidence.mismatches_found and evidence.coverage_is_complete
+        return replace(evidence, mismatches=listed) if whole else None
+
+    async def _look_again(self, evidence: VerificationResult, examiner: Examiner) -> VerificationResult:
+        failed = {found.row_id: found.verdict.value for found in evidence.mismatches}
+        meter = ProgressMeter("Verified again", self._window.partition, len(failed), self._run.listener)
+        tally = Tally(
+            **{name: getattr(evidence, name) for name in ("settled", "inexact_timestamps", "mismatches_found")},
+            verdicts=dict(evidence.verdicts),
+            mismatches=list(evidence.mismatches),
+        )
+        tally.by_attribute.update(evidence.by_attribute)
+        tally.undeclared.update(evidence.undeclared)
+        tally.forget(failed)
+        for start in range(0, len(failed), self._run.page_size):
+            ids = list(failed)[start : start + self._run.page_size]
+            rows = await asyncio.to_thread(self._run.source.rows, ids)
+            tally.add((await examiner.examine(list(rows.values()))).tally)
+            meter.advance(len(ids))
+        return replace(
+            evidence,
+            run_id=self._run.run_id,
+            started_at=self._started_at,
+            finished_at=now(),
+            duration_s=round(time.monotonic() - self._started, 3),
+            **vars(tally),
+        )
+
+    def _keep(self, result: VerificationResult) -> VerificationResult:
+        """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
+        state, partition = self._run.state, result.partition
+        save_lines(state, names.mismatches(partition), result.mismatches)
+        save_record(state, names.evidence(partition), replace(result, mismatches=()))
+        self._checkpoints.remove()
+        self._segments.clear()
+        return result
 
 
-@dataclass(frozen=True)
-class _Sight:
-    """A row and its item as one look found them; `unread` where the item could not be read."""
-
-    row: Row
-    item: Item | None
-    unread: bool
-
-
-class Examiner:
-    """Gives every row a verdict, and keeps count."""
-
-    def __init__(
-        self,
-        source: SourceReader,
-        target: TargetTable,
-        settle_seconds: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self.verdicts: Counter[Verdict] = Counter()
-        self.by_attribute: Counter[str] = Counter()
-        self.undeclared: Counter[str] = Counter()
-        self.mismatches: list[Mismatch] = []
-        self.mismatches_found = 0
-        self.settled = 0
-        self.inexact_timestamps = 0
-        self._source = source
-        self._target = target
-        self._settle_seconds = settle_seconds
-        self._sleep = sleep
-        self._compare = comparer(target.mapping)
-
-    @property
-    def faulty(self) -> int:
-        """The rows that did not match."""
-        return sum(self.verdicts.values()) - self.verdicts[Verdict.MATCH]
-
-    async def examine(self, rows: Sequence[Row]) -> None:
-        """Give each of these rows its verdict; one that is deleted between two looks gets none."""
-        lookup = await self._target.get_many([str(row[0]) for row in rows])
-        sights = {str(row[0]): _Sight(row, lookup.items.get(str(row[0])), str(row[0]) in lookup.unread) for row in rows}
-        suspects = {row_id: sight for row_id, sight in sights.items() if not self._matches(sight)}
-        for _look in range(_MAX_LOOKS):
-            if not suspects:
-                return
-            await self._sleep(self._settle_seconds)
-            suspects = await self._look_again(suspects)
-        for row_id in suspects:
-            self._record(row_id, Verdict.UNVERIFIED)
-
-    async def _look_again(self, suspects: Mapping[str, _Sight]) -> dict[str, _Sight]:
-        """Judge what held still since the last look; return what moved."""
-        rows = await asyncio.to_thread(self._source.rows, list(suspects))
-        lookup = await self._target.get_many(list(rows))
-        moved: dict[str, _Sight] = {}
-        for row_id, row in rows.items():
-            sight = _Sight(row, lookup.items.get(row_id), row_id in lookup.unread)
-            if self._matches(sight):
-                self.settled += 1
-            elif sight == suspects[row_id]:
-                self._judge(row_id, sight)
-            else:
-                moved[row_id] = sight
-        return moved
-
-    def _matches(self, sight: _Sight) -> bool:
-        if sight.item is None:
-            return False
-        comparison = self._compare(sight.row, sight.item)
-        if not comparison.equal:
-            return False
-        self.verdicts[Verdict.MATCH] += 1
-        self.inexact_timestamps += len(comparison.inexact)
-        self.undeclared.update(undeclared_attributes(self._target.mapping, sight.item))
-        return True
-
-    def _judge(self, row_id: str, sight: _Sight) -> None:
-        if sight.unread:
-            self._record(row_id, Verdict.UNVERIFIED)
-        elif sight.item is None:
-            self._record(row_id, Verdict.MISSING)
-        else:
-            self.verdicts[Verdict.MISMATCH] += 1
-            self.undeclared.update(undeclared_attributes(self._target.mapping, sight.item))
-            for difference in self._compare(sight.row, sight.item).differences:
-                self.by_attribute[difference.attribute] += 1
-                self._list(
-                    Mismatch(row_id, Verdict.MISMATCH, difference.attribute, difference.expected, difference.found)
-                )
-
-    def _record(self, row_id: str, verdict: Verdict) -> None:
-        self.verdicts[verdict] += 1
-        self._list(Mismatch(row_id, verdict))
-
-    def _list(self, mismatch: Mismatch) -> None:
-        self.mismatches_found += 1
-        if len(self.mismatches) < LISTED_MISMATCHES:
-            self.mismatches.append(mismatch)
+def _summed(segments: Iterable[ExaminedRows], tally: Tally) -> Iterator[ExaminedRows]:
+    """The segments, counted in as they go by."""
+    for segment in segments:
+        tally.add(segment.tally)
+        yield segment

@@ -111,6 +111,8 @@ class StageState:
             window=window.describe(),
             verdicts=dict(verdicts),
             rows_in_window=sum(verdicts.values()),
+            late=0,
+            left_window=0,
             by_attribute=by_attribute,
             mismatches=[],
             mismatches_found=len(mismatches),

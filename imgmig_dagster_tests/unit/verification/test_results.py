@@ -12,7 +12,7 @@ CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY
 
 def verified(rows_in_window: int, **verdicts: int) -> VerificationResult:
     return VerificationResult(
-        "p", "r", "w", verdicts, rows_in_window, {}, [], 0, 0, 0, {}, "0", None, IDENTITY, "s", "f", 2.0
+        "p", "r", "w", verdicts, rows_in_window, 0, 0, {}, [], 0, 0, 0, {}, "0", None, IDENTITY, "s", "f", 2.0
     )
 
 

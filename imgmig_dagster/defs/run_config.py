@@ -1,0 +1,24 @@
+"""What a single run may do differently: the config of the assets, as the launchpad and the jobs give it."""
+
+import dagster as dg
+from pydantic import Field
+
+
+class MigrateConfig(dg.Config):
+    """What one run of `migrated_images` does differently."""
+
+    start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
+    retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
+
+
+class VerifyConfig(dg.Config):
+    """What one run of `verification_report` does differently."""
+
+    only_failed: bool = Field(False, description="Look again only at rows that did not match, where that is enough")
+
+
+class SpotCheckConfig(dg.Config):
+    """How a sample is drawn."""
+
+    count: int = Field(50, ge=1, le=1_000, description="Images to draw")
+    seed: int | None = Field(None, description="Draws the same images again; by default a new one per run")
