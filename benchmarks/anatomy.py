@@ -103,7 +103,7 @@ def _send(job: Job, operation: str, bodies: list[bytes], parts: dict[str, float]
     async def send() -> None:
         target = job.target()
         async with DynamoDBClient(target.access, target.requests_in_flight) as client:
-            sign = client._signed_headers  # noqa: SLF001  # what signing costs is the question
+            sign = client._signer.headers  # noqa: SLF001  # what signing costs is the question
             _timed(parts, "sign (part of the line below)", lambda: [sign(operation, body) for body in bodies])
             waiting = iter(bodies)
 

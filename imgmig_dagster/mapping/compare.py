@@ -8,19 +8,24 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 
 from imgmig_dagster.mapping.spec import Field, FieldType, Item, Row, Rule, TableMapping, Value
 
+# As the application writes it: nearly all timestamps are of this spelling, and need not be taken apart.
+_CANONICAL_TIMESTAMP: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
+)
 _TIMESTAMP: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))"
 )
-_INTEGER: Final = re.compile(r"-?[0-9]{1,38}")
 _MAX_DIGITS: Final = 38
+_EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
 _MILLISECOND_US: Final = 1_000
 
@@ -57,6 +62,9 @@ class Comparison:
         return not self.differences
 
 
+_ALL_EQUAL: Final = Comparison((), (), ())
+
+
 class _Undecodable(Exception):
     """An attribute whose type or spelling is not the declared one."""
 
@@ -66,29 +74,34 @@ def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
 
     NULL equals an absent attribute. `version` and undeclared attributes are not compared.
     """
-    fields = [(field, _DECODERS[field.type]) for field in mapping.fields]
+    fields = [
+        (field, field.attribute, _DECODERS[field.type], field.rule is Rule.WITHIN_ONE_SECOND)
+        for field in mapping.fields
+    ]
 
     def compare(row: Row, item: Item) -> Comparison:
         differences: list[FieldDifference] = []
         absent: list[str] = []
         inexact: list[str] = []
-        for (field, decode), expected in zip(fields, row[1:], strict=True):
-            attribute = item.get(field.attribute)
+        for (field, name, decode, tolerant), expected in zip(fields, row[1:], strict=True):
+            attribute = item.get(name)
             try:
                 found = None if attribute is None else decode(attribute)
             except _Undecodable:
                 differences.append(_difference(field, expected, attribute))
                 continue
-            if field.rule is Rule.WITHIN_ONE_SECOND and isinstance(found, int) and isinstance(expected, int):
+            if tolerant and isinstance(found, int) and isinstance(expected, int):
                 if abs(found - expected) >= _SECOND_US:
                     differences.append(_difference(field, expected, attribute))
                 elif found != expected - expected % _MILLISECOND_US:
-                    inexact.append(field.attribute)
+                    inexact.append(name)
             elif found != expected:
                 differences.append(_difference(field, expected, attribute))
                 if attribute is None:
-                    absent.append(field.attribute)
-        return Comparison(tuple(differences), tuple(absent), tuple(inexact))
+                    absent.append(name)
+        if differences or inexact:
+            return Comparison(tuple(differences), tuple(absent), tuple(inexact))
+        return _ALL_EQUAL
 
     return compare
 
@@ -104,7 +117,7 @@ def item_timestamp(item: Item, attribute: str) -> "int | None":
 
 def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
     """The names of an item's attributes that the mapping says nothing about."""
-    return frozenset(item.keys() - mapping.declared_attributes)
+    return frozenset(item) - mapping.declared_attributes
 
 
 def describe_fields(mapping: TableMapping, row: Row, item: Item) -> "list[tuple[str, str, str]]":
@@ -152,20 +165,17 @@ def _digest(content: list[Any]) -> bytes:
 
 
 def _decode_text(attribute: dict[str, Any]) -> Value:
-    if "S" in attribute:
-        text = attribute["S"]
-        if isinstance(text, str):
-            return text
-    return _null_or_undecodable(attribute)
+    text = attribute.get("S")
+    return text if isinstance(text, str) else _null_or_undecodable(attribute)
 
 
 def _decode_integer(attribute: dict[str, Any]) -> Value:
     digits = attribute.get("N")
     if digits is None:
         return _null_or_undecodable(attribute)
-    if _INTEGER.fullmatch(digits):
+    if digits.isdigit() and digits.isascii() and len(digits) <= _MAX_DIGITS:
         return int(digits)
-    # "1E2" and "100.0" are the number 100 too; a fraction is no integer.
+    # "-1", "1E2" and "100.0" are integers too; a fraction is none.
     try:
         number = Decimal(digits)
     except InvalidOperation:
@@ -180,6 +190,11 @@ def _decode_timestamp(attribute: dict[str, Any]) -> Value:
     text = attribute.get("S")
     if text is None:
         return _null_or_undecodable(attribute)
+    if _CANONICAL_TIMESTAMP.fullmatch(text):
+        try:
+            return (datetime.fromisoformat(text[:-1]) - _EPOCH) // _MICROSECOND
+        except ValueError:  # no such day
+            raise _Undecodable from None
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise _Undecodable

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 Value: TypeAlias = str | int | None
@@ -92,7 +93,7 @@ class TableMapping:
         """The attribute that `modified_column` becomes."""
         return self.fields[self.modified_index - 1].attribute
 
-    @property
+    @cached_property
     def declared_attributes(self) -> frozenset[str]:
         """Every attribute that the migration writes."""
         return frozenset(

@@ -11,9 +11,6 @@ from typing import Any
 
 import aiohttp
 import orjson
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
@@ -21,8 +18,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.faults import Fault, classify
-
-_CONTENT_TYPE = "application/x-amz-json-1.0"
+from imgmig_dagster.target.signing import RequestSigner
 
 
 class DynamoDBError(Exception):
@@ -58,11 +54,11 @@ class DynamoDBClient:
             described = access.client("dynamodb")
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"DynamoDB's endpoint is not known: {error}. Set AWS_REGION") from None
-        self._url: str = described.meta.endpoint_url
+        self._url: str = described.meta.endpoint_url.rstrip("/") + "/"
         self._region: str = described.meta.region_name
         self._connections = requests_in_flight
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
-        self._credentials = self._load_credentials()
+        self._signer = self._new_signer()
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "DynamoDBClient":
@@ -93,7 +89,7 @@ class DynamoDBClient:
         if self._http is None:
             raise RuntimeError("the client is used outside its `async with`")
         try:
-            async with self._http.post(self._url, data=body, headers=self._signed_headers(operation, body)) as reply:
+            async with self._http.post(self._url, data=body, headers=self._signer.headers(operation, body)) as reply:
                 content = await reply.read()
                 status = reply.status
         except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
@@ -116,20 +112,10 @@ class DynamoDBClient:
         """Load the credentials anew, as after an expired token."""
         # A session keeps the credentials that it found first.
         self._session = self._access.session()
-        self._credentials = self._load_credentials()
+        self._signer = self._new_signer()
 
-    def _load_credentials(self) -> Credentials:
-        found = self._session.get_credentials()
-        if found is None:
+    def _new_signer(self) -> RequestSigner:
+        credentials = self._session.get_credentials()
+        if credentials is None:
             raise SettingsError("no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
-        return found
-
-    def _signed_headers(self, operation: str, body: bytes) -> dict[str, str]:
-        request = AWSRequest(
-            method="POST",
-            url=self._url + "/",
-            data=body,
-            headers={"Content-Type": _CONTENT_TYPE, "X-Amz-Target": f"DynamoDB_20120810.{operation}"},
-        )
-        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(request)
-        return dict(request.headers.items())
+        return RequestSigner(credentials, self._region, self._url)
