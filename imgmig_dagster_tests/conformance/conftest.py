@@ -21,7 +21,9 @@ from imgmig_dagster_tests.unit.target.opened import opened
 
 NAMED_URL = os.environ.get("IMGMIG_CONFORMANCE_ENDPOINT")
 # For what moto does in a way of its own.
-STRICT = pytest.mark.parametrize("server", [NAMED_ENDPOINT if NAMED_URL else MINISTACK], indirect=True)
+STRICT = pytest.mark.parametrize(
+    "server", [NAMED_ENDPOINT if NAMED_URL else MINISTACK], ids=lambda server: server.name, indirect=True
+)
 
 
 @dataclass(frozen=True)
