@@ -56,8 +56,9 @@ def endpoints(request: pytest.FixtureRequest) -> Endpoints:
     @lru_cache
     def endpoint(server: Server) -> Endpoint:
         if server is NAMED_ENDPOINT:
-            # Region and credentials are those of AWS's own variables, as for any of its clients.
-            return Endpoint(str(NAMED_URL), AwsAccess(endpoint_urls=(("dynamodb", str(NAMED_URL)),)))
+            # Region and credentials are those of AWS's own variables; botocore does not read AWS_REGION itself.
+            chain = AwsAccess(os.environ.get("AWS_REGION"), endpoint_urls=(("dynamodb", str(NAMED_URL)),))
+            return Endpoint(str(NAMED_URL), chain)
         if server is MINISTACK:
             url = request.getfixturevalue("ministack_url")
         else:
