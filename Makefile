@@ -1,4 +1,5 @@
-# Needs only Python 3.10 or later and make. Everything is installed into .venv, once.
+# Needs only Python 3.10 or later and make. Everything is installed into .venv, once; the tests' ministack, which pins
+# botocore, into .venv-ministack.
 # Paths are relative, so that a checkout in a path with a space works.
 
 PYTHON ?= python3
@@ -18,13 +19,19 @@ help:  ## say what can be made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/installed
 
+.venv-ministack/installed: deploy/ministack-constraints.txt | .venv/installed
+	@echo 'Installing into .venv-ministack (once) ...'
+	@$(PYTHON) -m venv .venv-ministack
+	@.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
 	@$(BIN)/imgmig demo
 
 ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 	@$(BIN)/imgmig ui
 
-test: .venv/installed  ## run the tests, on a real PostgreSQL and a real HTTP server
+test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/installed  ## check style and types
@@ -36,14 +43,16 @@ format: .venv/installed  ## format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: .venv/installed  ## measure, and write docs/benchmarks.md
+bench: .venv/installed .venv-ministack/installed  ## measure, and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
+COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade
+
 lock:  ## resolve the dependencies anew (needs uv)
-	uv pip compile pyproject.toml --extra sandbox --extra dev --universal --python-version 3.10 \
-		--generate-hashes --no-header --no-annotate --no-emit-find-links --no-strip-extras --upgrade \
-		-o deploy/constraints.txt
+	$(COMPILE) pyproject.toml --extra sandbox --extra dev -o deploy/constraints.txt
+	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
-	@rm -rf .venv .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-ministack .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis

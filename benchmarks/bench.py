@@ -26,7 +26,7 @@ _OURS: Final = ("IMGMIG_", "AWS_", "DAGSTER_", "PG")
 
 @dataclass
 class Bench:
-    """What the measures share. `cache` outlives the run: what npm and pip installed is kept there."""
+    """What the measures share. `cache` outlives the run: what npm installed is kept there."""
 
     scale: Scale
     cache: Path

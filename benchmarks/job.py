@@ -29,7 +29,7 @@ MARCH: Final = Window(
 
 @dataclass(frozen=True)
 class Job:
-    """One way's work. `scratch` is a folder that is new for this run; `cache` holds what npm and pip installed.
+    """One way's work. `scratch` is a folder that is new for this run; `cache` holds what npm installed.
 
     `months` and `run` are for `orchestration`: how many partitions, and the name of the job to run.
     """

@@ -116,7 +116,7 @@ def throughput(bench: Bench) -> Measured:
         for what in ("batch mode", "verification")
     )
     try:
-        with servers.ministack(bench.cache, bench.new_folder()) as url:
+        with servers.ministack(bench.new_folder()) as url:
 
             def on_an_empty_table(way: str) -> Way:
                 def run() -> Sample:

@@ -1,13 +1,8 @@
 """The servers that ways are measured against, all on loopback, all ended when the run ends."""
 
 import contextlib
-import http.client
-import os
-import socket
 import subprocess
 import sys
-import time
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,11 +13,11 @@ from botocore.config import Config
 from benchmarks.job import TARGET_TABLE
 from benchmarks.stub import HOST
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from imgmig_dagster_tests.ministack import NotStartedError
+from imgmig_dagster_tests.ministack import ministack as ministack_server
 
-MINISTACK: Final = "ministack==1.5.33"
 NODE_PACKAGES: Final = ("@aws-sdk/client-dynamodb@3", "pg@8")
 _INSTALL_SECONDS: Final = 240
-_START_SECONDS: Final = 30
 
 
 class NotAvailable(Exception):
@@ -43,39 +38,18 @@ def stub(remember: bool = False) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def ministack(cache: Path, scratch: Path) -> Iterator[str]:
-    """ministack's server, from a virtual environment of its own; its URL.
+def ministack(scratch: Path) -> Iterator[str]:
+    """ministack's server; its URL.
 
     Raises:
-        NotAvailable: it cannot be installed or does not start.
+        NotAvailable: it is not installed or does not start.
     """
-    python = _install_ministack(cache / "ministack")
-    port = _free_port()
-    environment = {
-        "PATH": os.defpath,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        # It listens on all interfaces unless told otherwise.
-        "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "dynamodb",
-        "LOG_LEVEL": "ERROR",
-        "DOCKER_HOST": "unix:///nonexistent",
-    }
-    with (scratch / "ministack.log").open("w") as log:
-        process = subprocess.Popen(
-            [str(python), "-m", "ministack"], env=environment, cwd=scratch, stdout=log, stderr=log, text=True
-        )
+    with contextlib.ExitStack() as stack:
         try:
-            _wait_for(port, process)
-            yield f"http://{HOST}:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            url = stack.enter_context(ministack_server(scratch))
+        except NotStartedError as error:
+            raise NotAvailable(str(error)) from None
+        yield url
 
 
 def empty_table(endpoint: str) -> None:
@@ -114,15 +88,6 @@ def install_node_packages(cache: Path) -> Path:
     return folder
 
 
-def _install_ministack(folder: Path) -> Path:
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        venv.create(folder, clear=True, with_pip=True)
-        _install([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MINISTACK])
-        (folder / "installed").touch()
-    return python
-
-
 def _install(command: list[str]) -> None:
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
@@ -132,25 +97,3 @@ def _install(command: list[str]) -> None:
         raise NotAvailable(f"the installation took longer than {_INSTALL_SECONDS} s") from None
     if done.returncode:
         raise NotAvailable(f"the installation failed: {done.stderr.strip().splitlines()[-1:]}")
-
-
-def _wait_for(port: int, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(HOST, port, timeout=5)
-        try:
-            connection.request("GET", "/_ministack/health")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.1)
-        else:
-            return
-        finally:
-            connection.close()
-    raise NotAvailable("ministack did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

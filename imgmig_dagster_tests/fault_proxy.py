@@ -1,6 +1,6 @@
-"""A reverse proxy in front of moto's real server: it records every call, and fails those that a test scripts.
+"""A reverse proxy in front of a real server: it records every call, and fails those that a test scripts.
 
-Faults are truthful: what a reply says of the table is what moto's table holds.
+Faults are truthful: what a reply says of the table is what the table holds.
 """
 
 import asyncio

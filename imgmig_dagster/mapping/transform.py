@@ -101,7 +101,8 @@ def item_bytes(item: Item) -> int:
     """The size of an item as DynamoDB counts it: names and values, in bytes of UTF-8.
 
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html;
-    the service calls its sizes of numbers approximate.
+    the service calls its sizes of numbers approximate, and those of integers here are what ministack and dynalite
+    count.
     """
     return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
 
@@ -140,6 +141,8 @@ def _value_bytes(value: dict[str, Any]) -> int:
     if kind == "S":
         return len(content.encode())
     if kind == "N":
-        significant = len(content.lstrip("-").strip("0"))
-        return 1 + (significant + 1) // 2 + (1 if content.startswith("-") else 0)
+        # Pairs of digits, counted from the decimal point; pairs of zeros at either end take no room.
+        digits = content.lstrip("-0")
+        zeros = len(digits) - len(digits.rstrip("0"))
+        return 1 + (len(digits) + 1) // 2 - zeros // 2 + (1 if content.startswith("-") else 0)
     return 1

@@ -151,7 +151,7 @@ def row_of_bytes(size: int, character: str = "x") -> Row:
 
 @pytest.mark.parametrize("character", ["x", "é", "\U0001f600"])
 def test_an_item_of_exactly_409600_bytes_is_taken_and_one_of_409601_rejected(character: str) -> None:
-    """moto's own limit is 405,000 bytes, so that this edge is held here and not against the server."""
+    """As a server judges the same edge: conformance/."""
     assert item_bytes(transformed(row_of_bytes(409_600, character))) == 409_600
 
     rejection = rejected(row_of_bytes(409_601, character))
@@ -181,6 +181,9 @@ def test_an_item_costs_one_write_unit_per_started_kilobyte(size: int, units: int
         ({"S": ""}, 1),
         ({"N": "0"}, 2),
         ({"N": "100"}, 3),
+        ({"N": "1000"}, 3),
+        ({"N": "640"}, 4),
+        ({"N": "6400"}, 3),
         ({"N": "1234"}, 4),
         ({"N": "-1"}, 4),
         ({"NULL": True}, 2),

@@ -1,0 +1,136 @@
+"""What a server holds is read back whole: every type, every key, every segment."""
+
+import uuid
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.target.table import Lookup, TargetTable
+from imgmig_dagster.target.writer import BatchWriter
+from imgmig_dagster.verification.census import SEGMENTS
+from imgmig_dagster_tests.arrange import Target, item_of, row_id
+from imgmig_dagster_tests.conformance.conftest import OnTable
+from imgmig_dagster_tests.conformance.servers import Server
+
+VALUES: "dict[str, dict[str, Any]]" = {
+    "text": {"S": "caf\u00e9 cafe\u0301 \U0001f468\u200d\U0001f469 \u202egpj \r\n\t\0 \\\"'"},
+    "empty text": {"S": ""},
+    "zero": {"N": "0"},
+    "negative": {"N": "-1"},
+    "2^53+1": {"N": "9007199254740993"},
+    "2^63-1": {"N": "9223372036854775807"},
+    "fraction": {"N": "0.0015"},
+    "NULL": {"NULL": True},
+    "true": {"BOOL": True},
+    "binary": {"B": "AP8="},
+    "set of text": {"SS": ["a", "b"]},
+    "set of numbers": {"NS": ["1", "2"]},
+    "list": {"L": [{"S": "a"}, {"N": "1"}, {"L": []}]},
+    "map": {"M": {"k": {"S": "v"}, "m": {"M": {}}}},
+}
+
+
+async def write(table: TargetTable, items: "list[Item]") -> None:
+    assert await BatchWriter(table.sender, table.name).write(items, lambda _rows: None) == []
+
+
+@pytest.mark.parametrize("how", ["PutItem", "BatchWriteItem"])
+def test_every_type_comes_back_as_it_was_written(on_table: OnTable, how: str) -> None:
+    item: Item = {**IMAGE.key("types"), **VALUES}
+
+    async def work(table: TargetTable) -> "tuple[Item | None, list[Item]]":
+        if how == "PutItem":
+            await table.put_new(item)
+        else:
+            await write(table, [item])
+        return await table.get("types"), await anext(table.scan(0, 1))
+
+    got, scanned = on_table(work)
+    assert got == item
+    assert scanned == [item]
+
+
+def test_a_number_written_otherwise_comes_back_in_its_plain_form(
+    on_table: OnTable, target: Target, server: Server
+) -> None:
+    target.put(item_of(1, sizeBytes={"N": "1.001E3"}))
+
+    found = on_table(lambda table: table.get(row_id(1)))
+
+    assert found["sizeBytes"] == {"N": "1001" if server.normalizes_numbers else "1.001E3"}
+
+
+def test_any_number_of_keys_is_read_and_absent_ones_have_no_item(on_table: OnTable) -> None:
+    items = [item_of(number) for number in range(0, 210, 2)]
+
+    async def work(table: TargetTable) -> Lookup:
+        await write(table, items)
+        return await table.get_many([row_id(number) for number in range(210)])
+
+    assert on_table(work) == Lookup({row_id(2 * index): item for index, item in enumerate(items)}, frozenset())
+
+
+def test_items_of_over_16_megabytes_together_are_all_read(on_table: OnTable, target: Target, server: Server) -> None:
+    """DynamoDB stops at 16 MB and names the keys that are left."""
+    items = [item_of(number, originalFilename={"S": "x" * 400_000}) for number in range(44)]
+    for item in items:
+        target.put(item)
+
+    async def work(table: TargetTable) -> "tuple[Lookup, int]":
+        return await table.get_many([row_id(number) for number in range(44)]), table.sender.traffic.requests
+
+    lookup, requests = on_table(work)
+    assert lookup == Lookup({row_id(number): item for number, item in enumerate(items)}, frozenset())
+    assert requests == (2 if server.reads_at_most_16_mb else 1)
+
+
+def test_a_key_that_cannot_be_read_hides_no_other_key_of_its_batch(on_table: OnTable, server: Server) -> None:
+    long = "y" * 3_000
+
+    async def work(table: TargetTable) -> Lookup:
+        await write(table, [item_of(number) for number in range(20)])
+        return await table.get_many([*(row_id(number) for number in range(20)), long])
+
+    lookup = on_table(work)
+    assert lookup.items == {row_id(number): item_of(number) for number in range(20)}
+    assert lookup.unread == (frozenset([long]) if server.refuses_to_read_long_keys else frozenset())
+
+
+def test_reads_report_the_units_that_they_cost(on_table: OnTable, server: Server) -> None:
+    async def work(table: TargetTable) -> "tuple[float, float]":
+        await write(table, [item_of(number) for number in range(10)])
+        written = table.sender.traffic.units
+        await table.get_many([row_id(number) for number in range(10)])
+        got = table.sender.traffic.units
+        await anext(table.scan(0, 1))
+        return got - written, table.sender.traffic.units - got
+
+    got, scanned = on_table(work)
+    assert (got > 0) is server.reports_units_of_batch_reads
+    assert scanned > 0
+
+
+@pytest.mark.parametrize("segments", [1, SEGMENTS])
+def test_the_segments_of_a_scan_hold_every_item_once(on_table: OnTable, target: Target, segments: int) -> None:
+    # Pages end at 1 MB: one segment at least has more than one.
+    items: list[Item] = [
+        {**item_of(0, originalFilename={"S": "x" * 250_000}), **IMAGE.key(str(uuid.UUID(int=number * 7_919**9)))}
+        for number in range(24)
+    ]
+    items.append({"PK": {"S": "USER#1"}, "SK": {"S": "PROFILE"}})
+    for item in items:
+        target.put(item)
+
+    async def pages(table: TargetTable, segment: int) -> "list[list[Item]]":
+        return [page async for page in table.scan(segment, segments)]
+
+    async def work(table: TargetTable) -> "list[list[list[Item]]]":
+        return [await pages(table, segment) for segment in range(segments)]
+
+    scanned = on_table(work)
+    found = [item["PK"]["S"] for item in chain.from_iterable(chain.from_iterable(scanned))]
+    assert sorted(found) == sorted(item["PK"]["S"] for item in items)
+    assert max(map(len, scanned)) > 1
