@@ -5,6 +5,7 @@ failure is its caller's decision.
 """
 
 import asyncio
+import io
 import ssl
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,8 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.signing import RequestSigner
+
+_LARGE_BODY_BYTES = 2**20
 
 
 class DynamoDBError(Exception):
@@ -88,8 +91,10 @@ class DynamoDBClient:
         """
         if self._http is None:
             raise RuntimeError("the client is used outside its `async with`")
+        # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
+        data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
         try:
-            async with self._http.post(self._url, data=body, headers=self._signer.headers(operation, body)) as reply:
+            async with self._http.post(self._url, data=data, headers=self._signer.headers(operation, body)) as reply:
                 content = await reply.read()
                 status = reply.status
         except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):

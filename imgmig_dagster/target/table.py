@@ -10,6 +10,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item, TableMapping
+from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.requests import (
@@ -123,12 +124,19 @@ class TargetTable:
 
     async def get_many(self, ids: Sequence[str]) -> Lookup:
         """The items of any number of distinct ids, strongly consistent, unprocessed keys asked for again."""
+        # Under a key that is longer than DynamoDB takes nothing can stand, and its whole batch would be refused.
+        ids = [row_id for row_id in ids if self._fits(row_id)]
         chunks = [ids[start : start + MAX_BATCH_GET] for start in range(0, len(ids), MAX_BATCH_GET)]
         lookups = await gather(self._get_batch(chunk) for chunk in chunks)
         return Lookup(
             {row_id: item for lookup in lookups for row_id, item in lookup.items.items()},
             frozenset(row_id for lookup in lookups for row_id in lookup.unread),
         )
+
+    def _fits(self, row_id: str) -> bool:
+        longest = MAX_PARTITION_KEY_BYTES - len(self.mapping.key_prefix.encode())
+        # A character takes at most four bytes: only the giants are measured.
+        return len(row_id) <= longest // 4 or len(row_id.encode("utf-8", "surrogatepass")) <= longest
 
     async def _get_batch(self, ids: Sequence[str]) -> Lookup:
         backoff = Backoff(self.sender)

@@ -22,7 +22,6 @@ class Server:
     """In one BatchWriteItem, where the items differ."""
     refuses_batches_of_26: bool = True
     rejected_batch_writes_nothing: bool = True
-    refuses_to_read_long_keys: bool = True
     """A partition key over 2,048 bytes, in BatchGetItem; every server refuses to write it."""
     reads_at_most_16_mb: bool = True
     """BatchGetItem leaves the rest as UnprocessedKeys."""
@@ -39,7 +38,6 @@ MOTO: Final = Server(
     refuses_duplicate_keys=False,
     refuses_batches_of_26=False,
     rejected_batch_writes_nothing=False,
-    refuses_to_read_long_keys=False,
     reports_units_of_batch_writes=False,
 )
 MINISTACK: Final = Server("ministack", reads_at_most_16_mb=False, reports_units_of_batch_reads=False)

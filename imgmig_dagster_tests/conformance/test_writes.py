@@ -173,6 +173,12 @@ class TestBatches:
         assert write(on_table, [item_of(1)]) == []
         assert target.item(1) == item_of(1)
 
+    def test_a_batch_of_several_megabytes_is_written(self, on_table: OnTable, target: Target) -> None:
+        items = [item_of(number, originalFilename={"S": "x" * 100_000}) for number in range(25)]
+
+        assert write(on_table, items) == []
+        assert target.items() == by_key(items)
+
     def test_a_batch_of_26_is_refused(self, on_table: OnTable, server: Server) -> None:
         items = [item_of(number) for number in range(26)]
 
