@@ -11,12 +11,8 @@ def write_dagster_yaml(home: Path, storage_url: str) -> None:
     """
     config = {
         "storage": {"postgres": {"postgres_url": storage_url}},
-        "run_coordinator": {
-            "module": "dagster",
-            "class": "QueuedRunCoordinator",
-            "config": {"max_concurrent_runs": 2},
-        },
-        "concurrency": {"pools": {"granularity": "run", "default_limit": 2}},
+        "run_coordinator": {"module": "dagster", "class": "QueuedRunCoordinator"},
+        "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"granularity": "run", "default_limit": 2}},
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",
