@@ -40,6 +40,7 @@ _SHOWN: Final = (
     "write_rate",
     "settle_seconds",
     "show_values",
+    "spot_check_pictures",
     "aws_region",
     "aws_endpoint_url_dynamodb",
 )
@@ -65,6 +66,15 @@ class WriteMode(str, Enum):
     """PutItem with `attribute_not_exists`: safe while the application writes to both sides."""
     BATCH = "batch"
     """BatchWriteItem, which replaces whole items: only for a source that nobody else writes to."""
+
+
+class PictureMode(str, Enum):
+    """How the spot check's page shows pictures."""
+
+    EMBEDDED = "embedded"
+    """In the page itself, which can be read without a network for as long as it is kept."""
+    LINK = "link"
+    """As links to S3, presigned for an hour."""
 
 
 class Partitioning(BaseSettings):
@@ -104,6 +114,7 @@ class Settings(Partitioning):
     )
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
     show_values: bool = Field(False, description="keep values in the failure ledger")
+    spot_check_pictures: PictureMode = Field(PictureMode.EMBEDDED, description="embedded, or link")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
 
     aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")

@@ -15,6 +15,7 @@
     │   ├── PartitionBusy          another run works on this partition                   exit 2
     │   ├── StateChanged           another writer replaced a file under us               exit 2
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
+    ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── RunFailed                  an error that nobody foresaw (defs/runner.py)         exit 1
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3

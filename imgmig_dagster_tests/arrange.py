@@ -15,7 +15,7 @@ from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import WriteMode
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.migration.results import MigrationResult
@@ -27,7 +27,9 @@ from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census
-from imgmig_dagster.verification.results import CensusResult, VerificationResult
+from imgmig_dagster.verification.pictures import PictureStore
+from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.spot_check import spot_check
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window
 
@@ -274,6 +276,14 @@ class Migration:
         with run.source:
             return take_census(run, self.window.start, self.window.end)
 
+    def spot_check(
+        self, count: int, seed: int, url: "str | None" = None, s3_url: "str | None" = None
+    ) -> SpotCheckResult:
+        """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""
+        run = self.verification(url)
+        with run.source:
+            return spot_check(run, pictures(s3_url or self.target.url), PICTURE, count, seed)
+
     @property
     def ledger(self) -> "dict[str, Failure]":
         """The failures by id."""
@@ -296,6 +306,11 @@ class Migration:
             settle_seconds=0.0,
             listener=lambda _progress: None,
         )
+
+
+def pictures(url: str) -> PictureStore:
+    """S3 at that URL."""
+    return PictureStore(access(url), IMAGE, PICTURE)
 
 
 def ids(numbers: Iterable[int]) -> "Sequence[str]":

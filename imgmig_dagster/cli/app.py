@@ -1,6 +1,7 @@
 """The commands that work on a stage."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from imgmig_dagster.cli import demo, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, print_error
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.config import parse_stage, stage_from_env
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import ImgmigError, SettingsError
 
 app = typer.Typer(
     name="imgmig",
@@ -76,16 +77,28 @@ def verify(
         session.finish(session.verify(keys, whole_table=not (partition or from_ or to)))
 
 
-@app.command("spot-check", epilog="Example: imgmig spot-check --stage staging --count 50 --seed 7")
+@app.command(
+    "spot-check",
+    epilog="Examples: imgmig spot-check --stage staging --count 50 --seed 7; then, with the file that the page saved: "
+    "imgmig spot-check --stage staging --review spot-check-review-staging-7.json",
+)
 def spot_check(
     stage: StageOption = None,
-    count: Annotated[int, typer.Option("--count", min=1, max=1_000, help="Images to draw.")] = 50,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, max=1_000, help="Images to draw.", show_default="50")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Draws the same images again.")] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option("--review", exists=True, dir_okay=False, help="Draw nothing; record the review in this file."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Draw random images, and write a page that shows both records side by side."""
+    """Draw random images, and write a page on which a person reviews them; or record that review."""
+    if review is not None and (count is not None or seed is not None):
+        raise SettingsError("--review records a review and draws nothing: leave out --count and --seed")
     with _session(stage, json) as session:
-        session.finish(session.spot_check(count, seed))
+        session.finish(session.review(review) if review is not None else session.spot_check(count or 50, seed))
 
 
 @app.command("retry-failures", epilog="Example: imgmig retry-failures --partition 2024-03-01")

@@ -23,6 +23,7 @@ from imgmig_dagster.verification.results import (
     SpotCheckResult,
     VerificationResult,
 )
+from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
 
 _SHOWN_FAULTS = 20
@@ -163,10 +164,36 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     if found is None:
         return Finding(_exit_code(errors, clean=False), {"errors": [str(error) for error in errors]}, _errors(errors))
     page = state.locate(names.SPOT_CHECK_PAGE)
-    lines = [f"differs: {row_id}" for row_id in found.differing]
-    lines.append(f"{len(found.pairs):,} images drawn (seed {found.seed}), {len(found.differing):,} differ: {page}")
-    document = {"seed": found.seed, "images": len(found.pairs), "differing": list(found.differing), "page": page}
+    bound = "" if found.bound is None else f": at 95 % confidence at most {100 * found.bound:.1f} % of all are wrong"
+    lines = [
+        *(f"differs: {row_id}" for row_id in found.differing[:_SHOWN_FAULTS]),
+        *(f"{row_id}: {', '.join(what)}" for row_id, what in list(found.object_faults.items())[:_SHOWN_FAULTS]),
+        f"{len(found.pairs):,} images drawn (seed {found.seed}), {found.random:,} of them at random, "
+        f"{len(found.differing):,} differ{bound}",
+        f"{len(found.object_faults):,} have a picture or thumbnail that S3 does not have as declared",
+        f"Review the pictures, and save your marks: {page}",
+    ]
+    document = {
+        "seed": found.seed,
+        "images": len(found.pairs),
+        "drawn_at_random": found.random,
+        "wrong_at_most": found.bound,
+        "differing": list(found.differing),
+        "object_faults": dict(found.object_faults),
+        "page": page,
+    }
     return Finding(_exit_code(errors, clean=bool(found.pairs) and not found.differing), document, lines)
+
+
+def of_review(review: SpotCheckReview, stage: str) -> Finding:
+    """What the reviewer said."""
+    lines = [
+        *(f"not fine: {row_id}" for row_id in review.issues[:_SHOWN_FAULTS]),
+        f"Recorded: {len(review.images):,} images reviewed, {len(review.issues):,} with an issue. "
+        f"Next: imgmig report --stage {stage}",
+    ]
+    document = {"images": len(review.images), "issues": list(review.issues)}
+    return Finding(_exit_code([], clean=not review.issues), document, lines)
 
 
 def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
@@ -213,9 +240,15 @@ def _is_pass(report: Mapping[str, Any]) -> bool:
 
 
 def _verdict_lines(state: StateStore, report: Mapping[str, Any]) -> list[str]:
-    lacking = [f"lacking: {each['what']} ({', '.join(each['commands'])})" for each in report.get("lacking", [])]
+    def lines(kind: str, name: str) -> list[str]:
+        return [f"{kind}: {each['what']} ({', '.join(each['commands'])})" for each in report.get(name, [])]
+
     verdict = str(report.get("verdict", "no report")).upper()
-    return [*lacking[:_SHOWN_FAULTS], f"Verdict: {verdict}. Report: {state.locate(names.REPORTS)}/summary.html"]
+    return [
+        *lines("lacking", "lacking")[:_SHOWN_FAULTS],
+        f"Verdict: {verdict}. Report: {state.locate(names.REPORTS)}/summary.html",
+        *lines("before cutover", "lacking_review"),
+    ]
 
 
 def _census_line(census: CensusResult) -> str:

@@ -10,6 +10,7 @@ from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
+from imgmig_dagster.sandbox.pictures import ROWS_WITH_PICTURES
 
 app = typer.Typer(
     help="The throw-away PostgreSQL, DynamoDB and S3 on this machine, all of it under .imgmig/.",
@@ -50,8 +51,12 @@ def seed(
         raise SettingsError("say what to seed: --images 15432, or --csv FILE")
     sandbox = _sandbox()
     count = sandbox.seed_csv(csv) if csv is not None else sandbox.seed_synthetic(images or 0)
-    start_day = sandbox.status().partition_start
-    Output(json=False).say(f"The source holds {count:,} images; partitions begin at {start_day}.")
+    start_day, output = sandbox.status().partition_start, Output(json=False)
+    output.say(f"The source holds {count:,} images; partitions begin at {start_day}.")
+    if count > ROWS_WITH_PICTURES:
+        output.say(
+            f"S3 holds the pictures of the first {ROWS_WITH_PICTURES:,} only: a spot check will miss the others."
+        )
 
 
 @app.command("dual-write", epilog="Example: imgmig sandbox dual-write --rate 50 --seconds 120")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -15,7 +16,11 @@ from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.progress import Listener, Progress
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import SpotCheckResult
+from imgmig_dagster.verification.review import read_review
 from imgmig_dagster.window import Window
 
 _INTERRUPTED: Final = 130
@@ -111,6 +116,20 @@ class Session:
         """Run the job `draw_spot_check`."""
         errors = self._run_one("draw_spot_check", {"spot_check": {"count": count, "seed": seed}})
         return findings.of_spot_check(self.state, errors)
+
+    def review(self, file: Path) -> Finding:
+        """Record the review in the file, in the state and in Dagster.
+
+        Raises:
+            ReviewRefused: it is not of the last sample, or not complete.
+        """
+        from imgmig_dagster.defs.metadata import of_review
+
+        sample = load_record(self.state, names.SPOT_CHECK, SpotCheckResult)
+        found = read_review(file.read_bytes(), sample, self.stage.value)
+        save_record(self.state, names.SPOT_CHECK_REVIEW, found)
+        self._runner.observe("spot_check", of_review(found))
+        return findings.of_review(found, self.stage.value)
 
     def report(self) -> Finding:
         """Run the job `report`."""

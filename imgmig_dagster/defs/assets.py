@@ -11,6 +11,7 @@ from imgmig_dagster.defs.partitions import window_of, windows_of
 from imgmig_dagster.defs.resources import (
     SOURCE_POOL,
     TARGET_POOL,
+    PictureBuckets,
     ProgressListener,
     ReportBucket,
     SourceDatabase,
@@ -19,6 +20,7 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, SpotCheckConfig, VerifyConfig
 from imgmig_dagster.errors import StateError
+from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.migration.inventory import take_inventory
 from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.migration.plan import plan
@@ -236,26 +238,27 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         config: SpotCheckConfig,
         source: SourceDatabase,
         target: TargetDynamoDB,
+        pictures: PictureBuckets,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """Random images, both records side by side, for a person to look at."""
+        """Random images, both records side by side and their pictures, for a person to review."""
         from imgmig_dagster.reporting.render import render_spot_check
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
-        store = state.open()
+        store, s3 = state.open(), pictures.open()
         with source.reader() as reader, state.log() as log:
-            run = _verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
-            run.identity()  # a target that is away ends the run, and does not show every item as absent
-            result = draw_spot_check(run, config.count, seed)
+            run = _verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
+            result = draw_spot_check(run, s3, PICTURE, config.count, seed)
+        shown = s3.show(result.pairs, source.settings.spot_check_pictures)
         save_record(store, names.SPOT_CHECK, result)
-        store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage).encode())
+        store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage, shown).encode())
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_spot_check(result),
                 "page": dg.MetadataValue.path(store.locate(names.SPOT_CHECK_PAGE)),
             },
-            check_results=[checks.spot_check_is_clean(result)],
+            check_results=[checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)],
         )
 
     @dg.asset(

@@ -9,6 +9,7 @@ from imgmig_dagster.defs.assets import partitioned_assets, whole_table_assets
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.defs.resources import (
+    PictureBuckets,
     ProgressListener,
     ReportBucket,
     SourceDatabase,
@@ -41,6 +42,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
         resources={
             "source": SourceDatabase(stage=stage.value),
             "target": TargetDynamoDB(stage=stage.value),
+            "pictures": PictureBuckets(stage=stage.value),
             "state": StateDirectory(stage=stage.value),
             "reports": ReportBucket(stage=stage.value),
             "progress": ProgressListener(listener),

@@ -53,7 +53,16 @@ CLAIMS: Final = (
     Claim("table_census", "no_differing_items", "Every item of the target says what its row says"),
     Claim("table_census", "no_rows_outside_partitions", "Every row lies in a partition"),
     Claim("spot_check", "spot_check_is_clean", "Every image of the sample agrees on both sides"),
-    Claim("migration_summary", "ready_for_cutover", "All evidence is there, counts today, and is clean"),
+    Claim(
+        "spot_check",
+        "pictures_are_as_declared",
+        "S3 has every picture of the sample, of the declared size and type, and every declared thumbnail",
+    ),
+    Claim(
+        "migration_summary",
+        "ready_for_cutover",
+        "All evidence is there, counts today, and is clean; a person has reviewed the spot check, and found no issue",
+    ),
 )
 
 
@@ -180,13 +189,26 @@ def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:
     )
 
 
+def pictures_are_as_declared(result: SpotCheckResult) -> dg.AssetCheckResult:
+    """Warns of objects that S3 does not have as declared: both databases say the same of them, and neither lost it."""
+    faults = result.object_faults
+    return _result(
+        "pictures_are_as_declared",
+        bool(result.pairs) and not faults,
+        f"of {len(faults):,} of {len(result.pairs):,} images S3 has the picture or thumbnail not as declared",
+        {"object_faults": len(faults), **metadata.of_faults(faults)},
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
 def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
     """Whether nothing is lacking."""
+    lacking = [*report.lacking, *report.lacking_review]
     return _result(
         "ready_for_cutover",
-        not report.lacking,
-        f"{len(report.lacking):,} things are lacking, first: {report.lacking[0].what if report.lacking else ''}",
-        {"verdict": report.verdict.value, "lacking": len(report.lacking)},
+        not lacking,
+        f"{len(lacking):,} things are lacking, first: {lacking[0].what if lacking else ''}",
+        {"verdict": report.verdict.value, "lacking": len(lacking)},
     )
 
 

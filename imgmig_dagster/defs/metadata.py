@@ -14,6 +14,7 @@ from imgmig_dagster.migration.plan import MigrationPlan
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.review import SpotCheckReview
 
 LISTED = 50
 
@@ -136,7 +137,26 @@ def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
         for pair in result.pairs
         if not pair.agrees
     }
-    return {"images": len(result.pairs), "seed": result.seed, "differing": len(faults), **of_faults(faults)}
+    return {
+        "images": len(result.pairs),
+        "drawn_at_random": result.random,
+        "seed": result.seed,
+        "differing": len(faults),
+        "wrong_at_most_percent_of_all": "unknown" if result.bound is None else round(100 * result.bound, 2),
+        "object_faults": len(result.object_faults),
+        **of_faults(faults),
+    }
+
+
+def of_review(review: SpotCheckReview) -> dict[str, Any]:
+    """What a person said of the sample; neither name nor remarks, which may hold personal data."""
+    return {
+        "reviewed_run": review.run_id,
+        "seed": review.seed,
+        "images": len(review.images),
+        "issues": len(review.issues),
+        **_table("images_with_issues", review.issues, lambda row_id: {"key": row_id}),
+    }
 
 
 def of_faults(faults: Mapping[str, Sequence[str]]) -> dict[str, Any]:

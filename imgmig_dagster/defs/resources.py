@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.config import Settings, load_settings, parse_stage
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
@@ -25,6 +25,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.verification.pictures import PictureStore
 
 SOURCE_POOL = "source"
 TARGET_POOL = "target"
@@ -77,6 +78,14 @@ class TargetDynamoDB(StageResource):
             requests_in_flight=settings.requests_in_flight,
             rate=ceiling / pool_limit(instance, TARGET_POOL) if ceiling is not None else None,
         )
+
+
+class PictureBuckets(StageResource):
+    """S3, where the pictures lie; read-only."""
+
+    def open(self) -> PictureStore:
+        """The buckets that the rows name."""
+        return PictureStore(self.settings.aws(), IMAGE, PICTURE)
 
 
 class StateDirectory(StageResource):

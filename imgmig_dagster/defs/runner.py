@@ -132,6 +132,12 @@ class JobRunner:
             error = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
         return RunResult(run_id, status, error)
 
+    def observe(self, asset: str, facts: Mapping[str, Any]) -> None:
+        """Record something about an asset that no run found, with `facts` as its metadata."""
+        if self._instance is None:
+            raise RuntimeError("the runner is used outside its `with`")
+        self._instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=dict(facts)))
+
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:
         """Hold a lock that the kernel drops when this process dies, however it dies."""

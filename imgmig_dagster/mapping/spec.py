@@ -53,6 +53,21 @@ class Field:
 
 
 @dataclass(frozen=True)
+class PictureColumns:
+    """The columns that say where in S3 a row's picture and its thumbnail lie, what the picture is, and its name.
+
+    Both lie in `bucket`. `thumbnail_key` may be NULL: the row then declares no thumbnail.
+    """
+
+    bucket: str
+    key: str
+    thumbnail_key: str
+    type: str
+    size: str
+    name: str
+
+
+@dataclass(frozen=True)
 class TableMapping:
     """How one table's rows become items.
 

@@ -16,11 +16,13 @@ from imgmig_dagster.reporting.partitions import (
     is_after,
     summarize,
 )
+from imgmig_dagster.reporting.review import SpotCheckSummary, judge_review, summarize_spot_check
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckResult
+from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
 
 
@@ -74,23 +76,17 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class SpotCheckSummary:
-    """A spot check without the records that it shows."""
-
-    seed: int
-    drawn: int
-    differing: tuple[str, ...]
-    checked_at: str
-
-
-@dataclass(frozen=True)
 class SummaryReport:
-    """Everything that is known of a stage. No row's values: ids and attribute names only."""
+    """Everything that is known of a stage. No row's values: ids and attribute names only.
+
+    `lacking` stands between the evidence and PASS, `lacking_review` besides between PASS and a cutover.
+    """
 
     stage: str
     facts: RunFacts
     verdict: ReportVerdict
     lacking: tuple[Lacking, ...]
+    lacking_review: tuple[Lacking, ...]
     totals: Totals
     partitions: tuple[PartitionSummary, ...]
     census: CensusResult | None
@@ -153,7 +149,8 @@ def build_report(
         for window in windows
     )
     census = load_record(store, names.CENSUS, CensusResult)
-    spot_check = load_record(store, names.SPOT_CHECK, SpotCheckResult)
+    sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
+    review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
     census_verdict, census_lacking = _judge_census(census, partitions, run_facts.identity, stage)
     lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
     found = {partition.verdict for partition in partitions}
@@ -166,14 +163,11 @@ def build_report(
         facts=run_facts,
         verdict=_overall(found | {census_verdict}, lacking),
         lacking=tuple(lacking),
+        lacking_review=tuple(judge_review(sample, review, run_facts.identity, stage)),
         totals=_totals(partitions),
         partitions=partitions,
         census=census,
-        spot_check=SpotCheckSummary(
-            spot_check.seed, len(spot_check.pairs), tuple(spot_check.differing), spot_check.checked_at
-        )
-        if spot_check
-        else None,
+        spot_check=summarize_spot_check(sample, review) if sample else None,
     )
 
 

@@ -15,6 +15,7 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.results import SpotCheckResult
 
 LISTED_IN_HTML: Final = 200
@@ -33,19 +34,25 @@ def render_markdown(report: SummaryReport) -> str:
 
 def render_html(report: SummaryReport) -> str:
     """The report as one self-contained page; lists are cut after `LISTED_IN_HTML` lines."""
-    script = _script("sort.js")
+    script, script_hash = _script("sort.js")
     return _HTML.get_template("summary.html.j2").render(
         report=report,
         listed=LISTED_IN_HTML,
         chart=charts.rows_and_rate(report.filled) if report.filled else None,
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=script_hash,
     )
 
 
-def render_spot_check(result: SpotCheckResult, stage: str) -> str:
-    """The page of a spot check. It shows full values: for a file that only its owner can read."""
-    return _HTML.get_template("spot_check.html.j2").render(result=result, stage=stage)
+def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures) -> str:
+    """The page on which a person reviews a spot check; it saves the file that `verification.review` reads.
+
+    It shows full values and pictures: for a file that only its owner can read.
+    """
+    script, script_hash = _script("review.js")
+    return _HTML.get_template("spot_check.html.j2").render(
+        result=result, stage=stage, shown=shown, script=script, script_hash=script_hash
+    )
 
 
 def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
@@ -95,9 +102,10 @@ def _environment(**options: Any) -> Environment:
     return environment
 
 
-def _script(name: str) -> Markup:
+def _script(name: str) -> tuple[Markup, str]:
+    """A script of this package, and the hash by which a page's policy allows it and no other."""
     source, _path, _is_fresh = PackageLoader("imgmig_dagster.reporting").get_source(_HTML, name)
-    return Markup(source)  # noqa: S704 - a file of this package
+    return Markup(source), base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()  # noqa: S704
 
 
 _HTML: Final = _environment(autoescape=True)

@@ -17,12 +17,13 @@ REGION: Final = "us-east-1"
 ACCESS_KEY_ID: Final = "sandbox"
 SECRET_ACCESS_KEY: Final = "sandbox"  # noqa: S105
 
-# One line of access log per request would grow without bound. The first argument names the sandbox, for people
-# who look at `ps` and for `find`.
-_LAUNCHER: Final = (
-    "import logging, sys; logging.getLogger('werkzeug').setLevel(logging.ERROR); "
-    "from moto.server import main; main(sys.argv[2:])"
-)
+PICTURES_FILE: Final = "pictures.jsonl"
+"""The objects of the seeded rows, in the sandbox's folder: see `pictures`."""
+PICTURES_PATH: Final = "/imgmig-sandbox/pictures"
+"""A request to it makes the server read that file again."""
+
+# Not `python -m`: moto cannot take a class of a module that is called __main__.
+_LAUNCHER: Final = "from imgmig_dagster.sandbox.aws_server import main; main()"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,15 @@ class Moto:
         # In us-east-1 the owner may create a bucket twice.
         client("s3", listener.port).create_bucket(Bucket=BUCKET)
 
+    def take_up_pictures(self, listener: Listener) -> None:
+        """Make the running server hold the objects of the last seed; a server that is launched does so by itself."""
+        connection = http.client.HTTPConnection(HOST, listener.port)
+        try:
+            connection.request("POST", PICTURES_PATH)
+            connection.getresponse()
+        finally:
+            connection.close()
+
     def stop(self) -> None:
         """End the server if it runs; its tables and objects are gone with it."""
         found = self.find()
@@ -109,7 +119,8 @@ class Moto:
         self.pid_file.unlink(missing_ok=True)
 
     def _arguments(self, port: int) -> list[str]:
-        return [str(self.root), "-H", HOST, "-p", str(port)]
+        # The first one names the sandbox, for people who look at `ps` and for `find`.
+        return [str(self.root), HOST, str(port)]
 
 
 def client(service: str, port: int) -> Any:

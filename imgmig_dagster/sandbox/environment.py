@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
+from imgmig_dagster.sandbox.pictures import recorded
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
@@ -153,7 +154,9 @@ class Sandbox:
         return _partitioning(record) if record else None
 
     def seed(self, rows: Iterable[ImageRow], partition_start: "date | None" = None) -> int:
-        """Replace the source rows, and record where partitions start; returns the number of rows.
+        """Replace the source rows and their pictures in S3, and record where partitions start.
+
+        Returns the number of rows.
 
         Without `partition_start` that is the first day, in UTC, of the month of the earliest row. Target items
         and state of an earlier run stay: `reset` first to begin anew. Starts the servers if they do not run.
@@ -162,7 +165,9 @@ class Sandbox:
         with self._locked():
             record = self._start(self._read())
             url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
-            count, earliest = replace_rows(url, rows)
+            with self._replacing(aws.PICTURES_FILE) as file:
+                count, earliest = replace_rows(url, recorded(rows, file))
+            self._aws.take_up_pictures(record.aws)
             self._write(replace(record, partition_start=partition_start or earliest or record.partition_start))
         return count
 
@@ -249,7 +254,7 @@ class Sandbox:
     def _delete(self) -> None:
         self._stop()
         self._postgres.remove()
-        for path in (self._record_file, self._aws.log):
+        for path in (self._record_file, self._aws.log, self.root / aws.PICTURES_FILE):
             path.unlink(missing_ok=True)
         for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)
@@ -295,11 +300,20 @@ class Sandbox:
             raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
 
     def _write(self, record: _Record) -> None:
-        # mkstemp's file is private to its owner; readers see the old record or the new one, never a part.
-        descriptor, temporary = tempfile.mkstemp(dir=self.root, prefix="sandbox.json.")
-        with os.fdopen(descriptor, "w") as file:
+        with self._replacing(self._record_file.name) as file:
             file.write(record.to_json())
-        Path(temporary).replace(self._record_file)
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str) -> Iterator[IO[str]]:
+        # mkstemp's file is private to its owner; readers see the old file or the new one, never a part.
+        descriptor, temporary = tempfile.mkstemp(dir=self.root, prefix=f"{name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                yield file
+            Path(temporary).replace(self.root / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def _partitioning(record: _Record) -> dict[str, str]:

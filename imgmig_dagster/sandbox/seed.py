@@ -124,7 +124,7 @@ def synthetic_rows(count: int, seed: int = 0) -> Iterator[ImageRow]:
             thumbnail_s3_key=f"{key}.thumbnail.webp" if rng.random() < 0.75 else None,
             mime_type=mime_type,
             size_bytes=(
-                _HARD_SIZES[index // 50 % len(_HARD_SIZES)] if index % 50 == 0 else int(rng.lognormvariate(14, 1.2))
+                _HARD_SIZES[index // 50 % len(_HARD_SIZES)] if index % 50 == 0 else int(rng.lognormvariate(12, 1.2))
             ),
             width=rng.randint(1, 8_000) if measured else None,
             height=rng.randint(1, 8_000) if measured and rng.random() < 0.95 else None,

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.spec import Cursor, Row, TableMapping
+from imgmig_dagster.mapping.spec import Cursor, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.catalog import SourceTable, inspect
 from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
 from imgmig_dagster.window import Window, from_microseconds
 
 SAMPLE_SIZE: Final = 20
@@ -184,12 +185,16 @@ class SourceReader:
             yield page
             after = str(page[-1][0])
 
-    def sample(self, size: int, seed: int) -> "list[Row]":
-        """`size` rows drawn at random; the same seed draws the same rows of the same table."""
-        query = sql.SQL(
-            "SELECT {columns} FROM {table} t ORDER BY md5({id}::text || %(seed)s::text), {id} LIMIT %(size)s"
-        )
-        return self._fetch(query, {"seed": str(seed), "size": size})
+    def sample(self, size: int, seed: int, picture: PictureColumns) -> "list[SampledRow]":
+        """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""
+        columns = {
+            "thumbnail": self.table.column(picture.thumbnail_key),
+            "name": self.table.column(picture.name),
+            "size": self.table.column(picture.size),
+        }
+        query = sql.SQL(SAMPLE).format(**columns, **self._names)
+        parameters = {"seed": str(seed), "size": size, "rare": size // RARE_SHARE}
+        return [SampledRow(Shape(shape), tuple(row)) for shape, *row in self._connection.fetch(query, parameters)]
 
     def close(self) -> None:
         """Close the connection."""

@@ -4,6 +4,7 @@ from typing import Final
 
 CENSUS: Final = "census.json"
 SPOT_CHECK: Final = "spot-check.json"
+SPOT_CHECK_REVIEW: Final = "spot-check-review.json"
 LOG: Final = "migration.log"
 REPORTS: Final = "reports"
 SPOT_CHECK_PAGE: Final = "reports/spot-check.html"

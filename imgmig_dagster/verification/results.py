@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final
 
 from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.source.sampling import Shape
 
 # Raised when the rules of comparison change, so that older evidence no longer counts.
 VERIFIER_VERSION: Final = "1"
@@ -195,18 +196,54 @@ class CensusResult:
         return not (self.missing or self.orphans or self.differing or self.unverified or self.rows_outside)
 
 
+class ObjectFault(str, Enum):
+    """What is wrong with an object in S3."""
+
+    MISSING = "missing"
+    SIZE = "another size"
+    TYPE = "another type"
+    UNREAD = "S3 could not be asked"
+    """It could not be reached, or refused: nothing is known, and that is no pass."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """Where a picture or a thumbnail lies according to its row, and what S3 says of it.
+
+    `size` (bytes) and `type` are S3's, None where it did not answer. `faults` compare them with what the row declares.
+    """
+
+    bucket: str | None
+    key: str | None
+    size: int | None
+    type: str | None
+    faults: Sequence[ObjectFault]
+
+
 @dataclass(frozen=True)
 class SpotCheckPair:
-    """One image, both records side by side: per attribute what the row says, what the item says, and if they agree."""
+    """One image, both records side by side: per attribute what the row says, what the item says, and if they agree.
+
+    `thumbnail` is None where the row declares none.
+    """
 
     row_id: str
+    shape: Shape
     fields: Sequence[tuple[str, str, str, bool]]
     has_item: bool
+    picture: StoredObject
+    thumbnail: StoredObject | None
 
     @property
     def agrees(self) -> bool:
         """Whether the item exists and every field agrees."""
         return self.has_item and all(agrees for _attribute, _expected, _found, agrees in self.fields)
+
+    @property
+    def object_faults(self) -> Sequence[str]:
+        """What is wrong with the picture and the thumbnail in S3, without values."""
+        objects = {"picture": self.picture, "thumbnail": self.thumbnail}
+        return [f"{name}: {fault.value}" for name, found in objects.items() if found for fault in found.faults]
 
 
 @dataclass(frozen=True)
@@ -218,9 +255,31 @@ class SpotCheckResult:
     requested: int
     pairs: Sequence[SpotCheckPair]
     source_rows: int
+    identity: Identity
     checked_at: str
 
     @property
     def differing(self) -> Sequence[str]:
         """The ids of the images that do not agree."""
         return [pair.row_id for pair in self.pairs if not pair.agrees]
+
+    @property
+    def object_faults(self) -> Mapping[str, Sequence[str]]:
+        """What is wrong in S3, by the ids of the images concerned."""
+        return {pair.row_id: pair.object_faults for pair in self.pairs if pair.object_faults}
+
+    @property
+    def random(self) -> int:
+        """How many images were drawn whatever they are, and not for their rare shape."""
+        return sum(pair.shape is Shape.RANDOM for pair in self.pairs)
+
+    @property
+    def bound(self) -> float | None:
+        """At 95 % confidence no more than this share of all rows is wrong; None for a sample that shows nothing.
+
+        The rule of three: were more than 3/n of the rows wrong, n rows drawn at random would miss them all less than
+        5 times in 100. The rows of rare shapes are not drawn at random, and do not count into n.
+        """
+        if not self.random or self.differing:
+            return None
+        return 0.0 if len(self.pairs) >= self.source_rows else min(1.0, 3 / self.random)

@@ -1,51 +1,95 @@
-"""A random sample of images, both records side by side, for a person to look at."""
+"""A random sample of images, both records side by side and the pictures in S3, for a person to look at."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
-from imgmig_dagster.mapping.spec import Row
-from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
+from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import SpotCheckPair, SpotCheckResult
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import now
 
 
-def spot_check(run: VerificationRun, count: int, seed: int) -> SpotCheckResult:
-    """Draw `count` images at random and read both sides of each.
+@dataclass(frozen=True)
+class _Sight:
+    """A sampled row and its item. An item that could not be read is taken for absent: it does not pass."""
+
+    sampled: SampledRow
+    item: Item | None
+
+    @property
+    def row_id(self) -> str:
+        return str(self.sampled.row[0])
+
+
+def spot_check(
+    run: VerificationRun, pictures: PictureStore, columns: PictureColumns, count: int, seed: int
+) -> SpotCheckResult:
+    """Draw `count` images, read both sides of each, and ask S3 for its objects.
+
+    An image that differs is read again a settle time later: the application may write meanwhile. One that is deleted
+    in between is not in the sample.
 
     Raises:
-        SourceError, TargetError: see there.
+        SourceError, TargetError: see there. An S3 that is away is no error: see `PictureStore.inspect`.
     """
-    rows = run.source.sample(count, seed)
-    lookup = asyncio.run(_items(run.target, [str(row[0]) for row in rows]))
+    identity = run.identity()  # a target that is away ends the run, and does not show every item as absent
+    source_rows = run.source.count_all()
+    sights = asyncio.run(_look_twice(run, run.source.sample(count, seed, columns)))
+    objects = pictures.inspect([sight.sampled.row for sight in sights])
+    mapping = run.source.mapping
     return SpotCheckResult(
         run_id=run.run_id,
         seed=seed,
         requested=count,
-        pairs=[_pair(run, row, lookup) for row in rows],
-        source_rows=run.source.count_all(),
+        pairs=[
+            SpotCheckPair(
+                row_id=sight.row_id,
+                shape=sight.sampled.shape,
+                fields=_compared(mapping, sight.sampled.row, sight.item or {}),
+                has_item=sight.item is not None,
+                picture=objects[sight.row_id][0],
+                thumbnail=objects[sight.row_id][1],
+            )
+            for sight in sights
+        ],
+        source_rows=source_rows,
+        identity=identity,
         checked_at=now(),
     )
 
 
-async def _items(target: TargetSettings, ids: Sequence[str]) -> Lookup:
-    async with target.open() as table:
-        return await table.get_many(ids)
+async def _look_twice(run: VerificationRun, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
+    compare = comparer(run.source.mapping)
+
+    def agrees(sight: _Sight) -> bool:
+        return sight.item is not None and compare(sight.sampled.row, sight.item).equal
+
+    async with run.target.open() as table:
+        sights = await _look(table, drawn)
+        suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
+        if suspects:
+            await asyncio.sleep(run.settle_seconds)
+            rows = await asyncio.to_thread(run.source.rows, suspects)
+            again = [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()]
+            sights = {row_id: sight for row_id, sight in sights.items() if row_id in rows or agrees(sight)}
+            sights.update(await _look(table, again))
+    return list(sights.values())
 
 
-def _pair(run: VerificationRun, row: Row, lookup: Lookup) -> SpotCheckPair:
-    mapping = run.source.mapping
-    row_id = str(row[0])
-    # An item that could not be read is shown as absent: it does not pass.
-    item = lookup.items.get(row_id)
-    differing = {found.attribute for found in comparer(mapping)(row, item or {}).differences}
-    return SpotCheckPair(
-        row_id=row_id,
-        fields=[
-            (attribute, expected, found, attribute not in differing)
-            for attribute, expected, found in describe_fields(mapping, row, item or {})
-        ],
-        has_item=item is not None,
-    )
+async def _look(table: TargetTable, drawn: Sequence[SampledRow]) -> dict[str, _Sight]:
+    lookup = await table.get_many([str(each.row[0]) for each in drawn])
+    sights = (_Sight(each, lookup.items.get(str(each.row[0]))) for each in drawn)
+    return {sight.row_id: sight for sight in sights}
+
+
+def _compared(mapping: TableMapping, row: Row, item: Item) -> Sequence[tuple[str, str, str, bool]]:
+    differing = {found.attribute for found in comparer(mapping)(row, item).differences}
+    return [
+        (attribute, expected, found, attribute not in differing)
+        for attribute, expected, found in describe_fields(mapping, row, item)
+    ]

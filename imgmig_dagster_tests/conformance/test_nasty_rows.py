@@ -18,7 +18,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.changes import changed_partitions
-from imgmig_dagster.verification.spot_check import spot_check
+from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, image, item_of, month, row_id
 from imgmig_dagster_tests.conformance.outcomes import (
     NEIGHBOURS,
@@ -200,10 +200,9 @@ def test_row_11_hostile_names_are_inert_in_every_report(migration: Migration) ->
     verified = migration.verify()
     save_record(state, names.evidence(MARCH.partition), verified)
     save_lines(state, names.mismatches(MARCH.partition), verified.mismatches)
-    drawn = migration.verification()
-    with drawn.source:
-        page = render_spot_check(spot_check(drawn, len(HOSTILE), seed=1), "dev")
-        rows, digest = len(HOSTILE), drawn.source.inventory(MARCH).digest
+    page = render_spot_check(migration.spot_check(len(HOSTILE), seed=1), "dev", ShownPictures())
+    with migration.source.reader() as reader:
+        rows, digest = len(HOSTILE), reader.inventory(MARCH).digest
     facts = replace(FACTS, identity=None)  # evidence of any table counts
     report = build_report(state, "dev", [MARCH], {MARCH.partition: rows}, facts, {MARCH.partition: digest})
 

@@ -1,17 +1,13 @@
-"""A random sample that can be drawn again."""
+"""A random sample that can be drawn again, spread over time and rare shapes."""
 
-from imgmig_dagster.verification.results import SpotCheckResult
-from imgmig_dagster.verification.spot_check import spot_check
-from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+import uuid
+
+from imgmig_dagster.mapping.image import PICTURE
+from imgmig_dagster.source.sampling import SampledRow, Shape
+from imgmig_dagster_tests.arrange import Migration, Source, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 
 FOREVER = 10_000
-
-
-def checked(migration: Migration, count: int, seed: int, url: "str | None" = None) -> SpotCheckResult:
-    run = migration.verification(url)
-    with run.source:
-        return spot_check(run, count, seed)
 
 
 def migrated(migration: Migration, count: int) -> None:
@@ -20,10 +16,19 @@ def migrated(migration: Migration, count: int) -> None:
         migration.target.put(item_of(number))
 
 
+def sampled(source: Source, size: int, seed: int = 0) -> "list[SampledRow]":
+    with source.reader() as reader:
+        return reader.sample(size, seed, PICTURE)
+
+
+def shapes(found: "list[SampledRow]") -> "dict[str, Shape]":
+    return {str(each.row[0]): each.shape for each in found}
+
+
 def test_the_same_seed_draws_the_same_images_and_another_seed_others(migration: Migration) -> None:
     migrated(migration, 80)
 
-    first, again, other = (checked(migration, 10, seed) for seed in (1, 1, 2))
+    first, again, other = (migration.spot_check(10, seed) for seed in (1, 1, 2))
 
     assert first.pairs == again.pairs
     assert {pair.row_id for pair in first.pairs} != {pair.row_id for pair in other.pairs}
@@ -35,10 +40,51 @@ def test_the_same_seed_draws_the_same_images_and_another_seed_others(migration: 
 def test_more_than_there_are_gives_all_of_them(migration: Migration) -> None:
     migrated(migration, 5)
 
-    result = checked(migration, 50, 0)
+    result = migration.spot_check(50, 0)
 
     assert {pair.row_id for pair in result.pairs} == {row_id(number) for number in range(5)}
-    assert result.requested == 50
+    assert (result.requested, result.bound) == (50, 0.0)
+
+
+def test_those_drawn_at_random_come_each_from_another_stretch_of_time(source: Source) -> None:
+    source.insert(
+        image(number, created_at=f"2024-{number // 100 + 1:02}-01T00:00:{number % 60:02}Z") for number in range(1000)
+    )
+
+    for seed in range(3):
+        chosen = sorted(uuid.UUID(str(each.row[0])).int for each in sampled(source, 10, seed))
+        assert [number // 100 for number in chosen] == list(range(10)), seed
+
+
+def test_a_quarter_is_drawn_for_rare_shapes(source: Source) -> None:
+    source.insert(image(number) for number in range(500))
+    source.insert([image(500 + number, thumbnail_s3_key=None) for number in range(2)])
+    source.insert([image(510, original_filename="caf\u00e9.jpg"), image(511, original_filename="a\tb.jpg")])
+    source.insert([image(520, size_bytes=2**63 - 1), image(521, size_bytes=2**53 + 1)])
+
+    found = shapes(sampled(source, 24))
+
+    assert found[row_id(500)] == found[row_id(501)] == Shape.NO_THUMBNAIL
+    assert found[row_id(510)] == found[row_id(511)] == Shape.NAME
+    assert found[row_id(520)] == found[row_id(521)] == Shape.LARGEST
+    assert list(found.values()).count(Shape.RANDOM) == 18
+    assert len(found) == 24
+
+
+def test_an_image_of_several_shapes_is_drawn_once_and_another_takes_the_place(source: Source) -> None:
+    source.insert(image(number) for number in range(100))
+    source.insert([image(200, thumbnail_s3_key=None, original_filename="\u00e9", size_bytes=2**40)])
+
+    found = shapes(sampled(source, 12))
+
+    assert len(found) == 12
+    assert [shape for shape in found.values() if shape is not Shape.RANDOM] == [found[row_id(200)]]
+
+
+def test_rows_that_no_partition_holds_can_be_drawn(source: Source) -> None:
+    source.insert([image(1, created_at=None), image(2, created_at="infinity"), image(3)])
+
+    assert shapes(sampled(source, 3)).keys() == {row_id(number) for number in (1, 2, 3)}
 
 
 def test_both_records_are_side_by_side_and_differences_are_marked(migration: Migration) -> None:
@@ -46,7 +92,7 @@ def test_both_records_are_side_by_side_and_differences_are_marked(migration: Mig
     migration.target.put(item_of(1, width={"N": "1"}))
     migration.target.delete(2)
 
-    result = checked(migration, 3, 0)
+    result = migration.spot_check(3, 0)
 
     pairs = {pair.row_id: pair for pair in result.pairs}
     assert ("width", "N:640", "N:1", False) in pairs[row_id(1)].fields
@@ -54,21 +100,41 @@ def test_both_records_are_side_by_side_and_differences_are_marked(migration: Mig
     assert not pairs[row_id(2)].has_item
     assert pairs[row_id(0)].agrees
     assert sorted(result.differing) == [row_id(1), row_id(2)]
+    assert result.bound is None
+
+
+def test_an_image_that_is_changed_or_deleted_meanwhile_is_no_false_alarm(
+    migration: Migration, proxy: FaultProxy
+) -> None:
+    migrated(migration, 4)
+    migration.target.put(item_of(1, width={"N": "1"}))
+    migration.target.put(item_of(2, width={"N": "1"}))
+
+    def change() -> None:
+        migration.target.put(item_of(1))
+        migration.source.delete(2)
+
+    proxy.after(change, "BatchGetItem")
+
+    result = migration.spot_check(4, 0, proxy.url)
+
+    assert {pair.row_id for pair in result.pairs} == {row_id(number) for number in (0, 1, 3)}
+    assert result.differing == []
 
 
 def test_an_image_whose_item_could_not_be_read_does_not_agree(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration, 3)
     proxy.inject(error("InternalServerError", 500), "BatchGetItem", FOREVER)
 
-    assert len(checked(migration, 3, 0, proxy.url).differing) == 3
+    assert len(migration.spot_check(3, 0, proxy.url).differing) == 3
 
 
 def test_a_row_of_nothing_but_nulls_without_an_item_does_not_agree(migration: Migration) -> None:
     nothing = dict.fromkeys(image(1)) | {"id": row_id(1)}
     migration.source.insert([nothing])
 
-    assert checked(migration, 1, 0).differing == [row_id(1)]
+    assert migration.spot_check(1, 0).differing == [row_id(1)]
 
 
 def test_an_empty_source_has_an_empty_sample(migration: Migration) -> None:
-    assert checked(migration, 5, 0).pairs == []
+    assert migration.spot_check(5, 0).pairs == []

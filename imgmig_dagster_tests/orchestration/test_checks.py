@@ -212,13 +212,18 @@ def test_each_check_of_the_census_names_its_own_fault(
 
 
 def test_spot_check_is_clean_only_if_it_drew_images_and_all_agree(platform: Platform) -> None:
-    assert failed_checks(platform.succeed("draw_spot_check")) == {"spot_check_is_clean"}, "nothing was drawn"
+    both = {"spot_check_is_clean", "pictures_are_as_declared"}
+    assert failed_checks(platform.succeed("draw_spot_check")) == both, "nothing was drawn"
     platform.source.insert(image(number) for number in range(10))
     platform.succeed("migrate", MARCH)
-    assert not failed_checks(platform.succeed("draw_spot_check"))
+    result = platform.succeed("draw_spot_check")
+    assert failed_checks(result) == {"pictures_are_as_declared"}, "S3 has none of them"
+    assert checks_of(result)["pictures_are_as_declared"].severity is dg.AssetCheckSeverity.WARN
+    missing = {"key": row_id(0), "field": "picture: missing, thumbnail: missing"}
+    assert missing in facts_of(result, "pictures_are_as_declared")["faults"]
     platform.change_item(4, "height", {"N": "1"})
     result = platform.succeed("draw_spot_check")
-    assert failed_checks(result) == {"spot_check_is_clean"}
+    assert failed_checks(result) == both
     assert facts_of(result, "spot_check_is_clean")["faults"] == [{"key": row_id(4), "field": "height"}]
 
 
@@ -229,8 +234,9 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
         platform.succeed("verify", partition)
     assert failed_checks(platform.succeed("report")) == {"ready_for_cutover"}, "there is no census"
     platform.succeed("census")
-    assert facts_of(platform.succeed("report"), "ready_for_cutover") == {"verdict": "pass", "lacking": 0}
+    found = facts_of(platform.succeed("report"), "ready_for_cutover")
+    assert found == {"verdict": "pass", "lacking": 1}, "there is no spot check, and no review of it"
     platform.succeed("migrate", APRIL)
     result = platform.succeed("report")
     assert failed_checks(result) == {"ready_for_cutover"}
-    assert facts_of(result, "ready_for_cutover") == {"verdict": "not verified", "lacking": 2}
+    assert facts_of(result, "ready_for_cutover") == {"verdict": "not verified", "lacking": 3}

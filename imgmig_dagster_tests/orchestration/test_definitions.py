@@ -97,6 +97,7 @@ def test_the_checks_are_these(definitions: dg.Definitions) -> None:
         ("table_census", "no_differing_items"): ("", ""),
         ("table_census", "no_rows_outside_partitions"): ("", ""),
         ("spot_check", "spot_check_is_clean"): ("", ""),
+        ("spot_check", "pictures_are_as_declared"): ("", ""),
         ("migration_summary", "ready_for_cutover"): ("", ""),
     }
     assert all(spec.description for spec in specs)
@@ -135,6 +136,7 @@ def test_the_resources_have_the_same_keys_and_types_in_every_stage(definitions: 
     assert {key: type(resource).__name__ for key, resource in (definitions.resources or {}).items()} == {
         "source": "SourceDatabase",
         "target": "TargetDynamoDB",
+        "pictures": "PictureBuckets",
         "state": "StateDirectory",
         "reports": "ReportBucket",
         "progress": "ProgressListener",

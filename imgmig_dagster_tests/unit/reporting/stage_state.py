@@ -7,6 +7,7 @@ from typing import Any
 
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
+from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
@@ -18,8 +19,10 @@ from imgmig_dagster.verification.results import (
     Mismatch,
     SpotCheckPair,
     SpotCheckResult,
+    StoredObject,
     VerificationResult,
 )
+from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
 from imgmig_dagster.window import Window
 
 IDENTITY = Identity("mapping-1", "db.public.images", "arn:table/images", "2025-01-01T00:00:00+00:00", "1", "0.1.0")
@@ -155,6 +158,9 @@ class StageState:
     def spot_check(self, *pairs: SpotCheckPair) -> None:
         save_record(self.store, names.SPOT_CHECK, spot_check(*pairs))
 
+    def review(self, *images: ReviewedImage, **changes: Any) -> None:
+        save_record(self.store, names.SPOT_CHECK_REVIEW, review(*images, **changes))
+
     def report(self, facts: RunFacts = FACTS, digest: str = "1") -> SummaryReport:
         """The report; the source's digests are today those of the evidence, unless another is given."""
         digests = {window.partition: digest for window in self.windows}
@@ -162,4 +168,20 @@ class StageState:
 
 
 def spot_check(*pairs: SpotCheckPair, source_rows: int = 15_432) -> SpotCheckResult:
-    return SpotCheckResult("spot", 7, len(pairs), pairs, source_rows, moment(40))
+    return SpotCheckResult("spot", 7, len(pairs), pairs, source_rows, IDENTITY, moment(40))
+
+
+def pair(
+    row_id: str,
+    *fields: tuple[str, str, str, bool],
+    has_item: bool = True,
+    shape: Shape = Shape.RANDOM,
+    picture: StoredObject | None = None,
+) -> SpotCheckPair:
+    there = StoredObject("images-prod", "uploads/1.jpg", 1_000, "image/jpeg", [])
+    return SpotCheckPair(row_id, shape, fields, has_item, picture or there, None)
+
+
+def review(*images: ReviewedImage, **changes: Any) -> SpotCheckReview:
+    """A review of `spot_check`."""
+    return replace(SpotCheckReview("staging", "spot", 7, "", moment(50), images), **changes)

@@ -4,12 +4,22 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import StateError
-from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.results import Mismatch, SpotCheckPair, Verdict
-from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, IDENTITY, MARCH, VERIFIED, StageState, moment, month
+from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster_tests.unit.reporting.stage_state import (
+    FACTS,
+    IDENTITY,
+    MARCH,
+    VERIFIED,
+    StageState,
+    moment,
+    month,
+    pair,
+)
 
 VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
 MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
@@ -229,10 +239,44 @@ def test_a_torn_record_is_an_error_that_names_the_file(state: StageState, name: 
 
 def test_a_spot_check_is_summed_up_without_its_values(state: StageState) -> None:
     state.clean(MARCH, 100)
-    state.spot_check(
-        SpotCheckPair("a", [("width", "N:1", "N:1", True)], has_item=True),
-        SpotCheckPair("b", [("width", "N:1", "absent", False)], has_item=False),
-    )
+    state.spot_check(pair("a", ("width", "N:1", "N:1", True)), pair("b", has_item=False))
     found = state.report().spot_check
     assert found is not None
     assert (found.seed, found.drawn, found.differing, found.checked_at) == (7, 2, ("b",), moment(40))
+    assert (found.drawn_at_random, found.bound, found.reviewed_at, found.issues) == (2, None, None, ())
+
+
+FINE = ReviewedImage("a", True, "")
+REVIEW = "imgmig spot-check --stage staging --review FILE"
+DRAW_AND_REVIEW = f"imgmig spot-check --stage staging, then {REVIEW}"
+
+
+def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+
+    def lacking_now(facts: RunFacts = FACTS) -> list[str]:
+        report = state.report(facts)
+        assert (report.verdict, report.lacking) == (ReportVerdict.PASS, ()) or facts is not FACTS
+        return [each.sentence for each in report.lacking_review]
+
+    assert lacking_now() == [f"There is no spot check: {DRAW_AND_REVIEW}"]
+    state.spot_check()
+    assert lacking_now() == [f"The spot check drew no image: {DRAW_AND_REVIEW}"]
+    state.spot_check(pair("a", has_item=False))
+    assert lacking_now() == [f"1 image of the spot check differed. Once settled: {DRAW_AND_REVIEW}"]
+    state.spot_check(pair("a"))
+    unreviewed = "The spot check was not reviewed. Mark every image on its page, and save the file"
+    assert lacking_now() == [f"{unreviewed}: {REVIEW}"]
+    state.review(FINE, run_id="an older run")
+    older = "The review is of an older sample. Mark every image of the last one"
+    assert lacking_now() == [f"{older}: {REVIEW}"]
+    state.review(replace(FINE, fine=False))
+    assert lacking_now() == [f"The review found 1 image with issues. Once settled: {DRAW_AND_REVIEW}"]
+    state.review(FINE)
+    assert lacking_now() == []
+    found = state.report().spot_check
+    assert found is not None
+    assert (found.reviewed_at, found.issues) == (moment(50), ())
+    moved = replace(FACTS, identity=replace(IDENTITY, target="another table"))
+    assert lacking_now(moved) == [f"The spot check no longer counts: it is of another target: {DRAW_AND_REVIEW}"]

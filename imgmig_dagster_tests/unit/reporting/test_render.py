@@ -1,4 +1,6 @@
+import base64
 import csv
+import hashlib
 import io
 import re
 import stat
@@ -12,8 +14,9 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.results import Mismatch, SpotCheckPair, Verdict
-from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, month, spot_check
+from imgmig_dagster.verification.pictures import ShownPictures
+from imgmig_dagster.verification.results import Mismatch, ObjectFault, SpotCheckPair, StoredObject, Verdict
+from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, month, pair, spot_check
 
 IMG = "<img src=x onerror=alert(1)>"
 HOSTILE = (
@@ -25,6 +28,9 @@ HOSTILE = (
     "<https://example.org> &lt;b&gt;",
 )
 TAGS_THAT_ACT = {"img", "iframe", "object", "embed", "link", "form", "base"}
+
+
+NO_PICTURES = ShownPictures()
 
 
 class Tags(HTMLParser):
@@ -71,7 +77,7 @@ def hostile(store: LocalStateStore) -> SummaryReport:
     )
     state.fail(MARCH, *(Failure(text, None, "ValidationException", text, permanent=False) for text in HOSTILE))
     state.census(missing=1, samples={"missing": list(HOSTILE)})
-    state.spot_check(SpotCheckPair(IMG, [("s3Key", 'S:"secret"', "NULL", False)], has_item=True))
+    state.spot_check(pair(IMG, ("s3Key", 'S:"secret"', "NULL", False)))
     return state.report()
 
 
@@ -205,9 +211,14 @@ def test_success_is_never_rounded_up(store: LocalStateStore) -> None:
     assert "99.99 %" in render_html(state.report())
 
 
+def hostile_pair(text: str) -> SpotCheckPair:
+    found = StoredObject(text, text, 5, text, [ObjectFault.TYPE])
+    return pair(text, ("originalFilename", text, f"{text}x", False), picture=found)
+
+
 def test_a_spot_check_shows_values_marks_differences_and_is_inert() -> None:
-    pairs = [SpotCheckPair(text, [("originalFilename", text, f"{text}x", False)], has_item=True) for text in HOSTILE]
-    page = render_spot_check(spot_check(*pairs), "staging")
+    pairs = [hostile_pair(text) for text in HOSTILE]
+    page = render_spot_check(spot_check(*pairs), "staging", NO_PICTURES)
     assert_inert(page)
     assert "<mark>x</mark>" in page
     assert '<span class="escape">\\u202E</span>' in page
@@ -216,8 +227,8 @@ def test_a_spot_check_shows_values_marks_differences_and_is_inert() -> None:
 
 
 def test_two_spellings_that_look_alike_are_told_apart() -> None:
-    pair = SpotCheckPair("a", [("originalFilename", "caf\u00e9.png", "cafe\u0301.png", False)], has_item=True)
-    page = render_spot_check(spot_check(pair), "staging")
+    found = pair("a", ("originalFilename", "caf\u00e9.png", "cafe\u0301.png", False))
+    page = render_spot_check(spot_check(found), "staging", NO_PICTURES)
     assert "U+00E9" in page
     assert "U+0065 U+0301" in page
 
@@ -232,14 +243,35 @@ def test_two_spellings_that_look_alike_are_told_apart() -> None:
     ],
 )
 def test_a_spot_check_says_its_seed_and_what_it_proves(agree: list[bool], source_rows: int, said: str) -> None:
-    pairs = [SpotCheckPair(str(n), [("width", "N:1", "N:1", agrees)], True) for n, agrees in enumerate(agree)]
-    page = render_spot_check(spot_check(*pairs, source_rows=source_rows), "staging")
+    pairs = [pair(str(n), ("width", "N:1", "N:1", agrees)) for n, agrees in enumerate(agree)]
+    page = render_spot_check(spot_check(*pairs, source_rows=source_rows), "staging", NO_PICTURES)
     assert said in page
     assert "with seed <code>7</code>" in page
 
 
 def test_an_image_without_an_item_never_looks_equal() -> None:
-    pair = SpotCheckPair("a", [("width", "NULL", "absent", True)], has_item=False)
-    page = render_spot_check(spot_check(pair), "staging")
+    found = pair("a", ("width", "NULL", "absent", True), has_item=False)
+    page = render_spot_check(spot_check(found), "staging", NO_PICTURES)
     assert "The target has no item of this image" in page
     assert "1 of 1 differ" in page
+
+
+def test_a_spot_check_shows_pictures_or_links_to_them_and_says_what_is_wrong_in_s3() -> None:
+    gone = StoredObject("images-prod", "uploads/2.jpg", None, None, [ObjectFault.MISSING])
+    shown = ShownPictures({"a": "data:image/png;base64,AAAA"}, {"b": [("picture", "https://s3/b?X=1&Y=2")]})
+    page = render_spot_check(spot_check(pair("a"), pair("b", picture=gone)), "staging", shown)
+    tags = Tags(page)
+    assert [attributes["src"] for tag, attributes in tags.found if tag == "img"] == ["data:image/png;base64,AAAA"]
+    assert "https://s3/b?X=1&Y=2" in [attributes["href"] for tag, attributes in tags.found if tag == "a"]
+    assert '<span class="verdict fail">missing</span>' in page
+    assert "0 of 2 differ" in page
+    assert '<span class="verdict not-verified">1 of 2</span>' in page
+
+
+def test_the_page_runs_its_own_script_only_and_asks_no_network() -> None:
+    page = render_spot_check(spot_check(pair("a")), "staging", NO_PICTURES)
+    script = re.search("<script>(.*)</script>", page, re.DOTALL)
+    assert script
+    allowed = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{allowed}'"
+    assert f'content="{policy}"' in page

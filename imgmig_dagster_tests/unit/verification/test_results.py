@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckPair, VerificationResult
+from imgmig_dagster.source.sampling import Shape
+from imgmig_dagster.verification.results import CensusResult, Identity, VerificationResult
+from imgmig_dagster_tests.unit.reporting.stage_state import pair, spot_check
 
 IDENTITY = Identity("m", "s", "t", "c", "1", "0")
 CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY, "s", "f", 1.0)
@@ -46,6 +48,17 @@ def test_one_fault_of_any_kind_fails_the_census(fault: str) -> None:
 
 
 def test_an_image_without_an_item_never_agrees() -> None:
-    assert SpotCheckPair("a", [("width", "NULL", "NULL", True)], has_item=True).agrees
-    assert not SpotCheckPair("a", [("width", "NULL", "absent", True)], has_item=False).agrees
-    assert not SpotCheckPair("a", [("width", "N:1", "N:2", False)], has_item=True).agrees
+    assert pair("a", ("width", "NULL", "NULL", True)).agrees
+    assert not pair("a", ("width", "NULL", "absent", True), has_item=False).agrees
+    assert not pair("a", ("width", "N:1", "N:2", False)).agrees
+
+
+def test_only_the_images_drawn_at_random_bear_the_bound() -> None:
+    random = [pair(str(number)) for number in range(40)]
+    rare = [pair(f"rare-{number}", shape=Shape.LARGEST) for number in range(10)]
+    assert spot_check(*random, *rare).bound == 3 / 40
+    assert spot_check(*random, *rare, source_rows=50).bound == 0.0
+    assert spot_check(*random[:2]).bound == 1.0
+    assert spot_check(*rare).bound is None
+    assert spot_check().bound is None
+    assert spot_check(*random, pair("wrong", has_item=False)).bound is None

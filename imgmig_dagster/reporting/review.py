@@ -1,0 +1,66 @@
+"""What the spot check and its review still lack before a cutover. The verdict of the evidence does not depend on it."""
+
+from dataclasses import dataclass
+
+from imgmig_dagster.reporting.partitions import Lacking, changed_identity, command, count
+from imgmig_dagster.verification.results import Identity, SpotCheckResult
+from imgmig_dagster.verification.review import SpotCheckReview
+
+
+@dataclass(frozen=True)
+class SpotCheckSummary:
+    """A spot check and its review, without the records, names and remarks that they hold.
+
+    `drawn_at_random` of the `drawn` images bear the `bound`: at 95 % confidence at most this share of all rows is
+    wrong, None where the sample shows nothing. `object_faults` counts images whose objects in S3 are not as declared.
+    `reviewed_at` is None while this very sample was not reviewed; `issues` are the ids that the reviewer marked.
+    """
+
+    seed: int
+    drawn: int
+    drawn_at_random: int
+    bound: float | None
+    differing: tuple[str, ...]
+    object_faults: int
+    checked_at: str
+    reviewed_at: str | None
+    issues: tuple[str, ...]
+
+
+def summarize_spot_check(sample: SpotCheckResult, review: SpotCheckReview | None) -> SpotCheckSummary:
+    """Counts and ids only."""
+    counts = review is not None and review.is_of(sample)
+    return SpotCheckSummary(
+        seed=sample.seed,
+        drawn=len(sample.pairs),
+        drawn_at_random=sample.random,
+        bound=sample.bound,
+        differing=tuple(sample.differing),
+        object_faults=len(sample.object_faults),
+        checked_at=sample.checked_at,
+        reviewed_at=review.reviewed_at if review and counts else None,
+        issues=tuple(review.issues) if review and counts else (),
+    )
+
+
+def judge_review(
+    sample: SpotCheckResult | None, review: SpotCheckReview | None, identity: Identity | None, stage: str
+) -> list[Lacking]:
+    """What is lacking until a person has looked at all images of a sample of today, and found no issue."""
+    draw, record = command("spot-check", stage), f"{command('spot-check', stage)} --review FILE"
+    anew = (draw, record)
+    if sample is None:
+        return [Lacking("There is no spot check", anew)]
+    if void := changed_identity(sample.identity, identity):
+        return [Lacking(f"The spot check no longer counts: {void}", anew)]
+    if not sample.pairs:
+        return [Lacking("The spot check drew no image", anew)]
+    if sample.differing:
+        return [Lacking(f"{count(len(sample.differing), 'image')} of the spot check differed. Once settled", anew)]
+    if review is None:
+        return [Lacking("The spot check was not reviewed. Mark every image on its page, and save the file", (record,))]
+    if not review.is_of(sample):
+        return [Lacking("The review is of an older sample. Mark every image of the last one", (record,))]
+    if review.issues:
+        return [Lacking(f"The review found {count(len(review.issues), 'image')} with issues. Once settled", anew)]
+    return []

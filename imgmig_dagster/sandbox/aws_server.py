@@ -1,0 +1,87 @@
+"""The process behind the sandbox's AWS: moto's server, whose S3 also holds the pictures of the seeded rows."""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.exceptions import S3ClientError
+from moto.s3.models import FakeKey, S3Backend, s3_backends
+from werkzeug.serving import run_simple
+
+from imgmig_dagster.sandbox.aws import PICTURES_FILE, PICTURES_PATH, REGION
+from imgmig_dagster.sandbox.pictures import PictureObject, read_objects
+
+# Rows may declare any size: what is larger can be asked about by HeadObject, and not be read.
+_READABLE_BYTES: Final = 64 * 1024 * 1024
+
+
+class _SeededKey(FakeKey):
+    """An object of moto's S3 without a stored body."""
+
+    def __init__(self, picture: PictureObject, backend: S3Backend) -> None:
+        super().__init__(
+            picture.key,
+            b"",
+            backend.account_id,
+            backend.region_name,
+            etag=hashlib.blake2b(repr(picture).encode(), digest_size=16).hexdigest(),
+            bucket_name=picture.bucket,
+        )
+        self.picture = picture
+        self.set_metadata({"Content-Type": picture.type})
+
+    @cached_property
+    def size(self) -> int:
+        return len(self.picture.body()) if self.picture.size is None else self.picture.size
+
+    @property
+    def value(self) -> bytes:
+        if self.size > _READABLE_BYTES:
+            raise S3ClientError("EntityTooLarge", "The sandbox does not make objects of this size")
+        return self.picture.body()
+
+    @value.setter
+    def value(self, _new_value: bytes) -> None:
+        """The constructor of moto's key sets what is made here on demand."""
+
+
+def main() -> None:
+    """Serve until killed. The process's arguments are the sandbox's folder, the address and the port."""
+    folder, host, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    # One line of access log per request would grow without bound.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = DomainDispatcherApplication(create_backend_app)
+    _load(folder / PICTURES_FILE)
+
+    def application(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if request["PATH_INFO"] == PICTURES_PATH:
+            _load(folder / PICTURES_FILE)
+            start_response("204 No Content", [])
+            return []
+        return moto(request, start_response)  # type: ignore[no-any-return]
+
+    run_simple(host, port, application, threaded=True, request_handler=MotoRequestHandler)
+
+
+def _load(path: Path) -> None:
+    """Put the objects of the last seed in place of those of the seed before."""
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for bucket in backend.buckets.values():
+        for key in [key for key, found in bucket.keys.items() if isinstance(found, _SeededKey)]:
+            bucket.keys.pop(key)
+    # moto keeps a list of every key that it made, which would grow with each seed.
+    _SeededKey.instances_tracked.clear()  # type: ignore[attr-defined]
+    for picture in read_objects(path):
+        if picture.bucket not in backend.buckets:
+            try:
+                backend.create_bucket(picture.bucket, REGION)
+            except S3ClientError:
+                # A name that no bucket can have: the object is missing, as it would be in S3.
+                continue
+        backend.buckets[picture.bucket].keys[picture.key] = _SeededKey(picture, backend)
