@@ -115,6 +115,8 @@ class Settings(Partitioning):
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
     show_values: bool = Field(False, description="keep values in the failure ledger")
     spot_check_pictures: PictureMode = Field(PictureMode.EMBEDDED, description="embedded, or link")
+    alert_webhook: "SecretStr | None" = Field(None, description="URL that takes Slack's JSON, for the alerts")
+    ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
 
     aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")

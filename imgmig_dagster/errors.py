@@ -18,6 +18,7 @@
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── RunFailed                  an error that nobody foresaw (defs/runner.py)         exit 1
+    ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2
     └── SandboxError               the local servers cannot be started or found          exit 3

@@ -17,6 +17,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.schedules import all_schedules
+from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.progress import Listener
 
 
@@ -39,6 +40,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
         assets=assets,
         jobs=all_jobs(),
         schedules=all_schedules(partitions),
+        sensors=all_sensors(stage),
         resources={
             "source": SourceDatabase(stage=stage.value),
             "target": TargetDynamoDB(stage=stage.value),
@@ -46,6 +48,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
             "state": StateDirectory(stage=stage.value),
             "reports": ReportBucket(stage=stage.value),
             "progress": ProgressListener(listener),
+            "alerts": AlertWebhook(stage=stage.value),
         },
         # A process per step would import Dagster anew for each, about four seconds a step.
         executor=dg.in_process_executor,

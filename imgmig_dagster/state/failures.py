@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import orjson
 
 from imgmig_dagster.errors import CheckpointRefused, StateChanged
+from imgmig_dagster.state import names
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 
@@ -32,7 +33,7 @@ class FailureLedger:
     def __init__(self, store: StateStore, partition: str) -> None:
         self._store = store
         self._partition = partition
-        self.name = f"{partition}/migration-failures.json"
+        self.name = f"{partition}/{names.FAILURES}"
 
     def entries(self) -> dict[str, Failure]:
         """The failures by row id.

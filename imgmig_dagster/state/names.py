@@ -12,6 +12,7 @@ SPOT_CHECK_PAGE: Final = "reports/spot-check.html"
 
 # Names within a partition's folder.
 MIGRATION_PROGRESS: Final = "migration-progress.json"
+FAILURES: Final = "migration-failures.json"
 VERIFICATION_PROGRESS: Final = "verification-progress.json"
 SEEN: Final = "seen"
 VERIFIED: Final = "verified"
