@@ -147,6 +147,6 @@ def test_the_retry_job_takes_up_the_ledger_and_the_migrate_job_does_not(definiti
     retry, migrate = (definitions.resolve_job_def(name).partitioned_config for name in ("retry_failures", "migrate"))
     assert retry
     assert retry.get_run_config_for_partition_key("2024-03-01")["ops"] == {
-        "migrated_images": {"config": {"start_over": False, "retry_failures_only": True, "confirm": None}}
+        "migrated_images": {"config": {"start_over": False, "retry_failures_only": True}}
     }
     assert migrate is None or "ops" not in migrate.get_run_config_for_partition_key("2024-03-01")
