@@ -35,8 +35,9 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
     table = settings.target_table
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
-            f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; for runs from the UI the "
-            f"run config migrated_images.confirm: {table}, or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
+            f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
+            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}}, or for a backfill "
+            f"IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = settings.aws()
     if fault := endpoint_fault(access) or account_fault(settings, caller(access).account):

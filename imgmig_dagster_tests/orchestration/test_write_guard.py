@@ -8,15 +8,16 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 
 
-def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance) -> str:
+def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance, confirm: "str | None" = None) -> str:
     definition = build_definitions(stage).resolve_job_def(job)
-    config = (
-        definition.partitioned_config.get_run_config_for_partition_key(MARCH) if definition.partitioned_config else {}
-    )
+    config = {"confirm": confirm, "retry_failures_only": job == "retry_failures"}
     result = definition.execute_in_process(
         instance=instance,
         partition_key=MARCH,
-        run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={
+            "ops": {"migrated_images": {"config": config}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
         asset_selection=None if job != "migrate" else [dg.AssetKey("migrated_images")],
         raise_on_error=False,
     )
@@ -40,9 +41,9 @@ def test_what_writes_is_refused_without_a_confirmation_before_anything_is_reache
 
     assert "WritesRefused: writes to images-prod in prod are not confirmed" in errors_of(Stage.PROD, job, instance)
     # Confirmed, the next question is where the requests would go.
-    clean_environment.setenv("IMGMIG_CONFIRM_WRITES", "images-prod")
     clean_environment.setenv("AWS_REGION", "us-east-1")
     clean_environment.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
-    assert "WritesRefused: writes to images-prod in prod are refused: the endpoint" in errors_of(
-        Stage.PROD, job, instance
-    )
+    refused = "WritesRefused: writes to images-prod in prod are refused: the endpoint"
+    assert refused in errors_of(Stage.PROD, job, instance, "images-prod")
+    clean_environment.setenv("IMGMIG_CONFIRM_WRITES", "images-prod")
+    assert refused in errors_of(Stage.PROD, job, instance)
