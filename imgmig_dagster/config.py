@@ -14,11 +14,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.source_secret import read_source_url
+from imgmig_dagster.transport import PlainTraffic, source_is_allowed
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
-_LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
+_LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
+_AWS_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager")
 
 _HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
 _SOURCE_URL: Final = re.compile(
@@ -41,7 +44,10 @@ _SHOWN: Final = (
     "settle_seconds",
     "show_values",
     "spot_check_pictures",
+    "allow_insecure",
+    "aws_account",
     "aws_region",
+    "aws_endpoint_url",
     "aws_endpoint_url_dynamodb",
 )
 
@@ -95,10 +101,57 @@ class Partitioning(BaseSettings):
         return value
 
 
-class Settings(Partitioning):
-    """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
+class AwsSettings(BaseSettings):
+    """How one stage reaches AWS."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
 
     stage: Stage
+    allow_insecure: 'Literal["loopback"] | None' = Field(None, description="loopback: no TLS needed there, but in prod")
+    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
+    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
+    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
+    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_endpoint_url: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
+    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+    aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
+    aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
+
+    @property
+    def plain_traffic(self) -> PlainTraffic:
+        """To which hosts connections may go without TLS."""
+        return "anywhere" if self.stage is Stage.DEV else self.allow_insecure or "never"
+
+    def aws(self) -> AwsAccess:
+        """How to reach AWS; what is not set here is left to botocore's own chain."""
+        endpoint_urls = {
+            service: getattr(self, f"aws_endpoint_url_{service}") or self.aws_endpoint_url for service in _AWS_SERVICES
+        }
+        return AwsAccess(
+            region=self.aws_region or self.aws_default_region,
+            profile=self.aws_profile,
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=_reveal(self.aws_secret_access_key),
+            session_token=_reveal(self.aws_session_token),
+            endpoint_urls=tuple((service, url) for service, url in endpoint_urls.items() if url),
+            plain=self.plain_traffic,
+        )
+
+    @model_validator(mode="after")
+    def _prod_is_secure(self) -> "AwsSettings":
+        if self.stage is Stage.PROD and self.allow_insecure:
+            raise ValueError("IMGMIG_ALLOW_INSECURE is refused in prod: every connection is encrypted there")
+        return self
+
+
+class Settings(Partitioning, AwsSettings):
+    """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
+
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
@@ -118,15 +171,8 @@ class Settings(Partitioning):
     alert_webhook: "SecretStr | None" = Field(None, description="URL that takes Slack's JSON, for the alerts")
     ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
-
-    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
-    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
-    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
-    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
-    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
-    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
-    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
-    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+    aws_account: "str | None" = Field(None, pattern=r"^\d{12}$", description="account of the table; needed in prod")
+    confirm_writes: "str | None" = Field(None, description="name of the target table: writes in prod are confirmed")
 
     @field_validator("source_url")
     @classmethod
@@ -159,6 +205,16 @@ class Settings(Partitioning):
             )
         return self
 
+    @model_validator(mode="after")
+    def _source_by_tls(self) -> "Settings":
+        if not source_is_allowed(self.source_url.get_secret_value(), self.plain_traffic):
+            raise ValueError(
+                "IMGMIG_SOURCE_URL must end in ?sslmode=verify-full, so that the server proves who it is (its "
+                "authority's certificate: sslrootcert=, or PGSSLROOTCERT); outside of prod "
+                "IMGMIG_ALLOW_INSECURE=loopback allows less on loopback"
+            )
+        return self
+
     def shown(self) -> dict[str, str]:
         """The settings as reports show them: no secret, and of the source's URL only host and database."""
         source = urlsplit(self.source_url.get_secret_value())
@@ -170,24 +226,6 @@ class Settings(Partitioning):
                 if (value := getattr(self, name)) is not None
             },
         }
-
-    def aws(self) -> AwsAccess:
-        """How to reach AWS; what is not set here is left to botocore's own chain."""
-        return AwsAccess(
-            region=self.aws_region or self.aws_default_region,
-            profile=self.aws_profile,
-            access_key_id=self.aws_access_key_id,
-            secret_access_key=_reveal(self.aws_secret_access_key),
-            session_token=_reveal(self.aws_session_token),
-            endpoint_urls=tuple(
-                (service, url)
-                for service, url in (
-                    ("dynamodb", self.aws_endpoint_url_dynamodb),
-                    ("s3", self.aws_endpoint_url_s3),
-                )
-                if url
-            ),
-        )
 
 
 def parse_stage(name: str) -> Stage:
@@ -254,10 +292,14 @@ def load_settings(stage: Stage) -> Settings:
         sandbox = Sandbox(sandbox_root())
         sandbox.start()
         found = sandbox.environment()
+    elif secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
+        if _variable(stage, "IMGMIG_SOURCE_URL"):
+            raise SettingsError("set IMGMIG_SOURCE_URL or IMGMIG_SOURCE_SECRET, not both")
+        found = {"IMGMIG_SOURCE_URL": read_source_url(_validated(AwsSettings, stage, {}).aws(), secret)}
     return _validated(Settings, stage, found)
 
 
-_SettingsT = TypeVar("_SettingsT", bound=Partitioning)
+_SettingsT = TypeVar("_SettingsT", bound=BaseSettings)
 
 
 def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]") -> "_SettingsT":
@@ -278,9 +320,9 @@ def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]"
 
 def _describe(fault: Any) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else ""
-    variable = name.upper() if name.upper().startswith("AWS_") else f"IMGMIG_{name.upper()}"
+    variable = name if name.isupper() else f"IMGMIG_{name.upper()}"
     if fault["type"] == "missing":
-        return f"{variable} is missing"
+        return f"{variable} is missing" + (" (or IMGMIG_SOURCE_SECRET)" if name == "source_url" else "")
     # The value itself is not shown: it may be a secret.
     return f"{variable}: {fault['msg'].removeprefix('Value error, ')}" if name else str(fault["msg"])
 

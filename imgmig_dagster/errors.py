@@ -4,6 +4,7 @@
 
     ImgmigError
     ├── SettingsError              a setting is missing or wrong                        exit 2
+    │   └── WritesRefused          prod: not confirmed, or not the account and region    exit 2
     ├── SourceError
     │   ├── SourceRefused          a replica, no unique index, columns that do not fit   exit 2
     │   └── SourceUnavailable      PostgreSQL cannot be reached, or went away            exit 3, retryable
@@ -39,6 +40,10 @@ class ImgmigError(Exception):
 
 class SettingsError(ImgmigError):
     """A setting is missing or wrong; the message names it and the choices."""
+
+
+class WritesRefused(SettingsError):
+    """A run may not write in prod: not confirmed, an emulator's endpoint, or another account or region."""
 
 
 class SourceError(ImgmigError):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli import demo, sandbox, throttle, ui
+from imgmig_dagster.cli import demo, doctor, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, print_error
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.config import parse_stage, stage_from_env
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
 app.command("ui")(ui.ui)
 
@@ -35,6 +36,8 @@ Partitions = Annotated[
 From = Annotated[str | None, typer.Option("--from", help="The first partition, by key or by a day in it.")]
 To = Annotated[str | None, typer.Option("--to", help="The last partition, by key or by a day in it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
+
+Confirm = Annotated[str | None, typer.Option("--confirm", help="In prod: the target table's name.")]
 
 
 @app.command("dry-run", epilog="Example: imgmig dry-run --from 2024-01-01 --to 2024-06-30")
@@ -57,11 +60,12 @@ def migrate(
     start_over: Annotated[
         bool, typer.Option("--start-over", help="Forget interrupted passes, and begin the partitions anew.")
     ] = False,
+    confirm: Confirm = None,
 ) -> None:
     """Write the rows to the target. An interrupted migration is resumed by the same command."""
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
-        session.finish(session.dry_run(keys) if dry_run else session.migrate(keys, start_over))
+        session.finish(session.dry_run(keys) if dry_run else session.migrate(keys, start_over, confirm))
 
 
 @app.command(epilog="Example: imgmig verify --partition 2024-03-01")
@@ -103,11 +107,16 @@ def spot_check(
 
 @app.command("retry-failures", epilog="Example: imgmig retry-failures --partition 2024-03-01")
 def retry_failures(
-    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+    stage: StageOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
+    confirm: Confirm = None,
 ) -> None:
     """Take up the rows of the failure ledgers, and strike out those that succeed."""
     with _session(stage, json) as session:
-        session.finish(session.retry_failures(session.choose(partition, from_, to)))
+        session.finish(session.retry_failures(session.choose(partition, from_, to), confirm))
 
 
 @app.command(epilog="Example: imgmig status --stage staging --json")

@@ -91,16 +91,17 @@ class Session:
         finished, errors, took = self._run("dry_run", "Planned", keys)
         return findings.of_plans(self.state, finished, errors, took)
 
-    def migrate(self, keys: Sequence[str], start_over: bool = False) -> Finding:
-        """Run the job `migrate`."""
-        config = {"migrated_images": {"start_over": True}} if start_over else None
+    def migrate(self, keys: Sequence[str], start_over: bool = False, confirm: str | None = None) -> Finding:
+        """Run the job `migrate`; `confirm` is the target table's name, which prod asks for."""
+        config = {"migrated_images": {"start_over": start_over, "confirm": confirm}}
         finished, errors, took = self._run("migrate", "Migrated", keys, config)
         return findings.of_migration(self.state, keys, finished, errors, took)
 
-    def retry_failures(self, keys: Sequence[str]) -> Finding:
-        """Run the job `retry_failures` on the partitions whose ledger is not empty."""
+    def retry_failures(self, keys: Sequence[str], confirm: str | None = None) -> Finding:
+        """Run the job `retry_failures` on the partitions whose ledger is not empty; `confirm` as in `migrate`."""
         failing = [key for key in keys if findings.ledger(self.state, key)]
-        _finished, errors, took = self._run("retry_failures", "Retried", failing)
+        config = {"migrated_images": {"retry_failures_only": True, "confirm": confirm}}
+        _finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return findings.of_ledgers(self.state, failing, errors, took)
 
     def verify(self, keys: Sequence[str], whole_table: bool) -> Finding:

@@ -116,11 +116,11 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         """The items written, with an outcome for every row of the window."""
-        settings = source.settings
+        settings, table = source.settings, target.open_for_writing(context.instance, config.confirm)
         with source.reader() as reader, state.log() as log:
             run = MigrationRun(
                 source=reader,
-                target=target.open_settings(context.instance),
+                target=table,
                 state=state.open(),
                 window=window_of(partitions, context.partition_key),
                 run_id=context.run.run_id,

@@ -24,7 +24,9 @@ def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             "retry_failures",
             dg.AssetSelection.assets("migrated_images"),
-            config=dg.RunConfig({"migrated_images": MigrateConfig(start_over=False, retry_failures_only=True)}),
+            config=dg.RunConfig(
+                {"migrated_images": MigrateConfig(start_over=False, retry_failures_only=True, confirm=None)}
+            ),
             description="Take up the rows of a partition's failure ledger, and strike out those that succeed",
         ),
         dg.define_asset_job(

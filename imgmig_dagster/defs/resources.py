@@ -26,6 +26,7 @@ from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.pictures import PictureStore
+from imgmig_dagster.write_guard import allow_writes
 
 SOURCE_POOL = "source"
 TARGET_POOL = "target"
@@ -66,6 +67,11 @@ class SourceDatabase(StageResource):
 
 class TargetDynamoDB(StageResource):
     """The DynamoDB table."""
+
+    def open_for_writing(self, instance: dg.DagsterInstance, confirmed: str | None) -> TargetSettings:
+        """The same as `open_settings`, where this run may write; see `allow_writes` for what it raises."""
+        allow_writes(self.settings, confirmed)
+        return self.open_settings(instance)
 
     def open_settings(self, instance: dg.DagsterInstance) -> TargetSettings:
         """How to reach the table, and how hard one of the instance's concurrent runs may drive it."""

@@ -9,6 +9,7 @@ class MigrateConfig(dg.Config):
 
     start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
     retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
+    confirm: str | None = Field(None, description="In prod: the target table's name, which confirms that it is written")
 
 
 class VerifyConfig(dg.Config):

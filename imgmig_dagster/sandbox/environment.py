@@ -131,6 +131,8 @@ class Sandbox:
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
             "IMGMIG_REPORTS_URL": f"s3://{aws.BUCKET}/reports",
             **_partitioning(record),
+            # Whatever the sandbox does not have is not asked of AWS either.
+            "AWS_ENDPOINT_URL": url,
             "AWS_ENDPOINT_URL_DYNAMODB": url,
             "AWS_ENDPOINT_URL_S3": url,
             "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY_ID,

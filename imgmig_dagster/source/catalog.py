@@ -108,6 +108,20 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> Sour
     return SourceTable(schema, name, mapping, mapped, _identity(fetch, table))
 
 
+def has_page_index(fetch: Fetch, table: SourceTable) -> bool:
+    """Whether a valid, full b-tree index begins with the order column and the id, both in one direction."""
+    found = fetch(
+        _PAGE_INDEX,
+        {
+            "schema": table.schema,
+            "table": table.name,
+            "order": table.mapping.order_column,
+            "id": table.mapping.id_column,
+        },
+    )
+    return bool(found)
+
+
 def _column_faults(mapping: TableMapping, types: "dict[str, str]") -> "list[str]":
     expected = [(mapping.id_column, FieldType.TEXT)] + [(field.column, field.type) for field in mapping.fields]
     faults = []
@@ -144,4 +158,16 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.o
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
 WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attname = %(column)s
   AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1
+"""
+
+# indoption: 0 is ascending with NULLS LAST, and 3 the same read backwards.
+_PAGE_INDEX: Final = """
+SELECT 1
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+JOIN pg_attribute o ON o.attrelid = c.oid AND o.attnum = i.indkey[0]
+JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[1]
+WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND o.attname = %(order)s AND k.attname = %(id)s
+  AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree' AND i.indnkeyatts >= 2
+  AND i.indoption[0] = i.indoption[1] AND i.indoption[0] IN (0, 3)
 """

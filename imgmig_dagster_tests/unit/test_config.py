@@ -21,7 +21,7 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster_tests.conftest import Services
 
 NEEDED = {
-    "IMGMIG_SOURCE_URL": "postgresql://migrator:hunter2@db.internal:5432/app",
+    "IMGMIG_SOURCE_URL": "postgresql://migrator:hunter2@db.internal:5432/app?sslmode=verify-full",
     "IMGMIG_TARGET_TABLE": "images-prod",
     "IMGMIG_STATE_URL": "file:///var/lib/imgmig",
 }

@@ -1,0 +1,64 @@
+"""``imgmig doctor``: is a stage fit for a migration?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.config import Settings, load_partitioning, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import Window
+
+EXAMPLE: Final = "Example: imgmig doctor --stage staging"
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(
+    stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Reach every service of a stage, and say what is wrong with each and how to mend it.
+
+    Writes nothing but a probe file, which it deletes, to the state store.
+
+    Exit codes: 0 nothing failed (warnings do not count); 1 something failed; 3 a service cannot be reached.
+    """
+    chosen = parse_stage(stage) if stage is not None else stage_from_env()
+    settings = load_settings(chosen)
+    # Dagster takes a second to import: not before the settings are known to be there.
+    from imgmig_dagster.defs.partitions import partitions_of, windows_of
+
+    finish(Output(json), _finding(settings, windows_of(partitions_of(load_partitioning(chosen)))))
+
+
+def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
+    from imgmig_dagster.doctor.aws import aws_examinations
+    from imgmig_dagster.doctor.results import examine, exit_code
+    from imgmig_dagster.doctor.source import source_examinations
+
+    # One more try: a person waits.
+    connection = ReadOnlyConnection(settings.source_url.get_secret_value(), RetryPolicy(delays=(0.5,)))
+    schema, name = settings.source_schema, settings.source_table
+    with SourceReader(connection, schema, name, IMAGE) as reader:
+        found = examine(
+            [
+                *source_examinations(connection.fetch, reader, schema, name, windows),
+                *aws_examinations(settings, IMAGE),
+            ]
+        )
+    table = Table("service", "what", "verdict", "found", "remedy")
+    for each in found:
+        colour = _COLOURS[each.health.value]
+        verdict = f"[{colour}]{each.health.value}[/]"
+        table.add_row(each.service, each.thing, verdict, escape(each.found), escape(each.remedy))
+    counts = {health: sum(each.health.value == health for each in found) for health in _COLOURS}
+    document = {"stage": settings.stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
+    line = f"Stage {settings.stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
+    return Finding(exit_code(found), document, [line], table)

@@ -1,0 +1,1 @@
+"""Examines the services of a stage before anything is asked of them."""

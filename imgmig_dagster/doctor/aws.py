@@ -1,0 +1,132 @@
+"""Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store."""
+
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.config import Settings, Stage
+from imgmig_dagster.doctor.results import Examination, Health, ask_aws
+from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.target.table import describe
+from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
+
+# What a new table on demand takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
+_WARM_BY_DEFAULT: Final = 4_000
+_PROBE: Final = "doctor-probe"
+
+
+def aws_examinations(settings: Settings, mapping: TableMapping) -> "list[Examination]":
+    """What to look at with the credentials and endpoints of these settings."""
+    access, table = settings.aws(), settings.target_table
+    examinations = [
+        Examination("AWS", "identity", partial(identity, settings)),
+        Examination("DynamoDB", "endpoint", partial(endpoint, settings)),
+        Examination("DynamoDB", "table", partial(key_schema, access, table, mapping)),
+        Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.write_rate)),
+        Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
+        Examination("state", "writable", partial(state_is_writable, settings)),
+    ]
+    buckets = {"state": settings.state_url, "reports": settings.reports_url or ""}
+    for purpose, url in buckets.items():
+        place = urlsplit(url)
+        if place.scheme == "s3":
+            examinations.append(Examination("S3", f"bucket for {purpose}", partial(bucket, access, place.netloc)))
+    return examinations
+
+
+def identity(settings: Settings) -> "tuple[Health, str, str]":
+    """Account, region and role of the credentials; in prod, whether they may write there at all."""
+    access = settings.aws()
+    found = caller(access)
+    shown = f"account {found.account}, region {access.client('dynamodb').meta.region_name}, {found.arn}"
+    guarded = settings.stage is Stage.PROD or settings.aws_account is not None
+    fault = account_fault(settings, found.account) if guarded else None
+    return (Health.FAIL, shown, fault) if fault else (Health.OK, shown, "")
+
+
+def endpoint(settings: Settings) -> "tuple[Health, str, str]":
+    """Where DynamoDB's requests go, and whether they are encrypted."""
+    access = settings.aws()
+    url: str = access.client("dynamodb").meta.endpoint_url
+    fault = endpoint_fault(access) if settings.stage is Stage.PROD else None
+    if fault:
+        return Health.FAIL, url, fault
+    if not url.startswith("https:"):
+        return Health.WARN, f"{url}, not encrypted", "an emulator's: unset AWS_ENDPOINT_URL* to reach AWS"
+    return Health.OK, url, ""
+
+
+def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> "tuple[Health, str, str]":
+    """Whether the table is there and has the mapping's key; else an error that says why."""
+    found = describe(access, table, mapping)
+    return Health.OK, f"{found.arn}, key {mapping.key_attribute} and {mapping.sort_key_attribute}", ""
+
+
+def capacity(access: AwsAccess, table: str, rate: "float | None") -> "tuple[Health, str, str]":
+    """Billing mode and what the table takes at once, against the planned rate."""
+    found = _table(access, table)
+    if found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
+        takes = int(found.get("WarmThroughput", {}).get("WriteUnitsPerSecond", _WARM_BY_DEFAULT))
+        mode = f"on demand, warm for {takes:,} units/s"
+        remedy = f"aws dynamodb update-table --table-name {table} --warm-throughput WriteUnitsPerSecond={rate or 0:.0f}"
+    else:
+        takes = int(found["ProvisionedThroughput"]["WriteCapacityUnits"])
+        mode = f"provisioned, {takes:,} units/s"
+        if rate is None:
+            remedy = "a run without a ceiling takes the application's share: set IMGMIG_WRITE_RATE"
+            return Health.WARN, f"{mode}; no ceiling", remedy
+        remedy = f"provide {rate:,.0f} units/s and the application's, or lower IMGMIG_WRITE_RATE"
+    if rate is None:
+        return Health.OK, f"{mode}; no ceiling: back-pressure slows a run down", ""
+    shown = f"{mode}; planned are {rate:,.0f} units/s"
+    return (Health.WARN, shown, remedy) if rate > takes else (Health.OK, shown, "")
+
+
+def recovery(access: AwsAccess, table: str) -> "tuple[Health, str, str]":
+    """Whether the table can be put back to where it stood before a migration."""
+    client = access.client("dynamodb")
+    reply = ask_aws("DescribeContinuousBackups", lambda: client.describe_continuous_backups(TableName=table))
+    state = reply["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if state.get("PointInTimeRecoveryStatus") == "ENABLED":
+        return Health.OK, "on", ""
+    return (
+        Health.WARN,
+        "off",
+        (
+            f"aws dynamodb update-continuous-backups --table-name {table} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        ),
+    )
+
+
+def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
+    """Writes a file, reads it again and deletes it."""
+    store = open_state(settings.state_url, settings.stage.value, settings.aws())
+    try:
+        version = store.write(_PROBE, b"written by imgmig doctor\n")
+        found = store.read(_PROBE)
+        store.delete(_PROBE)
+    except OSError as error:
+        return Health.FAIL, f"{settings.state_url}: {error.strerror}", "make it a folder of this user's alone"
+    if found is None or found.version != version:
+        raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
+    return Health.OK, settings.state_url, ""
+
+
+def bucket(access: AwsAccess, name: str) -> "tuple[Health, str, str]":
+    """Whether a bucket is there, and within reach of the role."""
+    client = access.client("s3")
+    ask_aws(
+        f"HeadBucket of {name}: is it there, and does the role have s3:ListBucket",
+        lambda: client.head_bucket(Bucket=name),
+    )
+    return Health.OK, name, ""
+
+
+def _table(access: AwsAccess, table: str) -> "dict[str, Any]":
+    client = access.client("dynamodb")
+    found: dict[str, Any] = ask_aws("DescribeTable", lambda: client.describe_table(TableName=table))["Table"]
+    return found

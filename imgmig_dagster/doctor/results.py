@@ -1,0 +1,82 @@
+"""What an examination finds, and how several are run so that none hides another."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable
+
+
+class Health(str, Enum):
+    """How a thing was found."""
+
+    OK = "ok"
+    WARN = "warn"
+    """A migration runs, but worse or with less of a safety net than it could."""
+    FAIL = "fail"
+    """A migration is refused, or would not be complete."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at. `unreachable`: the service did not answer, so that nothing is known of it."""
+
+    service: str
+    thing: str
+    health: Health
+    found: str
+    remedy: str = ""
+    unreachable: bool = False
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A look at one thing of a service; `look` may raise any error of ours, which then is the finding."""
+
+    service: str
+    thing: str
+    look: "Callable[[], tuple[Health, str, str]]"
+
+    def diagnose(self) -> Diagnosis:
+        """Look. Never raises an error of ours."""
+        try:
+            health, found, remedy = self.look()
+        except ImgmigError as error:
+            # Our messages end with what to do next.
+            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), unreachable=error.retryable)
+        return Diagnosis(self.service, self.thing, health, found, remedy)
+
+
+def examine(examinations: "Iterable[Examination]") -> "list[Diagnosis]":
+    """Every finding, in order; of a service that cannot be reached the first one only, for each would wait as long."""
+    found: list[Diagnosis] = []
+    away: set[str] = set()
+    for examination in examinations:
+        if examination.service not in away:
+            found.append(examination.diagnose())
+            if found[-1].unreachable:
+                away.add(examination.service)
+    return found
+
+
+def exit_code(found: "Iterable[Diagnosis]") -> int:
+    """0 where nothing failed; 3 where a service cannot be reached; otherwise 1."""
+    failed = [each for each in found if each.health is Health.FAIL]
+    return 3 if any(each.unreachable for each in failed) else 1 if failed else 0
+
+
+def ask_aws(what: str, call: "Callable[[], Any]") -> Any:
+    """A call of botocore, its errors as ours.
+
+    Raises:
+        TargetRefused: AWS refused.
+        TargetUnavailable: AWS cannot be reached.
+    """
+    try:
+        return call()
+    except ClientError as error:
+        raise TargetRefused(f"AWS answered {error.response['Error']['Code']} to {what}") from None
+    except BotoCoreError as error:
+        raise TargetUnavailable(f"AWS cannot be reached for {what}: {type(error).__name__}") from None

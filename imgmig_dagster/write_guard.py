@@ -1,0 +1,85 @@
+"""Writes in prod are confirmed by name, and go to the configured account and region or nowhere."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound
+
+from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.config import Settings, Stage
+from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Account and role that sign the requests."""
+
+    account: str
+    arn: str
+
+
+def allow_writes(settings: Settings, confirmed: "str | None") -> None:
+    """Return if this run may write to the target; every path that writes asks first. Only prod is guarded.
+
+    Args:
+        settings: of the stage; `confirm_writes` confirms as `confirmed` does, for backfills and schedules.
+        confirmed: the target table's name, as a person gave it for this run.
+
+    Raises:
+        WritesRefused: not confirmed, an endpoint that is not AWS's own, or another account or region.
+        SettingsError: AWS refuses the credentials.
+        TargetUnavailable: AWS cannot be reached.
+    """
+    if settings.stage is not Stage.PROD:
+        return
+    table = settings.target_table
+    if table not in (confirmed, settings.confirm_writes):
+        raise WritesRefused(
+            f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
+            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}}, or for a backfill "
+            f"IMGMIG_CONFIRM_WRITES={table} where the code server runs"
+        )
+    access = settings.aws()
+    if fault := endpoint_fault(access) or account_fault(settings, caller(access).account):
+        raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
+
+
+def endpoint_fault(access: AwsAccess) -> "str | None":
+    """What is wrong with where DynamoDB's requests go: an emulator's endpoint, or another region's."""
+    described = access.client("dynamodb").meta
+    host = urlsplit(described.endpoint_url).hostname or ""
+    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
+        return f"the endpoint {described.endpoint_url} is not AWS's own; unset AWS_ENDPOINT_URL*"
+    if access.region is None:
+        return "AWS_REGION is not set"
+    if access.region not in host.split("."):
+        return f"the endpoint {described.endpoint_url} is not of AWS_REGION={access.region}"
+    return None
+
+
+def account_fault(settings: Settings, account: str) -> "str | None":
+    """What is wrong with the account that the credentials belong to."""
+    if settings.aws_account is None:
+        return "IMGMIG_AWS_ACCOUNT is not set: name the account that may be written to"
+    if settings.aws_account != account:
+        return f"the credentials are of account {account}, and IMGMIG_AWS_ACCOUNT is {settings.aws_account}"
+    return None
+
+
+def caller(access: AwsAccess) -> Caller:
+    """Whose the credentials are, as STS says.
+
+    Raises:
+        SettingsError: STS refuses the credentials, or there are none.
+        TargetUnavailable: STS cannot be reached.
+    """
+    try:
+        found = access.client("sts").get_caller_identity()
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise SettingsError(f"AWS STS answered {code} to the credentials: check AWS_PROFILE or the role") from None
+    except (NoCredentialsError, NoRegionError, ProfileNotFound) as error:
+        raise SettingsError(f"AWS: {error} Set AWS_REGION and AWS_PROFILE, or the variables of a role") from None
+    except BotoCoreError as error:
+        raise TargetUnavailable(f"AWS STS cannot be reached: {type(error).__name__}") from None
+    return Caller(found["Account"], found["Arn"])

@@ -1,0 +1,67 @@
+"""AWS's own host names, answered on loopback: an HTTPS proxy that ends TLS itself, with a certificate of the test's."""
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+_IDENTITY = (
+    "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
+    "<Arn>arn:aws:sts::123456789012:assumed-role/imgmig-migrator/x</Arn><UserId>AROA:x</UserId>"
+    "<Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+)
+
+
+@contextmanager
+def sts_of_aws(folder: Path) -> "Iterator[dict[str, str]]":
+    """The variables with which botocore reaches an STS of account 123456789012 under AWS's own name."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"),
+            *("-addext", "subjectAltName=DNS:*.us-east-1.amazonaws.com", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:  # http.server's name
+            self.send_response(200)
+            self.end_headers()
+            self.connection = context.wrap_socket(self.connection, server_side=True)
+            self.rfile = self.connection.makefile("rb")
+            self.wfile = self.connection.makefile("wb", buffering=0)
+            self.close_connection = False
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(_IDENTITY)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(_IDENTITY.encode())
+
+        def finish(self) -> None:
+            super().finish()
+            self.connection.close()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    Handler.protocol_version = "HTTP/1.1"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}", "AWS_CA_BUNDLE": str(certificate)}
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

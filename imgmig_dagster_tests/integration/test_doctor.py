@@ -1,0 +1,272 @@
+"""Each examination on a real server, healthy and broken; a broken thing never hides another."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.config import Settings, Stage, load_settings
+from imgmig_dagster.doctor import aws
+from imgmig_dagster.doctor.aws import aws_examinations
+from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
+from imgmig_dagster.doctor.source import encryption, server, source_examinations
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster_tests.arrange import MARCH, Source, Target, access, image, month, row_id
+from imgmig_dagster_tests.conftest import NewSource, Services
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+
+
+def of_source(source: Source, url: "str | None" = None) -> "dict[str, Diagnosis]":
+    retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
+    connection = ReadOnlyConnection(url or source.url, retry, sleep=lambda _seconds: None)
+    windows = [MARCH, month(2024, 4)]
+    with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
+        found = examine(source_examinations(connection.fetch, reader, source.schema, source.table, windows))
+    return {each.thing: each for each in found}
+
+
+def owners_url(services: Services) -> str:
+    return "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**services.environment)
+
+
+class TestSource:
+    def test_a_healthy_one_has_no_fault_but_that_it_is_not_encrypted(self, source: Source) -> None:
+        source.insert(image(number) for number in range(3))
+
+        found = of_source(source)
+
+        encrypted = found.pop("encryption")
+        assert {each.health for each in found.values()} == {Health.OK}
+        assert found["role"].found == "imgmig_reader may only SELECT, and reads only by default"
+        assert found["server"].found.endswith("the primary")
+        assert (encrypted.health, encrypted.found) == (Health.WARN, "not encrypted")
+        assert "sslmode=verify-full" in encrypted.remedy
+
+    def test_a_missing_index_is_named_with_a_statement_that_makes_it(self, source: Source) -> None:
+        ((name,),) = source.execute(
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary",
+            f"{source.schema}.images",
+        )
+        source.execute(f"DROP INDEX {name}")
+
+        missing = of_source(source)["index for pages"]
+
+        assert missing.health is Health.WARN
+        source.execute(missing.remedy)
+        assert of_source(source)["index for pages"].health is Health.OK
+
+    @pytest.mark.parametrize(
+        ("index", "serves"),
+        [
+            ("CREATE INDEX ON {t} (created_at DESC, id DESC)", True),
+            ("CREATE INDEX ON {t} (created_at, id, width)", True),
+            ("CREATE INDEX ON {t} (created_at)", False),
+            ("CREATE INDEX ON {t} (id, created_at)", False),
+            ("CREATE INDEX ON {t} (created_at, id DESC)", False),
+            ("CREATE INDEX ON {t} (created_at NULLS FIRST, id NULLS FIRST)", False),
+            ("CREATE INDEX ON {t} (created_at, id) WHERE width > 0", False),
+            ("CREATE INDEX ON {t} (created_at) INCLUDE (id)", False),
+            ("CREATE INDEX ON {t} USING gist (int8range(size_bytes, size_bytes))", False),
+        ],
+    )
+    def test_the_index_agrees_with_what_the_planner_makes_of_it(self, source: Source, index: str, serves: bool) -> None:
+        source.insert(image(number) for number in range(3))
+        for (name,) in source.execute(
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary",
+            f"{source.schema}.images",
+        ):
+            source.execute(f"DROP INDEX {name}")
+        source.execute(index)
+
+        assert (of_source(source)["index for pages"].health is Health.OK) is serves
+        source.execute("SET enable_sort = off")
+        source.execute("SET enable_seqscan = off")
+        try:
+            plan = source.execute(
+                "EXPLAIN SELECT * FROM {t} WHERE created_at >= '2024-01-01' ORDER BY created_at, id LIMIT 2"
+            )
+        finally:
+            source.execute("RESET enable_sort")
+            source.execute("RESET enable_seqscan")
+        assert any("Sort" in line for (line,) in plan) is not serves
+
+    def test_a_role_that_may_write_is_a_warning_with_its_grants(self, source: Source, services: Services) -> None:
+        assert of_source(source, owners_url(services))["role"].found == "imgmig is a superuser"
+        source.execute("GRANT INSERT, DELETE ON {t} TO imgmig_reader")
+        writer = of_source(source)["role"]
+        assert (writer.health, writer.found) == (Health.WARN, "imgmig_reader may INSERT, DELETE")
+        assert "deploy/reader_role.sql" in writer.remedy
+        source.execute("REVOKE ALL ON {t} FROM imgmig_reader")
+        source.execute("GRANT UPDATE (width) ON {t} TO imgmig_reader")
+        assert of_source(source)["role"].found == "imgmig_reader may not SELECT"
+
+    def test_a_role_whose_sessions_may_write_by_default_is_a_warning(self, source: Source) -> None:
+        found = of_source(source, f"{source.url}?options=-cdefault_transaction_read_only%3Doff")["role"]
+
+        assert found.health is Health.WARN
+        assert found.remedy == "ALTER ROLE imgmig_reader SET default_transaction_read_only = on"
+
+    def test_a_table_without_a_unique_id_fails_and_hides_nothing_of_the_server(self, new_source: NewSource) -> None:
+        found = of_source(new_source(id_constraint="NOT NULL"))
+
+        assert "no unique index on id" in found["table"].found
+        assert (found["server"].health, found["role"].health) == (Health.OK, Health.OK)
+        assert found["rows outside partitions"].health is Health.FAIL, "it cannot be told"
+
+    def test_rows_outside_are_counted_and_named(self, source: Source) -> None:
+        source.insert([image(1), image(2, created_at="2019-01-01T00:00:00Z"), image(3, created_at=None)])
+
+        outside = of_source(source)["rows outside partitions"]
+
+        assert (outside.health, outside.found) == (Health.FAIL, f"2 rows, such as {row_id(2)}, {row_id(3)}")
+
+    def test_a_server_that_is_away_is_told_once(self, source: Source) -> None:
+        found = of_source(source, "postgresql://nobody@127.0.0.1:1/x")
+
+        assert [(each.thing, each.unreachable) for each in found.values()] == [("server", True)]
+        assert exit_code(found.values()) == 3
+
+    # Neither a replica nor a server that speaks TLS can be made of the embedded PostgreSQL: only what is asked of
+    # the answer is tested.
+    def test_a_replica_fails(self) -> None:
+        health, found, _remedy = server(lambda _query, _parameters: [("16.4", True)])
+        assert (health, found) == (Health.FAIL, "version 16.4, a replica")
+
+    def test_an_encrypted_session_is_healthy(self) -> None:
+        answer = [(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384")]
+        assert encryption(lambda _query, _parameters: answer)[:2] == (Health.OK, "TLSv1.3, TLS_AES_256_GCM_SHA384")
+
+
+@pytest.fixture
+def settings(services: Services, source: Source, target: Target, clean_environment: pytest.MonkeyPatch) -> Any:
+    """Makes settings of stage dev."""
+
+    def make(**variables: str) -> Settings:
+        environment = {
+            "IMGMIG_SOURCE_URL": source.url,
+            "IMGMIG_TARGET_TABLE": target.name,
+            "IMGMIG_STATE_URL": (Path.cwd() / "state").as_uri(),
+            "AWS_ENDPOINT_URL": services.dynamodb_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            **variables,
+        }
+        for name, value in environment.items():
+            clean_environment.setenv(name, value)
+        return load_settings(Stage.DEV)
+
+    return make
+
+
+def of_aws(settings: Settings) -> "dict[str, Diagnosis]":
+    return {each.thing: each for each in examine(aws_examinations(settings, IMAGE))}
+
+
+class TestAws:
+    def test_a_healthy_set_up(self, settings: Any, services: Services, target: Target) -> None:
+        s3 = access(services.dynamodb_url).client("s3")
+        s3.create_bucket(Bucket="doctors-state")
+        found = of_aws(settings(IMGMIG_STATE_URL="s3://doctors-state/x", IMGMIG_REPORTS_URL="s3://doctors-state/y"))
+
+        assert {thing: each.health for thing, each in found.items()} == {
+            "identity": Health.OK,
+            "endpoint": Health.WARN,  # moto's
+            "table": Health.OK,
+            "capacity": Health.OK,
+            "point-in-time recovery": Health.WARN,
+            "writable": Health.OK,
+            "bucket for state": Health.OK,
+            "bucket for reports": Health.OK,
+        }
+        assert found["identity"].found.startswith("account 123456789012, region us-east-1, arn:aws:sts::123456789012:")
+        assert target.name in found["table"].found
+        assert exit_code(found.values()) == 0
+        assert "Contents" not in s3.list_objects_v2(Bucket="doctors-state"), "the probe is gone"
+
+    def test_point_in_time_recovery_that_is_on(self, settings: Any, target: Target) -> None:
+        made = settings()
+        target.client.update_continuous_backups(
+            TableName=target.name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        assert of_aws(made)["point-in-time recovery"].health is Health.OK
+
+    def test_another_account_than_the_configured_one_fails(self, settings: Any) -> None:
+        found = of_aws(settings(IMGMIG_AWS_ACCOUNT="999999999999"))["identity"]
+
+        assert found.health is Health.FAIL
+        assert found.remedy == "the credentials are of account 123456789012, and IMGMIG_AWS_ACCOUNT is 999999999999"
+
+    def test_missing_tables_and_buckets_and_an_unwritable_state_are_each_told(
+        self, settings: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a-file").write_text("")
+        found = of_aws(
+            settings(
+                IMGMIG_TARGET_TABLE="no-such-table",
+                IMGMIG_STATE_URL=(tmp_path / "a-file").as_uri(),
+                IMGMIG_REPORTS_URL="s3://no-such-bucket/x",
+            )
+        )
+
+        failed = {thing: each.found for thing, each in found.items() if each.health is Health.FAIL}
+        assert failed.keys() == {"table", "capacity", "point-in-time recovery", "writable", "bucket for reports"}
+        assert "check IMGMIG_TARGET_TABLE" in failed["table"]
+        assert "File exists" in failed["writable"]
+        assert "HeadBucket of no-such-bucket" in failed["bucket for reports"]
+        assert found["identity"].health is Health.OK
+        assert exit_code(found.values()) == 1
+
+    def test_a_wrong_key_schema_fails(self, settings: Any, other_table: str) -> None:
+        found = of_aws(settings(IMGMIG_TARGET_TABLE=other_table))
+
+        assert (found["table"].health, found["capacity"].health) == (Health.FAIL, Health.WARN)
+        assert "has the key [('id', 'S')]" in found["table"].found
+
+    @pytest.mark.parametrize(
+        ("rate", "health", "remedy"),
+        [
+            (None, Health.WARN, "set IMGMIG_WRITE_RATE"),
+            (5.0, Health.OK, ""),
+            (6.0, Health.WARN, "provide 6 units/s"),
+        ],
+    )
+    def test_provisioned_capacity_is_held_against_the_planned_rate(
+        self, services: Services, other_table: str, rate: "float | None", health: Health, remedy: str
+    ) -> None:
+        found = aws.capacity(access(services.dynamodb_url), other_table, rate)
+
+        assert (found[0], found[1].startswith("provisioned, 5 units/s")) == (health, True)
+        assert remedy in found[2]
+
+    def test_on_demand_is_held_against_what_it_is_warm_for(self, services: Services, target: Target) -> None:
+        health, found, remedy = aws.capacity(access(services.dynamodb_url), target.name, 100_000.0)
+
+        assert (health, "warm for" in found) == (Health.WARN, True)
+        assert remedy.endswith("--warm-throughput WriteUnitsPerSecond=100000")
+
+    def test_a_lack_of_permission_is_the_finding_of_that_call_alone(self, settings: Any, proxy: FaultProxy) -> None:
+        proxy.inject(error("AccessDeniedException"), "DescribeContinuousBackups")
+        found = of_aws(settings(AWS_ENDPOINT_URL_DYNAMODB=proxy.url))
+
+        assert (
+            found["point-in-time recovery"].found == "AWS answered AccessDeniedException to DescribeContinuousBackups"
+        )
+        assert found["table"].health is Health.OK
+        assert proxy.writes == []
+
+
+@pytest.fixture
+def other_table(services: Services) -> Iterator[str]:
+    services.dynamodb.create_table(
+        TableName="doctors-other-keys",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+    )
+    yield "doctors-other-keys"
+    services.dynamodb.delete_table(TableName="doctors-other-keys")

@@ -1,0 +1,134 @@
+"""deploy/: what Dagster, PostgreSQL and AWS are given is what they take and what the code needs, no more."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+import yaml  # type: ignore[import-untyped]
+from dagster._config import process_config
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster_aws.ecs import EcsRunLauncher
+from dagster_aws.s3 import S3ComputeLogManager
+from psycopg import sql
+
+from imgmig_dagster_tests.arrange import image, item_of, row_id
+from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_after
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture
+def storage(services: Services, clean_environment: pytest.MonkeyPatch) -> None:
+    environment = services.environment
+    url = "postgresql+psycopg2://{PGUSER}@{PGHOST}:{PGPORT}/dagster".format(**environment)
+    clean_environment.setenv("DAGSTER_POSTGRES_URL", url)
+
+
+def instance_of(file: Path, home: Path) -> InstanceRef:
+    (home / "dagster.yaml").write_text(file.read_text())
+    return InstanceRef.from_dir(str(home))
+
+
+@pytest.mark.usefixtures("storage")
+@pytest.mark.parametrize("file", ["dagster.yaml", "compose/dagster.yaml"])
+def test_an_instance_of_each_file_is_dagsters_own_reading_of_it(file: str, tmp_path: Path) -> None:
+    with dg.DagsterInstance.from_ref(instance_of(DEPLOY / file, tmp_path)) as instance:
+        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+        assert type(instance.schedule_storage).__name__ == "PostgresScheduleStorage"
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[DagsterRunStatus.QUEUED])) == 0, "it answers"
+        assert instance.get_concurrency_config().pool_config.default_pool_limit in (2, 4)
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue
+        assert queue.max_concurrent_runs in (4, 10)
+        assert (instance.run_monitoring_enabled, instance.telemetry_enabled) == (True, False)
+        assert instance.run_monitoring_max_runtime_seconds == 86_400
+        assert (instance.nux_enabled, instance.run_retries_enabled) == (False, False)
+
+
+@pytest.mark.usefixtures("storage")
+def test_the_launcher_and_the_logs_of_aws_take_their_config(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clean_environment.setenv("IMGMIG_LOGS_BUCKET", "logs")
+    clean_environment.setenv("IMGMIG_RUN_TASK_DEFINITION", "imgmig-run")
+    ref = instance_of(DEPLOY / "dagster.yaml", tmp_path)
+    for data, kind in ((ref.run_launcher_data, EcsRunLauncher), (ref.compute_logs_data, S3ComputeLogManager)):
+        assert data
+        assert data.class_name == kind.__name__
+        result = process_config(kind.config_type(), data.config_dict)  # type: ignore[no-untyped-call]
+        assert result.success, result.errors
+    (container,) = json.loads((DEPLOY / "ecs/task-definition.json").read_text())["containerDefinitions"]
+    config = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    assert config["run_launcher"]["config"]["container_name"] == container["name"]
+
+
+def test_the_reader_role_may_read_one_table_and_nothing_else(services: Services) -> None:
+    """The statements of the file, with psql's variables put in, rolled back at the end."""
+    text = (DEPLOY / "reader_role.sql").read_text().replace("imgmig_reader", "imgmig_made_by_deploy")
+    for name, value in {"database": "images", "schema": "public", "table": "images"}.items():
+        text = text.replace(f':"{name}"', f'"{value}"')
+    with psycopg.connect(**psql(services)) as connection:
+        connection.execute("CREATE TABLE not_for_readers (x int)")
+        connection.execute(text.encode())
+        rights = sql.SQL("SELECT has_table_privilege('imgmig_made_by_deploy', {}, {})")
+        held = {
+            (table, privilege)
+            for table in ("images", "not_for_readers")
+            for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
+            if connection.execute(rights.format(table, privilege)).fetchone() == (True,)
+        }
+        ((settings,),) = connection.execute("SELECT rolconfig FROM pg_roles WHERE rolname = 'imgmig_made_by_deploy'")
+        connection.rollback()
+    assert held == {("images", "SELECT")}
+    assert "default_transaction_read_only=on" in settings
+
+
+def psql(services: Services) -> "dict[str, Any]":
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    return {name: services.environment[variable] for name, variable in names.items()}
+
+
+def allowed(policy: str, service: str) -> "set[str]":
+    statements = json.loads((DEPLOY / "iam" / f"{policy}.json").read_text())["Statement"]
+    assert all(statement["Resource"] != "*" and statement["Effect"] == "Allow" for statement in statements)
+    actions = {action for statement in statements for action in statement["Action"]}
+    assert not [action for action in actions if "*" in action]
+    return {action.removeprefix(f"{service}:") for action in actions if action.startswith(f"{service}:")}
+
+
+def test_the_policies_allow_exactly_the_calls_that_the_code_makes(platform: Platform, proxy: FaultProxy) -> None:
+    # Rows that are new, stale, and one that vanishes behind its item's lost reply; then a batch.
+    platform.source.insert(images_of(3, range(3)))
+    platform.target.put(item_of(0, width={"N": "1"}))
+    platform.through(proxy.url)
+    platform.set(IMGMIG_WRITE_MODE="conditional")
+    proxy.inject(reset_after, "PutItem", when=holds(row_id(2)))
+    proxy.before(lambda: platform.source.delete(2), "PutItem", when=holds(row_id(2)))
+    platform.succeed("dry_run", MARCH)
+    platform.run("migrate", MARCH)
+    platform.set(IMGMIG_WRITE_MODE="batch")
+    platform.source.insert([image(7)])
+    platform.succeed("migrate", MARCH)
+    reading = len(proxy.calls)
+    platform.run("verify", MARCH)
+    for job in ("census", "draw_spot_check", "report"):
+        platform.run(job)
+
+    by_doctor = {"DescribeTable", "DescribeContinuousBackups"}
+    assert {call.operation for call in proxy.calls} | by_doctor == allowed("migrator", "dynamodb")
+    assert {call.operation for call in proxy.calls[reading:]} | by_doctor == allowed("verifier", "dynamodb")
+    assert allowed("reader", "dynamodb") == set()
+    assert allowed("reader", "s3") == {"GetObject", "ListBucket"}
+
+
+def test_every_placeholder_of_the_task_is_one_word_to_replace() -> None:
+    text = (DEPLOY / "ecs/task-definition.json").read_text()
+    assert not re.search(r"\b\d{12}\b|amazonaws\.com/imgmig:latest", text), "no account of anybody, no moving tag"

@@ -1,0 +1,156 @@
+"""Settings that keep secrets out of files and traffic encrypted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.config import Stage, load_settings
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster_tests.arrange import access
+from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.unit.test_config import NEEDED, refusal
+
+SOURCE = NEEDED["IMGMIG_SOURCE_URL"]
+PLAIN_LOOPBACK = "postgresql://migrator:hunter2@127.0.0.1/app"
+
+
+@pytest.fixture
+def configured(clean_environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in NEEDED.items():
+        clean_environment.setenv(name, value)
+    return clean_environment
+
+
+class TestEncryption:
+    @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PROD])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://db.internal/app",
+            *(SOURCE.replace("verify-full", mode) for mode in ("disable", "prefer", "require", "verify-ca")),
+            PLAIN_LOOPBACK,
+            "postgresql:///app?host=/var/run/postgresql",
+        ],
+    )
+    def test_the_source_is_refused_without_verify_full(
+        self, configured: pytest.MonkeyPatch, stage: Stage, url: str
+    ) -> None:
+        configured.setenv("IMGMIG_SOURCE_URL", url)
+
+        text = refusal(stage)
+
+        assert "IMGMIG_SOURCE_URL must end in ?sslmode=verify-full" in text
+        assert "hunter2" not in text
+
+    @pytest.mark.parametrize(
+        ("url", "allowed"),
+        [
+            (PLAIN_LOOPBACK, True),
+            ("postgresql://[::1]:5432,localhost/app", True),
+            ("postgresql:///app?host=/var/run/postgresql", True),
+            ("postgresql://127.0.0.1,db.internal/app", False),
+            ("postgresql://localhost/app?hostaddr=10.0.0.1", False),
+            ("postgresql://127.0.0.1.evil.example/app", False),
+            ("postgresql:///app", False),  # libpq would take its host from elsewhere
+        ],
+    )
+    def test_staging_takes_less_on_loopback_alone_and_only_by_name(
+        self, configured: pytest.MonkeyPatch, url: str, allowed: bool
+    ) -> None:
+        configured.setenv("IMGMIG_SOURCE_URL", url)
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
+
+        if allowed:
+            assert load_settings(Stage.STAGING).shown()["allow_insecure"] == "loopback"
+        else:
+            assert "sslmode=verify-full" in refusal(Stage.STAGING)
+
+    def test_prod_refuses_the_exception_itself(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
+
+        assert "IMGMIG_ALLOW_INSECURE is refused in prod" in refusal()
+
+    def test_another_exception_than_loopback_is_none(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "everywhere")
+
+        assert "IMGMIG_ALLOW_INSECURE: " in refusal(Stage.STAGING)
+
+    @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB"])
+    def test_no_request_goes_by_plain_http(self, configured: pytest.MonkeyPatch, variable: str) -> None:
+        configured.setenv("AWS_REGION", "us-east-1")
+        configured.setenv(variable, "http://aws.example:4566")
+        service = "s3" if variable.endswith("S3") else "dynamodb"
+
+        for stage in (Stage.STAGING, Stage.PROD):
+            with pytest.raises(SettingsError, match="this stage speaks HTTPS only"):
+                load_settings(stage).aws().client(service)
+
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
+        with pytest.raises(SettingsError, match="this stage speaks HTTPS only"):
+            load_settings(Stage.STAGING).aws().client(service)
+        configured.setenv(variable, "http://127.0.0.1:4566")
+        assert load_settings(Stage.STAGING).aws().client(service).meta.endpoint_url == "http://127.0.0.1:4566"
+
+    def test_an_endpoint_of_the_aws_profile_counts_too(self, configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "aws-config").write_text("[default]\nregion = us-east-1\nendpoint_url = http://127.0.0.1:4566\n")
+        configured.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+
+        with pytest.raises(SettingsError, match="this stage speaks HTTPS only"):
+            load_settings(Stage.PROD).aws().client("dynamodb")
+
+
+class TestSecret:
+    @pytest.fixture
+    def secrets(self, configured: pytest.MonkeyPatch, services: Services) -> "Iterator[Any]":
+        """Secrets Manager; the stage's source is the secret `imgmig`."""
+        configured.delenv("IMGMIG_SOURCE_URL")
+        for name, value in {
+            "IMGMIG_SOURCE_SECRET": "imgmig",
+            "IMGMIG_ALLOW_INSECURE": "loopback",
+            "AWS_ENDPOINT_URL": services.dynamodb_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            configured.setenv(name, value)
+        client = access(services.dynamodb_url).client("secretsmanager")
+        client.create_secret(Name="imgmig", SecretString="nothing yet")
+        yield client
+        client.delete_secret(SecretId="imgmig", ForceDeleteWithoutRecovery=True)
+
+    @pytest.mark.parametrize(
+        ("held", "url"),
+        [
+            (f"{SOURCE}\n", SOURCE),
+            (
+                '{"engine": "postgres", "host": "db.internal", "port": 6432, "dbname": "app", "username": "migrator", '
+                '"password": "p@ss/w%rd"}',
+                "postgresql://migrator:p%40ss%2Fw%25rd@db.internal:6432/app?sslmode=verify-full",
+            ),
+        ],
+        ids=["url", "as RDS keeps it"],
+    )
+    def test_the_source_is_what_the_secret_says(self, secrets: Any, held: str, url: str) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString=held)
+
+        assert load_settings(Stage.STAGING).source_url.get_secret_value() == url
+
+    @pytest.mark.parametrize("held", ["hunter2", '{"password": "hunter2"}', '{"hunter2'])
+    def test_a_secret_of_another_kind_is_refused_and_not_shown(self, secrets: Any, held: str) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString=held)
+
+        assert "hunter2" not in refusal(Stage.STAGING)
+
+    @pytest.mark.usefixtures("secrets")
+    def test_a_secret_that_is_not_there_is_named_by_its_variable(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_SOURCE_SECRET", "another")
+
+        assert "IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered ResourceNotFoundException" in refusal(Stage.STAGING)
+
+    @pytest.mark.usefixtures("secrets")
+    def test_url_and_secret_together_are_refused(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_SOURCE_URL", SOURCE)
+
+        assert refusal(Stage.STAGING) == "set IMGMIG_SOURCE_URL or IMGMIG_SOURCE_SECRET, not both"
