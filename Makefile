@@ -34,7 +34,7 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-torture: .venv/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
+torture: .venv/installed .venv-ministack/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
 	@$(BIN)/python -m imgmig_dagster_tests.torture $(ARGUMENTS)
 
 lint: .venv/installed  ## check style and types

@@ -1,4 +1,4 @@
-"""Kills passes at every point and at random instants: ``python -m imgmig_dagster_tests.torture --help``."""
+"""Kills passes at every point and at random instants, and migrates beside an application in a hurry: ``python -m imgmig_dagster_tests.torture --help``."""
 
 import argparse
 import signal
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from imgmig_dagster_tests.torture import campaign, report
+from imgmig_dagster_tests.torture.application import hot_rows
 from imgmig_dagster_tests.torture.ground import Rows, opened
 
 ROWS = 2_000
@@ -30,11 +31,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imgmig-torture-") as folder, opened(Path(folder), Rows(ROWS)) as ground:
         done = campaign.run(ground, options.kills, options.seed, tell=tell)
         campaign.rivals_and_events(ground, done, tell)
-    table = report.markdown(done, ROWS, time.monotonic() - started)
+        took = time.monotonic() - started
+        beside = hot_rows(ground)
+    table = report.markdown(done, ROWS, took) + report.markdown_of_application(beside)
     sys.stdout.write(table)
     if options.output:
         options.output.write_text(table, encoding="utf-8")
-    return 1 if done.violations else 0
+    return 1 if done.violations or beside.violations else 0
 
 
 if __name__ == "__main__":

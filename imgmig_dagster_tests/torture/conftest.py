@@ -19,6 +19,5 @@ def commands(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def ground(services: Services, source: Source, commands: CommandServer, tmp_path: Path) -> Ground:
     """As many rows as it takes for a checkpoint in the middle."""
-    return prepared(
-        Ground(source, Rows(1_100), services.dynamodb, services.dynamodb_url, commands, services.environment, tmp_path)
-    )
+    url = services.dynamodb_url
+    return prepared(Ground(source, Rows(1_100), services.dynamodb, url, url, commands, services.environment, tmp_path))

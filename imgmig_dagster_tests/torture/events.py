@@ -31,7 +31,7 @@ def death_before_the_event(ground: Ground, way: Way) -> Findings:
         url = f"s3://{BUCKET}/{name}" if way.on_s3 else (ground.folder / name).as_uri()
         work.stand_at(
             # The command line keeps each stage's state apart. On S3 it waits for a lease of the real length.
-            Place(s3_url=ground.url, bucket=BUCKET, prefix=f"{name}/dev")
+            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=f"{name}/dev")
             if way.on_s3
             else Place(folder=str(ground.folder / name / "dev"))
         )
@@ -39,6 +39,7 @@ def death_before_the_event(ground: Ground, way: Way) -> Findings:
             **ground.environment,
             "IMGMIG_SOURCE_URL": ground.source.url,
             "IMGMIG_SOURCE_SCHEMA": ground.source.schema,
+            "AWS_ENDPOINT_URL_DYNAMODB": ground.url,
             "IMGMIG_TARGET_TABLE": work.target.name,
             "IMGMIG_STATE_URL": url,
             "IMGMIG_WRITE_MODE": way.write_mode.value,

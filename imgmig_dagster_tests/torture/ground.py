@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psycopg
-from botocore.config import Config
 
-from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster_tests.arrange import Source, Target, access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import create_table
+from imgmig_dagster_tests.ministack import ministack
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 
 LONG_AGO, TO_COME = {"S": "2024-01-01T00:00:00.000Z"}, {"S": "2030-01-01T00:00:00.000Z"}
@@ -68,7 +66,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Ground:
-    """A source with `rows`, servers of DynamoDB and S3 at `url`, and whoever forks processes.
+    """A source with `rows`, DynamoDB at `url`, S3 at `s3_url`, and whoever forks processes.
 
     `environment` is what the command line needs besides.
     """
@@ -77,13 +75,10 @@ class Ground:
     rows: Rows
     dynamodb: Any
     url: str
+    s3_url: str
     commands: CommandServer
     environment: "dict[str, str]"
     folder: Path
-
-    @property
-    def access(self) -> AwsAccess:
-        return access(self.url)
 
     @contextmanager
     def target(self, write_mode: WriteMode) -> Iterator[Target]:
@@ -100,7 +95,7 @@ class Ground:
 
 @contextmanager
 def opened(folder: Path, rows: Rows) -> Iterator[Ground]:
-    """A sandbox and a server of processes, of this campaign's own."""
+    """A sandbox, ministack and a server of processes, of this campaign's own: moto would take thrice the time."""
     sandbox = Sandbox(folder / ".imgmig")
     commands_folder = folder / "commands"
     commands_folder.mkdir()
@@ -115,12 +110,11 @@ def opened(folder: Path, rows: Rows) -> Iterator[Ground]:
             dbname=environment["PGDATABASE"],
             autocommit=True,
         )
-        url = environment["AWS_ENDPOINT_URL_DYNAMODB"]
-        session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-        dynamodb = session.client("dynamodb", endpoint_url=url, config=Config(proxies={}))
         source = Source(owner, environment["IMGMIG_SOURCE_URL"], "public", "images")
-        with owner:
-            yield prepared(Ground(source, rows, dynamodb, url, commands, environment, folder))
+        with owner, ministack(folder) as url:
+            s3_url = environment["AWS_ENDPOINT_URL_S3"]
+            dynamodb = access(url).client("dynamodb")
+            yield prepared(Ground(source, rows, dynamodb, url, s3_url, commands, environment, folder))
     finally:
         commands.close()
         sandbox.delete()
@@ -130,5 +124,5 @@ def prepared(ground: Ground) -> Ground:
     """The ground with its rows and its bucket."""
     ground.source.insert(ground.rows.values())
     # In us-east-1 the owner may create a bucket twice.
-    ground.access.client("s3").create_bucket(Bucket=BUCKET)
+    access(ground.s3_url).client("s3").create_bucket(Bucket=BUCKET)
     return ground

@@ -66,7 +66,7 @@ class Pass:
         self.findings = Findings(way)
         name = uuid.uuid4().hex[:12]
         self.place = (
-            Place(s3_url=ground.url, bucket=BUCKET, prefix=name, lease_speed=LEASE_SPEED)
+            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=name, lease_speed=LEASE_SPEED)
             if way.on_s3
             else Place(folder=str(ground.folder / name))
         )

@@ -1,5 +1,8 @@
 """The campaign's figures, for the terminal and for the documents."""
 
+from collections.abc import Mapping
+
+from imgmig_dagster_tests.torture.application import Beside
 from imgmig_dagster_tests.torture.campaign import Campaign
 from imgmig_dagster_tests.torture.passes import MOST_DONE_AGAIN, WAYS
 from imgmig_dagster_tests.torture.points import Point
@@ -40,3 +43,26 @@ def markdown(campaign: Campaign, rows: int, seconds: float) -> str:
             "",
         ]
     )
+
+
+def markdown_of_application(beside: Beside) -> str:
+    """What the application wrote meanwhile, and what the passes made of it."""
+    writes = sum(beside.written.values())
+    return "\n".join(
+        [
+            "",
+            "| beside the application | |",
+            "|---|---|",
+            f"| its writes | {writes:,} in {beside.seconds:,.0f} s: {_counts(beside.written)} |",
+            f"| outcomes of the pass beside it | {_counts(beside.beside)} |",
+            f"| of the pass after it | {_counts(beside.after)} |",
+            f"| of the retry | {_counts(beside.retried) or 'nothing to retry'} |",
+            f"| violations | {len(beside.violations)} |",
+            *(f"\n- {violation}" for violation in beside.violations),
+            "",
+        ]
+    )
+
+
+def _counts(counts: "Mapping[str, int]") -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

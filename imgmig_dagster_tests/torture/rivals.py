@@ -1,10 +1,12 @@
 """Two runs of one partition at once: the second is refused, and one that was taken for dead does no harm."""
 
 import signal
+import threading
 from dataclasses import replace
 
 import psutil  # type: ignore[import-untyped]
 
+from imgmig_dagster.config import WriteMode
 from imgmig_dagster_tests.orchestration.commands import Running, wait_until
 from imgmig_dagster_tests.torture.child import Place
 from imgmig_dagster_tests.torture.ground import Ground
@@ -16,14 +18,15 @@ STOPPING_POINTS = (Point.BEFORE_CHECKPOINT, Point.AFTER_CHECKPOINT, Point.BEFORE
 
 def second_is_refused(ground: Ground, way: Way) -> Findings:
     """While one run is alive, another one of the same partition ends at once, and the first is none the worse."""
+    go_on = threading.Event()
     with Pass(ground, way) as work:
-        # A lease of the real length: the first run's heartbeat has to be seen.
+        # A lease of the real length: the first run waits for the target, and its heartbeat goes on.
         place = replace(work.place, lease_speed=1.0)
-        first = _stopped(work, "first", Point.BEFORE_CHECKPOINT, nth=3, place=place)
-        if way.on_s3:
-            first.send(signal.SIGCONT)
+        work.proxy.before(lambda: go_on.wait(60), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
+        first = work.start("first", place)
+        wait_until(lambda: work.proxy.writes)
         second = work.start("second", place).wait()
-        first.send(signal.SIGCONT)
+        go_on.set()
         refused = second.exit_code != 0 and second.document["error"] == "PartitionBusy"
         work.findings.hold(refused, f"a second run was not refused: {second.exit_code} {second.stdout}")
         work.look_at_the_end(first.wait())
