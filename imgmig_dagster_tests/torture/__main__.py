@@ -1,4 +1,6 @@
-"""Kills passes at every point and at random instants, and migrates beside an application in a hurry: ``python -m imgmig_dagster_tests.torture --help``."""
+"""Kills passes at every point and at random instants, and migrates beside an application in a hurry:
+``python -m imgmig_dagster_tests.torture --help``.
+"""
 
 import argparse
 import signal
