@@ -55,22 +55,20 @@ def run(
             return campaign
         with Pass(ground, way) as work:
             campaign.findings.append(work.findings)
-            for point in itertools.islice(points[way], chance.randint(*_KILLS_OF_A_PASS)):
-                # The takeover writes the checkpoint too: the first time is at once.
-                if not work.kill(point, 1 if point in _ONCE else chance.randint(1, 3), chance):
-                    break
-            work.finish()
+            deaths_of_pass = itertools.islice(points[way], chance.randint(*_KILLS_OF_A_PASS))
+            # The takeover writes the checkpoint too: the first time is at once.
+            if all(work.kill(point, 1 if point in _ONCE else chance.randint(1, 3), chance) for point in deaths_of_pass):
+                work.finish()
         tell(campaign)
     raise AssertionError("unreachable: ways go on for ever")
 
 
 def every_point(ground: Ground, way: Way, seed: int) -> Findings:
-    """One pass that dies once at every named point, in the order in which a pass comes by them, and at random."""
+    """One pass that dies once at every named point, in the order in which a pass comes by them."""
     chance = random.Random(seed)
     with Pass(ground, way) as work:
-        for point in (Point.RANDOM, *AT_THE_TARGET, *IN_THE_PROCESS):
-            work.kill(point, 1, chance)
-        work.finish()
+        if all(work.kill(point, 1, chance) for point in (*AT_THE_TARGET, *IN_THE_PROCESS)):
+            work.finish()
         return work.findings
 
 

@@ -15,7 +15,7 @@ from imgmig_dagster.migration.passes import CHECKPOINT_ROWS
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
 from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward
-from imgmig_dagster_tests.orchestration.commands import Finished, Running
+from imgmig_dagster_tests.orchestration.commands import Finished, Running, wait_until
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.ground import BUCKET, Ground
 from imgmig_dagster_tests.torture.points import AT_THE_TARGET, Point
@@ -25,6 +25,8 @@ LEASE_SPEED = 60.0
 # What a death may cost: the rows since the checkpoint, and the page that is under way beside the one it waits for.
 MOST_DONE_AGAIN = CHECKPOINT_ROWS + PAGE_SIZE
 _PARTITION = MARCH.partition
+# About as long as a pass takes.
+_PASS_S = 3.0
 _WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: ("PutItem", "UpdateItem")}
 
 
@@ -73,7 +75,6 @@ class Pass:
         self.state: StateStore = self.place.open()
         self._resources = ExitStack()
         self._written: set[str] = set()
-        self._seconds = 2.0
 
     def __enter__(self) -> "Pass":
         self.target: Target = self._resources.enter_context(self.ground.target(self.way.write_mode))
@@ -114,7 +115,10 @@ class Pass:
         return self.ground.commands.start(orders.to_json(), environment={}, code=CODE)
 
     def kill(self, point: Point, nth: int, chance: random.Random) -> bool:
-        """Run until the `nth` time at the point, and look at what the dead process leaves; False where it ended."""
+        """Run until the `nth` time at the point, and look at what the dead process leaves.
+
+        False where the pass ended before: then its end was looked at.
+        """
         self.proxy.clear()
         trap = {} if point in AT_THE_TARGET or point is Point.RANDOM else {"point": point.value, "nth": nth}
         doomed: list[Running] = []
@@ -123,12 +127,14 @@ class Pass:
         running = self.start(f"run-{sum(self.findings.kills.values())}", **trap)
         doomed.append(running)
         if point is Point.RANDOM:
-            time.sleep(chance.uniform(0, self._seconds * max(0.2, 1 - self.covered / self.ground.rows.count)))
+            # Its output is opened by the process itself.
+            wait_until(running.stderr.exists)
+            time.sleep(chance.uniform(0, _PASS_S * max(0.2, 1 - self.covered / self.ground.rows.count)))
             running.send(signal.SIGKILL)
         finished = running.wait()
         self._count_done_again()
         if finished.exit_code >= 0:
-            self.findings.hold(finished.exit_code == 0, f"a run ended with {finished.exit_code}: {finished.stdout}")
+            self._look_at_the_end_of_a_resumed_pass(finished)
             return False
         self.findings.kills[point] += 1
         self._look_at_the_dead(point)
@@ -137,12 +143,9 @@ class Pass:
     def finish(self) -> None:
         """The same command to its end, and a look at what it leaves."""
         self.proxy.clear()
-        started = time.monotonic()
         finished = self.start("last").wait()
-        self._seconds = time.monotonic() - started
         self._count_done_again()
-        # A pass that dies between its record and its end is recorded again.
-        self.look_at_the_end(finished, most_records=1 + self.findings.kills[Point.AFTER_RECORD])
+        self._look_at_the_end_of_a_resumed_pass(finished)
 
     def _set_at_the_target(self, point: Point, nth: int, doomed: "list[Running]") -> None:
         async def die(call: Call, forward: Forward) -> Drop:
@@ -182,6 +185,10 @@ class Pass:
         ledger = Migration(self.ground.source, self.target, self.state).ledger
         unnamed = [n for n in rejected if n < covered and row_id(n) not in ledger]
         self.findings.hold(not unnamed, f"{point.value}: covered, and not in the ledger: {unnamed[:5]}")
+
+    def _look_at_the_end_of_a_resumed_pass(self, finished: Finished) -> None:
+        # A pass that dies between its record and its end is recorded again.
+        self.look_at_the_end(finished, most_records=1 + self.findings.kills[Point.AFTER_RECORD])
 
     def _standing(self) -> "set[str]":
         """The keys in the table; moto takes a sixth of the time that it takes for whole items."""
