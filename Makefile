@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui test lint format bench lock clean
+.PHONY: help demo ui test torture lint format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -33,6 +33,9 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 
 test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+torture: .venv/installed .venv-ministack/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
+	@$(BIN)/python -m imgmig_dagster_tests.torture $(ARGUMENTS)
 
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check

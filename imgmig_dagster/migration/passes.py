@@ -102,11 +102,12 @@ class _Pass:
 
     async def run(self, start_over: bool) -> MigrationResult:
         run = self._run
+        left_over = self._segments.names()
         self._begun = self._checkpoint = self._checkpoints.open(
             run.run_id, self._fingerprint(), self._begun.started_at, start_over
         )
         if not self._begun.segments:
-            self._segments.clear()
+            self._segments.remove(left_over)
         total = await asyncio.to_thread(run.source.count, run.window)
         meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=self._begun.rows)
         async with run.target.open() as target, self._throttled(target.sender.limiter):
@@ -118,8 +119,9 @@ class _Pass:
             self._count_traffic(target.sender.traffic)
         result = self._result(found.rows_in_window, late=len(found.unseen), left_window=len(found.gone))
         # The record comes before the checkpoint's end: a crash between the two repeats a finished pass, and no more.
+        left_over = self._segments.names()
         self._checkpoints.archive(self._checkpoint, result.finished_at, {"result": asdict(result)})
-        self._segments.clear()
+        self._segments.remove(left_over)
         return result
 
     async def retry(self) -> MigrationResult:

@@ -84,11 +84,15 @@ class CheckpointFile:
         self._version = self._store.write(self._name, _serialize(checkpoint), replacing=self._version)
 
     def archive(self, checkpoint: Checkpoint, finished_at: str, summary: Mapping[str, Any]) -> None:
-        """The pass is finished: keep its record, and let the next one start at the window's start."""
+        """The pass is finished: keep its record, and let the next one start at the window's start.
+
+        `StateChanged` if another run has taken over: the checkpoint is its own by now.
+        """
         record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
         stamp = finished_at.replace(":", "").replace("+0000", "Z")
         self._store.write(f"{self._partition}/passes/{stamp}-{checkpoint.run_id}.json", _json(record))
-        self.remove()
+        self._store.delete(self._name, replacing=self._version)
+        self._version = ABSENT
 
     def remove(self) -> None:
         """Forget the checkpoint: there is nothing left to resume."""

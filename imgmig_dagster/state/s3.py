@@ -92,11 +92,17 @@ class S3StateStore:
             raise self._unavailable("list", prefix, error) from None
         return sorted(key[len(self._prefix) :] for key in keys)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""
+        condition = {} if replacing is None else {"IfMatch": replacing}
         try:
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
-        except (ClientError, BotoCoreError) as error:
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(name), **condition)
+        except ClientError as error:
+            if _code(error) in _CONFLICT_CODES:
+                raise self._replaced(name) from None
+            if _code(error) not in _ABSENT_CODES:
+                raise self._unavailable("delete", name, error) from None
+        except BotoCoreError as error:
             raise self._unavailable("delete", name, error) from None
 
     def locate(self, name: str) -> str:
@@ -122,7 +128,10 @@ class S3StateStore:
         found = self.read(name)
         if found is not None and found.content == content:
             return found.version
-        raise StateChanged(f"{self.locate(name)} was replaced by another writer: this run must not go on")
+        raise self._replaced(name)
+
+    def _replaced(self, name: str) -> StateChanged:
+        return StateChanged(f"{self.locate(name)} was replaced by another writer: this run must not go on")
 
     def _key(self, name: str) -> str:
         return self._prefix + name

@@ -63,8 +63,16 @@ class Segments(Generic[SegmentKind]):
                 yield segment
 
     def clear(self) -> None:
-        """Remove all segments: the pass is finished, or begins anew."""
-        for name in self._store.list(self._folder):
+        """Remove all segments."""
+        self.remove(self.names())
+
+    def names(self) -> "list[str]":
+        """All segments that there are, confirmed or not."""
+        return self._store.list(self._folder)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove segments that were there while the partition was this run's: a successor's come later."""
+        for name in names:
             self._store.delete(name)
 
     def _name(self, run_id: str, number: int) -> str:

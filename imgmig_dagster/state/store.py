@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -50,8 +49,12 @@ class StateStore(Protocol):
     def list(self, prefix: str) -> "list[str]":
         """The names below a folder, sorted."""
 
-    def delete(self, name: str) -> None:
-        """Remove the file if it is there."""
+    def delete(self, name: str, replacing: str | None = None) -> None:
+        """Remove the file if it is there; with `replacing`, only if its version is that one.
+
+        Raises:
+            StateChanged: the file has another version.
+        """
 
     def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Hold the named lock, which a dead process loses at once.
@@ -91,16 +94,18 @@ class LocalStateStore:
             if replacing is not None:
                 current = self.read(name)
                 if (current.version if current else ABSENT) != replacing:
-                    raise StateChanged(f"{path} was replaced by another writer: this run must not go on")
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+                    raise _replaced(path)
+            # One name for the folder, whose lock is held: what a killed process left is overwritten by the next write.
+            temporary = path.parent / ".new"
             try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(temporary).replace(path)
+                temporary.replace(path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
             self._sync_folder(path.parent)
         return _version(content)
@@ -125,9 +130,14 @@ class LocalStateStore:
             if path.is_file() and not path.name.startswith(".")
         )
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        self._make_folder(path.parent)
+        with self._locked(path.parent / ".write.lock", wait=True):
+            if replacing is not None and (current := self.read(name)) and current.version != replacing:
+                raise _replaced(path)
+            path.unlink(missing_ok=True)
 
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""
@@ -174,6 +184,10 @@ class LocalStateStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _replaced(path: Path) -> StateChanged:
+    return StateChanged(f"{path} was replaced by another writer: this run must not go on")
 
 
 def _version(content: bytes) -> str:

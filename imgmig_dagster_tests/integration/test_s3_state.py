@@ -76,6 +76,19 @@ def test_a_write_that_names_another_version_is_refused(store: S3StateStore) -> N
     assert found.content == b"two"
 
 
+def test_a_file_is_deleted_only_by_whoever_read_it(store: S3StateStore) -> None:
+    first = store.write("p/a.json", b"one")
+    second = store.write("p/a.json", b"two")
+
+    with pytest.raises(StateChanged):
+        store.delete("p/a.json", replacing=first)
+    assert store.read("p/a.json") is not None
+    store.delete("p/a.json", replacing=second)
+    assert store.read("p/a.json") is None
+    # As after a lost reply.
+    store.delete("p/a.json", replacing=second)
+
+
 def test_a_condition_that_failed_against_our_own_write_is_a_success(store: S3StateStore) -> None:
     # As after a lost reply: the write was carried out, and is sent again.
     version = store.write("p/a.json", b"one", replacing=ABSENT)
@@ -106,6 +119,16 @@ def test_an_orphan_cannot_move_the_checkpoint_of_its_successor(store: S3StateSto
     assert successor.open("second", FINGERPRINT, "2026-01-01T00:00:01Z").resumes == 1
     with pytest.raises(StateChanged):
         orphan.save(checkpoint)
+
+
+def test_an_orphan_cannot_end_the_pass_of_its_successor(store: S3StateStore) -> None:
+    orphan, successor = CheckpointFile(store, "p"), CheckpointFile(store, "p")
+    checkpoint = orphan.open("first", FINGERPRINT, "2026-01-01T00:00:00Z")
+    successor.open("second", FINGERPRINT, "2026-01-01T00:00:01Z")
+
+    with pytest.raises(StateChanged):
+        orphan.archive(checkpoint, "2026-01-01T00:00:02Z", {})
+    assert successor.is_open()
 
 
 def test_a_released_lease_can_be_taken_at_once(store: S3StateStore) -> None:

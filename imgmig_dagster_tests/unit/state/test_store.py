@@ -161,7 +161,7 @@ def test_files_and_folders_are_their_owners_alone(store: LocalStateStore, root: 
 def test_names_below_a_folder_are_listed_in_order_without_locks_and_scraps(store: LocalStateStore, root: Path) -> None:
     for name in ("p/passes/2.json", "p/passes/1.json", "p/other.json", "q/passes/3.json"):
         store.write(name, b"")
-    (root / "p/passes/.new-scrap").write_bytes(b"torn")
+    (root / "p/passes/.new").write_bytes(b"torn")
 
     assert store.list("p/passes") == ["p/passes/1.json", "p/passes/2.json"]
     assert store.list("nowhere") == []
@@ -173,6 +173,29 @@ def test_deleting_what_is_not_there_is_no_error(store: LocalStateStore) -> None:
     store.delete("p/a")
 
     assert store.read("p/a") is None
+
+
+def test_a_file_is_deleted_only_by_whoever_read_it(store: LocalStateStore) -> None:
+    first = store.write("p/a", b"1")
+    second = store.write("p/a", b"2")
+
+    with pytest.raises(StateChanged, match="replaced by another writer"):
+        store.delete("p/a", replacing=first)
+    assert store.read("p/a") is not None
+    store.delete("p/a", replacing=second)
+    assert store.read("p/a") is None
+    store.delete("p/a", replacing=second)
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next_one(store: LocalStateStore, root: Path) -> None:
+    store.write("p/a", b"1")
+    (root / "p/.new").write_bytes(b"half of a lo")
+
+    store.write("p/b", b"2")
+
+    assert {path.name for path in (root / "p").iterdir()} == {"a", "b", ".write.lock"}
+    assert (found := store.read("p/b")) is not None
+    assert found.content == b"2"
 
 
 def test_a_person_is_told_where_a_file_is(store: LocalStateStore, root: Path) -> None:

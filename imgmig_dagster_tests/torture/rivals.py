@@ -1,0 +1,65 @@
+"""Two runs of one partition at once: the second is refused, and one that was taken for dead does no harm."""
+
+import signal
+import threading
+from dataclasses import replace
+
+import psutil  # type: ignore[import-untyped]
+
+from imgmig_dagster.config import WriteMode
+from imgmig_dagster_tests.orchestration.commands import Running, wait_until
+from imgmig_dagster_tests.torture.child import Place
+from imgmig_dagster_tests.torture.ground import Ground
+from imgmig_dagster_tests.torture.passes import Findings, Pass, Way
+from imgmig_dagster_tests.torture.points import Point
+
+STOPPING_POINTS = (Point.BEFORE_CHECKPOINT, Point.AFTER_CHECKPOINT, Point.BEFORE_RECORD)
+
+
+def second_is_refused(ground: Ground, way: Way) -> Findings:
+    """While one run is alive, another one of the same partition ends at once, and the first is none the worse."""
+    go_on = threading.Event()
+    with Pass(ground, way) as work:
+        # A lease of the real length: the first run waits for the target, and its heartbeat goes on.
+        place = replace(work.place, lease_speed=1.0)
+        work.proxy.before(lambda: go_on.wait(60), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
+        first = work.start("first", place)
+        wait_until(lambda: work.proxy.writes)
+        second = work.start("second", place).wait()
+        go_on.set()
+        refused = second.exit_code != 0 and second.document["error"] == "PartitionBusy"
+        work.findings.hold(refused, f"a second run was not refused: {second.exit_code} {second.stdout}")
+        work.look_at_the_end(first.wait())
+        return work.findings
+
+
+def orphan_does_no_harm(ground: Ground, way: Way, point: Point, successor_ends_first: bool) -> Findings:
+    """A run stands still for longer than its lease, a successor takes over, and then it goes on."""
+    with Pass(ground, way) as work:
+        orphan = _stopped(work, "orphan", point, nth=1 if point is Point.BEFORE_RECORD else 3)
+        if successor_ends_first:
+            successor = work.start("successor")
+            finished = successor.wait()
+            orphan.send(signal.SIGCONT)
+            ended = orphan.wait()
+        else:
+            successor = _stopped(work, "successor", Point.AFTER_CHECKPOINT, nth=1)
+            before = work.checkpoint
+            orphan.send(signal.SIGCONT)
+            ended = orphan.wait()
+            work.findings.hold(work.checkpoint == before, f"{point.value}: the orphan moved its successor's checkpoint")
+            successor.send(signal.SIGCONT)
+            finished = successor.wait()
+        # Past its last row it may also find its pass finished by its successor, whose files are gone.
+        stopped = ended.exit_code != 0 and ended.document["error"] in ("StateChanged", "CheckpointRefused")
+        stopped |= ended.exit_code == 0 and successor_ends_first and point is Point.BEFORE_RECORD
+        work.findings.hold(stopped, f"{point.value}: the orphan ended with {ended.exit_code}: {ended.stdout}")
+        work.look_at_the_end(finished, most_records=2)
+        return work.findings
+
+
+def _stopped(work: Pass, run_id: str, point: Point, nth: int, place: "Place | None" = None) -> Running:
+    """A run that stands still at a point."""
+    running = work.start(run_id, point=point.value, nth=nth, place=place, signal=int(signal.SIGSTOP))
+    wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED, patience_s=60)
+    return running
