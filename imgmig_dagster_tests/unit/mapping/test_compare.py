@@ -217,18 +217,46 @@ def test_other_spellings_of_the_same_instant_are_equal_and_exact(spelling: str) 
         "Thu Feb 29 2024",
         "1709210096123",
         "infinity",
+        "２０２４-02-29T12:34:56.123Z",  # full-width digits
+        "2024-02-29T12:34:56.١٢٣Z",  # Arabic ones
+        "2024-02-29T12:34:56.1234567890Z",
+        "2024-02-29T12:34:56.123+1:00",
     ],
 )
 def test_what_is_no_instant_is_a_difference(spelling: str) -> None:
     assert named(FULL_ROW, item(createdAt={S: spelling})) == ["createdAt"]
 
 
-@pytest.mark.parametrize("spelling", ["100", "1E2", "1e2", "1E+2", "100.0", "100.00", "+100", "0100", "1000E-1"])
+@pytest.mark.parametrize(
+    "spelling", ["100", "1E2", "1e2", "1E+2", "100.0", "100.00", "+100", "0100", "1000E-1", "100.", "+.1E+3"]
+)
 def test_other_spellings_of_the_same_number_are_equal(spelling: str) -> None:
     assert compare(row(size_bytes=100), item(sizeBytes={N: spelling})).equal
 
 
-@pytest.mark.parametrize("spelling", ["100.5", "99.9999999999999999999", "NaN", "Infinity", "", "1E999999999", "abc"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "100.5",
+        "99.9999999999999999999",
+        "NaN",
+        "Infinity",
+        "",
+        "1E999999999",
+        "1E99999999999999999999",
+        "1E-9999",
+        "abc",
+        "1_00",
+        " 100",
+        "100\n",
+        "١٠٠",  # Arabic digits
+        "１００",  # full-width ones
+        "100E",
+        ".",
+        "0x64",
+        "100E２",
+    ],
+)
 def test_what_is_no_integer_is_a_difference(spelling: str) -> None:
     assert named(row(size_bytes=100), item(sizeBytes={N: spelling})) == ["sizeBytes"]
 
