@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui test lint format bench lock clean
+.PHONY: help demo ui test mutants application-items lint format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -34,6 +34,22 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+.venv-mutants/installed: deploy/mutants-constraints.txt | .venv/installed
+	@echo 'Installing into .venv-mutants (once) ...'
+	@rm -rf .venv-mutants
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target .venv-mutants -r $<
+	@touch $@
+
+# Not an environment but a layer over .venv, whose versions its lock file follows: the mutants need what the tests need.
+mutants: .venv/installed .venv-mutants/installed  ## let mutants of the mapping loose on its tests (5 minutes)
+	@rm -rf mutants
+	@PYTHONPATH=.venv-mutants $(BIN)/python -m mutmut run --max-children 2
+	@PYTHONPATH=.venv-mutants $(BIN)/python -m mutmut results
+
+application-items: .venv/installed  ## record what the application's own writer writes (needs Node and npm)
+	@cd imgmig_dagster_tests/application && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@$(BIN)/python -m imgmig_dagster_tests.application.writer
+
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -52,7 +68,8 @@ COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --
 lock:  ## resolve the dependencies anew (needs uv)
 	$(COMPILE) pyproject.toml --extra sandbox --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
+	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
-	@rm -rf .venv .venv-ministack .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-ministack .venv-mutants mutants .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis
