@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui test torture lint format bench lock clean
+.PHONY: help demo ui test torture mutants application-items lint format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -37,6 +37,22 @@ test: .venv/installed .venv-ministack/installed  ## run the tests, on a real Pos
 torture: .venv/installed .venv-ministack/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
 	@$(BIN)/python -m imgmig_dagster_tests.torture $(ARGUMENTS)
 
+.venv-mutants/installed: deploy/mutants-constraints.txt | .venv/installed
+	@echo 'Installing into .venv-mutants (once) ...'
+	@rm -rf .venv-mutants
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target .venv-mutants -r $<
+	@touch $@
+
+# Not an environment but a layer over .venv, whose versions its lock file follows: the mutants need what the tests need.
+mutants: .venv/installed .venv-mutants/installed  ## let mutants of the mapping loose on its tests (5 minutes)
+	@rm -rf mutants
+	@PYTHONPATH=.venv-mutants $(BIN)/python -m mutmut run --max-children 2
+	@PYTHONPATH=.venv-mutants $(BIN)/python -m mutmut results
+
+application-items: .venv/installed  ## record what the application's own writer writes (needs Node and npm)
+	@cd imgmig_dagster_tests/application && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@$(BIN)/python -m imgmig_dagster_tests.application.writer
+
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -55,7 +71,8 @@ COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --
 lock:  ## resolve the dependencies anew (needs uv)
 	$(COMPILE) pyproject.toml --extra sandbox --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
+	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
-	@rm -rf .venv .venv-ministack .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-ministack .venv-mutants mutants .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli import demo, doctor, sandbox, throttle, ui
-from imgmig_dagster.cli.console import Output, print_error
+from imgmig_dagster.cli.console import Output, finish, print_error
+from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
-from imgmig_dagster.config import parse_stage, stage_from_env
+from imgmig_dagster.config import Stage, parse_stage, stage_from_env
 from imgmig_dagster.errors import ImgmigError, SettingsError
 
 app = typer.Typer(
@@ -68,14 +69,29 @@ def migrate(
         session.finish(session.dry_run(keys) if dry_run else session.migrate(keys, start_over, confirm))
 
 
-@app.command(epilog="Example: imgmig verify --partition 2024-03-01")
+@app.command(epilog="Examples: imgmig verify --partition 2024-03-01; imgmig verify --self-test")
 def verify(
-    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+    stage: StageOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Plant corruptions in sandbox tables of its own, and require them named."),
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="With --self-test: plants the same again.")] = None,
+    count: Annotated[
+        int, typer.Option("--count", min=100, max=5_000, help="With --self-test: how many corruptions.")
+    ] = 1_000,
 ) -> None:
     """Compare every row with its item, field by field; then the census of the whole table, and the report.
 
     With a choice of partitions there is no census: it is of the whole table.
     """
+    if self_test:
+        output = Output(json=json)
+        finish(output, check_the_checker(_stage(stage), seed, count, output))
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
         session.finish(session.verify(keys, whole_table=not (partition or from_ or to)))
@@ -134,7 +150,11 @@ def report(stage: StageOption = None, json: Json = False) -> None:
 
 
 def _session(stage: str | None, json: bool) -> Session:
-    return Session(parse_stage(stage) if stage is not None else stage_from_env(), Output(json=json))
+    return Session(_stage(stage), Output(json=json))
+
+
+def _stage(name: str | None) -> Stage:
+    return parse_stage(name) if name is not None else stage_from_env()
 
 
 def main() -> None:

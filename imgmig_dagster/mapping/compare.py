@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,8 +20,11 @@ _CANONICAL_TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 )
 _TIMESTAMP: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))",
+    re.ASCII,  # the digits of other scripts are none here
 )
+# Decimal's own reading takes more: spaces, underscores, the digits of other scripts, infinity.
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?[0-9]{1,4})?")
 _MAX_DIGITS: Final = 38
 _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
@@ -175,13 +178,12 @@ def _decode_integer(attribute: dict[str, Any]) -> Value:
         return _null_or_undecodable(attribute)
     if digits.isdigit() and digits.isascii() and len(digits) <= _MAX_DIGITS:
         return int(digits)
+    if _NUMBER.fullmatch(digits) is None:
+        raise _Undecodable
     # "-1", "1E2" and "100.0" are integers too; a fraction is none.
-    try:
-        number = Decimal(digits)
-    except InvalidOperation:
-        raise _Undecodable from None
+    number = Decimal(digits)
     # DynamoDB keeps 38 digits: a larger exponent is not worth the memory of its integer.
-    if not number.is_finite() or number.adjusted() > _MAX_DIGITS or number != number.to_integral_value():
+    if number.adjusted() >= _MAX_DIGITS or number != number.to_integral_value():
         raise _Undecodable
     return int(number)
 

@@ -87,18 +87,7 @@ class Moto:
         """Create the table and the bucket; what is there already is left alone."""
         dynamodb = client("dynamodb", listener.port)
         with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
-            dynamodb.create_table(
-                TableName=TABLE,
-                KeySchema=[
-                    {"AttributeName": "PK", "KeyType": "HASH"},
-                    {"AttributeName": "SK", "KeyType": "RANGE"},
-                ],
-                AttributeDefinitions=[
-                    {"AttributeName": "PK", "AttributeType": "S"},
-                    {"AttributeName": "SK", "AttributeType": "S"},
-                ],
-                BillingMode="PAY_PER_REQUEST",
-            )
+            create_table(dynamodb, TABLE)
         # In us-east-1 the owner may create a bucket twice.
         client("s3", listener.port).create_bucket(Bucket=BUCKET)
 
@@ -134,6 +123,22 @@ def client(service: str, port: int) -> Any:
     # A proxy named in the environment cannot reach our loopback.
     direct = Config(proxies={})
     return session.client(service, endpoint_url=endpoint_url(port), config=direct)  # type: ignore[call-overload]
+
+
+def create_table(dynamodb: Any, name: str) -> None:
+    """A table of the mapping's key schema."""
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[
+            {"AttributeName": "PK", "KeyType": "HASH"},
+            {"AttributeName": "SK", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
 
 
 def endpoint_url(port: int) -> str:

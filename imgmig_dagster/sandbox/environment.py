@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,7 @@ from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, rep
 
 if TYPE_CHECKING:
     from imgmig_dagster.sandbox.dual_writer import DualWriter
+    from imgmig_dagster.sandbox.scratch import ScratchTables
 
 _GRAIN: Final = "monthly"
 
@@ -196,6 +198,14 @@ class Sandbox:
             aws.TABLE,
             seed,
         )
+
+    def scratch_tables(self) -> "AbstractContextManager[ScratchTables]":
+        """An empty source and target table beside the sandbox's own, gone when the context ends."""
+        from imgmig_dagster.sandbox.scratch import scratch_tables
+
+        with self._locked():
+            record = self._start(self._read())
+        return scratch_tables(record.postgres.port, record.aws.port)
 
     def reset(self) -> SandboxStatus:
         """Delete source rows, target items, state and Dagster's history, and start anew on the same ports.

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from imgmig_dagster.errors import ImgmigError
 
+SOURCE_TABLE: Final = "images"
 SOURCE_DDL: Final = """
 CREATE TABLE IF NOT EXISTS images (
     id                uuid PRIMARY KEY,
@@ -264,8 +265,9 @@ def replace_rows(source_url: str, rows: Iterable[ImageRow]) -> "tuple[int, date 
     import psycopg
 
     try:
-        # A session that somebody left open in psql would block TRUNCATE for ever.
-        with psycopg.connect(source_url, options="-c lock_timeout=10s") as connection:
+        with psycopg.connect(source_url) as connection:
+            # A session that somebody left open in psql would block TRUNCATE for ever.
+            connection.execute("SET lock_timeout = '10s'")
             connection.execute("TRUNCATE images")
             with connection.cursor() as cursor, cursor.copy("COPY images FROM STDIN") as copy:
                 for row in rows:

@@ -1,10 +1,24 @@
-"""A migration beside an application that writes to both sides all the while, as fast as it can."""
+"""A migration, and a verification, beside an application that writes to both sides all the while."""
 
-from imgmig_dagster_tests.arrange import Migration, image
+from contextlib import suppress
+from dataclasses import replace
+
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.results import CensusResult, Verdict, VerificationResult
+from imgmig_dagster_tests.arrange import Migration, image, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.torture.application import connection_of, migrate_beside_the_application
+from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.torture.application import (
+    beside_the_application,
+    connection_of,
+    migrate_beside_the_application,
+)
 
 ROWS = 500
+WRITES_PER_SECOND = 100
+# Longer than the application takes from PostgreSQL to DynamoDB, on a busy machine too.
+VERIFY_SETTLE_SECONDS = 1.0
 
 
 def test_nothing_of_the_application_is_undone_and_nothing_differs_once_it_stops(
@@ -18,3 +32,48 @@ def test_nothing_of_the_application_is_undone_and_nothing_differs_once_it_stops(
     assert found.violations == []
     assert all(found.written[kind] for kind in ("insert", "update", "touch", "delete"))
     assert sum(found.written.values()) > ROWS / 10
+
+
+def test_a_verification_meanwhile_names_what_was_corrupted_and_raises_no_false_alarm(
+    services: Services, migration: Migration, proxy: FaultProxy
+) -> None:
+    migration.source.insert(image(number) for number in range(ROWS))
+    migration.migrate()
+    run = replace(migration.verification(proxy.url, page_size=100), settle_seconds=VERIFY_SETTLE_SECONDS)
+    # Of the last page, which is not read yet when the first reply comes. The application never writes this field, so
+    # that nothing mends it, whatever else it does to these rows; but it may delete them.
+    corrupted = {row_id(number) for number in range(ROWS - 20, ROWS)}
+
+    def corrupt() -> None:
+        for identifier in corrupted:
+            with suppress(services.dynamodb.exceptions.ConditionalCheckFailedException):
+                services.dynamodb.update_item(
+                    TableName=migration.target.name,
+                    Key=IMAGE.key(identifier),
+                    UpdateExpression="SET originalFilename = :wrong",
+                    ConditionExpression="attribute_exists(PK)",
+                    ExpressionAttributeValues={":wrong": {"S": "corrupted.jpg"}},
+                )
+
+    def verify() -> "tuple[VerificationResult, CensusResult]":
+        return run.verify(migration.window), take_census(run, migration.window.start, migration.window.end)
+
+    proxy.after(corrupt, "BatchGetItem")
+    schema = migration.source.schema
+    with run.source:
+        journal, (result, census) = beside_the_application(
+            migration.target, lambda: connection_of(services.environment, schema), WRITES_PER_SECOND, verify
+        )
+
+    assert sum(journal.counts.values()) > ROWS / 10
+    assert result.settled + census.settled, "nothing moved while it was looked at: the test saw no live write"
+    assert result.coverage_is_complete
+    assert (census.missing, census.orphans, census.unverified) == (0, 0, 0)
+    there = corrupted - journal.deleted
+    assert len(there) > len(corrupted) / 2
+    assert {(mismatch.verdict, mismatch.attribute) for mismatch in result.mismatches} == {
+        (Verdict.MISMATCH, "originalFilename")
+    }
+    for named in ({mismatch.row_id for mismatch in result.mismatches}, set(census.samples["differing"])):
+        assert there <= named <= corrupted
+    assert census.differing == len(census.samples["differing"])

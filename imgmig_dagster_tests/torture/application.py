@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -20,6 +20,7 @@ SETTLE_SECONDS = 0.5
 _FOR_EVER_S = 3_600.0
 _HOT_ROWS = 10_000
 
+Worked = TypeVar("Worked")
 Connect = Callable[[], "psycopg.Connection[Any]"]
 
 
@@ -38,16 +39,9 @@ class Beside:
 def migrate_beside_the_application(migration: Migration, connect: Connect, page_size: int) -> Beside:
     """One pass while the application writes, and once it stops another one, for rows committed behind the cursor."""
     run = replace(migration.run(page_size=page_size), settle_seconds=SETTLE_SECONDS)
-    application = DualWriter(connect, migration.target.client, migration.target.name)
-    stop = threading.Event()
-    with run.source, ThreadPoolExecutor(1) as pool:
+    with run.source:
         started = time.monotonic()
-        writing = pool.submit(application.run, math.inf, _FOR_EVER_S, stop)
-        try:
-            beside = run.migrate()
-        finally:
-            stop.set()
-        journal = writing.result()
+        journal, beside = beside_the_application(migration.target, connect, math.inf, run.migrate)
         seconds = time.monotonic() - started
         after = run.migrate()
         retried = run.retry_failures()
@@ -59,6 +53,21 @@ def migrate_beside_the_application(migration: Migration, connect: Connect, page_
     if not census.passed:
         found.violations.append(f"census: {census}")
     return found
+
+
+def beside_the_application(
+    target: Target, connect: Connect, rate: float, work: Callable[[], Worked]
+) -> "tuple[Journal, Worked]":
+    """Do the work while the application writes to the same rows and items; what both came to."""
+    application = DualWriter(connect, target.client, target.name)
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(application.run, rate, _FOR_EVER_S, stop)
+        try:
+            result = work()
+        finally:
+            stop.set()
+        return writing.result(), result
 
 
 def _undone(journal: Journal, target: Target) -> "list[str]":

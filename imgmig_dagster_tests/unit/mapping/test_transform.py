@@ -17,7 +17,10 @@ from imgmig_dagster.mapping.transform import (
 from imgmig_dagster_tests.arrange import us
 from imgmig_dagster_tests.unit.mapping.rows import GOLDEN, YEAR_1, YEAR_10000, row, timestamps
 
-transform = transformer(IMAGE)
+
+def transform(source: Row) -> "Item | Rejection":
+    # Compiled within the test: mutants exist only while a test runs.
+    return transformer(IMAGE)(source)
 
 
 def transformed(source: Row) -> Item:
@@ -112,6 +115,7 @@ def test_null_in_a_required_column_is_rejected_by_name(column: str) -> None:
     rejection = rejected(row(**{column: None}))
 
     assert (rejection.field, rejection.code) == (column, "null_in_required_field")
+    assert rejection.row_id == GOLDEN["full"][0][0]
 
 
 def test_an_empty_id_is_rejected() -> None:
@@ -121,7 +125,7 @@ def test_an_empty_id_is_rejected() -> None:
 def test_a_key_of_3000_bytes_is_rejected() -> None:
     rejection = rejected(row(id="x" * 3_000))
 
-    assert (rejection.field, rejection.code) == ("id", "key_too_long")
+    assert (rejection.row_id, rejection.field, rejection.code) == ("x" * 3_000, "id", "key_too_long")
     assert "3,006" in rejection.reason
 
 

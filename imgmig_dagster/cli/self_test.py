@@ -1,0 +1,81 @@
+"""``imgmig verify --self-test``: whether verification would see what it is there to see."""
+
+import secrets
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import typer
+from rich.table import Table
+
+from imgmig_dagster.cli.console import Finding, Output, print_error
+from imgmig_dagster.config import Stage, sandbox_root, uses_sandbox
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from imgmig_dagster.self_test.run import SelfTestResult
+
+_SHOWN: Final = 20
+_INTERRUPTED: Final = 130
+
+
+def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: Output) -> Finding:
+    """Run the self-test in the stage's sandbox.
+
+    Raises:
+        SettingsError: the stage has services of its own, in which nothing is ever planted.
+    """
+    if not uses_sandbox(stage):
+        raise SettingsError(
+            f"--self-test plants corruptions, and so works in the sandbox only: stage {stage.value} has locations of "
+            "its own. Use --stage dev, without IMGMIG_SOURCE_URL, IMGMIG_TARGET_TABLE and IMGMIG_STATE_URL"
+        )
+    from imgmig_dagster.self_test.run import run_self_test
+
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    output.say(f"Planting {corruptions:,} corruptions (seed {seed}) in tables of the self-test's own ...")
+    try:
+        return _finding(run_self_test(Sandbox(sandbox_root()), seed, corruptions))
+    except KeyboardInterrupt:
+        print_error("stopped; the self-test's tables are gone")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _finding(result: "SelfTestResult") -> Finding:
+    judgement = result.judgement
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    for column in ("planted", "named", "missed", "false"):
+        table.add_column(column, justify="right")
+    for harmful in (True, False):
+        for kind in judgement.kinds:
+            if kind.harmful is harmful:
+                to_name = (f"{kind.named:,}", f"{kind.missed:,}") if harmful else ("", "")
+                table.add_row(kind.kind, f"{kind.planted:,}", *to_name, f"{kind.false:,}")
+        table.add_section()
+    corruptions = sum(kind.planted for kind in judgement.kinds if kind.harmful)
+    named = sum(kind.named for kind in judgement.kinds)
+    lines = [
+        *(f"missed: {row_id}: {attribute}" for row_id, attribute in judgement.missed[:_SHOWN]),
+        *(f"false alarm: {row_id}: {attribute}" for row_id, attribute in judgement.false[:_SHOWN]),
+        *(
+            f"{what}: counted {counted:,}, and planted {planted:,}"
+            for what, (counted, planted) in result.counts.items()
+            if counted != planted
+        ),
+        f"{named:,} of {corruptions:,} corruptions named by key and field among {result.rows:,} rows, "
+        f"{len(judgement.false):,} false alarms, in {result.duration_s:.1f} s (seed {result.seed})",
+    ]
+    document = {
+        "passed": result.passed,
+        "seed": result.seed,
+        "rows": result.rows,
+        "planted": corruptions,
+        "named": named,
+        "kinds": [asdict(kind) for kind in judgement.kinds],
+        "missed": judgement.missed,
+        "false": judgement.false,
+        "counts": {what: {"counted": found, "planted": planted} for what, (found, planted) in result.counts.items()},
+        "took_s": result.duration_s,
+    }
+    return Finding(0 if result.passed else 1, document, lines, table)

@@ -1,0 +1,87 @@
+"""A source and a target table of one's own, beside the sandbox's: what is tried on them touches nobody's data."""
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.sandbox import aws, postgres
+from imgmig_dagster.sandbox.seed import SOURCE_DDL, SOURCE_TABLE, ImageRow, replace_rows
+
+_BATCH: Final = 25
+
+
+@dataclass(frozen=True)
+class ScratchTables:
+    """A source table in a schema of its own, and a target table.
+
+    `reader_url` is of the role that may only read; `owner_url` is of the owner, who finds the table without the
+    schema's name. `dynamodb` is a boto3 client.
+    """
+
+    reader_url: str
+    owner_url: str
+    schema: str
+    source: str
+    dynamodb: Any
+    access: AwsAccess
+    target: str
+
+    def insert(self, rows: Iterable[ImageRow]) -> None:
+        """Fill the source table."""
+        replace_rows(self.owner_url, rows)
+
+    def items(self) -> list[Item]:
+        """All that the target table holds."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.target, ConsistentRead=True)
+        return [item for page in pages for item in page["Items"]]
+
+    def write(self, put: Sequence[Item], delete: Sequence[Item]) -> None:
+        """Write items to the target table as they are, and delete those of these keys."""
+        requests = [{"PutRequest": {"Item": item}} for item in put]
+        requests += [{"DeleteRequest": {"Key": key}} for key in delete]
+        for start in range(0, len(requests), _BATCH):
+            # Here nothing throttles, so that nothing is left unprocessed.
+            self.dynamodb.batch_write_item(RequestItems={self.target: requests[start : start + _BATCH]})
+
+
+@contextlib.contextmanager
+def scratch_tables(postgres_port: int, aws_port: int) -> Iterator[ScratchTables]:
+    """Empty tables; both are gone when the context ends."""
+    import psycopg
+
+    name = f"scratch_{uuid.uuid4().hex[:12]}"
+    owner_url, reader_url = (
+        postgres.url(postgres_port, postgres.SOURCE_DATABASE, role) for role in (postgres.OWNER, postgres.READER)
+    )
+    dynamodb = aws.client("dynamodb", aws_port)
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        try:
+            owner.execute(f"CREATE SCHEMA {name}")
+            owner.execute(f"SET search_path TO {name}")
+            owner.execute(SOURCE_DDL)
+            owner.execute(f"GRANT USAGE ON SCHEMA {name} TO {postgres.READER}")
+            owner.execute(f"GRANT SELECT ON {SOURCE_TABLE} TO {postgres.READER}")
+            aws.create_table(dynamodb, name)
+            yield ScratchTables(
+                reader_url=reader_url,
+                owner_url=f"{owner_url}?options=-csearch_path%3D{name}",
+                schema=name,
+                source=SOURCE_TABLE,
+                dynamodb=dynamodb,
+                access=AwsAccess(
+                    region=aws.REGION,
+                    access_key_id=aws.ACCESS_KEY_ID,
+                    secret_access_key=aws.SECRET_ACCESS_KEY,
+                    endpoint_urls=(("dynamodb", aws.endpoint_url(aws_port)),),
+                ),
+                target=name,
+            )
+        finally:
+            owner.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+            with contextlib.suppress(dynamodb.exceptions.ResourceNotFoundException):
+                dynamodb.delete_table(TableName=name)
+            dynamodb.close()

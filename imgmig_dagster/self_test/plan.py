@@ -1,0 +1,169 @@
+"""Draws what to plant: the same for the same items and seed."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from operator import itemgetter
+from random import Random
+from typing import Final, TypeAlias
+
+from imgmig_dagster.mapping.spec import Field, FieldType, Item, TableMapping
+from imgmig_dagster.self_test.changes import ABSENT, CHANGES, Change, instant
+
+Name: TypeAlias = tuple[str, str]
+"""What verification says of a key: its id, and the attribute at fault, `MISSING` or `ORPHAN`."""
+
+MISSING: Final = "missing"
+ORPHAN: Final = "orphan"
+_SAMPLE: Final = 200
+OTHER_ENTITY: Final = "another entity's item"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One thing done to the target behind the migration's back.
+
+    `named` is what verification has to say of it, and nothing else of any of its `ids`: nothing at all if harmless.
+    """
+
+    kind: str
+    harmful: bool
+    ids: frozenset[str]
+    put: tuple[Item, ...] = ()
+    delete: tuple[Item, ...] = ()
+    named: frozenset[Name] = frozenset()
+
+
+_Way: TypeAlias = Callable[[Item, Item, Random], "Plant | None"]
+"""Plants one kind, on one field or on whole items: given an item and another one that it may use besides. None where
+the item does not lend itself to it."""
+
+
+def draw_plants(
+    mapping: TableMapping, items: Sequence[Item], seed: int, harmful: int, harmless: int, orphans: int
+) -> list[Plant]:
+    """Draw that many corruptions and harmless changes, spread evenly over kinds and fields as far as the items go.
+
+    No item is used twice. At most `orphans` of the corruptions are orphans.
+
+    Raises:
+        ValueError: there are too few items.
+    """
+    chance = Random(seed)  # noqa: S311
+    draw = _Draw(mapping, chance.sample(items, len(items)), chance)
+    ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=True)]
+    added = draw.take([_adding(mapping, "orphan added", mapping.sort_key)], min(orphans, harmful // len(ways)))
+    corrupted = draw.take([*ways, _swapping(mapping), _deleting(mapping)], harmful - len(added))
+    ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=False)]
+    ways += [
+        _setting(mapping, "version raised", {mapping.version_attribute: {"N": "7"}}),
+        _setting(mapping, "undeclared attribute", {"selfTest": {"S": "x"}}),
+        _adding(mapping, OTHER_ENTITY, "SELF-TEST"),
+    ]
+    return [*added, *corrupted, *draw.take(ways, harmless)]
+
+
+class _Draw:
+    def __init__(self, mapping: TableMapping, items: Sequence[Item], chance: Random) -> None:
+        self._chance = chance
+        self._items = {str(mapping.row_id(item)): item for item in items}
+        self._used: set[str] = set()
+
+    def take(self, ways: Sequence[_Way], count: int) -> list[Plant]:
+        """Draw `count` plants, each way its share."""
+        offers = [sum(1 for _plant in self._offers(way, Random(0), _SAMPLE)) for way in ways]  # noqa: S311
+        # What few items lend themselves to is drawn first; what it cannot use of its share goes to the others.
+        order = [way for _offered, way in sorted(zip(offers, ways, strict=True), key=itemgetter(0))]
+        taken: list[Plant] = []
+        for place, way in enumerate(order):
+            share = (count - len(taken)) // (len(order) - place)
+            taken += islice(self._plants(way), share)
+        if len(taken) < count:
+            raise ValueError(f"{count - len(taken)} of {count} could not be planted: more items are needed")
+        return taken
+
+    def _plants(self, way: _Way) -> Iterator[Plant]:
+        for plant in self._offers(way, self._chance):
+            if not plant.ids & self._used:
+                self._used |= plant.ids
+                yield plant
+
+    def _offers(self, way: _Way, chance: Random, of: int | None = None) -> Iterator[Plant]:
+        items = [item for row_id, item in self._items.items() if row_id not in self._used][:of]
+        pairs = zip(items, items[1:] + items[:1], strict=True)
+        return (plant for item, other in pairs if (plant := way(item, other, chance)) is not None)
+
+
+def _changes(mapping: TableMapping, harmful: bool) -> list[tuple[Change, Field]]:
+    return [
+        (change, field)
+        for change in CHANGES
+        for field in mapping.fields
+        if field.type in change.types and change.harmful is harmful
+    ]
+
+
+def _changing(mapping: TableMapping, change: Change, field: Field) -> _Way:
+    def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
+        changed = change.apply(item[field.attribute], chance)
+        if changed is None:
+            return None
+        row_id = str(mapping.row_id(item))
+        named = frozenset({(row_id, field.attribute)}) if change.harmful else frozenset[Name]()
+        put = {name: value for name, value in {**item, field.attribute: changed}.items() if value != ABSENT}
+        return Plant(change.kind, change.harmful, frozenset({row_id}), put=(put,), named=named)
+
+    return plant
+
+
+def _setting(mapping: TableMapping, kind: str, values: Item) -> _Way:
+    def plant(item: Item, _other: Item, _chance: Random) -> Plant:
+        return Plant(kind, False, frozenset({str(mapping.row_id(item))}), put=({**item, **values},))
+
+    return plant
+
+
+def _deleting(mapping: TableMapping) -> _Way:
+    def plant(item: Item, _other: Item, _chance: Random) -> Plant:
+        row_id = str(mapping.row_id(item))
+        named = frozenset({(row_id, MISSING)})
+        return Plant("item deleted", True, frozenset({row_id}), delete=(mapping.key(row_id),), named=named)
+
+    return plant
+
+
+def _adding(mapping: TableMapping, kind: str, sort_key: str) -> _Way:
+    """An item of an id that no row has: an orphan under the mapping's sort key, another entity's under another."""
+
+    def plant(item: Item, _other: Item, chance: Random) -> Plant:
+        row_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+        orphan = sort_key == mapping.sort_key
+        put = {**item, **mapping.key(row_id), mapping.sort_key_attribute: {"S": sort_key}}
+        named = frozenset({(row_id, ORPHAN)}) if orphan else frozenset[Name]()
+        return Plant(kind, orphan, frozenset({row_id}), put=(put,), named=named)
+
+    return plant
+
+
+def _swapping(mapping: TableMapping) -> _Way:
+    """Two items under each other's keys, as after a mix-up of replies: what they do not share is wrong on both."""
+
+    def plant(item: Item, other: Item, _chance: Random) -> Plant | None:
+        ids = [str(mapping.row_id(each)) for each in (item, other)]
+        differing: list[str] = []
+        for field in mapping.fields:
+            if item[field.attribute] == other[field.attribute]:
+                continue
+            if field.type is FieldType.TIMESTAMP:
+                apart = abs(instant(item[field.attribute]) - instant(other[field.attribute]))
+                # So close, that the rows' microseconds tell whether it is a difference.
+                if apart < timedelta(seconds=2):
+                    return None
+            differing.append(field.attribute)
+        put = ({**other, **mapping.key(ids[0])}, {**item, **mapping.key(ids[1])})
+        named = frozenset((row_id, attribute) for row_id in ids for attribute in differing)
+        return Plant("two items swapped", True, frozenset(ids), put=put, named=named)
+
+    return plant

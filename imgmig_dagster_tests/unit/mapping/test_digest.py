@@ -1,0 +1,86 @@
+"""The digests by which the census compares rows with items."""
+
+import pytest
+from hypothesis import given
+
+from imgmig_dagster.mapping.compare import item_digest, row_digest
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, GOLDEN, item, mappable_rows, row
+
+S, N, NULL = "S", "N", {"NULL": True}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_row_and_its_item_have_one_digest_of_16_bytes(name: str) -> None:
+    source, found = GOLDEN[name]
+
+    assert row_digest(IMAGE, source) == item_digest(IMAGE, found)
+    assert len(row_digest(IMAGE, source)) == 16
+
+
+@given(mappable_rows)
+def test_the_digests_of_a_row_and_its_item_are_equal(source: Row) -> None:
+    found = transformer(IMAGE)(source)
+    assert not isinstance(found, Rejection)
+
+    assert row_digest(IMAGE, source) == item_digest(IMAGE, found)
+
+
+def test_the_digest_covers_every_column() -> None:
+    changed = [
+        *(tuple(f"{value}x" if at == index else each for at, each in enumerate(FULL_ROW)) for index, value in TEXTS),
+        *(row(**{column: 1_000}) for column in ("created_at", "updated_at")),
+        *(row(**{column: number}) for column in ("size_bytes", "width", "height") for number in (1_000, 1_001)),
+    ]
+
+    digests = {row_digest(IMAGE, each) for each in (FULL_ROW, *changed)}
+
+    assert len(changed) == len(FULL_ROW) + 3
+    assert len(digests) == len(changed) + 1
+
+
+TEXTS = [(index, value) for index, value in enumerate(FULL_ROW) if isinstance(value, str)]
+
+
+def test_an_absent_attribute_has_the_digest_of_null() -> None:
+    assert (
+        item_digest(IMAGE, item(width=None))
+        == item_digest(IMAGE, item(width=NULL))
+        == row_digest(IMAGE, row(width=None))
+    )
+
+
+def test_an_attribute_that_cannot_be_decoded_hides_no_other() -> None:
+    assert item_digest(IMAGE, item(userId=NULL, width={N: "1"})) != item_digest(IMAGE, item(userId=NULL))
+    assert item_digest(IMAGE, item(userId={N: "1"}, width={N: "1"})) != item_digest(IMAGE, item(userId={N: "1"}))
+    assert item_digest(IMAGE, item(userId={N: "1"})) != item_digest(IMAGE, item(userId={N: "2"}))
+
+
+def test_a_row_of_another_width_is_an_error_and_never_cut() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        row_digest(IMAGE, FULL_ROW[:-1])
+
+
+def test_the_digest_tells_a_value_from_another_type_of_the_same_text() -> None:
+    digests = {
+        item_digest(IMAGE, item(thumbnailS3Key=value)) for value in ({S: "1"}, {N: "1"}, NULL, {S: ""}, {S: "None"})
+    }
+
+    assert len(digests) == 5
+
+
+def test_the_digest_covers_the_key() -> None:
+    assert item_digest(IMAGE, item(PK={S: "IMAGE#other"})) != row_digest(IMAGE, FULL_ROW)
+
+
+def test_no_text_of_a_row_has_the_digest_of_an_undecodable_attribute() -> None:
+    imitation = repr(("undecodable", {N: "1"}))
+
+    assert item_digest(IMAGE, item(userId={N: "1"})) != row_digest(IMAGE, row(user_id=imitation))
+
+
+def test_the_digest_cuts_timestamps_to_milliseconds() -> None:
+    assert row_digest(IMAGE, row(created_at=1_000_999)) == row_digest(IMAGE, row(created_at=1_000_000))
+    assert row_digest(IMAGE, row(created_at=1_000_999)) != row_digest(IMAGE, row(created_at=1_001_000))
