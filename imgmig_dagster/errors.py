@@ -18,6 +18,7 @@
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
+    ├── CertificateRefused         no certificate, or an altered one (reporting/certificate.py)   exit 2
     ├── RunFailed                  an error that nobody foresaw (defs/runner.py)         exit 1
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3

@@ -36,8 +36,8 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
             f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
-            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}}, or for a backfill "
-            f"IMGMIG_CONFIRM_WRITES={table} where the code server runs"
+            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), or for a "
+            f"backfill IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = settings.aws()
     if fault := endpoint_fault(access) or account_fault(settings, caller(access).account):

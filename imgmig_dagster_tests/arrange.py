@@ -18,20 +18,30 @@ from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.passes import MigrationRun
+from imgmig_dagster.migration.repair import RepairResult, RepairRun
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.results import (
+    CensusFinding,
+    CensusResult,
+    Mismatch,
+    SpotCheckResult,
+    VerificationResult,
+)
 from imgmig_dagster.verification.spot_check import spot_check
 from imgmig_dagster.verification.verifier import VerificationRun
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, now
 
 ImageValues = dict[str, Any]
 
@@ -269,6 +279,37 @@ class Migration:
         run = self.verification(url, page_size)
         with run.source:
             return run.verify(self.window, only_failed)
+
+    def today(self, reader: SourceReader) -> Today:
+        """What evidence is held against."""
+        return Today(now(), identity_of(reader, self.target.settings().identity()))
+
+    def repair(self, url: "str | None" = None, **settings: Any) -> RepairResult:
+        """A repair of what the last verification listed: a rehearsal unless `apply=True`."""
+        partition = self.window.partition
+        ids = dict.fromkeys(found.row_id for found in load_lines(self.state, names.mismatches(partition), Mismatch))
+        run = self.repair_run(url, **settings)
+        with run.source:
+            return run.repair(partition, list(ids), unlisted=0)
+
+    def delete_orphans(self, url: "str | None" = None, **settings: Any) -> RepairResult:
+        """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
+        findings = load_lines(self.state, names.CENSUS_FINDINGS, CensusFinding)
+        run = self.repair_run(url, **settings)
+        with run.source:
+            return run.delete_orphans({found.row_id: found.sha256 for found in findings if found.sha256}, unlisted=0)
+
+    def repair_run(self, url: "str | None" = None, **settings: Any) -> RepairRun:
+        """A repair; close its source."""
+        return RepairRun(
+            source=self.source.reader(),
+            target=self.target.settings(url),
+            state=self.state,
+            run_id="repair-1",
+            settle_seconds=0.0,
+            listener=lambda _progress: None,
+            **settings,
+        )
 
     def census(self, url: "str | None" = None) -> CensusResult:
         """A census, with the window as the only partition."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli import demo, doctor, sandbox, throttle, ui
+from imgmig_dagster.cli import certificate, demo, doctor, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, finish, print_error
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
@@ -84,6 +85,10 @@ def verify(
     count: Annotated[
         int, typer.Option("--count", min=100, max=5_000, help="With --self-test: how many corruptions.")
     ] = 1_000,
+    only_failed: Annotated[
+        bool,
+        typer.Option("--only-failed", help="Look again only at rows that did not match, where that is enough."),
+    ] = False,
 ) -> None:
     """Compare every row with its item, field by field; then the census of the whole table, and the report.
 
@@ -94,7 +99,35 @@ def verify(
         finish(output, check_the_checker(_stage(stage), seed, count, output))
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
-        session.finish(session.verify(keys, whole_table=not (partition or from_ or to)))
+        session.finish(session.verify(keys, not (partition or from_ or to), only_failed))
+
+
+@app.command(epilog="Example: imgmig repair --stage staging; then imgmig repair --stage staging --apply")
+def repair(
+    stage: StageOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Write; without it, only tell what would be done.")] = False,
+    source_wins: Annotated[
+        bool, typer.Option("--source-wins", help="Overwrite items that are newer than their rows, too.")
+    ] = False,
+    delete_orphans: Annotated[
+        bool, typer.Option("--delete-orphans", help="Delete the items without a row that the last census listed.")
+    ] = False,
+    confirm: Confirm = None,
+) -> None:
+    """Bring up to date what the last verification listed, and verify those keys again; dry unless --apply is given.
+
+    Each key is judged anew by the rule of the migration. Every change is in an audit record.
+    """
+    whole_table = not (partition or from_ or to)
+    if delete_orphans and not whole_table:
+        raise SettingsError("--delete-orphans is of the whole table: leave out --partition, --from and --to")
+    with _session(stage, json) as session:
+        keys = session.choose(partition, from_, to)
+        session.finish(session.repair(keys, apply, source_wins, delete_orphans, whole_table, confirm))
 
 
 @app.command(

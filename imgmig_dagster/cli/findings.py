@@ -50,7 +50,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
         *lines[:_SHOWN_FAULTS],
         f"A migration would write {totals['would_write']:,} of {totals['rows']:,} images: {totals['write_units']:,} "
         f"write units, ${dollars:.4f} on demand, {seconds:,.0f} s at {rate:,.0f} units/s. Nothing was written.",
-        *_errors(errors),
+        *error_lines(errors),
     ]
     document = {
         **totals,
@@ -60,7 +60,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
         "took_s": took_s,
         "errors": [str(error) for error in errors],
     }
-    return Finding(_exit_code(errors, clean=not (totals["rejected"] or totals["unread"])), document, lines, table)
+    return Finding(exit_code(errors, clean=not (totals["rejected"] or totals["unread"])), document, lines, table)
 
 
 def of_migration(
@@ -88,7 +88,7 @@ def of_migration(
         f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,} in {took_s:.1f} s "
         f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {success}. "
         f"Outcomes: {_counts(outcomes)}",
-        *_errors(errors),
+        *error_lines(errors),
     ]
     document = {
         "total": total,
@@ -101,7 +101,7 @@ def of_migration(
         "partitions": [asdict(found) for found in passes],
         "errors": [str(error) for error in errors],
     }
-    return Finding(_exit_code(errors, clean=not (failed or unaccounted or faults)), document, lines, table)
+    return Finding(exit_code(errors, clean=not (failed or unaccounted or faults)), document, lines, table)
 
 
 def of_ledgers(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
@@ -116,8 +116,8 @@ def of_ledgers(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigEr
         "took_s": took_s,
         "errors": [str(error) for error in errors],
     }
-    lines = [*lines[:_SHOWN_FAULTS], summary if keys else "No ledger holds a row.", *_errors(errors)]
-    return Finding(_exit_code(errors, clean=not count), document, lines)
+    lines = [*lines[:_SHOWN_FAULTS], summary if keys else "No ledger holds a row.", *error_lines(errors)]
+    return Finding(exit_code(errors, clean=not count), document, lines)
 
 
 def of_verification(
@@ -155,14 +155,16 @@ def of_verification(
         passed = passed and _is_pass(report)
         document["verdict"] = report.get("verdict")
         lines += _verdict_lines(state, report)
-    return Finding(_exit_code(errors, clean=passed), document, [*lines, *_errors(errors)], table)
+    return Finding(exit_code(errors, clean=passed), document, [*lines, *error_lines(errors)], table)
 
 
 def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     """What the sample showed, and where its page is."""
     found = None if errors else load_record(state, names.SPOT_CHECK, SpotCheckResult)
     if found is None:
-        return Finding(_exit_code(errors, clean=False), {"errors": [str(error) for error in errors]}, _errors(errors))
+        return Finding(
+            exit_code(errors, clean=False), {"errors": [str(error) for error in errors]}, error_lines(errors)
+        )
     page = state.locate(names.SPOT_CHECK_PAGE)
     bound = "" if found.bound is None else f": at 95 % confidence at most {100 * found.bound:.1f} % of all are wrong"
     lines = [
@@ -182,7 +184,7 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
         "object_faults": dict(found.object_faults),
         "page": page,
     }
-    return Finding(_exit_code(errors, clean=bool(found.pairs) and not found.differing), document, lines)
+    return Finding(exit_code(errors, clean=bool(found.pairs) and not found.differing), document, lines)
 
 
 def of_review(review: SpotCheckReview, stage: str) -> Finding:
@@ -193,15 +195,15 @@ def of_review(review: SpotCheckReview, stage: str) -> Finding:
         f"Next: imgmig report --stage {stage}",
     ]
     document = {"images": len(review.images), "issues": list(review.issues)}
-    return Finding(_exit_code([], clean=not review.issues), document, lines)
+    return Finding(exit_code([], clean=not review.issues), document, lines)
 
 
 def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     """The report's verdict, and where it is."""
     report = {} if errors else _summary(state)
-    lines = [*([] if errors else _verdict_lines(state, report)), *_errors(errors)]
+    lines = [*([] if errors else _verdict_lines(state, report)), *error_lines(errors)]
     document = {**report, "errors": [str(error) for error in errors]}
-    return Finding(_exit_code(errors, clean=_is_pass(report)), document, lines)
+    return Finding(exit_code(errors, clean=_is_pass(report)), document, lines)
 
 
 def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:
@@ -262,11 +264,13 @@ def _failure_line(partition: str, failure: Failure) -> str:
     return f"{partition}: {failure.row_id}: {failure.field or 'item'}: {failure.reason} ({failure.code})"
 
 
-def _errors(errors: Sequence[ImgmigError]) -> list[str]:
+def error_lines(errors: Sequence[ImgmigError]) -> list[str]:
+    """What ended runs early."""
     return [f"error: {error}" for error in errors]
 
 
-def _exit_code(errors: Sequence[ImgmigError], clean: bool) -> int:
+def exit_code(errors: Sequence[ImgmigError], clean: bool) -> int:
+    """What the command ends with."""
     # A service that is away outranks a refusal, which outranks a finding.
     return max((error.exit_code for error in errors), default=0 if clean else 1)
 

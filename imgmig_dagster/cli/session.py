@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import typer
 
-from imgmig_dagster.cli import findings
+from imgmig_dagster.cli import findings, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
@@ -104,9 +105,39 @@ class Session:
         _finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return findings.of_ledgers(self.state, failing, errors, took)
 
-    def verify(self, keys: Sequence[str], whole_table: bool) -> Finding:
+    def repair(
+        self,
+        keys: Sequence[str],
+        apply: bool,
+        source_wins: bool,
+        delete_orphans: bool,
+        whole_table: bool,
+        confirm: str | None,
+    ) -> Finding:
+        """Run the job `repair` where the last verification lists a key, or `plan_repair` unless `apply`.
+
+        With `whole_table` the orphans of the last census are listed, and with `delete_orphans` deleted by the job of
+        that name; then the `census` is taken again. `confirm` as in `migrate`.
+        """
+        failing, orphan_repair = repairs.to_repair(self.state, keys), None
+        config: dict[str, Any] = {"repair_report": {"apply": apply, "source_wins": source_wins, "confirm": confirm}}
+        if apply:
+            config["verification_report"] = {"only_failed": True}
+        finished, errors, took = self._run("repair" if apply else "plan_repair", "Repaired", failing, config)
+        if delete_orphans and not errors and repairs.orphans(self.state):
+            errors += self._run_one("delete_orphans", {"orphan_report": {"apply": apply, "confirm": confirm}})
+            orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
+            if apply and not errors:
+                errors += self._run_one("census")
+        if apply:
+            errors += self._run_one("report")
+        left = repairs.orphans(self.state) if whole_table else []
+        return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair)
+
+    def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
-        finished, errors, took = self._run("verify", "Verified", keys)
+        config = {"verification_report": {"only_failed": True}} if only_failed else None
+        finished, errors, took = self._run("verify", "Verified", keys, config)
         if whole_table and not errors:
             self.output.say("Taking the census of the whole table ...")
             errors += self._run_one("census")

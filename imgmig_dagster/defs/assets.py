@@ -160,7 +160,8 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         kinds={"python"},
         owners=OWNERS,
         pool=TARGET_POOL,
-        deps=[migrated_images],
+        # The latter so that a job can repair and then verify.
+        deps=[migrated_images, "repair_report"],
         check_specs=checks.specs_of("verification_report", partitions),
     )
     def verification_report(
@@ -275,7 +276,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         state: StateDirectory,
         reports: ReportBucket,
     ) -> Materialized:
-        """The report for people and machines, built from evidence, whatever the checks say."""
+        """The report for people, and the certificate for machines, built from evidence, whatever the checks say."""
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
 

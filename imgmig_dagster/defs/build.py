@@ -8,6 +8,7 @@ from imgmig_dagster.config import Stage, load_partitioning
 from imgmig_dagster.defs.assets import partitioned_assets, whole_table_assets
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
+from imgmig_dagster.defs.repair import repair_assets
 from imgmig_dagster.defs.resources import (
     PictureBuckets,
     ProgressListener,
@@ -35,7 +36,11 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-        assets = [*partitioned_assets(partitions), *whole_table_assets(partitions, stage.value)]
+        assets = [
+            *partitioned_assets(partitions),
+            *repair_assets(partitions),
+            *whole_table_assets(partitions, stage.value),
+        ]
     return dg.Definitions(
         assets=assets,
         jobs=all_jobs(),

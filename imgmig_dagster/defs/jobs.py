@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from imgmig_dagster.defs.run_config import MigrateConfig
+from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig, VerifyConfig
 
 
 def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
@@ -33,6 +33,29 @@ def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
             "verify",
             dg.AssetSelection.assets("verification_report"),
             description="Compare every row of a partition with its item, field by field",
+        ),
+        dg.define_asset_job(
+            "plan_repair",
+            dg.AssetSelection.assets("repair_report"),
+            description="Tell what a repair would do about each key that the last verification listed. Never writes "
+            "to the target",
+        ),
+        dg.define_asset_job(
+            "repair",
+            dg.AssetSelection.assets("repair_report", "verification_report"),
+            config=dg.RunConfig(
+                {
+                    "repair_report": RepairConfig(apply=True, source_wins=False, confirm=None),
+                    "verification_report": VerifyConfig(only_failed=True),
+                }
+            ),
+            description="Bring up to date what the last verification listed, and verify those keys again",
+        ),
+        dg.define_asset_job(
+            "delete_orphans",
+            dg.AssetSelection.assets("orphan_report"),
+            config=dg.RunConfig({"orphan_report": DeleteOrphansConfig(apply=True, confirm=None)}),
+            description="Delete the items without a row that the last census listed, if they are still as it saw them",
         ),
         dg.define_asset_job(
             "census",

@@ -11,6 +11,7 @@ import dagster as dg
 from imgmig_dagster.mapping.transform import Rejection
 from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.plan import MigrationPlan
+from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
@@ -110,6 +111,18 @@ def of_mismatches(result: VerificationResult) -> dict[str, Any]:
                 "field": found.attribute or "the whole item",
             },
         ),
+    }
+
+
+def of_repair(result: RepairResult) -> dict[str, Any]:
+    """What was done about each key, or would be."""
+    return {
+        "applied": result.applied,
+        "keys": len(result.outcomes),
+        "beyond_the_list": result.unlisted,
+        "outcomes": _counts("outcome", result.counts),
+        **({"audit": dg.MetadataValue.path(result.audit)} if result.audit else {}),
+        **_table("each_key", list(result.outcomes.items()), lambda entry: {"key": entry[0], "outcome": entry[1]}),
     }
 
 

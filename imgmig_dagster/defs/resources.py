@@ -25,6 +25,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.write_guard import allow_writes
 
@@ -84,6 +85,10 @@ class TargetDynamoDB(StageResource):
             requests_in_flight=settings.requests_in_flight,
             rate=ceiling / pool_limit(instance, TARGET_POOL) if ceiling is not None else None,
         )
+
+    def identity(self) -> TargetIdentity:
+        """Which table it is; see `target.table.describe` for what it raises."""
+        return describe(self.settings.aws(), self.settings.target_table, IMAGE)
 
 
 class PictureBuckets(StageResource):

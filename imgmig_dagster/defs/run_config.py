@@ -1,7 +1,11 @@
 """What a single run may do differently: the config of the assets, as the launchpad and the jobs give it."""
 
+from typing import Final
+
 import dagster as dg
 from pydantic import Field
+
+_CONFIRM: Final = "In prod: the target table's name, which confirms that it is written"
 
 
 class MigrateConfig(dg.Config):
@@ -9,13 +13,28 @@ class MigrateConfig(dg.Config):
 
     start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
     retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
-    confirm: str | None = Field(None, description="In prod: the target table's name, which confirms that it is written")
+    confirm: str | None = Field(None, description=_CONFIRM)
 
 
 class VerifyConfig(dg.Config):
     """What one run of `verification_report` does differently."""
 
     only_failed: bool = Field(False, description="Look again only at rows that did not match, where that is enough")
+
+
+class RepairConfig(dg.Config):
+    """What one run of `repair_report` does."""
+
+    apply: bool = Field(False, description="Write to the target; by default only what would be done is told")
+    source_wins: bool = Field(False, description="Overwrite items that are newer than their rows, too")
+    confirm: str | None = Field(None, description=_CONFIRM)
+
+
+class DeleteOrphansConfig(dg.Config):
+    """What one run of `orphan_report` does."""
+
+    apply: bool = Field(False, description="Delete from the target; by default only what would be done is told")
+    confirm: str | None = Field(None, description=_CONFIRM)
 
 
 class SpotCheckConfig(dg.Config):

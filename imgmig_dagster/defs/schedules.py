@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from imgmig_dagster.defs.partitions import windows_of
-from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
+from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory, TargetDynamoDB
 from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions
+from imgmig_dagster.verification.evidence import Today, identity_of
+from imgmig_dagster.window import now
 
 
 def all_schedules(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.ScheduleDefinition]:
@@ -14,12 +16,13 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
 
     @dg.schedule(job_name="verify", cron_schedule="0 3 * * *", execution_timezone="UTC")
     def verify_changed(
-        context: dg.ScheduleEvaluationContext, source: SourceDatabase, state: StateDirectory
+        context: dg.ScheduleEvaluationContext, source: SourceDatabase, target: TargetDynamoDB, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Each day: the partitions whose rows are no longer those of their evidence."""
+        """Each day: the partitions whose evidence no longer counts."""
         with source.reader() as reader:
-            changed = changed_partitions(reader, state.open(), windows_of(partitions))
-        yield from _requests(context, changed, "no partition has changed since it was verified")
+            today = Today(now(), identity_of(reader, target.identity()))
+            changed = changed_partitions(reader, state.open(), windows_of(partitions), today)
+        yield from _requests(context, changed, "the evidence of every partition counts")
 
     @dg.schedule(job_name="verify", cron_schedule="0 4 * * 0", execution_timezone="UTC")
     def verify_all(

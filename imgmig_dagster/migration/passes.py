@@ -3,18 +3,19 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeVar
 
 from imgmig_dagster.concurrency import fewer_collections, in_order
 from imgmig_dagster.config import WriteMode
-from imgmig_dagster.errors import StateError, TooManyFailures
+from imgmig_dagster.errors import TooManyFailures
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
+from imgmig_dagster.migration.throttling import obeying_throttle
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
@@ -24,9 +25,8 @@ from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.throttle import read_throttle
+from imgmig_dagster.state.writes import writing
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.sender import Traffic
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window, now
@@ -34,8 +34,6 @@ from imgmig_dagster.window import Window, now
 CHECKPOINT_ROWS: Final = 1_000
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
 _PAGES_IN_FLIGHT: Final = 2
-# Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
-_THROTTLE_POLL_S: Final = 1.0
 _MAX_FAILURES: Final = 10_000
 _MAX_FAILED_SHARE: Final = 0.01
 _FAILURES_BEFORE_SHARE_COUNTS: Final = 100
@@ -110,7 +108,12 @@ class _Pass:
             self._segments.remove(left_over)
         total = await asyncio.to_thread(run.source.count, run.window)
         meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=self._begun.rows)
-        async with run.target.open() as target, self._throttled(target.sender.limiter):
+        with writing(run.state, run.window.partition, "migration", run.run_id):
+            return await self._write(meter)
+
+    async def _write(self, meter: ProgressMeter) -> MigrationResult:
+        run = self._run
+        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
             migrator = self._page_migrator(target, meter)
             await self._write_pages(migrator, meter, target.sender.traffic)
             segments = self._segments.read(self._checkpoint.segments)
@@ -127,14 +130,16 @@ class _Pass:
     async def retry(self) -> MigrationResult:
         run = self._run
         entries = sorted(await asyncio.to_thread(self._ledger.entries))
-        if entries:
-            await asyncio.to_thread(run.target.identity)
+        if not entries:
+            return self._result(0, late=0, left_window=0)
+        await asyncio.to_thread(run.target.identity)
         meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
-        async with run.target.open() as target, self._throttled(target.sender.limiter):
-            migrator = self._page_migrator(target, meter)
-            for ids in _pages(entries, run.page_size):
-                await self._judge(ids, migrator)
-            self._count_traffic(target.sender.traffic)
+        with writing(run.state, run.window.partition, "retry", run.run_id, entries):
+            async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
+                migrator = self._page_migrator(target, meter)
+                for ids in _pages(entries, run.page_size):
+                    await self._judge(ids, migrator)
+                self._count_traffic(target.sender.traffic)
         return self._result(len(entries), late=0, left_window=0)
 
     async def _write_pages(self, migrator: PageMigrator, meter: ProgressMeter, traffic: Traffic) -> None:
@@ -222,30 +227,6 @@ class _Pass:
         rows = await asyncio.to_thread(self._run.source.rows, ids)
         self._settle(await migrator.migrate(list(rows.values()), look_first=True))
         self._settle(await migrator.judge_gone([row_id for row_id in ids if row_id not in rows]))
-
-    @asynccontextmanager
-    async def _throttled(self, limiter: RateLimiter) -> AsyncIterator[None]:
-        """Obey what `imgmig throttle` asks for, from the beginning and while the context lasts."""
-        state, settings_rate = self._run.state, self._run.target.rate
-
-        async def obey() -> None:
-            asked = await asyncio.to_thread(read_throttle, state)
-            limiter.limit(settings_rate if asked.rate is None else asked.rate, asked.paused)
-
-        async def follow() -> None:
-            while True:
-                await asyncio.sleep(_THROTTLE_POLL_S)
-                # What was asked for last stays in force while the state store is away.
-                with suppress(StateError):
-                    await obey()
-
-        await obey()
-        following = asyncio.create_task(follow())
-        try:
-            yield
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
 
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run

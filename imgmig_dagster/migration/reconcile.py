@@ -22,7 +22,8 @@ class NeverSettledError(Exception):
 class Reconciler:
     """Judges an item that stands in the way of a row, and writes only on the condition that it is still that item.
 
-    PostgreSQL wins over an item that is older, or as old; an item newer by a second or more is left alone.
+    PostgreSQL wins over an item that is older, or as old; an item newer by a second or more is left alone, unless
+    `source_wins`.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Reconciler:
         target: TargetTable,
         settle_seconds: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        source_wins: bool = False,
     ) -> None:
         self._source = source
         self._target = target
@@ -39,6 +41,7 @@ class Reconciler:
         self._compare = comparer(self._mapping)
         self._settle_seconds = settle_seconds
         self._sleep = sleep
+        self._source_wins = source_wins
 
     async def reconcile(self, row_id: str, row: Row, item: Item | None) -> Outcome | Rejection:
         """Bring the item of a row up to date by the rule, from a first look at both.
@@ -96,7 +99,7 @@ class Reconciler:
         await self._sleep(self._settle_seconds)
         if await self._look(row_id) != (row, item):
             return None
-        if self._is_newer(item, row):
+        if not self._source_wins and self._is_newer(item, row):
             return Outcome.NEWER_IN_TARGET
         values = {field.attribute: expected[field.attribute] for field in self._mapping.fields}
         updated = await self._target.update(row_id, item, values | self._next_version(item))

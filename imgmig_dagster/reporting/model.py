@@ -10,10 +10,7 @@ from imgmig_dagster.reporting.partitions import (
     PartitionSummary,
     ReportedMismatch,
     ReportVerdict,
-    changed_identity,
     command,
-    count,
-    is_after,
     summarize,
 )
 from imgmig_dagster.reporting.review import SpotCheckSummary, judge_review, summarize_spot_check
@@ -21,6 +18,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
 from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
@@ -137,12 +136,13 @@ def build_report(
         StateError: a state file cannot be read.
         KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
     """
+    today = Today(run_facts.counted_at, run_facts.identity)
     partitions = tuple(
         summarize(
             store,
             window,
             rows_now[window.partition],
-            run_facts.identity,
+            today,
             stage,
             (digests_now or {}).get(window.partition),
         )
@@ -151,7 +151,7 @@ def build_report(
     census = load_record(store, names.CENSUS, CensusResult)
     sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
-    census_verdict, census_lacking = _judge_census(census, partitions, run_facts.identity, stage)
+    census_verdict, census_lacking = _judge_census(census, _late_writes(store, partitions, census), today, stage)
     lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
     found = {partition.verdict for partition in partitions}
     if found <= {ReportVerdict.EMPTY}:
@@ -177,18 +177,33 @@ def _overall(verdicts: "set[ReportVerdict]", lacking: Sequence[Lacking]) -> Repo
     return ReportVerdict.NOT_VERIFIED if lacking else ReportVerdict.PASS
 
 
+def _late_writes(
+    store: StateStore, partitions: Iterable[PartitionSummary], census: CensusResult | None
+) -> Sequence[str]:
+    """What was written to since the census began, or may have been."""
+    if census is None:
+        return []
+    writes = [
+        *((f"partition {each.partition}", each.written) for each in partitions),
+        ("orphans", last_write(store, None)),
+    ]
+    return [name for name, written in writes if written and not written.ended_before(census.started_at)]
+
+
 def _judge_census(
-    census: CensusResult | None, partitions: Iterable[PartitionSummary], identity: Identity | None, stage: str
+    census: CensusResult | None, late_writes: Sequence[str], today: Today, stage: str
 ) -> tuple[ReportVerdict, list[Lacking]]:
     """Whether the census of the whole table is there, still counts, and is clean."""
     verify = (command("verify", stage),)
     if census is None:
         return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
-    passes = [each.migration for each in partitions if each.migration]
-    if late := [each.partition for each in passes if not is_after(census.started_at, each.finished_at)]:
-        void: str | None = f"{count(len(late), 'partition')} migrated since it began ({late[0]} among them)"
+    if late_writes:
+        more = f" and {len(late_writes) - 1:,} more" if len(late_writes) > 1 else ""
+        void: str | None = f"{late_writes[0]}{more} may have been written to since it began"
+    elif is_too_old(census.started_at, today.moment):
+        void = f"it is more than {COUNTS_FOR.days} days old"
     else:
-        void = changed_identity(census.identity, identity)
+        void = changed_identity(census.identity, today.identity)
     if void:
         return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
     if census.passed:
@@ -201,7 +216,9 @@ def _judge_census(
         (census.rows_outside, "outside of every partition"),
     )
     faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
-    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", verify)]
+    # Deleting orphans is for a person to decide: this lists them.
+    commands = (command("repair", stage), *verify) if census.orphans else verify
+    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]
 
 
 def _totals(partitions: Sequence[PartitionSummary]) -> Totals:

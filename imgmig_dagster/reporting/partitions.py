@@ -14,7 +14,9 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import Identity, Mismatch, Verdict, VerificationResult
+from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
+from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import Window
 
 
@@ -55,8 +57,8 @@ class PartitionSummary:
     """One partition: the evidence, and the verdict that it gives.
 
     `rows` is what the source counts now. `migration` is the last finished pass; `pass_open` says that another one was
-    begun since and not finished. `verification` is the last one, and `void` why it no longer counts; `mismatches` are
-    those of a verification that counts.
+    begun since and not finished, and `written` what wrote last, without its keys. `verification` is the last one, and
+    `void` why it no longer counts; `mismatches` are those of the `evidence`.
     """
 
     partition: str
@@ -65,21 +67,22 @@ class PartitionSummary:
     rows: int
     migration: MigrationResult | None
     pass_open: bool
+    written: LastWrite | None
     failures: tuple[Failure, ...]
     verification: VerificationResult | None
     mismatches: tuple[ReportedMismatch, ...] = ()
-    void: str | None = None
+    void: Void | None = None
     verdict: ReportVerdict = ReportVerdict.NOT_VERIFIED
     lacking: tuple[Lacking, ...] = ()
 
     @property
     def evidence(self) -> VerificationResult | None:
-        """The last verification if it still counts."""
-        return None if self.void else self.verification
+        """The last verification, if it is of what stands there today; a fault that it found counts, however old."""
+        return None if self.void and not self.void.only_aged else self.verification
 
 
 def summarize(
-    store: StateStore, window: Window, rows: int, identity: Identity | None, stage: str, digest: str | None = None
+    store: StateStore, window: Window, rows: int, today: Today, stage: str, digest: str | None = None
 ) -> PartitionSummary:
     """Read what the state store holds of a partition, and judge it.
 
@@ -87,7 +90,7 @@ def summarize(
         store: the stage's state.
         window: the partition.
         rows: the rows that the source counts in the window now.
-        identity: what a verification would compare today; None leaves out whether the evidence is of the same.
+        today: what the evidence is held against.
         stage: named in the commands to type next.
         digest: the source's digest of the window now; None leaves out whether the rows are still the same.
 
@@ -96,6 +99,7 @@ def summarize(
     """
     partition = window.partition
     verification = load_record(store, names.evidence(partition), VerificationResult)
+    written = last_write(store, partition)
     summary = PartitionSummary(
         partition=partition,
         start=window.start,
@@ -103,40 +107,28 @@ def summarize(
         rows=rows,
         migration=last_migration(store, partition),
         pass_open=CheckpointFile(store, partition).is_open(),
+        written=replace(written, ids=None) if written else None,
         failures=tuple(FailureLedger(store, partition).entries().values()),
         # Values have a file of their own; a report must not carry them even if the evidence did.
         verification=replace(verification, mismatches=[]) if verification else None,
     )
     if _holds_nothing(summary):
         return replace(summary, verdict=ReportVerdict.EMPTY)
-    summary = replace(summary, void=_void(summary, window, identity))
+    if verification:
+        digest_now = None if digest is None else lambda: digest
+        void = why_void(store, window, verification, today, rows, digest_now)
+        summary = replace(summary, void=void)
     if summary.evidence:
         found = load_lines(store, names.mismatches(partition), Mismatch)
         listed = tuple(ReportedMismatch(each.row_id, each.verdict, each.attribute) for each in found)
         summary = replace(summary, mismatches=listed)
-    verdict, lacking = _judge(summary, stage, digest)
+    verdict, lacking = _judge(summary, stage)
     return replace(summary, verdict=verdict, lacking=lacking)
 
 
 def command(verb: str, stage: str, partition: str | None = None) -> str:
     """What to type."""
     return f"imgmig {verb}{f' --partition {partition}' if partition else ''} --stage {stage}"
-
-
-def is_after(moment: str, other: str) -> bool:
-    """Whether an ISO 8601 time of the state lies after another.
-
-    Within one millisecond nobody knows, and evidence must begin after what it is to prove: not after.
-    """
-    return datetime.fromisoformat(moment) > datetime.fromisoformat(other)
-
-
-def changed_identity(found: Identity, current: Identity | None) -> str | None:
-    """Which parts of what was compared are no longer today's, or None."""
-    if current is None or found == current:
-        return None
-    changed = [name for name, value in vars(current).items() if getattr(found, name) != value]
-    return f"it is of another {', '.join(changed).replace('_', ' ')}"
 
 
 def last_migration(store: StateStore, partition: str) -> MigrationResult | None:
@@ -163,31 +155,15 @@ def _holds_nothing(summary: PartitionSummary) -> bool:
     return not seen and not summary.pass_open
 
 
-def _void(summary: PartitionSummary, window: Window, identity: Identity | None) -> str | None:
-    """Why the last verification says nothing of the items that stand there now."""
-    verification, migration = summary.verification, summary.migration
-    if verification is None:
-        return None
-    if migration and not is_after(verification.started_at, migration.finished_at):
-        return "a migration pass finished after it began"
-    if summary.pass_open:
-        return "a migration pass has begun since its last one finished"
-    if verification.window != window.describe():
-        return f"it is of the window {verification.window}"
-    return changed_identity(verification.identity, identity)
-
-
-def _judge(summary: PartitionSummary, stage: str, digest: str | None) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
-    verdict, lacking = _judge_evidence(summary, stage, digest)
+def _judge(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
+    verdict, lacking = _judge_evidence(summary, stage)
     if summary.failures:
         return ReportVerdict.FAIL, (_lacking_failures(summary, stage), *lacking)
     return verdict, tuple(lacking)
 
 
-def _judge_evidence(
-    summary: PartitionSummary, stage: str, digest: str | None
-) -> tuple[ReportVerdict, Sequence[Lacking]]:
-    partition, evidence = summary.partition, summary.evidence
+def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, Sequence[Lacking]]:
+    partition, void = summary.partition, summary.void
     verify = command("verify", stage, partition)
     migrate_and_verify = (command("migrate", stage, partition), verify)
     if summary.pass_open:
@@ -199,20 +175,13 @@ def _judge_evidence(
             return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
         what = f"Partition {partition} was migrated and not verified ({summary.rows:,} rows)"
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, (verify,))]
-    if evidence is None:
-        what = f"Partition {partition}: the verification no longer counts, because {summary.void}"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (verify,))]
-    if not evidence.passed:
-        return ReportVerdict.FAIL, [_lacking_matches(partition, evidence, stage)]
-    if evidence.rows_in_window != summary.rows:
-        what = (
-            f"Partition {partition} had {evidence.rows_in_window:,} rows when it was verified, and has "
-            f"{summary.rows:,} now"
-        )
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
-    if digest is not None and evidence.digest != digest:
-        what = f"Partition {partition}: its rows have changed in the source since they were verified"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
+    if summary.evidence and not summary.evidence.passed:
+        return ReportVerdict.FAIL, [_lacking_matches(partition, summary.evidence, stage)]
+    if void:
+        what = f"Partition {partition}: the verification no longer counts, because {void.what}"
+        # Whatever broke off: another pass ends what it began. And rows that changed may have to be migrated.
+        again = void.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
+        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify if again else (verify,))]
     return ReportVerdict.PASS, []
 
 
@@ -239,8 +208,8 @@ def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -
     ]
     what = f"Partition {partition}: {', '.join(text for number, text in found if number)}"
     verify = command("verify", stage, partition)
-    # Looking again settles what could not be read; only another pass brings items up to date.
-    return Lacking(what, (command("migrate", stage, partition), verify) if differing or missing else (verify,))
+    # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
+    return Lacking(what, (command("repair --apply", stage, partition),) if differing or missing else (verify,))
 
 
 def count(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from imgmig_dagster.reporting import charts, escaping
+from imgmig_dagster.reporting.certificate import certify, keep_certificate
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
@@ -56,8 +57,9 @@ def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures)
 
 
 def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
-    """Write the report in every form, and return where each file is, by its name."""
+    """Write the report in every form, with its certificate, and return where each file is, by its name."""
     files = {
+        "certificate.json": keep_certificate(store, certify(report)),
         "summary.json": render_json(report),
         "summary.md": render_markdown(report).encode(),
         "summary.html": render_html(report).encode(),

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from imgmig_dagster.reporting.partitions import Lacking, changed_identity, command, count
+from imgmig_dagster.reporting.partitions import Lacking, command, count
+from imgmig_dagster.verification.evidence import changed_identity
 from imgmig_dagster.verification.results import Identity, SpotCheckResult
 from imgmig_dagster.verification.review import SpotCheckReview
 

@@ -3,6 +3,9 @@
 from typing import Final
 
 CENSUS: Final = "census.json"
+CENSUS_FINDINGS: Final = "census-findings.jsonl"
+ORPHAN_REPAIR: Final = "orphan-repair.json"
+CERTIFICATES: Final = "certificates"
 SPOT_CHECK: Final = "spot-check.json"
 SPOT_CHECK_REVIEW: Final = "spot-check-review.json"
 LOG: Final = "migration.log"
@@ -36,3 +39,27 @@ def evidence(partition: str) -> str:
 def mismatches(partition: str) -> str:
     """What the last verification found (`verification.results.Mismatch`), with full values."""
     return f"{partition}/mismatches.jsonl"
+
+
+def last_write(partition: str | None) -> str:
+    """What of ours wrote last to a partition's items; None: to items without a row (`state.writes.LastWrite`)."""
+    return f"{partition}/last-write.json" if partition else "last-write.json"
+
+
+def repair(partition: str) -> str:
+    """The last repair of a partition (`migration.repair.RepairResult`)."""
+    return f"{partition}/repair.json"
+
+
+def audit(moment: str, run_id: str) -> str:
+    """The changes that a repair made, one line each."""
+    return f"audit/{_stamp(moment)}-{run_id}.jsonl"
+
+
+def certificate(moment: str) -> str:
+    """A certificate that was made then."""
+    return f"{CERTIFICATES}/{_stamp(moment)}.json"
+
+
+def _stamp(moment: str) -> str:
+    return moment.replace(":", "").replace("+0000", "Z")

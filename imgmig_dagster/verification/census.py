@@ -20,10 +20,13 @@ from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SAMPLE_SIZE
+from imgmig_dagster.state import names
+from imgmig_dagster.state.audit import item_sha256
+from imgmig_dagster.state.records import save_lines
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.examiner import Examiner
-from imgmig_dagster.verification.results import CensusResult, Verdict
+from imgmig_dagster.verification.results import LISTED_MISMATCHES, CensusFinding, CensusResult, Verdict
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import now
 
@@ -77,6 +80,8 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
                 await second_look.judge(ids)
         source_rows, target_items = sides.counts()
         sides.close()
+    # Before the census itself, which counts them.
+    await asyncio.to_thread(save_lines, run.state, names.CENSUS_FINDINGS, second_look.findings)
     return CensusResult(
         run_id=run.run_id,
         source_rows=source_rows,
@@ -156,6 +161,7 @@ class _SecondLook:
     def __init__(self, run: VerificationRun, target: TargetTable) -> None:
         self.counts: Counter[str] = Counter()
         self.samples: defaultdict[str, list[str]] = defaultdict(list)
+        self.findings: list[CensusFinding] = []
         self.faults: dict[str, list[str]] = {}
         self._run = run
         self._target = target
@@ -183,10 +189,16 @@ class _SecondLook:
             item = after.items.get(row_id)
             if row_id in rows or row_id in after.unread or item != before.items.get(row_id):
                 self._count("unverified", row_id)
+            elif item is None:
+                self._count("settled", row_id)
             else:
-                self._count("settled" if item is None else "orphans", row_id)
+                self._count("orphans", row_id, item_sha256(item))
 
-    def _count(self, kind: str, row_id: str) -> None:
+    def _count(self, kind: str, row_id: str, sha256: str | None = None) -> None:
         self.counts[kind] += 1
-        if kind != "settled" and len(self.samples[kind]) < SAMPLE_SIZE:
+        if kind == "settled":
+            return
+        if len(self.samples[kind]) < SAMPLE_SIZE:
             self.samples[kind].append(row_id)
+        if self.counts[kind] <= LISTED_MISMATCHES:
+            self.findings.append(CensusFinding(kind, row_id, sha256))

@@ -105,6 +105,10 @@ class Identity:
     verifier: str
     code: str
 
+    def changes(self, today: "Identity") -> Sequence[str]:
+        """What is another one today; the code may be, as long as the verifier's rules are the same."""
+        return [name for name, value in vars(today).items() if name != "code" and getattr(self, name) != value]
+
 
 @dataclass(frozen=True)
 class VerificationResult:
@@ -117,6 +121,7 @@ class VerificationResult:
     at the next look.
     `inexact_timestamps` counts timestamps within tolerance that are not the cut milliseconds. `undeclared` counts
     attributes that the mapping does not know. `digest` and `watermark` are the source's, from before the pass.
+    `matches_from` is when the pass began whose matches were taken over, None where every row was looked at.
     """
 
     partition: str
@@ -139,6 +144,12 @@ class VerificationResult:
     finished_at: str
     duration_s: float
     resumes: int = 0
+    matches_from: str | None = None
+
+    @property
+    def oldest_look_at(self) -> str:
+        """When the look at any of the rows began that lies back furthest."""
+        return self.matches_from or self.started_at
 
     @property
     def looked_at(self) -> int:
@@ -163,11 +174,24 @@ class VerificationResult:
 
 
 @dataclass(frozen=True)
+class CensusFinding:
+    """One key on which the sides differ; `kind` is ``missing``, ``orphans``, ``differing`` or ``unverified``.
+
+    `sha256` is that of an orphan's canonical JSON (`state.audit.item_sha256`), None otherwise.
+    """
+
+    kind: str
+    row_id: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class CensusResult:
     """The whole target against the whole source.
 
     `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` the
-    attributes at fault of the `differing` ones among them. `rows_outside` counts rows that no partition holds.
+    attributes at fault of the `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in
+    ``census-findings.jsonl``. `rows_outside` counts rows that no partition holds.
     """
 
     run_id: str

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from imgmig_dagster import __version__
 from imgmig_dagster.concurrency import fewer_collections, in_order
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Listener, ProgressMeter
@@ -20,10 +19,11 @@ from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.segments import Segments
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.examiner import Examined, Examiner
 from imgmig_dagster.verification.results import (
-    VERIFIER_VERSION,
     ExaminedRows,
     Identity,
     Mismatch,
@@ -69,15 +69,7 @@ class VerificationRun:
 
     def identity(self) -> Identity:
         """What this run compares, by what."""
-        target = self.target.identity()
-        return Identity(
-            mapping=self.target.mapping.fingerprint(),
-            source=self.source.table.identity,
-            target=target.arn,
-            target_created_at=target.created_at,
-            verifier=VERIFIER_VERSION,
-            code=__version__,
-        )
+        return identity_of(self.source, self.target.identity())
 
 
 class _Pass:
@@ -133,14 +125,13 @@ class _Pass:
 
         It only reads, so that a checkpoint that does not fit is no reason to stop.
         """
-        passes = CheckpointFile(self._run.state, self._window.partition)
+        written = last_write(self._run.state, self._window.partition)
         fingerprint = {
             **vars(self._identity),
             "window": self._window.describe(),
             "digest": before.digest,
-            # A pass that wrote since then voids what was verified before it.
-            "last_pass": (passes.finished_passes() or ["none"])[-1],
-            "pass_is_open": str(passes.is_open()),
+            # What wrote since then voids what was verified before it.
+            "last_write": f"{written.run_id}, ended {written.ended_at}" if written else "none",
         }
         try:
             checkpoint = self._checkpoints.open(self._run.run_id, fingerprint, self._started_at)
@@ -189,9 +180,8 @@ class _Pass:
         if evidence is None or evidence.identity != self._identity or evidence.digest != before.digest:
             return None
         listed = load_lines(state, names.mismatches(partition), Mismatch)
-        passes = CheckpointFile(state, partition)
-        last_pass = passes.last_finished()
-        if passes.is_open() or (last_pass is not None and last_pass["finished_at"] >= evidence.started_at):
+        written = last_write(state, partition)
+        if written and not written.spared_others_since(evidence.started_at, {found.row_id for found in listed}):
             return None
         whole = len(listed) == evidence.mismatches_found and evidence.coverage_is_complete
         return replace(evidence, mismatches=listed) if whole else None
@@ -218,6 +208,7 @@ class _Pass:
             started_at=self._started_at,
             finished_at=now(),
             duration_s=round(time.monotonic() - self._started, 3),
+            matches_from=evidence.oldest_look_at,
             **vars(tally),
         )
 

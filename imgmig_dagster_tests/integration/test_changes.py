@@ -1,20 +1,25 @@
 """Which partitions have to be verified again."""
 
-from imgmig_dagster.state import names
-from imgmig_dagster.state.records import save_record
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from imgmig_dagster.state.writes import writing
 from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions
 from imgmig_dagster_tests.arrange import Migration, image, month
+from imgmig_dagster_tests.conftest import create_table
 
 WINDOWS = [month(2024, number) for number in (2, 3, 4)]
 
 
-def changed(migration: Migration) -> list[str]:
+def changed(migration: Migration, moment: "str | None" = None) -> list[str]:
     with migration.source.reader() as reader:
-        return changed_partitions(reader, migration.state, WINDOWS)
+        today = migration.today(reader)
+        today = replace(today, moment=moment or today.moment)
+        return list(changed_partitions(reader, migration.state, WINDOWS, today))
 
 
 def verify(migration: Migration) -> None:
-    save_record(migration.state, names.evidence("2024-03-01"), migration.verify())
+    migration.verify()
 
 
 def test_partitions_with_rows_and_without_evidence_have_changed(migration: Migration) -> None:
@@ -61,6 +66,35 @@ def test_a_migration_after_the_evidence_makes_it_old(migration: Migration) -> No
     migration.migrate()
 
     assert changed(migration) == ["2024-03-01"]
+
+
+def test_a_repair_after_the_evidence_makes_it_old(migration: Migration) -> None:
+    migration.source.insert([image(1)])
+    migration.migrate()
+    verify(migration)
+    with writing(migration.state, "2024-03-01", "repair", "repair-1", []):
+        pass
+
+    assert changed(migration) == ["2024-03-01"]
+
+
+def test_evidence_of_a_table_that_was_made_again_is_none(migration: Migration) -> None:
+    migration.source.insert([image(1)])
+    migration.migrate()
+    verify(migration)
+    migration.target.client.delete_table(TableName=migration.target.name)
+    create_table(migration.target.client, migration.target.name)
+
+    assert changed(migration) == ["2024-03-01"]
+
+
+def test_evidence_that_is_too_old_is_none(migration: Migration) -> None:
+    migration.source.insert([image(1)])
+    migration.migrate()
+    verify(migration)
+    in_a_week = datetime.now(tz=timezone.utc) + timedelta(days=7, seconds=1)
+
+    assert changed(migration, in_a_week.isoformat()) == ["2024-03-01"]
 
 
 def test_partitions_that_hold_rows_or_state_are_occupied(migration: Migration) -> None:

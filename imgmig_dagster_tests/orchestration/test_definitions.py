@@ -32,7 +32,7 @@ def test_every_stage_loads_without_a_variable_a_file_or_a_network(
     environment = {"STAGE": stage} if stage else {}
     loaded = commands.run(environment=environment, folder=tmp_path, code=LOAD_OFFLINE)
     assert (loaded.exit_code, loaded.stderr) == (0, "")
-    assert loaded.stdout == f"7 {stage or 'dev'}\n"
+    assert loaded.stdout == f"9 {stage or 'dev'}\n"
     assert list(tmp_path.iterdir()) == [], "loading leaves nothing behind"
 
 
@@ -62,7 +62,9 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         "source_images": ("migration", {"postgres"}, True, set()),
         "migration_plan": ("migration", {"python"}, True, {"source_images"}),
         "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
-        "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
+        "repair_report": ("migration", {"dynamodb"}, True, {"migrated_images"}),
+        "orphan_report": ("migration", {"dynamodb"}, False, {"table_census"}),
+        "verification_report": ("verification", {"python"}, True, {"migrated_images", "repair_report"}),
         "table_census": ("verification", {"dynamodb"}, False, {"migrated_images"}),
         "spot_check": ("verification", {"html"}, False, {"migrated_images"}),
         "migration_summary": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
@@ -111,6 +113,9 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
         "migrate": {"source_images", "migrated_images"},
         "retry_failures": {"migrated_images"},
         "verify": {"verification_report"},
+        "plan_repair": {"repair_report"},
+        "repair": {"repair_report", "verification_report"},
+        "delete_orphans": {"orphan_report"},
         "census": {"table_census"},
         "draw_spot_check": {"spot_check"},
         "report": {"migration_summary"},

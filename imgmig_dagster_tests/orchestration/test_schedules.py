@@ -29,7 +29,7 @@ def partitions_of(platform: Platform, schedule: str) -> "list[str | None]":
 
 
 def test_without_a_row_both_skip_and_say_why(platform: Platform) -> None:
-    assert requests_of(platform, "verify_changed") == ([], "no partition has changed since it was verified")
+    assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
     assert requests_of(platform, "verify_all") == ([], "no partition holds a row")
 
 
@@ -41,7 +41,7 @@ def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer
     for partition in verified:
         platform.succeed("migrate", partition)
         platform.succeed("verify", partition)
-    assert requests_of(platform, "verify_changed") == ([], "no partition has changed since it was verified")
+    assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
 
     platform.source.execute("UPDATE {t} SET width = 1 WHERE size_bytes = 1011")  # updated_at stays
     assert partitions_of(platform, "verify_changed") == [JANUARY]

@@ -7,18 +7,26 @@ from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 
+# The asset of each job that writes, and its config.
+ASKING: "dict[str, tuple[str, dict[str, bool]]]" = {
+    "migrate": ("migrated_images", {}),
+    "retry_failures": ("migrated_images", {"retry_failures_only": True}),
+    "repair": ("repair_report", {"apply": True}),
+    "delete_orphans": ("orphan_report", {"apply": True}),
+}
+
 
 def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance, confirm: "str | None" = None) -> str:
     definition = build_definitions(stage).resolve_job_def(job)
-    config = {"confirm": confirm, "retry_failures_only": job == "retry_failures"}
+    asset, config = ASKING[job]
     result = definition.execute_in_process(
         instance=instance,
-        partition_key=MARCH,
+        partition_key=MARCH if definition.partitions_def else None,
         run_config={
-            "ops": {"migrated_images": {"config": config}},
+            "ops": {asset: {"config": {**config, "confirm": confirm}}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
-        asset_selection=None if job != "migrate" else [dg.AssetKey("migrated_images")],
+        asset_selection=[dg.AssetKey(asset)],
         raise_on_error=False,
     )
     return "".join(
@@ -28,7 +36,7 @@ def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance, confirm: "st
     )
 
 
-@pytest.mark.parametrize("job", ["migrate", "retry_failures"])
+@pytest.mark.parametrize("job", ASKING)
 def test_what_writes_is_refused_without_a_confirmation_before_anything_is_reached(
     clean_environment: pytest.MonkeyPatch, instance: dg.DagsterInstance, job: str
 ) -> None:

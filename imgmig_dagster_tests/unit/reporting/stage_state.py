@@ -13,6 +13,7 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.results import (
     CensusResult,
     Identity,
@@ -88,6 +89,11 @@ class StageState:
             write_units=float(sum(outcomes.values())),
         )
         checkpoints.archive(checkpoint, result.finished_at, {"result": asdict(result)})
+        self.write(window.partition, "migration", minute)
+
+    def write(self, partition: "str | None", by: str, minute: int, ended: bool = True) -> None:
+        last = LastWrite(by, f"{by}-{minute}", moment(minute), moment(minute + 1) if ended else None)
+        save_record(self.store, names.last_write(partition), last)
 
     def interrupt_a_pass(self, window: Window) -> None:
         CheckpointFile(self.store, window.partition).open("killed", {}, moment(50))

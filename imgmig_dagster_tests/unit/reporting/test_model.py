@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
+    COUNTED,
     FACTS,
     IDENTITY,
     MARCH,
+    MIGRATED,
     VERIFIED,
     StageState,
     moment,
@@ -75,7 +79,8 @@ def test_a_mismatch_fails(state: StageState) -> None:
     report = state.report()
     assert (report.verdict, verdict_of(report)) == (ReportVerdict.FAIL, ReportVerdict.FAIL)
     assert lacking(report) == (
-        f"Partition 2024-03-01: 1 row mismatched, 1 row without an item: {MIGRATE_MARCH}, then {VERIFY_MARCH}"
+        "Partition 2024-03-01: 1 row mismatched, 1 row without an item: imgmig repair --apply --partition 2024-03-01 "
+        "--stage staging"
     )
     assert report.totals.mismatches_by_attribute == {"width": 1}
     assert [(each.row_id, each.attribute) for _partition, each in report.mismatches] == [("a", "width"), ("b", None)]
@@ -113,7 +118,7 @@ def test_a_migration_after_the_verification_began_voids_it(state: StageState) ->
     state.census()
     report = state.report()
     assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "no longer counts, because a migration pass finished after it began" in lacking(report)
+    assert "no longer counts, because a migration wrote after it began" in lacking(report)
     assert (report.totals.verified, report.totals.skipped) == (0, 100)
 
 
@@ -140,7 +145,7 @@ def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
     state.rows[MARCH.partition] = 101
     report = state.report()
     assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "had 100 rows when it was verified, and has 101 now" in lacking(report)
+    assert "because the window had 100 rows, and has 101 now" in lacking(report)
 
 
 def test_rows_that_changed_since_they_were_verified_are_not_verified(state: StageState) -> None:
@@ -150,7 +155,7 @@ def test_rows_that_changed_since_they_were_verified_are_not_verified(state: Stag
     report = state.report(digest="2")
 
     assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "2024-03-01: its rows have changed in the source since they were verified" in lacking(report)
+    assert "because its rows have changed in the source since" in lacking(report)
 
 
 def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
@@ -161,6 +166,88 @@ def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
     assert report.verdict is ReportVerdict.NOT_VERIFIED
     assert lacking(report).count("it is of another target created at") == 2
     assert state.report(replace(FACTS, identity=None)).verdict is ReportVerdict.PASS
+
+
+def test_the_verifiers_rules_are_what_counts_of_the_code(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    assert state.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is ReportVerdict.PASS
+    assert state.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is ReportVerdict.NOT_VERIFIED
+
+
+@pytest.mark.parametrize("by", ["migration", "retry", "repair"])
+def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState, by: str) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(MARCH.partition, by, VERIFIED - 1)
+    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "in the same millisecond"
+    state.write(MARCH.partition, by, VERIFIED - 2)
+    assert state.report().verdict is ReportVerdict.PASS
+
+
+def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(MARCH.partition, "repair", MIGRATED, ended=False)
+    report = state.report()
+    assert verdict_of(report) is ReportVerdict.NOT_VERIFIED
+    assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in lacking(report)
+    assert "The census no longer counts" in lacking(report)
+
+
+def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(None, "repair", COUNTED)
+    report = state.report()
+    assert verdict_of(report) is ReportVerdict.PASS
+    assert lacking(report).startswith("The census no longer counts: orphans may have been written to since it began")
+
+
+def at(**since_verified: float) -> RunFacts:
+    began = datetime.fromisoformat(moment(VERIFIED))
+    return replace(FACTS, counted_at=(began + timedelta(**since_verified)).isoformat())
+
+
+def test_evidence_ages_in_a_week(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    assert state.report(at(days=7)).verdict is ReportVerdict.PASS
+    report = state.report(at(days=7, minutes=11))
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report) == (
+        f"Partition 2024-03-01: the verification no longer counts, because it is more than 7 days old: {VERIFY_MARCH}\n"
+        "The census no longer counts: it is more than 7 days old: imgmig verify --stage staging"
+    )
+
+
+@pytest.mark.parametrize(("ended_before_s", "counts"), [(61, True), (60, True), (59, False), (-86_400, False)], ids=str)
+def test_evidence_of_a_window_that_was_open_ages_in_an_hour(
+    state: StageState, ended_before_s: int, counts: bool
+) -> None:
+    end = datetime.fromisoformat(moment(VERIFIED)) - timedelta(seconds=ended_before_s)
+    open_window = Window("2025-01-01", datetime(2025, 1, 1, tzinfo=timezone.utc), end)
+    state.clean(open_window, 100)
+    state.census()
+    assert state.report(at(hours=1)).verdict is ReportVerdict.PASS
+    report = state.report(at(hours=1, seconds=1))
+    assert (report.verdict is ReportVerdict.PASS) is counts
+    assert ("its window was still open, and it is more than an hour old" in lacking(report)) is not counts
+
+
+def test_evidence_is_as_old_as_the_matches_that_it_took_over(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.verify(MARCH, {"match": 100}, matches_from="2024-12-20T00:00:00.000+00:00")
+    assert "because it is more than 7 days old" in lacking(state.report())
+
+
+def test_a_fault_that_was_found_is_one_however_old(state: StageState) -> None:
+    state.window(MARCH, 100)
+    state.migrate(MARCH, {"written": 100})
+    state.verify(MARCH, {"match": 99, "missing": 1}, [Mismatch("b", Verdict.MISSING)])
+    report = state.report(at(days=30), digest="2")
+    assert (report.verdict, len(report.mismatches)) == (ReportVerdict.FAIL, 1)
 
 
 def test_evidence_of_another_window_is_not_evidence(state: StageState) -> None:
@@ -181,7 +268,9 @@ def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -
     state.census(minute=5)
     report = state.report()
     assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "The census no longer counts: 1 partition migrated since it began" in lacking(report)
+    assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(
+        report
+    )
 
 
 @pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside"])

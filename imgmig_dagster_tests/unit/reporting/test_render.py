@@ -138,7 +138,8 @@ def test_no_report_holds_a_value(store: LocalStateStore, hostile: SummaryReport)
 def test_published_files_are_where_it_says(store: LocalStateStore, clean: SummaryReport) -> None:
     found = publish(store, clean)
     assert sorted(found) == [
-        *("failures.csv", "mismatches.csv", "partitions.csv", "summary.html", "summary.json", "summary.md")
+        "certificate.json",
+        *("failures.csv", "mismatches.csv", "partitions.csv", "summary.html", "summary.json", "summary.md"),
     ]
     for location in found.values():
         assert stat.S_IMODE(Path(location).stat().st_mode) == 0o600

@@ -1,0 +1,91 @@
+"""What came of a repair: key by key what was done, or would be, and what verification says of it afterwards."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.findings import error_lines, exit_code, of_verification
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.migration.repair import RepairResult
+from imgmig_dagster.migration.results import MIGRATED, Outcome
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_lines, load_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.verification.results import CensusFinding, Mismatch
+
+_LEFT: Final = {
+    Outcome.NEWER_IN_TARGET.value: "newer in the target, left alone; --source-wins overwrites it",
+    Outcome.VANISHED.value: "its row is gone; if its item is still there, the next census names it as an orphan",
+    Outcome.REJECTED.value: "can never be written as it is; see the failure ledger",
+    Outcome.FAILED.value: "failed; repair again",
+    Outcome.IDENTICAL.value: "agrees by now",
+}
+_WRITTEN: Final = frozenset({*(outcome.value for outcome in MIGRATED), "deleted"})
+
+
+def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
+    """The partitions of which the last verification lists a key, or whose last repair broke off."""
+    return [
+        key
+        for key in keys
+        if load_lines(state, names.mismatches(key), Mismatch)
+        or ((last := last_write(state, key)) and not last.ended_at)
+    ]
+
+
+def orphans(state: StateStore) -> list[str]:
+    """The ids of the items without a row that the last census listed."""
+    findings = load_lines(state, names.CENSUS_FINDINGS, CensusFinding)
+    return [found.row_id for found in findings if found.kind == "orphans"]
+
+
+def of_repair(
+    state: StateStore,
+    keys: Sequence[str],
+    errors: Sequence[ImgmigError],
+    took_s: float,
+    applied: bool,
+    orphans_left: Sequence[str],
+    orphan_repair: RepairResult | None,
+) -> Finding:
+    """What a repair of the partitions `keys` did, and what their evidence says now; `orphans_left` are still listed."""
+    repairs = [found for key in keys if (found := load_record(state, names.repair(key), RepairResult))]
+    everything = [*repairs, *([orphan_repair] if orphan_repair else [])]
+    handled = orphan_repair.outcomes if orphan_repair else {}
+    lines = [line for found in everything for line in _lines(found)]
+    lines += [f"orphan: {row_id}; --delete-orphans deletes it" for row_id in orphans_left if row_id not in handled]
+    listed = sum(len(found.outcomes) for found in everything)
+    document: dict[str, Any] = {
+        "applied": applied,
+        "partitions": repairs,
+        "orphans": list(orphans_left),
+        "orphan_repair": orphan_repair,
+        "took_s": took_s,
+        "errors": [str(error) for error in errors],
+    }
+    if not applied:
+        nothing = not (listed or orphans_left)
+        lines.append("Nothing to repair." if nothing else "Nothing was written: --apply writes.")
+        return Finding(exit_code(errors, clean=nothing), document, [*lines, *error_lines(errors)])
+    verified = of_verification(state, keys, errors, took_s, whole_table=False)
+    document["verification"] = verified.document
+    code = verified.exit_code if keys else exit_code(errors, clean=True)
+    return Finding(
+        max(code, 1) if orphans_left else code, document, [*lines, *verified.lines], verified.table if keys else None
+    )
+
+
+def _lines(found: RepairResult) -> list[str]:
+    where = found.partition or "orphan"
+    lines = [
+        f"{where}: {row_id}: {outcome if found.applied else f'would be {outcome}'}"
+        if outcome in _WRITTEN
+        else f"{where}: {row_id}: {_LEFT.get(outcome, outcome.replace('_', ' '))}"
+        for row_id, outcome in found.outcomes.items()
+    ]
+    if found.unlisted:
+        lines.append(f"{where}: {found.unlisted:,} more were found than are listed: verify, and repair again")
+    if found.audit:
+        lines.append(f"{where}: every change is in {found.audit}")
+    return lines

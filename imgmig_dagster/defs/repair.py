@@ -1,0 +1,117 @@
+"""The assets of repair: what is done about what verification and census found, or, unless applied, would be."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from imgmig_dagster.config import Settings
+from imgmig_dagster.defs import metadata
+from imgmig_dagster.defs.assets import OWNERS, Materialized
+from imgmig_dagster.defs.resources import (
+    TARGET_POOL,
+    ProgressListener,
+    SourceDatabase,
+    StateDirectory,
+    TargetDynamoDB,
+)
+from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
+from imgmig_dagster.migration.repair import RepairRun
+from imgmig_dagster.progress import Listener
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_lines, load_record, save_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.verification.results import (
+    CensusFinding,
+    CensusResult,
+    Mismatch,
+    VerificationResult,
+)
+
+
+def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
+    """One per partition, and one of the items that belong to none."""
+
+    @dg.asset(
+        partitions_def=partitions,
+        group_name="migration",
+        kinds={"dynamodb"},
+        owners=OWNERS,
+        pool=TARGET_POOL,
+        deps=["migrated_images"],
+    )
+    def repair_report(
+        context: dg.AssetExecutionContext,
+        config: RepairConfig,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Materialized:
+        """What was done about each key that the last verification listed; what would be done, unless applied."""
+        table = _open_target(target, context.instance, config)
+        partition, store = context.partition_key, state.open()
+        evidence = load_record(store, names.evidence(partition), VerificationResult)
+        listed = load_lines(store, names.mismatches(partition), Mismatch)
+        ids = list(dict.fromkeys(found.row_id for found in listed))
+        with source.reader() as reader, state.log() as log:
+            listener = progress.for_run(log, context.log)
+            run = _repair_run(context, reader, table, source.settings, store, listener, config)
+            result = run.repair(partition, ids, evidence.mismatches_found - len(listed) if evidence else 0)
+            log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
+        save_record(store, names.repair(partition), result)
+        return dg.MaterializeResult(metadata=metadata.of_repair(result))
+
+    @dg.asset(group_name="migration", kinds={"dynamodb"}, owners=OWNERS, pool=TARGET_POOL, deps=["table_census"])
+    def orphan_report(
+        context: dg.AssetExecutionContext,
+        config: DeleteOrphansConfig,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Materialized:
+        """What was done about each orphan that the last census listed; what would be done, unless applied."""
+        table, store = _open_target(target, context.instance, config), state.open()
+        census = load_record(store, names.CENSUS, CensusResult)
+        findings = load_lines(store, names.CENSUS_FINDINGS, CensusFinding)
+        seen = {found.row_id: found.sha256 for found in findings if found.sha256 is not None}
+        with source.reader() as reader, state.log() as log:
+            listener = progress.for_run(log, context.log)
+            run = _repair_run(context, reader, table, source.settings, store, listener, config)
+            result = run.delete_orphans(seen, census.orphans - len(seen) if census else 0)
+            log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
+        save_record(store, names.ORPHAN_REPAIR, result)
+        return dg.MaterializeResult(metadata=metadata.of_repair(result))
+
+    return [repair_report, orphan_report]
+
+
+def _open_target(
+    target: TargetDynamoDB, instance: dg.DagsterInstance, config: RepairConfig | DeleteOrphansConfig
+) -> TargetSettings:
+    """Every repair begins here: one that may write asks whether it may."""
+    return target.open_for_writing(instance, config.confirm) if config.apply else target.open_settings(instance)
+
+
+def _repair_run(
+    context: dg.AssetExecutionContext,
+    reader: SourceReader,
+    table: TargetSettings,
+    settings: Settings,
+    store: StateStore,
+    listener: Listener,
+    config: RepairConfig | DeleteOrphansConfig,
+) -> RepairRun:
+    return RepairRun(
+        source=reader,
+        target=table,
+        state=store,
+        run_id=context.run.run_id,
+        settle_seconds=settings.settle_seconds,
+        listener=listener,
+        apply=config.apply,
+        source_wins=isinstance(config, RepairConfig) and config.source_wins,
+        show_values=settings.show_values,
+    )

@@ -1,0 +1,209 @@
+"""Brings up to date what a verification found, and deletes orphans; a rehearsal unless told to apply it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.config import WriteMode
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
+from imgmig_dagster.migration.page import PageMigrator
+from imgmig_dagster.migration.reconcile import Reconciler
+from imgmig_dagster.migration.results import UNDONE, Outcome
+from imgmig_dagster.migration.throttling import obeying_throttle
+from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.audit import AuditLog, item_sha256
+from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import writing
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.window import now
+
+_PAGE: Final = 500
+
+
+class OrphanOutcome(str, Enum):
+    """What became of an item that had no row."""
+
+    DELETED = "deleted"
+    HAS_A_ROW = "has_a_row"
+    """There is a row of its id by now."""
+    CHANGED = "changed"
+    """It is not the item that the census saw: somebody writes it still."""
+    GONE = "gone"
+    FAILED = "failed"
+    """It could not be read or deleted: try again."""
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """What a repair did, or, unless `applied`, what it would do; of a partition, or of orphans where that is None.
+
+    `outcomes` maps each key to its `Outcome` value, or `OrphanOutcome` value. `unlisted` faults were counted by the
+    verification, or orphans by the census, beyond the end of their list: nothing was done about them.
+    `audit` names the file of the changes.
+    """
+
+    partition: str | None
+    run_id: str
+    applied: bool
+    outcomes: Mapping[str, str]
+    unlisted: int
+    audit: str | None
+    started_at: str
+    finished_at: str
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many keys ended in each outcome."""
+        return dict(Counter(self.outcomes.values()))
+
+
+@dataclass(frozen=True)
+class RepairRun:
+    """Everything that a repair works on. Nothing is written to the target unless `apply` says so.
+
+    With `source_wins` an item that is newer than its row is overwritten too. With `show_values` the audit record
+    holds items in full, and the failure ledger the values at fault.
+    """
+
+    source: SourceReader
+    target: TargetSettings
+    state: StateStore
+    run_id: str
+    settle_seconds: float
+    listener: Listener
+    apply: bool = False
+    source_wins: bool = False
+    show_values: bool = False
+
+    def repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
+        """Take up exactly these keys of a partition, by the one rule for items that are already there.
+
+        An item whose row is gone is left alone: it is an orphan, which the next census names.
+
+        Raises:
+            PartitionBusy: another run works on this partition.
+            SourceError, TargetError: see there. What was done until then is in the audit record.
+        """
+        self.target.identity()
+        with self.state.exclusive(f"{partition}/run.lock"):
+            written = writing(self.state, partition, "repair", self.run_id, ids) if self.apply else nullcontext()
+            with written:
+                return asyncio.run(self._repair(partition, ids, unlisted))
+
+    def delete_orphans(self, seen: Mapping[str, str], unlisted: int) -> RepairResult:
+        """Delete items without a row that are still as a census saw them: `seen` is their SHA-256 by id.
+
+        Raises:
+            PartitionBusy: another run deletes orphans.
+            SourceError, TargetError: see there.
+        """
+        self.target.identity()
+        with self.state.exclusive("orphans.lock"):
+            written = writing(self.state, None, "repair", self.run_id, list(seen)) if self.apply else nullcontext()
+            with written:
+                return asyncio.run(self._delete_orphans(seen, unlisted))
+
+    async def _repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
+        started_at, outcomes = now(), dict[str, str]()
+        meter = ProgressMeter("Repaired", partition, len(ids), self.listener)
+        ledger = FailureLedger(self.state, partition)
+        audit = self._audit()
+        async with self._open(audit) as target:
+            reconciler = Reconciler(self.source, target, self.settle_seconds, source_wins=self.source_wins)
+            # Whatever the setting says: a repair never replaces an item that it has not seen.
+            migrator = PageMigrator(
+                self.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, self.show_values
+            )
+            for start in range(0, len(ids), _PAGE):
+                page = ids[start : start + _PAGE]
+                rows = await asyncio.to_thread(self.source.rows, page)
+                result = await migrator.migrate(list(rows.values()), look_first=True)
+                outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
+                outcomes.update({row_id: outcome.value for row_id, outcome in result.outcomes.items()})
+                if self.apply:
+                    settled = [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
+                    ledger.record(result.failures, settled)
+        return self._result(partition, outcomes, unlisted, audit, started_at)
+
+    async def _delete_orphans(self, seen: Mapping[str, str], unlisted: int) -> RepairResult:
+        started_at, outcomes, ids = now(), dict[str, str](), list(seen)
+        meter = ProgressMeter("Repaired", "orphans", len(ids), self.listener)
+        audit = self._audit()
+        async with self._open(audit) as target:
+            for start in range(0, len(ids), _PAGE):
+                page = ids[start : start + _PAGE]
+                found = await gather(self._delete_orphan(target, row_id, seen[row_id]) for row_id in page)
+                outcomes.update({row_id: outcome.value for row_id, outcome in zip(page, found, strict=True)})
+                meter.advance(len(page))
+        return self._result(None, outcomes, unlisted, audit, started_at)
+
+    async def _delete_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> OrphanOutcome:
+        try:
+            found = await self._look_at_orphan(target, row_id, seen_sha256)
+            if not isinstance(found, OrphanOutcome):
+                await asyncio.sleep(self.settle_seconds)
+                found = await self._look_at_orphan(target, row_id, seen_sha256)
+            if isinstance(found, OrphanOutcome):
+                return found
+            # Refused although it is gone: our own delete, whose reply was lost.
+            if await target.delete(row_id, found) or await target.get(row_id) is None:
+                return OrphanOutcome.DELETED
+        except (RetriesUsedUpError, DynamoDBError):
+            return OrphanOutcome.FAILED
+        return OrphanOutcome.CHANGED
+
+    async def _look_at_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> Item | OrphanOutcome:
+        item = await target.get(row_id)
+        if item is None:
+            return OrphanOutcome.GONE
+        # The row last: of an application that commits before it writes its item, the row of that item is there.
+        if await asyncio.to_thread(self.source.rows, [row_id]):
+            return OrphanOutcome.HAS_A_ROW
+        return item if item_sha256(item) == seen_sha256 else OrphanOutcome.CHANGED
+
+    def _audit(self) -> AuditLog | None:
+        return AuditLog(self.state, self.run_id, self.show_values) if self.apply else None
+
+    @asynccontextmanager
+    async def _open(self, audit: AuditLog | None) -> AsyncIterator[TargetTable]:
+        async with (
+            self.target.open() as table,
+            obeying_throttle(self.state, table.sender.limiter, self.target.rate),
+        ):
+            if audit is None:
+                yield RehearsedTable(table)
+                return
+            try:
+                yield AuditedTable(table, audit)
+            finally:
+                await audit.flush()
+
+    def _result(
+        self,
+        partition: str | None,
+        outcomes: Mapping[str, str],
+        unlisted: int,
+        audit: AuditLog | None,
+        started_at: str,
+    ) -> RepairResult:
+        return RepairResult(
+            partition=partition,
+            run_id=self.run_id,
+            applied=self.apply,
+            outcomes=outcomes,
+            unlisted=unlisted,
+            audit=self.state.locate(audit.name) if audit is not None else None,
+            started_at=started_at,
+            finished_at=now(),
+        )

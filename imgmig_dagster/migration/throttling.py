@@ -1,0 +1,38 @@
+"""Obeys `imgmig throttle` while a run writes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.throttle import read_throttle
+from imgmig_dagster.target.rate_limit import RateLimiter
+
+# Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
+_POLL_S: Final = 1.0
+
+
+@asynccontextmanager
+async def obeying_throttle(state: StateStore, limiter: RateLimiter, settings_rate: float | None) -> AsyncIterator[None]:
+    """Obey what `imgmig throttle` asks for, from the beginning and while the context lasts."""
+
+    async def obey() -> None:
+        asked = await asyncio.to_thread(read_throttle, state)
+        limiter.limit(settings_rate if asked.rate is None else asked.rate, asked.paused)
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(_POLL_S)
+            # What was asked for last stays in force while the state store is away.
+            with suppress(StateError):
+                await obey()
+
+    await obey()
+    following = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)

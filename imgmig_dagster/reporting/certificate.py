@@ -1,0 +1,227 @@
+"""The certificate of a stage: what the evidence proved at one moment, in a form that shows when it was altered."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
+from imgmig_dagster.reporting.review import SpotCheckSummary
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import LastWrite
+from imgmig_dagster.verification.evidence import Void
+from imgmig_dagster.verification.results import CensusResult, Identity, VerificationResult
+from imgmig_dagster.window import seconds_between
+
+FORMAT: Final = 1
+ASSUMPTIONS: Final = (
+    "PostgreSQL is the truth until cutover",
+    "the application commits to PostgreSQL first, then writes to DynamoDB",
+    "every application write raises the item's version",
+    "every read of the source was of the primary",
+    "a row's id is unique and never changes",
+    "the clocks of application and database agree within 1 second",
+)
+_CERTIFIED: Final = (
+    "Every row that was visible in the source at {counted_at} has its item in the target, equal in every mapped field, "
+    "and no item is without its row, under the assumptions. The source's digests were then those of the comparisons; "
+    "what somebody changed in the target alone since each comparison is not covered."
+)
+_NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the evidence and PASS."
+
+
+class CertificateRefused(ImgmigError):
+    """A certificate that is not there, cannot be read, or was altered."""
+
+
+@dataclass(frozen=True)
+class CertifiedPartition:
+    """One partition that is not empty. `void` is why the evidence does not count; `age_s` is since its oldest look."""
+
+    partition: str
+    verdict: ReportVerdict
+    rows: int
+    in_ledger: int
+    evidence: VerificationResult | None
+    age_s: float | None
+    void: Void | None
+    last_write: LastWrite | None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Everything that a verdict rests on. `verdict` is ``PASS`` or ``FAIL``, and `meaning` what that states.
+
+    `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
+    without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help.
+    """
+
+    format: int
+    stage: str
+    verdict: str
+    meaning: str
+    assumptions: Sequence[str]
+    made_at: str
+    counted_at: str
+    run_id: str
+    lacking: Sequence[str]
+    partitions: Sequence[CertifiedPartition]
+    empty: Sequence[tuple[str, str]]
+    census: CensusResult | None
+    ledger: Mapping[str, int]
+    spot_check: SpotCheckSummary | None
+    identity: Identity | None
+    settings: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between two certificates: where, what, and the value on each side."""
+
+    where: str
+    what: str
+    before: Any
+    after: Any
+
+
+def certify(report: SummaryReport) -> Certificate:
+    """The certificate of a report."""
+    lacking = [each.sentence for each in (*report.lacking, *report.lacking_review)]
+    failures = report.failures
+    return Certificate(
+        format=FORMAT,
+        stage=report.stage,
+        verdict="FAIL" if lacking else "PASS",
+        meaning=_NOT_CERTIFIED if lacking else _CERTIFIED.format(counted_at=report.facts.counted_at),
+        assumptions=ASSUMPTIONS,
+        made_at=report.facts.made_at,
+        counted_at=report.facts.counted_at,
+        run_id=report.facts.run_id,
+        lacking=lacking,
+        partitions=[_certified(each, report.facts.counted_at) for each in report.filled],
+        empty=list(report.empty_ranges),
+        census=report.census,
+        ledger={"rows": len(failures), "rejected": sum(failure.permanent for _partition, failure in failures)},
+        spot_check=report.spot_check,
+        identity=report.facts.identity,
+        settings=report.facts.settings,
+        versions=report.facts.versions,
+    )
+
+
+def serialize(certificate: Certificate) -> bytes:
+    """The certificate as JSON, with the SHA-256 of the rest of it.
+
+    The hash tells an accident or a careless edit; whoever edits on purpose can make a new one.
+    """
+    body = orjson.loads(orjson.dumps(asdict(certificate)))
+    return orjson.dumps({**body, "sha256": _sha256(body)}, option=orjson.OPT_INDENT_2)
+
+
+def keep_certificate(store: StateStore, certificate: Certificate) -> bytes:
+    """Keep the certificate beside the earlier ones, and return its content."""
+    content = serialize(certificate)
+    store.write(names.certificate(certificate.made_at), content)
+    return content
+
+
+def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
+    """Name and content of the ``latest`` certificate, or of the one before it, the ``previous`` one.
+
+    Raises:
+        CertificateRefused: there is none.
+    """
+    kept = store.list(names.CERTIFICATES)
+    place = {"latest": 1, "previous": 2}[which]
+    found = store.read(kept[-place]) if len(kept) >= place else None
+    if found is None:
+        raise CertificateRefused(f"there is no {which} certificate below {store.locate(names.CERTIFICATES)}")
+    return store.locate(kept[-place]), found.content
+
+
+def parse(name: str, content: bytes) -> Certificate:
+    """The certificate in a file.
+
+    Raises:
+        CertificateRefused: it is none, or not what was written.
+    """
+    try:
+        document = orjson.loads(content)
+        written = document.pop("sha256")
+        if written != _sha256(document):
+            raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit its content")
+        return TypeAdapter(Certificate).validate_python(document)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValidationError):
+        raise CertificateRefused(f"{name} is no certificate of format {FORMAT}") from None
+
+
+def compare(before: Certificate, after: Certificate) -> Sequence[Change]:
+    """What changed between two certificates; not their own times, runs and ages, which always do."""
+    changes = [
+        *_changes("certificate", _facts_of_stage(before), _facts_of_stage(after)),
+        *_changes("census", _facts_of_census(before.census), _facts_of_census(after.census)),
+        *_changes("ledger", before.ledger, after.ledger),
+    ]
+    first, second = ({each.partition: each for each in found.partitions} for found in (before, after))
+    for partition in sorted({*first, *second}):
+        facts = (_facts_of_partition(found.get(partition)) for found in (first, second))
+        changes += _changes(f"partition {partition}", *facts)
+    return changes
+
+
+def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
+    evidence = summary.verification
+    return CertifiedPartition(
+        partition=summary.partition,
+        verdict=summary.verdict,
+        rows=summary.rows,
+        in_ledger=len(summary.failures),
+        evidence=evidence,
+        age_s=round(seconds_between(evidence.oldest_look_at, moment), 3) if evidence else None,
+        void=summary.void,
+        last_write=summary.written,
+    )
+
+
+def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
+    spot_check = asdict(found.spot_check) if found.spot_check else None
+    return {"stage": found.stage, "verdict": found.verdict, "spot check": spot_check, "identity": found.identity}
+
+
+def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:
+    if census is None:
+        return {}
+    counted = ("source_rows", "target_items", "missing", "orphans", "differing", "unverified", "rows_outside")
+    return {**{name: getattr(census, name) for name in counted}, "began at": census.started_at}
+
+
+def _facts_of_partition(found: CertifiedPartition | None) -> Mapping[str, Any]:
+    if found is None:
+        return {}
+    facts: dict[str, Any] = {"verdict": found.verdict.value, "rows": found.rows, "in ledger": found.in_ledger}
+    if found.void:
+        facts["void"] = found.void.what
+    if found.evidence:
+        facts["digest"] = found.evidence.digest
+        facts["verified at"] = found.evidence.started_at
+        facts |= found.evidence.verdicts
+    return facts
+
+
+def _changes(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    return [
+        Change(where, what, before.get(what), after.get(what))
+        for what in dict.fromkeys([*before, *after])
+        if before.get(what) != after.get(what)
+    ]
+
+
+def _sha256(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,55 @@
+"""The audit record of a repair: every change with before and after, noted before it is sent and when it is done."""
+
+import asyncio
+import hashlib
+from typing import Any
+
+import orjson
+
+from imgmig_dagster.mapping.canonical import canonical_item
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.window import now
+
+
+class AuditLog:
+    """One run's lines of JSON in ``audit/<time>-<run id>.jsonl``.
+
+    Items are noted as the SHA-256 of their canonical JSON, or in full where `show_values` says so.
+    """
+
+    def __init__(self, store: StateStore, run_id: str, show_values: bool) -> None:
+        self.name = names.audit(now(), run_id)
+        self._store = store
+        self._show_values = show_values
+        self._held: list[bytes] = []
+        self._appending = asyncio.Lock()
+
+    async def intend(self, row_id: str, action: str, before: Item | None, after: Item | None) -> None:
+        """Note a change that is about to be sent; returns when the line is in the file."""
+        self._hold(row_id, action, "intent", before=self._shown(before), after=self._shown(after))
+        await self.flush()
+
+    def conclude(self, row_id: str, action: str, result: str) -> None:
+        """Note what became of it. The line may wait for the next flush: the intent stands in the file."""
+        self._hold(row_id, action, "result", result=result)
+
+    async def flush(self) -> None:
+        """Write the lines that are held, those of all concurrent callers in one append."""
+        async with self._appending:
+            if lines := list(self._held):
+                await asyncio.to_thread(self._store.append, self.name, b"".join(lines))
+                del self._held[: len(lines)]
+
+    def _hold(self, row_id: str, action: str, phase: str, **facts: Any) -> None:
+        line = {"time": now(), "key": row_id, "action": action, "phase": phase, **facts}
+        self._held.append(orjson.dumps(line) + b"\n")
+
+    def _shown(self, item: Item | None) -> Item | str | None:
+        return item if item is None or self._show_values else item_sha256(item)
+
+
+def item_sha256(item: Item) -> str:
+    """The SHA-256 of an item's canonical JSON, which can be compared and not read back."""
+    return hashlib.sha256(canonical_item(item)).hexdigest()

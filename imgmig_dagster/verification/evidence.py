@@ -1,0 +1,132 @@
+"""Whether a verification counts to this day, and if not, why: one rule for reports, certificates and schedules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from imgmig_dagster import __version__
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.target.table import TargetIdentity
+from imgmig_dagster.verification.results import VERIFIER_VERSION, Identity, VerificationResult
+from imgmig_dagster.window import Window
+
+COUNTS_FOR: Final = timedelta(days=7)
+# The application may add rows to a window that has not ended, and changes those of late more than others.
+OPEN_WINDOW_COUNTS_FOR: Final = timedelta(hours=1)
+# The longest settle time that can be set: until then a row of the window's last moment may be on its way.
+_SETTLES_WITHIN: Final = timedelta(seconds=60)
+
+
+class Reason(str, Enum):
+    """Why a verification does not count."""
+
+    WRITE_NOT_ENDED = "write not ended"
+    WRITTEN_SINCE = "written since"
+    OTHER_WINDOW = "other window"
+    OTHER_IDENTITY = "other identity"
+    ROWS_CHANGED = "rows changed"
+    TOO_OLD = "too old"
+
+
+@dataclass(frozen=True)
+class Void:
+    """Why a verification does not count; `what` says it in words that go on after "because"."""
+
+    reason: Reason
+    what: str
+
+    @property
+    def only_aged(self) -> bool:
+        """Whether it is of what stands there today, as far as is known: a fault that it found still is one."""
+        return self.reason in (Reason.ROWS_CHANGED, Reason.TOO_OLD)
+
+
+@dataclass(frozen=True)
+class Today:
+    """What evidence is held against: the moment, ISO 8601, and what a verification would compare then.
+
+    None for the identity leaves out whether the evidence is of the same.
+    """
+
+    moment: str
+    identity: Identity | None
+
+
+def identity_of(source: SourceReader, target: TargetIdentity) -> Identity:
+    """What a verification compares today, by what.
+
+    Raises:
+        SourceError: see there.
+    """
+    return Identity(
+        mapping=source.mapping.fingerprint(),
+        source=source.table.identity,
+        target=target.arn,
+        target_created_at=target.created_at,
+        verifier=VERIFIER_VERSION,
+        code=__version__,
+    )
+
+
+def why_void(
+    store: StateStore,
+    window: Window,
+    evidence: VerificationResult,
+    today: Today,
+    rows: int,
+    digest: Callable[[], str] | None,
+) -> Void | None:
+    """Why the evidence of a partition does not count today; None where it does.
+
+    Args:
+        store: the stage's state, which knows what has written since.
+        window: the partition as it is today.
+        evidence: its last verification, whatever that found.
+        today: what it is held against.
+        rows: the rows that the source counts in the window now.
+        digest: gives the source's digest of the window now, asked for last; None leaves out whether it is the same.
+
+    Raises:
+        StateError: a file of the partition cannot be read.
+    """
+    written = last_write(store, window.partition)
+    if CheckpointFile(store, window.partition).is_open():
+        return Void(Reason.WRITE_NOT_ENDED, "a migration pass has begun since its last one finished")
+    if written and written.ended_at is None:
+        return Void(Reason.WRITE_NOT_ENDED, f"a {written.by} began at {written.began_at} and has not come to its end")
+    if written and not written.ended_before(evidence.started_at):
+        return Void(Reason.WRITTEN_SINCE, f"a {written.by} wrote after it began")
+    if evidence.window != window.describe():
+        return Void(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
+    if changed := changed_identity(evidence.identity, today.identity):
+        return Void(Reason.OTHER_IDENTITY, changed)
+    if evidence.rows_in_window != rows:
+        return Void(Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now")
+    if aged := _aged(window, evidence, today.moment):
+        return Void(Reason.TOO_OLD, aged)
+    if digest is not None and evidence.digest != digest():
+        return Void(Reason.ROWS_CHANGED, "its rows have changed in the source since")
+    return None
+
+
+def changed_identity(found: Identity, today: Identity | None) -> str | None:
+    """Which parts of what was compared are no longer today's, or None."""
+    changed = found.changes(today) if today is not None else ()
+    return f"it is of another {', '.join(changed).replace('_', ' ')}" if changed else None
+
+
+def is_too_old(began_at: str, moment: str) -> bool:
+    """Whether a look at windows that have ended, begun at one ISO 8601 time, counts no longer at another."""
+    return datetime.fromisoformat(moment) - datetime.fromisoformat(began_at) > COUNTS_FOR
+
+
+def _aged(window: Window, evidence: VerificationResult, moment: str) -> str | None:
+    looked = datetime.fromisoformat(evidence.oldest_look_at)
+    if datetime.fromisoformat(moment) - looked > OPEN_WINDOW_COUNTS_FOR and window.end + _SETTLES_WITHIN > looked:
+        return "its window was still open, and it is more than an hour old"
+    return f"it is more than {COUNTS_FOR.days} days old" if is_too_old(evidence.oldest_look_at, moment) else None

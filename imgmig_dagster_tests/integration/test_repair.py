@@ -1,0 +1,259 @@
+"""What a verification listed is brought up to date by the one rule, on conditions, and nothing besides."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.errors import PartitionBusy, TargetRefused
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.state.writes import last_write
+from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, reset_after
+
+FOREVER = 10_000
+EARLIER, LATER = {"S": "2024-05-01T00:00:00.000Z"}, {"S": "2024-06-01T00:00:00.000Z"}
+MISSING, PARTIAL, STALE, PARTIAL_AND_STALE, NEWER, MATCHING = range(1, 7)
+OUTCOMES = {
+    row_id(MISSING): "inserted",
+    row_id(PARTIAL): "completed",
+    row_id(STALE): "updated",
+    row_id(PARTIAL_AND_STALE): "updated",
+    row_id(NEWER): "newer_in_target",
+}
+
+
+@pytest.fixture
+def verified(migration: Migration) -> Migration:
+    """Six images, each of another fate, verified."""
+    migration.source.insert(image(number) for number in range(1, 7))
+    migration.target.put(item_of(PARTIAL, s3Key=None, version=None))
+    migration.target.put(item_of(STALE, updatedAt=EARLIER, width={"N": "1"}, version={"N": "4"}))
+    migration.target.put(item_of(PARTIAL_AND_STALE, s3Key=None, width={"N": "1"}, updatedAt=EARLIER))
+    migration.target.put(item_of(NEWER, updatedAt=LATER, width={"N": "1"}, version={"N": "9"}))
+    migration.target.put(item_of(MATCHING))
+    assert migration.verify().verdicts == {"match": 1, "mismatch": 4, "missing": 1, "unverified": 0}
+    return migration
+
+
+def audit_of(migration: Migration, number: int) -> "list[dict[str, Any]]":
+    """The lines of the audit record that are of one image."""
+    (name,) = migration.state.list("audit")
+    found = migration.state.read(name)
+    assert found
+    lines = [json.loads(line) for line in found.content.splitlines()]
+    return [line for line in lines if line["key"] == row_id(number)]
+
+
+def looked_up(proxy: FaultProxy) -> set[str]:
+    return {identifier for call in proxy.of("BatchGetItem") for identifier in call.ids}
+
+
+def test_a_rehearsal_tells_what_would_be_done_and_writes_nothing(verified: Migration, proxy: FaultProxy) -> None:
+    before, files = verified.target.items(), verified.state.list("")
+
+    result = verified.repair(proxy.url)
+
+    assert (result.outcomes, result.applied, result.audit) == (OUTCOMES, False, None)
+    assert proxy.writes == []
+    assert verified.target.items() == before
+    assert set(verified.state.list("")) - set(files) <= {"2024-03-01/run.lock"}
+
+
+def test_what_is_applied_is_what_was_rehearsed_and_only_those_keys_are_verified_again(
+    verified: Migration, proxy: FaultProxy
+) -> None:
+    result = verified.repair(apply=True)
+
+    assert result.outcomes == OUTCOMES
+    assert verified.target.item(MISSING) == item_of(MISSING)
+    assert verified.target.item(PARTIAL) == item_of(PARTIAL)
+    assert verified.target.item(STALE) == item_of(STALE, version={"N": "5"})
+    assert verified.target.item(PARTIAL_AND_STALE) == item_of(PARTIAL_AND_STALE, version={"N": "2"})
+    assert verified.target.item(NEWER) == item_of(NEWER, updatedAt=LATER, width={"N": "1"}, version={"N": "9"})
+    again = verified.verify(proxy.url, only_failed=True)
+    assert looked_up(proxy) == set(OUTCOMES)
+    assert again.verdicts == {"match": 5, "mismatch": 1, "missing": 0, "unverified": 0}
+    assert {found.row_id for found in again.mismatches} == {row_id(NEWER)}
+
+
+def test_a_newer_item_is_overwritten_only_if_the_source_is_to_win(verified: Migration) -> None:
+    assert verified.repair(apply=True, source_wins=True).outcomes[row_id(NEWER)] == "updated"
+
+    assert verified.target.item(NEWER) == item_of(NEWER, version={"N": "10"})
+    assert verified.verify(only_failed=True).passed
+
+
+def test_an_item_that_is_written_under_the_repair_is_not_overwritten_unseen(
+    verified: Migration, proxy: FaultProxy
+) -> None:
+    by_the_application = item_of(STALE, width={"N": "77"}, version={"N": "5"}, updatedAt=LATER)
+    proxy.before(lambda: verified.target.put(by_the_application), "UpdateItem", when=holds(row_id(STALE)))
+
+    result = verified.repair(proxy.url, apply=True)
+
+    assert result.outcomes[row_id(STALE)] == "newer_in_target"
+    assert verified.target.item(STALE) == by_the_application
+    results = [line["result"] for line in audit_of(verified, STALE) if line["phase"] == "result"]
+    assert results == ["refused: the item is another one by now"]
+
+
+def test_an_item_whose_row_is_gone_is_left_to_the_census(verified: Migration) -> None:
+    verified.source.delete(STALE)
+    before = verified.target.item(STALE)
+
+    assert verified.repair(apply=True).outcomes[row_id(STALE)] == "vanished"
+    assert verified.target.item(STALE) == before
+
+
+def test_rejected_rows_stay_in_the_ledger_and_repaired_ones_leave_it(migration: Migration, proxy: FaultProxy) -> None:
+    migration.source.insert([image(1, updated_at="infinity"), image(2), image(3)])
+    proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER, holds(row_id(2)))
+    migration.migrate(proxy.url)
+    assert set(migration.ledger) == {row_id(1), row_id(2)}
+    migration.verify()
+
+    assert migration.repair(apply=True).outcomes == {row_id(1): "rejected", row_id(2): "inserted"}
+
+    assert set(migration.ledger) == {row_id(1)}
+    assert migration.ledger[row_id(1)].permanent
+
+
+def test_a_retry_of_missing_rows_has_only_those_looked_at_again(migration: Migration, proxy: FaultProxy) -> None:
+    migration.source.insert(image(number) for number in range(5))
+    proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER, holds(row_id(2)))
+    migration.migrate(proxy.url)
+    migration.verify()
+    migration.retry_failures()
+    proxy.clear()
+
+    assert migration.verify(proxy.url, only_failed=True).passed
+    assert looked_up(proxy) == {row_id(2)}
+
+
+class TestAudit:
+    def test_the_intent_is_in_the_file_before_the_write_is_sent(self, verified: Migration, proxy: FaultProxy) -> None:
+        seen: list[list[str]] = []
+        proxy.before(lambda: seen.append([line["phase"] for line in audit_of(verified, MISSING)]), "PutItem")
+
+        verified.repair(proxy.url, apply=True)
+
+        assert seen == [["intent"]]
+        of_it = audit_of(verified, MISSING)
+        assert [(line["action"], line["phase"], line.get("result")) for line in of_it] == [
+            ("put", "intent", None),
+            ("put", "result", "done"),
+        ]
+
+    def test_it_holds_no_values_unless_they_are_asked_for(self, verified: Migration) -> None:
+        result = verified.repair(apply=True)
+
+        assert result.audit
+        stored = Path(result.audit)
+        assert "IMG_" not in stored.read_text(encoding="utf-8")
+        assert stored.stat().st_mode & 0o777 == 0o600
+        intent = audit_of(verified, STALE)[0]
+        assert len(intent["before"]) == len(intent["after"]) == 64
+        assert intent["before"] != intent["after"]
+
+    def test_it_holds_both_items_in_full_where_they_are_asked_for(self, verified: Migration) -> None:
+        verified.repair(apply=True, show_values=True)
+
+        intent = audit_of(verified, STALE)[0]
+        assert intent["before"] == item_of(STALE, updatedAt=EARLIER, width={"N": "1"}, version={"N": "4"})
+        assert intent["after"] == item_of(STALE, version={"N": "5"})
+
+    def test_what_became_of_a_write_without_a_reply_is_unknown(self, verified: Migration, proxy: FaultProxy) -> None:
+        proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER)
+
+        assert verified.repair(proxy.url, apply=True).outcomes[row_id(MISSING)] == "failed"
+
+        results = [line["result"] for line in audit_of(verified, MISSING) if line["phase"] == "result"]
+        assert results == ["unknown: InternalServerError"]
+
+
+def test_a_repair_that_broke_off_leaves_its_trace_and_voids_the_evidence(
+    verified: Migration, proxy: FaultProxy
+) -> None:
+    proxy.inject(error("AccessDeniedException"), "PutItem", FOREVER)
+    with pytest.raises(TargetRefused):
+        verified.repair(proxy.url, apply=True)
+
+    written = last_write(verified.state, MARCH.partition)
+    assert written
+    assert (written.by, written.ended_at) == ("repair", None)
+    assert [line["phase"] for line in audit_of(verified, MISSING)] == ["intent"]
+    proxy.clear()
+    verified.verify(proxy.url, only_failed=True)
+    assert row_id(MATCHING) in looked_up(proxy), "nobody knows what was written since"
+
+
+def test_after_two_repairs_all_rows_are_looked_at_again(verified: Migration, proxy: FaultProxy) -> None:
+    verified.repair(apply=True)
+    verified.repair(apply=True)
+
+    verified.verify(proxy.url, only_failed=True)
+
+    assert row_id(MATCHING) in looked_up(proxy)
+
+
+def test_it_is_refused_while_another_run_works_on_the_partition(verified: Migration, state: LocalStateStore) -> None:
+    with state.exclusive(f"{MARCH.partition}/run.lock"), pytest.raises(PartitionBusy):
+        verified.repair(apply=True)
+
+
+class TestOrphans:
+    @pytest.fixture
+    def orphaned(self, migration: Migration) -> Migration:
+        """Two images with their rows, and 25 items without one: more than a census samples."""
+        migration.source.insert(image(number) for number in (1, 2))
+        for number in [1, 2, *range(10, 35)]:
+            migration.target.put(item_of(number))
+        assert migration.census().orphans == 25
+        return migration
+
+    def test_unless_applied_they_are_only_listed(self, orphaned: Migration, proxy: FaultProxy) -> None:
+        assert orphaned.delete_orphans(proxy.url).counts == {"deleted": 25}
+
+        assert proxy.writes == []
+        assert len(orphaned.target.items()) == 27
+
+    def test_those_that_are_still_as_the_census_saw_them_are_deleted(self, orphaned: Migration) -> None:
+        orphaned.target.put(item_of(11, tags={"SS": ["new"]}))
+        orphaned.source.insert([image(12)])
+        orphaned.target.delete(13)
+
+        result = orphaned.delete_orphans(apply=True)
+
+        assert result.counts == {"deleted": 22, "changed": 1, "has_a_row": 1, "gone": 1}
+        assert (result.outcomes[row_id(11)], result.outcomes[row_id(12)]) == ("changed", "has_a_row")
+        assert set(orphaned.target.items()) == {f"IMAGE#{row_id(number)}" for number in (1, 2, 11, 12)}
+        assert [line.get("result") for line in audit_of(orphaned, 10)] == [None, "done"]
+        assert audit_of(orphaned, 12) == []
+
+    def test_a_row_that_comes_between_the_looks_saves_its_item(self, orphaned: Migration, proxy: FaultProxy) -> None:
+        proxy.after(lambda: None, "BatchGetItem", when=holds(row_id(14)))
+        proxy.after(lambda: orphaned.source.insert([image(14)]), "BatchGetItem", when=holds(row_id(14)))
+
+        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(14)] == "has_a_row"
+        assert orphaned.target.item(14) is not None
+        assert proxy.of("DeleteItem"), "of the others"
+
+    def test_an_item_that_is_written_at_the_last_moment_stays(self, orphaned: Migration, proxy: FaultProxy) -> None:
+        written = item_of(15, version={"N": "2"})
+        proxy.before(lambda: orphaned.target.put(written), "DeleteItem", when=holds(row_id(15)))
+
+        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(15)] == "changed"
+        assert orphaned.target.item(15) == written
+
+    def test_a_lost_reply_is_no_refusal(self, orphaned: Migration, proxy: FaultProxy) -> None:
+        proxy.inject(reset_after, "DeleteItem", when=holds(row_id(16)))
+
+        assert orphaned.delete_orphans(proxy.url, apply=True).counts == {"deleted": 25}
+
+    def test_what_cannot_be_read_is_left(self, orphaned: Migration, proxy: FaultProxy) -> None:
+        proxy.inject(error("InternalServerError", 500), "BatchGetItem", FOREVER, holds(row_id(17)))
+
+        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(17)] == "failed"
+        assert orphaned.target.item(17) is not None

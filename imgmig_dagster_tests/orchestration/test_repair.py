@@ -1,0 +1,108 @@
+"""Repair and certificates from the command line, and repair as a job."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster_tests.arrange import item_of, row_id
+from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of, metadata_of, verdicts_of
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+
+Imgmig = Callable[..., Finished]
+
+
+@pytest.fixture
+def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
+    """Runs a command on the test's stage."""
+
+    def run(*arguments: str) -> Finished:
+        finished = commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+        assert "Traceback" not in finished.stdout + finished.stderr
+        return finished
+
+    return run
+
+
+@pytest.fixture
+def damaged(platform: Platform) -> Platform:
+    """Two months, migrated; one item of March changed, one of April lost, and an orphan."""
+    platform.source.insert([*images_of(3, range(5)), *images_of(4, range(10, 15))])
+    for partition in (MARCH, APRIL):
+        platform.succeed("migrate", partition)
+    platform.change_item(2, "width", {"N": "1"})
+    platform.target.delete(11)
+    platform.target.put(item_of(77))
+    return platform
+
+
+def test_a_repair_is_told_then_applied_and_the_certificates_say_what_it_changed(
+    damaged: Platform, imgmig: Imgmig, proxy: FaultProxy
+) -> None:
+    assert imgmig("verify").exit_code == 1
+    direct = damaged.environment["AWS_ENDPOINT_URL_DYNAMODB"]
+    damaged.through(proxy.url)
+    told = imgmig("repair", "--delete-orphans")
+    assert told.exit_code == 1
+    assert f"{MARCH}: {row_id(2)}: would be updated" in told.stdout
+    assert f"{APRIL}: {row_id(11)}: would be inserted" in told.stdout
+    assert f"orphan: {row_id(77)}: would be deleted" in told.stdout
+    assert "Nothing was written: --apply writes." in told.stdout
+    assert proxy.writes == []
+    damaged.through(direct)
+
+    applied = imgmig("repair", "--apply", "--json")
+    assert applied.exit_code == 1, "the orphan is still there"
+    found = applied.document
+    assert [each["outcomes"] for each in found["partitions"]] == [{row_id(2): "updated"}, {row_id(11): "inserted"}]
+    assert found["verification"]["verdicts"] == {"match": 10, "mismatch": 0, "missing": 0, "unverified": 0}
+    assert found["orphans"] == [row_id(77)]
+    assert damaged.target.item(77) is not None
+
+    deleted = imgmig("repair", "--apply", "--delete-orphans", "--json")
+    assert deleted.exit_code == 0
+    assert deleted.document["orphan_repair"]["outcomes"] == {row_id(77): "deleted"}
+    assert len(damaged.target.items()) == 10
+    changed = imgmig("certificate", "diff", "--json")
+    assert changed.exit_code == 1
+    assert {"where": "census", "what": "orphans", "before": 1, "after": 0} in changed.document["changes"]
+    shown = imgmig("certificate", "show")
+    assert shown.exit_code == 1, "no person has reviewed a spot check"
+    assert "lacking: There is no spot check" in shown.stdout
+    kept = sorted((Path(damaged.state.locate("certificates"))).iterdir())
+    unchanged = imgmig("certificate", "diff", str(kept[-1]), "latest")
+    assert (unchanged.exit_code, unchanged.stdout) == (0, "Nothing changed.\n")
+    kept[-1].write_bytes(kept[-1].read_bytes().replace(b'"FAIL"', b'"PASS"'))
+    refused = imgmig("certificate", "show", str(kept[-1]))
+    assert refused.exit_code == 2
+    assert "was altered since it was written" in refused.stderr
+    assert imgmig("report").exit_code == 0, "the census was taken again"
+    assert imgmig("repair").stdout == "Nothing to repair.\n"
+
+
+def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> None:
+    assert not damaged.run("verify", MARCH).success
+    told = metadata_of(damaged.succeed("plan_repair", MARCH), "repair_report")
+    assert (told["applied"], told["each_key"]) == (False, [{"key": row_id(2), "outcome": "updated"}])
+    assert damaged.target.item(2) != item_of(2)
+
+    result = damaged.succeed("repair", MARCH)
+
+    assert metadata_of(result, "repair_report")["applied"] is True
+    assert verdicts_of(result)["zero_mismatches"]
+    assert metadata_of(result, "verification_report")["match"] == 5
+
+
+def test_orphans_belong_to_no_partition(platform: Platform, imgmig: Imgmig) -> None:
+    platform.source.insert(images_of(3, [1]))
+    refused = imgmig("repair", "--delete-orphans", "--partition", MARCH)
+    assert refused.exit_code == 2
+    assert "leave out --partition" in refused.stderr
+
+
+def test_verify_looks_again_only_at_what_failed(damaged: Platform, imgmig: Imgmig, proxy: FaultProxy) -> None:
+    assert imgmig("verify", "--partition", MARCH).exit_code == 1
+    damaged.through(proxy.url)
+    assert imgmig("verify", "--partition", MARCH, "--only-failed").exit_code == 1
+    assert {identifier for call in proxy.of("BatchGetItem") for identifier in call.ids} == {row_id(2)}

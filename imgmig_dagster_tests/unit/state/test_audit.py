@@ -1,0 +1,91 @@
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.state.audit import AuditLog, item_sha256
+from imgmig_dagster.state.store import LocalStateStore
+
+ITEM: Item = {"PK": {"S": "IMAGE#1"}, "width": {"N": "1"}}
+
+
+class CountingStore(LocalStateStore):
+    """Counts its appends, and refuses the first of them if told."""
+
+    def __init__(self, root: Path, refusals: int = 0) -> None:
+        super().__init__(root)
+        self.appends = 0
+        self.refusals = refusals
+
+    def append(self, name: str, content: bytes) -> None:
+        self.appends += 1
+        if self.refusals:
+            self.refusals -= 1
+            raise StateUnavailable("away")
+        super().append(name, content)
+
+
+def lines_of(store: LocalStateStore, audit: AuditLog) -> "list[dict[str, Any]]":
+    found = store.read(audit.name)
+    return [json.loads(line) for line in found.content.splitlines()] if found else []
+
+
+def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_returns(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path)
+
+    async def run() -> AuditLog:
+        audit = AuditLog(store, "run", show_values=False)
+
+        async def intend(number: int) -> None:
+            await audit.intend(str(number), "put", None, ITEM)
+            assert str(number) in {line["key"] for line in lines_of(store, audit)}
+
+        await asyncio.gather(*(intend(number) for number in range(200)))
+        return audit
+
+    audit = asyncio.run(run())
+    assert len(lines_of(store, audit)) == 200
+    assert store.appends < 20
+
+
+def test_results_wait_for_the_next_flush(tmp_path: Path) -> None:
+    store = LocalStateStore(tmp_path)
+
+    async def run() -> "tuple[int, int]":
+        audit = AuditLog(store, "run", show_values=False)
+        await audit.intend("1", "put", None, ITEM)
+        audit.conclude("1", "put", "done")
+        before = len(lines_of(store, audit))
+        await audit.flush()
+        return before, len(lines_of(store, audit))
+
+    assert asyncio.run(run()) == (1, 2)
+
+
+def test_an_intent_that_could_not_be_noted_is_an_error_and_not_lost(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path, refusals=1)
+
+    async def run() -> AuditLog:
+        audit = AuditLog(store, "run", show_values=False)
+        with pytest.raises(StateUnavailable):
+            await audit.intend("1", "put", None, ITEM)
+        await audit.flush()
+        return audit
+
+    assert [line["key"] for line in lines_of(store, asyncio.run(run()))] == ["1"]
+
+
+def test_the_hash_is_of_what_the_item_says_and_not_of_how_it_is_spelled() -> None:
+    spelled: Item = {"tags": {"SS": ["b", "a"]}, "meta": {"M": {"y": {"L": [{"NS": ["2", "1"]}]}, "x": {"NULL": True}}}}
+    again: Item = {"meta": {"M": {"x": {"NULL": True}, "y": {"L": [{"NS": ["1", "2"]}]}}}, "tags": {"SS": ["a", "b"]}}
+    assert item_sha256(spelled) == item_sha256(again)
+    for other in (
+        {**spelled, "tags": {"SS": ["a"]}},
+        {**spelled, "tags": {"L": [{"S": "a"}, {"S": "b"}]}},
+        {"tags": spelled["tags"]},
+    ):
+        assert item_sha256(other) != item_sha256(spelled)
