@@ -1,10 +1,13 @@
 """Repair and certificates from the command line, and repair as a job."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of, metadata_of, verdicts_of
@@ -92,6 +95,18 @@ def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> Non
     assert metadata_of(result, "repair_report")["applied"] is True
     assert verdicts_of(result)["zero_mismatches"]
     assert metadata_of(result, "verification_report")["match"] == 5
+
+
+def test_faults_beyond_the_end_of_the_list_are_said(damaged: Platform, imgmig: Imgmig) -> None:
+    assert not damaged.run("verify", MARCH).success
+    evidence = load_record(damaged.state, f"{MARCH}/evidence.json", VerificationResult)
+    assert evidence
+    save_record(damaged.state, f"{MARCH}/evidence.json", replace(evidence, mismatches_found=12_000))
+
+    told = imgmig("repair", "--partition", MARCH)
+
+    assert f"{MARCH}: {row_id(2)}: would be updated" in told.stdout
+    assert f"{MARCH}: 11,999 more were found than are listed: verify, and repair again" in told.stdout
 
 
 def test_orphans_belong_to_no_partition(platform: Platform, imgmig: Imgmig) -> None:
