@@ -145,6 +145,7 @@ def test_the_resources_have_the_same_keys_and_types_in_every_stage(definitions: 
         "state": "StateDirectory",
         "reports": "ReportBucket",
         "progress": "ProgressListener",
+        "alerts": "AlertWebhook",
     }
 
 
