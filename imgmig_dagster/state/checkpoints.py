@@ -91,12 +91,11 @@ class CheckpointFile:
         record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
         stamp = finished_at.replace(":", "").replace("+0000", "Z")
         self._store.write(f"{self._partition}/passes/{stamp}-{checkpoint.run_id}.json", _json(record))
-        self._store.delete(self._name, replacing=self._version)
-        self._version = ABSENT
+        self.remove()
 
     def remove(self) -> None:
-        """Forget the checkpoint: there is nothing left to resume."""
-        self._store.delete(self._name)
+        """Forget the checkpoint: there is nothing left to resume; `StateChanged` if another run has taken over."""
+        self._store.delete(self._name, replacing=self._version)
         self._version = ABSENT
 
     def is_open(self) -> bool:

@@ -62,10 +62,6 @@ class Segments(Generic[SegmentKind]):
                     )
                 yield segment
 
-    def clear(self) -> None:
-        """Remove all segments."""
-        self.remove(self.names())
-
     def names(self) -> "list[str]":
         """All segments that there are, confirmed or not."""
         return self._store.list(self._folder)

@@ -118,7 +118,12 @@ class _Pass:
             resumes=checkpoint.resumes,
             **vars(tally),
         )
-        return self._keep(result)
+        self._keep(result)
+        # An orphan of a killed run must not take away what its successor has written meanwhile.
+        left_over = self._segments.names()
+        self._checkpoints.remove()
+        self._segments.remove(left_over)
+        return result
 
     def _open(self, before: Inventory) -> Checkpoint:
         """Take up an interrupted verification of the same rows by the same rules; otherwise begin anew.
@@ -133,12 +138,13 @@ class _Pass:
             # What wrote since then voids what was verified before it.
             "last_write": f"{written.run_id}, ended {written.ended_at}" if written else "none",
         }
+        left_over = self._segments.names()
         try:
             checkpoint = self._checkpoints.open(self._run.run_id, fingerprint, self._started_at)
         except CheckpointRefused:
             checkpoint = self._checkpoints.open(self._run.run_id, fingerprint, self._started_at, start_over=True)
         if not checkpoint.segments:
-            self._segments.clear()
+            self._segments.remove(left_over)
         return checkpoint
 
     async def _examine_pages(self, begun: Checkpoint, examiner: Examiner, total: int) -> Checkpoint:
@@ -217,8 +223,6 @@ class _Pass:
         state, partition = self._run.state, result.partition
         save_lines(state, names.mismatches(partition), result.mismatches)
         save_record(state, names.evidence(partition), replace(result, mismatches=()))
-        self._checkpoints.remove()
-        self._segments.clear()
         return result
 
 

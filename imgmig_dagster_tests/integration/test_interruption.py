@@ -59,7 +59,7 @@ def in_a_process(migration: Migration, proxy: FaultProxy, write_mode: WriteMode)
 def test_a_pass_killed_in_the_middle_resumes_to_an_exact_result(
     migration: Migration, proxy: FaultProxy, write_mode: WriteMode
 ) -> None:
-    rows, kill_at = 1_300, 1_120
+    rows, kill_at = 1_600, 1_120
     migration.source.insert(image(number) for number in range(rows))
     reached = threading.Event()
     written = 0
