@@ -6,6 +6,7 @@ import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import FieldType, Item
+from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.self_test.judgement import UNTOUCHED, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, Plant, draw_plants
 from imgmig_dagster_tests.arrange import item_of, row_id
@@ -77,6 +78,14 @@ def test_every_plant_changes_something_and_only_a_harmful_one_has_a_name() -> No
         assert plant.delete or all(before.get(str(IMAGE.row_id(item))) != item for item in plant.put)
         if plant.kind == "two items swapped":
             assert len(plant.ids) == len(plant.put) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_orphans_are_none_of_the_rows_that_the_same_seed_makes(seed: int) -> None:
+    made = {str(row.id) for row in synthetic_rows(2_000, seed)}
+
+    for plant in draw_plants(IMAGE, items(400), seed, harmful=150, harmless=20, orphans=5):
+        assert plant.kind != "orphan added" or not plant.ids & made
 
 
 def test_the_same_seed_plants_the_same_and_another_does_not() -> None:
