@@ -35,7 +35,7 @@ from imgmig_dagster.window import now
 
 EXAMPLE: Final = "Example: imgmig rehearse --images 2000 --rate 10"
 _TABLE: Final = "images-staging"
-_START: Final = datetime(2024, 1, 1, tzinfo=timezone.utc)
+_START: Final = datetime(2024, 7, 1, tzinfo=timezone.utc)
 _COMMAND_WITHIN_S: Final = 600
 _NONE: Final = {"N": "0"}
 
@@ -52,10 +52,12 @@ def rehearse(
     output, folder = Output(json=False), sandbox_root() / "rehearsal"
     started = time.monotonic()
     with _servers(folder, output) as sandbox:
-        # A year: half of the synthetic rows, and half of the runs.
-        rows = (row for row in synthetic_rows(2 * images) if row.created_at >= _START)
+        # Half a year: a quarter of the synthetic rows and of their partitions.
+        rows = (row for row in synthetic_rows(4 * images) if row.created_at >= _START)
         count = sandbox.seed(rows, _START.date())
-        output.say(f"Made {count:,} images of {_START.year}, in a database and a table that only staging knows.")
+        output.say(
+            f"Made {count:,} images of the last half of {_START.year}, in a database and a table of staging's own."
+        )
         staging = _Staging(folder, _environment(sandbox, folder), output)
         staging.imgmig("doctor")
         staging.imgmig("dry-run")

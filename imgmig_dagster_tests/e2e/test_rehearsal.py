@@ -13,7 +13,7 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     environment |= {"IMGMIG_SOURCE_URL": "postgresql://127.0.0.1:9/images", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     rehearsed = commands.start(
         "rehearse", "--images", "60", "--rate", "5", environment=environment, folder=tmp_path
-    ).wait(400)
+    ).wait(600)
     assert rehearsed.exit_code == 0, rehearsed.stdout + rehearsed.stderr
 
     shown = [line.removeprefix("$ imgmig ") for line in rehearsed.stdout.splitlines() if line.startswith("$ ")]
