@@ -1,4 +1,4 @@
-"""What is verified without anybody asking: by default where a stage is not dev, there when an operator turns it on."""
+"""What is verified without anybody asking: by default where a stage is not dev, in dev when it is turned on."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -12,8 +12,8 @@ from imgmig_dagster.verification.changes import changed_partitions, occupied_par
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import now
 
-DAYS_OF_A_ROUND: Final = 7
-"""So many days after its last verification each partition is verified again, whether it has changed or not."""
+DAYS_OF_A_ROUND: Final = 6
+"""In any so many days each partition is verified, changed or not: a day before its evidence is too old."""
 
 
 def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> Sequence[dg.ScheduleDefinition]:
@@ -34,12 +34,12 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -
     def verify_all(
         context: dg.ScheduleEvaluationContext, source: SourceDatabase, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Each day a seventh of the partitions that hold rows or have evidence: all of them within a week."""
+        """Each day a sixth of the partitions that hold rows or have evidence: all of them in any six days."""
         windows = windows_of(partitions)
         today = context.scheduled_execution_time.toordinal() % DAYS_OF_A_ROUND
         with source.reader() as reader:
             occupied = occupied_partitions(reader, state.open(), windows)
-        # By its place among all partitions, which never changes, each has its weekday.
+        # By its place among all partitions, which never changes, each has its day.
         due = {window.partition for number, window in enumerate(windows) if number % DAYS_OF_A_ROUND == today}
         yield from _requests(context, [key for key in occupied if key in due], "no partition that is due holds a row")
 
