@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui test torture mutants application-items lint format bench lock clean
+.PHONY: help demo rehearsal ui test torture mutants application-items lint format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -27,6 +27,9 @@ help:  ## say what can be made
 
 demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
 	@$(BIN)/imgmig demo
+
+rehearsal: .venv/installed  ## rehearse a migration of stage staging, with an application that writes meanwhile
+	@$(BIN)/imgmig rehearse
 
 ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 	@$(BIN)/imgmig ui

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.source_secret import read_source_url
-from imgmig_dagster.transport import PlainTraffic, source_is_allowed
+from imgmig_dagster.transport import PlainTraffic, is_source_url, source_is_allowed
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
@@ -179,10 +179,10 @@ class Settings(Partitioning, AwsSettings):
     def _is_url(cls, value: SecretStr) -> SecretStr:
         # libpq's error would quote what it cannot read, and a part of the password with it.
         url = value.get_secret_value()
-        if not _SOURCE_URL.fullmatch(url) or _NOT_ENCODED.search(url):
+        if not _SOURCE_URL.fullmatch(url) or _NOT_ENCODED.search(url) or not is_source_url(url):
             raise ValueError(
                 "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
-                "% @ / ? # and the space are written as %25 %40 %2F %3F %23 %20"
+                "% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20"
             )
         return value
 

@@ -24,6 +24,18 @@ def endpoint_is_allowed(url: str, plain: PlainTraffic) -> bool:
     return parts.scheme == "https" or _plain_is_allowed([parts.hostname or ""], plain)
 
 
+def is_source_url(url: str) -> bool:
+    """Whether libpq can read the URL; why not stays untold, since that would quote the URL."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return False
+    return True
+
+
 def source_is_allowed(url: str, plain: PlainTraffic) -> bool:
     """Whether PostgreSQL may be reached by this libpq URL, which has to ask for `verify-full` itself.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli import certificate, demo, doctor, sandbox, throttle, ui
+from imgmig_dagster.cli import certificate, demo, doctor, rehearsal, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, finish, print_error
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
@@ -28,6 +28,7 @@ app.add_typer(certificate.app, name="certificate")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
 app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
 app.command("ui")(ui.ui)
 

@@ -1,7 +1,8 @@
 """The assets: nouns, each made by one call of the domain."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import dagster as dg
 
@@ -37,6 +38,10 @@ from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import now
 
 OWNERS = ["team:data-platform"]
+# Evidence that its schedule no longer renews shows on its asset's page. Of a partitioned asset Dagster judges the last
+# materialization of any partition: that the rotation stands still is seen, not that one partition was left out.
+_DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2))
+_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8))
 
 # Dagster recognizes the bare class only: with a type argument it takes an asset with checks for one of many outputs.
 if TYPE_CHECKING:
@@ -163,6 +168,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         # The latter so that a job can repair and then verify.
         deps=[migrated_images, "repair_report"],
         check_specs=checks.specs_of("verification_report", partitions),
+        freshness_policy=_DAILY,
     )
     def verification_report(
         context: dg.AssetExecutionContext,
@@ -203,6 +209,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         pool=TARGET_POOL,
         deps=["migrated_images"],
         check_specs=checks.specs_of("table_census", None),
+        freshness_policy=_WEEKLY,
     )
     def table_census(
         context: dg.AssetExecutionContext,
@@ -233,6 +240,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         owners=OWNERS,
         deps=["migrated_images"],
         check_specs=checks.specs_of("spot_check", None),
+        freshness_policy=_DAILY,
     )
     def spot_check(
         context: dg.AssetExecutionContext,

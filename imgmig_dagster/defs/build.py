@@ -44,7 +44,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
     return dg.Definitions(
         assets=assets,
         jobs=all_jobs(),
-        schedules=all_schedules(partitions),
+        schedules=all_schedules(partitions, stage),
         sensors=all_sensors(stage),
         resources={
             "source": SourceDatabase(stage=stage.value),

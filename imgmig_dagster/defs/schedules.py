@@ -1,20 +1,26 @@
-"""What is verified without anybody asking. Both schedules are off until an operator turns them on."""
+"""What is verified without anybody asking: by default where a stage is not dev, in dev when it is turned on."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import dagster as dg
 
+from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory, TargetDynamoDB
 from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import now
 
+DAYS_OF_A_ROUND: Final = 6
+"""In any so many days each partition is verified, changed or not: a day before its evidence is too old."""
 
-def all_schedules(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.ScheduleDefinition]:
-    """The daily and the weekly verification."""
 
-    @dg.schedule(job_name="verify", cron_schedule="0 3 * * *", execution_timezone="UTC")
+def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> Sequence[dg.ScheduleDefinition]:
+    """The verifications of each day, the weekly census, and the daily spot check."""
+    status = dg.DefaultScheduleStatus.STOPPED if stage is Stage.DEV else dg.DefaultScheduleStatus.RUNNING
+
+    @dg.schedule(job_name="verify", cron_schedule="0 3 * * *", execution_timezone="UTC", default_status=status)
     def verify_changed(
         context: dg.ScheduleEvaluationContext, source: SourceDatabase, target: TargetDynamoDB, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -24,16 +30,39 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
             changed = changed_partitions(reader, state.open(), windows_of(partitions), today)
         yield from _requests(context, changed, "the evidence of every partition counts")
 
-    @dg.schedule(job_name="verify", cron_schedule="0 4 * * 0", execution_timezone="UTC")
+    @dg.schedule(job_name="verify", cron_schedule="0 4 * * *", execution_timezone="UTC", default_status=status)
     def verify_all(
         context: dg.ScheduleEvaluationContext, source: SourceDatabase, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Each week: every partition that holds rows, or has evidence."""
+        """Each day a sixth of the partitions that hold rows or have evidence: all of them in any six days."""
+        windows = windows_of(partitions)
+        today = context.scheduled_execution_time.toordinal() % DAYS_OF_A_ROUND
         with source.reader() as reader:
-            occupied = occupied_partitions(reader, state.open(), windows_of(partitions))
-        yield from _requests(context, occupied, "no partition holds a row")
+            occupied = occupied_partitions(reader, state.open(), windows)
+        # By its place among all partitions, which never changes, each has its day.
+        due = {window.partition for number, window in enumerate(windows) if number % DAYS_OF_A_ROUND == today}
+        yield from _requests(context, [key for key in occupied if key in due], "no partition that is due holds a row")
 
-    return [verify_changed, verify_all]
+    return [
+        verify_changed,
+        verify_all,
+        dg.ScheduleDefinition(
+            name="census_weekly",
+            job_name="census",
+            cron_schedule="0 5 * * 0",
+            execution_timezone="UTC",
+            default_status=status,
+            description="Each week: the whole target compared with the whole source",
+        ),
+        dg.ScheduleDefinition(
+            name="spot_check_daily",
+            job_name="draw_spot_check",
+            cron_schedule="0 6 * * *",
+            execution_timezone="UTC",
+            default_status=status,
+            description="Each day: a new sample, which asks for a review of its own before a cutover",
+        ),
+    ]
 
 
 def _requests(

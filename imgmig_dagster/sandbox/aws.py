@@ -31,6 +31,7 @@ class Moto:
     """moto's server of one sandbox folder."""
 
     root: Path
+    table: str = TABLE
     name: str = "moto (DynamoDB and S3)"
 
     @property
@@ -87,7 +88,7 @@ class Moto:
         """Create the table and the bucket; what is there already is left alone."""
         dynamodb = client("dynamodb", listener.port)
         with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
-            create_table(dynamodb, TABLE)
+            create_table(dynamodb, self.table)
         # In us-east-1 the owner may create a bucket twice.
         client("s3", listener.port).create_bucket(Bucket=BUCKET)
 

@@ -94,10 +94,10 @@ class Sandbox:
     server does not come up, or the folder belongs to another user.
     """
 
-    def __init__(self, root: "Path | str" = ".imgmig") -> None:
+    def __init__(self, root: "Path | str" = ".imgmig", target_table: str = aws.TABLE) -> None:
         self.root = Path(root).absolute()
         self._postgres = postgres.Postgres(self.root)
-        self._aws = aws.Moto(self.root)
+        self._aws = aws.Moto(self.root, target_table)
         self._record_file = self.root / "sandbox.json"
 
     def start(self) -> SandboxStatus:
@@ -129,7 +129,7 @@ class Sandbox:
         url = aws.endpoint_url(record.aws.port)
         return {
             "IMGMIG_SOURCE_URL": postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.READER),
-            "IMGMIG_TARGET_TABLE": aws.TABLE,
+            "IMGMIG_TARGET_TABLE": self._aws.table,
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
             "IMGMIG_REPORTS_URL": f"s3://{aws.BUCKET}/reports",
             **_partitioning(record),
@@ -195,7 +195,7 @@ class Sandbox:
         return DualWriter(
             lambda: psycopg.connect(url),
             aws.client("dynamodb", record.aws.port),
-            aws.TABLE,
+            self._aws.table,
             seed,
         )
 

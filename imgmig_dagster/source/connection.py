@@ -1,5 +1,6 @@
 """A read-only connection that comes back after a restart, and reads timestamps that `datetime` cannot hold."""
 
+import re
 import struct
 import threading
 import time
@@ -22,6 +23,9 @@ _SESSION: Final = (
     "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';"
     " SET statement_timeout = '10min'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '1min'"
 )
+
+
+_QUOTED: Final = re.compile('"[^"]*"')
 
 
 class _MicrosecondsLoader(Loader):
@@ -132,4 +136,6 @@ def _name(error: psycopg.Error) -> str:
     if error.sqlstate:
         return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"
     # Without an SQLSTATE the text is libpq's own: an address and a cause, no row's values.
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    # But it quotes a parameter that it cannot read, and that may be a piece of a password that was not encoded.
+    return _QUOTED.sub('"..."', text) if text.startswith("connection is bad") else text

@@ -126,14 +126,27 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
         assert job.description, job.name
 
 
-def test_the_schedules_are_these(definitions: dg.Definitions) -> None:
-    schedules = definitions.get_repository_def().schedule_defs
+def test_the_schedules_are_these_and_run_by_default_but_in_dev(definitions: dg.Definitions) -> None:
+    source = (definitions.resources or {})["source"]
+    status = "STOPPED" if source.stage == "dev" else "RUNNING"
     assert {
         each.name: (each.job_name, each.cron_schedule, each.execution_timezone, each.default_status.value)
-        for each in schedules
+        for each in definitions.get_repository_def().schedule_defs
     } == {
-        "verify_changed": ("verify", "0 3 * * *", "UTC", "STOPPED"),
-        "verify_all": ("verify", "0 4 * * 0", "UTC", "STOPPED"),
+        "verify_changed": ("verify", "0 3 * * *", "UTC", status),
+        "verify_all": ("verify", "0 4 * * *", "UTC", status),
+        "census_weekly": ("census", "0 5 * * 0", "UTC", status),
+        "spot_check_daily": ("draw_spot_check", "0 6 * * *", "UTC", status),
+    }
+
+
+def test_the_evidence_has_to_be_fresh(definitions: dg.Definitions) -> None:
+    nodes = definitions.resolve_asset_graph().asset_nodes
+    policies = {node.key.to_user_string(): node.freshness_policy for node in nodes}
+    assert {name: policy.fail_window.to_timedelta().days for name, policy in policies.items() if policy} == {
+        "verification_report": 2,
+        "table_census": 8,
+        "spot_check": 2,
     }
 
 

@@ -1,7 +1,7 @@
 """What the schedules ask for, evaluated on a real source and a real state store."""
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
@@ -10,14 +10,20 @@ from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 
 TICK = datetime(2025, 3, 2, 4, tzinfo=timezone.utc)
+# A day on which the third partition has its turn.
+DUE = datetime(2025, 3, 6, 4, tzinfo=timezone.utc)
 JANUARY, MAY = "2024-01-01", "2024-05-01"
 
 
-def requests_of(platform: Platform, schedule: str) -> "tuple[Sequence[dg.RunRequest], str | None]":
+def requests_of(
+    platform: Platform, schedule: str, tick_at: datetime = TICK
+) -> "tuple[Sequence[dg.RunRequest], str | None]":
     """The runs that the schedule asks for, and why there are none."""
     repository = platform.definitions.get_repository_def()
     context = dg.build_schedule_context(
-        repository_def=repository, resources=dict(platform.definitions.resources or {}), scheduled_execution_time=TICK
+        repository_def=repository,
+        resources=dict(platform.definitions.resources or {}),
+        scheduled_execution_time=tick_at,
     )
     with context:
         tick = repository.get_schedule_def(schedule).evaluate_tick(context)
@@ -30,7 +36,7 @@ def partitions_of(platform: Platform, schedule: str) -> "list[str | None]":
 
 def test_without_a_row_both_skip_and_say_why(platform: Platform) -> None:
     assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
-    assert requests_of(platform, "verify_all") == ([], "no partition holds a row")
+    assert requests_of(platform, "verify_all") == ([], "no partition that is due holds a row")
 
 
 def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer_holds(platform: Platform) -> None:
@@ -57,21 +63,43 @@ def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer
     assert partitions_of(platform, "verify_changed") == [FEBRUARY, MARCH, MAY]
 
 
-def test_verify_all_asks_for_every_partition_that_holds_rows_or_is_known(platform: Platform) -> None:
+def round_of(platform: Platform, first: datetime = TICK) -> "list[str | None]":
+    """The partitions that six ticks of `verify_all` ask for."""
+    ticks = [requests_of(platform, "verify_all", first + timedelta(days=day))[0] for day in range(6)]
+    return [request.partition_key for requests in ticks for request in requests]
+
+
+def test_verify_all_asks_in_six_days_once_for_every_partition_that_holds_rows_or_is_known(
+    platform: Platform,
+) -> None:
     platform.source.insert([*images_of(2, [1]), *images_of(4, [2])])
     platform.succeed("migrate", APRIL)
     platform.succeed("verify", APRIL)
     platform.source.delete(2)
-    assert partitions_of(platform, "verify_all") == [FEBRUARY, APRIL]
+    assert sorted(map(str, round_of(platform))) == [FEBRUARY, APRIL]
+    assert sorted(map(str, round_of(platform, TICK + timedelta(days=3)))) == [FEBRUARY, APRIL], "any six days"
+
+
+def test_verify_all_spreads_the_partitions_over_the_days(platform: Platform) -> None:
+    for month in range(1, 11):
+        platform.source.insert(images_of(month, [month]))
+    days = [len(requests_of(platform, "verify_all", TICK + timedelta(days=day))[0]) for day in range(6)]
+    assert sorted(days) == [1, 1, 2, 2, 2, 2]
+
+
+def test_the_census_and_the_spot_check_are_asked_for_whatever_is_known(platform: Platform) -> None:
+    for schedule in ("census_weekly", "spot_check_daily"):
+        ((request,), _) = requests_of(platform, schedule)
+        assert request.partition_key is None
 
 
 def test_a_request_is_one_run_of_one_partition_and_never_the_same_twice(platform: Platform) -> None:
     platform.source.insert(images_of(3, [1]))
-    for schedule in ("verify_changed", "verify_all"):
-        ((request,), _) = requests_of(platform, schedule)
+    for schedule, tick_at in (("verify_changed", TICK), ("verify_all", DUE)):
+        ((request,), _) = requests_of(platform, schedule, tick_at)
         # Only runs with this tag record the partition of an asset check.
         assert request.tags["dagster/partition"] == MARCH
-        assert request.run_key == f"{MARCH}@{TICK.isoformat()}"
+        assert request.run_key == f"{MARCH}@{tick_at.isoformat()}"
 
 
 def test_a_tick_without_its_source_fails_and_names_it(platform: Platform) -> None:

@@ -120,7 +120,16 @@ class TestWrong:
 
         assert f"{name}: " in refusal()
 
-    @pytest.mark.parametrize("url", ["", "db.internal", "mysql://user:hunter2@host/app", "postgresql://u:hun%ter2@h/d"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "db.internal",
+            "mysql://user:hunter2@host/app",
+            "postgresql://u:hun%ter2@h/d",
+            "postgresql://u@h/d?password=a&hunter2=b",
+        ],
+    )
     def test_a_source_url_that_is_none_is_refused_and_not_shown(self, configured: pytest.MonkeyPatch, url: str) -> None:
         configured.setenv("IMGMIG_SOURCE_URL", url)
 

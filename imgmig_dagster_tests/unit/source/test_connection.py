@@ -88,6 +88,19 @@ def test_the_servers_text_with_its_values_is_not_in_the_error(services: Services
     assert "22P02" in str(caught.value)
 
 
+@pytest.mark.parametrize("parameter", ["sslmode", "port"])
+def test_a_parameter_that_libpq_cannot_read_is_not_quoted(parameter: str) -> None:
+    """After an `&` that was not encoded it may be the rest of a password."""
+    connection = ReadOnlyConnection(
+        f"postgresql://u@127.0.0.1/x?password=pass&{parameter}=word",
+        RetryPolicy(delays=()),
+        sleep=lambda _seconds: None,
+    )
+    with pytest.raises(SourceUnavailable, match="cannot be reached: connection is bad: invalid") as caught:
+        connection.fetch("SELECT 1")
+    assert "word" not in str(caught.value)
+
+
 def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
     slept: list[float] = []
     retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)

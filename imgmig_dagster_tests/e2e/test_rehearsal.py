@@ -1,0 +1,28 @@
+"""The rehearsal of staging, small: every command for real, while an application writes."""
+
+import json
+from pathlib import Path
+
+from imgmig_dagster_tests.orchestration.commands import CommandServer
+
+
+def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer, tmp_path: Path) -> None:
+    folder = tmp_path / "sandbox" / "rehearsal"
+    environment = {"IMGMIG_SANDBOX_DIR": str(folder.parent)}
+    # What this machine happens to export is not staging's: nothing listens there.
+    environment |= {"IMGMIG_SOURCE_URL": "postgresql://127.0.0.1:9/images", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    rehearsed = commands.start(
+        "rehearse", "--images", "60", "--rate", "5", environment=environment, folder=tmp_path
+    ).wait(600)
+    assert rehearsed.exit_code == 0, rehearsed.stdout + rehearsed.stderr
+
+    shown = [line.removeprefix("$ imgmig ") for line in rehearsed.stdout.splitlines() if line.startswith("$ ")]
+    assert [line.split(" --stage staging")[0] for line in shown] == [
+        *("doctor", "dry-run", "migrate", "verify", "spot-check", "spot-check", "report", "migrate")
+    ]
+    assert "none of it was undone" in rehearsed.stdout
+    assert "PASS. Migrating once more changed none of" in rehearsed.stdout
+    report = json.loads((folder / "state/staging/reports/summary.json").read_text())
+    assert (report["verdict"], report["lacking"], report["lacking_review"]) == ("pass", [], [])
+    assert "loopback" in json.dumps(report), "the report shows that TLS was not asked for"
+    assert list((folder / "servers").iterdir()) == [folder / "servers" / "lock"], "servers and their data are gone"
