@@ -1,14 +1,14 @@
 # Needs only Python 3.10 or later and make. Everything is installed into .venv, once; the tests' ministack, which pins
-# botocore, into .venv-ministack.
+# botocore, into .venv-ministack, and what drives the browser of `make test-e2e` into .venv-browser.
 # Paths are relative, so that a checkout in a path with a space works.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo rehearsal ui test torture mutants application-items lint format bench lock clean
+.PHONY: help demo rehearsal ui test test-e2e torture mutants application-items lint format bench lock clean
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
 
 .venv/installed: deploy/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -23,6 +23,12 @@ help:  ## say what can be made
 	@echo 'Installing into .venv-ministack (once) ...'
 	@$(PYTHON) -m venv .venv-ministack
 	@.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv-browser/installed: deploy/browser-constraints.txt | .venv/installed
+	@echo 'Installing into .venv-browser (once) ...'
+	@$(PYTHON) -m venv .venv-browser
+	@.venv-browser/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
@@ -56,6 +62,14 @@ application-items: .venv/installed  ## record what the application's own writer 
 	@cd imgmig_dagster_tests/application && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@$(BIN)/python -m imgmig_dagster_tests.application.writer
 
+test-e2e: .venv/installed .venv-browser/installed  ## look at the reports in Chromium; leaves screenshots in .pages
+	@command -v chromium >/dev/null || apt-get install -y chromium || \
+		{ echo 'Chromium is needed, as the command chromium: install it with the package manager' >&2; exit 1; }
+	@rm -rf .pages
+	@$(BIN)/python -m imgmig_dagster_tests.browser.sample_pages .pages
+	@.venv-browser/bin/python -m pytest -q --confcutdir=imgmig_dagster_tests/browser imgmig_dagster_tests/browser \
+		--pages .pages
+
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -75,7 +89,9 @@ lock:  ## resolve the dependencies anew (needs uv)
 	$(COMPILE) pyproject.toml --extra sandbox --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
 	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt
+	printf 'playwright\npytest\n' | $(COMPILE) - -o deploy/browser-constraints.txt
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
-	@rm -rf .venv .venv-ministack .venv-mutants mutants .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-ministack .venv-mutants .venv-browser mutants .pages
+	@rm -rf .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis

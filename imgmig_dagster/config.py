@@ -166,7 +166,7 @@ class Settings(Partitioning, AwsSettings):
         None, gt=0, description="ceiling in capacity units per second of all runs together"
     )
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
-    show_values: bool = Field(False, description="keep values in the failure ledger and the audit record")
+    show_values: bool = Field(False, description="values in failure ledgers, reports and the audit record")
     spot_check_pictures: PictureMode = Field(PictureMode.EMBEDDED, description="embedded, or link")
     alert_webhook: "SecretStr | None" = Field(None, description="URL that takes Slack's JSON, for the alerts")
     ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")

@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 
 from imgmig_dagster.config import Stage, load_partitioning
-from imgmig_dagster.defs.assets import partitioned_assets, whole_table_assets
+from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.defs.repair import repair_assets
@@ -19,6 +19,7 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.schedules import all_schedules
 from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
+from imgmig_dagster.defs.whole_table import whole_table_assets
 from imgmig_dagster.progress import Listener
 
 

@@ -1,10 +1,10 @@
 """Results as Dagster's metadata: numbers by the same names everywhere, so that Dagster plots them over time.
 
-No row's values: keys and attribute names only.
+A name says its unit, and is left out where there is no number. No row's values: keys and attribute names only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,6 +16,9 @@ from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
+
+if TYPE_CHECKING:
+    from imgmig_dagster.reporting.model import SummaryReport
 
 LISTED = 50
 
@@ -69,13 +72,14 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
         "retries": result.retries,
         "throttles": result.throttles,
         "resumes": result.resumes,
+        **result.traffic.as_numbers(),
         "outcomes": _counts("outcome", result.outcomes),
     }
 
 
 def of_failures(failures: Sequence[Failure]) -> dict[str, Any]:
     """What the ledger holds."""
-    return {"failed": len(failures), **_table("failures", failures, _failure)}
+    return {"in_ledger": len(failures), **_table("failures", failures, _failure)}
 
 
 def of_verification(result: VerificationResult) -> dict[str, Any]:
@@ -89,6 +93,8 @@ def of_verification(result: VerificationResult) -> dict[str, Any]:
         "inexact_timestamps": result.inexact_timestamps,
         "rate_rows_per_s": round(result.rate, 1),
         "duration_s": result.duration_s,
+        "resumes": result.resumes,
+        **result.traffic.as_numbers(),
         "verdict": "PASS" if result.passed else "FAIL",
         "differences_by_attribute": dg.MetadataValue.json(dict(result.by_attribute)),
         "undeclared_attributes": dg.MetadataValue.json(dict(result.undeclared)),
@@ -137,7 +143,7 @@ def of_census(result: CensusResult) -> dict[str, Any]:
         "unverified": result.unverified,
         "settled": result.settled,
         "other_entities": result.other_entities,
-        "rows_outside_partitions": result.rows_outside,
+        "rows_outside": result.rows_outside,
         "duration_s": result.duration_s,
         "verdict": "PASS" if result.passed else "FAIL",
     }
@@ -155,7 +161,7 @@ def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
         "drawn_at_random": result.random,
         "seed": result.seed,
         "differing": len(faults),
-        "wrong_at_most_percent_of_all": "unknown" if result.bound is None else round(100 * result.bound, 2),
+        **({} if result.bound is None else {"wrong_at_most_percent": round(100 * result.bound, 2)}),
         "object_faults": len(result.object_faults),
         **of_faults(faults),
     }
@@ -169,6 +175,28 @@ def of_review(review: SpotCheckReview) -> dict[str, Any]:
         "images": len(review.images),
         "issues": len(review.issues),
         **_table("images_with_issues", review.issues, lambda row_id: {"key": row_id}),
+    }
+
+
+def of_summary(report: "SummaryReport") -> dict[str, Any]:
+    """The verdict, and the totals under the names that they have partition by partition."""
+    totals = report.totals
+    return {
+        "verdict": report.verdict.value,
+        "lacking": len(report.lacking),
+        "rows": totals.rows,
+        "migrated": totals.migrated,
+        "skipped": totals.skipped,
+        "failed": totals.failed,
+        "in_ledger": totals.in_ledger,
+        "rate_rows_per_s": totals.rate,
+        "duration_s": totals.duration_s,
+        "write_units": totals.write_units,
+        "retries": totals.retries,
+        "throttles": totals.throttles,
+        "verified": totals.verified,
+        "mismatches": totals.mismatches_found,
+        **totals.traffic.as_numbers(),
     }
 
 

@@ -27,8 +27,8 @@ from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.sender import Traffic
 from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.traffic import Traffic
 from imgmig_dagster.window import Window, now
 
 CHECKPOINT_ROWS: Final = 1_000
@@ -203,6 +203,7 @@ class _Pass:
             retries=begun.retries + traffic.retries,
             throttles=begun.throttles + traffic.throttles,
             write_units=begun.write_units + traffic.units,
+            traffic=begun.traffic + traffic.record(),
         )
 
     async def _take_up(self, found: Account, migrator: PageMigrator) -> None:
@@ -261,6 +262,7 @@ class _Pass:
             retries=checkpoint.retries,
             throttles=checkpoint.throttles,
             write_units=checkpoint.write_units,
+            traffic=checkpoint.traffic,
         )
 
 

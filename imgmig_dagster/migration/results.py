@@ -1,8 +1,10 @@
 """What became of every row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from imgmig_dagster.traffic import TrafficRecord
 
 
 class Outcome(str, Enum):
@@ -34,7 +36,7 @@ class MigrationResult:
 
     `outcomes` counts rows by `Outcome` value. `rows_in_window` is the number of ids that one snapshot of the source
     gave after the pass; `late` of them had been on no page and were taken up then, and `left_window` rows that the
-    pass saw were no longer among them. Duration, retries, throttles and units are of all runs of the pass.
+    pass saw were no longer among them. Duration, retries, throttles, units and traffic are of all runs of the pass.
     """
 
     partition: str
@@ -51,6 +53,7 @@ class MigrationResult:
     retries: int
     throttles: int
     write_units: float
+    traffic: TrafficRecord = field(default_factory=TrafficRecord)
 
     @property
     def total(self) -> int:

@@ -15,7 +15,8 @@ _JOINERS: Final = "\u200c\u200d"
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 # Punctuation that Markdown acts on anywhere in a line, and what would make a link of a bare address.
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|~#!@&$]|:(?=//)|(?<=www)\.)")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The characters of full width too: spreadsheets of Asian locales take them for the others.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LISTED_CODE_POINTS: Final = 12
 
 

@@ -8,7 +8,6 @@ from itertools import groupby
 from imgmig_dagster.reporting.partitions import (
     Lacking,
     PartitionSummary,
-    ReportedMismatch,
     ReportVerdict,
     command,
     summarize,
@@ -19,8 +18,9 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
-from imgmig_dagster.verification.results import CensusResult, Identity, SpotCheckResult
+from imgmig_dagster.verification.results import CensusResult, Identity, Mismatch, SpotCheckResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
 
@@ -31,6 +31,7 @@ class RunFacts:
 
     `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
+    `show_values` says whether the report may hold rows' values, which are personal data.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class RunFacts:
     identity: Identity | None
     settings: Mapping[str, str]
     versions: Mapping[str, str]
+    show_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Totals:
     `partitions` counts by `ReportVerdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
     value, `write_modes` partitions by how their last pass wrote. `duration_s` is the time spent in the passes, each
     counted for itself, and `rate` the rows per second of that time. `success_rate` is None before any row was read.
+    `traffic` is of the last passes and verifications, and `latency` its percentiles for `read` and `write`.
     """
 
     partitions: Mapping[str, int]
@@ -72,11 +75,13 @@ class Totals:
     settled: int
     inexact_timestamps: int
     undeclared: Mapping[str, int]
+    traffic: TrafficRecord
+    latency: Mapping[str, Percentiles]
 
 
 @dataclass(frozen=True)
 class SummaryReport:
-    """Everything that is known of a stage. No row's values: ids and attribute names only.
+    """Everything that is known of a stage. Of rows ids and attribute names only, unless `RunFacts.show_values`.
 
     `lacking` stands between the evidence and PASS, `lacking_review` besides between PASS and a cutover.
     """
@@ -109,7 +114,7 @@ class SummaryReport:
         return [(each.partition, failure) for each in self.partitions for failure in each.failures]
 
     @property
-    def mismatches(self) -> Sequence[tuple[str, ReportedMismatch]]:
+    def mismatches(self) -> Sequence[tuple[str, Mismatch]]:
         """Every mismatch that is listed, with its partition; `Totals.mismatches_found` may be more."""
         return [(each.partition, mismatch) for each in self.partitions for mismatch in each.mismatches]
 
@@ -145,6 +150,7 @@ def build_report(
             today,
             stage,
             (digests_now or {}).get(window.partition),
+            run_facts.show_values,
         )
         for window in windows
     )
@@ -226,6 +232,7 @@ def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
     evidence = [each.evidence for each in partitions if each.evidence]
     read, failed = sum(each.total for each in passes), sum(each.failed for each in passes)
     duration_s = sum(each.duration_s for each in passes)
+    traffic = sum((each.traffic for each in partitions), TrafficRecord())
     return Totals(
         partitions=dict(Counter(each.verdict.value for each in partitions)),
         rows=sum(each.rows for each in partitions),
@@ -249,6 +256,8 @@ def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
         settled=sum(each.settled for each in evidence),
         inexact_timestamps=sum(each.inexact_timestamps for each in evidence),
         undeclared=_sum(each.undeclared for each in evidence),
+        traffic=traffic,
+        latency=traffic.latency(),
     )
 
 

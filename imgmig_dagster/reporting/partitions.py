@@ -15,6 +15,7 @@ from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
 from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import Window
@@ -44,21 +45,13 @@ class Lacking:
 
 
 @dataclass(frozen=True)
-class ReportedMismatch:
-    """A `Mismatch` without its values, which are personal data."""
-
-    row_id: str
-    verdict: Verdict
-    attribute: str | None
-
-
-@dataclass(frozen=True)
 class PartitionSummary:
     """One partition: the evidence, and the verdict that it gives.
 
     `rows` is what the source counts now. `migration` is the last finished pass; `pass_open` says that another one was
     begun since and not finished, and `written` what wrote last, without its keys. `verification` is the last one, and
-    `void` why it no longer counts; `mismatches` are those of the `evidence`.
+    `void` why it no longer counts; `mismatches` are those of the `evidence`. `failures` and `mismatches` have no values
+    unless they are to be shown.
     """
 
     partition: str
@@ -70,7 +63,7 @@ class PartitionSummary:
     written: LastWrite | None
     failures: tuple[Failure, ...]
     verification: VerificationResult | None
-    mismatches: tuple[ReportedMismatch, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
     void: Void | None = None
     verdict: ReportVerdict = ReportVerdict.NOT_VERIFIED
     lacking: tuple[Lacking, ...] = ()
@@ -80,9 +73,21 @@ class PartitionSummary:
         """The last verification, if it is of what stands there today; a fault that it found counts, however old."""
         return None if self.void and not self.void.only_aged else self.verification
 
+    @property
+    def traffic(self) -> TrafficRecord:
+        """Of the last pass and the last verification together."""
+        records = (each.traffic for each in (self.migration, self.verification) if each)
+        return sum(records, TrafficRecord())
+
 
 def summarize(
-    store: StateStore, window: Window, rows: int, today: Today, stage: str, digest: str | None = None
+    store: StateStore,
+    window: Window,
+    rows: int,
+    today: Today,
+    stage: str,
+    digest: str | None = None,
+    show_values: bool = False,
 ) -> PartitionSummary:
     """Read what the state store holds of a partition, and judge it.
 
@@ -93,6 +98,7 @@ def summarize(
         today: what the evidence is held against.
         stage: named in the commands to type next.
         digest: the source's digest of the window now; None leaves out whether the rows are still the same.
+        show_values: whether failures and mismatches keep their values.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -100,6 +106,7 @@ def summarize(
     partition = window.partition
     verification = load_record(store, names.evidence(partition), VerificationResult)
     written = last_write(store, partition)
+    failures = FailureLedger(store, partition).entries().values()
     summary = PartitionSummary(
         partition=partition,
         start=window.start,
@@ -108,7 +115,8 @@ def summarize(
         migration=last_migration(store, partition),
         pass_open=CheckpointFile(store, partition).is_open(),
         written=replace(written, ids=None) if written else None,
-        failures=tuple(FailureLedger(store, partition).entries().values()),
+        # A ledger keeps the values of runs that were to show them, also once they are not to be shown any more.
+        failures=tuple(each if show_values else replace(each, value=None) for each in failures),
         # Values have a file of their own; a report must not carry them even if the evidence did.
         verification=replace(verification, mismatches=[]) if verification else None,
     )
@@ -120,7 +128,7 @@ def summarize(
         summary = replace(summary, void=void)
     if summary.evidence:
         found = load_lines(store, names.mismatches(partition), Mismatch)
-        listed = tuple(ReportedMismatch(each.row_id, each.verdict, each.attribute) for each in found)
+        listed = tuple(each if show_values else replace(each, expected=None, found=None) for each in found)
         summary = replace(summary, mismatches=listed)
     verdict, lacking = _judge(summary, stage)
     return replace(summary, verdict=verdict, lacking=lacking)

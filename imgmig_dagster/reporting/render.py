@@ -10,6 +10,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from imgmig_dagster.migration.results import UNDONE
 from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify, keep_certificate
 from imgmig_dagster.reporting.model import SummaryReport
@@ -39,10 +40,28 @@ def render_html(report: SummaryReport) -> str:
     return _HTML.get_template("summary.html.j2").render(
         report=report,
         listed=LISTED_IN_HTML,
-        chart=charts.rows_and_rate(report.filled) if report.filled else None,
+        charts=_charts(report),
         script=script,
         script_hash=script_hash,
     )
+
+
+def _charts(report: SummaryReport) -> dict[str, Markup]:
+    """Those charts of the page, by name, for which there is anything to draw."""
+    totals, partitions = report.totals, report.filled
+    found: dict[str, Markup] = {}
+    if partitions:
+        found["rows_and_rate"] = charts.rows_and_rate(partitions)
+    if totals.outcomes:
+        undone = [outcome.value for outcome in UNDONE]
+        found["outcomes"] = charts.counts("Outcomes of the passes, in rows", totals.outcomes, undone)
+    if by_attribute := totals.mismatches_by_attribute:
+        found["mismatches"] = charts.counts("Mismatches by field", by_attribute, list(by_attribute))
+    if totals.latency:
+        found["latency"] = charts.latency(partitions)
+    if totals.traffic.throttled:
+        found["throttling"] = charts.throttling(totals.traffic)
+    return found
 
 
 def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures) -> str:
@@ -74,6 +93,10 @@ def _number(value: float) -> Markup:
     return Markup(f"{value:,.0f}")  # noqa: S704
 
 
+def _latency(milliseconds: float) -> Markup:
+    return Markup(f"{milliseconds:,g} ms")  # noqa: S704
+
+
 def _percent(share: float) -> Markup:
     # Cut, not rounded: 999,999 of 1,000,000 is not 100 %.
     return Markup(f"{math.floor(share * 10_000) / 100:.2f} %")  # noqa: S704
@@ -100,7 +123,7 @@ def _environment(**options: Any) -> Environment:
         lstrip_blocks=True,
         **options,
     )
-    environment.filters.update(number=_number, percent=_percent, duration=_duration, moment=_moment)
+    environment.filters.update(number=_number, latency=_latency, percent=_percent, duration=_duration, moment=_moment)
     return environment
 
 

@@ -9,35 +9,40 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary
 from imgmig_dagster.verification.results import Verdict
 
+_LATENCIES = tuple(f"{kind}_{name}_ms" for kind in ("read", "write") for name in ("p50", "p95", "p99"))
 _PARTITIONS = (
     *("partition", "verdict", "rows", "read", "migrated", "skipped", "failed", "duration_s", "rows_per_second"),
     *("write_mode", "migrated_at", "in_ledger", "match", "mismatch", "missing", "unverified", "verified_at"),
+    *("retries", "throttles", *_LATENCIES),
 )
 
 
 def csv_tables(report: SummaryReport) -> dict[str, bytes]:
-    """The CSV files by name, UTF-8. No cell can be taken for a formula, and none holds a row's values."""
+    """The CSV files by name, UTF-8. No cell can be taken for a formula.
+
+    The columns of rows' values are empty unless the report shows them.
+    """
     return {
         "partitions.csv": _csv(_PARTITIONS, [_partition(each) for each in report.partitions]),
         "failures.csv": _csv(
-            ("partition", "key", "field", "code", "reason", "permanent"),
+            ("partition", "key", "field", "code", "reason", "permanent", "value"),
             [
-                (partition, failure.row_id, failure.field, failure.code, failure.reason, failure.permanent)
-                for partition, failure in report.failures
+                (partition, each.row_id, each.field, each.code, each.reason, each.permanent, each.value)
+                for partition, each in report.failures
             ],
         ),
         "mismatches.csv": _csv(
-            ("partition", "key", "attribute", "verdict"),
+            ("partition", "key", "attribute", "verdict", "expected", "found"),
             [
-                (partition, mismatch.row_id, mismatch.attribute, mismatch.verdict.value)
-                for partition, mismatch in report.mismatches
+                (partition, each.row_id, each.attribute, each.verdict.value, each.expected, each.found)
+                for partition, each in report.mismatches
             ],
         ),
     }
 
 
 def _partition(summary: PartitionSummary) -> Sequence[Any]:
-    migration, evidence = summary.migration, summary.evidence
+    migration, evidence, numbers = summary.migration, summary.evidence, summary.traffic.as_numbers()
     return (
         summary.partition,
         summary.verdict.value,
@@ -46,6 +51,8 @@ def _partition(summary: PartitionSummary) -> Sequence[Any]:
         len(summary.failures),
         *((evidence.verdicts.get(verdict.value, 0) for verdict in Verdict) if evidence else (None,) * len(Verdict)),
         evidence.finished_at if evidence else None,
+        *((migration.retries, migration.throttles) if migration else (None, None)),
+        *(numbers.get(name) for name in _LATENCIES),
     )
 
 

@@ -12,8 +12,9 @@ from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.segments import SegmentsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore
+from imgmig_dagster.traffic import TrafficRecord
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Checkpoint:
 
     `fingerprint` names what the pass is of (mapping, source, target, window, ...); `first_pass` is False where an
     earlier pass over this window has finished, so that items may stand in the target. `segments` names the files that
-    hold the same rows id by id. `elapsed_s`, `retries`, `throttles` and `write_units` are of all runs of the pass.
+    hold the same rows id by id. `elapsed_s` and all that follows are of all runs of the pass.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Checkpoint:
     retries: int = 0
     throttles: int = 0
     write_units: float = 0.0
+    traffic: TrafficRecord = field(default_factory=TrafficRecord)
 
     @property
     def rows(self) -> int:
@@ -124,10 +126,12 @@ class CheckpointFile:
             if document["sha256"] != hashlib.sha256(_json(body)).hexdigest():
                 raise self._refused("it was altered, or written in part: its checksum does not fit")
             cursor, segments = body.pop("cursor"), body.pop("segments")
+            traffic = TrafficRecord(**body.pop("traffic"))
             return Checkpoint(
                 **body,
                 cursor=(cursor[0], cursor[1]) if cursor else None,
                 segments=tuple((run_id, written) for run_id, written in segments),
+                traffic=traffic,
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, ValueError):
             raise self._refused("it is torn or altered: it cannot be read") from None

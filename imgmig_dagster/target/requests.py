@@ -17,6 +17,7 @@ class BatchWriteItem:
     """Replace whole items, without a condition; at most `MAX_BATCH_WRITE`, no key twice."""
 
     operation: ClassVar[str] = "BatchWriteItem"
+    is_read: ClassVar[bool] = False
     table: str
     items: Sequence[Item]
 
@@ -36,6 +37,7 @@ class BatchGetItem:
     """Read items by key, strongly consistent; at most `MAX_BATCH_GET`."""
 
     operation: ClassVar[str] = "BatchGetItem"
+    is_read: ClassVar[bool] = True
     table: str
     keys: Sequence[Item]
 
@@ -64,6 +66,7 @@ class PutNewItem:
     """Write an item if none stands under its key; the error that says that one does brings it along."""
 
     operation: ClassVar[str] = "PutItem"
+    is_read: ClassVar[bool] = False
     table: str
     item: Item
     key_attribute: str
@@ -109,6 +112,7 @@ class UpdateItem:
     """Set attributes of an item that was read before, if nobody wrote it since."""
 
     operation: ClassVar[str] = "UpdateItem"
+    is_read: ClassVar[bool] = False
     table: str
     key: Item
     assignments: Item
@@ -141,6 +145,7 @@ class DeleteItem:
     """Delete an item that was read before, if nobody wrote it since."""
 
     operation: ClassVar[str] = "DeleteItem"
+    is_read: ClassVar[bool] = False
     table: str
     key: Item
     seen: Seen
@@ -165,6 +170,7 @@ class Scan:
     """One page of one segment of a parallel scan, strongly consistent."""
 
     operation: ClassVar[str] = "Scan"
+    is_read: ClassVar[bool] = True
     table: str
     segment: int
     segments: int

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import orjson
@@ -14,12 +13,14 @@ from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import Fault
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.requests import consumed_units
+from imgmig_dagster.traffic import Traffic
 
 
 class Request(Protocol):
     """One of the operations of `requests`."""
 
     operation: ClassVar[str]
+    is_read: ClassVar[bool]
 
     @property
     def table(self) -> str:
@@ -35,16 +36,6 @@ class RetriesUsedUpError(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-@dataclass
-class Traffic:
-    """What a run's requests came to so far."""
-
-    requests: int = 0
-    retries: int = 0
-    throttles: int = 0
-    units: float = 0.0
 
 
 class Backoff:
@@ -76,7 +67,7 @@ class Backoff:
     async def throttled(self, code: str) -> None:
         """Slow the whole writer down and wait; `TargetUnavailable` past the deadline."""
         sender = self._sender
-        sender.traffic.throttles += 1
+        sender.traffic.throttled()
         sender.limiter.throttled()
         if self._throttles == 0:
             # What was spent in the queue, or paused, says nothing about the service.
@@ -130,7 +121,7 @@ class Sender:
                 async with self._slots:
                     await self.limiter.wait()
                     self.traffic.requests += 1
-                    refreshes = self._refreshes
+                    refreshes, sent_at = self._refreshes, self.clock()
                     reply = await self._client.call(request.operation, body)
             except DynamoDBError as error:
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
@@ -143,6 +134,7 @@ class Sender:
                     raise
                 continue
             self._answers += 1
+            self.traffic.answered(request.is_read, self.clock() - sent_at)
             units = consumed_units(reply)
             self.traffic.units += units
             self.limiter.spent(units)

@@ -8,6 +8,7 @@ from typing import Final
 
 from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.source.sampling import Shape
+from imgmig_dagster.traffic import TrafficRecord
 
 # Raised when the rules of comparison change, so that older evidence no longer counts.
 VERIFIER_VERSION: Final = "1"
@@ -29,7 +30,8 @@ class Verdict(str, Enum):
 class Mismatch:
     """One fault. `attribute`, `expected` and `found` are None where there is no item to compare.
 
-    `expected` and `found` are full values: personal data, for the 0600 file only.
+    `expected` and `found` are full values: personal data, for the 0600 file, and for reports only where
+    IMGMIG_SHOW_VALUES shows them.
     """
 
     row_id: str
@@ -122,6 +124,7 @@ class VerificationResult:
     `inexact_timestamps` counts timestamps within tolerance that are not the cut milliseconds. `undeclared` counts
     attributes that the mapping does not know. `digest` and `watermark` are the source's, from before the pass.
     `matches_from` is when the pass began whose matches were taken over, None where every row was looked at.
+    `traffic` is of all runs of the pass itself.
     """
 
     partition: str
@@ -145,6 +148,7 @@ class VerificationResult:
     duration_s: float
     resumes: int = 0
     matches_from: str | None = None
+    traffic: TrafficRecord = field(default_factory=TrafficRecord)
 
     @property
     def oldest_look_at(self) -> str:

@@ -21,6 +21,7 @@ from imgmig_dagster.state.segments import Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.traffic import Traffic
 from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.examiner import Examined, Examiner
 from imgmig_dagster.verification.results import (
@@ -89,8 +90,9 @@ class _Pass:
             examiner = Examiner(run.source, target, run.settle_seconds)
             evidence = self._evidence_of_matches(before) if only_failed else None
             if evidence is not None:
-                return self._keep(await self._look_again(evidence, examiner))
-            checkpoint = await self._examine_pages(self._open(before), examiner, before.rows)
+                return self._keep(await self._look_again(evidence, examiner, target.sender.traffic))
+            begun, traffic = self._open(before), target.sender.traffic
+            checkpoint = await self._examine_pages(begun, examiner, before.rows, traffic)
             tally, sides = Tally(), self._segments.read(checkpoint.segments)
             found = await asyncio.to_thread(account, run.source, window, _summed(sides, tally))
             tally.forget(dict((*found.gone, *found.moved)))
@@ -116,6 +118,7 @@ class _Pass:
             finished_at=now(),
             duration_s=round(checkpoint.elapsed_s + time.monotonic() - self._started, 3),
             resumes=checkpoint.resumes,
+            traffic=begun.traffic + traffic.record(),
             **vars(tally),
         )
         self._keep(result)
@@ -147,7 +150,7 @@ class _Pass:
             self._segments.remove(left_over)
         return checkpoint
 
-    async def _examine_pages(self, begun: Checkpoint, examiner: Examiner, total: int) -> Checkpoint:
+    async def _examine_pages(self, begun: Checkpoint, examiner: Examiner, total: int, traffic: Traffic) -> Checkpoint:
         run, checkpoint = self._run, begun
         meter = ProgressMeter("Verified", self._window.partition, total, run.listener, done=begun.rows)
         pages = ahead(run.source.pages(self._window, begun.cursor, run.page_size))
@@ -158,12 +161,12 @@ class _Pass:
                 unsaved.tally.add(examined.tally)
                 checkpoint = replace(checkpoint, cursor=run.source.cursor(page[-1]))
                 if len(unsaved.verdicts) >= _CHECKPOINT_ROWS:
-                    checkpoint, unsaved = self._save(checkpoint, begun, unsaved), Examined()
+                    checkpoint, unsaved = self._save(checkpoint, begun, unsaved, traffic), Examined()
                 meter.failures += len(examined.verdicts) - examined.tally.verdicts["match"]
                 meter.advance(len(page))
-        return self._save(checkpoint, begun, unsaved)
+        return self._save(checkpoint, begun, unsaved, traffic)
 
-    def _save(self, checkpoint: Checkpoint, begun: Checkpoint, unsaved: Examined) -> Checkpoint:
+    def _save(self, checkpoint: Checkpoint, begun: Checkpoint, unsaved: Examined, traffic: Traffic) -> Checkpoint:
         if unsaved.verdicts and checkpoint.cursor is not None:
             ids: defaultdict[str, list[str]] = defaultdict(list)
             for row_id, verdict in unsaved.verdicts.items():
@@ -175,6 +178,7 @@ class _Pass:
                 segments=self._segments.add(checkpoint.segments, self._run.run_id, segment),
                 outcomes={**checkpoint.outcomes, **outcomes},
                 elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
+                traffic=begun.traffic + traffic.record(),
             )
         self._checkpoints.save(checkpoint)
         return checkpoint
@@ -192,7 +196,9 @@ class _Pass:
         whole = len(listed) == evidence.mismatches_found and evidence.coverage_is_complete
         return replace(evidence, mismatches=listed) if whole else None
 
-    async def _look_again(self, evidence: VerificationResult, examiner: Examiner) -> VerificationResult:
+    async def _look_again(
+        self, evidence: VerificationResult, examiner: Examiner, traffic: Traffic
+    ) -> VerificationResult:
         failed = {found.row_id: found.verdict.value for found in evidence.mismatches}
         meter = ProgressMeter("Verified again", self._window.partition, len(failed), self._run.listener)
         tally = Tally(
@@ -215,6 +221,7 @@ class _Pass:
             finished_at=now(),
             duration_s=round(time.monotonic() - self._started, 3),
             matches_from=evidence.oldest_look_at,
+            traffic=traffic.record(),
             **vars(tally),
         )
 

@@ -52,7 +52,7 @@ def test_rows_are_mappable_and_no_failed_items_name_a_rejected_row_until_it_is_m
     mappable, failed = facts_of(result, "rows_are_mappable"), facts_of(result, "no_failed_items")
     assert mappable["unmappable_rows"] == 1
     assert [(each["key"], each["field"]) for each in mappable["rejections"]] == [(row_id(5), "updated_at")]
-    assert failed["failed"] == 1
+    assert failed["in_ledger"] == 1
     assert [(each["key"], each["field"], each["kind"]) for each in failed["failures"]] == [
         (row_id(5), "updated_at", "permanent")
     ]

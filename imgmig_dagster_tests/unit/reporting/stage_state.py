@@ -69,7 +69,7 @@ class StageState:
         self.migrate(window, {"written": rows})
         self.verify(window, {"match": rows})
 
-    def migrate(self, window: Window, outcomes: Mapping[str, int], minute: int = MIGRATED - 1) -> None:
+    def migrate(self, window: Window, outcomes: Mapping[str, int], minute: int = MIGRATED - 1, **changes: Any) -> None:
         checkpoints = CheckpointFile(self.store, window.partition)
         checkpoint = checkpoints.open(f"migrate-{minute}", {}, moment(minute))
         result = MigrationResult(
@@ -88,7 +88,7 @@ class StageState:
             throttles=1,
             write_units=float(sum(outcomes.values())),
         )
-        checkpoints.archive(checkpoint, result.finished_at, {"result": asdict(result)})
+        checkpoints.archive(checkpoint, result.finished_at, {"result": asdict(replace(result, **changes))})
         self.write(window.partition, "migration", minute)
 
     def write(self, partition: "str | None", by: str, minute: int, ended: bool = True) -> None:

@@ -4,24 +4,29 @@ import hashlib
 import io
 import re
 import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
+from imgmig_dagster.reporting.__main__ import schema
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.results import Mismatch, ObjectFault, SpotCheckPair, StoredObject, Verdict
-from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, month, pair, spot_check
+from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month, pair, spot_check
 
+REPOSITORY = Path(__file__).parents[3]
 IMG = "<img src=x onerror=alert(1)>"
 HOSTILE = (
     IMG,
     '=HYPERLINK("x")',
+    "＝1＋1",
     "line\r\n| next `code` | [link](javascript:1)\n# heading",
     "abc\u202egpj.exe",
     "{{ 7 * 7 }}",
@@ -120,7 +125,7 @@ def test_csv_cells_are_no_formulas(store: LocalStateStore, hostile: SummaryRepor
         found = store.read(f"reports/{name}")
         assert found is not None
         cells = [cell for row in csv.reader(io.StringIO(found.content.decode(), newline="")) for cell in row]
-        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))]
     mismatches = store.read("reports/mismatches.csv")
     assert mismatches is not None
     rows = list(csv.DictReader(io.StringIO(mismatches.content.decode(), newline="")))
@@ -128,11 +133,45 @@ def test_csv_cells_are_no_formulas(store: LocalStateStore, hostile: SummaryRepor
     assert rows[1]["key"] == '\'=HYPERLINK("x")'
 
 
-def test_no_report_holds_a_value(store: LocalStateStore, hostile: SummaryReport) -> None:
-    for name in publish(store, hostile):
-        found = store.read(f"reports/{name}")
-        assert found is not None
-        assert b"secret" not in found.content
+def contents(store: LocalStateStore, report: SummaryReport) -> dict[str, str]:
+    found = {name: store.read(f"reports/{name}") for name in publish(store, report)}
+    return {name: each.content.decode() for name, each in found.items() if each is not None}
+
+
+def a_fault_with_values(store: LocalStateStore) -> StageState:
+    state = StageState(store)
+    state.window(MARCH, 2)
+    state.migrate(MARCH, {"written": 1, "rejected": 1})
+    state.verify(
+        MARCH, {"mismatch": 1, "missing": 1}, [Mismatch("a", Verdict.MISMATCH, "s3Key", "secret 1", "secret 2")]
+    )
+    state.fail(MARCH, Failure("b", "s3_key", "item_too_large", "too large", permanent=True, value="secret 3"))
+    state.spot_check(pair("a", ("s3Key", "secret 4", "secret 5", False)))
+    return state
+
+
+def test_no_report_holds_a_value(store: LocalStateStore) -> None:
+    # The ledger and the evidence hold values, as where they were to be shown before.
+    for name, content in contents(store, a_fault_with_values(store).report()).items():
+        assert "secret" not in content, name
+
+
+def test_reports_hold_values_where_they_are_to_be_shown(store: LocalStateStore) -> None:
+    found = contents(store, a_fault_with_values(store).report(replace(FACTS, show_values=True)))
+    shown = {name: sorted(set(re.findall(r"secret \d", re.sub("</?mark>", "", found[name])))) for name in found}
+    assert shown == {
+        "summary.json": ["secret 1", "secret 2", "secret 3"],
+        "summary.md": ["secret 1", "secret 2", "secret 3"],
+        "summary.html": ["secret 1", "secret 2", "secret 3"],
+        "certificate.json": [],
+        "partitions.csv": [],
+        "failures.csv": ["secret 3"],
+        "mismatches.csv": ["secret 1", "secret 2"],
+    }
+
+
+def test_the_schema_in_the_documents_is_that_of_the_report() -> None:
+    assert (REPOSITORY / "docs/summary.schema.json").read_text(encoding="utf-8") == schema()
 
 
 def test_published_files_are_where_it_says(store: LocalStateStore, clean: SummaryReport) -> None:
@@ -171,14 +210,35 @@ def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryRep
     assert "1 partition is empty:\n2024-01-01." in page
 
 
-def test_the_chart_is_named_themed_and_the_same_each_time(clean: SummaryReport) -> None:
-    page = render_html(clean)
-    assert page == render_html(clean)
-    assert 'aria-label="Rows and migration rate of 2 partitions, 2024-03-01 to 2024-04-01"' in page
-    drawing = page[page.index("<svg") : page.index("</svg>")]
-    assert "currentColor" in drawing
-    assert "#0" not in drawing
-    assert "<metadata" not in drawing
+def test_charts_are_named_themed_and_the_same_each_time(store: LocalStateStore) -> None:
+    state = a_fault_with_values(store)
+    state.migrate(MARCH, {"written": 1, "rejected": 1}, 12, traffic=TrafficRecord({"1": 1}, {"2.2": 3}, {"60": 4}))
+    state.verify(MARCH, {"mismatch": 2}, [Mismatch("a", Verdict.MISMATCH, "s3Key", "x", "y")])
+    page = render_html(state.report())
+    assert page == render_html(state.report())
+    assert re.findall('<svg role="img" aria-label="([^"]*)"', page) == [
+        "Rows and migration rate of 1 partition, 2024-03-01 to 2024-03-01",
+        "Outcomes of the passes, in rows",
+        "Mismatches by field",
+        "Read and write latency of 1 partition, 2024-03-01 to 2024-03-01",
+        "Throttled requests in 1 minute each, UTC",
+    ]
+    for drawing in re.findall("<svg.*?</svg>", page, re.DOTALL):
+        assert "currentColor" in drawing
+        assert not re.search("#0[0-9]0[0-9]0[0-9]|<metadata|<style", drawing)
+
+
+def test_latency_is_of_all_requests_and_not_a_mean_of_partitions(store: LocalStateStore) -> None:
+    state = StageState(store)
+    for window, traffic in ((MARCH, TrafficRecord(writes={"1": 990})), (month(4), TrafficRecord(writes={"100": 10}))):
+        state.window(window, 10)
+        state.migrate(window, {"written": 10}, traffic=traffic)
+        state.verify(window, {"match": 10}, traffic=TrafficRecord(reads={"4.7": 1}, throttled={"60": 2}))
+    report = state.report()
+    assert report.totals.latency == {"read": Percentiles(2, 4.7, 4.7, 4.7), "write": Percentiles(1_000, 1, 1, 1)}
+    assert report.totals.traffic.throttled == {"60": 4}
+    april = list(csv.DictReader(io.StringIO(contents(store, report)["partitions.csv"])))[1]
+    assert (april["read_p50_ms"], april["write_p99_ms"], april["throttles"]) == ("4.7", "100.0", "1")
 
 
 def test_long_lists_are_cut_and_say_so(store: LocalStateStore) -> None:

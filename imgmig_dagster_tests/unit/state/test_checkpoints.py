@@ -111,7 +111,7 @@ def test_a_torn_checkpoint_is_refused(state: LocalStateStore, kept: int) -> None
     assert "torn or altered" in refusal(state)
 
 
-@pytest.mark.parametrize("content", [b"null", b"[]", b"{}", b"7", b'"x"', b'{"format": 2}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"null", b"[]", b"{}", b"7", b'"x"', b'{"format": 3}', b"\xff\xfe"])
 def test_what_is_no_checkpoint_is_refused(state: LocalStateStore, content: bytes) -> None:
     interrupted(state)
     path(state).write_bytes(content)
@@ -142,9 +142,9 @@ def test_a_checkpoint_that_was_altered_by_hand_is_refused(state: LocalStateStore
 def test_a_checkpoint_of_another_format_is_refused_by_its_format(state: LocalStateStore) -> None:
     interrupted(state)
     document = json.loads(path(state).read_bytes())
-    path(state).write_text(json.dumps({**document, "format": 3}))
+    path(state).write_text(json.dumps({**document, "format": 4}))
 
-    assert "it is of format 3, and this version reads 2" in refusal(state)
+    assert "it is of format 4, and this version reads 3" in refusal(state)
 
 
 def test_a_checkpoint_with_an_unknown_entry_is_refused_although_its_checksum_fits(state: LocalStateStore) -> None:

@@ -137,6 +137,9 @@ def test_throttling_uses_up_no_retry_and_slows_the_writer_down(target: Target, p
 
             assert table.sender.traffic.throttles == 20
             assert table.sender.traffic.retries == 3
+            record = table.sender.traffic.record()
+            # One request was answered, at once by this clock: the waits between its tries are no latency.
+            assert (record.reads, record.writes, sum(record.throttled.values())) == ({}, {"0.1": 1}, 20)
             assert table.sender.limiter.rate is not None
             assert table.sender.limiter.rate < 4_000 / 2
 

@@ -1,0 +1,164 @@
+"""The assets of the table as a whole: nouns, each made by one call of the domain."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from platform import python_version
+from typing import Final
+
+import dagster as dg
+
+from imgmig_dagster import __version__
+from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs.common import OWNERS, RENEWED_DAILY, RENEWED_WEEKLY, Materialized, verification_run
+from imgmig_dagster.defs.partitions import windows_of
+from imgmig_dagster.defs.resources import (
+    TARGET_POOL,
+    PictureBuckets,
+    ProgressListener,
+    ReportBucket,
+    SourceDatabase,
+    StateDirectory,
+    TargetDynamoDB,
+)
+from imgmig_dagster.defs.run_config import SpotCheckConfig
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.mapping.image import PICTURE
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import save_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
+from imgmig_dagster.window import now
+
+_REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
+
+
+def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str) -> Sequence[dg.AssetsDefinition]:
+    """The assets of the table as a whole."""
+
+    @dg.asset(
+        group_name="verification",
+        kinds={"dynamodb"},
+        owners=OWNERS,
+        pool=TARGET_POOL,
+        deps=["migrated_images"],
+        check_specs=checks.specs_of("table_census", None),
+        freshness_policy=RENEWED_WEEKLY,
+    )
+    def table_census(
+        context: dg.AssetExecutionContext,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Materialized:
+        """A full parallel scan of the target against the whole source: keys and content."""
+        windows = windows_of(partitions)
+        with source.reader() as reader, state.log() as log:
+            run = verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
+            result = take_census(run, windows[0].start, windows[-1].end)
+        save_record(state.open(), names.CENSUS, result)
+        return dg.MaterializeResult(
+            metadata=metadata.of_census(result),
+            check_results=[
+                checks.no_missing_items(result),
+                checks.no_orphan_items(result),
+                checks.no_differing_items(result),
+                checks.no_rows_outside_partitions(result),
+            ],
+        )
+
+    @dg.asset(
+        group_name="verification",
+        kinds={"html"},
+        owners=OWNERS,
+        deps=["migrated_images"],
+        check_specs=checks.specs_of("spot_check", None),
+        freshness_policy=RENEWED_DAILY,
+    )
+    def spot_check(
+        context: dg.AssetExecutionContext,
+        config: SpotCheckConfig,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        pictures: PictureBuckets,
+        state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Materialized:
+        """Random images, both records side by side and their pictures, for a person to review."""
+        from imgmig_dagster.reporting.render import render_spot_check
+
+        seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
+        store, s3 = state.open(), pictures.open()
+        with source.reader() as reader, state.log() as log:
+            run = verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
+            result = draw_spot_check(run, s3, PICTURE, config.count, seed)
+        shown = s3.show(result.pairs, source.settings.spot_check_pictures)
+        save_record(store, names.SPOT_CHECK, result)
+        store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage, shown).encode())
+        return dg.MaterializeResult(
+            metadata={
+                **metadata.of_spot_check(result),
+                "page": dg.MetadataValue.path(store.locate(names.SPOT_CHECK_PAGE)),
+            },
+            check_results=[checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)],
+        )
+
+    @dg.asset(
+        group_name="reporting",
+        kinds={"html"},
+        owners=OWNERS,
+        deps=["verification_report", table_census, spot_check],
+        check_specs=checks.specs_of("migration_summary", None),
+    )
+    def migration_summary(
+        context: dg.AssetExecutionContext,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        state: StateDirectory,
+        reports: ReportBucket,
+    ) -> Materialized:
+        """The report for people, and the certificate for machines, built from evidence, whatever the checks say."""
+        from imgmig_dagster.reporting.model import RunFacts, build_report
+        from imgmig_dagster.reporting.render import publish, render_markdown
+
+        windows, store, counted_at = windows_of(partitions), state.open(), now()
+        with source.reader() as reader:
+            counted = reader.rows_per_window(windows)
+            digests = {each.partition: reader.inventory(each).digest for each in windows if each.partition in counted}
+            run = verification_run(context, reader, source, target, store, lambda _progress: None)
+            facts = RunFacts(
+                run_id=context.run.run_id,
+                made_at=now(),
+                counted_at=counted_at,
+                identity=run.identity(),
+                settings=source.settings.shown(),
+                versions={
+                    "imgmig_dagster": __version__,
+                    "python": python_version(),
+                    **{name: version(name) for name in _REPORTED_VERSIONS},
+                },
+                show_values=source.settings.show_values,
+            )
+        rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
+        report = build_report(store, stage, windows, rows_now, facts, digests)
+        files = publish(store, report)
+        published = reports.publish({name: _content(store, name) for name in files})
+        return dg.MaterializeResult(
+            metadata={
+                **metadata.of_summary(report),
+                "report": dg.MetadataValue.md(render_markdown(report)),
+                **{name: dg.MetadataValue.path(place) for name, place in files.items()},
+                **{f"s3_{name}": dg.MetadataValue.text(place) for name, place in published.items()},
+            },
+            check_results=[checks.ready_for_cutover(report)],
+        )
+
+    return [table_census, spot_check, migration_summary]
+
+
+def _content(store: StateStore, name: str) -> bytes:
+    found = store.read(f"{names.REPORTS}/{name}")
+    if found is None:
+        raise StateError(f"{name} is gone from {store.locate(names.REPORTS)} although it was just written")
+    return found.content
