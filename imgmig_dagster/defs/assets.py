@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.common import OWNERS, RENEWED_DAILY, Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, Materialized, verification_run
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
     SOURCE_POOL,

@@ -6,7 +6,7 @@ import dagster as dg
 
 from imgmig_dagster.config import Settings
 from imgmig_dagster.defs import metadata
-from imgmig_dagster.defs.common import OWNERS, Materialized
+from imgmig_dagster.defs.asset_basics import OWNERS, Materialized
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,

@@ -9,7 +9,7 @@ import dagster as dg
 
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.common import OWNERS, RENEWED_DAILY, RENEWED_WEEKLY, Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, RENEWED_WEEKLY, Materialized, verification_run
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
