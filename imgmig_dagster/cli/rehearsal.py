@@ -46,8 +46,8 @@ def rehearse(
 ) -> None:
     """Rehearse a migration of stage staging on this machine, in a database and a table of its own.
 
-    An application writes to both sides while the images are migrated. Exit code 0 only if the verdict is PASS,
-    nothing lacks for a cutover, and migrating once more writes nothing.
+    An application writes to both sides while the images are migrated. Exit code 0 only if the certificate is PASS,
+    and migrating once more writes nothing.
     """
     output, folder = Output(json=False), sandbox_root() / "rehearsal"
     started = time.monotonic()
@@ -74,7 +74,7 @@ def rehearse(
         staging.imgmig("spot-check", "--count", "50")
         staging.imgmig("spot-check", "--review", str(staging.reviewed()))
         staging.imgmig("report")
-        staging.is_ready()
+        staging.imgmig("certificate", "show", "latest")
         before = _items(sandbox)
         staging.imgmig("migrate")
         if _items(sandbox) != before:
@@ -99,7 +99,7 @@ class _Staging:
 
     def imgmig(self, *arguments: str) -> None:
         """Run a command; one that ends with anything but 0 ends the rehearsal."""
-        words = [arguments[0], "--stage", Stage.STAGING.value, *arguments[1:]]
+        words = [*arguments, "--stage", Stage.STAGING.value]
         self.output.say(f"\n$ imgmig {shlex.join(words)}")
         program = str(Path(sys.executable).with_name("imgmig"))
         try:
@@ -127,13 +127,6 @@ class _Staging:
         file = self.folder / "review.json"
         file.write_bytes(orjson.dumps(asdict(review)))
         return file
-
-    def is_ready(self) -> None:
-        """Raise if anything lacks for a cutover: the verdict alone does not ask for a review."""
-        found = self.state.read(f"{names.REPORTS}/summary.json")
-        lacking = orjson.loads(found.content)["lacking_review"] if found else ["a report"]
-        if lacking:
-            raise SandboxError(f"the rehearsal failed: before a cutover lacks {lacking}")
 
 
 @contextmanager

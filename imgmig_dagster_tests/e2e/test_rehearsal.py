@@ -17,8 +17,18 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     assert rehearsed.exit_code == 0, rehearsed.stdout + rehearsed.stderr
 
     shown = [line.removeprefix("$ imgmig ") for line in rehearsed.stdout.splitlines() if line.startswith("$ ")]
-    assert [line.split(" --stage staging")[0] for line in shown] == [
-        *("doctor", "dry-run", "migrate", "verify", "spot-check", "spot-check", "report", "migrate")
+    assert [line.split(" --")[0] for line in shown] == [
+        *(
+            "doctor",
+            "dry-run",
+            "migrate",
+            "verify",
+            "spot-check",
+            "spot-check",
+            "report",
+            "certificate show latest",
+            "migrate",
+        )
     ]
     assert "none of it was undone" in rehearsed.stdout
     assert "PASS. Migrating once more changed none of" in rehearsed.stdout
