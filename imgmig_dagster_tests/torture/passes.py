@@ -230,7 +230,7 @@ class Pass:
         names = set(self.state.list(_PARTITION))
         records = {name for name in names if name.startswith(f"{_PARTITION}/passes/")}
         self.findings.hold(1 <= len(records) <= most_records, f"records: {sorted(records)}")
-        expected = {f"{_PARTITION}/run.lock", f"{_PARTITION}/migration-failures.json"}
+        expected = {f"{_PARTITION}/{name}" for name in ("run.lock", "migration-failures.json", "last-write.json")}
         left = names - records - expected
         if self.place.folder:
             left |= {str(path) for path in Path(self.place.folder).rglob(".*") if path.name != ".write.lock"}
