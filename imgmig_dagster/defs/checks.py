@@ -183,7 +183,7 @@ def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:
     """Whether the sample agrees, and is not empty."""
     return _result(
         "spot_check_is_clean",
-        bool(result.pairs) and not result.differing,
+        result.is_clean,
         f"{len(result.differing):,} of {len(result.pairs):,} images do not agree",
         metadata.of_spot_check(result),
     )

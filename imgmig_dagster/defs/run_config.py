@@ -42,3 +42,6 @@ class SpotCheckConfig(dg.Config):
 
     count: int = Field(50, ge=1, le=1_000, description="Images to draw")
     seed: int | None = Field(None, description="Draws the same images again; by default a new one per run")
+    keep_last: bool = Field(
+        False, description="Leave the last sample and its review in place, if that and this one are clean"
+    )

@@ -8,6 +8,7 @@ import dagster as dg
 from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory, TargetDynamoDB
+from imgmig_dagster.defs.run_config import SpotCheckConfig
 from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import now
@@ -60,7 +61,8 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -
             cron_schedule="0 6 * * *",
             execution_timezone="UTC",
             default_status=status,
-            description="Each day: a new sample, which asks for a review of its own before a cutover",
+            run_config=dg.RunConfig({"spot_check": SpotCheckConfig(count=50, seed=None, keep_last=True)}),
+            description="Each day: a new sample. Only one that is not clean takes the place of a sample for review",
         ),
     ]
 

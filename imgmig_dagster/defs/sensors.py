@@ -1,4 +1,4 @@
-"""What people are told without asking: failed runs, failed checks, and ledgers that are not empty."""
+"""What people are told without asking: failed runs, failed checks, ledgers that are not empty, and stale evidence."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,12 +10,16 @@ from pydantic import TypeAdapter
 
 from imgmig_dagster.alerts import Alert, AlertNotSent, Webhook
 from imgmig_dagster.config import Stage
+from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.names import FAILURES
+from imgmig_dagster.verification.changes import stale_partitions
+from imgmig_dagster.window import now
 
 _CHECKS_EVERY_S: Final = 30
 _PARTITIONS_EVERY_S: Final = 300
+_EVIDENCE_EVERY_S: Final = 3_600
 _EVALUATIONS_PER_TICK: Final = 500
 # A check that blocks ends its run: the check is told of, and not the run besides.
 _ENDED_BY_A_CHECK: Final = "DagsterAssetCheckFailedError"
@@ -60,10 +64,15 @@ class Told:
         return True
 
 
-def all_sensors(stage: Stage) -> list[dg.SensorDefinition]:
+def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> list[dg.SensorDefinition]:
     """The alerts of a stage; they run by default where a stage is not dev."""
     status = dg.DefaultSensorStatus.STOPPED if stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING
-    return [_failed_runs(stage, status), _failed_checks(stage, status), _failure_ledgers(stage, status)]
+    return [
+        _failed_runs(stage, status),
+        _failed_checks(stage, status),
+        _failure_ledgers(stage, status),
+        _stale_evidence(partitions, stage, status),
+    ]
 
 
 def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -146,6 +155,35 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
         return dg.SkipReason(f"{sent} messages sent of {len(partitions)} ledgers")
 
     return alert_failure_ledgers
+
+
+def _stale_evidence(
+    partitions: dg.TimeWindowPartitionsDefinition, stage: Stage, status: dg.DefaultSensorStatus
+) -> dg.SensorDefinition:
+    @dg.sensor(name="alert_stale_evidence", minimum_interval_seconds=_EVIDENCE_EVERY_S, default_status=status)
+    def alert_stale_evidence(
+        context: dg.SensorEvaluationContext, alerts: AlertWebhook, state: StateDirectory
+    ) -> dg.SkipReason:
+        """One message for all partitions whose evidence has ceased to count, and was not renewed for two days."""
+        webhook = alerts.open()
+        if webhook is None:
+            return _not_set()
+        told, stale = Told.parse(context.cursor), stale_partitions(state.open(), windows_of(partitions), now())
+        told.faults = {partition: why for partition, why in told.faults.items() if partition in stale}
+        # One message, not one for each: where the schedules stand still all partitions are stale at once.
+        if news := [partition for partition in stale if partition not in told.faults]:
+            link, verdict = alerts.link("assets/verification_report"), f"does not count: {stale[news[0]]}"
+            alert = Alert(stage.value, "evidence", verdict, link, news[0], {"partitions": len(news)})
+            try:
+                webhook.send(alert)
+            except AlertNotSent as error:
+                context.log.error(str(error))
+            else:
+                told.faults |= {partition: stale[partition] for partition in news}
+        context.update_cursor(told.dump())
+        return dg.SkipReason(f"the evidence of {len(stale)} partitions is stale, {len(news)} of them are news")
+
+    return alert_stale_evidence
 
 
 def _tell_of_check(told: Told, record: dg.EventLogRecord, stage: Stage, alerts: AlertWebhook, webhook: Webhook) -> bool:

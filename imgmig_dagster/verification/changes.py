@@ -1,14 +1,16 @@
 """Which partitions are no longer what their evidence says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.evidence import Today, why_void
+from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.verification.evidence import RENEWED_WITHIN, Today, why_void
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, seconds_between
 
 
 def changed_partitions(
@@ -30,6 +32,31 @@ def _has_changed(source: SourceReader, state: StateStore, window: Window, rows_n
     if evidence is None:
         return rows_now > 0
     return why_void(state, window, evidence, today, rows_now, lambda: source.inventory(window).digest) is not None
+
+
+def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:
+    """The partitions that nobody has verified or written for `RENEWED_WITHIN`, without evidence that counts, and why.
+
+    By the state alone, which costs the source and the target nothing: what has changed in the source since is left to
+    `changed_partitions`.
+
+    Raises:
+        StateError: a file of the state cannot be read.
+    """
+    return {each.partition: why for each in windows if (why := _why_stale(state, each, moment)) is not None}
+
+
+def _why_stale(state: StateStore, window: Window, moment: str) -> str | None:
+    evidence = load_record(state, names.evidence(window.partition), VerificationResult)
+    written = last_write(state, window.partition)
+    ends = [evidence.finished_at if evidence else None, (written.ended_at or written.began_at) if written else None]
+    idle = [timedelta(seconds=seconds_between(end, moment)) for end in ends if end is not None]
+    if not idle or min(idle) <= RENEWED_WITHIN:
+        return None
+    if evidence is None:
+        return "it was written, and never verified"
+    void = why_void(state, window, evidence, Today(moment, None), evidence.rows_in_window, None)
+    return void.what if void else None
 
 
 def occupied_partitions(source: SourceReader, state: StateStore, windows: Sequence[Window]) -> list[str]:

@@ -18,6 +18,8 @@ from imgmig_dagster.window import Window
 COUNTS_FOR: Final = timedelta(days=7)
 # The application may add rows to a window that has not ended, and changes those of late more than others.
 OPEN_WINDOW_COUNTS_FOR: Final = timedelta(hours=1)
+RENEWED_WITHIN: Final = timedelta(days=2)
+"""The schedules renew evidence each night: what does not count for longer is not being renewed."""
 # The longest settle time that can be set: until then a row of the window's last moment may be on its way.
 _SETTLES_WITHIN: Final = timedelta(seconds=60)
 

@@ -292,6 +292,11 @@ class SpotCheckResult:
         return [pair.row_id for pair in self.pairs if not pair.agrees]
 
     @property
+    def is_clean(self) -> bool:
+        """Whether every image of the sample agrees, and there is one."""
+        return bool(self.pairs) and not self.differing
+
+    @property
     def object_faults(self) -> Mapping[str, Sequence[str]]:
         """What is wrong in S3, by the ids of the images concerned."""
         return {pair.row_id: pair.object_faults for pair in self.pairs if pair.object_faults}

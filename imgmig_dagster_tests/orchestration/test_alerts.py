@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,8 +12,9 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.alerts import Alert, AlertNotSent, Webhook
+from imgmig_dagster.state import names
 from imgmig_dagster_tests.arrange import image
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
+from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of
 
 SECRET = "canary-secret-path"
 
@@ -178,6 +180,60 @@ def test_a_ledger_that_is_not_empty_is_told_once_for_each_count(alerting: Platfo
     assert "https://dagster.internal/assets/migrated_images" in receiver.posts[0]["blocks"][0]["text"]["text"]
 
 
+def aged(platform: Platform, partition: str, days: int) -> None:
+    """Move what the state says of a partition's verification and writes into the past."""
+    for name in (names.evidence(partition), names.last_write(partition)):
+        stored = platform.state.read(name)
+        if stored is not None:
+            record = json.loads(stored.content)
+            earlier = {key: _earlier(value, days) for key, value in record.items() if key.endswith("_at") and value}
+            platform.state.write(name, json.dumps({**record, **earlier}).encode())
+
+
+def _earlier(moment: str, days: int) -> str:
+    return (datetime.fromisoformat(moment) - timedelta(days=days)).isoformat(timespec="milliseconds")
+
+
+def test_evidence_that_ceased_to_count_and_is_not_renewed_is_told_once_for_all_partitions(
+    alerting: Platform, receiver: Receiver
+) -> None:
+    alerting.source.insert(images_of(4, range(40, 43)))
+    for partition in (MARCH, APRIL):
+        alerting.succeed("migrate", partition)
+        alerting.succeed("verify", partition)
+    aged(alerting, MARCH, days=6)
+    aged(alerting, APRIL, days=6)
+    cursor = tick(alerting, "alert_stale_evidence").cursor
+    assert receiver.texts == [], "it still counts"
+
+    for partition in (MARCH, APRIL):
+        aged(alerting, partition, days=1)
+    cursor = tick(alerting, "alert_stale_evidence", cursor).cursor
+    cursor = tick(alerting, "alert_stale_evidence", cursor).cursor
+    expected = f"[dev, {MARCH}] evidence: does not count: it is more than 7 days old (partitions 2)"
+    assert receiver.texts == [expected]
+
+    alerting.succeed("verify", MARCH)
+    cursor = tick(alerting, "alert_stale_evidence", cursor).cursor
+    assert receiver.texts == [expected], "fewer are no news"
+    aged(alerting, MARCH, days=8)
+    receiver.statuses = [404]
+    cursor = tick(alerting, "alert_stale_evidence", cursor).cursor
+    tick(alerting, "alert_stale_evidence", cursor)
+    assert receiver.texts == [expected, expected.replace("partitions 2", "partitions 1")]
+
+
+def test_a_migration_that_nobody_verifies_is_stale_after_two_days(alerting: Platform, receiver: Receiver) -> None:
+    aged(alerting, MARCH, days=1)
+    tick(alerting, "alert_stale_evidence")
+    assert receiver.texts == []
+    aged(alerting, MARCH, days=2)
+    tick(alerting, "alert_stale_evidence")
+    assert receiver.texts == [
+        f"[dev, {MARCH}] evidence: does not count: it was written, and never verified (partitions 1)"
+    ]
+
+
 def failed_run(platform: Platform, job: str) -> None:
     """Evaluate the run failure sensor for a run that has just failed."""
     result = platform.run(job, MARCH)
@@ -213,5 +269,6 @@ def test_a_run_that_a_check_ended_is_left_to_the_checks_own_message(alerting: Pl
 def test_without_a_webhook_nothing_is_told(platform: Platform, receiver: Receiver) -> None:
     tick(platform, "alert_failed_checks")
     tick(platform, "alert_failure_ledgers")
+    tick(platform, "alert_stale_evidence")
 
     assert receiver.posts == []

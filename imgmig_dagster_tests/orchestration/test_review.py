@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster_tests.arrange import row_id
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of, verdicts_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.test_schedules import requests_of
 
 Review: TypeAlias = Callable[..., Finished]
 
@@ -67,6 +68,26 @@ def test_a_cutover_asks_for_a_review_of_the_last_sample_without_an_issue(verifie
     assert readiness(verified) == {"verdict": "pass", "lacking": 0}
     verified.succeed("draw_spot_check")
     assert readiness(verified) == {"verdict": "pass", "lacking": 1}, "the review is of an older sample"
+
+
+def test_the_sample_of_each_day_takes_the_place_of_a_reviewed_one_only_if_it_is_not_clean(
+    verified: Platform, review: Review
+) -> None:
+    (daily,), _ = requests_of(verified, "spot_check_daily")
+    config = {"spot_check": daily.run_config["ops"]["spot_check"]["config"]}
+
+    verified.run("draw_spot_check", config=config)
+    assert review().exit_code == 0, "there was none before: this is one to review"
+    assert verified.run("draw_spot_check", config=config).success
+    assert readiness(verified) == {"verdict": "pass", "lacking": 0}
+
+    verified.change_item(2, "width", {"N": "1"})
+    found = verdicts_of(verified.run("draw_spot_check", config=config))
+    assert not found["spot_check_is_clean"]
+    assert readiness(verified) == {"verdict": "pass", "lacking": 1}, "the sample that stands has a difference"
+    verified.change_item(2, "width", {"N": "640"})
+    verified.run("draw_spot_check", config=config)
+    assert readiness(verified) == {"verdict": "pass", "lacking": 1}, "it agrees again, and nobody has reviewed it"
 
 
 def test_a_review_is_observed_in_dagster_without_its_remarks(verified: Platform, review: Review) -> None:
