@@ -121,8 +121,6 @@ class Session:
         """
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
         config: dict[str, Any] = {"repair_report": {"apply": apply, "source_wins": source_wins, "confirm": confirm}}
-        if apply:
-            config["verification_report"] = {"only_failed": True}
         finished, errors, took = self._run("repair" if apply else "plan_repair", "Repaired", failing, config)
         if delete_orphans and not errors and repairs.orphans(self.state):
             errors += self._run_one("delete_orphans", {"orphan_report": {"apply": apply, "confirm": confirm}})

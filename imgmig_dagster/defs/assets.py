@@ -140,8 +140,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         kinds={"python"},
         owners=OWNERS,
         pool=TARGET_POOL,
-        # The latter so that a job can repair and then verify.
-        deps=[migrated_images, "repair_report"],
+        deps=[migrated_images],
         check_specs=checks.specs_of("verification_report", partitions),
         freshness_policy=RENEWED_DAILY,
     )
@@ -159,16 +158,9 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             run = verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
             result = run.verify(window_of(partitions, partition), config.only_failed)
             log.info("%s: verified %d rows: %s", partition, result.looked_at, dict(result.verdicts))
+        place = store.locate(names.mismatches(partition))
         return dg.MaterializeResult(
-            metadata={
-                **metadata.of_verification(result),
-                "full_values": dg.MetadataValue.path(store.locate(names.mismatches(partition))),
-            },
-            check_results=[
-                checks.zero_mismatches(result),
-                checks.coverage_is_complete(result),
-                checks.timestamps_are_exact(result),
-            ],
+            metadata=metadata.of_verification(result, place), check_results=checks.of_verification(result)
         )
 
     return [source_images, migration_plan, migrated_images, verification_report]

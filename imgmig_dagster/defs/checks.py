@@ -116,6 +116,26 @@ def no_failed_items(failures: Mapping[str, Failure]) -> dg.AssetCheckResult:
     )
 
 
+def of_verification(result: VerificationResult) -> Sequence[dg.AssetCheckResult]:
+    """The three claims about a verified partition."""
+    return [zero_mismatches(result), coverage_is_complete(result), timestamps_are_exact(result)]
+
+
+def evaluation(asset: str, partition: str, found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """A result as the event that Dagster makes of it, for a run of another asset that re-establishes it."""
+    (claim,) = (claim for claim in CLAIMS if (claim.asset, claim.name) == (asset, found.check_name))
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(asset),
+        check_name=claim.name,
+        passed=found.passed,
+        metadata=found.metadata,
+        severity=found.severity,
+        description=found.description,
+        blocking=claim.blocking,
+        partition=partition,
+    )
+
+
 def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
     """Whether no row differs or is missing. That all were looked at is `coverage_is_complete`'s claim."""
     mismatch, missing = result.verdicts[Verdict.MISMATCH.value], result.verdicts[Verdict.MISSING.value]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig, VerifyConfig
+from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig
 
 
 def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
@@ -42,13 +42,8 @@ def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             "repair",
-            dg.AssetSelection.assets("repair_report", "verification_report"),
-            config=dg.RunConfig(
-                {
-                    "repair_report": RepairConfig(apply=True, source_wins=False, confirm=None),
-                    "verification_report": VerifyConfig(only_failed=True),
-                }
-            ),
+            dg.AssetSelection.assets("repair_report"),
+            config=dg.RunConfig({"repair_report": RepairConfig(apply=True, source_wins=False, confirm=None)}),
             description="Bring up to date what the last verification listed, and verify those keys again",
         ),
         dg.define_asset_job(

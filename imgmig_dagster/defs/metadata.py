@@ -82,8 +82,8 @@ def of_failures(failures: Sequence[Failure]) -> dict[str, Any]:
     return {"in_ledger": len(failures), **_table("failures", failures, _failure)}
 
 
-def of_verification(result: VerificationResult) -> dict[str, Any]:
-    """What a verification found."""
+def of_verification(result: VerificationResult, full_values: str) -> dict[str, Any]:
+    """What a verification found; `full_values` is the file that has the values too."""
     return {
         "dagster/row_count": result.looked_at,
         "rows": result.looked_at,
@@ -100,6 +100,7 @@ def of_verification(result: VerificationResult) -> dict[str, Any]:
         "undeclared_attributes": dg.MetadataValue.json(dict(result.undeclared)),
         "digest": result.digest,
         "watermark": result.watermark or "no rows",
+        "full_values": dg.MetadataValue.path(full_values),
         **of_mismatches(result),
     }
 

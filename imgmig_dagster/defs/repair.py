@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from imgmig_dagster.config import Settings
-from imgmig_dagster.defs import metadata
-from imgmig_dagster.defs.asset_basics import OWNERS, Materialized
+from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs.asset_basics import OWNERS, Materialized, verification_run
+from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,
@@ -39,7 +40,7 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         kinds={"dynamodb"},
         owners=OWNERS,
         pool=TARGET_POOL,
-        deps=["migrated_images"],
+        deps=["verification_report"],
     )
     def repair_report(
         context: dg.AssetExecutionContext,
@@ -49,7 +50,10 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """What was done about each key that the last verification listed; what would be done, unless applied."""
+        """What was done about each key that the last verification listed; what would be done, unless applied.
+
+        Once applied, those keys are verified again, and the checks of `verification_report` evaluated anew.
+        """
         table = _open_target(target, context.instance, config)
         partition, store = context.partition_key, state.open()
         evidence = load_record(store, names.evidence(partition), VerificationResult)
@@ -60,7 +64,10 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
             run = _repair_run(context, reader, table, source.settings, store, listener, config)
             result = run.repair(partition, ids, evidence.mismatches_found - len(listed) if evidence else 0)
             log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
-        save_record(store, names.repair(partition), result)
+            save_record(store, names.repair(partition), result)
+            if config.apply:
+                again = verification_run(context, reader, source, target, store, listener)
+                _report_verification(context, store, again.verify(window_of(partitions, partition), only_failed=True))
         return dg.MaterializeResult(metadata=metadata.of_repair(result))
 
     @dg.asset(group_name="migration", kinds={"dynamodb"}, owners=OWNERS, pool=TARGET_POOL, deps=["table_census"])
@@ -86,6 +93,15 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         return dg.MaterializeResult(metadata=metadata.of_repair(result))
 
     return [repair_report, orphan_report]
+
+
+def _report_verification(context: dg.AssetExecutionContext, store: StateStore, verified: VerificationResult) -> None:
+    # Events of the run, and no dependency: `verification_report` would otherwise ask for a repair before it.
+    asset, partition = "verification_report", context.partition_key
+    facts = metadata.of_verification(verified, store.locate(names.mismatches(partition)))
+    context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=facts))
+    for found in checks.of_verification(verified):
+        context.log_event(checks.evaluation(asset, partition, found))
 
 
 def _open_target(

@@ -21,21 +21,31 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -
     """The verifications of each day, the weekly census, and the daily spot check."""
     status = dg.DefaultScheduleStatus.STOPPED if stage is Stage.DEV else dg.DefaultScheduleStatus.RUNNING
 
-    @dg.schedule(job_name="verify", cron_schedule="0 3 * * *", execution_timezone="UTC", default_status=status)
+    @dg.schedule(
+        job_name="verify",
+        cron_schedule="0 3 * * *",
+        execution_timezone="UTC",
+        default_status=status,
+        description="Each day: the partitions whose evidence no longer counts",
+    )
     def verify_changed(
         context: dg.ScheduleEvaluationContext, source: SourceDatabase, target: TargetDynamoDB, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Each day: the partitions whose evidence no longer counts."""
         with source.reader() as reader:
             today = Today(now(), identity_of(reader, target.identity()))
             changed = changed_partitions(reader, state.open(), windows_of(partitions), today)
         yield from _requests(context, changed, "the evidence of every partition counts")
 
-    @dg.schedule(job_name="verify", cron_schedule="0 4 * * *", execution_timezone="UTC", default_status=status)
+    @dg.schedule(
+        job_name="verify",
+        cron_schedule="0 4 * * *",
+        execution_timezone="UTC",
+        default_status=status,
+        description="Each day a sixth of the partitions that hold rows or have evidence: all of them in any six days",
+    )
     def verify_all(
         context: dg.ScheduleEvaluationContext, source: SourceDatabase, state: StateDirectory
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Each day a sixth of the partitions that hold rows or have evidence: all of them in any six days."""
         windows = windows_of(partitions)
         today = context.scheduled_execution_time.toordinal() % DAYS_OF_A_ROUND
         with source.reader() as reader:

@@ -76,9 +76,12 @@ def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> 
 
 
 def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    @dg.run_failure_sensor(name="alert_failed_runs", default_status=status)
+    @dg.run_failure_sensor(
+        name="alert_failed_runs",
+        default_status=status,
+        description="A message for each run that failed by anything but a check",
+    )
     def alert_failed_runs(context: dg.RunFailureSensorContext, alerts: AlertWebhook) -> dg.SkipReason | None:
-        """A message for each run that failed by anything but a check."""
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
@@ -102,9 +105,13 @@ def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefin
 
 
 def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    @dg.sensor(name="alert_failed_checks", minimum_interval_seconds=_CHECKS_EVERY_S, default_status=status)
+    @dg.sensor(
+        name="alert_failed_checks",
+        minimum_interval_seconds=_CHECKS_EVERY_S,
+        default_status=status,
+        description="A message for each check that begins to fail, or fails otherwise than before",
+    )
     def alert_failed_checks(context: dg.SensorEvaluationContext, alerts: AlertWebhook) -> dg.SkipReason:
-        """A message for each check that begins to fail, or fails otherwise than before."""
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
@@ -130,11 +137,15 @@ def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDef
 
 
 def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    @dg.sensor(name="alert_failure_ledgers", minimum_interval_seconds=_PARTITIONS_EVERY_S, default_status=status)
+    @dg.sensor(
+        name="alert_failure_ledgers",
+        minimum_interval_seconds=_PARTITIONS_EVERY_S,
+        default_status=status,
+        description="A message for each partition with rows that are not in the target",
+    )
     def alert_failure_ledgers(
         context: dg.SensorEvaluationContext, alerts: AlertWebhook, state: StateDirectory
     ) -> dg.SkipReason:
-        """A message for each partition with rows that are not in the target."""
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
@@ -160,11 +171,15 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
 def _stale_evidence(
     partitions: dg.TimeWindowPartitionsDefinition, stage: Stage, status: dg.DefaultSensorStatus
 ) -> dg.SensorDefinition:
-    @dg.sensor(name="alert_stale_evidence", minimum_interval_seconds=_EVIDENCE_EVERY_S, default_status=status)
+    @dg.sensor(
+        name="alert_stale_evidence",
+        minimum_interval_seconds=_EVIDENCE_EVERY_S,
+        default_status=status,
+        description="One message for all partitions whose evidence ceased to count and was not renewed for two days",
+    )
     def alert_stale_evidence(
         context: dg.SensorEvaluationContext, alerts: AlertWebhook, state: StateDirectory
     ) -> dg.SkipReason:
-        """One message for all partitions whose evidence has ceased to count, and was not renewed for two days."""
         webhook = alerts.open()
         if webhook is None:
             return _not_set()

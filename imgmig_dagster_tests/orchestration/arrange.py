@@ -115,8 +115,9 @@ def facts_of(result: dg.ExecuteInProcessResult, check: str) -> dict[str, Any]:
 
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     """The plain values of the metadata of an asset's one materialization."""
-    (event,) = result.asset_materializations_for_node(asset)
-    return _plain(event.metadata)
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    (found,) = [event for event in events if event.asset_key == dg.AssetKey(asset)]
+    return _plain(found.metadata)
 
 
 def _plain(metadata: Mapping[str, "dg.MetadataValue[Any]"]) -> dict[str, Any]:

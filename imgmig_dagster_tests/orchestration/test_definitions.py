@@ -63,9 +63,9 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         "source_images": ("migration", {"postgres"}, True, set()),
         "migration_plan": ("migration", {"python"}, True, {"source_images"}),
         "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
-        "repair_report": ("migration", {"dynamodb"}, True, {"migrated_images"}),
+        "repair_report": ("migration", {"dynamodb"}, True, {"verification_report"}),
         "orphan_report": ("migration", {"dynamodb"}, False, {"table_census"}),
-        "verification_report": ("verification", {"python"}, True, {"migrated_images", "repair_report"}),
+        "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
         "table_census": ("verification", {"dynamodb"}, False, {"migrated_images"}),
         "spot_check": ("verification", {"html"}, False, {"migrated_images"}),
         "migration_summary": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
@@ -115,7 +115,7 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
         "retry_failures": {"migrated_images"},
         "verify": {"verification_report"},
         "plan_repair": {"repair_report"},
-        "repair": {"repair_report", "verification_report"},
+        "repair": {"repair_report"},
         "delete_orphans": {"orphan_report"},
         "census": {"table_census"},
         "draw_spot_check": {"spot_check"},
@@ -139,6 +139,20 @@ def test_the_schedules_are_these_and_run_by_default_but_in_dev(definitions: dg.D
         "census_weekly": ("census", "0 5 * * 0", "UTC", status),
         "spot_check_daily": ("draw_spot_check", "0 6 * * *", "UTC", status),
     }
+
+
+def test_the_sensors_are_these_and_run_by_default_but_in_dev(definitions: dg.Definitions) -> None:
+    source = (definitions.resources or {})["source"]
+    repository = definitions.get_repository_def()
+    status = "STOPPED" if source.stage == "dev" else "RUNNING"
+    assert {each.name: each.default_status.value for each in repository.sensor_defs} == {
+        "alert_failed_runs": status,
+        "alert_failed_checks": status,
+        "alert_failure_ledgers": status,
+        "alert_stale_evidence": status,
+    }
+    assert all(each.description for each in repository.sensor_defs)
+    assert all(each.description for each in repository.schedule_defs)
 
 
 def test_the_evidence_has_to_be_fresh(definitions: dg.Definitions) -> None:

@@ -10,7 +10,7 @@ from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
-from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of, metadata_of, verdicts_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, checks_of, images_of, metadata_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
 
 Imgmig = Callable[..., Finished]
@@ -93,8 +93,13 @@ def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> Non
     result = damaged.succeed("repair", MARCH)
 
     assert metadata_of(result, "repair_report")["applied"] is True
-    assert verdicts_of(result)["zero_mismatches"]
     assert metadata_of(result, "verification_report")["match"] == 5
+    found = {check.check_name: (check.passed, check.blocking, check.partition) for check in checks_of(result).values()}
+    assert found == {
+        "zero_mismatches": (True, True, MARCH),
+        "coverage_is_complete": (True, True, MARCH),
+        "timestamps_are_exact": (True, False, MARCH),
+    }
 
 
 def test_faults_beyond_the_end_of_the_list_are_said(damaged: Platform, imgmig: Imgmig) -> None:
