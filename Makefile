@@ -62,13 +62,13 @@ application-items: .venv/installed  ## record what the application's own writer 
 	@cd imgmig_dagster_tests/application && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@$(BIN)/python -m imgmig_dagster_tests.application.writer
 
-test-e2e: .venv/installed .venv-browser/installed  ## look at the reports in Chromium; leaves screenshots in .pages
+test-e2e: .venv/installed .venv-browser/installed  ## use the UI and the reports in Chromium; leaves screenshots in .pages
 	@command -v chromium >/dev/null || apt-get install -y chromium || \
 		{ echo 'Chromium is needed, as the command chromium: install it with the package manager' >&2; exit 1; }
 	@rm -rf .pages
 	@$(BIN)/python -m imgmig_dagster_tests.browser.sample_pages .pages
 	@.venv-browser/bin/python -m pytest -q --confcutdir=imgmig_dagster_tests/browser imgmig_dagster_tests/browser \
-		--pages .pages
+		--pages .pages --imgmig $(BIN)/imgmig
 
 lint: .venv/installed  ## check style and types
 	@$(BIN)/ruff check

@@ -1,0 +1,97 @@
+"""A person at Dagster's UI: what they click, and what they read. Needs nothing of the package."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from playwright.sync_api import Locator, Page, expect
+
+_PATIENCE_S = 180
+_LAUNCH = re.compile("^Launch")  # "1 run", or "backfill"
+_RUNS = "{ runsOrError { ... on Runs { results { runId status jobName runConfigYaml tags { key value } } } } }"
+_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+class Operator:
+    """Works on the UI at `url` in one page of a browser, and leaves screenshots in `shots`."""
+
+    def __init__(self, page: Page, url: str, shots: Path) -> None:
+        self.page, self._url, self._shots = page, url, shots
+        page.set_default_timeout(20_000)
+
+    def launch(self, job: str, partitions: str, config: "str | None" = None) -> "list[dict[str, Any]]":
+        """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its runs.
+
+        Returns the runs that were started, newest first: id, status, config as YAML, tags.
+        """
+        before = {run["runId"] for run in self._runs()}
+        self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")
+        self.page.get_by_role("button", name="Materialize").first.click()
+        dialog = self.page.get_by_role("dialog")
+        self._choose(dialog, partitions)
+        if config is not None:
+            self._configure(dialog, config)
+        chosen = dialog.get_by_text(re.compile(r"^\d+ partitions?$")).inner_text()
+        self.shoot(f"launch-{job}")
+        dialog.get_by_role("button", name=_LAUNCH).click()
+        return self._wait_for(before, int(chosen.split()[0]))
+
+    def open_check(self, asset: str, check: str) -> Locator:
+        """The page of a check: its last evaluation, and its history."""
+        self.page.goto(f"{self._url}/assets/{asset}?view=checks&checkDetail={check}")
+        expect(self.page.get_by_text("Evaluation result")).to_be_visible()
+        return self.page.locator("body")
+
+    def open(self, path: str) -> Locator:
+        """Another page."""
+        self.page.goto(f"{self._url}/{path}")
+        return self.page.locator("body")
+
+    def shoot(self, name: str) -> None:
+        """Leave a screenshot for people to look at."""
+        self.page.screenshot(path=self._shots / f"ui-{name}.png")
+
+    def _choose(self, dialog: Locator, partitions: str) -> None:
+        # With more than 90 days of partitions the dialog offers the last 90 only, "All" among them.
+        every = dialog.get_by_text("Show all partitions")
+        field = dialog.get_by_role("textbox").first
+        expect(field).to_be_visible()
+        if every.is_visible():
+            every.click()
+        if partitions == "All":
+            dialog.get_by_role("button", name="All", exact=True).click()
+        else:
+            field.fill(partitions)
+            field.press("Enter")
+        expect(dialog.get_by_role("button", name=_LAUNCH)).to_be_enabled()
+
+    def _configure(self, dialog: Locator, config: str) -> None:
+        dialog.get_by_text("Config", exact=True).click()
+        dialog.get_by_role("button", name="Add config").click()
+        editor = self.page.get_by_role("dialog").last
+        editor.locator(".CodeMirror").last.click()
+        self.page.keyboard.insert_text(config)
+        editor.get_by_role("button", name="Save config").click()
+        expect(dialog.get_by_text("Config saved")).to_be_visible()
+
+    def _wait_for(self, before: "set[str]", count: int) -> "list[dict[str, Any]]":
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            started = [run for run in self._runs() if run["runId"] not in before]
+            if len(started) == count and all(run["status"] in _ENDED for run in started):
+                return started
+            assert time.monotonic() < deadline, f"{len(started)} of {count} runs: {[run['status'] for run in started]}"
+            time.sleep(0.5)
+
+    def _runs(self) -> "list[dict[str, Any]]":
+        request = Request(  # noqa: S310  # our own http
+            f"{self._url}/graphql",
+            json.dumps({"query": _RUNS}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=20) as reply:  # noqa: S310
+            found: list[dict[str, Any]] = json.load(reply)["data"]["runsOrError"]["results"]
+            return found

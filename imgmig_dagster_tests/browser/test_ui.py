@@ -1,0 +1,190 @@
+"""An operator's morning in Dagster's UI: migrate, verify, meet a corruption, repair it. `make test-e2e`."""
+
+import csv
+import json
+import re
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from imgmig_dagster_tests.browser.operator import Operator
+
+MONTHS = 4
+ROWS_OF_A_MONTH = 15
+CORRUPTED = str(UUID(int=3))
+
+
+def first_of_months() -> "list[datetime]":
+    """The starts of the last months, the current one included: these are all the partitions there are."""
+    found = [datetime.now(tz=timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)]
+    while len(found) < MONTHS:
+        found.insert(0, (found[0] - timedelta(days=1)).replace(day=1))
+    return found
+
+
+def write_images(path: Path) -> None:
+    """Rows on the first seconds of each month; the row `CORRUPTED` is of the first month."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            "id user_id created_at updated_at original_filename s3_key s3_bucket thumbnail_s3_key mime_type "
+            "size_bytes width height".split()
+        )
+        for number, month in enumerate(first_of_months()):
+            for second in range(ROWS_OF_A_MONTH):
+                identifier = UUID(int=number * ROWS_OF_A_MONTH + second)
+                moment = (month + timedelta(seconds=second)).isoformat()
+                row = (identifier, UUID(int=1), moment, moment, f"{second}.png", f"uploads/{identifier}.png")
+                writer.writerow([*row, "images-dev", "", "image/png", 1_000 + second, 640, 480])
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The sandbox, with images of four months, and Dagster's UI over it, as `make ui` starts them."""
+
+    url: str
+    dynamodb: str
+
+    def corrupt_width(self, row_id: str, width: int) -> None:
+        """Change an item past all of our code."""
+        key = {"PK": {"S": f"IMAGE#{row_id}"}, "SK": {"S": "METADATA"}}
+        self.call(
+            "UpdateItem",
+            Key=key,
+            UpdateExpression="SET width = :width",
+            ConditionExpression="attribute_exists(PK)",
+            ExpressionAttributeValues={":width": {"N": str(width)}},
+        )
+
+    def call(self, operation: str, **parameters: object) -> None:
+        request = Request(  # noqa: S310  # our own http
+            self.dynamodb,
+            json.dumps({"TableName": "images-dev", **parameters}).encode(),
+            headers={
+                "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+                "Content-Type": "application/x-amz-json-1.0",
+                "Authorization": "AWS4-HMAC-SHA256 Credential=test/20250101/us-east-1/dynamodb/aws4_request",
+            },
+        )
+        with urlopen(request, timeout=10):  # noqa: S310
+            pass
+
+
+@pytest.fixture(scope="module")
+def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("ui")
+
+    def run(*arguments: str) -> str:
+        finished = subprocess.run([imgmig, *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
+        return finished.stdout
+
+    try:
+        run("sandbox", "start")
+        write_images(folder / "images.csv")
+        run("sandbox", "seed", "--csv", "images.csv")
+        variables = dict(word.split("=", 1) for word in shlex.split(run("sandbox", "env")) if "=" in word)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with (folder / "ui.log").open("w") as log:
+            server = subprocess.Popen([imgmig, "ui", "--port", str(port)], cwd=folder, stdout=log, stderr=log)  # noqa: S603
+        try:
+            _wait_until_ready(url, server, folder / "ui.log")
+            yield Platform(url, variables["AWS_ENDPOINT_URL_DYNAMODB"])
+        finally:
+            server.terminate()
+            assert server.wait(timeout=60) == 0, (folder / "ui.log").read_text()
+    finally:
+        run("sandbox", "delete", "--yes")
+
+
+def _wait_until_ready(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urlopen(f"{url}/server_info", timeout=5):  # noqa: S310
+                return
+        except (URLError, OSError):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def operator(platform: Platform, browser: Browser, folder: Path) -> Iterator[Operator]:
+    context = browser.new_context(viewport={"width": 1_400, "height": 900})
+    yield Operator(context.new_page(), platform.url, folder)
+    context.close()
+
+
+def statuses(runs: "list[dict[str, object]]") -> "list[object]":
+    return [run["status"] for run in runs]
+
+
+class TestAnOperatorsMorning:
+    """In this order: each step begins where the one before it ended."""
+
+    FIRST, *_, CURRENT = (month.date().isoformat() for month in first_of_months())
+
+    def test_one_partition_is_migrated_to_green(self, operator: Operator) -> None:
+        assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"]
+
+        page = operator.open_check("migrated_images", "every_row_is_accounted_for")
+        expect(page.get_by_text("Passed", exact=True)).to_be_visible()
+        expect(page.get_by_text(self.FIRST).first).to_be_visible()
+        page = operator.open(f"assets/migrated_images?view=partitions&partition={self.FIRST}")
+        for fact in ("rows 15", "migrated 15", "failed 0", "write_mode batch", "rate_rows_per_s"):
+            expect(page.get_by_role("row", name=re.compile(f"^{fact}"))).to_be_visible()
+        operator.shoot("one-partition-migrated")
+
+    def test_a_backfill_of_all_partitions_carries_its_run_config(self, operator: Operator) -> None:
+        config = "ops: {migrated_images: {config: {confirm: images-dev}}}"
+        runs = operator.launch("migrate", "All", config)
+
+        assert statuses(runs) == ["SUCCESS"] * MONTHS
+        for run in runs:
+            assert "confirm: images-dev" in run["runConfigYaml"], "what confirms a backfill of prod"
+        page = operator.open("runs")
+        expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+        operator.shoot("backfill")
+        assert statuses(operator.launch("verify", "All")) == ["SUCCESS"] * MONTHS
+
+    def test_a_corruption_turns_the_check_red_with_key_and_field(self, platform: Platform, operator: Operator) -> None:
+        platform.corrupt_width(CORRUPTED, 641)
+
+        assert statuses(operator.launch("verify", self.FIRST)) == ["FAILURE"]
+
+        page = operator.open_check("verification_report", "zero_mismatches")
+        expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+        expect(page.get_by_text("1 of 15 rows differ and 0 are missing")).to_be_visible()
+        expect(page.get_by_role("row", name=f"{CORRUPTED} mismatch width", exact=True)).to_be_visible()
+        operator.shoot("check-failed")
+
+    def test_a_repair_turns_it_green_again(self, operator: Operator) -> None:
+        assert statuses(operator.launch("repair", self.FIRST)) == ["SUCCESS"]
+
+        page = operator.open_check("verification_report", "zero_mismatches")
+        expect(page.get_by_text("Passed", exact=True)).to_be_visible()
+        expect(page.get_by_text(self.FIRST).first).to_be_visible()
+        operator.shoot("repaired")
+
+    def test_schedules_and_sensors_are_listed_with_what_they_do(self, operator: Operator) -> None:
+        page = operator.open("automation")
+        for name in (
+            *("verify_changed", "verify_all", "census_weekly", "spot_check_daily"),
+            *("alert_failed_runs", "alert_failed_checks", "alert_failure_ledgers", "alert_stale_evidence"),
+        ):
+            expect(page.get_by_text(name, exact=True)).to_be_visible()
+        operator.shoot("automation")
