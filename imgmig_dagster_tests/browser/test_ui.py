@@ -22,6 +22,10 @@ from imgmig_dagster_tests.browser.operator import Operator
 
 MONTHS = 4
 ROWS_OF_A_MONTH = 15
+HEADER = (
+    "id,user_id,created_at,updated_at,original_filename,s3_key,s3_bucket,thumbnail_s3_key,mime_type,size_bytes,width,"
+    "height"
+)
 CORRUPTED = str(UUID(int=3))
 
 
@@ -37,10 +41,7 @@ def write_images(path: Path) -> None:
     """Rows on the first seconds of each month; the row `CORRUPTED` is of the first month."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            "id user_id created_at updated_at original_filename s3_key s3_bucket thumbnail_s3_key mime_type "
-            "size_bytes width height".split()
-        )
+        writer.writerow(HEADER.split(","))
         for number, month in enumerate(first_of_months()):
             for second in range(ROWS_OF_A_MONTH):
                 identifier = UUID(int=number * ROWS_OF_A_MONTH + second)
@@ -86,7 +87,7 @@ def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("ui")
 
     def run(*arguments: str) -> str:
-        finished = subprocess.run([imgmig, *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
+        finished = subprocess.run([imgmig, *arguments], cwd=folder, capture_output=True, text=True, check=True)
         return finished.stdout
 
     try:
@@ -99,7 +100,7 @@ def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             port = free.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         with (folder / "ui.log").open("w") as log:
-            server = subprocess.Popen([imgmig, "ui", "--port", str(port)], cwd=folder, stdout=log, stderr=log)  # noqa: S603
+            server = subprocess.Popen([imgmig, "ui", "--port", str(port)], cwd=folder, stdout=log, stderr=log)
         try:
             _wait_until_ready(url, server, folder / "ui.log")
             yield Platform(url, variables["AWS_ENDPOINT_URL_DYNAMODB"])
@@ -157,7 +158,8 @@ class TestAnOperatorsMorning:
         for run in runs:
             assert "confirm: images-dev" in run["runConfigYaml"], "what confirms a backfill of prod"
         page = operator.open("runs")
-        expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+        # The run of one partition, and the backfill as a whole, on which the page looks again every 15 seconds.
+        expect(page.get_by_text("Success", exact=True)).to_have_count(2, timeout=60_000)
         operator.shoot("backfill")
         assert statuses(operator.launch("verify", "All")) == ["SUCCESS"] * MONTHS
 
