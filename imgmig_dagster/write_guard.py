@@ -22,7 +22,7 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
     """Return if this run may write to the target; every path that writes asks first. Only prod is guarded.
 
     Args:
-        settings: of the stage; `confirm_writes` confirms as `confirmed` does, for backfills and schedules.
+        settings: of the stage; `confirm_writes` confirms as `confirmed` does, for every run.
         confirmed: the target table's name, as a person gave it for this run.
 
     Raises:
@@ -36,8 +36,8 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
             f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
-            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), or for a "
-            f"backfill IMGMIG_CONFIRM_WRITES={table} where the code server runs"
+            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), which a "
+            f"backfill takes too; or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = settings.aws()
     if fault := endpoint_fault(access) or account_fault(settings, caller(access).account):
