@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from benchmarks import servers
+from benchmarks.backfill import seconds_of_backfill, user_interface
 from benchmarks.bench import Bench
 from benchmarks.job import Job, Sample
 from benchmarks.results import Figure, Goal, Measured, ratios
@@ -267,6 +268,30 @@ def command(bench: Bench) -> Measured:
     )
 
 
+def backfill(bench: Bench) -> Measured:
+    """A backfill of 24 partitions from the UI, and one of 24 that hold no row."""
+    rows, years = bench.scale.command_rows, {"without a row": (2021, 2022), "of the demo": (2023, 2024)}
+    bench.sandbox.seed_synthetic(rows)
+    took = {}
+    with user_interface(bench.sandbox.root, "2021-01-01") as url:
+        for name, of in years.items():
+            partitions = [f"{year}-{month:02}-01" for year in of for month in range(1, 13)]
+            took[name] = seconds_of_backfill(url, partitions)
+            bench.say(f"  24 partitions {name}: {took[name]:,.0f} s")
+    empty, full = took.values()
+    return Measured(
+        "backfill",
+        [
+            Figure(
+                f"Backfill from the UI: 24 partitions with {rows:,} rows, in 24 without",
+                [full / empty],
+                Goal(1.5, "≤ 1.50"),
+            ),
+            Figure("Backfill from the UI: 24 partitions without a row", [empty], digits=0, unit=" s", note="no goal"),
+        ],
+    )
+
+
 MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "batch": batch_mode,
     "conditional": conditional_mode,
@@ -276,6 +301,7 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "growth": growth,
     "orchestration": orchestration,
     "command": command,
+    "backfill": backfill,
 }
 
 
