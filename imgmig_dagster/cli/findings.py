@@ -130,7 +130,14 @@ def of_verification(
     for found in evidence:
         verdicts.update(found.verdicts)
         verdict = "[green]PASS[/]" if found.passed else "[red]FAIL[/]"
-        _row(table, found.partition, found.rows_in_window, *found.verdicts.values(), found.rate, verdict)
+        _row(
+            table,
+            found.partition,
+            found.rows_in_window,
+            *found.verdicts.values(),
+            "–" if found.rate is None else found.rate,
+            verdict,
+        )
     faults = [found for key in keys for found in load_lines(state, names.mismatches(key), Mismatch)]
     passed = len(evidence) == len(keys) and all(found.passed for found in evidence)
     lines = [f"{found.verdict.value}: {found.label}" for found in faults[:_SHOWN_FAULTS]]

@@ -91,7 +91,7 @@ def of_verification(result: VerificationResult, full_values: str) -> dict[str, A
         **dict(result.verdicts),
         "settled": result.settled,
         "inexact_timestamps": result.inexact_timestamps,
-        "rate_rows_per_s": round(result.rate, 1),
+        **({} if result.rate is None else {"rate_rows_per_s": round(result.rate, 1)}),
         "duration_s": result.duration_s,
         "resumes": result.resumes,
         **result.traffic.as_numbers(),

@@ -172,8 +172,10 @@ class VerificationResult:
         return self.looked_at == self.rows_in_window and not unverified
 
     @property
-    def rate(self) -> float:
-        """Rows a second."""
+    def rate(self) -> float | None:
+        """Rows a second; None where verdicts were taken over from an earlier verification."""
+        if self.matches_from:
+            return None
         return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
 
 
