@@ -120,7 +120,8 @@ def item_timestamp(item: Item, attribute: str) -> "int | None":
 
 def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
     """The names of an item's attributes that the mapping says nothing about."""
-    return frozenset(item) - mapping.declared_attributes
+    declared = mapping.declared_attributes
+    return frozenset() if declared.issuperset(item) else frozenset(item) - declared
 
 
 def describe_fields(mapping: TableMapping, row: Row, item: Item) -> "list[tuple[str, str, str]]":

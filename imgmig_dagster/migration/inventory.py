@@ -15,7 +15,8 @@ LISTED_REJECTIONS: Final = 100
 
 @dataclass(frozen=True)
 class SourceInventory:
-    """The source's side of a partition. Times are ISO 8601 in UTC; `row_bytes` is the length of the rows as text.
+    """The source's side of a partition. Times are ISO 8601 in UTC; `row_bytes` is the length of the rows in
+    PostgreSQL's binary format.
 
     `rejections` lists at most `LISTED_REJECTIONS` rows that can never be written as they are.
     """

@@ -23,8 +23,9 @@ SAMPLE_SIZE: Final = 20
 class Inventory:
     """What the source says of a window, in one statement and thus of one snapshot.
 
-    `row_bytes` is the length of the rows as text. `digest` is a sum of 64-bit hashes of the mapped columns: it
-    changes with any value, and two windows' digests add up. `watermark` is the latest finite `modified_column`.
+    `row_bytes` is the length of the rows in PostgreSQL's binary format. `digest` is a sum of 64-bit
+    hashes of the mapped columns: it changes with any value, and two windows' digests add up. `watermark` is the latest
+    finite `modified_column`.
     """
 
     rows: int
@@ -128,11 +129,12 @@ class SourceReader:
         """Count, size, NULLs, digest and watermark of a window."""
         columns = self.mapping.columns
         nulls = [sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.table.column(name)) for name in columns]
+        # In binary, types and lengths included: to write a row as text takes the server twice as long as all the rest.
         query = sql.SQL(
             "SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0),"
             " coalesce(sum(('x' || left(md5(mapped.content), 16))::bit(64)::bigint), 0)::text,"
             " max({modified}) FILTER (WHERE isfinite({modified})), now(), {nulls}"
-            " FROM {table} t CROSS JOIN LATERAL (SELECT ROW({columns})::text) AS mapped(content) WHERE {inside}"
+            " FROM {table} t CROSS JOIN LATERAL (SELECT record_send(ROW({columns}))) AS mapped(content) WHERE {inside}"
         ).format(
             modified=self.table.column(self.mapping.modified_column),
             nulls=sql.SQL(", ").join(nulls),

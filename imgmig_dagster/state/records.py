@@ -1,6 +1,7 @@
 """Results as JSON files: what a run leaves for the next one, for reports and for checks."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -24,7 +25,7 @@ def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | No
         StateError: the file cannot be read as that dataclass; it is never taken for an absent one.
     """
     found = store.read(name)
-    return _parse(store, name, TypeAdapter(kind), found.content) if found else None
+    return _parse(store, name, kind, found.content) if found else None
 
 
 def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:
@@ -39,15 +40,21 @@ def load_lines(store: StateStore, name: str, kind: type[Record]) -> list[Record]
         StateError: as for `load_record`.
     """
     found = store.read(name)
-    adapter = TypeAdapter(kind)
-    return [_parse(store, name, adapter, line) for line in found.content.splitlines()] if found else []
+    return [_parse(store, name, kind, line) for line in found.content.splitlines()] if found else []
 
 
-def _parse(store: StateStore, name: str, adapter: "TypeAdapter[Record]", content: bytes) -> Record:
+def _parse(store: StateStore, name: str, kind: type[Record], content: bytes) -> Record:
     try:
-        return adapter.validate_json(content)
+        found: Record = _adapter(kind).validate_json(content)  # type: ignore[arg-type]  # a class is hashable
     except ValidationError:
         raise StateError(
             f"{store.locate(name)} cannot be read: it was altered, or another version wrote it. Move it away, and "
             "run again what made it"
         ) from None
+    return found
+
+
+@lru_cache(maxsize=32)
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    # To compile what validates a kind takes longer than to validate a segment of a thousand ids.
+    return TypeAdapter(kind)

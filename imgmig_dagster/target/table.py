@@ -86,6 +86,7 @@ class TargetTable:
         self.sender = sender
         self.name = name
         self.mapping = mapping
+        self._longest_id = MAX_PARTITION_KEY_BYTES - len(mapping.key_prefix.encode())
 
     async def put_new(self, item: Item) -> Standing | None:
         """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
@@ -125,18 +126,15 @@ class TargetTable:
     async def get_many(self, ids: Sequence[str]) -> Lookup:
         """The items of any number of distinct ids, strongly consistent, unprocessed keys asked for again."""
         # Under a key that is longer than DynamoDB takes nothing can stand, and its whole batch would be refused.
-        ids = [row_id for row_id in ids if self._fits(row_id)]
+        # A character takes at most four bytes: only the giants are measured.
+        if max(map(len, ids), default=0) > self._longest_id // 4:
+            ids = [row_id for row_id in ids if len(row_id.encode("utf-8", "surrogatepass")) <= self._longest_id]
         chunks = [ids[start : start + MAX_BATCH_GET] for start in range(0, len(ids), MAX_BATCH_GET)]
         lookups = await gather(self._get_batch(chunk) for chunk in chunks)
         return Lookup(
             {row_id: item for lookup in lookups for row_id, item in lookup.items.items()},
             frozenset(row_id for lookup in lookups for row_id in lookup.unread),
         )
-
-    def _fits(self, row_id: str) -> bool:
-        longest = MAX_PARTITION_KEY_BYTES - len(self.mapping.key_prefix.encode())
-        # A character takes at most four bytes: only the giants are measured.
-        return len(row_id) <= longest // 4 or len(row_id.encode("utf-8", "surrogatepass")) <= longest
 
     async def _get_batch(self, ids: Sequence[str]) -> Lookup:
         backoff = Backoff(self.sender)

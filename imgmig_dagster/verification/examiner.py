@@ -1,13 +1,15 @@
 """Gives rows their verdicts: what differs is looked at again, on both sides, until it has held still."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.target.requests import MAX_BATCH_GET
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.results import Mismatch, Tally, Verdict
 
@@ -21,10 +23,10 @@ class Examined:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
-    def record(self, row_id: str, verdict: Verdict) -> None:
-        """Give a row its verdict."""
-        self.verdicts[row_id] = verdict
-        self.tally.verdicts[verdict.value] += 1
+    def record(self, verdict: Verdict, ids: Collection[str]) -> None:
+        """Give rows without one their verdict."""
+        self.verdicts.update(dict.fromkeys(ids, verdict))
+        self.tally.verdicts[verdict.value] += len(ids)
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ class Examiner:
     async def examine(self, rows: Sequence[Row]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
         examined = Examined()
-        lookup = await self._target.get_many([str(row[0]) for row in rows])
-        sights = {str(row[0]): _Sight(row, lookup.items.get(str(row[0])), str(row[0]) in lookup.unread) for row in rows}
-        suspects = {row_id: sight for row_id, sight in sights.items() if not self._matches(row_id, sight, examined)}
+        chunks = (rows[start : start + MAX_BATCH_GET] for start in range(0, len(rows), MAX_BATCH_GET))
+        looks = await gather(self._look(chunk, examined) for chunk in chunks)
+        suspects = {row_id: sight for found in looks for row_id, sight in found.items()}
         for _look in range(_MAX_LOOKS):
             if not suspects:
                 return examined
@@ -67,6 +69,24 @@ class Examiner:
             self._list(row_id, Verdict.UNVERIFIED, examined)
         return examined
 
+    async def _look(self, rows: Sequence[Row], examined: Examined) -> dict[str, _Sight]:
+        """Compare the rows of one request as soon as it is answered, while others are on their way.
+
+        Returns what does not match.
+        """
+        ids = [str(row[0]) for row in rows]
+        lookup = await self._target.get_many(ids)
+        matching: list[str] = []
+        others: dict[str, _Sight] = {}
+        for row_id, row in zip(ids, rows, strict=True):
+            item = lookup.items.get(row_id)
+            if item is not None and self._matches(row, item, examined.tally):
+                matching.append(row_id)
+            else:
+                others[row_id] = _Sight(row, item, row_id in lookup.unread)
+        examined.record(Verdict.MATCH, matching)
+        return others
+
     async def _look_again(self, suspects: Mapping[str, _Sight], examined: Examined) -> dict[str, _Sight]:
         """Judge what held still since the last look; return what moved."""
         rows = await asyncio.to_thread(self._source.rows, list(suspects))
@@ -74,7 +94,8 @@ class Examiner:
         moved: dict[str, _Sight] = {}
         for row_id, row in rows.items():
             sight = _Sight(row, lookup.items.get(row_id), row_id in lookup.unread)
-            if self._matches(row_id, sight, examined):
+            if sight.item is not None and self._matches(row, sight.item, examined.tally):
+                examined.record(Verdict.MATCH, [row_id])
                 examined.tally.settled += 1
             elif sight == suspects[row_id]:
                 self._judge(row_id, sight, examined)
@@ -82,16 +103,12 @@ class Examiner:
                 moved[row_id] = sight
         return moved
 
-    def _matches(self, row_id: str, sight: _Sight, examined: Examined) -> bool:
-        if sight.item is None:
+    def _matches(self, row: Row, item: Item, tally: Tally) -> bool:
+        comparison = self._compare(row, item)
+        if comparison.differences:
             return False
-        comparison = self._compare(sight.row, sight.item)
-        if not comparison.equal:
-            return False
-        examined.record(row_id, Verdict.MATCH)
-        if comparison.inexact:
-            examined.tally.inexact_timestamps += len(comparison.inexact)
-        self._count_undeclared(sight.item, examined)
+        tally.inexact_timestamps += len(comparison.inexact)
+        self._count_undeclared(item, tally)
         return True
 
     def _judge(self, row_id: str, sight: _Sight, examined: Examined) -> None:
@@ -100,16 +117,16 @@ class Examiner:
         elif sight.item is None:
             self._list(row_id, Verdict.MISSING, examined)
         else:
-            examined.record(row_id, Verdict.MISMATCH)
-            self._count_undeclared(sight.item, examined)
+            examined.record(Verdict.MISMATCH, [row_id])
+            self._count_undeclared(sight.item, examined.tally)
             for found in self._compare(sight.row, sight.item).differences:
                 examined.tally.by_attribute[found.attribute] += 1
                 examined.tally.list(Mismatch(row_id, Verdict.MISMATCH, found.attribute, found.expected, found.found))
 
     def _list(self, row_id: str, verdict: Verdict, examined: Examined) -> None:
-        examined.record(row_id, verdict)
+        examined.record(verdict, [row_id])
         examined.tally.list(Mismatch(row_id, verdict))
 
-    def _count_undeclared(self, item: Item, examined: Examined) -> None:
+    def _count_undeclared(self, item: Item, tally: Tally) -> None:
         if undeclared := undeclared_attributes(self._target.mapping, item):
-            examined.tally.undeclared.update(undeclared)
+            tally.undeclared.update(undeclared)

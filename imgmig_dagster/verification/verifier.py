@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from imgmig_dagster.verification.results import (
     Identity,
     Mismatch,
     Tally,
+    Verdict,
     VerificationResult,
 )
 from imgmig_dagster.window import Window, now
@@ -81,12 +81,14 @@ class _Pass:
         self._started_at = now()
         self._checkpoints = CheckpointFile(run.state, window.partition, names.VERIFICATION_PROGRESS)
         self._segments = Segments(run.state, window.partition, names.VERIFIED, ExaminedRows)
-        self._identity = run.identity()
 
     async def run(self, only_failed: bool) -> VerificationResult:
         run, window = self._run, self._window
-        before = await asyncio.to_thread(run.source.inventory, window)
         async with run.target.open() as target:
+            # Either side is asked while the other one answers.
+            before, self._identity = await asyncio.gather(
+                asyncio.to_thread(run.source.inventory, window), asyncio.to_thread(run.identity)
+            )
             examiner = Examiner(run.source, target, run.settle_seconds)
             evidence = self._evidence_of_matches(before) if only_failed else None
             if evidence is not None:
@@ -161,26 +163,27 @@ class _Pass:
                 unsaved.tally.add(examined.tally)
                 checkpoint = replace(checkpoint, cursor=run.source.cursor(page[-1]))
                 if len(unsaved.verdicts) >= _CHECKPOINT_ROWS:
-                    checkpoint, unsaved = self._save(checkpoint, begun, unsaved, traffic), Examined()
+                    checkpoint, unsaved = await self._save(checkpoint, begun, unsaved, traffic), Examined()
                 meter.failures += len(examined.verdicts) - examined.tally.verdicts["match"]
                 meter.advance(len(page))
-        return self._save(checkpoint, begun, unsaved, traffic)
+        return await self._save(checkpoint, begun, unsaved, traffic)
 
-    def _save(self, checkpoint: Checkpoint, begun: Checkpoint, unsaved: Examined, traffic: Traffic) -> Checkpoint:
+    async def _save(self, checkpoint: Checkpoint, begun: Checkpoint, unsaved: Examined, traffic: Traffic) -> Checkpoint:
         if unsaved.verdicts and checkpoint.cursor is not None:
-            ids: defaultdict[str, list[str]] = defaultdict(list)
-            for row_id, verdict in unsaved.verdicts.items():
-                ids[verdict.value].append(row_id)
+            given = unsaved.verdicts.items()
+            by_verdict = {verdict.value: [row_id for row_id, each in given if each is verdict] for verdict in Verdict}
+            ids = {verdict: found for verdict, found in by_verdict.items() if found}
             segment = ExaminedRows(checkpoint.cursor, ids, unsaved.tally)
             outcomes = {name: checkpoint.outcomes.get(name, 0) + len(found) for name, found in ids.items()}
+            add = self._segments.add
             checkpoint = replace(
                 checkpoint,
-                segments=self._segments.add(checkpoint.segments, self._run.run_id, segment),
+                segments=await asyncio.to_thread(add, checkpoint.segments, self._run.run_id, segment),
                 outcomes={**checkpoint.outcomes, **outcomes},
                 elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
                 traffic=begun.traffic + traffic.record(),
             )
-        self._checkpoints.save(checkpoint)
+        await asyncio.to_thread(self._checkpoints.save, checkpoint)
         return checkpoint
 
     def _evidence_of_matches(self, before: Inventory) -> VerificationResult | None:
