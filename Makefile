@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo rehearsal ui test test-e2e torture mutants application-items lint format bench lock clean
+.PHONY: help demo rehearsal ui test test-e2e torture mutants application-items lint audit format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -70,10 +70,15 @@ test-e2e: .venv/installed .venv-browser/installed  ## use the UI and the reports
 	@.venv-browser/bin/python -m pytest -q --confcutdir=imgmig_dagster_tests/browser imgmig_dagster_tests/browser \
 		--pages .pages --imgmig $(BIN)/imgmig
 
-lint: .venv/installed  ## check style and types
+lint: .venv/installed  ## check style, security and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/bandit -q -c pyproject.toml -r imgmig_dagster benchmarks
 	@$(BIN)/mypy
+
+# Strict, since a package that the service does not know would otherwise count as one without a vulnerability.
+audit:  ## ask PyPI for known vulnerabilities of the locked dependencies (needs pip-audit)
+	pip-audit --strict --disable-pip --require-hashes -r deploy/constraints.txt
 
 format: .venv/installed  ## format the code
 	@$(BIN)/ruff check --fix

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -222,3 +223,25 @@ def wait_until(holds: Any, patience_s: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port: int = opened.getsockname()[1]
+        return port
+
+
+def processes(parent: "int | None" = None, session: "int | None" = None) -> "set[int]":
+    """The living processes with this parent or of this session, from Linux's /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = stat.read_text().partition(" (")
+        except OSError:
+            continue
+        state, parent_pid, _group, session_id, *_ = rest.rpartition(") ")[2].split()
+        if state != "Z" and (int(parent_pid) == parent or int(session_id) == session):
+            found.add(int(pid))
+    return found

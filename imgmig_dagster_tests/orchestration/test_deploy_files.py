@@ -2,18 +2,24 @@
 
 import json
 import re
+import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]
+from dagster._cli import cli as dagster_command
 from dagster._config import process_config
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster._daemon.cli import cli as daemon_command
 from dagster_aws.ecs import EcsRunLauncher
 from dagster_aws.s3 import S3ComputeLogManager
+from dagster_webserver.cli import dagster_webserver as webserver_command
 from psycopg import sql
 
 from imgmig_dagster_tests.arrange import image, item_of, row_id
@@ -44,10 +50,13 @@ def test_an_instance_of_each_file_is_dagsters_own_reading_of_it(file: str, tmp_p
         assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
         assert type(instance.schedule_storage).__name__ == "PostgresScheduleStorage"
         assert instance.get_runs_count(dg.RunsFilter(statuses=[DagsterRunStatus.QUEUED])) == 0, "it answers"
-        assert instance.get_concurrency_config().pool_config.default_pool_limit in (2, 4)
+        pools = instance.get_concurrency_config().pool_config.default_pool_limit
         queue = instance.get_concurrency_config().run_queue_config
+        assert pools
         assert queue
-        assert queue.max_concurrent_runs in (4, 10)
+        (backfills,) = queue.tag_concurrency_limits
+        assert backfills["key"] == "dagster/backfill"
+        assert 1 < backfills["limit"] < pools < queue.max_concurrent_runs, "there is a place left beside a backfill"
         assert (instance.run_monitoring_enabled, instance.telemetry_enabled) == (True, False)
         assert instance.run_monitoring_max_runtime_seconds == 86_400
         assert (instance.nux_enabled, instance.run_retries_enabled) == (False, False)
@@ -132,3 +141,43 @@ def test_the_policies_allow_exactly_the_calls_that_the_code_makes(platform: Plat
 def test_every_placeholder_of_the_task_is_one_word_to_replace() -> None:
     text = (DEPLOY / "ecs/task-definition.json").read_text()
     assert not re.search(r"\b\d{12}\b|amazonaws\.com/imgmig:latest", text), "no account of anybody, no moving tag"
+
+
+def compose() -> "dict[str, Any]":
+    text = (DEPLOY / "compose/docker-compose.yaml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    return found
+
+
+def test_what_compose_mounts_is_there_and_what_it_publishes_is_on_loopback() -> None:
+    bound = [volume.split(":")[0] for service in compose().values() for volume in service["volumes"]]
+    files = [path for path in bound if path.startswith(".")]
+    assert {Path(path).name for path in files} == {"dagster.yaml", "workspace.yaml"}
+    assert all((DEPLOY / "compose" / path).is_file() for path in files)
+    ports = [port for service in compose().values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("service", "program"),
+    [("code", dagster_command), ("daemon", daemon_command), ("web", webserver_command)],
+)
+def test_each_program_of_compose_knows_its_options(service: str, program: click.Command, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text((DEPLOY / "compose/workspace.yaml").read_text())
+    command = compose()[service]["entrypoint"].replace("/app/workspace.yaml", str(workspace))
+    name, *words = shlex.split(command)
+    assert name in {script.name for script in entry_points(group="console_scripts")}
+    while isinstance(program, click.Group):
+        found = program.get_command(click.Context(program), words[0])
+        assert found, f"{name} has no command {words[0]}"
+        program, words = found, words[1:]
+    program.make_context(name, words)
+
+
+def test_the_image_is_built_of_files_that_are_there() -> None:
+    copied = re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert "pyproject.toml" in sources
+    assert [source for source in sources if not (DEPLOY.parent / source).exists()] == []

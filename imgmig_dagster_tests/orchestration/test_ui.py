@@ -10,18 +10,11 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.orchestration.commands import CommandServer, wait_until
+from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port, processes, wait_until
 
 LOADED = """{ workspaceOrError { ... on Workspace { locationEntries {
     name loadStatus locationOrLoadError { __typename ... on RepositoryLocation {
         repositories { assetNodes { id } jobs { name } schedules { name } } } } } } } }"""
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port
 
 
 def answers(url: str) -> bool:
@@ -39,20 +32,6 @@ def graphql(url: str, query: str) -> "dict[str, Any]":
     with urlopen(request, timeout=10) as reply:  # noqa: S310
         found: dict[str, Any] = json.load(reply)["data"]
         return found
-
-
-def processes(parent: "int | None" = None, session: "int | None" = None) -> "set[int]":
-    """The living processes with this parent or of this session, from Linux's /proc."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = stat.read_text().partition(" (")
-        except OSError:
-            continue
-        state, parent_pid, _group, session_id, *_ = rest.rpartition(") ")[2].split()
-        if state != "Z" and (int(parent_pid) == parent or int(session_id) == session):
-            found.add(int(pid))
-    return found
 
 
 def test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it(

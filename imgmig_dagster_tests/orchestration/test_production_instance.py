@@ -1,0 +1,136 @@
+"""deploy/compose as it is meant to run: a code server, a daemon, a queue with pools, and ten partitions at once."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml  # type: ignore[import-untyped]
+from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
+
+from imgmig_dagster_tests.arrange import item_of
+from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
+from imgmig_dagster_tests.orchestration.commands import free_port, processes, wait_until
+
+COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
+MONTHS = range(1, 11)
+ROWS_OF_A_MONTH = 30
+
+
+@pytest.fixture
+def production(services: Services, platform: Platform, tmp_path: Path) -> Iterator[Platform]:
+    """Stage staging on an instance of deploy/compose/dagster.yaml, in a database that no other run is recorded in."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    text = (COMPOSE / "dagster.yaml").read_text().replace("/var/lib/imgmig", str(tmp_path / "volume"))
+    config = yaml.safe_load(text)
+    # Five seconds by default, which here would be half of the test.
+    config["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
+    (home / "dagster.yaml").write_text(json.dumps(config))
+    url = "postgresql+psycopg2://{PGUSER}@{PGHOST}:{PGPORT}/production_instance".format(**services.environment)
+    platform.set(STAGE="staging", IMGMIG_ALLOW_INSECURE="loopback", DAGSTER_HOME=str(home), DAGSTER_POSTGRES_URL=url)
+    services.owner.execute("CREATE DATABASE production_instance")
+    yield platform
+    services.owner.execute("DROP DATABASE production_instance WITH (FORCE)")
+
+
+def program(*arguments: str) -> "list[str]":
+    """A program of this environment, with its arguments."""
+    name, *options = arguments
+    return [str(Path(sys.executable).with_name(name)), *options]
+
+
+def entrypoint(service: str, **replaced: str) -> "list[str]":
+    """What docker-compose.yaml runs as a service, with the places of a container replaced by those of the test."""
+    command = yaml.safe_load((COMPOSE / "docker-compose.yaml").read_text())["services"][service]["entrypoint"]
+    return program(*(replaced.get(word, word) for word in shlex.split(command)))
+
+
+@contextmanager
+def running(command: "list[str]", environment: "dict[str, str]", log: Path) -> Iterator[int]:
+    """A server in a session of its own, which SIGTERM has to end with all that it started."""
+    with log.open("w") as opened:
+        server = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=opened, stderr=opened, start_new_session=True
+        )
+    try:
+        yield server.pid
+        server.terminate()
+        server.wait(timeout=30)
+        wait_until(lambda: not processes(session=server.pid), patience_s=10)
+    finally:
+        for pid in processes(session=server.pid):
+            os.kill(pid, signal.SIGKILL)
+        server.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def most_at_once(records: "list[RunRecord]") -> int:
+    """How many of these runs were between their start and their end at the same time."""
+    changes = [(record.start_time, 1) for record in records] + [(record.end_time, -1) for record in records]
+    running_now, most = 0, 0
+    for _moment, change in sorted(changes):
+        running_now += change
+        most = max(most, running_now)
+    return most
+
+
+def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_pools_allow(
+    services: Services, production: Platform, tmp_path: Path
+) -> None:
+    numbers = [month * 100 + number for month in MONTHS for number in range(ROWS_OF_A_MONTH)]
+    rows = {number: row for number in numbers for row in images_of(number // 100, [number])}
+    production.source.insert(rows.values())
+    partitions = [f"2024-{month:02}-01" for month in MONTHS]
+    workspace, port = tmp_path / "workspace.yaml", str(free_port())
+    text = (COMPOSE / "workspace.yaml").read_text()
+    workspace.write_text(text.replace("host: code", "host: 127.0.0.1").replace("port: 4000", f"port: {port}"))
+    environment = production.environment
+    code = entrypoint("code", **{"0.0.0.0": "127.0.0.1", "4000": port})  # noqa: S104 - it is what is replaced
+    daemon = entrypoint("daemon", **{"/app/workspace.yaml": str(workspace)})
+
+    with (
+        dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance,
+        running(code, environment, tmp_path / "code.log"),
+        ExitStack() as stack,
+    ):
+        wait_until(lambda: listens(int(port)))
+        launch = program("dagster", "job", "backfill", "-w", str(workspace), "-j", "migrate", "--noprompt")
+        subprocess.run([*launch, "--partitions", ",".join(partitions)], env=environment, check=True, timeout=120)
+        # The whole queue stands before the daemon looks at it for the first time, and nobody gets to an end before
+        # those that are let in have started.
+        with services.owner.transaction():
+            production.source.execute("LOCK TABLE {t}")
+            stack.enter_context(running(daemon, environment, tmp_path / "daemon.log"))
+            started = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED])
+            wait_until(lambda: instance.get_runs_count(started) > 1, patience_s=120)
+        ended = dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE])
+        wait_until(lambda: instance.get_runs_count(ended) == len(MONTHS), patience_s=300)
+        records = list(instance.get_run_records())
+        pools = [instance.event_log_storage.get_concurrency_info(pool) for pool in ("source", "target")]
+        queue = instance.get_concurrency_config().run_queue_config
+        limit = instance.get_concurrency_config().pool_config.default_pool_limit
+
+    assert {record.dagster_run.status for record in records} == {DagsterRunStatus.SUCCESS}
+    assert sorted(record.dagster_run.tags["dagster/partition"] for record in records) == partitions
+    assert queue
+    (of_a_backfill,) = queue.tag_concurrency_limits
+    assert 1 < most_at_once(records) <= of_a_backfill["limit"]
+    assert [(pool.slot_count, pool.claimed_slots, pool.pending_steps) for pool in pools] == [(limit, [], [])] * 2
+    assert production.target.items() == {
+        f"IMAGE#{row['id']}": item_of(number, createdAt={"S": row["created_at"][:23] + "Z"})
+        for number, row in rows.items()
+    }
