@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
@@ -104,14 +104,20 @@ def of_migration(
     return Finding(exit_code(errors, clean=not (failed or unaccounted or faults)), document, lines, table)
 
 
-def of_ledgers(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
-    """What the ledgers still hold after a retry."""
+def of_ledgers(
+    state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float, show_values: bool
+) -> Finding:
+    """What the ledgers still hold after a retry; with `show_values` the values too that are in them."""
     left = {key: ledger(state, key) for key in keys}
     count = sum(len(entries) for entries in left.values())
     lines = [_failure_line(key, failure) for key, entries in left.items() for failure in entries.values()]
     summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions"
     document = {
-        "failures": {key: [asdict(failure) for failure in entries.values()] for key, entries in left.items()},
+        # An entry may be of a time when IMGMIG_SHOW_VALUES was on.
+        "failures": {
+            key: [asdict(each if show_values else replace(each, value=None)) for each in entries.values()]
+            for key, entries in left.items()
+        },
         "left": count,
         "took_s": took_s,
         "errors": [str(error) for error in errors],

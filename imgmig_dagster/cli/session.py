@@ -103,7 +103,7 @@ class Session:
         failing = [key for key in keys if findings.ledger(self.state, key)]
         config = {"migrated_images": {"retry_failures_only": True, "confirm": confirm}}
         _finished, errors, took = self._run("retry_failures", "Retried", failing, config)
-        return findings.of_ledgers(self.state, failing, errors, took)
+        return findings.of_ledgers(self.state, failing, errors, took, self.settings.show_values)
 
     def repair(
         self,

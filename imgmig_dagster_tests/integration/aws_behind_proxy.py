@@ -1,12 +1,12 @@
 """AWS's own host names, answered on loopback: an HTTPS proxy that ends TLS itself, with a certificate of the test's."""
 
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from imgmig_dagster_tests.tls_front import self_signed
 
 _IDENTITY = (
     "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
@@ -18,17 +18,8 @@ _IDENTITY = (
 @contextmanager
 def sts_of_aws(folder: Path) -> "Iterator[dict[str, str]]":
     """The variables with which botocore reaches an STS of account 123456789012 under AWS's own name."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"),
-            *("-addext", "subjectAltName=DNS:*.us-east-1.amazonaws.com", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate = self_signed(folder, "DNS:*.us-east-1.amazonaws.com")
+    context = certificate.server_context()
 
     class Handler(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:  # http.server's name
@@ -60,7 +51,7 @@ def sts_of_aws(folder: Path) -> "Iterator[dict[str, str]]":
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}", "AWS_CA_BUNDLE": str(certificate)}
+        yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}", "AWS_CA_BUNDLE": str(certificate.file)}
     finally:
         server.shutdown()
         thread.join()

@@ -1,69 +1,152 @@
-"""Every command in the README and docs/ is one that exists, with the options that it has."""
+"""Every command in the README and docs/ is run, and ends as the documents say."""
 
-import re
-import shlex
+import csv
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from imgmig_dagster.cli.app import app
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.arrange import COLUMNS, Source, Target
+from imgmig_dagster_tests.conftest import Services, create_table
+from imgmig_dagster_tests.orchestration.arrange import images_of
+from imgmig_dagster_tests.orchestration.commands import CommandServer
+from imgmig_dagster_tests.orchestration.documents import REPOSITORY, commands_of, documented
+from imgmig_dagster_tests.orchestration.stories import (
+    FEBRUARYS,
+    MADE_BY,
+    MARCHS,
+    PROD,
+    SANDBOX,
+    STAGING,
+    Desk,
+    Stage,
+    follow,
+    steps_of,
+)
+from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
-REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-TARGETS = set(re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-
-CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-COMMAND = re.compile(r"""(?:^|[\s(])(imgmig|make) ([a-z-][^\n`#;)|]*)""")
-
-
-def commands_of(text: str) -> "Iterator[tuple[str, str]]":
-    """The program and the words of each command that stands in code."""
-    for block, span in CODE.findall(text):
-        yield from COMMAND.findall(block or span)
-
-
-COMMANDS = [
-    pytest.param(program, words.strip(), id=f"{document.name}: {program} {words.strip()}")
-    for document in DOCUMENTS
-    for program, words in dict.fromkeys(commands_of(document.read_text(encoding="utf-8")))
-]
-
-
-def parse(words: "list[str]") -> None:
-    """Let the command line parse a command without running it."""
-    command: Any = typer.main.get_command(app)
-    name = "imgmig"
-    while hasattr(command, "commands") and words:
-        name, *words = words
-        assert name in command.commands, f"there is no command {name}"
-        command = command.commands[name]
-    command.make_context(name, words)
+ROWS = [*images_of(2, FEBRUARYS), *images_of(3, MARCHS)]
+RUN = {step.command for story in (STAGING, PROD, SANDBOX) for step in steps_of(story)}
 
 
-@pytest.mark.parametrize(("program", "words"), COMMANDS)
-def test_a_command_in_a_document_exists(
-    program: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "FILE").touch()
-    if program == "make":
-        assert words.split()[0] in TARGETS
-    else:
-        parse(shlex.split(words))
-
-
-def test_the_documents_hold_commands_and_a_wrong_one_is_found() -> None:
-    found = [word for document in DOCUMENTS for word in commands_of(document.read_text(encoding="utf-8"))]
-    assert {program for program, _words in found} == {"imgmig", "make"}
+def test_every_command_in_the_documents_is_run_by_a_story_or_made_elsewhere() -> None:
+    found = documented()
     assert len(found) > 60
-    for wrong, message in (
-        (["migrat"], "there is no command migrat"),
-        (["migrate", "--force"], "No such option: --force"),
-        (["throttle", "--rate", "fast"], "should be a valid number"),
-        (["report", "now"], "unexpected extra argument"),
-    ):
-        with pytest.raises(Exception, match=message):
-            parse(wrong)
+    assert {command: names for command, names in found.items() if command not in RUN | {*MADE_BY}} == {}
+    assert {*MADE_BY} - {*found} == set()
+
+
+def test_commands_are_found_in_blocks_and_spans_and_in_code_only() -> None:
+    text = """`make demo` and (`imgmig verify --json`), not imgmig status.
+```bash
+imgmig migrate --stage staging   # resumes
+eval "$(imgmig sandbox env)"     # points psql at it
+```"""
+    assert list(commands_of(text)) == [
+        "make demo",
+        "imgmig verify --json",
+        "imgmig migrate --stage staging",
+        "imgmig sandbox env",
+    ]
+
+
+@pytest.mark.parametrize("command", MADE_BY)
+def test_a_target_in_a_document_can_be_made_and_what_makes_it_exists(command: str) -> None:
+    # Without the variables of the make that may have started this suite.
+    shown = subprocess.run(
+        [*command.split(), "--dry-run", "--no-print-directory"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert ".venv/bin/" in shown
+    made_by = MADE_BY[command]
+    if made_by == ".ci/run":
+        assert command in (REPOSITORY / made_by).read_text().splitlines()
+    elif made_by.startswith("imgmig "):
+        assert f".venv/bin/{made_by}" in shown.splitlines()
+        assert made_by in RUN
+    elif made_by != "by hand":
+        file, _, test = made_by.partition("::")
+        assert f"def {test}(" in (REPOSITORY / "imgmig_dagster_tests" / file).read_text(encoding="utf-8")
+
+
+def settings(services: Services, source: Source, target: Target, folder: Path) -> "dict[str, str]":
+    return {
+        "IMGMIG_SOURCE_URL": source.url,
+        "IMGMIG_SOURCE_SCHEMA": source.schema,
+        "IMGMIG_TARGET_TABLE": target.name,
+        "IMGMIG_STATE_URL": (folder / "state").as_uri(),
+        "IMGMIG_PARTITION_START": "2024-01-01",
+        "IMGMIG_SETTLE_SECONDS": "0.1",
+        "AWS_ENDPOINT_URL": services.dynamodb_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "DAGSTER_HOME": services.environment["DAGSTER_HOME"],
+    }
+
+
+def write_settings(folder: Path, stage: str, variables: "dict[str, str]") -> None:
+    lines = [f"{name}='{value}'" for name, value in variables.items()]
+    (folder / f".env.{stage}").write_text("\n".join(lines))
+
+
+def stage_at(
+    folder: Path, name: str, commands: CommandServer, source: Source, target: Target, **environment: str
+) -> Stage:
+    state = LocalStateStore(folder / "state" / name)
+    return Stage(commands, folder, name, state, {"AWS_EC2_METADATA_DISABLED": "true", **environment}, source, target)
+
+
+def test_staging(services: Services, commands: CommandServer, source: Source, target: Target, tmp_path: Path) -> None:
+    source.insert(ROWS)
+    variables = settings(services, source, target, tmp_path)
+    write_settings(tmp_path, "staging", {**variables, "IMGMIG_ALLOW_INSECURE": "loopback"})
+    follow(stage_at(tmp_path, "staging", commands, source, target), STAGING)
+
+
+@pytest.fixture
+def images_prod(services: Services) -> Iterator[Target]:
+    """An empty target table of the name that the documents confirm."""
+    create_table(services.dynamodb, "images-prod")
+    yield Target(services.dynamodb, "images-prod", services.dynamodb_url)
+    services.dynamodb.delete_table(TableName="images-prod")
+
+
+def test_prod(services: Services, commands: CommandServer, source: Source, images_prod: Target, tmp_path: Path) -> None:
+    source.insert(ROWS)
+    status = services.sandbox.status()
+    assert status.postgres_port
+    assert status.aws_port
+    certificate = self_signed(tmp_path, "DNS:localhost,IP:127.0.0.1")
+    with tls_front(status.postgres_port, certificate) as postgres, tls_front(status.aws_port, certificate) as aws:
+        by_tls = {
+            "IMGMIG_SOURCE_URL": source.url.replace(f":{status.postgres_port}/", f":{postgres}/")
+            + f"?sslmode=verify-full&sslrootcert={certificate.file}",
+            "IMGMIG_AWS_ACCOUNT": "123456789012",
+            "AWS_ENDPOINT_URL": f"https://localhost:{aws}",
+        }
+        write_settings(tmp_path, "prod", {**settings(services, source, images_prod, tmp_path), **by_tls})
+        desk = stage_at(tmp_path, "prod", commands, source, images_prod, AWS_CA_BUNDLE=str(certificate.file))
+        follow(desk, PROD)
+    assert len(images_prod.items()) == len(ROWS), "nothing of ours was written"
+
+
+def test_the_sandbox_and_stage_dev_in_it(commands: CommandServer, tmp_path: Path) -> None:
+    for name in ("my-images.csv", "images.csv"):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(ROWS)
+    desk = Desk(commands, tmp_path, "dev", LocalStateStore(tmp_path / ".imgmig" / "state" / "dev"), {})
+    try:
+        follow(desk, SANDBOX)
+    finally:
+        deleted = commands.run("sandbox", "delete", "--yes", environment={}, folder=tmp_path)
+    assert deleted.exit_code == 0

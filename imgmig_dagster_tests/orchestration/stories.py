@@ -1,0 +1,257 @@
+"""The commands of the documents in an order in which they can be typed, with what they print and end with.
+
+`KEY` in a command is March's partition; `FILE` is a file in the current directory, the review of the last sample.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.arrange import Source, Target, item_of, row_id
+from imgmig_dagster_tests.orchestration.arrange import MARCH
+from imgmig_dagster_tests.orchestration.commands import CommandServer
+
+FEBRUARYS, MARCHS = range(12), range(20, 32)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command as the documents spell it, its exit code, and words that it prints.
+
+    `meanwhile` is what is typed in another terminal while it runs.
+    """
+
+    command: str
+    exit_code: int
+    says: str
+    meanwhile: "Sequence[Step]" = ()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where commands are typed: a current directory, with the state of a stage at hand."""
+
+    commands: CommandServer
+    folder: Path
+    stage: str
+    state: LocalStateStore
+    environment: "dict[str, str]"
+
+    def follow(self, step: Step) -> None:
+        """Type a command, wait for its end, and hold it against what is expected."""
+        _imgmig, *words = shlex.split(step.command.replace("KEY", MARCH))
+        started = self.commands.start(*words, environment=self.environment, folder=self.folder)
+        for each in step.meanwhile:
+            self.follow(each)
+        finished = started.wait()
+        printed = finished.stdout + finished.stderr
+        assert "Traceback" not in printed
+        assert (finished.exit_code, step.says if step.says in printed else printed) == (step.exit_code, step.says), (
+            f"{step.command} ended with {finished.exit_code}:\n{printed}"
+        )
+
+
+@dataclass(frozen=True)
+class Stage(Desk):
+    """A desk from which the source and the target of the stage can be reached, past all of our code."""
+
+    source: Source
+    target: Target
+
+
+DeskT = TypeVar("DeskT", bound=Desk)
+Story: TypeAlias = "Sequence[Step | Callable[[DeskT], None]]"
+
+
+def follow(desk: DeskT, story: "Story[DeskT]") -> None:
+    """Type the commands of a story in their order; between them other things happen."""
+    for each in story:
+        if isinstance(each, Step):
+            desk.follow(each)
+        else:
+            each(desk)
+
+
+def steps_of(story: "Story[DeskT]") -> "list[Step]":
+    """The commands of a story."""
+    steps = [each for each in story if isinstance(each, Step)]
+    return [*steps, *(inner for each in steps for inner in each.meanwhile)]
+
+
+def a_person_finds_every_image_fine(desk: Desk) -> None:
+    stored = desk.state.read("spot-check.json")
+    assert stored
+    sample = json.loads(stored.content)
+    review = {
+        "stage": desk.stage,
+        "run_id": sample["run_id"],
+        "seed": str(sample["seed"]),
+        "reviewer": "",
+        "reviewed_at": "2025-01-02T10:50:00.000Z",
+        "images": [{"row_id": each["row_id"], "fine": True, "remark": ""} for each in sample["pairs"]],
+    }
+    (desk.folder / "FILE").write_text(json.dumps(review))
+
+
+def a_row_becomes_one_that_no_item_can_hold(stage: Stage) -> None:
+    stage.source.update(30, updated_at="infinity")
+
+
+def the_row_is_mended(stage: Stage) -> None:
+    stage.source.update(30)
+
+
+def a_checkpoint_is_damaged(stage: Stage) -> None:
+    stage.state.write(f"{MARCH}/migration-progress.json", b"{")
+
+
+def items_are_changed_lost_and_left_over(stage: Stage) -> None:
+    stage.target.put({**_item(stage, 21), "width": {"N": "1"}})
+    newer = {"updatedAt": {"S": "2025-01-01T00:00:00.000Z"}, "version": {"N": "2"}}
+    stage.target.put({**_item(stage, 22), **newer})
+    stage.target.delete(23)
+    stage.target.put(item_of(77))
+
+
+def the_application_writes_every_item(stage: Stage) -> None:
+    for month, numbers in ((2, FEBRUARYS), (3, MARCHS)):
+        for number in numbers:
+            created = f"2024-{month:02}-10T00:00:00.000Z"
+            stage.target.put(item_of(number, createdAt={"S": created}))
+
+
+def an_item_is_changed(stage: Stage) -> None:
+    stage.target.put({**_item(stage, 21), "width": {"N": "1"}})
+
+
+def the_item_is_changed_back(stage: Stage) -> None:
+    stage.target.put({**_item(stage, 21), "width": {"N": "640"}})
+
+
+def a_row_stands_in_the_ledger(stage: Stage) -> None:
+    FailureLedger(stage.state, MARCH).record([Failure(row_id(21), None, "ThrottlingException", "throttled", False)])
+
+
+def the_ledger_is_empty(stage: Stage) -> None:
+    FailureLedger(stage.state, MARCH).record([], [row_id(21)])
+
+
+def _item(stage: Stage, number: int) -> "dict[str, dict[str, str]]":
+    found = stage.target.item(number)
+    assert found is not None
+    return found
+
+
+STAGING: "Story[Stage]" = (
+    Step("imgmig doctor --stage staging", 0, "0 fail"),
+    Step("imgmig status --stage staging", 0, MARCH),
+    Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 images: 24 write units"),
+    Step("imgmig throttle pause --stage staging", 0, "stage staging: paused, no ceiling"),
+    Step("imgmig throttle resume --stage staging", 0, "stage staging: running, no ceiling"),
+    Step("imgmig throttle --rate 200 --stage staging", 0, "stage staging: running, ceiling 200 units/s per run"),
+    Step("imgmig throttle --rate 0 --stage staging", 0, "stage staging: running, no ceiling"),
+    a_row_becomes_one_that_no_item_can_hold,
+    Step("imgmig migrate --stage staging --partition KEY", 1, f"{MARCH}: {row_id(30)}: updated_at: "),
+    Step("imgmig retry-failures --stage staging", 1, "1 rows are still in the ledgers"),
+    the_row_is_mended,
+    Step("imgmig retry-failures --stage staging", 0, "0 rows are still in the ledgers"),
+    Step("imgmig migrate --stage staging", 0, "Total 24, migrated 12, skipped 12, failed 0"),
+    a_checkpoint_is_damaged,
+    Step("imgmig migrate --stage staging --partition KEY", 2, f"--partition {MARCH} --start-over"),
+    Step("imgmig migrate --stage staging --partition KEY --start-over", 0, "12 identical"),
+    Step("imgmig verify --stage staging", 0, "Verdict: PASS"),
+    Step("imgmig spot-check --stage staging --count 50", 0, "24 images drawn"),
+    a_person_finds_every_image_fine,
+    Step("imgmig spot-check --stage staging --review FILE", 0, "24 images reviewed, 0 with an issue"),
+    Step("imgmig report --stage staging", 0, "Verdict: PASS"),
+    Step("imgmig certificate diff --stage staging", 1, "certificate: verdict: FAIL -> PASS"),
+    items_are_changed_lost_and_left_over,
+    Step("imgmig verify --stage staging --partition KEY", 1, f"mismatch: {row_id(21)}: width"),
+    Step("imgmig verify --stage staging", 1, "1 orphans"),
+    Step("imgmig repair --stage staging", 1, f"{MARCH}: {row_id(21)}: would be updated"),
+    Step("imgmig repair --stage staging --apply", 1, f"{MARCH}: {row_id(22)}: newer in the target, left alone"),
+    Step("imgmig repair --stage staging --apply --source-wins", 1, f"{MARCH}: {row_id(22)}: updated"),
+    Step("imgmig repair --stage staging --apply --delete-orphans", 0, f"orphan: {row_id(77)}: deleted"),
+    Step("imgmig verify --stage staging", 0, "Verdict: PASS"),
+)
+
+# Everything that reads goes to its end, by TLS; whatever writes finds out that this DynamoDB is not AWS's.
+NOT_AWS = "writes to images-prod in prod are refused: the endpoint"
+PROD: "Story[Stage]" = (
+    Step("imgmig doctor --stage prod", 1, "1 fail"),
+    Step("imgmig dry-run --stage prod", 0, "A migration would write 24 of 24 images"),
+    Step("imgmig throttle --rate 200 --stage prod", 0, "stage prod: running, ceiling 200 units/s per run"),
+    Step("imgmig migrate --stage prod", 2, "writes to images-prod in prod are not confirmed"),
+    Step("imgmig migrate --stage prod --partition KEY --confirm images-prod", 2, NOT_AWS),
+    Step("imgmig migrate --stage prod --confirm images-prod", 2, NOT_AWS),
+    the_application_writes_every_item,
+    an_item_is_changed,
+    Step("imgmig verify --stage prod --partition KEY", 1, f"mismatch: {row_id(21)}: width"),
+    Step("imgmig repair --stage prod --apply --confirm images-prod", 2, NOT_AWS),
+    a_row_stands_in_the_ledger,
+    Step("imgmig retry-failures --stage prod --confirm images-prod", 2, NOT_AWS),
+    the_ledger_is_empty,
+    the_item_is_changed_back,
+    Step("imgmig verify --stage prod --partition KEY", 0, "Verified 12 images"),
+    Step("imgmig verify --stage prod", 0, "Verdict: PASS"),
+    Step("imgmig spot-check --stage prod --count 50", 0, "24 images drawn"),
+    a_person_finds_every_image_fine,
+    Step("imgmig spot-check --stage prod --review FILE", 0, "24 images reviewed, 0 with an issue"),
+    Step("imgmig report --stage prod", 0, "Verdict: PASS"),
+    Step("imgmig status --stage prod", 0, "PASS"),
+    Step("imgmig certificate show latest --stage prod", 0, "Stage prod, "),
+    Step("imgmig certificate diff previous latest --stage prod", 1, "certificate: verdict: FAIL -> PASS"),
+)
+
+# Stage dev in a sandbox of one's own, from the first command to the last.
+SANDBOX: "Story[Desk]" = (
+    Step("imgmig sandbox start", 0, "PostgreSQL  running on 127.0.0.1:"),
+    Step("imgmig sandbox seed --csv my-images.csv", 0, "The source holds 24 images"),
+    Step("imgmig sandbox env", 0, "export IMGMIG_SOURCE_URL="),
+    Step("imgmig demo", 0, "Verdict: PASS"),
+    Step(
+        "imgmig sandbox dual-write --seconds 30",
+        0,
+        "insert: ",
+        meanwhile=(
+            Step("imgmig dry-run", 0, "Nothing was written."),
+            Step("imgmig migrate", 0, "failed 0 in "),
+            Step("imgmig verify --self-test", 0, "1,000 of 1,000 corruptions named"),
+        ),
+    ),
+    Step("imgmig retry-failures", 0, "No ledger holds a row."),
+    Step("imgmig verify", 0, "Verdict: PASS"),
+    Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
+    Step("imgmig repair", 0, "Nothing to repair."),
+    Step("imgmig repair --delete-orphans", 0, "Nothing to repair."),
+    Step("imgmig spot-check", 0, "images drawn"),
+    Step("imgmig spot-check --count 50", 0, "50 images drawn"),
+    a_person_finds_every_image_fine,
+    Step("imgmig spot-check --review FILE", 0, "50 images reviewed, 0 with an issue"),
+    Step("imgmig status", 0, "PASS"),
+    Step("imgmig verify", 0, "Verdict: PASS"),
+    Step("imgmig certificate show", 0, "Stage dev, "),
+    Step("imgmig certificate diff", 1, "certificate: verdict: FAIL -> PASS"),
+    Step("imgmig sandbox stop", 0, "Stopped."),
+    Step("imgmig sandbox seed --csv images.csv", 0, "The source holds 24 images"),
+    # Nobody answers the question whether everything is to be deleted.
+    Step("imgmig sandbox reset", 1, "Aborted."),
+    Step("imgmig sandbox reset --yes", 0, "PostgreSQL  running on 127.0.0.1:"),
+)
+
+# Where the suite, or what has to pass before a change lands, makes a target; the others are long, and made by hand.
+MADE_BY: "dict[str, str]" = {
+    "make bench": "by hand",
+    "make demo": "imgmig demo",
+    "make mutants": "by hand",
+    "make rehearsal": "e2e/test_rehearsal.py::test_the_rehearsal_passes_and_leaves_nothing_running",
+    "make test": ".ci/run",
+    "make test-e2e": ".ci/run",
+    "make torture": "torture/test_torture.py::test_a_pass_that_dies_at_every_point_comes_to_an_exact_result",
+    "make ui": "orchestration/test_ui.py::test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it",
+}
