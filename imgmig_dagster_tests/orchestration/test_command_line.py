@@ -262,21 +262,6 @@ def test_rejected_rows_end_commands_with_1_until_they_are_mended_and_retried(
     assert len(platform.target.items()) == 5
 
 
-def test_a_ledgers_values_are_printed_only_where_they_are_asked_for_now(platform: Platform, imgmig: Imgmig) -> None:
-    platform.source.insert([image(4, updated_at="infinity")])
-    platform.set(IMGMIG_SHOW_VALUES="true")
-    assert imgmig("migrate").exit_code == 1
-    # A retry that gets anywhere writes the entry anew; this one leaves it as it is.
-    platform.set(IMGMIG_TARGET_TABLE="no-such-table")
-    printed = []
-    for shows in ("true", "false"):
-        platform.set(IMGMIG_SHOW_VALUES=shows)
-        refused = imgmig("retry-failures", "--json")
-        assert refused.exit_code == 2
-        printed += [each["value"] for each in refused.document["failures"][MARCH]]
-    assert printed == [str(2**63 - 1), None], "infinity, as the driver of PostgreSQL has it"
-
-
 def test_a_checkpoint_of_a_target_that_is_gone_is_refused_and_started_over(
     platform: Platform, imgmig: Imgmig, proxy: FaultProxy
 ) -> None:

@@ -10,6 +10,7 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
+from imgmig_dagster_tests.orchestration.commands import CommandServer
 
 CANARY = "canary-5ecret"
 
@@ -82,6 +83,23 @@ def test_no_secret_reaches_run_configs_events_errors_state_or_reports(platform: 
     assert len(files) > 10
     for path in files:
         assert CANARY.encode() not in path.read_bytes(), path
+
+
+def test_a_ledgers_values_are_printed_only_where_they_are_asked_for_now(
+    platform: Platform, commands: CommandServer
+) -> None:
+    platform.source.insert([image(4, updated_at="infinity")])
+    platform.set(IMGMIG_SHOW_VALUES="true")
+    assert commands.run("migrate", environment=platform.environment).exit_code == 1
+    # A retry that gets anywhere writes the entry anew; this one leaves it as it is.
+    platform.set(IMGMIG_TARGET_TABLE="no-such-table")
+    printed = []
+    for shows in ("true", "false"):
+        platform.set(IMGMIG_SHOW_VALUES=shows)
+        refused = commands.run("retry-failures", "--json", environment=platform.environment)
+        assert refused.exit_code == 2
+        printed += [each["value"] for each in refused.document["failures"][MARCH]]
+    assert printed == [str(2**63 - 1), None], "infinity, as the driver of PostgreSQL has it"
 
 
 @pytest.mark.parametrize(
