@@ -145,8 +145,8 @@ class CheckpointFile:
     def _refused(self, cause: str) -> CheckpointRefused:
         return CheckpointRefused(
             f"partition {self._partition}: the checkpoint {self._store.locate(self._name)} is refused: {cause}. "
-            f"To start this partition over, which is always safe: imgmig migrate --partition {self._partition} "
-            "--start-over"
+            f"To start this partition over, which is always safe, add --partition {self._partition} --start-over to "
+            "imgmig migrate"
         )
 
 

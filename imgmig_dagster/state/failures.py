@@ -70,5 +70,5 @@ class FailureLedger:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise CheckpointRefused(
                 f"partition {self._partition}: the ledger {self._store.locate(self.name)} cannot be read. Move it "
-                f"away and migrate the partition again: imgmig migrate --partition {self._partition}"
+                f"away, and migrate the partition again: add --partition {self._partition} to imgmig migrate"
             ) from None
