@@ -192,7 +192,7 @@ def test_a_target_that_forgot_everything_is_not_believed_to_hold_the_checkpoints
     with pytest.raises(CheckpointRefused) as caught:
         after.migrate(write_mode=WriteMode.BATCH)
     assert "it is of another migration: target_created_at was" in str(caught.value)
-    assert "imgmig migrate --partition 2024-03-01 --start-over" in str(caught.value)
+    assert "add --partition 2024-03-01 --start-over to imgmig migrate" in str(caught.value)
     assert after.target.items() == {}
 
     assert after.migrate(start_over=True, write_mode=WriteMode.BATCH).outcomes == {"written": 1_300}

@@ -281,7 +281,7 @@ def test_a_checkpoint_of_a_target_that_is_gone_is_refused_and_started_over(
     assert refused.document["total"] == 0
     (told,) = refused.document["errors"]
     assert "is refused: it is of another migration: target_created_at was " in told
-    assert told.endswith("imgmig migrate --partition 2024-03-01 --start-over")
+    assert told.endswith("add --partition 2024-03-01 --start-over to imgmig migrate")
     assert platform.target.items() == {}
     over = imgmig("migrate", "--partition", MARCH, "--start-over", "--json")
     assert (over.exit_code, over.document["migrated"]) == (0, 30)

@@ -56,7 +56,7 @@ def refusal(state: LocalStateStore, fingerprint: "dict[str, str] | None" = None)
     text = str(caught.value)
     assert PARTITION in text
     assert str(path(state)) in text
-    assert f"imgmig migrate --partition {PARTITION} --start-over" in text
+    assert f"add --partition {PARTITION} --start-over to imgmig migrate" in text
     return text
 
 

@@ -84,7 +84,7 @@ def test_an_unreadable_ledger_is_refused_with_the_way_out(
 
     with pytest.raises(CheckpointRefused, match=r"cannot be read\. Move it away") as caught:
         ledger.entries()
-    assert "imgmig migrate --partition 2024-03-01" in str(caught.value)
+    assert "add --partition 2024-03-01 to imgmig migrate" in str(caught.value)
     with pytest.raises(CheckpointRefused):
         ledger.record([failure("b")])
     assert Path(state.locate(ledger.name)).read_bytes() == content
