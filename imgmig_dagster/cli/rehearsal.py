@@ -59,10 +59,10 @@ def rehearse(
             f"Made {count:,} images of the last half of {_START.year}, in a database and a table of staging's own."
         )
         staging = _Staging(folder, _environment(sandbox, folder), output)
-        staging.imgmig("doctor")
-        staging.imgmig("dry-run")
         output.say(f"\nThe application begins to write to both sides, {rate:,.0f} times a second.")
         with _application(sandbox, rate) as writing:
+            staging.imgmig("doctor")
+            staging.imgmig("dry-run")
             staging.imgmig("migrate")
         journal = writing.result()
         undone = _undone(journal, _items(sandbox))
