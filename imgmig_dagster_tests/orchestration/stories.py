@@ -185,6 +185,7 @@ NOT_AWS = "writes to images-prod in prod are refused: the endpoint"
 PROD: "Story[Stage]" = (
     Step("imgmig doctor --stage prod", 1, "1 fail"),
     Step("imgmig dry-run --stage prod", 0, "A migration would write 24 of 24 images"),
+    Step("imgmig throttle --stage prod", 0, "stage prod: running, ceiling 2,000 units/s of all runs together"),
     Step("imgmig throttle --rate 200 --stage prod", 0, "stage prod: running, ceiling 200 units/s per run"),
     Step("imgmig migrate --stage prod", 2, "writes to images-prod in prod are not confirmed"),
     Step("imgmig migrate --stage prod --partition KEY --confirm images-prod", 2, NOT_AWS),
@@ -231,6 +232,7 @@ SANDBOX: "Story[Desk]" = (
     a_person_finds_every_image_fine,
     Step("imgmig spot-check --review FILE", 0, "50 images reviewed, 0 with an issue"),
     Step("imgmig verify", 0, "Verdict: PASS"),
+    Step("imgmig report", 0, "Verdict: PASS"),
     Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
     Step("imgmig repair", 0, "Nothing to repair."),
     Step("imgmig repair --delete-orphans", 0, "Nothing to repair."),

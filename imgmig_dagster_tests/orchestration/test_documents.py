@@ -131,6 +131,7 @@ def test_prod(services: Services, commands: CommandServer, source: Source, image
             "IMGMIG_SOURCE_URL": source.url.replace(f":{status.postgres_port}/", f":{postgres}/")
             + f"?sslmode=verify-full&sslrootcert={certificate.file}",
             "IMGMIG_AWS_ACCOUNT": "123456789012",
+            "IMGMIG_WRITE_RATE": "2000",
             "AWS_ENDPOINT_URL": f"https://localhost:{aws}",
         }
         write_settings(tmp_path, "prod", {**settings(services, source, images_prod, tmp_path), **by_tls})
