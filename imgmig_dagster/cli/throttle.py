@@ -46,5 +46,7 @@ def throttle(
     found = read_throttle(store)
     ceiling = settings.write_rate if found.rate is None else found.rate
     line = f"stage {chosen.value}: " + ("paused" if found.paused else "running")
-    line += f", ceiling {ceiling:,.0f} units/s per run" if ceiling else ", no ceiling"
+    # The settings' ceiling is shared out among the runs; an operator's is of each.
+    scope = "of all runs together" if found.rate is None else "per run"
+    line += f", ceiling {ceiling:,.0f} units/s {scope}" if ceiling else ", no ceiling"
     finish(Output(json), Finding(0, {"paused": found.paused, "rate": ceiling}, [line]))
