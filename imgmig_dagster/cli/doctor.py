@@ -10,7 +10,7 @@ from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import Settings, load_partitioning, load_settings, parse_stage, stage_from_env
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
@@ -39,7 +39,7 @@ def doctor(
 
 
 def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
-    from imgmig_dagster.doctor.aws import aws_examinations
+    from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
     from imgmig_dagster.doctor.results import examine, exit_code
     from imgmig_dagster.doctor.source import source_examinations
 
@@ -51,6 +51,7 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
             [
                 *source_examinations(connection.fetch, reader, schema, name, windows),
                 *aws_examinations(settings, IMAGE),
+                picture_examination(settings.aws(), reader, PICTURE),
             ]
         )
     table = Table("service", "what", "verdict", "found", "remedy")

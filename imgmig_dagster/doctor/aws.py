@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import Settings, Stage
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
-from imgmig_dagster.errors import StateUnavailable
-from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.errors import StateUnavailable, TargetRefused
+from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.target.table import describe
 from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
@@ -16,6 +17,7 @@ from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
 # What a new table on demand takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
 _WARM_BY_DEFAULT: Final = 4_000
 _PROBE: Final = "doctor-probe"
+_PICTURE_BUCKETS: Final = 20
 
 
 def aws_examinations(settings: Settings, mapping: TableMapping) -> "list[Examination]":
@@ -124,6 +126,30 @@ def bucket(access: AwsAccess, name: str) -> "tuple[Health, str, str]":
         lambda: client.head_bucket(Bucket=name),
     )
     return Health.OK, name, ""
+
+
+def picture_examination(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> Examination:
+    """A look at the buckets that the rows name."""
+    look = partial(picture_buckets, access, reader, picture)
+    return Examination("S3", "buckets of pictures", look, asks_of="PostgreSQL")
+
+
+def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> "tuple[Health, str, str]":
+    """Whether the buckets that most rows name are there, and within reach of the role.
+
+    Only spot checks look into them: without one of them a migration runs and is complete.
+    """
+    reached, refused = [], []
+    for name, rows in reader.rows_per_bucket(picture, _PICTURE_BUCKETS).items():
+        try:
+            bucket(access, name)
+            reached.append(f"{name} (rows: {rows:,})")
+        except TargetRefused as error:
+            refused.append(f"{error} (rows: {rows:,})")
+    if refused:
+        remedy = f"mend {picture.bucket} of those rows, or allow s3:ListBucket; a spot check misses their pictures"
+        return Health.WARN, "; ".join(refused), remedy
+    return Health.OK, ", ".join(reached) or "no row names one", ""
 
 
 def _table(access: AwsAccess, table: str) -> "dict[str, Any]":

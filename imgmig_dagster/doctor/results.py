@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from botocore.exceptions import ParamValidationError
+
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable
 
@@ -33,11 +35,15 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Examination:
-    """A look at one thing of a service; `look` may raise any error of ours, which then is the finding."""
+    """A look at one thing of a service; `look` may raise any error of ours, which then is the finding.
+
+    `asks_of` is another service that has to tell first what to look at.
+    """
 
     service: str
     thing: str
     look: "Callable[[], tuple[Health, str, str]]"
+    asks_of: str = ""
 
     def diagnose(self) -> Diagnosis:
         """Look. Never raises an error of ours."""
@@ -54,7 +60,7 @@ def examine(examinations: "Iterable[Examination]") -> "list[Diagnosis]":
     found: list[Diagnosis] = []
     away: set[str] = set()
     for examination in examinations:
-        if examination.service not in away:
+        if away.isdisjoint((examination.service, examination.asks_of)):
             found.append(examination.diagnose())
             if found[-1].unreachable:
                 away.add(examination.service)
@@ -71,12 +77,14 @@ def ask_aws(what: str, call: "Callable[[], Any]") -> Any:
     """A call of botocore, its errors as ours.
 
     Raises:
-        TargetRefused: AWS refused.
+        TargetRefused: AWS refused, or the names in the call are none that it could know.
         TargetUnavailable: AWS cannot be reached.
     """
     try:
         return call()
     except ClientError as error:
         raise TargetRefused(f"AWS answered {error.response['Error']['Code']} to {what}") from None
+    except ParamValidationError:
+        raise TargetRefused(f"AWS allows no such name in {what}") from None
     except BotoCoreError as error:
         raise TargetUnavailable(f"AWS cannot be reached for {what}: {type(error).__name__}") from None

@@ -198,6 +198,14 @@ class SourceReader:
         parameters = {"seed": str(seed), "size": size, "rare": size // RARE_SHARE}
         return [SampledRow(Shape(shape), tuple(row)) for shape, *row in self._connection.fetch(query, parameters)]
 
+    def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> "dict[str, int]":
+        """How many rows name each bucket, the most named first, and no more than `at_most` of them."""
+        query = sql.SQL(
+            "SELECT {bucket}::text, count(*) FROM {table} t WHERE {bucket} IS NOT NULL"
+            " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(size)s"
+        ).format(bucket=self.table.column(picture.bucket), **self._names)
+        return dict(self._connection.fetch(query, {"size": at_most}))
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -8,10 +8,10 @@ import pytest
 
 from imgmig_dagster.config import Settings, Stage, load_settings
 from imgmig_dagster.doctor import aws
-from imgmig_dagster.doctor.aws import aws_examinations
+from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
 from imgmig_dagster.doctor.source import encryption, server, source_examinations
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
@@ -258,6 +258,55 @@ class TestAws:
         )
         assert found["table"].health is Health.OK
         assert proxy.writes == []
+
+
+class TestPictureBuckets:
+    @staticmethod
+    def found(source: Source, s3: str, source_url: "str | None" = None) -> "list[Diagnosis]":
+        retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
+        connection = ReadOnlyConnection(source_url or source.url, retry, sleep=lambda _seconds: None)
+        with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
+            return examine(
+                [
+                    *source_examinations(connection.fetch, reader, source.schema, source.table, [MARCH])[:1],
+                    picture_examination(access(s3), reader, PICTURE),
+                ]
+            )
+
+    def test_those_that_are_missing_or_can_be_none_are_a_warning_with_their_rows(
+        self, source: Source, services: Services
+    ) -> None:
+        access(services.dynamodb_url).client("s3").create_bucket(Bucket="doctors-pictures")
+        named = ["doctors-pictures"] * 3 + ["no-such-bucket"] * 2 + ["no bucket's name", None]
+        source.insert(image(number, s3_bucket=name) for number, name in enumerate(named))
+
+        *_server, missing = self.found(source, services.dynamodb_url)
+        source.execute("DELETE FROM {t} WHERE s3_bucket LIKE 'no%%'")
+        *_server, mended = self.found(source, services.dynamodb_url)
+
+        assert (missing.service, missing.thing, missing.health) == ("S3", "buckets of pictures", Health.WARN)
+        first, second = missing.found.split("; ")
+        assert (first.startswith("AWS answered 404 to HeadBucket of no-such-bucket"), first[-9:]) == (True, "(rows: 2)")
+        assert second.startswith("AWS allows no such name in HeadBucket of no bucket's name")
+        assert missing.remedy.startswith("mend s3_bucket of those rows, or allow s3:ListBucket")
+        assert exit_code([missing]) == 0, "a migration runs without them"
+        assert (mended.health, mended.found) == (Health.OK, "doctors-pictures (rows: 3)")
+
+    def test_a_table_without_rows_names_none(self, source: Source, services: Services) -> None:
+        *_server, found = self.found(source, services.dynamodb_url)
+
+        assert (found.health, found.found) == (Health.OK, "no row names one")
+
+    def test_an_s3_that_is_away_is_told_and_without_the_source_it_is_not_asked(
+        self, source: Source, services: Services
+    ) -> None:
+        source.insert([image(1)])
+
+        *_server, away = self.found(source, "http://127.0.0.1:1")
+        without_source = self.found(source, services.dynamodb_url, "postgresql://nobody@127.0.0.1:1/x")
+
+        assert (away.health, away.unreachable) == (Health.FAIL, True)
+        assert [(each.service, each.unreachable) for each in without_source] == [("PostgreSQL", True)]
 
 
 @pytest.fixture

@@ -138,6 +138,13 @@ def test_the_policies_allow_exactly_the_calls_that_the_code_makes(platform: Plat
     assert allowed("reader", "s3") == {"GetObject", "ListBucket"}
 
 
+@pytest.mark.parametrize("policy", ["migrator", "verifier"])
+def test_the_doctor_may_look_into_every_bucket_that_it_asks_for(policy: str) -> None:
+    statements = json.loads((DEPLOY / "iam" / f"{policy}.json").read_text())["Statement"]
+    listed = [resource for each in statements if "s3:ListBucket" in each["Action"] for resource in each["Resource"]]
+    assert {resource.rpartition(":")[2] for resource in listed} == {"BUCKET", "REPORTS_BUCKET", "PICTURES_BUCKET"}
+
+
 def test_every_placeholder_of_the_task_is_one_word_to_replace() -> None:
     text = (DEPLOY / "ecs/task-definition.json").read_text()
     assert not re.search(r"\b\d{12}\b|amazonaws\.com/imgmig:latest", text), "no account of anybody, no moving tag"
