@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from dagster_aws.s3 import S3ComputeLogManager
 from dagster_webserver.cli import dagster_webserver as webserver_command
 from psycopg import sql
 
-from imgmig_dagster_tests.arrange import image, item_of, row_id
+from imgmig_dagster_tests.arrange import access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_after
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
@@ -148,6 +149,15 @@ def test_the_doctor_may_look_into_every_bucket_that_it_asks_for(policy: str) -> 
 def test_every_placeholder_of_the_task_is_one_word_to_replace() -> None:
     text = (DEPLOY / "ecs/task-definition.json").read_text()
     assert not re.search(r"\b\d{12}\b|amazonaws\.com/imgmig:latest", text), "no account of anybody, no moving tag"
+
+
+def test_the_task_of_a_run_is_one_that_ecs_registers(services: Services) -> None:
+    """botocore knows every field and its type; what is required beside which is by moto's rules."""
+    ecs = replace(access(services.dynamodb_url), endpoint_urls=(("ecs", services.dynamodb_url),)).client("ecs")
+    task = json.loads((DEPLOY / "ecs/task-definition.json").read_text())
+    registered = ecs.register_task_definition(**task)["taskDefinition"]
+    assert registered["taskDefinitionArn"].endswith(f"task-definition/{task['family']}:1")
+    assert registered["containerDefinitions"][0]["secrets"] == task["containerDefinitions"][0]["secrets"]
 
 
 def compose() -> "dict[str, Any]":

@@ -24,6 +24,8 @@ from imgmig_dagster_tests.orchestration.commands import free_port, processes, wa
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 MONTHS = range(1, 11)
 ROWS_OF_A_MONTH = 30
+POOLS = ("source", "target")
+PARTITION, BACKFILL = "dagster/partition", "dagster/backfill"
 
 
 @pytest.fixture
@@ -107,28 +109,42 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
         running(code, environment, tmp_path / "code.log"),
         ExitStack() as stack,
     ):
+        limit = instance.get_concurrency_config().pool_config.default_pool_limit
+        assert limit
+        # As `dagster instance concurrency set` does: the first pass over a new instance's queue knows no other limits.
+        for pool in POOLS:
+            instance.event_log_storage.set_concurrency_slots(pool, limit)
         wait_until(lambda: listens(int(port)))
-        launch = program("dagster", "job", "backfill", "-w", str(workspace), "-j", "migrate", "--noprompt")
-        subprocess.run([*launch, "--partitions", ",".join(partitions)], env=environment, check=True, timeout=120)
+        job = ["-w", str(workspace), "-j", "migrate"]
+        *of_the_backfill, ninth, tenth = partitions
+        launches = [
+            program("dagster", "job", "backfill", *job, "--noprompt", "--partitions", ",".join(of_the_backfill)),
+            *(
+                program("dagster", "job", "launch", *job, "--tags", json.dumps({PARTITION: key}))
+                for key in (ninth, tenth)
+            ),
+        ]
+        for launch in [subprocess.Popen(command, env=environment) for command in launches]:
+            assert launch.wait(timeout=120) == 0
         # The whole queue stands before the daemon looks at it for the first time, and nobody gets to an end before
-        # those that are let in have started.
+        # as many as there are places have started.
         with services.owner.transaction():
             production.source.execute("LOCK TABLE {t}")
             stack.enter_context(running(daemon, environment, tmp_path / "daemon.log"))
             started = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED])
-            wait_until(lambda: instance.get_runs_count(started) > 1, patience_s=120)
+            wait_until(lambda: instance.get_runs_count(started) >= limit, patience_s=120)
         ended = dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE])
         wait_until(lambda: instance.get_runs_count(ended) == len(MONTHS), patience_s=300)
         records = list(instance.get_run_records())
-        pools = [instance.event_log_storage.get_concurrency_info(pool) for pool in ("source", "target")]
+        pools = [instance.event_log_storage.get_concurrency_info(pool) for pool in POOLS]
         queue = instance.get_concurrency_config().run_queue_config
-        limit = instance.get_concurrency_config().pool_config.default_pool_limit
 
     assert {record.dagster_run.status for record in records} == {DagsterRunStatus.SUCCESS}
-    assert sorted(record.dagster_run.tags["dagster/partition"] for record in records) == partitions
+    assert sorted(record.dagster_run.tags[PARTITION] for record in records) == partitions
     assert queue
-    (of_a_backfill,) = queue.tag_concurrency_limits
-    assert 1 < most_at_once(records) <= of_a_backfill["limit"]
+    (of_backfills,) = queue.tag_concurrency_limits
+    assert most_at_once([run for run in records if BACKFILL in run.dagster_run.tags]) <= of_backfills["limit"]
+    assert 1 < most_at_once(records) == limit < queue.max_concurrent_runs
     assert [(pool.slot_count, pool.claimed_slots, pool.pending_steps) for pool in pools] == [(limit, [], [])] * 2
     assert production.target.items() == {
         f"IMAGE#{row['id']}": item_of(number, createdAt={"S": row["created_at"][:23] + "Z"})
