@@ -136,14 +136,7 @@ def of_verification(
     for found in evidence:
         verdicts.update(found.verdicts)
         verdict = "[green]PASS[/]" if found.passed else "[red]FAIL[/]"
-        _row(
-            table,
-            found.partition,
-            found.rows_in_window,
-            *found.verdicts.values(),
-            "–" if found.rate is None else found.rate,
-            verdict,
-        )
+        _row(table, found.partition, found.rows_in_window, *found.verdicts.values(), found.rate, verdict)
     faults = [found for key in keys for found in load_lines(state, names.mismatches(key), Mismatch)]
     passed = len(evidence) == len(keys) and all(found.passed for found in evidence)
     lines = [f"{found.verdict.value}: {found.label}" for found in faults[:_SHOWN_FAULTS]]
@@ -239,7 +232,7 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
             "verdict": None if evidence is None else "PASS" if evidence.passed else "FAIL",
         }
         entries.append(entry)
-        _row(table, key, *("" if value is None else value for value in list(entry.values())[1:]))
+        _row(table, key, *list(entry.values())[1:])
     idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
     return Finding(0, {"partitions": entries}, [] if entries else [idle], table)
 
@@ -305,6 +298,8 @@ def _row(table: Table, *cells: object) -> None:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return f"{value:,.0f}" if is_number else str(value)
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 _PATIENCE_S = 180
 _LAUNCH = re.compile("^Launch")  # "1 run", or "backfill"
-_RUNS = "{ runsOrError { ... on Runs { results { runId status jobName runConfigYaml tags { key value } } } } }"
+_RUNS = "{ runsOrError { ... on Runs { results { runId status runConfigYaml } } } }"
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -25,7 +25,7 @@ class Operator:
     def launch(self, job: str, partitions: str, config: "str | None" = None) -> "list[dict[str, Any]]":
         """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its runs.
 
-        Returns the runs that were started, newest first: id, status, config as YAML, tags.
+        Returns the runs that were started, newest first: id, status, config as YAML.
         """
         before = {run["runId"] for run in self._runs()}
         self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")

@@ -137,7 +137,7 @@ def statuses(runs: "list[dict[str, object]]") -> "list[object]":
 class TestAnOperatorsMorning:
     """In this order: each step begins where the one before it ended."""
 
-    FIRST, *_, CURRENT = (month.date().isoformat() for month in first_of_months())
+    FIRST = first_of_months()[0].date().isoformat()
 
     def test_one_partition_is_migrated_to_green(self, operator: Operator) -> None:
         assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"]

@@ -1,6 +1,7 @@
 """A stage of a test's own: tables, a state folder, the variables that name them, and Dagster's jobs over them."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.build import build_definitions
+from imgmig_dagster.state import names
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target, image
 
@@ -96,6 +98,24 @@ class Platform:
 def images_of(month: int, numbers: Iterable[int]) -> "list[dict[str, Any]]":
     """Source rows created on the tenth of a month of 2024; their ids are those of `image(number)`."""
     return [image(number, created_at=f"2024-{month:02}-10T00:00:00.{number:06}Z") for number in numbers]
+
+
+def saved_review(state: LocalStateStore, stage: str, issues: "Collection[str]" = ()) -> dict[str, Any]:
+    """What the spot check's page saves of the last sample where a person finds all images fine but `issues`."""
+    stored = state.read(names.SPOT_CHECK)
+    assert stored
+    sample = json.loads(stored.content)
+    return {
+        "stage": stage,
+        "run_id": sample["run_id"],
+        "seed": str(sample["seed"]),
+        "reviewer": "",
+        "reviewed_at": "2025-01-02T10:50:00.000Z",
+        "images": [
+            {"row_id": each["row_id"], "fine": each["row_id"] not in issues, "remark": "private remark"}
+            for each in sample["pairs"]
+        ],
+    }
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target, item_of, row_id
-from imgmig_dagster_tests.orchestration.arrange import MARCH
+from imgmig_dagster_tests.orchestration.arrange import MARCH, saved_review
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 
 FEBRUARYS, MARCHS = range(12), range(20, 32)
@@ -84,18 +84,7 @@ def steps_of(story: "Story[DeskT]") -> "list[Step]":
 
 
 def a_person_finds_every_image_fine(desk: Desk) -> None:
-    stored = desk.state.read("spot-check.json")
-    assert stored
-    sample = json.loads(stored.content)
-    review = {
-        "stage": desk.stage,
-        "run_id": sample["run_id"],
-        "seed": str(sample["seed"]),
-        "reviewer": "",
-        "reviewed_at": "2025-01-02T10:50:00.000Z",
-        "images": [{"row_id": each["row_id"], "fine": True, "remark": ""} for each in sample["pairs"]],
-    }
-    (desk.folder / "FILE").write_text(json.dumps(review))
+    (desk.folder / "FILE").write_text(json.dumps(saved_review(desk.state, desk.stage)))
 
 
 def a_row_becomes_one_that_no_item_can_hold(stage: Stage) -> None:

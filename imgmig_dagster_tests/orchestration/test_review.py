@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster_tests.arrange import row_id
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of, verdicts_of
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of, saved_review, verdicts_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
 from imgmig_dagster_tests.orchestration.test_schedules import requests_of
 
@@ -21,22 +21,8 @@ def review(platform: Platform, commands: CommandServer, tmp_path: Path) -> Revie
     """Saves what the page would save of the last sample, with `changes`, and records it by the command line."""
 
     def run(*arguments: str, issues: "tuple[str, ...]" = (), **changes: Any) -> Finished:
-        stored = platform.state.read("spot-check.json")
-        assert stored
-        sample = json.loads(stored.content)
-        document = {
-            "stage": "dev",
-            "run_id": sample["run_id"],
-            "seed": str(sample["seed"]),
-            "reviewer": "",
-            "reviewed_at": "2025-01-02T10:50:00.000Z",
-            "images": [
-                {"row_id": each["row_id"], "fine": each["row_id"] not in issues, "remark": "private remark"}
-                for each in sample["pairs"]
-            ],
-        }
         file = tmp_path / "review.json"
-        file.write_text(json.dumps({**document, **changes}))
+        file.write_text(json.dumps({**saved_review(platform.state, "dev", issues), **changes}))
         return commands.run("spot-check", "--review", str(file), *arguments, environment=platform.environment)
 
     return run
