@@ -41,6 +41,7 @@ def doctor(
 def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
     from imgmig_dagster.doctor.results import examine, exit_code
+    from imgmig_dagster.doctor.session import session_examinations
     from imgmig_dagster.doctor.source import source_examinations
 
     # One more try: a person waits.
@@ -49,7 +50,8 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     with SourceReader(connection, schema, name, IMAGE) as reader:
         found = examine(
             [
-                *source_examinations(connection.fetch, reader, schema, name, windows),
+                *session_examinations(connection, schema, name),
+                *source_examinations(connection.fetch, reader, windows),
                 *aws_examinations(settings, IMAGE),
                 picture_examination(settings.aws(), reader, PICTURE),
             ]

@@ -10,7 +10,8 @@ from imgmig_dagster.config import Settings, Stage, load_settings
 from imgmig_dagster.doctor import aws
 from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
-from imgmig_dagster.doctor.source import encryption, server, source_examinations
+from imgmig_dagster.doctor.session import encryption, server, session_examinations
+from imgmig_dagster.doctor.source import source_examinations
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
@@ -25,7 +26,12 @@ def of_source(source: Source, url: "str | None" = None) -> "dict[str, Diagnosis]
     connection = ReadOnlyConnection(url or source.url, retry, sleep=lambda _seconds: None)
     windows = [MARCH, month(2024, 4)]
     with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
-        found = examine(source_examinations(connection.fetch, reader, source.schema, source.table, windows))
+        found = examine(
+            [
+                *session_examinations(connection, source.schema, source.table),
+                *source_examinations(connection.fetch, reader, windows),
+            ]
+        )
     return {each.thing: each for each in found}
 
 
@@ -268,7 +274,7 @@ class TestPictureBuckets:
         with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
             return examine(
                 [
-                    *source_examinations(connection.fetch, reader, source.schema, source.table, [MARCH])[:1],
+                    *session_examinations(connection, source.schema, source.table)[:1],
                     picture_examination(access(s3), reader, PICTURE),
                 ]
             )
