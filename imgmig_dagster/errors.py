@@ -6,8 +6,11 @@
     ├── SettingsError              a setting is missing or wrong                        exit 2
     │   └── WritesRefused          prod: not confirmed, or not the account and region    exit 2
     ├── SourceError
-    │   ├── SourceRefused          a replica, no unique index, columns that do not fit   exit 2
-    │   └── SourceUnavailable      PostgreSQL cannot be reached, or went away            exit 3, retryable
+    │   ├── SourceRefused          no unique index, columns that do not fit, no right     exit 2
+    │   │   ├── SessionRefused     a replica, another cluster, statement pooling          exit 2
+    │   │   │   └── LoginRefused   password, role, database, pg_hba.conf                  exit 2
+    │   │   └── UnreadableText     a value that has no form in UTF-8                      exit 2
+    │   └── SourceUnavailable      PostgreSQL cannot be reached, is busy, or went away   exit 3, retryable
     ├── TargetError
     │   ├── TargetRefused          no such table, wrong key schema, access denied        exit 2
     │   └── TargetUnavailable      DynamoDB cannot be reached, or does not recover       exit 3, retryable
@@ -55,11 +58,33 @@ class SourceRefused(SourceError):
     """The source cannot be migrated safely as it is."""
 
 
+class SessionRefused(SourceRefused):
+    """There is no session that may be read through: a replica, another cluster, statement pooling.
+
+    Nothing else can be asked of PostgreSQL either.
+    """
+
+
+class LoginRefused(SessionRefused):
+    """The server refuses the login: the password, the role, the database, or by pg_hba.conf."""
+
+
+class UnreadableText(SourceRefused):
+    """A statement met text that has no form in UTF-8: bytes that are none, in a database without an encoding."""
+
+
 class SourceUnavailable(SourceError):
-    """PostgreSQL cannot be reached, or the connection was lost and did not come back."""
+    """PostgreSQL cannot be reached, is busy, or the connection was lost and did not come back.
+
+    `again`: the same statement is worth another try within seconds.
+    """
 
     exit_code = 3
     retryable = True
+
+    def __init__(self, message: str, again: bool = True) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class TargetError(ImgmigError):

@@ -50,7 +50,7 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     with SourceReader(connection, schema, name, IMAGE) as reader:
         found = examine(
             [
-                *session_examinations(connection, schema, name),
+                *session_examinations(connection, schema, name, IMAGE.columns),
                 *source_examinations(connection.fetch, reader, windows),
                 *aws_examinations(settings, IMAGE),
                 picture_examination(settings.aws(), reader, PICTURE),

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ParamValidationError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import ImgmigError, SessionRefused, TargetRefused, TargetUnavailable
 
 
 class Health(str, Enum):
@@ -23,7 +23,10 @@ class Health(str, Enum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at. `unreachable`: the service did not answer, so that nothing is known of it."""
+    """One thing that was looked at. `unreachable`: the service did not answer, so that nothing is known of it.
+
+    `closed`: it answered, and lets nobody in, so that every other look would find the same.
+    """
 
     service: str
     thing: str
@@ -31,6 +34,7 @@ class Diagnosis:
     found: str
     remedy: str = ""
     unreachable: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,19 @@ class Examination:
             health, found, remedy = self.look()
         except ImgmigError as error:
             # Our messages end with what to do next.
-            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), unreachable=error.retryable)
+            closed = isinstance(error, SessionRefused)
+            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), "", error.retryable, closed)
         return Diagnosis(self.service, self.thing, health, found, remedy)
 
 
 def examine(examinations: "Iterable[Examination]") -> "list[Diagnosis]":
-    """Every finding, in order; of a service that cannot be reached the first one only, for each would wait as long."""
+    """Every finding, in order; of a service that cannot be entered the first one only: the others would be the same."""
     found: list[Diagnosis] = []
     away: set[str] = set()
     for examination in examinations:
         if away.isdisjoint((examination.service, examination.asks_of)):
             found.append(examination.diagnose())
-            if found[-1].unreachable:
+            if found[-1].unreachable or found[-1].closed:
                 away.add(examination.service)
     return found
 

@@ -1,53 +1,77 @@
-"""Looks at the session with PostgreSQL: server, encryption, role. `source.py` looks at the table."""
+"""Looks at the session with PostgreSQL: server, encryption, pooler, role, what hides rows. `source.py`: the table."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from psycopg import sql
+
 from imgmig_dagster.doctor.results import Examination, Health
-from imgmig_dagster.source.catalog import Fetch
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connection import Fetch, Pooling, ReadOnlyConnection
 
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _READ_ONLY_ROLE: Final = "deploy/reader_role.sql makes a role that may only read"
+_TLS: Final = "SELECT ssl, version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+_VERSION: Final = "SELECT current_setting('server_version')"
+_POOLING: Final = {
+    Pooling.NONE: "none: the session is of imgmig alone",
+    Pooling.TRANSACTION: "one in transaction mode: imgmig leaves nothing behind on the connections that others share",
+    Pooling.SESSION: "one in session mode, or a busy one in transaction mode: imgmig leaves nothing behind in either",
+    Pooling.BALANCED: "pgpool-II: every statement makes it ask the primary",
+}
 
 
-def session_examinations(connection: ReadOnlyConnection, schema: str, table: str) -> "list[Examination]":
-    """What to look at before the table itself."""
+def session_examinations(
+    connection: ReadOnlyConnection, schema: str, table: str, columns: "Sequence[str]"
+) -> "list[Examination]":
+    """What to look at before the table itself; `columns` are those that are read."""
+    fetch = connection.fetch
     looks = {
-        "server": partial(server, connection.fetch),
-        "encryption": partial(encryption, connection.fetch),
-        "role": partial(role, connection.fetch, schema, table),
+        "server": partial(server, fetch),
+        "encryption": partial(encryption, connection),
+        "pooler": partial(pooler, connection),
+        "role": partial(role, fetch, schema, table, columns),
+        "row-level security": partial(row_level_security, fetch, schema, table),
     }
     return [Examination("PostgreSQL", thing, look) for thing, look in looks.items()]
 
 
 def server(fetch: Fetch) -> "tuple[Health, str, str]":
-    """Version, and whether it is the primary: a replica's rows are late."""
-    version, replica = fetch("SELECT current_setting('server_version'), pg_is_in_recovery()", None)[0]
-    if replica:
-        return Health.FAIL, f"version {version}, a replica", "point IMGMIG_SOURCE_URL at the primary"
-    return Health.OK, f"version {version}, the primary", ""
+    """Its version. It is the primary, or no statement is answered: a replica's rows are late."""
+    return Health.OK, f"version {fetch(_VERSION, None)[0][0]}, the primary", ""
 
 
-def encryption(fetch: Fetch) -> "tuple[Health, str, str]":
-    """Whether this very session is encrypted."""
-    on, version, cipher = fetch("SELECT ssl, version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()", None)[0]
-    if on:
-        return Health.OK, f"{version}, {cipher}", ""
-    return Health.WARN, "not encrypted", "add ?sslmode=verify-full to IMGMIG_SOURCE_URL"
+def encryption(connection: ReadOnlyConnection) -> "tuple[Health, str, str]":
+    """Whether this very session is encrypted, and all the way."""
+    on, version, cipher = connection.fetch(_TLS)[0]
+    if not connection.encrypted():
+        return Health.WARN, "not encrypted", "add ?sslmode=verify-full to IMGMIG_SOURCE_URL"
+    if not on:
+        return Health.WARN, "as far as a pooler or proxy, not beyond it", "have its connections to the server encrypted"
+    return Health.OK, f"{version}, {cipher}", ""
 
 
-def role(fetch: Fetch, schema: str, table: str) -> "tuple[Health, str, str]":
-    """Who reads, and whether that role could also write."""
-    found = fetch(_GRANTS, {"schema": schema, "table": table})
+def pooler(connection: ReadOnlyConnection) -> "tuple[Health, str, str]":
+    """What stands between, and what that means."""
+    return Health.OK, _POOLING[connection.pooling()], ""
+
+
+def role(fetch: Fetch, schema: str, table: str, columns: "Sequence[str]") -> "tuple[Health, str, str]":
+    """Who reads, whether it may, and whether that role could also write."""
+    found = fetch(_GRANTS, {"schema": schema, "table": table, "columns": list(columns)})
     if not found:
         return Health.FAIL, "the table is not there", "check IMGMIG_SOURCE_SCHEMA and IMGMIG_SOURCE_TABLE"
-    name, superuser, read_only, reads, *may = found[0]
-    granted = [privilege for privilege, held in zip(_WRITES, may, strict=True) if held]
-    if not reads:
-        return Health.FAIL, f"{name} may not SELECT", _READ_ONLY_ROLE
+    name, superuser, read_only, schema_is_usable, unreadable, *may = found[0]
+    lacks = [] if schema_is_usable else [f"USAGE ON SCHEMA {schema}"]
+    if unreadable:
+        of_columns = f" ({', '.join(unreadable)})" if len(unreadable) < len(columns) else ""
+        lacks.append(f"SELECT{of_columns} ON {schema}.{table}")
+    if lacks:
+        grants = "; ".join(f"GRANT {right} TO {name}" for right in lacks)
+        return Health.FAIL, f"{name} lacks {' and '.join(lacks)}", grants
     if superuser:
         return Health.WARN, f"{name} is a superuser", _READ_ONLY_ROLE
+    granted = [privilege for privilege, held in zip(_WRITES, may, strict=True) if held]
     if granted:
         return Health.WARN, f"{name} may {', '.join(granted)}", _READ_ONLY_ROLE
     if read_only != "on":
@@ -56,12 +80,23 @@ def role(fetch: Fetch, schema: str, table: str) -> "tuple[Health, str, str]":
     return Health.OK, f"{name} may only SELECT, and reads only by default", ""
 
 
+def row_level_security(fetch: Fetch, schema: str, table: str) -> "tuple[Health, str, str]":
+    """Whether a policy would hide rows, behind a view too: the refusal names table, role and remedy."""
+    name = sql.Identifier(schema.replace("%", "%%"), table.replace("%", "%%"))
+    fetch(sql.SQL("SELECT 1 FROM {} LIMIT 0").format(name), {})
+    return Health.OK, "hides no row from this role", ""
+
+
 _GRANTS: Final = """
 SELECT current_user::text, r.rolsuper,
        (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'),
-       has_table_privilege(c.oid, 'SELECT'), has_any_column_privilege(c.oid, 'INSERT'),
-       has_any_column_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'),
-       has_table_privilege(c.oid, 'TRUNCATE')
+       has_schema_privilege(n.oid, 'USAGE'),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attname = ANY(%(columns)s) AND a.attnum > 0
+               AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
+             ORDER BY a.attnum),
+       has_any_column_privilege(c.oid, 'INSERT'), has_any_column_privilege(c.oid, 'UPDATE'),
+       has_table_privilege(c.oid, 'DELETE'), has_table_privilege(c.oid, 'TRUNCATE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
 WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND r.rolname = current_user
 """

@@ -1,31 +1,90 @@
-"""A read-only connection that comes back after a restart, and reads timestamps that `datetime` cannot hold."""
+"""A read-only connection that leaves nothing behind in its session, and whose every result proves where it is from.
 
-import re
+A pooler may hand each transaction to another server connection, and each of those to another client afterwards. So
+whatever a statement needs is set within its own transaction, and nothing is prepared. What errors mean stands in
+`sqlstates.py`, what a process knows of its servers in `servers.py`.
+"""
+
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
 
 import psycopg
 from psycopg import sql
 from psycopg.adapt import Buffer, Loader
-from psycopg.pq import Format
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Format, TransactionStatus
 
-from imgmig_dagster.errors import SourceRefused, SourceUnavailable
+from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers
+from imgmig_dagster.source.sqlstates import replica, told
+
+Parameters: TypeAlias = "dict[str, Any] | None"
+Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
+Fetch: TypeAlias = Callable[["sql.Composable | str", Parameters], "list[Any]"]
+"""All rows of a statement with parameters."""
 
 # Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-_SESSION: Final = (
-    "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';"
-    " SET statement_timeout = '10min'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '1min'"
+
+# For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
+_SETTINGS: Final = {
+    "row_security": "off",  # PostgreSQL refuses to read through a policy, instead of leaving rows out
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "quote_all_identifiers": "off",  # else the catalog's names of types have quotes
+    "statement_timeout": "10min",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "1min",
+}
+# What the URL does not say itself. A peer that vanished is given up after 20 + 3 * 10 seconds.
+_PARAMETERS: Final = {
+    "target_session_attrs": "primary",
+    "connect_timeout": 5,
+    "application_name": "imgmig",
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
+# Whatever else the executor does, it evaluates OFFSET first, even if there is no row. Its value is no constant, so
+# that the planner takes the statement inside for what it is without it, and a load balancer sends a statement that
+# asks such a function to the primary.
+_PROOF: Final = (
+    "SELECT * FROM ({statement}) AS proven"
+    " OFFSET (SELECT CASE WHEN pg_is_in_recovery(){other_cluster} THEN -1 ELSE 0 END)"
+)
+_WHO: Final = """
+SELECT current_user::text, (SELECT oid FROM pg_database WHERE datname = current_database())::bigint,
+       (SELECT oid FROM pg_roles WHERE rolname = current_user)::bigint,
+       has_function_privilege('pg_control_system()', 'EXECUTE')
+       AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE'),
+       (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'citext')
+"""
+_PROCESS: Final = "SELECT pg_backend_pid()"
+_CONTROL: Final = (
+    "SELECT (SELECT system_identifier::text FROM pg_control_system()), timeline_id FROM pg_control_checkpoint()"
 )
 
 
-_QUOTED: Final = re.compile('"[^"]*"')
+class Pooling(Enum):
+    """What may stand between a client and PostgreSQL."""
+
+    NONE = "none"
+    TRANSACTION = "transaction"
+    """Each transaction may get another server connection: PgBouncer, Supavisor, RDS Proxy."""
+    SESSION = "session"
+    """A server connection is a client's for as long as it is connected."""
+    BALANCED = "balanced"
+    """pgpool-II, which sends reads to a replica where it may."""
 
 
 class _MicrosecondsLoader(Loader):
@@ -41,11 +100,33 @@ class _MicrosecondsLoader(Loader):
         return since_2000 + _POSTGRES_EPOCH_US
 
 
-class ReadOnlyConnection:
-    """Statements on PostgreSQL, each in a short read-only transaction of its own, repeated after a lost connection.
+@dataclass(frozen=True)
+class Session:
+    """What every transaction of a connection says, and every statement asks.
 
-    Reading again is always safe: nothing is written. Errors carry SQLSTATE and class, never the server's text,
-    which can hold values.
+    `search_path` holds PostgreSQL's own names and no others that could take their place, but for citext's operators.
+    """
+
+    role: str = "unknown"
+    search_path: str = "pg_catalog, pg_temp"
+    other_cluster: str = ""
+
+    def begin(self, isolation: Isolation) -> bytes:
+        """Opens a transaction, in one round trip."""
+        settings = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
+        begin = f"BEGIN ISOLATION LEVEL {isolation} READ ONLY; {settings}; SET LOCAL search_path = {self.search_path}"
+        return begin.encode()
+
+    def proven(self, statement: "sql.Composable | str") -> sql.Composed:
+        """The statement, refused by a server in recovery, and by another cluster; its rows keep their order."""
+        inside = sql.SQL(statement) if isinstance(statement, str) else statement
+        return sql.SQL(_PROOF).format(statement=inside, other_cluster=sql.SQL(self.other_cluster))
+
+
+class ReadOnlyConnection:
+    """Statements on PostgreSQL's primary, each in a short read-only transaction, repeated after a lost connection.
+
+    Reading again is always safe: nothing is written. `known` is what the process knows of its servers.
     """
 
     def __init__(
@@ -53,77 +134,66 @@ class ReadOnlyConnection:
         url: str,
         retry: "RetryPolicy | None" = None,
         sleep: Callable[[float], None] = time.sleep,
+        known: KnownServers = KNOWN_SERVERS,
     ) -> None:
         self._url = url
         self._retry = retry or RetryPolicy(delays=(0.1, 0.4, 1.6, 6.4))
         self._sleep = sleep
+        self._known = known
         # A statement's transaction must not be entered by another thread's statement.
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
+        self._session = Session()
 
-    def fetch(self, query: "sql.Composable | str", parameters: "dict[str, Any] | None" = None) -> "list[Any]":
+    def fetch(self, query: "sql.Composable | str", parameters: Parameters = None) -> "list[Any]":
         """All rows of one statement.
 
         Raises:
-            SourceUnavailable: the server cannot be reached, or did not come back within the retries.
-            SourceRefused: the server refused the statement (no permission, no such column).
+            SourceUnavailable: the server cannot be reached, is busy, or did not come back within the retries.
+            SessionRefused: it gives no session that may be read through.
+            SourceRefused: it refused the statement (no right, row-level security, no such column).
         """
         for retry in range(self._retry.attempts - 1):
             try:
-                with self._lock, self._errors_named():
-                    return self._fetch_once(query, parameters)
-            except SourceUnavailable:
+                return self._fetch_once(query, parameters)
+            except SourceUnavailable as error:
+                if not error.again:
+                    raise
                 self._sleep(self._retry.delay(retry))
-        with self._lock, self._errors_named():
-            return self._fetch_once(query, parameters)
+        return self._fetch_once(query, parameters)
 
     @contextmanager
-    def snapshot(self) -> "Iterator[Callable[[sql.Composed, dict[str, Any]], list[Any]]]":
+    def snapshot(self) -> "Iterator[Fetch]":
         """Several statements on one snapshot of the database; keep it short, and use only what is yielded meanwhile.
 
         Raises:
             SourceUnavailable: the connection was lost, and the snapshot with it.
             SourceRefused: as for `fetch`.
         """
-        with self._lock, self._errors_named():
-            connection = self.connect()
-            with connection.transaction(), connection.cursor(binary=True) as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                yield lambda query, parameters: cursor.execute(query, parameters).fetchall()
+        with self._lock, self._transaction("REPEATABLE READ") as fetch:
+            yield fetch
 
-    @contextmanager
-    def _errors_named(self) -> "Iterator[None]":
+    def pooling(self) -> Pooling:
+        """What stands between this connection and the server, as far as can be told."""
+        ((server_process,),) = self.fetch(_PROCESS)
+        with self._lock:
+            connection = self._connect()
+            if _is_pgpool(connection):
+                return Pooling.BALANCED
+            if server_process == connection.info.backend_pid:
+                return Pooling.NONE
+        other = ReadOnlyConnection(self._url, RetryPolicy(delays=()), self._sleep, self._known)
         try:
-            yield
-        except psycopg.errors.QueryCanceled:
-            # Its server is well, and would take as long again.
-            raise SourceRefused(
-                "a statement took longer than 10 minutes, or waited longer than 10 s for a lock: is there an index "
-                "on the order column and the id?"
-            ) from None
-        except psycopg.OperationalError as error:
-            self.close()
-            raise SourceUnavailable(f"PostgreSQL cannot be reached: {_name(error)}") from None
-        except psycopg.Error as error:
-            raise SourceRefused(f"PostgreSQL refused a statement: {_name(error)}") from None
+            # Two sessions that are open at once share a server's process only where that changes hands.
+            shared = other.fetch(_PROCESS) == [(server_process,)]
+        finally:
+            other.close()
+        return Pooling.TRANSACTION if shared else Pooling.SESSION
 
-    def _fetch_once(self, query: "sql.Composable | str", parameters: "dict[str, Any] | None") -> "list[Any]":
-        connection = self.connect()
-        with connection.transaction(), connection.cursor(binary=True) as cursor:
-            return cursor.execute(query, parameters).fetchall()  # type: ignore[arg-type]
-
-    def connect(self) -> "psycopg.Connection[Any]":
-        """The open connection, opened now if need be."""
-        if self._connection is None or self._connection.closed:
-            connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=5, application_name="imgmig", keepalives_idle=30
-            )
-            connection.execute(_SESSION)
-            connection.read_only = True
-            for type_name in ("timestamptz", "timestamp"):
-                connection.adapters.register_loader(type_name, _MicrosecondsLoader)
-            self._connection = connection
-        return self._connection
+    def encrypted(self) -> bool:
+        """Whether what this side of the connection sends is encrypted, be it to the server or to a pooler."""
+        with self._lock:
+            return bool(self._connect().pgconn.ssl_in_use)
 
     def close(self) -> None:
         """Close the connection; the next statement opens another."""
@@ -131,11 +201,102 @@ class ReadOnlyConnection:
             self._connection.close()
             self._connection = None
 
+    def _fetch_once(self, query: "sql.Composable | str", parameters: Parameters) -> "list[Any]":
+        with self._lock, self._transaction("READ COMMITTED") as fetch:
+            return fetch(query, parameters)
 
-def _name(error: psycopg.Error) -> str:
-    if error.sqlstate:
-        return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"
-    # Without an SQLSTATE the text is libpq's own: an address and a cause, no row's values.
-    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    # But it quotes a parameter that it cannot read, and that may be a piece of a password that was not encoded.
-    return _QUOTED.sub('"..."', text) if text.startswith("connection is bad") else text
+    @contextmanager
+    def _transaction(self, isolation: Isolation) -> "Iterator[Fetch]":
+        """The only way to a statement."""
+        try:
+            connection = self._connect()
+            try:
+                connection.execute(self._session.begin(isolation))
+                with connection.cursor(binary=True) as cursor:
+                    yield lambda query, parameters: cursor.execute(self._session.proven(query), parameters).fetchall()
+                connection.execute("COMMIT")
+            finally:
+                # An error leaves the transaction open; Ctrl-C may leave the statement running.
+                if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+                    self._roll_back(connection)
+        except psycopg.Error as error:
+            raise self._told(error) from None
+
+    def _roll_back(self, connection: "psycopg.Connection[Any]") -> None:
+        if connection.info.transaction_status is TransactionStatus.ACTIVE:
+            self.close()
+            return
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.close()
+
+    def _told(self, error: psycopg.Error) -> Exception:
+        if isinstance(error, psycopg.errors.InvalidRowCountInResultOffsetClause):
+            # Which of both it was, a new connection finds out.
+            self.close()
+            return replica(self._known.reached(self._url))
+        found = told(error, self._session.role, self._known.reached(self._url))
+        if isinstance(found, SourceUnavailable) and found.again:
+            self.close()
+        return found
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        """The open connection, opened now if need be."""
+        if self._connection is None or self._connection.closed:
+            self._known.refuse_login_again(self._url)
+            self._session = Session()
+            try:
+                self._connection = self._open()
+            except psycopg.Error as error:
+                found = self._told(error)
+                if isinstance(found, LoginRefused):
+                    self._known.login_refused(self._url, str(found))
+                raise found from None
+            self._session = self._introduce()
+        return self._connection
+
+    def _open(self) -> "psycopg.Connection[Any]":
+        said = conninfo_to_dict(self._url)
+        parameters: dict[str, Any] = {name: value for name, value in _PARAMETERS.items() if name not in said}
+        connection = psycopg.connect(
+            self._url, autocommit=True, prepare_threshold=None, client_encoding="UTF8", **parameters
+        )
+        for type_name in ("timestamptz", "timestamp"):
+            connection.adapters.register_loader(type_name, _MicrosecondsLoader)
+        return connection
+
+    def _introduce(self) -> Session:
+        """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""
+        try:
+            with self._transaction("READ COMMITTED") as fetch:
+                role, database, role_oid, may_ask, citext = fetch(_WHO, None)[0]
+            system, timeline = self._control_data() if may_ask else (None, None)
+            self._known.recognize(self._url, Cluster(system, timeline, database, role_oid))
+        except BaseException:
+            self.close()
+            raise
+        place, expected = "oid FROM pg_database WHERE datname = current_database()", database
+        if system is not None:
+            place, expected = "system_identifier FROM pg_control_system()", system
+        return Session(
+            role=role,
+            search_path=f"pg_catalog, {citext}, pg_temp" if citext else Session.search_path,
+            other_cluster=f" OR (SELECT {place}) <> {expected}",
+        )
+
+    def _control_data(self) -> "tuple[str | None, int | None]":
+        try:
+            with self._transaction("READ COMMITTED") as fetch:
+                system, timeline = fetch(_CONTROL, None)[0]
+        except SourceRefused:
+            return None, None  # a service that has the functions, and no such file to read
+        return system, timeline
+
+
+def _is_pgpool(connection: "psycopg.Connection[Any]") -> bool:
+    try:
+        connection.execute("SHOW pool_version")  # a setting of pgpool's own, which PostgreSQL does not know
+    except psycopg.errors.UndefinedObject:
+        return False
+    return True

@@ -10,15 +10,17 @@ from imgmig_dagster.config import Settings, Stage, load_settings
 from imgmig_dagster.doctor import aws
 from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
-from imgmig_dagster.doctor.session import encryption, server, session_examinations
+from imgmig_dagster.doctor.session import session_examinations
 from imgmig_dagster.doctor.source import source_examinations
+from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster_tests.arrange import MARCH, Source, Target, access, image, month, row_id
+from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 
 def of_source(source: Source, url: "str | None" = None) -> "dict[str, Diagnosis]":
@@ -28,7 +30,7 @@ def of_source(source: Source, url: "str | None" = None) -> "dict[str, Diagnosis]
     with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
         found = examine(
             [
-                *session_examinations(connection, source.schema, source.table),
+                *session_examinations(connection, source.schema, source.table, IMAGE.columns),
                 *source_examinations(connection.fetch, reader, windows),
             ]
         )
@@ -108,7 +110,7 @@ class TestSource:
         assert "deploy/reader_role.sql" in writer.remedy
         source.execute("REVOKE ALL ON {t} FROM imgmig_reader")
         source.execute("GRANT UPDATE (width) ON {t} TO imgmig_reader")
-        assert of_source(source)["role"].found == "imgmig_reader may not SELECT"
+        assert of_source(source)["role"].found == f"imgmig_reader lacks SELECT ON {source.schema}.images"
 
     def test_a_role_whose_sessions_may_write_by_default_is_a_warning(self, source: Source) -> None:
         found = of_source(source, f"{source.url}?options=-cdefault_transaction_read_only%3Doff")["role"]
@@ -136,15 +138,48 @@ class TestSource:
         assert [(each.thing, each.unreachable) for each in found.values()] == [("server", True)]
         assert exit_code(found.values()) == 3
 
-    # Neither a replica nor a server that speaks TLS can be made of the embedded PostgreSQL: only what is asked of
-    # the answer is tested.
-    def test_a_replica_fails(self) -> None:
-        health, found, _remedy = server(lambda _query, _parameters: [("16.4", True)])
-        assert (health, found) == (Health.FAIL, "version 16.4, a replica")
+    def test_tls_that_ends_before_the_server_is_a_warning(
+        self, source: Source, services: Services, tmp_path: Path
+    ) -> None:
+        certificate = self_signed(tmp_path, "IP:127.0.0.1")
+        with tls_front(int(services.environment["PGPORT"]), certificate) as port:
+            url = f"{source.url.rsplit(':', 1)[0]}:{port}/{services.environment['PGDATABASE']}"
+            found = of_source(source, f"{url}?sslmode=verify-full&sslrootcert={certificate.file}")["encryption"]
 
-    def test_an_encrypted_session_is_healthy(self) -> None:
-        answer = [(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384")]
-        assert encryption(lambda _query, _parameters: answer)[:2] == (Health.OK, "TLSv1.3, TLS_AES_256_GCM_SHA384")
+        assert (found.health, found.found) == (Health.WARN, "as far as a pooler or proxy, not beyond it")
+
+    def test_a_column_wise_grant_is_enough(self, source: Source) -> None:
+        source.execute("REVOKE ALL ON {t} FROM imgmig_reader")
+        source.execute(f"GRANT SELECT ({', '.join(COLUMNS)}) ON {{t}} TO imgmig_reader")
+
+        assert {each.health for each in of_source(source).values()} == {Health.OK, Health.WARN}
+        assert of_source(source)["role"].health is Health.OK
+
+    @pytest.mark.parametrize(
+        ("revoked", "lacks"),
+        [
+            ("REVOKE ALL ON SCHEMA {s} FROM imgmig_reader", "USAGE ON SCHEMA {schema}"),
+            ("REVOKE ALL ON {t} FROM imgmig_reader", "SELECT ON {schema}.images"),
+            (
+                "REVOKE ALL ON {t} FROM imgmig_reader; GRANT SELECT (id, user_id) ON {t} TO imgmig_reader",
+                "SELECT (created_at, updated_at, original_filename, s3_key, s3_bucket, thumbnail_s3_key, mime_type, "
+                "size_bytes, width, height) ON {schema}.images",
+            ),
+        ],
+    )
+    def test_a_right_that_is_lacking_is_named_with_its_grant(self, source: Source, revoked: str, lacks: str) -> None:
+        expected = lacks.format(schema=source.schema)
+        for statement in revoked.replace("{s}", source.schema).split("; "):
+            source.execute(statement)
+
+        found = of_source(source)
+
+        assert (found["role"].health, found["role"].found) == (Health.FAIL, f"imgmig_reader lacks {expected}")
+        assert found["role"].remedy == f"GRANT {expected} TO imgmig_reader"
+        with source.reader() as reader, pytest.raises(SourceRefused) as caught:
+            reader.count(MARCH)
+        denied = f"permission denied for {'schema ' + source.schema if 'SCHEMA' in lacks else 'table images'}"
+        assert f"SQLSTATE 42501): imgmig_reader, {denied}: imgmig doctor names it" in str(caught.value)
 
 
 @pytest.fixture
@@ -274,7 +309,7 @@ class TestPictureBuckets:
         with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
             return examine(
                 [
-                    *session_examinations(connection, source.schema, source.table)[:1],
+                    *session_examinations(connection, source.schema, source.table, IMAGE.columns)[:1],
                     picture_examination(access(s3), reader, PICTURE),
                 ]
             )

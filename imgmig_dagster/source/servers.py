@@ -1,0 +1,86 @@
+"""What this process knows of the servers that it has reached, whichever of its connections found it out."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.conninfo import conninfo_to_dict
+
+from imgmig_dagster.errors import LoginRefused, SessionRefused
+
+_LOGIN_REMEMBERED_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which PostgreSQL a session is in.
+
+    `system` is its system identifier, `timeline` rises with each promotion; None where the role may not ask. `database`
+    and `role` are the oids, which anybody may see, and which a physical copy shares with its primary.
+    """
+
+    system: "str | None"
+    timeline: "int | None"
+    database: int
+    role: int
+
+    def is_followed_by(self, other: "Cluster") -> bool:
+        """Whether a later session in `other` goes on where this one was: the same data, or promoted since."""
+        behind = None not in (self.timeline, other.timeline) and (other.timeline or 0) < (self.timeline or 0)
+        same = (self.system, self.database, self.role) == (other.system, other.database, other.role)
+        return same and not behind
+
+
+class KnownServers:
+    """By URL: the cluster that it led to first, and the login that was refused there."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clusters: dict[str, Cluster] = {}
+        self._refused: dict[str, tuple[float, str]] = {}
+
+    def refuse_login_again(self, url: str) -> None:
+        """Refuse what the server refused within the last minute: each failed login counts where accounts are locked.
+
+        Raises:
+            LoginRefused: with the words of the first refusal.
+        """
+        refused_at, text = self._refused.get(url, (0.0, ""))
+        if text and self._clock() - refused_at < _LOGIN_REMEMBERED_S:
+            raise LoginRefused(text)
+
+    def login_refused(self, url: str, text: str) -> None:
+        """Remember a login that the server refused."""
+        self._refused[url] = self._clock(), text
+
+    def reached(self, url: str) -> bool:
+        """Whether the URL led to a primary before."""
+        return _place(url) in self._clusters
+
+    def recognize(self, url: str, cluster: Cluster) -> None:
+        """Hold a new session's cluster against the one that the same URL led to before.
+
+        Raises:
+            SessionRefused: it is another one, or a copy that was left behind by a failover.
+        """
+        with self._lock:
+            first = self._clusters.setdefault(_place(url), cluster)
+            if not first.is_followed_by(cluster):
+                raise SessionRefused(
+                    "a new connection by IMGMIG_SOURCE_URL led to another PostgreSQL than the first one of this "
+                    "process, or to one that a failover left behind: have the URL name one primary, then give the same "
+                    "command again"
+                )
+            self._clusters[_place(url)] = cluster
+
+
+def _place(url: str) -> str:
+    # A password may change while a process runs, and is nothing to keep.
+    return repr(sorted((name, value) for name, value in conninfo_to_dict(url).items() if name != "password"))
+
+
+KNOWN_SERVERS: Final = KnownServers()
+"""Those of this process."""
