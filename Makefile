@@ -5,7 +5,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo rehearsal ui test test-e2e torture mutants application-items lint audit format bench lock clean
+# $(call needs,command,package): installed where it is missing. A new machine has no list of packages, an old one a
+# list whose packages are gone; services of a package are not started, where it has any.
+needs = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq $(2); } || \
+	{ echo '$(1) is needed, as a command: install $(2) with the package manager' >&2; exit 1; }
+
+.PHONY: help demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint audit format bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -43,6 +48,11 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+test-poolers: .venv/installed .venv-ministack/installed  ## read through PgBouncer and pgpool-II, beside an application
+	@$(call needs,pgbouncer,pgbouncer)
+	@$(call needs,pgpool,pgpool2)
+	@$(BIN)/python -m pytest -q imgmig_dagster_tests/poolers
+
 torture: .venv/installed .venv-ministack/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
 	@$(BIN)/python -m imgmig_dagster_tests.torture $(ARGUMENTS)
 
@@ -63,8 +73,7 @@ application-items: .venv/installed  ## record what the application's own writer 
 	@$(BIN)/python -m imgmig_dagster_tests.application.writer
 
 test-e2e: .venv/installed .venv-browser/installed  ## use the UI and the reports in Chromium; leaves screenshots in .pages
-	@command -v chromium >/dev/null || apt-get install -y chromium || \
-		{ echo 'Chromium is needed, as the command chromium: install it with the package manager' >&2; exit 1; }
+	@$(call needs,chromium,chromium)
 	@rm -rf .pages
 	@$(BIN)/python -m imgmig_dagster_tests.browser.sample_pages .pages
 	@.venv-browser/bin/python -m pytest -q --confcutdir=imgmig_dagster_tests/browser imgmig_dagster_tests/browser \

@@ -37,18 +37,20 @@ _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 # For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
 _SETTINGS: Final = {
     "row_security": "off",  # PostgreSQL refuses to read through a policy, instead of leaving rows out
+    "client_encoding": "UTF8",  # whatever the URL, PGCLIENTENCODING or the database's encoding say
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
     "quote_all_identifiers": "off",  # else the catalog's names of types have quotes
     "statement_timeout": "10min",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "1min",
+    "application_name": "imgmig",
 }
-# What the URL does not say itself. A peer that vanished is given up after 20 + 3 * 10 seconds.
+# What the URL does not say itself, and what only this side knows of: a pooler hands what it is told of a session, such
+# as application_name, to its other clients. A peer that vanished is given up after 20 + 3 * 10 seconds.
 _PARAMETERS: Final = {
     "target_session_attrs": "primary",
     "connect_timeout": 5,
-    "application_name": "imgmig",
     "keepalives_idle": 20,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -259,9 +261,7 @@ class ReadOnlyConnection:
     def _open(self) -> "psycopg.Connection[Any]":
         said = conninfo_to_dict(self._url)
         parameters: dict[str, Any] = {name: value for name, value in _PARAMETERS.items() if name not in said}
-        connection = psycopg.connect(
-            self._url, autocommit=True, prepare_threshold=None, client_encoding="UTF8", **parameters
-        )
+        connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **parameters)
         for type_name in ("timestamptz", "timestamp"):
             connection.adapters.register_loader(type_name, _MicrosecondsLoader)
         return connection
