@@ -18,7 +18,8 @@ from imgmig_dagster.sandbox.seed import SYNTHETIC_END, SYNTHETIC_START, syntheti
 from imgmig_dagster.self_test.judgement import Judgement, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
 from imgmig_dagster.source.connection import ReadOnlyConnection
-from imgmig_dagster.source.reader import SAMPLE_SIZE, SourceReader
+from imgmig_dagster.source.counting import SAMPLE_SIZE
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census

@@ -16,6 +16,7 @@ from psycopg.pq import Format
 from imgmig_dagster.errors import SourceRefused, SourceUnavailable
 from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.columns import WholeNumberLoader
 
 # Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
@@ -116,12 +117,18 @@ class ReadOnlyConnection:
         """The open connection, opened now if need be."""
         if self._connection is None or self._connection.closed:
             connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=5, application_name="imgmig", keepalives_idle=30
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                application_name="imgmig",
+                keepalives_idle=30,
+                client_encoding="UTF8",
             )
             connection.execute(_SESSION)
             connection.read_only = True
             for type_name in ("timestamptz", "timestamp"):
                 connection.adapters.register_loader(type_name, _MicrosecondsLoader)
+            connection.adapters.register_loader("numeric", WholeNumberLoader)
             self._connection = connection
         return self._connection
 

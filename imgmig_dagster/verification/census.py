@@ -18,8 +18,8 @@ from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SAMPLE_SIZE
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.records import save_lines

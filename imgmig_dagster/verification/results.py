@@ -10,8 +10,8 @@ from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.traffic import TrafficRecord
 
-# Raised when the rules of comparison change, so that older evidence no longer counts.
-VERIFIER_VERSION: Final = "1"
+# Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
+VERIFIER_VERSION: Final = "2"
 LISTED_MISMATCHES: Final = 10_000
 
 
