@@ -140,11 +140,11 @@ def _with_rules(fetch: Fetch, table: SourceTable) -> SourceTable:
 
 
 def _identity(fetch: Fetch, table: str) -> str:
-    database, system = fetch(
-        "SELECT current_database(), CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
-        " THEN (SELECT system_identifier::text FROM pg_control_system()) ELSE 'unknown' END",
-        None,
+    # PostgreSQL asks for the right to call a function even where CASE never calls it.
+    database, may_ask = fetch(
+        "SELECT current_database()::text, has_function_privilege('pg_control_system()', 'EXECUTE')", None
     )[0]
+    system = fetch("SELECT system_identifier::text FROM pg_control_system()", None)[0][0] if may_ask else "unknown"
     return f"postgresql:{system}/{database}/{table}"
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.inventory import Inventory, inventory_of, statement
-from imgmig_dagster.source.statements import Parameters, Statements, no_parameters
+from imgmig_dagster.source.statements import Statements
 from imgmig_dagster.window import Window
 
 SAMPLE_SIZE: Final = 20
@@ -29,6 +29,9 @@ class RepeatedIds:
 
     ids: int
     sample_ids: "tuple[str, ...]"
+
+
+NONE_REPEATED: Final = RepeatedIds(0, ())
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,21 @@ class Counting(Statements):
 
     def counts(self, windows: "Sequence[Window]") -> RowCounts:
         """The rows of the whole table, of these adjoining windows, and outside of them, on one snapshot."""
-        pieces = self._expressions
-        with self._connection.snapshot() as fetch_once:
-
-            def fetch(query: str, parameters: Parameters = no_parameters) -> "list[Any]":
-                return fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
-
-            everything = fetch("SELECT count(*) FROM {with_children} t")[0][0]
-            inside = sum(_rows_per_window(fetch, windows).values())
-            outside = _rows_outside(fetch, pieces, Window("all", windows[0].start, windows[-1].end))
-        return RowCounts(everything, inside, outside)
+        with self._snapshot() as fetch:
+            return counts_of(fetch, self._expressions, windows)
 
     def rows_per_window(self, windows: "Sequence[Window]") -> "dict[str, int]":
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
         return _rows_per_window(self._fetch, windows) if windows else {}
+
+
+def counts_of(fetch: "Callable[..., list[Any]]", pieces: Expressions, windows: "Sequence[Window]") -> RowCounts:
+    """See `Counting.counts`; `fetch` reads on one snapshot."""
+    return RowCounts(
+        everything=fetch("SELECT count(*) FROM {with_children} t")[0][0],
+        inside=sum(_rows_per_window(fetch, windows).values()),
+        outside=_rows_outside(fetch, pieces, Window("all", windows[0].start, windows[-1].end)),
+    )
 
 
 def _rows_per_window(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") -> "dict[str, int]":

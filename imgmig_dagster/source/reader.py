@@ -12,7 +12,7 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Cursor, PictureColumns, Row
-from imgmig_dagster.source.counting import Counting
+from imgmig_dagster.source.counting import Counting, RowCounts, counts_of
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
 from imgmig_dagster.source.statements import Parameters
@@ -61,8 +61,8 @@ class SourceReader(Counting):
         None is the window's start or end. A connection that is lost meanwhile raises `SourceUnavailable`: the
         snapshot is lost with it.
         """
-        pieces = self._expressions  # read from the catalog before the snapshot has the connection
-        with self._connection.snapshot() as fetch:
+        pieces = self._expressions
+        with self._snapshot() as fetch:
 
             def ids_between(after: "Cursor | None", until: "Cursor | None") -> "list[str]":
                 query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", pieces.window(window)
@@ -72,8 +72,7 @@ class SourceReader(Counting):
                 if until is not None:
                     query += " AND {up_to_until}"
                     parameters |= pieces.position("until", until)
-                found = fetch(sql.SQL(query).format(**pieces.names), parameters)
-                return [str(pieces.row(row)[0]) for row in found]
+                return [str(pieces.row(row)[0]) for row in fetch(query, lambda _at: parameters)]
 
             yield ids_between
 
@@ -105,19 +104,20 @@ class SourceReader(Counting):
             yield page
             after = str(page[-1][0])
 
-    def all_ids(self, size: int) -> "Iterator[list[str]]":
-        """Every id of the table on one snapshot, in pages, by keyset on the id."""
+    def recount(self, windows: "Sequence[Window]", size: int) -> "Iterator[tuple[RowCounts, list[str]]]":
+        """The rows counted, as by `counts`, and every id of the table in pages, all on one snapshot.
+
+        One page at least, which may be empty.
+        """
         pieces = self._expressions
-        with self._connection.snapshot() as fetch:
-            after: str | None = None
+        with self._snapshot() as fetch:
+            counts, after = counts_of(fetch, pieces, windows), None
             while True:
-                query, parameters = self._page_by_id("{id_out}", after, size)
-                found = fetch(sql.SQL(query).format(**pieces.names), parameters(pieces))
-                if not found:
+                ids = [str(pieces.row(row)[0]) for row in fetch(*self._page_by_id("{id_out}", after, size))]
+                yield counts, ids
+                if not ids:
                     return
-                page = [str(pieces.row(each)[0]) for each in found]
-                yield page
-                after = page[-1]
+                after = ids[-1]
 
     def sample(self, size: int, seed: int, picture: PictureColumns) -> "list[SampledRow]":
         """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""

@@ -1,6 +1,7 @@
 """Carries out statements on the source table, and looks at the table anew where one is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -76,6 +77,17 @@ class Statements:
 
     def _fetch(self, query: str, parameters: Parameters = no_parameters) -> "list[Any]":
         return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
+
+    @contextmanager
+    def _snapshot(self) -> "Iterator[Callable[..., list[Any]]]":
+        """`_fetch` for several statements on one snapshot of the database."""
+        pieces = self._expressions  # read from the catalog before the snapshot has the connection
+        with self._connection.snapshot() as fetch_once:
+
+            def fetch(query: str, parameters: Parameters = no_parameters) -> "list[Any]":
+                return fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
+
+            yield fetch
 
     def _carry_out(self, make: "Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]") -> "list[Any]":
         """All rows of a statement.
