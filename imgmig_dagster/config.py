@@ -30,6 +30,7 @@ _SOURCE_URL: Final = re.compile(
 _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _SHOWN: Final = (
+    "source_time_zone",
     "target_table",
     "state_url",
     "reports_url",
@@ -155,6 +156,7 @@ class Settings(Partitioning, AwsSettings):
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
+    source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
     target_table: str = Field(min_length=3, description="name of the DynamoDB table")
     state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")

@@ -30,15 +30,10 @@ from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import (
-    CensusFinding,
-    CensusResult,
-    Mismatch,
-    SpotCheckResult,
-    VerificationResult,
-)
+from imgmig_dagster.verification.results import Mismatch, SpotCheckResult, VerificationResult
 from imgmig_dagster.verification.spot_check import spot_check
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window, now
@@ -315,7 +310,7 @@ class Migration:
         """A census, with the window as the only partition."""
         run = self.verification(url)
         with run.source:
-            return take_census(run, self.window.start, self.window.end)
+            return take_census(run, [self.window])
 
     def spot_check(
         self, count: int, seed: int, url: "str | None" = None, s3_url: "str | None" = None

@@ -65,6 +65,31 @@ NewSource = Callable[..., Source]
 
 
 @pytest.fixture
+def ascii_owner(services: Services) -> "Iterator[psycopg.Connection[Any]]":
+    """A connection to a database that never looked at the encoding of its text (SQL_ASCII)."""
+    yield from _owner_of_database(services, "SQL_ASCII")
+
+
+@pytest.fixture
+def latin_owner(services: Services) -> "Iterator[psycopg.Connection[Any]]":
+    """A connection to a database in LATIN1."""
+    yield from _owner_of_database(services, "LATIN1")
+
+
+def _owner_of_database(services: Services, encoding: str) -> "Iterator[psycopg.Connection[Any]]":
+    name = sql.Identifier(f"{encoding.lower()}_{uuid.uuid4().hex[:12]}")
+    services.owner.execute(
+        sql.SQL("CREATE DATABASE {} ENCODING {} LOCALE 'C' TEMPLATE template0").format(name, sql.Literal(encoding))
+    )
+    info = services.owner.info
+    with psycopg.connect(
+        host=info.host, port=info.port, user=info.user, dbname=name.as_string().strip('"'), autocommit=True
+    ) as owner:
+        yield owner
+    services.owner.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
 def new_source(services: Services) -> Iterator[NewSource]:
     """Makes source tables, each in a schema of its own that is dropped afterwards."""
     schemas: list[str] = []
@@ -75,21 +100,24 @@ def new_source(services: Services) -> Iterator[NewSource]:
         id_constraint: str = "PRIMARY KEY",
         schema: "str | None" = None,
         table: str = "images",
+        owner: "psycopg.Connection[Any]" = services.owner,
     ) -> Source:
         # Only the id is NOT NULL: tests bring rows that a well-kept table could not hold.
         name = schema or f"test_{uuid.uuid4().hex[:12]}"
-        schemas.append(name)
-        source = Source(services.owner, services.environment["IMGMIG_SOURCE_URL"], name, table)
+        if owner is services.owner:  # another one's database is dropped as a whole
+            schemas.append(name)
+        url = services.environment["IMGMIG_SOURCE_URL"].rpartition("/")[0] + f"/{owner.info.dbname}"
+        source = Source(owner, url, name, table)
         reader = sql.Identifier("imgmig_reader")
-        services.owner.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        owner.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         source.execute(
             f"CREATE TABLE {{t}} (id {id_type} {id_constraint}, user_id uuid, created_at {time_type},"
             f" updated_at {time_type}, original_filename text, s3_key text, s3_bucket text, thumbnail_s3_key text,"
             " mime_type text, size_bytes bigint, width integer, height integer)"
         )
         source.execute("CREATE INDEX ON {t} (created_at, id)")
-        services.owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(name), reader))
-        services.owner.execute(
+        owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(name), reader))
+        owner.execute(
             sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(name, table), reader),
         )
         return source

@@ -47,7 +47,7 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     # One more try: a person waits.
     connection = ReadOnlyConnection(settings.source_url.get_secret_value(), RetryPolicy(delays=(0.5,)))
     schema, name = settings.source_schema, settings.source_table
-    with SourceReader(connection, schema, name, IMAGE) as reader:
+    with SourceReader(connection, schema, name, IMAGE, settings.source_time_zone) as reader:
         found = examine(
             [
                 *session_examinations(connection, schema, name, IMAGE.columns),

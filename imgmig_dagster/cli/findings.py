@@ -17,12 +17,8 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import (
-    CensusResult,
-    Mismatch,
-    SpotCheckResult,
-    VerificationResult,
-)
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.results import Mismatch, SpotCheckResult, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
 
@@ -263,6 +259,8 @@ def _census_line(census: CensusResult) -> str:
     return (
         f"Census: {census.source_rows:,} rows, {census.target_items:,} items; {census.missing:,} missing, "
         f"{census.orphans:,} orphans, {census.differing:,} differing, {census.rows_outside:,} rows outside partitions"
+        + (f", {census.repeated:,} ids more than once" if census.repeated else "")
+        + ("" if census.counts_agree else f". The counts disagree: {census.disagreement}")
     )
 
 

@@ -12,7 +12,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.verification.results import CensusFinding, Mismatch
+from imgmig_dagster.verification.census_results import CensusFinding
+from imgmig_dagster.verification.results import Mismatch
 
 _LEFT: Final = {
     Outcome.NEWER_IN_TARGET.value: "newer in the target, left alone; --source-wins overwrites it",

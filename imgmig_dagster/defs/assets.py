@@ -51,7 +51,8 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             found = take_inventory(reader, window, source.settings.page_size, listener)
         save_record(state.open(), names.inventory(window.partition), found)
         return dg.MaterializeResult(
-            metadata=metadata.of_inventory(found), check_results=[checks.rows_are_mappable(found)]
+            metadata=metadata.of_inventory(found),
+            check_results=[checks.rows_are_mappable(found), checks.ids_are_unique(found)],
         )
 
     @dg.asset(

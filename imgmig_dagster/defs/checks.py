@@ -10,7 +10,8 @@ from imgmig_dagster.defs import metadata
 from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure
-from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, Verdict, VerificationResult
+from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
+from imgmig_dagster.verification.results import SpotCheckResult, Verdict, VerificationResult
 
 if TYPE_CHECKING:
     # Reports bring templates and charts with them, which a partition's run does not need.
@@ -29,6 +30,7 @@ class Claim:
 
 CLAIMS: Final = (
     Claim("source_images", "rows_are_mappable", "Every row can be written as an item"),
+    Claim("source_images", "ids_are_unique", "No id of the partition stands in the table twice", blocking=True),
     Claim(
         "migrated_images",
         "every_row_is_accounted_for",
@@ -52,6 +54,8 @@ CLAIMS: Final = (
     Claim("table_census", "no_orphan_items", "Every item of the target has its row"),
     Claim("table_census", "no_differing_items", "Every item of the target says what its row says"),
     Claim("table_census", "no_rows_outside_partitions", "Every row lies in a partition"),
+    Claim("table_census", "no_repeated_ids", "No id stands in the source twice, and none is NULL"),
+    Claim("table_census", "counts_agree", "There are as many rows whichever way they are read"),
     Claim("spot_check", "spot_check_is_clean", "Every image of the sample agrees on both sides"),
     Claim(
         "spot_check",
@@ -84,6 +88,16 @@ def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
         found.rejected == 0,
         f"{found.rejected:,} of {found.rows:,} rows can never be written as they are: mend them in the source",
         metadata.of_rejections(found),
+    )
+
+
+def ids_are_unique(found: SourceInventory) -> dg.AssetCheckResult:
+    """Whether every id of the partition is of one row: two would become one item."""
+    return _result(
+        "ids_are_unique",
+        found.repeated == 0,
+        f"{found.repeated:,} ids stand in the table more than once, or are NULL: mend them in the source",
+        {"repeated": found.repeated, **metadata.of_ids("repeated", found.repeated_ids)},
     )
 
 
@@ -197,6 +211,34 @@ def no_rows_outside_partitions(result: CensusResult) -> dg.AssetCheckResult:
         "infinite or in the future",
         {"rows_outside": result.rows_outside, **metadata.of_ids("outside", result.rows_outside_sample)},
     )
+
+
+def no_repeated_ids(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether every id is of one row."""
+    fault = "ids stand in the source more than once, or are NULL: mend them there"
+    return _census("no_repeated_ids", result, "repeated", result.repeated, fault)
+
+
+def counts_agree(result: CensusResult) -> dg.AssetCheckResult:
+    """Whether the rows are as many, read one by one, counted plainly, and summed up over the partitions."""
+    return _result(
+        "counts_agree",
+        result.counts_agree,
+        f"there are {result.disagreement}: {COUNTS_DISAGREE_ADVICE}",
+        metadata.of_counts(result),
+    )
+
+
+def of_census(result: CensusResult) -> Sequence[dg.AssetCheckResult]:
+    """The claims about the whole table."""
+    return [
+        no_missing_items(result),
+        no_orphan_items(result),
+        no_differing_items(result),
+        no_rows_outside_partitions(result),
+        no_repeated_ids(result),
+        counts_agree(result),
+    ]
 
 
 def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:

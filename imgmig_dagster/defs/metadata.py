@@ -14,7 +14,8 @@ from imgmig_dagster.migration.plan import MigrationPlan
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure
-from imgmig_dagster.verification.results import CensusResult, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.results import SpotCheckResult, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 
 if TYPE_CHECKING:
@@ -136,7 +137,6 @@ def of_repair(result: RepairResult) -> dict[str, Any]:
 def of_census(result: CensusResult) -> dict[str, Any]:
     """What the comparison of the whole found."""
     return {
-        "source_rows": result.source_rows,
         "target_items": result.target_items,
         "missing": result.missing,
         "orphans": result.orphans,
@@ -144,10 +144,17 @@ def of_census(result: CensusResult) -> dict[str, Any]:
         "unverified": result.unverified,
         "settled": result.settled,
         "other_entities": result.other_entities,
-        "rows_outside": result.rows_outside,
+        "repeated": result.repeated,
+        **of_counts(result),
         "duration_s": result.duration_s,
         "verdict": "PASS" if result.passed else "FAIL",
     }
+
+
+def of_counts(result: CensusResult) -> dict[str, Any]:
+    """How many rows there are, by each way of reading them."""
+    names = ("source_rows", "rows_counted", "rows_in_partitions", "rows_outside")
+    return {name: getattr(result, name) for name in names}
 
 
 def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:

@@ -23,12 +23,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.verification.results import (
-    CensusFinding,
-    CensusResult,
-    Mismatch,
-    VerificationResult,
-)
+from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
+from imgmig_dagster.verification.results import Mismatch, VerificationResult
 
 
 def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.AssetsDefinition]:

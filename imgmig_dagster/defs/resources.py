@@ -62,7 +62,9 @@ class SourceDatabase(StageResource):
         """A reader of the source table, closed at the end."""
         settings = self.settings
         connection = ReadOnlyConnection(settings.source_url.get_secret_value())
-        with SourceReader(connection, settings.source_schema, settings.source_table, IMAGE) as reader:
+        with SourceReader(
+            connection, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
+        ) as reader:
             yield reader
 
 

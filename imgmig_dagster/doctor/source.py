@@ -1,21 +1,27 @@
-"""Looks at the source table: does it fit, its index, rows that no partition holds. `session.py` looks at the rest."""
+"""Looks at the source table: columns, ids, time zone, index, rows outside. `session.py` looks at the rest."""
 
 from collections.abc import Sequence
 from functools import partial
-
-from psycopg import sql
+from typing import Final
 
 from imgmig_dagster.doctor.results import Examination, Health
-from imgmig_dagster.source.catalog import has_page_index
+from imgmig_dagster.source.catalog import UTC
 from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.indexes import missing_page_index
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.source.relations import children
 from imgmig_dagster.window import Window
+
+_NAMES_OF_UTC: Final = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 
 
 def source_examinations(fetch: Fetch, reader: SourceReader, windows: "Sequence[Window]") -> "list[Examination]":
     """What to look at, by `fetch` and by a reader over the same connection."""
     looks = {
         "table": partial(fits, reader),
+        "inheritance": partial(inheritance, fetch, reader),
+        "unique ids": partial(unique_ids, reader),
+        "time zone": partial(time_zone, fetch, reader),
         "index for pages": partial(page_index, fetch, reader),
         "rows outside partitions": partial(rows_outside, reader, windows),
     }
@@ -25,22 +31,57 @@ def source_examinations(fetch: Fetch, reader: SourceReader, windows: "Sequence[W
 def fits(reader: SourceReader) -> "tuple[Health, str, str]":
     """Columns, types and the unique index on the id; a table that does not fit is an error that says why."""
     table = reader.table
-    return Health.OK, f"{table.schema}.{table.name} fits the mapping, with a unique {table.mapping.id_column}", ""
+    unique = f"with a unique {table.mapping.id_column}" if table.id_is_indexed else "by its columns"
+    return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
+
+
+def inheritance(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
+    """Tables that inherit from it; of those that hold rows the look at the table has told."""
+    found = [child.shown for child in children(fetch, reader.table.relation)]
+    if not found:
+        return Health.OK, "no table inherits from it", ""
+    remedy = "nothing, while they stay empty: rows in them are refused, and never read"
+    return Health.WARN, f"{', '.join(found)} inherit from it, without a row", remedy
+
+
+def unique_ids(reader: SourceReader) -> "tuple[Health, str, str]":
+    """Whether every id stands once; where no index keeps it so, by a look at the whole table."""
+    column = reader.mapping.id_column
+    if reader.table.id_is_indexed:
+        return Health.OK, "an index keeps them so", ""
+    found = reader.repeated_ids()
+    if not found.ids:
+        return Health.OK, f"no {column} stands twice or is NULL, though no index on {column} alone keeps it so", ""
+    remedy = "mend them in the source: two rows would become one item"
+    return Health.FAIL, f"{found.ids:,} stand twice or are NULL, such as {', '.join(found.sample_ids[:3])}", remedy
+
+
+def time_zone(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
+    """In which zone timestamps without one are read, and whether the database's sessions write them in another."""
+    table = reader.table
+    if not table.local_times:
+        return Health.OK, "every timestamp has its zone", ""
+    columns = ", ".join(table.local_times)
+    ((written,),) = fetch("SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'", None)
+    found = f"{columns} without a zone, read as {table.time_zone}"
+    same = _NAMES_OF_UTC if table.time_zone == UTC else (table.time_zone,)
+    if written in same:
+        return Health.OK, found, ""
+    remedy = "set IMGMIG_SOURCE_TIME_ZONE to the zone in which the application writes them"
+    return Health.WARN, f"{found}; this role's sessions write in {written}", remedy
 
 
 def page_index(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
     """Whether an index gives the rows in the order of the pages: without one each page sorts its whole window."""
     table, mapping = reader.table, reader.mapping
     columns = f"({mapping.order_column}, {mapping.id_column})"
-    if has_page_index(fetch, table):
+    if table.relation.is_view:
+        remedy = "EXPLAIN a page of it; name the table itself if that fits, or be patient"
+        return Health.WARN, "a view has none: each page runs its query", remedy
+    statements = missing_page_index(fetch, table)
+    if not statements:
         return Health.OK, f"there is one on {columns}", ""
-    statement = sql.SQL("CREATE INDEX CONCURRENTLY ON {} ({}, {})").format(
-        sql.Identifier(table.schema, table.name),
-        sql.Identifier(mapping.order_column),
-        sql.Identifier(mapping.id_column),
-    )
-    # A partitioned table takes no index CONCURRENTLY: there the statement is for each of its partitions.
-    return Health.WARN, f"none on {columns}: every page sorts its window", statement.as_string()
+    return Health.WARN, f"none on {columns}: every page sorts its window", "; ".join(statements)
 
 
 def rows_outside(reader: SourceReader, windows: "Sequence[Window]") -> "tuple[Health, str, str]":

@@ -239,6 +239,8 @@ def _difference(field: Field, expected: Value, attribute: "dict[str, Any] | None
 def _show_value(field: Field, value: Value) -> str:
     if value is None:
         return "NULL"
+    if isinstance(value, bytes):
+        return f"bytes:{value!r}"
     if field.type is FieldType.TEXT:
         return f'S:"{value}"'
     if field.type is FieldType.INTEGER:

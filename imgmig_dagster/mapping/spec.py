@@ -7,12 +7,16 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
-Value: TypeAlias = str | int | None
+Value: TypeAlias = str | int | bytes | None
 """A column's value: text and ids as `str`, integers as `int`, timestamps as `int` microseconds since
-1970-01-01T00:00:00Z (which keeps ±infinity, BC and year 12026 readable, unlike `datetime`)."""
+1970-01-01T00:00:00Z (which keeps ±infinity, BC and year 12026 readable, unlike `datetime`).
+
+What no item can hold is of another type than its field's, and so equals nothing there: text that is no UTF-8 is
+`bytes`, and a number that is not whole is `str`."""
 
 Row: TypeAlias = tuple[Value, ...]
-"""A source row: the id as text, then one value per `TableMapping.fields`, in their order."""
+"""A source row: the id as text, then one value per `TableMapping.fields`, in their order. An id that is no text goes
+by the name that `str` gives it."""
 
 Item: TypeAlias = dict[str, dict[str, Any]]
 """A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""

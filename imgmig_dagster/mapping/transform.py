@@ -6,7 +6,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
-from imgmig_dagster.mapping.spec import FieldType, Item, Row, TableMapping
+from imgmig_dagster.mapping.spec import FieldType, Item, Row, TableMapping, Value
 
 # DynamoDB's limits, in bytes of UTF-8: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 MAX_ITEM_BYTES: Final = 409_600
@@ -33,6 +33,20 @@ _TIMESTAMP_OUT_OF_RANGE: Final = (
     "timestamp_out_of_range",
     "the timestamp is infinite or outside the years 0001 to 9999",
 )
+_NOT_TEXT: Final = (
+    "not_utf8",
+    "the bytes are not UTF-8, and the database does not say what they are",
+)
+_NOT_WHOLE: Final = (
+    "not_a_whole_number",
+    "the number has a fraction or more than 38 digits, is infinite or NaN",
+)
+# The type of the values that an item can hold, and what is wrong with a value of another one: see `Value`.
+_FITS: Final[dict[FieldType, tuple[Any, tuple[str, str]]]] = {
+    FieldType.TEXT: (str, _NOT_TEXT),
+    FieldType.INTEGER: (int, _NOT_WHOLE),
+    FieldType.TIMESTAMP: (int, _TIMESTAMP_OUT_OF_RANGE),
+}
 
 NULL: Final[dict[str, Any]] = {"NULL": True}
 
@@ -56,7 +70,9 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
 
     The declaration is resolved once, not per row: this is the hot path of the migration.
     """
-    fields = [(field.column, field.attribute, field.type, field.nullable) for field in mapping.fields]
+    fields = [
+        (field.column, field.attribute, field.type, field.nullable, *_FITS[field.type]) for field in mapping.fields
+    ]
     text, integer = FieldType.TEXT, FieldType.INTEGER
     sort_key = {"S": mapping.sort_key}
     version = {"N": str(mapping.initial_version)}
@@ -64,7 +80,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
 
     def transform(row: Row) -> "Item | Rejection":
         row_id = str(row[0])
-        if (key_fault := _key_fault(row_id, prefix_bytes)) is not None:
+        if (key_fault := _key_fault(row[0], prefix_bytes)) is not None:
             return Rejection(row_id, mapping.id_column, *key_fault)
         item: Item = {
             mapping.key_attribute: {"S": mapping.key_prefix + row_id},
@@ -72,11 +88,13 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
         }
         text_length = 0
         values: tuple[Any, ...] = row[1:]
-        for (column, attribute, kind, nullable), value in zip(fields, values, strict=True):
+        for (column, attribute, kind, nullable, fitting, fault), value in zip(fields, values, strict=True):
             if value is None:
                 if not nullable:
                     return Rejection(row_id, column, *_NULL_IN_REQUIRED_FIELD)
                 item[attribute] = NULL
+            elif value.__class__ is not fitting:
+                return Rejection(row_id, column, *fault)
             elif kind is text:
                 item[attribute] = {"S": value}
                 text_length += len(value)
@@ -88,13 +106,16 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
                 return Rejection(row_id, column, *_TIMESTAMP_OUT_OF_RANGE)
         item[mapping.version_attribute] = version
         # A character takes at most four bytes, so that only the giants are measured exactly.
-        if text_length > MAX_ITEM_BYTES // 5 and (size := item_bytes(item)) > MAX_ITEM_BYTES:
-            return Rejection(
-                row_id, None, "item_too_large", f"the item has {size:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}"
-            )
-        return item
+        return item if text_length <= MAX_ITEM_BYTES // 5 else _unless_too_large(row_id, item)
 
     return transform
+
+
+def _unless_too_large(row_id: str, item: Item) -> "Item | Rejection":
+    if (size := item_bytes(item)) <= MAX_ITEM_BYTES:
+        return item
+    reason = f"the item has {size:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}"
+    return Rejection(row_id, None, "item_too_large", reason)
 
 
 def item_bytes(item: Item) -> int:
@@ -127,7 +148,11 @@ def _iso_date(days_since_1970: int) -> str:
     return date.fromordinal(_ORDINAL_1970 + days_since_1970).isoformat()
 
 
-def _key_fault(row_id: str, prefix_bytes: int) -> "tuple[str, str] | None":
+def _key_fault(row_id: Value, prefix_bytes: int) -> "tuple[str, str] | None":
+    if row_id is None:
+        return _NULL_IN_REQUIRED_FIELD
+    if not isinstance(row_id, str):
+        return _NOT_TEXT
     if not row_id:
         return "key_empty", "the id is empty"
     size = len(row_id.encode()) + prefix_bytes if len(row_id) > 400 else 0

@@ -7,6 +7,7 @@ from typing import Final
 
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.source.counting import NONE_REPEATED
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
@@ -18,7 +19,8 @@ class SourceInventory:
     """The source's side of a partition. Times are ISO 8601 in UTC; `row_bytes` is the length of the rows in
     PostgreSQL's binary format.
 
-    `rejections` lists at most `LISTED_REJECTIONS` rows that can never be written as they are.
+    `rejections` lists at most `LISTED_REJECTIONS` rows that can never be written as they are. `repeated` ids of the
+    partition stand in the table more than once, or are NULL; that is looked up where no index keeps the id unique.
     """
 
     partition: str
@@ -30,6 +32,8 @@ class SourceInventory:
     read_at: str
     rejected_by_code: Mapping[str, int]
     rejections: Sequence[Rejection]
+    repeated: int = 0
+    repeated_ids: Sequence[str] = ()
 
     @property
     def rejected(self) -> int:
@@ -44,6 +48,7 @@ def take_inventory(source: SourceReader, window: Window, page_size: int, listene
         SourceError: see there.
     """
     found = source.inventory(window)
+    repeated = NONE_REPEATED if source.table.id_is_indexed else source.repeated_ids(window)
     meter = ProgressMeter("Read", window.partition, found.rows, listener)
     transform = transformer(source.mapping)
     codes: Counter[str] = Counter()
@@ -64,4 +69,6 @@ def take_inventory(source: SourceReader, window: Window, page_size: int, listene
         read_at=found.read_at.isoformat(),
         rejected_by_code=dict(codes),
         rejections=rejections,
+        repeated=repeated.ids,
+        repeated_ids=repeated.sample_ids,
     )

@@ -19,7 +19,7 @@ from imgmig_dagster.migration.throttling import obeying_throttle
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.source.reader import Page, SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
@@ -155,12 +155,12 @@ class _Pass:
                 self._settle_page(page, result, meter, traffic)
         self._save(traffic)
 
-    def _settle_page(self, page: Sequence[Row], result: PageResult, meter: ProgressMeter, traffic: Traffic) -> None:
+    def _settle_page(self, page: Page, result: PageResult, meter: ProgressMeter, traffic: Traffic) -> None:
         """Record a page's failures, then let the checkpoint cover it: never the other way round."""
         self._settle(result)
         for row_id, outcome in result.outcomes.items():
             self._unsaved[outcome.value].append(row_id)
-        self._checkpoint = replace(self._checkpoint, cursor=self._run.source.cursor(page[-1]))
+        self._checkpoint = replace(self._checkpoint, cursor=page.until)
         meter.failures += len(result.failures)
         meter.retries = traffic.retries
         # Of this run alone: a run that resumes once the cause is gone is not held to what failed before.

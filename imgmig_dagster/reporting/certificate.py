@@ -15,8 +15,9 @@ from imgmig_dagster.reporting.review import SpotCheckSummary
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
+from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.evidence import Void
-from imgmig_dagster.verification.results import CensusResult, Identity, VerificationResult
+from imgmig_dagster.verification.results import Identity, VerificationResult
 from imgmig_dagster.window import seconds_between
 
 FORMAT: Final = 1
@@ -198,7 +199,18 @@ def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
 def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:
     if census is None:
         return {}
-    counted = ("source_rows", "target_items", "missing", "orphans", "differing", "unverified", "rows_outside")
+    counted = (
+        "source_rows",
+        "rows_counted",
+        "rows_in_partitions",
+        "repeated",
+        "target_items",
+        "missing",
+        "orphans",
+        "differing",
+        "unverified",
+        "rows_outside",
+    )
     return {**{name: getattr(census, name) for name in counted}, "began at": census.started_at}
 
 

@@ -19,8 +19,9 @@ from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
+from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
-from imgmig_dagster.verification.results import CensusResult, Identity, Mismatch, SpotCheckResult
+from imgmig_dagster.verification.results import Identity, Mismatch, SpotCheckResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.window import Window
 
@@ -220,8 +221,11 @@ def _judge_census(
         (census.differing, "differing"),
         (census.unverified, "unverified"),
         (census.rows_outside, "outside of every partition"),
+        (census.repeated, "ids that stand in the source more than once"),
     )
     faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
+    if not census.counts_agree:
+        faults += f"{'; ' if faults else ''}counts that disagree: {census.disagreement} ({COUNTS_DISAGREE_ADVICE})"
     # Deleting orphans is for a person to decide: this lists them.
     commands = (command("repair", stage), *verify) if census.orphans else verify
     return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]

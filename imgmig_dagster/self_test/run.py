@@ -18,11 +18,13 @@ from imgmig_dagster.sandbox.seed import SYNTHETIC_END, SYNTHETIC_START, syntheti
 from imgmig_dagster.self_test.judgement import Judgement, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
 from imgmig_dagster.source.connection import ReadOnlyConnection
-from imgmig_dagster.source.reader import SAMPLE_SIZE, SourceReader
+from imgmig_dagster.source.counting import SAMPLE_SIZE
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census
-from imgmig_dagster.verification.results import CensusResult, VerificationResult
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window
 
@@ -71,7 +73,7 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResu
             put = [item for plant in plants for item in plant.put]
             tables.write(put, [key for plant in plants for key in plant.delete])
             result = verification.verify(_WINDOW)
-            census = take_census(verification, _START, _END)
+            census = take_census(verification, [_WINDOW])
     touched = {row_id for plant in plants for row_id in plant.ids}
     untouched = sum(IMAGE.row_id(item) not in touched for item in items)
     return SelfTestResult(

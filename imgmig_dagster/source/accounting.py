@@ -50,9 +50,10 @@ def account(source: SourceReader, window: Window, segments: Iterable[Segment]) -
     after: Cursor | None = None
     with source.window_ids(window) as ids_between:
         for segment in segments:
-            present = set(ids_between(after, segment.until))
+            found = ids_between(after, segment.until)
+            present = set(found)
             seen = {row_id: outcome for outcome, ids in segment.ids.items() for row_id in ids}
-            rows += len(present)
+            rows += len(found)  # an id that stands twice is two rows, and no outcome accounts for the second
             unseen.update(present - seen.keys())
             left.extend((row_id, outcome) for row_id, outcome in seen.items() if row_id not in present)
             after = segment.until

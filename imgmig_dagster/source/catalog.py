@@ -1,132 +1,138 @@
-"""What PostgreSQL's catalog says of the source table, and whether it can be migrated safely."""
+"""What PostgreSQL's catalog says of the source table, and whether it can be migrated safely.
 
-import re
-from dataclasses import dataclass
+Columns and their types are in `columns`; what kind of thing the table is, and what stands behind it, in `relations`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import FieldType, TableMapping
+from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
 from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
 
-_TEXT_TYPES: Final = frozenset({"text", "character varying", "character"})
-_INTEGER_TYPES: Final = frozenset({"bigint", "integer", "smallint"})
-_TIMESTAMP_TYPES: Final = frozenset({"timestamp with time zone", "timestamp without time zone"})
-_ACCEPTED: Final[dict[FieldType, frozenset[str]]] = {
-    FieldType.TEXT: _TEXT_TYPES | _INTEGER_TYPES | {"uuid", "citext"},
-    FieldType.INTEGER: _INTEGER_TYPES,
-    FieldType.TIMESTAMP: _TIMESTAMP_TYPES,
-}
-_BITS: Final = {"smallint": 16, "integer": 32, "bigint": 64}
-# As PostgreSQL writes them: another spelling of the same id makes another key.
-_INTEGER_ID: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_UUID_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UTC: Final = "UTC"
 
 
 @dataclass(frozen=True)
 class SourceTable:
     """A source table that fits its mapping.
 
-    `types` maps each mapped column to PostgreSQL's name of its type; `identity` names server, database and table.
+    `columns` are the mapped ones by name. `id_is_indexed` says that an index keeps the id unique; where none does,
+    the inventory and the census look whether it is. `encoding` is the database's, and `time_zone` the one in which
+    timestamps without a zone are read. `identity` names server, database, table, and the rules by which it is read.
     """
 
     schema: str
     name: str
     mapping: TableMapping
-    types: "dict[str, str]"
+    relation: Relation
+    columns: Mapping[str, Column]
+    id_is_indexed: bool
+    encoding: str
+    time_zone: str
     identity: str
 
     @property
     def qualified(self) -> sql.Composable:
-        """The table's quoted name, for a statement with parameters: psycopg reads a bare % as one of them."""
-        return sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
+        """The table's quoted name, for a statement with parameters: psycopg reads a bare % as one of them.
 
-    def column(self, name: str) -> sql.Composable:
-        """A mapped column's quoted name."""
-        return sql.SQL("t.{}").format(sql.Identifier(name))
-
-    def type_of(self, name: str) -> sql.Composable:
-        """The type of a mapped column, for a cast; one of the accepted names, never free text."""
-        # A cast to `character` means character(1), and would cut a cursor.
-        return sql.SQL("bpchar" if self.types[name] == "character" else self.types[name])
-
-    def can_hold_id(self, row_id: str) -> bool:
-        """Whether a row may have this id. A key found in the target need not: PostgreSQL would refuse to look it up."""
-        type_name = self.types[self.mapping.id_column]
-        if type_name in _BITS:
-            limit = 2 ** (_BITS[type_name] - 1)
-            return bool(_INTEGER_ID.fullmatch(row_id)) and -limit <= int(row_id) < limit
-        return bool(_UUID_ID.fullmatch(row_id)) if type_name == "uuid" else "\0" not in row_id
+        Of a plain table its own rows alone, and never those of tables that inherit from it: they stand outside of its
+        unique index, and one that is made in the middle of a pass must not be read in silence.
+        """
+        name = sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
+        return sql.SQL("ONLY {}").format(name) if self.relation.is_plain else name
 
     @property
-    def select_list(self) -> sql.Composable:
-        """The columns of a `Row`: ids and other text-like types as text, the rest as they are."""
-        return sql.SQL(", ").join(self._expression(name) for name in self.mapping.columns)
+    def with_children(self) -> sql.Composable:
+        """The same as the application's own queries read it: with the rows of tables that inherit from it."""
+        return sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
 
-    def _expression(self, name: str) -> sql.Composable:
-        is_text = name == self.mapping.id_column or any(
-            field.column == name and field.type is FieldType.TEXT for field in self.mapping.fields
-        )
-        # A cast of character(n) would strip its padding, which the application sees.
-        if is_text and self.types[name] not in _TEXT_TYPES:
-            return sql.SQL("{}::text").format(self.column(name))
-        return self.column(name)
+    @property
+    def local_times(self) -> "tuple[str, ...]":
+        """The mapped columns whose timestamps have no zone."""
+        return tuple(column.name for column in self.columns.values() if column.kind is Kind.LOCAL)
 
 
-def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> SourceTable:
+def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zone: str = UTC) -> SourceTable:
     """Read the catalog, by `fetch`, and check every assumption that the migration makes of its source.
 
     Raises:
-        SourceRefused: no such table; a column missing or of another type; no unique index on the id,
-            or an id that can be NULL.
+        SourceRefused: no such table; rows that it cannot answer for; a column missing or of another type;
+            no unique index on the id, or an id that can be NULL; no such time zone.
     """
     table = f"{schema}.{name}"
-    columns = fetch(_COLUMNS, {"schema": schema, "table": name})
-    if not columns:
-        raise SourceRefused(
-            f"there is no table {table} that this role can see: check IMGMIG_SOURCE_SCHEMA, IMGMIG_SOURCE_TABLE "
-            "and the role's grants"
-        )
-    types = {column: type_name for column, type_name, _not_null in columns}
-    faults = list(_column_faults(mapping, types))
+    relation = find_relation(fetch, schema, name)
+    columns = {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
+    faults = _column_faults(mapping, columns)
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
-    not_null = {column for column, _type_name, required in columns if required}
-    unique = fetch(_UNIQUE, {"schema": schema, "table": name, "column": mapping.id_column})
-    if not unique or mapping.id_column not in not_null:
-        raise SourceRefused(
-            f"{table} has no unique index on {mapping.id_column} alone, or {mapping.id_column} may be NULL: two rows "
-            "could become one item. Create a unique index (or primary key) and set the column NOT NULL"
-        )
-    mapped = {column: types[column] for column in mapping.columns}
-    return SourceTable(schema, name, mapping, mapped, _identity(fetch, table))
-
-
-def has_page_index(fetch: Fetch, table: SourceTable) -> bool:
-    """Whether a valid, full b-tree index begins with the order column and the id, both in one direction."""
-    found = fetch(
-        _PAGE_INDEX,
-        {
-            "schema": table.schema,
-            "table": table.name,
-            "order": table.mapping.order_column,
-            "id": table.mapping.id_column,
-        },
+    refuse_unreadable(fetch, relation)
+    mapped = {column: columns[column] for column in mapping.columns}
+    found = SourceTable(
+        schema=schema,
+        name=name,
+        mapping=mapping,
+        relation=relation,
+        columns=mapped,
+        id_is_indexed=_id_is_indexed(fetch, relation, mapped[mapping.id_column]),
+        encoding=fetch("SELECT current_setting('server_encoding')", None)[0][0],
+        time_zone=time_zone,
+        identity=_identity(fetch, table),
     )
-    return bool(found)
+    return _with_rules(fetch, found)
 
 
-def _column_faults(mapping: TableMapping, types: "dict[str, str]") -> "list[str]":
+def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> "list[str]":
     expected = [(mapping.id_column, FieldType.TEXT)] + [(field.column, field.type) for field in mapping.fields]
     faults = []
-    for column, field_type in expected:
-        if column not in types:
-            faults.append(f"column {column} is missing")
-        elif types[column] not in _ACCEPTED[field_type]:
-            accepted = ", ".join(sorted(_ACCEPTED[field_type]))
-            faults.append(f"column {column} is {types[column]}, and the mapping takes {accepted}")
+    for name, field_type in expected:
+        if name not in columns:
+            faults.append(f"column {name} is missing")
+        elif not columns[name].fills(field_type):
+            faults.append(
+                f"column {name} is {columns[name].shown}, and the mapping takes {ACCEPTED[field_type]}: make a view "
+                "that casts it, and name that by IMGMIG_SOURCE_TABLE"
+            )
     return faults
+
+
+def _id_is_indexed(fetch: Fetch, relation: Relation, column: Column) -> bool:
+    """Whether an index on the id alone keeps it unique. Only of a plain table that is asked for."""
+    names = {"oid": relation.oid, "column": column.name}
+    alone, within = fetch(_UNIQUE, names)[0]
+    if alone and column.required:
+        return True
+    if relation.is_plain:
+        raise SourceRefused(
+            f"{relation.shown} has no unique index on {column.name} alone, or {column.name} may be NULL: two rows "
+            "could become one item. Create a unique index (or primary key) and set the column NOT NULL"
+        )
+    if relation.is_partitioned and not within:
+        raise SourceRefused(
+            f"{relation.shown} has no primary key or unique index that contains {column.name}: two rows could become "
+            f"one item. Create one on {column.name} and the columns by which the table is partitioned"
+        )
+    return False
+
+
+def _with_rules(fetch: Fetch, table: SourceTable) -> SourceTable:
+    """The table, with whatever changes what its rows say in its identity: evidence is of one reading of them."""
+    identity = table.identity
+    if table.relation.is_view:
+        identity += f", as {view_definitions(fetch, table.relation)}"
+    if table.local_times and table.time_zone != UTC:
+        if not fetch(_TIME_ZONE, {"name": table.time_zone})[0][0]:
+            raise SourceRefused(
+                f"PostgreSQL knows no time zone {table.time_zone}: set IMGMIG_SOURCE_TIME_ZONE to a name of the IANA "
+                "database, such as Europe/Berlin"
+            )
+        identity += f", in {table.time_zone}"
+    return replace(table, identity=identity)
 
 
 def _identity(fetch: Fetch, table: str) -> str:
@@ -138,31 +144,28 @@ def _identity(fetch: Fetch, table: str) -> str:
     return f"postgresql:{system}/{database}/{table}"
 
 
+# A domain, and a domain over a domain, is of the type behind it, with the length that it declares.
 _COLUMNS: Final = """
-SELECT a.attname,
-       CASE WHEN a.atttypid = 'bpchar'::regtype THEN 'character' ELSE format_type(a.atttypid, NULL) END,
-       a.attnotnull
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND c.relkind IN ('r', 'p')
-  AND a.attnum > 0 AND NOT a.attisdropped
+WITH RECURSIVE found AS (
+    SELECT a.attnum, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS shown, a.attnotnull AS required,
+           a.atttypid AS type, a.atttypmod AS modifier
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT found.attnum, found.name, found.shown, found.required OR t.typnotnull, t.typbasetype, t.typtypmod
+    FROM found JOIN pg_catalog.pg_type t ON t.oid = found.type WHERE t.typtype = 'd'
+)
+SELECT found.name, found.shown, found.required, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text,
+       found.modifier
+FROM found JOIN pg_catalog.pg_type t ON t.oid = found.type JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype <> 'd' ORDER BY found.attnum
 """
 
+# Of an index with NULLS NOT DISTINCT, or a deferrable one, uniqueness holds for whatever is committed.
 _UNIQUE: Final = """
-SELECT 1
-FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attname = %(column)s
-  AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1
+SELECT coalesce(bool_or(i.indnkeyatts = 1), false), count(*) > 0
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attname = %(column)s
+WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])
 """
 
-# indoption: 0 is ascending with NULLS LAST, and 3 the same read backwards.
-_PAGE_INDEX: Final = """
-SELECT 1
-FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
-JOIN pg_attribute o ON o.attrelid = c.oid AND o.attnum = i.indkey[0]
-JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[1]
-WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND o.attname = %(order)s AND k.attname = %(id)s
-  AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree' AND i.indnkeyatts >= 2
-  AND i.indoption[0] = i.indoption[1] AND i.indoption[0] IN (0, 3)
-"""
+_TIME_ZONE: Final = "SELECT count(*) > 0 FROM pg_catalog.pg_timezone_names WHERE name = %(name)s"

@@ -23,6 +23,7 @@ from psycopg.pq import Format, TransactionStatus
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.source.columns import WholeNumberLoader
 from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers
 from imgmig_dagster.source.sqlstates import replica, told
 
@@ -264,6 +265,7 @@ class ReadOnlyConnection:
         connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **parameters)
         for type_name in ("timestamptz", "timestamp"):
             connection.adapters.register_loader(type_name, _MicrosecondsLoader)
+        connection.adapters.register_loader("numeric", WholeNumberLoader)
         return connection
 
     def _introduce(self) -> Session:

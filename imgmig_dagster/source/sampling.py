@@ -32,10 +32,12 @@ class SampledRow:
 # One statement, and so one snapshot. The rows of rare shapes are set aside; the others, in order of time, are cut into
 # as many parts of equal size as rows are still to be drawn, and one is drawn from each. That spreads them over the
 # partitions, and finds a fault at least as often as drawing without parts (by the inequality of the means), so that
-# the usual bounds hold.
+# the usual bounds hold. The lottery is a hash that is none of cryptography, by its full name: a server in FIPS mode
+# refuses md5(), and a role's search_path may hold another one.
 SAMPLE: Final = f"""
 WITH lottery AS (
-    SELECT {{id}} AS id, {{order}} AS moment, md5({{id}}::text || %(seed)s) AS ticket, {{size}} AS size,
+    SELECT {{id}} AS id, {{order}} AS moment, {{size}} AS size,
+           pg_catalog.hashtextextended(pg_catalog.concat({{id_text}}, '/', %(seed)s::text) COLLATE "C", 0) AS ticket,
            {{thumbnail}} IS NULL AS has_no_thumbnail, {{name}}::text ~ '[^ -~]' AS is_beyond_ascii
     FROM {{table}} t
 ), rare AS (

@@ -1,7 +1,8 @@
 """The whole target against the whole source: missing, orphan and differing keys, in bounded memory.
 
 Both sides are written as (id, digest) into a database file on disk, which is joined; only the keys on which the
-sides differ are looked at again, by the rules of the field comparison.
+sides differ are looked at again, by the rules of the field comparison. The rows are counted besides: not all that is
+said of them may hang on one way of reading.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +18,18 @@ from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SAMPLE_SIZE
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.records import save_lines
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.examiner import Examiner
-from imgmig_dagster.verification.results import LISTED_MISMATCHES, CensusFinding, CensusResult, Verdict
+from imgmig_dagster.verification.results import LISTED_MISMATCHES, Verdict
 from imgmig_dagster.verification.verifier import VerificationRun
-from imgmig_dagster.window import now
+from imgmig_dagster.window import Window, now
 
 SEGMENTS: Final = 4
 _CHUNK: Final = 1_000
@@ -42,30 +43,38 @@ _KINDS: Final = {
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-CREATE TABLE source (id TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE source (id TEXT PRIMARY KEY, digest BLOB NOT NULL, rows INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
 CREATE TABLE target (id TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE recount (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_ADD: Final = {
+    # By keyset on the id, one that is met twice is of two rows.
+    "source": "INSERT INTO source (id, digest) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET rows = rows + 1",
+    # An item that is written while it is being read may be met twice.
+    "target": "INSERT OR REPLACE INTO target VALUES (?, ?)",
+}
+_REPEATED: Final = "SELECT id FROM source WHERE rows > 1"
 _DIFFERENCES: Final = """
-SELECT id FROM source LEFT JOIN target USING (id) WHERE target.digest IS NOT source.digest
+SELECT id FROM source LEFT JOIN target USING (id) WHERE target.digest IS NOT source.digest AND source.rows = 1
 UNION ALL SELECT id FROM target LEFT JOIN source USING (id) WHERE source.id IS NULL
 """
 
 
-def take_census(run: VerificationRun, partitions_from: datetime, partitions_to: datetime) -> CensusResult:
+def take_census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:
     """Compare everything.
 
-    `partitions_from` and `partitions_to` bound the partitions: rows outside are counted and sampled.
+    `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
+    sampled.
 
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
     """
-    return asyncio.run(_census(run, partitions_from, partitions_to))
+    return asyncio.run(_census(run, windows))
 
 
-async def _census(run: VerificationRun, partitions_from: datetime, partitions_to: datetime) -> CensusResult:
+async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:
     started, started_at = time.monotonic(), now()
     identity = run.identity()
-    outside = await asyncio.to_thread(run.source.rows_outside, partitions_from, partitions_to)
     with tempfile.TemporaryDirectory(prefix="imgmig-census-") as folder:
         sides = _Sides(Path(folder) / "census.sqlite")
         async with run.target.open() as target:
@@ -75,16 +84,24 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
             await gather(
                 [_read_source(run, sides, meter), *(_read_segment(target, sides, n, meter) for n in range(SEGMENTS))]
             )
+            rows, counts = await _count(run, windows, sides)
+            repeated, repeated_ids = sides.repeated()
+            if rows != counts.everything and not repeated:
+                # The second row of an id may lie at a page's edge, behind which the next one began.
+                found = await asyncio.to_thread(run.source.repeated_ids)
+                repeated, repeated_ids = found.ids, found.sample_ids
             second_look = _SecondLook(run, target)
             for ids in sides.differences():
                 await second_look.judge(ids)
-        source_rows, target_items = sides.counts()
+        target_items = sides.count("target")
         sides.close()
     # Before the census itself, which counts them.
     await asyncio.to_thread(save_lines, run.state, names.CENSUS_FINDINGS, second_look.findings)
     return CensusResult(
         run_id=run.run_id,
-        source_rows=source_rows,
+        source_rows=rows,
+        rows_counted=counts.everything,
+        rows_in_partitions=counts.inside,
         target_items=target_items,
         other_entities=sides.other_entities,
         missing=second_look.counts["missing"],
@@ -92,11 +109,12 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
         differing=second_look.counts["differing"],
         unverified=second_look.counts["unverified"],
         settled=second_look.counts["settled"],
-        samples={kind: ids for kind, ids in second_look.samples.items() if ids},
-        rows_outside=outside.rows,
-        rows_outside_sample=outside.sample_ids,
-        partitions_from=partitions_from.isoformat(),
-        partitions_to=partitions_to.isoformat(),
+        repeated=repeated,
+        samples={kind: ids for kind, ids in (*second_look.samples.items(), ("repeated", repeated_ids)) if ids},
+        rows_outside=counts.outside.rows,
+        rows_outside_sample=counts.outside.sample_ids,
+        partitions_from=windows[0].start.isoformat(),
+        partitions_to=windows[-1].end.isoformat(),
         identity=identity,
         started_at=started_at,
         finished_at=now(),
@@ -109,6 +127,25 @@ async def _read_source(run: VerificationRun, sides: "_Sides", meter: ProgressMet
     async for page in ahead(run.source.all_rows(run.page_size)):
         sides.add("source", [(str(row[0]), row_digest(run.source.mapping, row)) for row in page])
         meter.advance(len(page))
+
+
+async def _count(run: VerificationRun, windows: Sequence[Window], sides: "_Sides") -> tuple[int, RowCounts]:
+    """How many rows were read, one by one, and how many the source counts.
+
+    Rows that came or went while the others were read are no disagreement: where the numbers differ, the ids are read
+    once more on the snapshot of the counts. Rows that nobody saw before are then compared too.
+    """
+    counts = await asyncio.to_thread(run.source.counts, windows)
+    if sides.count("source") == counts.everything:
+        return counts.everything, counts
+    async for recounted, ids in ahead(run.source.recount(windows, run.page_size)):
+        counts = recounted
+        sides.recount(ids)
+    for ids in sides.unseen():
+        rows = await asyncio.to_thread(run.source.rows, ids)
+        sides.add("source", [(row_id, row_digest(run.source.mapping, row)) for row_id, row in rows.items()])
+    sides.forget_gone()
+    return sides.count("recount"), counts
 
 
 async def _read_segment(target: TargetTable, sides: "_Sides", segment: int, meter: ProgressMeter) -> None:
@@ -137,19 +174,36 @@ class _Sides:
         self.other_entities = 0
 
     def add(self, side: str, rows: Sequence[tuple[str, bytes]]) -> None:
-        # REPLACE: an item or row that moved while it was being read may be met twice.
-        self._database.executemany(f"INSERT OR REPLACE INTO {side} VALUES (?, ?)", rows)  # noqa: S608
+        self._database.executemany(_ADD[side], rows)
+
+    def recount(self, ids: Sequence[str]) -> None:
+        """Note ids that are in the source by now."""
+        self._database.executemany("INSERT OR IGNORE INTO recount VALUES (?)", [(row_id,) for row_id in ids])
+
+    def unseen(self) -> Iterator[list[str]]:
+        """The ids of the recount that were not read before."""
+        # All at once: what is found of them is added meanwhile.
+        found = self._database.execute("SELECT id FROM recount EXCEPT SELECT id FROM source").fetchall()
+        ids = [row_id for (row_id,) in found]
+        return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+
+    def forget_gone(self) -> None:
+        """Take back what was read of rows that the recount did not find."""
+        self._database.execute("DELETE FROM source WHERE id NOT IN (SELECT id FROM recount)")
+
+    def repeated(self) -> tuple[int, Sequence[str]]:
+        """How many ids stand in the source more than once, and some of them."""
+        (count,) = self._database.execute(f"SELECT count(*) FROM ({_REPEATED})").fetchone()  # noqa: S608
+        return count, [row_id for (row_id,) in self._database.execute(f"{_REPEATED} ORDER BY id LIMIT {SAMPLE_SIZE}")]
 
     def differences(self) -> Iterator[list[str]]:
         found = self._database.execute(_DIFFERENCES)
         while rows := found.fetchmany(_CHUNK):
             yield [row_id for (row_id,) in rows]
 
-    def counts(self) -> tuple[int, int]:
-        counts: tuple[int, int] = self._database.execute(
-            "SELECT (SELECT count(*) FROM source), (SELECT count(*) FROM target)"
-        ).fetchone()
-        return counts
+    def count(self, side: str) -> int:
+        found: tuple[int] = self._database.execute(f"SELECT count(*) FROM {side}").fetchone()  # noqa: S608
+        return found[0]
 
     def close(self) -> None:
         self._database.close()

@@ -10,8 +10,8 @@ from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.traffic import TrafficRecord
 
-# Raised when the rules of comparison change, so that older evidence no longer counts.
-VERIFIER_VERSION: Final = "1"
+# Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
+VERIFIER_VERSION: Final = "2"
 LISTED_MISMATCHES: Final = 10_000
 
 
@@ -177,53 +177,6 @@ class VerificationResult:
         if self.matches_from:
             return None
         return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class CensusFinding:
-    """One key on which the sides differ; `kind` is ``missing``, ``orphans``, ``differing`` or ``unverified``.
-
-    `sha256` is that of an orphan's canonical JSON (`state.audit.item_sha256`), None otherwise.
-    """
-
-    kind: str
-    row_id: str
-    sha256: str | None
-
-
-@dataclass(frozen=True)
-class CensusResult:
-    """The whole target against the whole source.
-
-    `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` the
-    attributes at fault of the `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in
-    ``census-findings.jsonl``. `rows_outside` counts rows that no partition holds.
-    """
-
-    run_id: str
-    source_rows: int
-    target_items: int
-    other_entities: int
-    missing: int
-    orphans: int
-    differing: int
-    unverified: int
-    settled: int
-    samples: Mapping[str, Sequence[str]]
-    rows_outside: int
-    rows_outside_sample: Sequence[str]
-    partitions_from: str
-    partitions_to: str
-    identity: Identity
-    started_at: str
-    finished_at: str
-    duration_s: float
-    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether both sides hold the same, and every row lies in a partition."""
-        return not (self.missing or self.orphans or self.differing or self.unverified or self.rows_outside)
 
 
 class ObjectFault(str, Enum):

@@ -11,8 +11,9 @@ from imgmig_dagster.concurrency import fewer_collections, in_order
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import account
+from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import Inventory, SourceReader
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
@@ -161,7 +162,7 @@ class _Pass:
             async for page, examined in examined_pages:
                 unsaved.verdicts.update(examined.verdicts)
                 unsaved.tally.add(examined.tally)
-                checkpoint = replace(checkpoint, cursor=run.source.cursor(page[-1]))
+                checkpoint = replace(checkpoint, cursor=page.until)
                 if len(unsaved.verdicts) >= _CHECKPOINT_ROWS:
                     checkpoint, unsaved = await self._save(checkpoint, begun, unsaved, traffic), Examined()
                 meter.failures += len(examined.verdicts) - examined.tally.verdicts["match"]

@@ -46,6 +46,7 @@ def test_rows_are_mappable_and_no_failed_items_name_a_rejected_row_until_it_is_m
     result = platform.succeed("migrate", MARCH)
     assert verdicts_of(result) == {
         "rows_are_mappable": False,
+        "ids_are_unique": True,
         "every_row_is_accounted_for": True,
         "no_failed_items": False,
     }
@@ -202,7 +203,10 @@ def add_a_row_outside(platform: Platform) -> None:
 def test_each_check_of_the_census_names_its_own_fault(
     migrated: Platform, fault: "Callable[[Platform], None]", check: str, facts: "dict[str, Any]"
 ) -> None:
-    everything = {"no_missing_items", "no_orphan_items", "no_differing_items", "no_rows_outside_partitions"}
+    everything = {
+        *("no_missing_items", "no_orphan_items", "no_differing_items", "no_rows_outside_partitions"),
+        *("no_repeated_ids", "counts_agree"),
+    }
     assert verdicts_of(migrated.succeed("census")) == dict.fromkeys(everything, True)
     fault(migrated)
     result = migrated.succeed("census")

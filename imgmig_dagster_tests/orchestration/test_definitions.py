@@ -90,6 +90,7 @@ def test_the_checks_are_these(definitions: dg.Definitions) -> None:
     }
     assert found == {
         ("source_images", "rows_are_mappable"): ("", "partitioned"),
+        ("source_images", "ids_are_unique"): ("blocking", "partitioned"),
         ("migrated_images", "every_row_is_accounted_for"): ("blocking", "partitioned"),
         ("migrated_images", "no_failed_items"): ("", "partitioned"),
         ("verification_report", "zero_mismatches"): ("blocking", "partitioned"),
@@ -99,6 +100,8 @@ def test_the_checks_are_these(definitions: dg.Definitions) -> None:
         ("table_census", "no_orphan_items"): ("", ""),
         ("table_census", "no_differing_items"): ("", ""),
         ("table_census", "no_rows_outside_partitions"): ("", ""),
+        ("table_census", "no_repeated_ids"): ("", ""),
+        ("table_census", "counts_agree"): ("", ""),
         ("spot_check", "spot_check_is_clean"): ("", ""),
         ("spot_check", "pictures_are_as_declared"): ("", ""),
         ("migration_summary", "ready_for_cutover"): ("", ""),

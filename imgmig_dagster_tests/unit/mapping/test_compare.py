@@ -224,7 +224,8 @@ def test_a_rows_timestamp_is_shown_to_the_microsecond(moment: str, shown: str) -
 def test_fields_are_described_side_by_side_for_a_person() -> None:
     described = describe_fields(IMAGE, row(width=None, updated_at=INFINITY), item(height=None))
 
-    assert described[0] == ("userId", f'S:"{FULL_ROW[1]}"', f'S:"{FULL_ROW[1]}"')
+    user = str(FULL_ROW[1])
+    assert described[0] == ("userId", f'S:"{user}"', f'S:"{user}"')
     assert described[2][1].startswith("timestamp out of range")
     assert described[9] == ("width", "NULL", "N:4032")
     assert described[10] == ("height", "N:3024", "absent")

@@ -14,8 +14,8 @@ from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
+from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import (
-    CensusResult,
     Identity,
     Mismatch,
     SpotCheckPair,
@@ -142,6 +142,9 @@ class StageState:
         result = CensusResult(
             run_id="census",
             source_rows=sum(self.rows.values()),
+            rows_counted=sum(self.rows.values()),
+            rows_in_partitions=sum(self.rows.values()),
+            repeated=0,
             target_items=sum(self.rows.values()),
             other_entities=0,
             missing=0,

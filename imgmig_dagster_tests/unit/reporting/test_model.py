@@ -273,7 +273,7 @@ def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -
     )
 
 
-@pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside"])
+@pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside", "repeated"])
 def test_a_census_that_found_something_fails(state: StageState, fault: str) -> None:
     state.clean(MARCH, 100)
     state.census(**{fault: 3})

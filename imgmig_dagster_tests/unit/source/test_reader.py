@@ -63,9 +63,9 @@ def test_reading_goes_on_behind_a_cursor(source: Source, reader: SourceReader) -
     source.insert(image(n, created_at="2024-03-01T00:00:00.5Z") for n in range(10))
     first = next(reader.pages(MARCH, None, 4))
 
-    rest = [row[0] for page in reader.pages(MARCH, reader.cursor(first[-1]), 4) for row in page]
+    rest = [row[0] for page in reader.pages(MARCH, first.until, 4) for row in page]
 
-    assert reader.cursor(first[-1]) == (us("2024-03-01 00:00:00.5"), row_id(3))
+    assert first.until == (us("2024-03-01 00:00:00.5"), row_id(3))
     assert rest == [row_id(number) for number in range(4, 10)]
 
 
@@ -280,11 +280,6 @@ def test_the_same_seed_draws_the_same_sample_and_another_one_another(source: Sou
     assert len({each.row[0] for each in first}) == 20
     assert first != reader.sample(20, 2, PICTURE)
     assert len(reader.sample(500, 1, PICTURE)) == 200
-
-
-def test_a_row_without_an_order_column_has_no_cursor(reader: SourceReader) -> None:
-    with pytest.raises(TypeError, match="no place in a window"):
-        reader.cursor((row_id(1), "u", None, *[None] * 9))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from imgmig_dagster.source.sampling import Shape
-from imgmig_dagster.verification.results import CensusResult, Identity, VerificationResult
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.results import Identity, VerificationResult
 from imgmig_dagster_tests.unit.reporting.stage_state import pair, spot_check
 
 IDENTITY = Identity("m", "s", "t", "c", "1", "0")
-CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY, "s", "f", 1.0)
+CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY, "s", "f", 1.0, {}, 1, 1)
 
 
 def verified(rows_in_window: int, **verdicts: int) -> VerificationResult:
@@ -41,10 +42,13 @@ def test_rows_that_were_not_looked_at_or_looked_at_in_excess_do_not_pass(rows_in
     assert not verified(rows_in_window, match=10).passed
 
 
-@pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside"])
+@pytest.mark.parametrize(
+    "fault",
+    ["missing", "orphans", "differing", "unverified", "rows_outside", "repeated", "rows_counted", "rows_in_partitions"],
+)
 def test_one_fault_of_any_kind_fails_the_census(fault: str) -> None:
     assert CENSUS.passed
-    assert not replace(CENSUS, **{fault: 1}).passed  # type: ignore[arg-type]
+    assert not replace(CENSUS, **{fault: 2}).passed  # type: ignore[arg-type]
 
 
 def test_an_image_without_an_item_never_agrees() -> None:

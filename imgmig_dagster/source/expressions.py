@@ -1,0 +1,254 @@
+"""The pieces of SQL in which every statement on the source table reads, compares and places its rows.
+
+There is one expression for the id, and one for each column: a row that one statement reads under another id than the
+next does would be both unseen and gone.
+"""
+
+import ast
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any, Final
+
+from psycopg import sql
+
+from imgmig_dagster.mapping.spec import Cursor, FieldType, Row
+from imgmig_dagster.source.catalog import UTC, SourceTable
+from imgmig_dagster.source.columns import Column, Kind
+from imgmig_dagster.window import Window, from_microseconds
+
+NO_ENCODING: Final = "SQL_ASCII"
+"""The encoding of a database that never looked at its bytes: they may be anything."""
+# More than the clocks of any zone were ever put on or back at once: a day, where the date line moved.
+_LONGEST_SHIFT: Final = "interval '25 hours'"
+
+
+class Expressions:
+    """The pieces for one table. `names` holds them by name, for `format`."""
+
+    def __init__(self, table: SourceTable) -> None:
+        self.table = table
+        self._mapping = table.mapping
+        # Where the server does not know what its bytes mean, it sends and takes them as they are.
+        self.bytes_for_text = table.encoding == NO_ENCODING
+        self._id = table.columns[self._mapping.id_column]
+        self._order = table.columns[self._mapping.order_column]
+
+    @cached_property
+    def names(self) -> "dict[str, sql.Composable]":
+        """The pieces by name.
+
+        `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
+        the order column as a point in time. `place` is read behind the columns where `places_are_read`.
+        `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `id_among`
+        by `ids`, `inside` and `outside` by `window`.
+        """
+        is_zoned = self._is_zoned(self._order)
+        return {
+            "table": self.table.qualified,
+            "with_children": self.table.with_children,
+            "columns": sql.SQL(", ").join(self.read(name) for name in self._mapping.columns),
+            "id": self._bare(self._id),
+            "id_out": self.read(self._id.name),
+            "id_text": self._as_text(self._id),
+            "order": self._bare(self._order),
+            "order_type": self._order.type,
+            "instant": self.read(self._order.name),
+            "instant_type": sql.SQL("timestamptz") if is_zoned else self._order.type,
+            "modified": self.read(self._mapping.modified_column),
+            "inside": self._inside_zoned if is_zoned else self._inside,
+            "outside": self._outside_zoned if is_zoned else self._outside,
+            "place": sql.SQL(", {}").format(self._bare(self._order)) if is_zoned else sql.SQL(""),
+            "behind_after": self._beside("after", ">"),
+            "up_to_until": self._beside("until", "<="),
+            "id_behind_after": self._id_behind("after"),
+            "id_among": self._id_among,
+        }
+
+    @property
+    def places_are_read(self) -> bool:
+        """Whether a row's place among the others is not in its values: a local time is converted, and two local times
+        can be one instant."""
+        return self._is_zoned(self._order)
+
+    def read(self, name: str) -> sql.Composable:
+        """A column's value as a `Row` has it."""
+        column = self.table.columns[name]
+        bare = self._bare(column)
+        if self._is_zoned(column):
+            return sql.SQL("({} AT TIME ZONE {})").format(bare, sql.Literal(self.table.time_zone))
+        if not self._is_text(name):
+            return bare
+        if self.bytes_for_text:
+            return sql.SQL("pg_catalog.convert_to({}, {})").format(self._as_text(column), sql.Literal(NO_ENCODING))
+        # A cast of character(n) would strip its padding.
+        return bare if column.kind in (Kind.TEXT, Kind.PADDED) else sql.SQL("{}::text").format(bare)
+
+    def bare(self, name: str) -> sql.Composable:
+        """A mapped column as it is."""
+        return self._bare(self.table.columns[name])
+
+    def null_count(self, name: str) -> sql.Composable:
+        """How many rows of a group have no value there."""
+        return sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.bare(name))
+
+    def ids(self, row_ids: Sequence[str]) -> "dict[str, Any]":
+        """The parameter of `id_among`: those that the column can hold."""
+        possible = [row_id for row_id in row_ids if self._id.can_hold(row_id, self.table.encoding)]
+        return {"ids": [self._given(row_id) for row_id in possible]}
+
+    def position(self, name: str, cursor: Cursor) -> "dict[str, Any]":
+        """The parameters of a position of the keyset, named ``after`` or ``until``."""
+        return {name: self._literal(from_microseconds(cursor[0])), **self.id_position(name, cursor[1])}
+
+    def id_position(self, name: str, row_id: str) -> "dict[str, Any]":
+        """The parameter of `id_behind_after`."""
+        return {f"{name}_id": self._given(row_id)}
+
+    def window(self, window: Window) -> "dict[str, Any]":
+        """The parameters of `inside` and `outside`."""
+        return {"start": self._literal(window.start), "end": self._literal(window.end)}
+
+    def starts(self, windows: Sequence[Window]) -> "dict[str, Any]":
+        """Where the windows begin, as one parameter."""
+        return {"starts": [self._literal(window.start) for window in windows]}
+
+    def row(self, found: "tuple[Any, ...]") -> Row:
+        """A row as it was read. Bytes that are no UTF-8 stay bytes, which no item can hold."""
+        return tuple(_decoded(value) for value in found) if self.bytes_for_text else found
+
+    def _is_text(self, name: str) -> bool:
+        return name == self._mapping.id_column or any(
+            field.column == name and field.type is FieldType.TEXT for field in self._mapping.fields
+        )
+
+    def _is_zoned(self, column: Column) -> bool:
+        return column.kind is Kind.LOCAL and self.table.time_zone != UTC
+
+    def _bare(self, column: Column) -> sql.Composable:
+        return sql.SQL("t.{}").format(sql.Identifier(column.name.replace("%", "%%")))
+
+    def _as_text(self, column: Column) -> sql.Composable:
+        bare = self._bare(column)
+        if column.kind is Kind.PADDED:  # concat() takes the padding along, and makes '' of NULL
+            return sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(bare)
+        return sql.SQL("{}::text").format(bare)
+
+    def _operator(self, name: str) -> sql.Composable:
+        if not self._id.has_own_operators:
+            return sql.SQL(name)
+        return sql.SQL("OPERATOR({}." + name + ")").format(sql.Identifier(self._id.schema))
+
+    def _id_parameter(self, name: str) -> sql.Composable:
+        given = sql.SQL(
+            f"pg_catalog.convert_from(%({name})s::bytea, 'SQL_ASCII')" if self.bytes_for_text else f"%({name})s"
+        )
+        return sql.SQL("{}::{}").format(given, self._id.type)
+
+    @property
+    def _id_among(self) -> sql.Composable:
+        given = sql.SQL("%(ids)s::text[]")
+        if self.bytes_for_text:
+            given = sql.SQL(
+                "(SELECT array_agg(pg_catalog.convert_from(id, 'SQL_ASCII'))"
+                " FROM unnest(%(ids)s::bytea[]) AS given(id))"
+            )
+        if self._id.kind is Kind.ENUM:  # a stranger is no label of it, and could not be cast
+            return sql.SQL("{}::text = ANY({})").format(self._bare(self._id), given)
+        return sql.SQL("{} {} ANY({}::{}[])").format(self._bare(self._id), self._operator("="), given, self._id.type)
+
+    def _id_behind(self, name: str) -> sql.Composable:
+        return sql.SQL("{} {} {}").format(self._bare(self._id), self._operator(">"), self._id_parameter(f"{name}_id"))
+
+    def _beside(self, name: str, relation: str) -> sql.Composable:
+        pieces = {
+            "order": self._bare(self._order),
+            "id": self._bare(self._id),
+            "place": sql.SQL(f"%({name})s::{{}}").format(self._order.type),
+            "place_id": self._id_parameter(f"{name}_id"),
+            "relation": self._operator(relation),
+        }
+        if not self._id.has_own_operators:
+            return sql.SQL("({order}, {id}) {relation} ({place}, {place_id})").format(**pieces)
+        # A comparison of pairs would look for the id's operator on the search path, and might find text's there, which
+        # sorts otherwise than the column does.
+        side = relation[0]
+        return sql.SQL(
+            f"{{order}} {side}= {{place}} AND ({{order}} {side} {{place}} OR {{id}} {{relation}} {{place_id}})"
+        ).format(**pieces)
+
+    def _given(self, row_id: str) -> "str | bytes":
+        return _encoded(row_id) if self.bytes_for_text else row_id
+
+    @property
+    def _inside(self) -> sql.Composable:
+        return sql.SQL("{order} >= %(start)s::{type} AND {order} < %(end)s::{type}").format(
+            order=self._bare(self._order), type=self._order.type
+        )
+
+    @property
+    def _outside(self) -> sql.Composable:
+        # Each of the three can use an index on the order column; a negation of `inside` cannot.
+        return sql.SQL("({order} < %(start)s::{type} OR {order} >= %(end)s::{type} OR {order} IS NULL)").format(
+            order=self._bare(self._order), type=self._order.type
+        )
+
+    # Where the clocks are put on or back, the order of local times is not that of instants. The bare column narrows
+    # the rows down, for the index's sake, and the instant decides.
+    @property
+    def _inside_zoned(self) -> sql.Composable:
+        return sql.SQL(
+            "{order} >= {earliest} AND {order} < {latest} AND {instant} >= %(start)s::timestamptz"
+            " AND {instant} < %(end)s::timestamptz"
+        ).format(
+            order=self._bare(self._order),
+            instant=self.read(self._order.name),
+            earliest=self._local("LEAST", "start"),
+            latest=self._local("GREATEST", "end"),
+        )
+
+    @property
+    def _outside_zoned(self) -> sql.Composable:
+        return sql.SQL(
+            "(({order} < {latest} AND {instant} < %(start)s::timestamptz)"
+            " OR ({order} >= {earliest} AND {instant} >= %(end)s::timestamptz) OR {order} IS NULL)"
+        ).format(
+            order=self._bare(self._order),
+            instant=self.read(self._order.name),
+            latest=self._local("GREATEST", "start"),
+            earliest=self._local("LEAST", "end"),
+        )
+
+    def _local(self, which: str, name: str) -> sql.Composable:
+        """The earliest or latest local time that can be this instant, by the offsets before, at and after it."""
+        return sql.SQL(
+            f"{which}(%({name})s::timestamptz AT TIME ZONE {{zone}},"
+            f" (%({name})s::timestamptz - {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} + {_LONGEST_SHIFT},"
+            f" (%({name})s::timestamptz + {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} - {_LONGEST_SHIFT})"
+        ).format(zone=sql.Literal(self.table.time_zone))
+
+    @staticmethod
+    def _literal(moment: datetime) -> str:
+        # For a column without a zone PostgreSQL drops the literal's.
+        return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _encoded(row_id: str) -> bytes:
+    """The bytes of an id; of one that is no UTF-8, which goes by the name that `str` gives its bytes, those bytes."""
+    if row_id.startswith(("b'", 'b"')):
+        try:
+            found = ast.literal_eval(row_id)
+        except (SyntaxError, ValueError):
+            return row_id.encode()
+        if isinstance(found, bytes) and isinstance(_decoded(found), bytes):
+            return found
+    return row_id.encode()

@@ -1,0 +1,105 @@
+"""Whether an index gives the rows in the order of the pages, and the statements that make one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg import sql
+
+from imgmig_dagster.source.catalog import SourceTable
+from imgmig_dagster.source.connection import Fetch
+
+_LONGEST_NAME: Final = 63
+
+
+@dataclass(frozen=True)
+class _Member:
+    """The table, or one of its partitions, with the index for pages that it has; `parent` is None of the table itself.
+
+    The index of a partitioned table is not valid before each partition's is attached to it.
+    """
+
+    oid: int
+    parent: "int | None"
+    is_leaf: bool
+    schema: str
+    name: str
+    index: "str | None"
+    is_valid: bool
+    is_attached: bool
+
+    @property
+    def serves(self) -> bool:
+        return self.index is not None and self.is_valid
+
+    @property
+    def index_name(self) -> str:
+        suffix = "_pages"
+        return self.index or self.name.encode()[: _LONGEST_NAME - len(suffix)].decode(errors="ignore") + suffix
+
+
+def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
+    """The statements that make an index for the pages, each to be given by itself; none where there is one.
+
+    It is a valid, full b-tree index that begins with the order column and the id, both in one direction; of a
+    partitioned table either its own, or one of each partition's.
+    """
+    names = {"oid": table.relation.oid, "order": table.mapping.order_column, "id": table.mapping.id_column}
+    members = {found[0]: _Member(*found) for found in fetch(_MEMBERS, names)}
+    root = members[table.relation.oid]
+    leaves = [member for member in members.values() if member.is_leaf]
+    if root.serves or (leaves and all(leaf.serves for leaf in leaves)):
+        return []
+    columns = sql.SQL("({}, {})").format(
+        sql.Identifier(table.mapping.order_column), sql.Identifier(table.mapping.id_column)
+    )
+    return [statement.as_string() for statement in _statements(members, root, columns)]
+
+
+def _statements(members: "dict[int, _Member]", root: _Member, columns: sql.Composed) -> "Iterator[sql.Composed]":
+    if root.is_leaf:
+        yield sql.SQL("CREATE INDEX CONCURRENTLY ON {} {}").format(sql.Identifier(root.schema, root.name), columns)
+        return
+    # Those above first: a partitioned table takes no index CONCURRENTLY, and one of its own only without its
+    # partitions', which are attached afterwards.
+    for member in members.values():
+        if member.index is None:
+            how = sql.SQL(
+                "CREATE INDEX CONCURRENTLY {} ON {} {}" if member.is_leaf else "CREATE INDEX {} ON ONLY {} {}"
+            )
+            yield how.format(sql.Identifier(member.index_name), sql.Identifier(member.schema, member.name), columns)
+    for member in reversed(members.values()):
+        if member.parent is not None and not member.is_attached:
+            above = members[member.parent]
+            yield sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(
+                sql.Identifier(above.schema, above.index_name), sql.Identifier(member.schema, member.index_name)
+            )
+
+
+# indoption: 0 is ascending with NULLS LAST, and 3 the same read backwards.
+_MEMBERS: Final = """
+WITH members AS (
+    SELECT relid::oid AS oid, parentrelid::oid AS parent, isleaf, level
+    FROM pg_catalog.pg_partition_tree(%(oid)s::oid::regclass)
+    UNION
+    SELECT %(oid)s::oid, NULL, true, 0 WHERE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_partition_tree(%(oid)s::oid::regclass) WHERE relid = %(oid)s::oid
+    )
+)
+SELECT m.oid::bigint, CASE WHEN m.level > 0 THEN m.parent::bigint END, m.isleaf, n.nspname::text, c.relname::text,
+       found.name, coalesce(found.is_valid, false), coalesce(found.is_attached, false)
+FROM members m JOIN pg_catalog.pg_class c ON c.oid = m.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (
+    SELECT x.relname::text AS name, i.indisvalid AS is_valid,
+           EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid) AS is_attached
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_am a ON a.oid = x.relam
+    JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = i.indkey[0]
+    JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[1]
+    WHERE i.indrelid = m.oid AND o.attname = %(order)s AND k.attname = %(id)s AND i.indpred IS NULL
+      AND a.amname = 'btree' AND i.indnkeyatts >= 2 AND i.indoption[0] = i.indoption[1] AND i.indoption[0] IN (0, 3)
+      AND (i.indisvalid OR NOT m.isleaf)
+    ORDER BY i.indisvalid DESC, is_attached DESC, x.relname LIMIT 1
+) AS found ON true
+ORDER BY m.level, 5
+"""

@@ -1,0 +1,105 @@
+"""Carries out statements on the source table, and looks at the table anew where one is refused."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+from psycopg import sql
+
+from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.spec import Row, TableMapping
+from imgmig_dagster.source.catalog import UTC, SourceTable, inspect
+from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.expressions import Expressions
+
+Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
+"""Makes the parameters of a statement."""
+Self = TypeVar("Self", bound="Statements")
+
+
+def no_parameters(_pieces: Expressions) -> "dict[str, Any]":
+    """Of a statement that has none."""
+    return {}
+
+
+class Statements:
+    """One source table, and the one way in which statements on it are carried out."""
+
+    def __init__(
+        self,
+        connection: ReadOnlyConnection,
+        schema: str,
+        table: str,
+        mapping: TableMapping,
+        time_zone: str = UTC,
+    ) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._table = table
+        self._time_zone = time_zone
+        self._pieces: Expressions | None = None
+        self.mapping = mapping
+
+    @property
+    def table(self) -> SourceTable:
+        """The table as its catalog describes it, checked once per reader."""
+        return self._expressions.table
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        trace: "TracebackType | None",
+    ) -> None:
+        self.close()
+
+    @property
+    def _expressions(self) -> Expressions:
+        if self._pieces is None:
+            self._pieces = self._inspect()
+        return self._pieces
+
+    def _inspect(self) -> Expressions:
+        return Expressions(inspect(self._connection.fetch, self._schema, self._table, self.mapping, self._time_zone))
+
+    def _rows(self, query: str, parameters: Parameters) -> "list[Row]":
+        found = self._fetch(query, parameters)
+        pieces = self._expressions
+        return [pieces.row(row) for row in found] if pieces.bytes_for_text else found
+
+    def _fetch(self, query: str, parameters: Parameters = no_parameters) -> "list[Any]":
+        return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
+
+    @contextmanager
+    def _snapshot(self) -> "Iterator[Callable[..., list[Any]]]":
+        """`_fetch` for several statements on one snapshot of the database."""
+        pieces = self._expressions  # read from the catalog before the snapshot has the connection
+        with self._connection.snapshot() as fetch_once:
+
+            def fetch(query: str, parameters: Parameters = no_parameters) -> "list[Any]":
+                return fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
+
+            yield fetch
+
+    def _carry_out(self, make: "Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]") -> "list[Any]":
+        """All rows of a statement.
+
+        One that is refused may be so because the table was altered: then it is looked at anew. What no longer fits is
+        said by its name; with another type that fits as well it goes on.
+        """
+        pieces = self._expressions
+        try:
+            return self._connection.fetch(*make(pieces))
+        except SourceRefused:
+            self._pieces = self._inspect()
+            if self._pieces.table == pieces.table:
+                raise
+        return self._connection.fetch(*make(self._pieces))

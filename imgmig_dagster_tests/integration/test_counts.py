@@ -1,0 +1,198 @@
+"""Not all that is said of the rows hangs on one way of reading them: the ways are held against each other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from psycopg import sql
+
+from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import FaultProxy
+
+# What the planner prefers for large tables.
+BY_INDEX = "?options=-cenable_seqscan%3Doff%20-cenable_sort%3Doff%20-cenable_bitmapscan%3Doff"
+
+
+def migrated(migration: Migration, count: int) -> None:
+    migration.source.insert(image(number) for number in range(count))
+    for number in range(count):
+        migration.target.put(item_of(number))
+
+
+def corrupt(migration: Migration, create: str, change: str) -> None:
+    """Make an index, then tell the catalog something of it that is not so."""
+    ((before,),) = migration.source.execute("SELECT array_agg(indexrelid) FROM pg_index")
+    migration.source.execute(create)
+    owner = migration.source.owner
+    owner.execute("SET allow_system_table_mods = on")
+    owner.execute(f"UPDATE pg_index SET {change} WHERE NOT indexrelid = ANY(%s)", [before])  # noqa: S608
+    owner.execute("RESET allow_system_table_mods")
+
+
+def without_key(migration: Migration) -> None:
+    migration.source.execute("ALTER TABLE {t} DROP CONSTRAINT images_pkey")
+
+
+def by_index(migration: Migration) -> Migration:
+    return replace(migration, source=replace(migration.source, url=migration.source.url + BY_INDEX))
+
+
+def assert_all_else_is_well(census: CensusResult) -> None:
+    assert (census.missing, census.orphans, census.differing, census.unverified, census.rows_outside) == (0,) * 5
+
+
+def test_the_counts_of_a_clean_table_agree(migration: Migration) -> None:
+    migrated(migration, 30)
+
+    census = migration.census()
+
+    assert (census.source_rows, census.rows_counted, census.rows_in_partitions, census.repeated) == (30, 30, 30, 0)
+    assert census.counts_agree
+
+
+@pytest.mark.parametrize("ids", [[3], [3, 7]])
+def test_an_id_that_stands_twice_under_a_corrupt_unique_index_is_named(migration: Migration, ids: list[int]) -> None:
+    """As a collation that changed with the operating system leaves behind."""
+    migrated(migration, 10)
+    without_key(migration)
+    migration.source.insert(image(number, created_at="2024-03-20T00:00:00Z") for number in ids)
+    corrupt(migration, "CREATE INDEX ON {t} (id)", "indisunique = true")
+
+    census = migration.census()
+
+    assert census.repeated == len(ids)
+    assert list(census.samples["repeated"]) == [row_id(number) for number in ids]
+    assert (census.source_rows, census.rows_counted) == (10, 10 + len(ids))
+    assert_all_else_is_well(census)
+    assert not census.passed
+    with pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(3)}"):
+        migration.verify()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_id_that_stands_twice_across_two_pages_is_named_too(migration: Migration, size: int) -> None:
+    migrated(migration, 4)
+    without_key(migration)
+    migration.source.insert([image(1, created_at="2024-03-20T00:00:00Z")])
+    corrupt(migration, "CREATE INDEX ON {t} (id)", "indisunique = true")
+    run = replace(migration.verification(), page_size=size)
+
+    with run.source:
+        census = take_census(run, [migration.window])
+
+    assert (census.repeated, list(census.samples["repeated"])) == (1, [row_id(1)])
+    assert not census.passed
+
+
+def test_two_rows_of_one_id_that_say_the_same_are_two_all_the_same(migration: Migration) -> None:
+    """They match the one item both."""
+    migrated(migration, 4)
+    without_key(migration)
+    migration.source.insert([image(1)])
+    corrupt(migration, "CREATE INDEX ON {t} (id)", "indisunique = true")
+
+    census = migration.census()
+
+    assert (census.source_rows, census.rows_counted, census.repeated) == (4, 5, 1)
+    assert not census.passed
+
+
+INDEXES: "dict[str, tuple[str, Callable[[Migration], None]]]" = {
+    "of the pages": ("CREATE INDEX ON {t} (created_at, id) WHERE size_bytes <> 1004", lambda _migration: None),
+    "of the id": ("CREATE UNIQUE INDEX ON {t} (id) WHERE size_bytes <> 1004", without_key),
+}
+
+
+@pytest.mark.parametrize("which", INDEXES)
+def test_a_row_that_an_index_does_not_know_of_is_missed_by_one_way_and_not_by_all(
+    migration: Migration, which: str
+) -> None:
+    migrated(migration, 10)
+    create, prepare = INDEXES[which]
+    prepare(migration)
+    if which == "of the pages":
+        index = sql.Identifier(migration.source.schema, "images_created_at_id_idx")
+        migration.source.owner.execute(sql.SQL("DROP INDEX {}").format(index))
+    corrupt(migration, create, "indpred = NULL")
+
+    census = by_index(migration).census()
+
+    assert not census.counts_agree
+    assert not census.passed
+    assert {census.source_rows, census.rows_counted, census.rows_in_partitions} == {9, 10}
+
+
+def test_rows_that_a_child_table_gets_meanwhile_are_in_the_plain_count_alone(
+    migration: Migration, proxy: FaultProxy
+) -> None:
+    migrated(migration, 5)
+    child = sql.Identifier(migration.source.schema, "child")
+    table = sql.Identifier(migration.source.schema, "images")
+    owner = migration.source.owner
+    owner.execute(sql.SQL("CREATE TABLE {} () INHERITS ({})").format(child, table))
+    owner.execute(sql.SQL("GRANT SELECT ON {} TO imgmig_reader").format(child))
+    proxy.before(
+        lambda: owner.execute(sql.SQL("INSERT INTO {} SELECT * FROM ONLY {} LIMIT 2").format(child, table)), "Scan"
+    )
+
+    census = migration.census(proxy.url)
+
+    assert (census.source_rows, census.rows_counted, census.rows_in_partitions) == (5, 7, 5)
+    assert not census.passed
+
+
+class TestWhileTheApplicationWrites:
+    """It may go on: rows that come and go are no disagreement."""
+
+    def test_rows_that_come_meanwhile_are_taken_up(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 20)
+
+        def write() -> None:
+            migration.source.insert(image(number) for number in range(20, 25))
+            for number in range(20, 25):
+                migration.target.put(item_of(number))
+
+        proxy.after(write, "Scan")
+
+        census = migration.census(proxy.url)
+
+        assert (census.source_rows, census.rows_counted, census.rows_in_partitions) == (25, 25, 25)
+        assert census.passed
+
+    def test_a_row_that_comes_meanwhile_without_an_item_is_missing(
+        self, migration: Migration, proxy: FaultProxy
+    ) -> None:
+        migrated(migration, 20)
+        proxy.after(lambda: migration.source.insert([image(20)]), "Scan")
+
+        census = migration.census(proxy.url)
+
+        assert census.counts_agree
+        assert census.samples == {"missing": [row_id(20)]}
+
+    def test_rows_that_go_meanwhile_are_no_rows(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 20)
+
+        def write() -> None:
+            for number in range(5):
+                migration.source.delete(number)
+                migration.target.delete(number)
+
+        proxy.after(write, "Scan")
+
+        census = migration.census(proxy.url)
+
+        assert (census.source_rows, census.rows_counted, census.rows_in_partitions) == (15, 15, 15)
+        assert census.passed
+
+    def test_an_item_whose_row_goes_meanwhile_is_an_orphan(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 20)
+        proxy.after(lambda: migration.source.delete(3), "Scan")
+
+        census = migration.census(proxy.url)
+
+        assert census.counts_agree
+        assert census.samples == {"orphans": [row_id(3)]}
