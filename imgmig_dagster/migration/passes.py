@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -148,6 +148,7 @@ class _Pass:
             async with self._open() as target:
                 departed = await self._departures(target, meter).settle(entries, brake, held_back(failures))
                 self._settle(departed.outcomes, departed.failures)
+                self._count(departed.outcomes.values())
                 self._count_traffic(target.sender.traffic)
         return self._result(departed, len(entries), late=0, left_window=0)
 
@@ -198,14 +199,17 @@ class _Pass:
             )
 
     def _settle(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
-        """Bring the ledger up to date, and count the outcomes."""
+        """Bring the ledger up to date."""
         self._ledger.record(failures, [row_id for row_id, outcome in outcomes.items() if outcome not in UNDONE])
-        counts = Counter(outcome.value for outcome in outcomes.values())
-        self._checkpoint = replace(self._checkpoint, outcomes=dict(Counter(self._checkpoint.outcomes) + counts))
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        counts = Counter(self._checkpoint.outcomes) + Counter(outcome.value for outcome in outcomes)
+        self._checkpoint = replace(self._checkpoint, outcomes=dict(counts))
 
     def _save(self, traffic: Traffic) -> None:
         """Write the checkpoint, after the ids of the rows by which it moves."""
         self._count_traffic(traffic)
+        self._count(self._unsaved.values())
         checkpoint = self._checkpoint
         if self._unsaved and checkpoint.cursor is not None:
             seen = SeenRows.of(checkpoint.cursor, self._unsaved)
@@ -237,13 +241,14 @@ class _Pass:
         departures = self._departures(target, meter, begun=self._checkpoint.deleting, begin=self._begin_deletes)
         departed = await departures.settle(ids, brake, held)
         others = set(held) - earlier.keys() - set(found.unseen)
-        outcomes = Counter(found.standing)
+        self._settle(departed.outcomes, departed.failures)
+        outcomes = Counter(self._checkpoint.outcomes)
+        outcomes.subtract(found.void)
         for row_id, outcome in departed.outcomes.items():
             if row_id not in others:
                 # A second look that finds all well leaves what the first one did.
-                outcomes[earlier.get(row_id, outcome) if outcome is Outcome.IDENTICAL else outcome.value] += 1
-        self._settle(departed.outcomes, departed.failures)
-        self._checkpoint = replace(self._checkpoint, outcomes=dict(outcomes))
+                outcomes[earlier.get(row_id, "identical") if outcome is Outcome.IDENTICAL else outcome.value] += 1
+        self._checkpoint = replace(self._checkpoint, outcomes=dict(+outcomes))
         return departed
 
     def _begin_deletes(self, ids: Collection[str]) -> None:

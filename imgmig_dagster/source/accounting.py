@@ -29,18 +29,18 @@ class Segment(Protocol):
 
 @dataclass(frozen=True)
 class Account:
-    """A window's ids, as the source has them, against those that a pass saw. Each id is in one of four places.
+    """A window's ids, as the source has them, against those that a pass saw.
 
-    `standing` counts, by what became of them, those that are where they were seen. `unseen` ones are in the window and
-    were on no page. `gone` ones are no longer in the window, and `moved` ones at another place in it than one where
-    they were seen; both are given with what became of them first.
+    `unseen` ones are in the window and were on no page. `gone` ones are no longer in the window, and `moved` ones at
+    another place in it than one where they were seen; both are given with what became of them first. `void` counts, by
+    outcome, everything that the pass found out about those two: some of them it met more than once.
     """
 
     rows_in_window: int
-    standing: Mapping[str, int]
     unseen: tuple[str, ...]
     gone: Mapping[str, str]
     moved: Mapping[str, str]
+    void: Mapping[str, int]
 
 
 def account(source: SourceReader, window: Window, segments: Callable[[], Iterable[Segment]]) -> Account:
@@ -53,7 +53,7 @@ def account(source: SourceReader, window: Window, segments: Callable[[], Iterabl
         SourceError: see there.
         CheckpointRefused: a segment cannot be read.
     """
-    rows, standing, unseen = 0, Counter[str](), set[str]()
+    rows, unseen = 0, set[str]()
     left: dict[str, Counter[str]] = {}
     first: dict[str, str] = {}
     after: Cursor | None = None
@@ -63,24 +63,20 @@ def account(source: SourceReader, window: Window, segments: Callable[[], Iterabl
             seen = _by_id(segment)
             rows += len(present)
             unseen.update(present - seen.keys())
-            for row_id, outcome in seen.items():
-                if row_id in present:
-                    standing[outcome] += 1
-                else:
-                    left.setdefault(row_id, Counter())[outcome] += 1
-                    first.setdefault(row_id, outcome)
+            for row_id in seen.keys() - present:
+                left.setdefault(row_id, Counter())[seen[row_id]] += 1
+                first.setdefault(row_id, seen[row_id])
             after = segment.until
         behind = ids_between(after, None)
     unseen.update(behind)
     stands = _standing_elsewhere(segments(), left) if left else {}
-    standing.subtract(stands.values())
     moved = {row_id: outcome for row_id, outcome in first.items() if row_id in unseen or row_id in stands}
     return Account(
         rows_in_window=rows + len(behind),
-        standing=+standing,
         unseen=tuple(sorted(unseen - moved.keys())),
         gone={row_id: outcome for row_id, outcome in first.items() if row_id not in moved},
         moved=moved,
+        void=sum(left.values(), Counter(stands.values())),
     )
 
 

@@ -76,8 +76,10 @@ class Tally:
         if len(self.mismatches) < LISTED_MISMATCHES:
             self.mismatches.append(mismatch)
 
-    def forget(self, rows: Collection[str]) -> None:
-        """Take the faults of rows off the list that are judged again or are gone; their verdicts are counted by id."""
+    def forget(self, rows: Collection[str], verdicts: Mapping[str, int]) -> None:
+        """Take back what was found out about rows that are judged again or are gone, and so many verdicts."""
+        for verdict, count in verdicts.items():
+            self.verdicts[verdict] -= count
         dropped = [found for found in self.mismatches if found.row_id in rows]
         self.mismatches = [found for found in self.mismatches if found.row_id not in rows]
         self.mismatches_found -= len(dropped)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -99,8 +100,7 @@ class _Pass:
             segments = partial(self._segments.read, checkpoint.segments)
             found = await asyncio.to_thread(account, run.source, window, segments)
             tally = await asyncio.to_thread(_sum, segments())
-            tally.forget({*found.gone, *found.moved})
-            tally.verdicts.update({verdict.value: found.standing.get(verdict.value, 0) for verdict in Verdict})
+            tally.forget({*found.gone, *found.moved}, found.void)
             again = (*found.unseen, *found.moved)
             vanished = 0
             for start in range(0, len(again), run.page_size):
@@ -163,7 +163,8 @@ class _Pass:
         async with aclosing(pages), aclosing(in_order(pages, examiner.examine, _PAGES_IN_FLIGHT)) as examined_pages:
             async for page, examined in examined_pages:
                 # A row that moved ahead of the cursor is met once more: what was seen of it last counts.
-                unsaved.tally.forget(unsaved.verdicts.keys() & examined.verdicts.keys())
+                again = unsaved.verdicts.keys() & examined.verdicts.keys()
+                unsaved.tally.forget(again, Counter(unsaved.verdicts[row_id].value for row_id in again))
                 unsaved.verdicts.update(examined.verdicts)
                 unsaved.tally.add(examined.tally)
                 checkpoint = replace(checkpoint, cursor=run.source.cursor(page[-1]))
@@ -216,9 +217,7 @@ class _Pass:
         )
         tally.by_attribute.update(evidence.by_attribute)
         tally.undeclared.update(evidence.undeclared)
-        tally.forget(failed)
-        for verdict in failed.values():
-            tally.verdicts[verdict] -= 1
+        tally.forget(failed, Counter(failed.values()))
         for start in range(0, len(failed), self._run.page_size):
             ids = list(failed)[start : start + self._run.page_size]
             rows = await asyncio.to_thread(self._run.source.rows, ids)
