@@ -257,17 +257,25 @@ class Migration:
             keep_values=keep_values,
         )
 
-    def migrate(self, url: "str | None" = None, start_over: bool = False, **settings: Any) -> MigrationResult:
+    def migrate(
+        self,
+        url: "str | None" = None,
+        start_over: bool = False,
+        confirm_deletes: "int | None" = None,
+        **settings: Any,
+    ) -> MigrationResult:
         """A pass from beginning to end."""
         run = self.run(url, **settings)
         with run.source:
-            return run.migrate(start_over)
+            return run.migrate(start_over, confirm_deletes)
 
-    def retry_failures(self, url: "str | None" = None, **settings: Any) -> MigrationResult:
+    def retry_failures(
+        self, url: "str | None" = None, confirm_deletes: "int | None" = None, **settings: Any
+    ) -> MigrationResult:
         """A retry of the ledger's keys."""
         run = self.run(url, **settings)
         with run.source:
-            return run.retry_failures()
+            return run.retry_failures(confirm_deletes)
 
     def verify(self, url: "str | None" = None, only_failed: bool = False, page_size: int = 1000) -> VerificationResult:
         """A verification of the window."""
@@ -287,12 +295,15 @@ class Migration:
         with run.source:
             return run.repair(partition, list(ids), unlisted=0)
 
-    def delete_orphans(self, url: "str | None" = None, **settings: Any) -> RepairResult:
+    def delete_orphans(
+        self, url: "str | None" = None, confirm_deletes: "int | None" = None, **settings: Any
+    ) -> RepairResult:
         """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
         findings = load_lines(self.state, names.CENSUS_FINDINGS, CensusFinding)
         run = self.repair_run(url, **settings)
         with run.source:
-            return run.delete_orphans({found.row_id: found.sha256 for found in findings if found.sha256}, unlisted=0)
+            seen = {found.row_id: found.sha256 for found in findings if found.sha256}
+            return run.delete_orphans(seen, unlisted=0, confirm_deletes=confirm_deletes)
 
     def repair_run(self, url: "str | None" = None, **settings: Any) -> RepairRun:
         """A repair; close its source."""

@@ -42,6 +42,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 Confirm = Annotated[str | None, typer.Option("--confirm", help="In prod: the target table's name.")]
 
+ConfirmDeletes = Annotated[
+    int | None,
+    typer.Option("--confirm-deletes", min=1, help="Delete so many held-back items: the number that was asked for."),
+]
+
 
 @app.command("dry-run", epilog="Example: imgmig dry-run --from 2024-01-01 --to 2024-06-30")
 def dry_run(
@@ -64,11 +69,14 @@ def migrate(
         bool, typer.Option("--start-over", help="Forget interrupted passes, and begin the partitions anew.")
     ] = False,
     confirm: Confirm = None,
+    confirm_deletes: ConfirmDeletes = None,
 ) -> None:
     """Write the rows to the target. An interrupted migration is resumed by the same command."""
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
-        session.finish(session.dry_run(keys) if dry_run else session.migrate(keys, start_over, confirm))
+        if dry_run:
+            session.finish(session.dry_run(keys))
+        session.finish(session.migrate(keys, start_over, confirm, confirm_deletes))
 
 
 @app.command(epilog="Examples: imgmig verify --partition 2024-03-01; imgmig verify --self-test")
@@ -118,6 +126,7 @@ def repair(
         bool, typer.Option("--delete-orphans", help="Delete the items without a row that the last census listed.")
     ] = False,
     confirm: Confirm = None,
+    confirm_deletes: ConfirmDeletes = None,
 ) -> None:
     """Bring up to date what the last verification listed, and verify those keys again; dry unless --apply is given.
 
@@ -126,9 +135,11 @@ def repair(
     whole_table = not (partition or from_ or to)
     if delete_orphans and not whole_table:
         raise SettingsError("--delete-orphans is of the whole table: leave out --partition, --from and --to")
+    if confirm_deletes is not None and not (delete_orphans and apply):
+        raise SettingsError("--confirm-deletes is of orphans here: add --apply --delete-orphans")
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
-        session.finish(session.repair(keys, apply, source_wins, delete_orphans, whole_table, confirm))
+        session.finish(session.repair(keys, apply, source_wins, delete_orphans, whole_table, confirm, confirm_deletes))
 
 
 @app.command(
@@ -163,10 +174,11 @@ def retry_failures(
     to: To = None,
     json: Json = False,
     confirm: Confirm = None,
+    confirm_deletes: ConfirmDeletes = None,
 ) -> None:
     """Take up the rows of the failure ledgers, and strike out those that succeed."""
     with _session(stage, json) as session:
-        session.finish(session.retry_failures(session.choose(partition, from_, to), confirm))
+        session.finish(session.retry_failures(session.choose(partition, from_, to), confirm, confirm_deletes))
 
 
 @app.command(epilog="Example: imgmig status --stage staging --json")

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.findings import error_lines, exit_code, of_verification
+from imgmig_dagster.cli.findings import of_verification
+from imgmig_dagster.cli.wording import error_lines, exit_code
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.migration.repair import RepairResult
+from imgmig_dagster.migration.brake import Brake, held_back_line
+from imgmig_dagster.migration.repair import OrphanOutcome, RepairResult
 from imgmig_dagster.migration.results import MIGRATED, Outcome
+from imgmig_dagster.reporting.partitions import command
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.verification.census_results import CensusFinding
+from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Mismatch
 
 _LEFT: Final = {
@@ -41,6 +44,11 @@ def orphans(state: StateStore) -> list[str]:
     return [found.row_id for found in findings if found.kind == "orphans"]
 
 
+def held_back(found: RepairResult) -> list[str]:
+    """The orphans whose deletion waits for a confirmation."""
+    return [row_id for row_id, outcome in found.outcomes.items() if outcome == OrphanOutcome.HELD_BACK.value]
+
+
 def of_repair(
     state: StateStore,
     keys: Sequence[str],
@@ -49,12 +57,14 @@ def of_repair(
     applied: bool,
     orphans_left: Sequence[str],
     orphan_repair: RepairResult | None,
+    stage: str,
 ) -> Finding:
     """What a repair of the partitions `keys` did, and what their evidence says now; `orphans_left` are still listed."""
     repairs = [found for key in keys if (found := load_record(state, names.repair(key), RepairResult))]
     everything = [*repairs, *([orphan_repair] if orphan_repair else [])]
     handled = orphan_repair.outcomes if orphan_repair else {}
     lines = [line for found in everything for line in _lines(found)]
+    lines += _orphan_lines(state, orphan_repair, stage) if orphan_repair else []
     lines += [f"orphan: {row_id}; --delete-orphans deletes it" for row_id in orphans_left if row_id not in handled]
     listed = sum(len(found.outcomes) for found in everything)
     document: dict[str, Any] = {
@@ -84,9 +94,25 @@ def _lines(found: RepairResult) -> list[str]:
         if outcome in _WRITTEN
         else f"{where}: {row_id}: {_LEFT.get(outcome, outcome.replace('_', ' '))}"
         for row_id, outcome in found.outcomes.items()
+        if outcome != OrphanOutcome.HELD_BACK.value
     ]
     if found.unlisted:
         lines.append(f"{where}: {found.unlisted:,} more were found than are listed: verify, and repair again")
-    if found.audit:
+    if found.audit and _WRITTEN & set(found.outcomes.values()):
         lines.append(f"{where}: every change is in {found.audit}")
     return lines
+
+
+def _orphan_lines(state: StateStore, found: RepairResult, stage: str) -> list[str]:
+    """What is to be confirmed, or applied: with the time of the census, which may be of another day."""
+    census = load_record(state, names.CENSUS, CensusResult)
+    seen = f"as the census of {census.finished_at} saw them" if census else "of no census"
+    apply = f"{command('repair', stage)} --apply --delete-orphans"
+    if held := held_back(found):
+        return [f"orphans, {seen}: {held_back_line(held, apply)}"]
+    number = found.counts.get(OrphanOutcome.DELETED.value, 0)
+    if found.applied or not number:
+        return []
+    if not Brake(census.source_rows if census else 0).lets_pass(number):
+        apply += f" --confirm-deletes {number}"
+    return [f"Would delete {number:,} orphans, {seen}; to apply: {apply}"]

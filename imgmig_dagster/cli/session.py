@@ -1,7 +1,7 @@
 """One command's work on a stage: which partitions, which jobs, and what came of them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from imgmig_dagster.cli import findings, repairs
+from imgmig_dagster.cli import findings, migrations, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
@@ -90,20 +90,46 @@ class Session:
     def dry_run(self, keys: Sequence[str]) -> Finding:
         """Run the job `dry_run`."""
         finished, errors, took = self._run("dry_run", "Planned", keys)
-        return findings.of_plans(self.state, finished, errors, took)
+        return migrations.of_plans(self.state, finished, errors, took)
 
-    def migrate(self, keys: Sequence[str], start_over: bool = False, confirm: str | None = None) -> Finding:
-        """Run the job `migrate`; `confirm` is the target table's name, which prod asks for."""
-        config = {"migrated_images": {"start_over": start_over, "confirm": confirm}}
-        finished, errors, took = self._run("migrate", "Migrated", keys, config)
-        return findings.of_migration(self.state, keys, finished, errors, took)
+    def migrate(
+        self,
+        keys: Sequence[str],
+        start_over: bool = False,
+        confirm: str | None = None,
+        confirm_deletes: int | None = None,
+    ) -> Finding:
+        """Run the job `migrate`.
 
-    def retry_failures(self, keys: Sequence[str], confirm: str | None = None) -> Finding:
-        """Run the job `retry_failures` on the partitions whose ledger is not empty; `confirm` as in `migrate`."""
-        failing = [key for key in keys if findings.ledger(self.state, key)]
-        config = {"migrated_images": {"retry_failures_only": True, "confirm": confirm}}
-        _finished, errors, took = self._run("retry_failures", "Retried", failing, config)
-        return findings.of_ledgers(self.state, failing, errors, took, self.settings.show_values)
+        `confirm` is the target table's name, which prod asks for; `confirm_deletes` the number of deletes that are held
+        back in the ledgers of all these partitions.
+
+        Raises:
+            SettingsError: another number is held back.
+        """
+        confirmed = migrations.confirmed_deletes(self.state, keys, confirm_deletes, self.stage.value)
+        config = {"start_over": start_over, "confirm": confirm}
+        finished, errors, took = self._run(
+            "migrate", "Migrated", keys, lambda key: {"migrated_images": {**config, "confirm_deletes": confirmed[key]}}
+        )
+        return migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
+
+    def retry_failures(
+        self, keys: Sequence[str], confirm: str | None = None, confirm_deletes: int | None = None
+    ) -> Finding:
+        """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
+        failing = [key for key in keys if migrations.ledger(self.state, key)]
+        confirmed = migrations.confirmed_deletes(self.state, failing, confirm_deletes, self.stage.value)
+        config = {"retry_failures_only": True, "confirm": confirm}
+        finished, errors, took = self._run(
+            "retry_failures",
+            "Retried",
+            failing,
+            lambda key: {"migrated_images": {**config, "confirm_deletes": confirmed[key]}},
+        )
+        return migrations.of_ledgers(
+            self.state, failing, finished, errors, took, self.stage.value, self.settings.show_values
+        )
 
     def repair(
         self,
@@ -113,29 +139,33 @@ class Session:
         delete_orphans: bool,
         whole_table: bool,
         confirm: str | None,
+        confirm_deletes: int | None,
     ) -> Finding:
         """Run the job `repair` where the last verification lists a key, or `plan_repair` unless `apply`.
 
         With `whole_table` the orphans of the last census are listed, and with `delete_orphans` deleted by the job of
-        that name; then the `census` is taken again. `confirm` as in `migrate`.
+        that name, `confirm_deletes` of them where they are many; then the `census` is taken again. `confirm` as in
+        `migrate`.
         """
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
         config: dict[str, Any] = {"repair_report": {"apply": apply, "source_wins": source_wins, "confirm": confirm}}
-        finished, errors, took = self._run("repair" if apply else "plan_repair", "Repaired", failing, config)
+        job = "repair" if apply else "plan_repair"
+        finished, errors, took = self._run(job, "Repaired", failing, lambda _key: config)
         if delete_orphans and not errors and repairs.orphans(self.state):
-            errors += self._run_one("delete_orphans", {"orphan_report": {"apply": apply, "confirm": confirm}})
+            deletion = {"apply": apply, "confirm": confirm, "confirm_deletes": confirm_deletes}
+            errors += self._run_one("delete_orphans", {"orphan_report": deletion})
             orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
-            if apply and not errors:
+            if apply and orphan_repair and not repairs.held_back(orphan_repair):
                 errors += self._run_one("census")
         if apply:
             errors += self._run_one("report")
         left = repairs.orphans(self.state) if whole_table else []
-        return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair)
+        return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair, self.stage.value)
 
     def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
-        config = {"verification_report": {"only_failed": True}} if only_failed else None
-        finished, errors, took = self._run("verify", "Verified", keys, config)
+        config = {"verification_report": {"only_failed": only_failed}}
+        finished, errors, took = self._run("verify", "Verified", keys, lambda _key: config)
         if whole_table and not errors:
             self.output.say("Taking the census of the whole table ...")
             errors += self._run_one("census")
@@ -170,9 +200,9 @@ class Session:
         return findings.of_status(self.state, self.windows, self.rows_now)
 
     def _run(
-        self, job: str, verb: str, keys: Sequence[str], config: Mapping[str, Any] | None = None
+        self, job: str, verb: str, keys: Sequence[str], config: Callable[[str], Mapping[str, Any]] | None = None
     ) -> tuple[list[str], list[ImgmigError], float]:
-        """Run a job partition by partition.
+        """Run a job partition by partition, with the config of each.
 
         Returns the partitions whose run came to its end, the errors that ended the others' early, and the seconds
         that all of it took. What the state holds of the others is of an earlier command.
@@ -185,7 +215,7 @@ class Session:
         total = sum(self.rows_now.get(key, 0) for key in keys)
         with self.output.progress(verb, total) as self._relay.listener:
             for key in keys:
-                result = self._runner.run(job, key, config)
+                result = self._runner.run(job, key, config(key) if config else None)
                 if result.interrupted:
                     raise KeyboardInterrupt
                 if result.error is None:

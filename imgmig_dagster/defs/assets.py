@@ -112,16 +112,24 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
                 keep_values=settings.show_values,
             )
             log.info("%s: starting migration, mode %s", context.partition_key, settings.write_mode.value)
-            result = run.retry_failures() if config.retry_failures_only else run.migrate(config.start_over)
+            if config.retry_failures_only:
+                result = run.retry_failures(config.confirm_deletes)
+                save_record(run.state, names.retry(run.window.partition), result)
+            else:
+                result = run.migrate(config.start_over, config.confirm_deletes)
             log.info(
-                "%s: migration complete in %.1f s: total %d, migrated %d, skipped %d, failed %d, %.0f images/s, "
-                "success rate %.2f%%",
+                "%s: migration complete in %.1f s: total %d, migrated %d, skipped %d, failed %d, vanished %d (items "
+                "deleted %d, left %d, held back %d), %.0f images/s, success rate %.2f%%",
                 context.partition_key,
                 result.duration_s,
                 result.total,
                 result.migrated,
                 result.skipped,
                 result.failed,
+                result.vanished,
+                result.items_deleted,
+                result.items_left,
+                result.held_back,
                 result.rate,
                 100 * result.success_rate,
             )

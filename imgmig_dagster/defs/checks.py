@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from imgmig_dagster.defs import metadata
+from imgmig_dagster.migration.brake import held_back_line
 from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.results import MigrationResult
-from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.results import SpotCheckResult, Verdict, VerificationResult
 
@@ -122,10 +123,14 @@ def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckR
 
 def no_failed_items(failures: Mapping[str, Failure]) -> dg.AssetCheckResult:
     """Whether the ledger is empty."""
+    held = held_back(failures)
+    others = len(failures) - len(held)
+    faults = [f"{others:,} rows are not in the target: mend what is permanent, then imgmig retry-failures"]
+    faults = [*faults[: bool(others)], *([held_back_line(held, "imgmig retry-failures")] if held else [])]
     return _result(
         "no_failed_items",
         not failures,
-        f"{len(failures):,} rows are not in the target: mend what is permanent, then imgmig retry-failures",
+        ". ".join(faults),
         metadata.of_failures([failures[row_id] for row_id in sorted(failures)]),
     )
 

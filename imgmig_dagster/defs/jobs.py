@@ -25,7 +25,11 @@ def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
             "retry_failures",
             dg.AssetSelection.assets("migrated_images"),
             config=dg.RunConfig(
-                {"migrated_images": MigrateConfig(start_over=False, retry_failures_only=True, confirm=None)}
+                {
+                    "migrated_images": MigrateConfig(
+                        start_over=False, retry_failures_only=True, confirm=None, confirm_deletes=None
+                    )
+                }
             ),
             description="Take up the rows of a partition's failure ledger, and strike out those that succeed",
         ),
@@ -49,7 +53,7 @@ def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             "delete_orphans",
             dg.AssetSelection.assets("orphan_report"),
-            config=dg.RunConfig({"orphan_report": DeleteOrphansConfig(apply=True, confirm=None)}),
+            config=dg.RunConfig({"orphan_report": DeleteOrphansConfig(apply=True, confirm=None, confirm_deletes=None)}),
             description="Delete the items without a row that the last census listed, if they are still as it saw them",
         ),
         dg.define_asset_job(

@@ -13,7 +13,7 @@ from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.plan import MigrationPlan
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.migration.results import MigrationResult
-from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.failures import HELD_BACK, Failure
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import SpotCheckResult, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
@@ -65,6 +65,11 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
         "migrated": result.migrated,
         "skipped": result.skipped,
         "failed": result.failed,
+        "vanished": result.vanished,
+        "held_back": result.held_back,
+        "items_deleted": result.items_deleted,
+        "items_left": result.items_left,
+        **({"audit": dg.MetadataValue.path(result.audit)} if result.audit else {}),
         "rate_rows_per_s": round(result.rate, 1),
         "duration_s": result.duration_s,
         "success_percent": round(100 * result.success_rate, 4),
@@ -80,7 +85,8 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
 
 def of_failures(failures: Sequence[Failure]) -> dict[str, Any]:
     """What the ledger holds."""
-    return {"in_ledger": len(failures), **_table("failures", failures, _failure)}
+    held = sum(failure.code == HELD_BACK for failure in failures)
+    return {"in_ledger": len(failures), "deletes_held_back": held, **_table("failures", failures, _failure)}
 
 
 def of_verification(result: VerificationResult, full_values: str) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         with source.reader() as reader, state.log() as log:
             listener = progress.for_run(log, context.log)
             run = _repair_run(context, reader, table, source.settings, store, listener, config)
-            result = run.delete_orphans(seen, census.orphans - len(seen) if census else 0)
+            unlisted, rows = (census.orphans - len(seen), census.source_rows) if census else (0, 0)
+            result = run.delete_orphans(seen, unlisted, rows, config.confirm_deletes)
             log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
         save_record(store, names.ORPHAN_REPAIR, result)
         return dg.MaterializeResult(metadata=metadata.of_repair(result))

@@ -8,12 +8,18 @@ from pydantic import Field
 _CONFIRM: Final = "In prod: the target table's name, which confirms that it is written"
 
 
+_CONFIRM_DELETES: Final = (
+    "How many items are deleted because their rows are gone: the number that a run asked for when it held them back"
+)
+
+
 class MigrateConfig(dg.Config):
     """What one run of `migrated_images` does differently."""
 
     start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
     retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
     confirm: str | None = Field(None, description=_CONFIRM)
+    confirm_deletes: int | None = Field(None, description=_CONFIRM_DELETES)
 
 
 class VerifyConfig(dg.Config):
@@ -35,6 +41,7 @@ class DeleteOrphansConfig(dg.Config):
 
     apply: bool = Field(False, description="Delete from the target; by default only what would be done is told")
     confirm: str | None = Field(None, description=_CONFIRM)
+    confirm_deletes: int | None = Field(None, description=_CONFIRM_DELETES)
 
 
 class SpotCheckConfig(dg.Config):

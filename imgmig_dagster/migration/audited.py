@@ -1,4 +1,4 @@
-"""The target as a repair sees it: every write noted in the audit record, or none sent at all."""
+"""The target as a pass and as a repair see it: deletes, or all writes, in the audit record; or nothing sent at all."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -12,25 +12,12 @@ from imgmig_dagster.target.table import Lookup, Standing, TargetTable
 Reply = TypeVar("Reply")
 
 
-class AuditedTable(TargetTable):
-    """A table whose single writes are noted before they are sent, and when they are done."""
+class AuditedDeletes(TargetTable):
+    """A table whose deletes are noted before they are sent, and when they are done."""
 
     def __init__(self, table: TargetTable, audit: AuditLog) -> None:
         super().__init__(table.sender, table.name, table.mapping)
         self._audit = audit
-
-    async def put_new(self, item: Item) -> Standing | None:
-        """See `TargetTable.put_new`."""
-        row_id = str(self.mapping.row_id(item))
-        put = super().put_new
-        return await self._noted(row_id, "put", None, item, lambda: put(item), lambda standing: standing is None)
-
-    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
-        """See `TargetTable.update`."""
-        update = super().update
-        return await self._noted(
-            row_id, "update", seen, {**seen, **assignments}, lambda: update(row_id, seen, assignments), bool
-        )
 
     async def delete(self, row_id: str, seen: Item) -> bool:
         """See `TargetTable.delete`."""
@@ -57,6 +44,23 @@ class AuditedTable(TargetTable):
             raise
         self._audit.conclude(row_id, action, "done" if is_done(reply) else "refused: the item is another one by now")
         return reply
+
+
+class AuditedTable(AuditedDeletes):
+    """A table whose single writes are all noted."""
+
+    async def put_new(self, item: Item) -> Standing | None:
+        """See `TargetTable.put_new`."""
+        row_id = str(self.mapping.row_id(item))
+        put = super().put_new
+        return await self._noted(row_id, "put", None, item, lambda: put(item), lambda standing: standing is None)
+
+    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
+        """See `TargetTable.update`."""
+        update = super().update
+        return await self._noted(
+            row_id, "update", seen, {**seen, **assignments}, lambda: update(row_id, seen, assignments), bool
+        )
 
 
 class RehearsedTable(TargetTable):

@@ -1,9 +1,7 @@
 """One page of rows: transform, look up or write, judge what stands in the way, and account for every row."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +10,11 @@ from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.migration.reconcile import NeverSettledError, Reconciler
+from imgmig_dagster.migration.reconcile import Reconciler
+from imgmig_dagster.migration.recording import OutcomeRecord
 from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.failures import Failure
-from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.target.writer import BatchWriter
 
@@ -30,11 +27,6 @@ class PageResult:
 
     outcomes: Mapping[str, Outcome]
     failures: Sequence[Failure]
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many rows ended in each outcome."""
-        return Counter(outcome.value for outcome in self.outcomes.values())
 
 
 class PageMigrator:
@@ -68,7 +60,7 @@ class PageMigrator:
         With `look_first` the target is read before anything is written, as in every pass after the first: what is
         there already costs a read instead of a write, and what differs is judged.
         """
-        page = _Page()
+        page = OutcomeRecord()
         transformed = ((row, self._transform(row)) for row in rows)
         pending: list[tuple[Row, Item]] = []
         for row, item in transformed:
@@ -86,22 +78,7 @@ class PageMigrator:
             await self._look_again([row for row, _item in pending], page)
         return PageResult(page.outcomes, page.failures)
 
-    async def judge_gone(self, ids: Sequence[str]) -> PageResult:
-        """Judge rows that have left the window since they were migrated: their items may have to go too."""
-        page = _Page()
-        await gather(self._judge_gone(row_id, page) for row_id in ids)
-        return PageResult(page.outcomes, page.failures)
-
-    async def _judge_gone(self, row_id: str, page: "_Page") -> None:
-        with _failures_recorded(row_id, page):
-            outcome = await self._reconciler.reconcile_gone(row_id)
-            if isinstance(outcome, Rejection):
-                page.reject(outcome)
-            else:
-                page.outcomes[row_id] = outcome
-        self._on_rows(1)
-
-    async def _look(self, pending: list[tuple[Row, Item]], page: "_Page") -> list[tuple[Row, Item]]:
+    async def _look(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> list[tuple[Row, Item]]:
         """Settle what stands in the target already, and return what does not."""
         lookup = await self._target.get_many([str(row[0]) for row, _item in pending])
         absent: list[tuple[Row, Item]] = []
@@ -120,7 +97,7 @@ class PageMigrator:
         self._on_rows(len(pending) - len(absent))
         return absent
 
-    async def _write_batches(self, pending: list[tuple[Row, Item]], page: "_Page") -> None:
+    async def _write_batches(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> None:
         failures = await self._writer.write([item for _row, item in pending], self._on_rows)
         for row, _item in pending:
             page.outcomes[str(row[0])] = Outcome.WRITTEN
@@ -131,9 +108,9 @@ class PageMigrator:
             else:
                 page.fail(str(row_id), failure.code, "retries used up")
 
-    async def _put(self, row: Row, item: Item, page: "_Page") -> None:
+    async def _put(self, row: Row, item: Item, page: OutcomeRecord) -> None:
         row_id = str(row[0])
-        with _failures_recorded(row_id, page):
+        with page.faults_of(row_id):
             standing = await self._target.put_new(item)
             if standing is None:
                 page.outcomes[row_id] = Outcome.INSERTED
@@ -141,17 +118,17 @@ class PageMigrator:
                 await self._reconcile(row, standing.item, page)
         self._on_rows(1)
 
-    async def _look_again(self, rows: Sequence[Row], page: "_Page") -> None:
-        """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
+    async def _look_again(self, rows: Sequence[Row], page: OutcomeRecord) -> None:
+        """Read the written rows once more: what changed since is judged again; of what is gone see `Departures`."""
         # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
         # after its last write.
         written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) in _PERHAPS_OURS}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
 
-    async def _reconcile(self, row: Row, standing: Item | None, page: "_Page") -> None:
+    async def _reconcile(self, row: Row, standing: Item | None, page: OutcomeRecord) -> None:
         row_id = str(row[0])
-        with _failures_recorded(row_id, page):
+        with page.faults_of(row_id):
             outcome = await self._reconciler.reconcile(row_id, row, standing)
             if isinstance(outcome, Rejection):
                 # Of the row as it is by now, whose values were not kept.
@@ -163,38 +140,3 @@ class PageMigrator:
     def _value(self, row: Row, column: str | None) -> str | None:
         columns = self._target.mapping.columns
         return str(row[columns.index(column)]) if self._keep_values and column is not None else None
-
-
-class _Page:
-    """The outcomes of a page while it is being worked on."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, Outcome] = {}
-        self._failures: dict[str, Failure] = {}
-
-    @property
-    def failures(self) -> list[Failure]:
-        return list(self._failures.values())
-
-    def reject(self, rejection: Rejection, value: str | None = None) -> None:
-        self.outcomes[rejection.row_id] = Outcome.REJECTED
-        self._failures[rejection.row_id] = Failure(
-            rejection.row_id, rejection.field, rejection.code, rejection.reason, permanent=True, value=value
-        )
-
-    def fail(self, row_id: str, code: str, reason: str) -> None:
-        self.outcomes[row_id] = Outcome.FAILED
-        self._failures[row_id] = Failure(row_id, None, code, reason, permanent=False)
-
-
-@contextmanager
-def _failures_recorded(row_id: str, page: _Page) -> Iterator[None]:
-    """What is wrong with one item costs that item alone; errors that end the run pass through."""
-    try:
-        yield
-    except RetriesUsedUpError as error:
-        page.fail(row_id, error.code, "retries used up")
-    except NeverSettledError:
-        page.fail(row_id, "NeverSettled", "row and item changed under every look; try again")
-    except DynamoDBError as error:
-        page.reject(Rejection(row_id, None, error.code, "DynamoDB rejected the item"))

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
-from collections import Counter, defaultdict
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 from imgmig_dagster.concurrency import fewer_collections, in_order
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TooManyFailures
 from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.migration.audited import AuditedDeletes
+from imgmig_dagster.migration.brake import Brake
+from imgmig_dagster.migration.departures import Departed, Departures
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
@@ -21,8 +25,9 @@ from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import Page, SourceReader
 from imgmig_dagster.state import names
+from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
-from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
 from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
@@ -38,14 +43,12 @@ _MAX_FAILURES: Final = 10_000
 _MAX_FAILED_SHARE: Final = 0.01
 _FAILURES_BEFORE_SHARE_COUNTS: Final = 100
 
-Entry = TypeVar("Entry")
-
 
 @dataclass(frozen=True)
 class MigrationRun:
     """Everything that a pass works on. `run_id` names the run in checkpoints and reports.
 
-    With `keep_values` the failure ledger holds the values at fault.
+    With `keep_values` the failure ledger holds the values at fault, and the audit record of deletes the items.
     """
 
     source: SourceReader
@@ -59,11 +62,12 @@ class MigrationRun:
     listener: Listener
     keep_values: bool = False
 
-    def migrate(self, start_over: bool = False) -> MigrationResult:
+    def migrate(self, start_over: bool = False, confirm_deletes: int | None = None) -> MigrationResult:
         """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
 
         Args:
             start_over: forget the interrupted pass. Always safe: what stands in the target is looked up first.
+            confirm_deletes: how many items are deleted because their rows are gone; by default as `Brake` says.
 
         Raises:
             PartitionBusy: another run works on this partition.
@@ -72,30 +76,35 @@ class MigrationRun:
             TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
         """
         with self.state.exclusive(f"{self.window.partition}/run.lock"), fewer_collections():
-            return asyncio.run(_Pass(self).run(start_over))
+            return asyncio.run(_Pass(self, confirm_deletes).run(start_over))
 
-    def retry_failures(self) -> MigrationResult:
+    def retry_failures(self, confirm_deletes: int | None = None) -> MigrationResult:
         """Take up exactly the rows of the partition's ledger, and strike out those that succeed.
+
+        Args:
+            confirm_deletes: see `migrate`.
 
         Raises:
             PartitionBusy: another run works on this partition.
             SourceError, TargetError: see there.
         """
         with self.state.exclusive(f"{self.window.partition}/run.lock"):
-            return asyncio.run(_Pass(self).retry())
+            return asyncio.run(_Pass(self, confirm_deletes).retry())
 
 
 class _Pass:
-    def __init__(self, run: MigrationRun) -> None:
+    def __init__(self, run: MigrationRun, confirm_deletes: int | None) -> None:
         self._run = run
+        self._confirm_deletes = confirm_deletes
+        self._audit = AuditLog(run.state, run.run_id, run.keep_values)
         self._checkpoints = CheckpointFile(run.state, run.window.partition)
         self._segments = Segments(run.state, run.window.partition, names.SEEN, SeenRows)
         self._ledger = FailureLedger(run.state, run.window.partition)
         self._started = time.monotonic()
         self._failed = 0
         self._rows = 0
-        # Settled since the last checkpoint, by outcome.
-        self._unsaved: defaultdict[str, list[str]] = defaultdict(list)
+        # Settled since the last checkpoint.
+        self._unsaved: dict[str, Outcome] = {}
         self._begun = self._checkpoint = Checkpoint(run.run_id, {}, now(), first_pass=False)
 
     async def run(self, start_over: bool) -> MigrationResult:
@@ -113,14 +122,13 @@ class _Pass:
 
     async def _write(self, meter: ProgressMeter) -> MigrationResult:
         run = self._run
-        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
-            migrator = self._page_migrator(target, meter)
-            await self._write_pages(migrator, meter, target.sender.traffic)
-            segments = self._segments.read(self._checkpoint.segments)
+        async with self._open() as target:
+            await self._write_pages(self._page_migrator(target, meter), meter, target.sender.traffic)
+            segments = partial(self._segments.read, self._checkpoint.segments)
             found = await asyncio.to_thread(account, run.source, run.window, segments)
-            await self._take_up(found, migrator)
+            departed = await self._take_up(found, target, meter)
             self._count_traffic(target.sender.traffic)
-        result = self._result(found.rows_in_window, late=len(found.unseen), left_window=len(found.gone))
+        result = self._result(departed, found.rows_in_window, late=len(found.unseen), left_window=len(found.gone))
         # The record comes before the checkpoint's end: a crash between the two repeats a finished pass, and no more.
         left_over = self._segments.names()
         self._checkpoints.archive(self._checkpoint, result.finished_at, {"result": asdict(result)})
@@ -129,18 +137,29 @@ class _Pass:
 
     async def retry(self) -> MigrationResult:
         run = self._run
-        entries = sorted(await asyncio.to_thread(self._ledger.entries))
+        failures = await asyncio.to_thread(self._ledger.entries)
+        entries = sorted(failures)
         if not entries:
-            return self._result(0, late=0, left_window=0)
+            return self._result(Departed(), 0, late=0, left_window=0)
         await asyncio.to_thread(run.target.identity)
         meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
         with writing(run.state, run.window.partition, "retry", run.run_id, entries):
-            async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
-                migrator = self._page_migrator(target, meter)
-                for ids in _pages(entries, run.page_size):
-                    await self._judge(ids, migrator)
+            brake = Brake(await asyncio.to_thread(run.source.count, run.window), self._confirm_deletes)
+            async with self._open() as target:
+                departed = await self._departures(target, meter).settle(entries, brake, held_back(failures))
+                self._settle(departed.outcomes, departed.failures)
+                self._count(departed.outcomes.values())
                 self._count_traffic(target.sender.traffic)
-        return self._result(len(entries), late=0, left_window=0)
+        return self._result(departed, len(entries), late=0, left_window=0)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[TargetTable]:
+        run = self._run
+        async with run.target.open() as table, obeying_throttle(run.state, table.sender.limiter, run.target.rate):
+            try:
+                yield AuditedDeletes(table, self._audit)
+            finally:
+                await self._audit.flush()
 
     async def _write_pages(self, migrator: PageMigrator, meter: ProgressMeter, traffic: Traffic) -> None:
         """Write page after page; each is settled, in order, once all of its rows are confirmed."""
@@ -157,9 +176,11 @@ class _Pass:
 
     def _settle_page(self, page: Page, result: PageResult, meter: ProgressMeter, traffic: Traffic) -> None:
         """Record a page's failures, then let the checkpoint cover it: never the other way round."""
-        self._settle(result)
+        self._settle(result.outcomes, result.failures)
         for row_id, outcome in result.outcomes.items():
-            self._unsaved[outcome.value].append(row_id)
+            # A row that moved ahead of the cursor is met once more: finding all well leaves what was done first.
+            if outcome is not Outcome.IDENTICAL or row_id not in self._unsaved:
+                self._unsaved[row_id] = outcome
         self._checkpoint = replace(self._checkpoint, cursor=page.until)
         meter.failures += len(result.failures)
         meter.retries = traffic.retries
@@ -168,7 +189,7 @@ class _Pass:
         self._rows += len(page)
         too_many = self._failed >= _FAILURES_BEFORE_SHARE_COUNTS and self._failed > _MAX_FAILED_SHARE * self._rows
         stop = too_many or self._failed >= _MAX_FAILURES
-        if stop or sum(map(len, self._unsaved.values())) >= CHECKPOINT_ROWS:
+        if stop or len(self._unsaved) >= CHECKPOINT_ROWS:
             self._save(traffic)
         if stop:
             raise TooManyFailures(
@@ -177,22 +198,24 @@ class _Pass:
                 "same command to resume, then imgmig retry-failures for the rows that failed"
             )
 
-    def _settle(self, result: PageResult) -> None:
-        """Bring the ledger up to date, and count the outcomes."""
-        settled = [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
-        self._ledger.record(result.failures, settled)
-        outcomes = Counter(self._checkpoint.outcomes) + result.counts
-        self._checkpoint = replace(self._checkpoint, outcomes=dict(outcomes))
+    def _settle(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
+        """Bring the ledger up to date."""
+        self._ledger.record(failures, [row_id for row_id, outcome in outcomes.items() if outcome not in UNDONE])
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        counts = Counter(self._checkpoint.outcomes) + Counter(outcome.value for outcome in outcomes)
+        self._checkpoint = replace(self._checkpoint, outcomes=dict(counts))
 
     def _save(self, traffic: Traffic) -> None:
         """Write the checkpoint, after the ids of the rows by which it moves."""
         self._count_traffic(traffic)
+        self._count(self._unsaved.values())
         checkpoint = self._checkpoint
         if self._unsaved and checkpoint.cursor is not None:
-            seen = SeenRows(checkpoint.cursor, self._unsaved)
+            seen = SeenRows.of(checkpoint.cursor, self._unsaved)
             segments = self._segments.add(checkpoint.segments, self._run.run_id, seen)
             self._checkpoint = replace(checkpoint, segments=segments)
-            self._unsaved = defaultdict(list)
+            self._unsaved = {}
         self._checkpoints.save(self._checkpoint)
 
     def _count_traffic(self, traffic: Traffic) -> None:
@@ -206,28 +229,36 @@ class _Pass:
             traffic=begun.traffic + traffic.record(),
         )
 
-    async def _take_up(self, found: Account, migrator: PageMigrator) -> None:
-        """Migrate the rows that were on no page, and look once more at those that are not where they were seen."""
-        size = self._run.page_size
-        for ids in _pages(found.unseen, size):
-            await self._judge(ids, migrator)
-        for entries in _pages((*found.gone, *found.moved), size):
-            result = await migrator.judge_gone([row_id for row_id, _outcome in entries])
-            self._ledger.record(
-                result.failures, [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
-            )
-            outcomes = Counter(self._checkpoint.outcomes)
-            for row_id, outcome_before in entries:
-                if (outcome := result.outcomes[row_id]) is not Outcome.IDENTICAL:
-                    outcomes[outcome_before] -= 1
-                    outcomes[outcome.value] += 1
-            self._checkpoint = replace(self._checkpoint, outcomes=dict(+outcomes))
+    async def _take_up(self, found: Account, target: TargetTable, meter: ProgressMeter) -> Departed:
+        """Migrate the rows that were on no page, and look once more at those that are not where they were seen.
 
-    async def _judge(self, ids: Sequence[str], migrator: PageMigrator) -> None:
-        """Migrate the rows of these ids as they are now; what is gone by now is judged as such."""
-        rows = await asyncio.to_thread(self._run.source.rows, ids)
-        self._settle(await migrator.migrate(list(rows.values()), look_first=True))
-        self._settle(await migrator.judge_gone([row_id for row_id in ids if row_id not in rows]))
+        Those whose items an earlier pass held back are judged with them, and not counted: they are of no page.
+        """
+        earlier, failures = {**found.gone, **found.moved}, await asyncio.to_thread(self._ledger.entries)
+        held = held_back(failures)
+        brake = Brake(found.rows_in_window + len(found.gone), self._confirm_deletes)
+        ids = list(dict.fromkeys((*found.unseen, *earlier, *held)))
+        departures = self._departures(target, meter, begun=self._checkpoint.deleting, begin=self._begin_deletes)
+        departed = await departures.settle(ids, brake, held)
+        others = set(held) - earlier.keys() - set(found.unseen)
+        self._settle(departed.outcomes, departed.failures)
+        outcomes = Counter(self._checkpoint.outcomes)
+        outcomes.subtract(found.void)
+        for row_id, outcome in departed.outcomes.items():
+            if row_id not in others:
+                # A second look that finds all well leaves what the first one did.
+                outcomes[earlier.get(row_id, "identical") if outcome is Outcome.IDENTICAL else outcome.value] += 1
+        self._checkpoint = replace(self._checkpoint, outcomes=dict(+outcomes))
+        return departed
+
+    def _begin_deletes(self, ids: Collection[str]) -> None:
+        self._checkpoint = replace(self._checkpoint, deleting=sorted({*self._checkpoint.deleting, *ids}))
+        self._checkpoints.save(self._checkpoint)
+
+    def _departures(self, target: TargetTable, meter: ProgressMeter, **of_a_pass: Any) -> Departures:
+        run, migrator = self._run, self._page_migrator(target, meter)
+        common = (run.source, target, migrator, run.settle_seconds, run.page_size, meter.advance)
+        return Departures(*common, **of_a_pass)
 
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run
@@ -245,7 +276,7 @@ class _Pass:
             "window": run.window.describe(),
         }
 
-    def _result(self, rows_in_window: int, late: int, left_window: int) -> MigrationResult:
+    def _result(self, departed: Departed, rows_in_window: int, late: int, left_window: int) -> MigrationResult:
         checkpoint = self._checkpoint
         return MigrationResult(
             partition=self._run.window.partition,
@@ -263,8 +294,7 @@ class _Pass:
             throttles=checkpoint.throttles,
             write_units=checkpoint.write_units,
             traffic=checkpoint.traffic,
+            items_deleted=departed.items_deleted,
+            items_left=departed.items_left,
+            audit=self._run.state.locate(self._audit.name) if self._audit.is_begun else None,
         )
-
-
-def _pages(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:
-    return (entries[start : start + size] for start in range(0, len(entries), size))

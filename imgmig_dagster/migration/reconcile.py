@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from imgmig_dagster.mapping.compare import comparer, item_timestamp
 from imgmig_dagster.mapping.spec import Item, Row, TableMapping
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.migration.recording import NeverSettledError
 from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.table import TargetTable
@@ -15,15 +16,11 @@ _NEWER_US = 1_000_000
 _MAX_LOOKS = 5
 
 
-class NeverSettledError(Exception):
-    """Row and item kept changing under every look."""
-
-
 class Reconciler:
     """Judges an item that stands in the way of a row, and writes only on the condition that it is still that item.
 
     PostgreSQL wins over an item that is older, or as old; an item newer by a second or more is left alone, unless
-    `source_wins`.
+    `source_wins`. Nothing is deleted here: rows that are gone are judged together (`departures`).
     """
 
     def __init__(
@@ -52,18 +49,18 @@ class Reconciler:
         """
         if item is not None and self._compare(row, item).equal:
             return Outcome.IDENTICAL
-        reached, ours = Outcome.IDENTICAL, self._transform(row)
+        reached = Outcome.IDENTICAL
         for _look in range(_MAX_LOOKS):
             current, item = await self._look(row_id)
             if current is None:
-                return await self._remove(row_id, ours, item)
+                return Outcome.VANISHED
             expected = self._transform(current)
             if isinstance(expected, Rejection):
                 return expected
             if item is None:
                 if await self._target.put_new(expected) is None:
                     # Not done yet: only a row that is seen after the write cannot have been deleted before it.
-                    reached, ours = Outcome.INSERTED, expected
+                    reached = Outcome.INSERTED
                 continue
             if self._compare(current, item).equal:
                 return reached
@@ -74,22 +71,6 @@ class Reconciler:
             elif outcome is not None:
                 return outcome
         raise NeverSettledError
-
-    async def reconcile_gone(self, row_id: str) -> Outcome | Rejection:
-        """Judge a row that the pass saw and that has left its window since.
-
-        Raises:
-            NeverSettledError, RetriesUsedUpError, DynamoDBError: see `reconcile`.
-        """
-        row, item = await self._look(row_id)
-        if row is not None:
-            return await self.reconcile(row_id, row, item)
-        if item is not None and self._is_as_migrated(item):
-            # The application, which deletes the row first, may be about to delete the item.
-            await self._sleep(self._settle_seconds)
-            if await self._look(row_id) == (None, item):
-                await self._target.delete(row_id, item)
-        return Outcome.VANISHED
 
     async def _bring_up_to_date(self, row_id: str, row: Row, item: Item, expected: Item) -> Outcome | None:
         """What became of an item that differs; None where row or item moved, or somebody else wrote."""
@@ -114,19 +95,6 @@ class Reconciler:
         # The row first: an application that commits and then writes the item cannot make the item look stale.
         rows = await asyncio.to_thread(self._source.rows, [row_id])
         return rows.get(row_id), await self._target.get(row_id)
-
-    async def _remove(self, row_id: str, ours: Item | Rejection, item: Item | None) -> Outcome:
-        """The row is gone: the item goes too, if it is still what we wrote, or would have written, from that row."""
-        if item is not None and item == ours:
-            await self._target.delete(row_id, item)
-        return Outcome.VANISHED
-
-    def _is_as_migrated(self, item: Item) -> bool:
-        """Whether nobody wrote the item after the migration did: the application raises `version`."""
-        first_version = {"N": str(self._mapping.initial_version)}
-        return (
-            item.keys() == self._mapping.declared_attributes and item[self._mapping.version_attribute] == first_version
-        )
 
     def _is_newer(self, item: Item, row: Row) -> bool:
         item_us = item_timestamp(item, self._mapping.modified_attribute)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
+from imgmig_dagster.migration.brake import Brake
+from imgmig_dagster.migration.departures import Departures
 from imgmig_dagster.migration.page import PageMigrator
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, Outcome
@@ -29,6 +31,7 @@ from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import now
 
 _PAGE: Final = 500
+_Work: TypeAlias = Coroutine[Any, Any, "OrphanOutcome | None"]
 
 
 class OrphanOutcome(str, Enum):
@@ -40,6 +43,8 @@ class OrphanOutcome(str, Enum):
     CHANGED = "changed"
     """It is not the item that the census saw: somebody writes it still."""
     GONE = "gone"
+    HELD_BACK = "held_back"
+    """So many are to be deleted at once that somebody has to confirm their number."""
     FAILED = "failed"
     """It could not be read or deleted: try again."""
 
@@ -101,8 +106,14 @@ class RepairRun:
             with written:
                 return asyncio.run(self._repair(partition, ids, unlisted))
 
-    def delete_orphans(self, seen: Mapping[str, str], unlisted: int) -> RepairResult:
+    def delete_orphans(
+        self, seen: Mapping[str, str], unlisted: int, source_rows: int = 0, confirm_deletes: int | None = None
+    ) -> RepairResult:
         """Delete items without a row that are still as a census saw them: `seen` is their SHA-256 by id.
+
+        Args:
+            source_rows: how many rows the census found, of which the brake lets a share pass.
+            confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
 
         Raises:
             PartitionBusy: another run deletes orphans.
@@ -112,7 +123,7 @@ class RepairRun:
         with self.state.exclusive("orphans.lock"):
             written = writing(self.state, None, "repair", self.run_id, list(seen)) if self.apply else nullcontext()
             with written:
-                return asyncio.run(self._delete_orphans(seen, unlisted))
+                return asyncio.run(self._delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes)))
 
     async def _repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
         started_at, outcomes = now(), dict[str, str]()
@@ -125,35 +136,60 @@ class RepairRun:
             migrator = PageMigrator(
                 self.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, self.show_values
             )
+            departures = Departures(self.source, target, migrator, self.settle_seconds, _PAGE, lambda _rows: None)
             for start in range(0, len(ids), _PAGE):
                 page = ids[start : start + _PAGE]
                 rows = await asyncio.to_thread(self.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
-                outcomes.update({row_id: outcome.value for row_id, outcome in result.outcomes.items()})
+                went = [row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED]
+                # What was written for a row that went under the write must not outlive it.
+                departed = await departures.settle(went, Brake(len(page)), held=())
+                departed.take(
+                    {row_id: outcome for row_id, outcome in result.outcomes.items() if row_id not in departed.outcomes},
+                    result.failures,
+                )
+                outcomes.update({row_id: outcome.value for row_id, outcome in departed.outcomes.items()})
                 if self.apply:
-                    settled = [row_id for row_id, outcome in result.outcomes.items() if outcome not in UNDONE]
-                    ledger.record(result.failures, settled)
+                    settled = [row_id for row_id, outcome in departed.outcomes.items() if outcome not in UNDONE]
+                    ledger.record(departed.failures, settled)
         return self._result(partition, outcomes, unlisted, audit, started_at)
 
-    async def _delete_orphans(self, seen: Mapping[str, str], unlisted: int) -> RepairResult:
-        started_at, outcomes, ids = now(), dict[str, str](), list(seen)
-        meter = ProgressMeter("Repaired", "orphans", len(ids), self.listener)
+    async def _delete_orphans(self, seen: Mapping[str, str], unlisted: int, brake: Brake) -> RepairResult:
+        started_at, outcomes = now(), dict[str, str]()
+        meter = ProgressMeter("Repaired", "orphans", len(seen), self.listener)
         audit = self._audit()
         async with self._open(audit) as target:
-            for start in range(0, len(ids), _PAGE):
-                page = ids[start : start + _PAGE]
-                found = await gather(self._delete_orphan(target, row_id, seen[row_id]) for row_id in page)
-                outcomes.update({row_id: outcome.value for row_id, outcome in zip(page, found, strict=True)})
-                meter.advance(len(page))
-        return self._result(None, outcomes, unlisted, audit, started_at)
+
+            async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:
+                for start in range(0, len(ids), _PAGE):
+                    page = ids[start : start + _PAGE]
+                    found = zip(page, await gather(work(row_id) for row_id in page), strict=True)
+                    settled = {row_id: outcome.value for row_id, outcome in found if outcome is not None}
+                    outcomes.update(settled)
+                    meter.advance(len(settled))
+
+            # All are judged before the first one is deleted.
+            await each(list(seen), lambda row_id: self._judge_orphan(target, row_id, seen[row_id]))
+            doomed = [row_id for row_id in seen if row_id not in outcomes]
+            if self.apply and not brake.lets_pass(len(doomed)):
+                outcomes.update(dict.fromkeys(doomed, OrphanOutcome.HELD_BACK.value))
+            else:
+                await asyncio.sleep(self.settle_seconds if doomed else 0)
+                await each(doomed, lambda row_id: self._delete_orphan(target, row_id, seen[row_id]))
+        return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, unlisted, audit, started_at)
+
+    async def _judge_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> OrphanOutcome | None:
+        """What stands against deleting it; None where nothing does."""
+        try:
+            found = await self._look_at_orphan(target, row_id, seen_sha256)
+        except (RetriesUsedUpError, DynamoDBError):
+            return OrphanOutcome.FAILED
+        return found if isinstance(found, OrphanOutcome) else None
 
     async def _delete_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> OrphanOutcome:
         try:
             found = await self._look_at_orphan(target, row_id, seen_sha256)
-            if not isinstance(found, OrphanOutcome):
-                await asyncio.sleep(self.settle_seconds)
-                found = await self._look_at_orphan(target, row_id, seen_sha256)
             if isinstance(found, OrphanOutcome):
                 return found
             # Refused although it is gone: our own delete, whose reply was lost.

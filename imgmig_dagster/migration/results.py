@@ -20,14 +20,16 @@ class Outcome(str, Enum):
     """The item was older than the row."""
     NEWER_IN_TARGET = "newer_in_target"
     VANISHED = "vanished"
-    """The row was deleted meanwhile, and an item that the migration made of it too."""
+    """The row was deleted meanwhile; an item that nobody wrote since the migration did was deleted too."""
+    HELD_BACK = "held_back"
+    """The row is gone, and its item stands: too many are to be deleted at once, and somebody has to confirm them."""
     REJECTED = "rejected"
     FAILED = "failed"
 
 
 MIGRATED = (Outcome.INSERTED, Outcome.WRITTEN, Outcome.COMPLETED, Outcome.UPDATED)
 SKIPPED = (Outcome.IDENTICAL, Outcome.NEWER_IN_TARGET, Outcome.VANISHED)
-UNDONE = (Outcome.REJECTED, Outcome.FAILED)
+UNDONE = (Outcome.REJECTED, Outcome.FAILED, Outcome.HELD_BACK)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class MigrationResult:
 
     `outcomes` counts rows by `Outcome` value. `rows_in_window` is the number of ids that one snapshot of the source
     gave after the pass; `late` of them had been on no page and were taken up then, and `left_window` rows that the
-    pass saw were no longer among them. Duration, retries, throttles, units and traffic are of all runs of the pass.
+    pass saw were no longer among them. `items_deleted` of the vanished rows had an item that went with them, recorded
+    in the file `audit`; `items_left` have one that somebody wrote since, which is an orphan by now. Both count rows,
+    too, that earlier passes had held back. Duration, retries, throttles, units and traffic are of all runs of the pass.
     """
 
     partition: str
@@ -54,6 +58,9 @@ class MigrationResult:
     throttles: int
     write_units: float
     traffic: TrafficRecord = field(default_factory=TrafficRecord)
+    items_deleted: int = 0
+    items_left: int = 0
+    audit: str | None = None
 
     @property
     def total(self) -> int:
@@ -72,8 +79,23 @@ class MigrationResult:
 
     @property
     def failed(self) -> int:
-        """The rows that are not in the target and are named in the ledger."""
+        """The rows that are named in the ledger: not in the target, or gone with their items held back."""
         return self._count(UNDONE)
+
+    @property
+    def vanished(self) -> int:
+        """The rows that were deleted while the pass went on, and are not held back."""
+        return self._count((Outcome.VANISHED,))
+
+    @property
+    def held_back(self) -> int:
+        """The rows that disappeared in such numbers that their items wait for a person's word."""
+        return self._count((Outcome.HELD_BACK,))
+
+    @property
+    def in_target(self) -> int:
+        """The rows that have an item."""
+        return self.total - self.failed - self.vanished
 
     @property
     def rate(self) -> float:
@@ -82,8 +104,8 @@ class MigrationResult:
 
     @property
     def success_rate(self) -> float:
-        """The share of rows that did not fail, 0 to 1."""
-        return (self.total - self.failed) / self.total if self.total else 1.0
+        """The share of the rows read that have an item, 0 to 1: neither failed nor vanished."""
+        return self.in_target / self.total if self.total else 1.0
 
     @property
     def every_row_is_accounted_for(self) -> bool:

@@ -248,7 +248,7 @@ def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
         outcomes=_sum(each.outcomes for each in passes),
         duration_s=round(duration_s, 3),
         rate=round(read / duration_s, 1) if duration_s else 0.0,
-        success_rate=(read - failed) / read if read else None,
+        success_rate=sum(each.in_target for each in passes) / read if read else None,
         retries=sum(each.retries for each in passes),
         throttles=sum(each.throttles for each in passes),
         write_units=sum(each.write_units for each in passes),

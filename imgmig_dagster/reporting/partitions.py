@@ -11,7 +11,7 @@ from imgmig_dagster.errors import StateError
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
-from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
@@ -198,7 +198,11 @@ def _lacking_failures(summary: PartitionSummary, stage: str) -> Lacking:
     what = f"Partition {summary.partition}: {count(len(summary.failures), 'row')} in the failure ledger"
     if rejected:
         what += f", {rejected:,} of them rejected, which can succeed only once they are corrected in the source"
-    commands = (command("retry-failures", stage, summary.partition), command("verify", stage, summary.partition))
+    retry = command("retry-failures", stage, summary.partition)
+    if held := held_back({failure.row_id: failure for failure in summary.failures}):
+        what += f", {len(held):,} of them gone, with items that are deleted once their number is confirmed"
+        retry += f" --confirm-deletes {len(held)}"
+    commands = (retry, command("verify", stage, summary.partition))
     return Lacking(what, commands)
 
 

@@ -1,10 +1,12 @@
 """Did a pass see every row of its window? Held, id by id, against one snapshot of the source taken afterwards.
 
 Pages are read by keyset, each in a transaction of its own. A row that is committed late, with an order column behind
-the cursor, is on none of them; a row that is deleted, or moves to another window, was on one and is gone.
+the cursor, is on none of them; a row that is deleted, or moves to another window, was on one and is gone; a row that
+moves within the window may have been on two.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,40 +31,68 @@ class Segment(Protocol):
 class Account:
     """A window's ids, as the source has them, against those that a pass saw.
 
-    `unseen` are in the window and were on no page. `gone` are no longer in the window, with what had become of them;
-    `moved` are at another place in the window than where they were seen.
+    `unseen` ones are in the window and were on no page. `gone` ones are no longer in the window, and `moved` ones at
+    another place in it than one where they were seen; both are given with what became of them first. `void` counts, by
+    outcome, everything that the pass found out about those two: some of them it met more than once.
     """
 
     rows_in_window: int
     unseen: tuple[str, ...]
-    gone: tuple[tuple[str, str], ...]
-    moved: tuple[tuple[str, str], ...]
+    gone: Mapping[str, str]
+    moved: Mapping[str, str]
+    void: Mapping[str, int]
 
 
-def account(source: SourceReader, window: Window, segments: Iterable[Segment]) -> Account:
+def account(source: SourceReader, window: Window, segments: Callable[[], Iterable[Segment]]) -> Account:
     """Compare the ids segment by segment, so that memory does not grow with the window.
+
+    Args:
+        segments: reads them from the first one on; asked a second time only if a row is not where it was seen.
 
     Raises:
         SourceError: see there.
         CheckpointRefused: a segment cannot be read.
     """
-    rows, unseen, left = 0, set[str](), list[tuple[str, str]]()
+    rows, unseen = 0, set[str]()
+    left: dict[str, Counter[str]] = {}
+    first: dict[str, str] = {}
     after: Cursor | None = None
     with source.window_ids(window) as ids_between:
-        for segment in segments:
+        for segment in segments():
             found = ids_between(after, segment.until)
             present = set(found)
-            seen = {row_id: outcome for outcome, ids in segment.ids.items() for row_id in ids}
+            seen = _by_id(segment)
             rows += len(found)  # an id that stands twice is two rows, and no outcome accounts for the second
             unseen.update(present - seen.keys())
-            left.extend((row_id, outcome) for row_id, outcome in seen.items() if row_id not in present)
+            for row_id in seen.keys() - present:
+                left.setdefault(row_id, Counter())[seen[row_id]] += 1
+                first.setdefault(row_id, seen[row_id])
             after = segment.until
         behind = ids_between(after, None)
     unseen.update(behind)
-    moved = [entry for entry in left if entry[0] in unseen]
+    stands = _standing_elsewhere(segments(), left) if left else {}
+    moved = {row_id: outcome for row_id, outcome in first.items() if row_id in unseen or row_id in stands}
     return Account(
         rows_in_window=rows + len(behind),
-        unseen=tuple(sorted(unseen - {row_id for row_id, _outcome in moved})),
-        gone=tuple(entry for entry in left if entry[0] not in unseen),
-        moved=tuple(moved),
+        unseen=tuple(sorted(unseen - moved.keys())),
+        gone={row_id: outcome for row_id, outcome in first.items() if row_id not in moved},
+        moved=moved,
+        void=sum(left.values(), Counter(stands.values())),
     )
+
+
+def _by_id(segment: Segment) -> dict[str, str]:
+    return {row_id: outcome for outcome, ids in segment.ids.items() for row_id in ids}
+
+
+def _standing_elsewhere(segments: Iterable[Segment], left: Mapping[str, Counter[str]]) -> dict[str, str]:
+    """Those rows that left one segment and are where another one saw them, with what became of them there.
+
+    A row is at one place at most: it was seen there once more than it left.
+    """
+    seen: dict[str, Counter[str]] = {}
+    for segment in segments:
+        for row_id, outcome in _by_id(segment).items():
+            if row_id in left:
+                seen.setdefault(row_id, Counter())[outcome] += 1
+    return {row_id: outcome for row_id, counts in seen.items() for outcome in counts - left[row_id]}

@@ -1,4 +1,4 @@
-"""The audit record of a repair: every change with before and after, noted before it is sent and when it is done."""
+"""The audit record: each change of a repair, each delete of a pass, noted before it is sent and when it is done."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,8 @@ from imgmig_dagster.window import now
 class AuditLog:
     """One run's lines of JSON in ``audit/<time>-<run id>.jsonl``.
 
-    Items are noted as the SHA-256 of their canonical JSON, or in full where `show_values` says so.
+    There is no file until it `is_begun` by a change. Items are noted as the SHA-256 of their canonical JSON, or in full
+    where `show_values` says so.
     """
 
     def __init__(self, store: StateStore, run_id: str, show_values: bool) -> None:
@@ -24,6 +25,7 @@ class AuditLog:
         self._store = store
         self._show_values = show_values
         self._held: list[bytes] = []
+        self.is_begun = False
         self._appending = asyncio.Lock()
 
     async def intend(self, row_id: str, action: str, before: Item | None, after: Item | None) -> None:
@@ -44,6 +46,7 @@ class AuditLog:
 
     def _hold(self, row_id: str, action: str, phase: str, **facts: Any) -> None:
         line = {"time": now(), "key": row_id, "action": action, "phase": phase, **facts}
+        self.is_begun = True
         self._held.append(orjson.dumps(line) + b"\n")
 
     def _shown(self, item: Item | None) -> Item | str | None:

@@ -1,7 +1,7 @@
 """How far a pass over a partition has come, and whether that may be believed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -23,7 +23,8 @@ class Checkpoint:
 
     `fingerprint` names what the pass is of (mapping, source, target, window, ...); `first_pass` is False where an
     earlier pass over this window has finished, so that items may stand in the target. `segments` names the files that
-    hold the same rows id by id. `elapsed_s` and all that follows are of all runs of the pass.
+    hold the same rows id by id. `deleting` are the ids whose items the pass has begun to delete, because their rows are
+    gone. `elapsed_s` and all that follows are of all runs of the pass.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class Checkpoint:
     cursor: Cursor | None = None
     outcomes: Mapping[str, int] = field(default_factory=dict)
     segments: SegmentsOfRuns = ()
+    deleting: Sequence[str] = ()
     elapsed_s: float = 0.0
     resumes: int = 0
     retries: int = 0

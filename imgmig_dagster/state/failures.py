@@ -1,14 +1,18 @@
 """The failure ledger: the rows of a partition that are not in the target, and why; values only if asked for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import orjson
 
 from imgmig_dagster.errors import CheckpointRefused, StateChanged
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
+
+HELD_BACK: Final = "DeleteHeldBack"
+"""The code of a row that is gone and whose item stands: to delete so many at once is asked for first."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class Failure:
     reason: str
     permanent: bool
     value: str | None = None
+
+
+def held_back(failures: Mapping[str, Failure]) -> list[str]:
+    """The ids whose items are deleted once a person confirms how many they are."""
+    return [row_id for row_id, failure in failures.items() if failure.code == HELD_BACK]
 
 
 class FailureLedger:

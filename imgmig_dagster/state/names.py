@@ -46,6 +46,11 @@ def last_write(partition: str | None) -> str:
     return f"{partition}/last-write.json" if partition else "last-write.json"
 
 
+def retry(partition: str) -> str:
+    """The last retry of a partition's failure ledger (`migration.results.MigrationResult`)."""
+    return f"{partition}/retry.json"
+
+
 def repair(partition: str) -> str:
     """The last repair of a partition (`migration.repair.RepairResult`)."""
     return f"{partition}/repair.json"

@@ -4,8 +4,10 @@ A segment is written before the checkpoint that names it. A run writes segments 
 orphan of a killed run cannot touch those of its successor.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeAlias, TypeVar
 
 from imgmig_dagster.errors import CheckpointRefused, StateError
@@ -23,6 +25,14 @@ class SeenRows:
 
     until: Cursor
     ids: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, until: Cursor, outcomes: Mapping[str, Enum]) -> "SeenRows":
+        """The rows, each with what became of it."""
+        ids: defaultdict[str, list[str]] = defaultdict(list)
+        for row_id, outcome in outcomes.items():
+            ids[outcome.value].append(row_id)
+        return cls(until, ids)
 
 
 SegmentKind = TypeVar("SegmentKind")

@@ -1,7 +1,7 @@
 """What a verification found. Only `Verdict.MATCH` passes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -76,10 +76,10 @@ class Tally:
         if len(self.mismatches) < LISTED_MISMATCHES:
             self.mismatches.append(mismatch)
 
-    def forget(self, rows: Mapping[str, str]) -> None:
-        """Take back what was found out about rows, given with their verdicts, that are judged again or are gone."""
-        for verdict in rows.values():
-            self.verdicts[verdict] -= 1
+    def forget(self, rows: Collection[str], verdicts: Mapping[str, int]) -> None:
+        """Take back what was found out about rows that are judged again or are gone, and so many verdicts."""
+        for verdict, count in verdicts.items():
+            self.verdicts[verdict] -= count
         dropped = [found for found in self.mismatches if found.row_id in rows]
         self.mismatches = [found for found in self.mismatches if found.row_id not in rows]
         self.mismatches_found -= len(dropped)

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from imgmig_dagster.concurrency import fewer_collections, in_order
@@ -96,10 +98,11 @@ class _Pass:
                 return self._keep(await self._look_again(evidence, examiner, target.sender.traffic))
             begun, traffic = self._open(before), target.sender.traffic
             checkpoint = await self._examine_pages(begun, examiner, before.rows, traffic)
-            tally, sides = Tally(), self._segments.read(checkpoint.segments)
-            found = await asyncio.to_thread(account, run.source, window, _summed(sides, tally))
-            tally.forget(dict((*found.gone, *found.moved)))
-            again = (*found.unseen, *(row_id for row_id, _verdict in found.moved))
+            segments = partial(self._segments.read, checkpoint.segments)
+            found = await asyncio.to_thread(account, run.source, window, segments)
+            tally = await asyncio.to_thread(_sum, segments())
+            tally.forget({*found.gone, *found.moved}, found.void)
+            again = (*found.unseen, *found.moved)
             vanished = 0
             for start in range(0, len(again), run.page_size):
                 ids = again[start : start + run.page_size]
@@ -160,6 +163,9 @@ class _Pass:
         unsaved = Examined()
         async with aclosing(pages), aclosing(in_order(pages, examiner.examine, _PAGES_IN_FLIGHT)) as examined_pages:
             async for page, examined in examined_pages:
+                # A row that moved ahead of the cursor is met once more: what was seen of it last counts.
+                again = unsaved.verdicts.keys() & examined.verdicts.keys()
+                unsaved.tally.forget(again, Counter(unsaved.verdicts[row_id].value for row_id in again))
                 unsaved.verdicts.update(examined.verdicts)
                 unsaved.tally.add(examined.tally)
                 checkpoint = replace(checkpoint, cursor=page.until)
@@ -212,7 +218,7 @@ class _Pass:
         )
         tally.by_attribute.update(evidence.by_attribute)
         tally.undeclared.update(evidence.undeclared)
-        tally.forget(failed)
+        tally.forget(failed, Counter(failed.values()))
         for start in range(0, len(failed), self._run.page_size):
             ids = list(failed)[start : start + self._run.page_size]
             rows = await asyncio.to_thread(self._run.source.rows, ids)
@@ -237,8 +243,8 @@ class _Pass:
         return result
 
 
-def _summed(segments: Iterable[ExaminedRows], tally: Tally) -> Iterator[ExaminedRows]:
-    """The segments, counted in as they go by."""
+def _sum(segments: Iterable[ExaminedRows]) -> Tally:
+    tally = Tally()
     for segment in segments:
         tally.add(segment.tally)
-        yield segment
+    return tally

@@ -224,7 +224,7 @@ class TestOrphans:
         orphaned.source.insert([image(12)])
         orphaned.target.delete(13)
 
-        result = orphaned.delete_orphans(apply=True)
+        result = orphaned.delete_orphans(apply=True, confirm_deletes=22)
 
         assert result.counts == {"deleted": 22, "changed": 1, "has_a_row": 1, "gone": 1}
         assert (result.outcomes[row_id(11)], result.outcomes[row_id(12)]) == ("changed", "has_a_row")
@@ -236,7 +236,7 @@ class TestOrphans:
         proxy.after(lambda: None, "BatchGetItem", when=holds(row_id(14)))
         proxy.after(lambda: orphaned.source.insert([image(14)]), "BatchGetItem", when=holds(row_id(14)))
 
-        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(14)] == "has_a_row"
+        assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=25).outcomes[row_id(14)] == "has_a_row"
         assert orphaned.target.item(14) is not None
         assert proxy.of("DeleteItem"), "of the others"
 
@@ -244,16 +244,30 @@ class TestOrphans:
         written = item_of(15, version={"N": "2"})
         proxy.before(lambda: orphaned.target.put(written), "DeleteItem", when=holds(row_id(15)))
 
-        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(15)] == "changed"
+        assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=25).outcomes[row_id(15)] == "changed"
         assert orphaned.target.item(15) == written
 
     def test_a_lost_reply_is_no_refusal(self, orphaned: Migration, proxy: FaultProxy) -> None:
         proxy.inject(reset_after, "DeleteItem", when=holds(row_id(16)))
 
-        assert orphaned.delete_orphans(proxy.url, apply=True).counts == {"deleted": 25}
+        assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=25).counts == {"deleted": 25}
 
     def test_what_cannot_be_read_is_left(self, orphaned: Migration, proxy: FaultProxy) -> None:
         proxy.inject(error("InternalServerError", 500), "BatchGetItem", FOREVER, holds(row_id(17)))
 
-        assert orphaned.delete_orphans(proxy.url, apply=True).outcomes[row_id(17)] == "failed"
+        assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=24).outcomes[row_id(17)] == "failed"
         assert orphaned.target.item(17) is not None
+
+    @pytest.mark.parametrize("confirmed", [None, 24, 26])
+    def test_so_many_are_deleted_only_if_exactly_their_number_is_confirmed(
+        self, orphaned: Migration, proxy: FaultProxy, confirmed: "int | None"
+    ) -> None:
+        assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=confirmed).counts == {"held_back": 25}
+
+        assert proxy.writes == []
+        assert len(orphaned.target.items()) == 27
+
+    def test_those_whose_rows_are_back_do_not_count(self, orphaned: Migration) -> None:
+        orphaned.source.insert(image(number) for number in range(10, 25))
+
+        assert orphaned.delete_orphans(apply=True).counts == {"has_a_row": 15, "deleted": 10}

@@ -1,0 +1,131 @@
+"""Rows that are not where they were seen, or were not seen: judged all of them first, and deletes sent afterwards.
+
+An item is deleted if its row is gone, nobody wrote it since the migration did, both still hold a settle time later, and
+the brake lets so many pass. What it does not let pass is held back: it goes to the ledger, and waits there until a
+person confirms the number, however many retries and passes come by.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.mapping.spec import Item, TableMapping
+from imgmig_dagster.migration.brake import Brake
+from imgmig_dagster.migration.page import PageMigrator
+from imgmig_dagster.migration.recording import OutcomeRecord
+from imgmig_dagster.migration.results import Outcome
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.audit import item_sha256
+from imgmig_dagster.state.failures import HELD_BACK
+from imgmig_dagster.target.table import TargetTable
+
+
+class Departed(OutcomeRecord):
+    """What became of the rows; of the items whose rows are gone, how many were deleted, and how many left alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items_deleted = 0
+        self.items_left = 0
+
+
+@dataclass(frozen=True)
+class Departures:
+    """Takes up rows by their ids: what is there is migrated, and what is gone is judged together.
+
+    `begun` holds the ids whose items an interrupted run of the same pass began to delete: they count against the brake
+    once more. `begin` is told of all that will be, before the first one is deleted.
+    """
+
+    source: SourceReader
+    target: TargetTable
+    migrator: PageMigrator
+    settle_seconds: float
+    page_size: int
+    on_rows: Callable[[int], None]
+    begun: Collection[str] = ()
+    begin: Callable[[Collection[str]], None] = lambda _ids: None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def settle(self, ids: Sequence[str], brake: Brake, held: Collection[str]) -> Departed:
+        """Give each of these rows an outcome; `held` ones were held back earlier, and wait for the brake's number.
+
+        Raises:
+            SourceError, TargetError: see there. What is not done yet is judged anew by the next run.
+        """
+        found = Departed()
+        doomed = await self._judge(ids, found)
+        chosen: set[str] = set()
+        if brake.lets_pass(len(doomed.keys() | set(self.begun))):
+            chosen = doomed.keys() - (held if brake.confirmed is None else ())
+        for row_id in doomed.keys() - chosen:
+            found.fail(
+                row_id,
+                HELD_BACK,
+                "its row is gone; its item is deleted once the number of deletes is confirmed",
+                Outcome.HELD_BACK,
+            )
+        if chosen:
+            self.begin(chosen)
+            await self.sleep(self.settle_seconds)
+            await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
+        return found
+
+    async def _judge(self, ids: Sequence[str], found: Departed) -> dict[str, str]:
+        """The SHA-256, by id, of the items that are to be deleted; all other rows get their outcome."""
+        doomed: dict[str, str] = {}
+        for page in _pages(ids, self.page_size):
+            gone = await self._migrate(page, found)
+            self.on_rows(len([row_id for row_id in gone if row_id not in found.outcomes]))
+            for row_id, item in (await self._items(gone, found)).items():
+                found.outcomes[row_id] = Outcome.VANISHED
+                if item is None:
+                    found.items_deleted += row_id in self.begun
+                elif _is_as_migrated(item, self.target.mapping):
+                    doomed[row_id] = item_sha256(item)
+                else:
+                    found.items_left += 1
+        return doomed
+
+    async def _delete(self, doomed: dict[str, str], found: Departed) -> None:
+        for page in _pages(list(doomed), self.page_size):
+            gone = await self._migrate(page, found)
+            items = await self._items(gone, found)
+            await gather(self._delete_one(row_id, item, doomed[row_id], found) for row_id, item in items.items())
+
+    async def _delete_one(self, row_id: str, item: Item | None, sha256: str, found: Departed) -> None:
+        with found.faults_of(row_id):
+            if item is None:
+                return
+            as_judged = item_sha256(item) == sha256
+            # Refused although it is gone: our own delete, whose reply was lost.
+            if as_judged and (await self.target.delete(row_id, item) or await self.target.get(row_id) is None):
+                found.items_deleted += 1
+            else:
+                found.items_left += 1
+
+    async def _migrate(self, ids: Sequence[str], found: Departed) -> list[str]:
+        """Migrate those that have a row, as it is now; returns the others, and those whose row went meanwhile."""
+        rows = await asyncio.to_thread(self.source.rows, ids)
+        result = await self.migrator.migrate(list(rows.values()), look_first=True)
+        found.take(result.outcomes, result.failures)
+        went = [row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED]
+        return [*went, *(row_id for row_id in ids if row_id not in rows)]
+
+    async def _items(self, ids: Sequence[str], found: Departed) -> dict[str, Item | None]:
+        """The items of these ids, after their rows: those that could not be read have failed."""
+        lookup = await self.target.get_many(ids)
+        for row_id in lookup.unread:
+            found.fail(row_id, "Unread", "the item could not be read; try again")
+        return {row_id: lookup.items.get(row_id) for row_id in ids if row_id not in lookup.unread}
+
+
+def _is_as_migrated(item: Item, mapping: TableMapping) -> bool:
+    """Whether nobody wrote the item after the migration did: the application raises `version`."""
+    first_version = {"N": str(mapping.initial_version)}
+    return item.keys() == mapping.declared_attributes and item[mapping.version_attribute] == first_version
+
+
+def _pages(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
