@@ -41,8 +41,9 @@ class DynamoDBError(Exception):
         self, operation: str, code: str, status: int, standing: Item | None = None, request_id: str | None = None
     ) -> None:
         # The service's message can hold keys and values, and this text is shown to people.
-        details = [f"HTTP {status}"] * bool(status) + [f"request {request_id}"] * bool(request_id)
-        super().__init__(f"{operation}: {code}" + (f" ({', '.join(details)})" if details else ""))
+        http_status = f" (HTTP {status})" if status else ""
+        named = f", request {request_id}" if request_id else ""
+        super().__init__(f"{operation}: {code}{http_status}{named}")
         self.operation = operation
         self.code = code
         self.status = status
