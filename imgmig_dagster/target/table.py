@@ -156,7 +156,9 @@ class TargetTable:
             if left:
                 if len(left) < len(keys):
                     backoff.progressed()
-                await backoff.throttled("UnprocessedKeys")
+                # Of a table that throttles the next reply holds less, or is refused.
+                if not request.may_be_full(reply):
+                    await backoff.throttled("UnprocessedKeys")
             keys = left
         return Lookup(items, frozenset(self._ids(keys)))
 
