@@ -15,7 +15,6 @@ from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
-from imgmig_dagster.migration.throttling import obeying_throttle
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
@@ -23,6 +22,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
