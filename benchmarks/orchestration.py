@@ -51,12 +51,12 @@ def domain_calls(job: Job) -> Sample:
     def work() -> None:
         for window in windows:
             _take_inventory(job, window)
+            state = LocalStateStore(job.folder("state"))
             with job.reader(job.source_table) as reader:
-                plan(reader, job.target(), window, PAGE, _ignore)
+                plan(reader, job.target(), window, PAGE, _ignore, state)
             _take_inventory(job, window)
             _migrate(job, window)
             with job.reader(job.source_table) as reader:
-                state = LocalStateStore(job.folder("state"))
                 VerificationRun(reader, job.target(), state, "bench", PAGE, 0.0, _ignore).verify(window)
 
     return measured(len(windows) * len(_JOBS), work)

@@ -1,9 +1,11 @@
 """A reverse proxy in front of a real server: it records every call, and fails those that a test scripts.
 
-Faults are truthful: what a reply says of the table is what the table holds.
+It answers as DynamoDB does on the wire (`imgmig_dagster.sandbox.wire`). Faults are truthful: what a reply says of the
+table is what the table holds.
 """
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,9 +15,13 @@ from typing import Any, TypeAlias
 import aiohttp
 from aiohttp import web
 
+from imgmig_dagster.sandbox import wire
+from imgmig_dagster_tests.front import Front
+
 WRITES = frozenset(
     {"BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchExecuteStatement"}
 )
+_FORWARDED = frozenset({"authorization", "content-type", "x-amz-date", "x-amz-target"})
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply."""
+    """A whole reply, with headers besides or in place of DynamoDB's own."""
 
     status: int
     body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 Forward: TypeAlias = Callable[[dict[str, Any]], Awaitable[Reply]]
@@ -80,6 +87,7 @@ class FaultProxy:
     calls: list[Call] = field(default_factory=list)
     url: str = ""
     most_in_flight: int = 0
+    front: Front = field(default_factory=Front)
     _in_flight: int = 0
     _rules: list[_Rule] = field(default_factory=list)
 
@@ -182,13 +190,16 @@ class FaultProxy:
         self.calls.append(call)
 
         async def forward(body: dict[str, Any]) -> Reply:
-            headers = {
-                name: value
-                for name, value in request.headers.items()
-                if name.lower() in {"authorization", "content-type", "x-amz-date", "x-amz-target"}
-            }
-            async with self._client.post(self.upstream, data=json.dumps(body), headers=headers) as reply:
-                return Reply(reply.status, await reply.read())
+            headers = {name: value for name, value in request.headers.items() if name.lower() in _FORWARDED}
+            headers["Accept-Encoding"] = "identity"
+            sent = json.dumps(body).encode()
+            if (refusal := wire.too_large(sent)) is not None:
+                return Reply(413, refusal)
+            async with self._client.post(self.upstream, data=io.BytesIO(sent), headers=headers) as reply:
+                content = await reply.read()
+            if reply.status == 200:
+                content = wire.answer(call.operation, body, content)
+            return Reply(reply.status, content)
 
         action = self._next_action(call)
         self._in_flight += 1
@@ -199,7 +210,7 @@ class FaultProxy:
             self._in_flight -= 1
         if isinstance(outcome, Drop):
             return await self._drop(request, outcome.part)
-        return web.Response(status=outcome.status, body=outcome.body, content_type="application/x-amz-json-1.0")
+        return await self.front.send(request, outcome.status, outcome.body, outcome.headers)
 
     def _next_action(self, call: Call) -> "Action | None":
         for rule in self._rules:
@@ -221,17 +232,18 @@ class FaultProxy:
         return response
 
 
-def error(code: str, status: int = 400) -> Action:
+def error(code: str, status: int = 400, **headers: str) -> Action:
     """The service refuses the request by an error's name, as DynamoDB words it."""
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected: PK=IMAGE#secret"}
-    return reply(status, json.dumps(body).encode())
+    body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "injected: PK=IMAGE#secret"}}'
+    return reply(status, body.encode(), **headers)
 
 
-def reply(status: int, body: bytes) -> Action:
-    """Whatever a server or a proxy in between may answer."""
+def reply(status: int, body: bytes, **headers: str) -> Action:
+    """Whatever a server or a proxy in between may answer; `Retry_After` is the header Retry-After."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def action(_call: Call, _forward: Forward) -> Reply:
-        return Reply(status, body)
+        return Reply(status, body, named)
 
     return action
 

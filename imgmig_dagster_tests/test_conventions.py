@@ -177,6 +177,16 @@ def test_only_the_mapping_knows_a_columns_name() -> None:
     assert offenders(outside("mapping/", *makers), fault) == {}
 
 
+def test_whatever_opens_the_target_obeys_the_throttle() -> None:
+    def fault(module: str) -> object:
+        calls = [ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+        opens = [call for call in calls if call.endswith("target.open")]
+        return opens and "obeying_throttle" not in calls
+
+    assert len(offenders(MODULES, lambda module: "obeying_throttle(" in (PACKAGE / module).read_text())) > 5
+    assert offenders(MODULES, fault) == {}
+
+
 def test_only_the_state_knows_the_checkpoints_file() -> None:
     def fault(module: str) -> object:
         return [text for text in texts(module) if "migration-progress" in text]

@@ -1,4 +1,4 @@
-"""``imgmig throttle``: slows, pauses and resumes running migrations, on whatever machine they run."""
+"""``imgmig throttle``: slows, pauses and resumes whatever reads or writes items, on whatever machine it runs."""
 
 from enum import Enum
 from typing import Annotated, Final
@@ -30,7 +30,7 @@ def throttle(
     stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Change how fast running and later migrations of a stage write; obeyed within 2 seconds.
+    """Change how fast running and later runs of a stage read and write items; obeyed within 2 seconds.
 
     Without an action or a rate, show what applies.
     """

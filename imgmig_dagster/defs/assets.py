@@ -72,11 +72,12 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
     ) -> Materialized:
         """The dry run: what a migration would do to each row, rejects, write units, cost. Never writes."""
         window, table = window_of(partitions, context.partition_key), target.open_settings(context.instance)
+        store = state.open()
         table.identity()  # a target that is away ends the run, and does not leave every row unread
         with source.reader() as reader, state.log() as log:
             listener = progress.for_run(log, context.log)
-            planned = plan(reader, table, window, source.settings.page_size, listener)
-        save_record(state.open(), names.plan(window.partition), planned)
+            planned = plan(reader, table, window, source.settings.page_size, listener, store)
+        save_record(store, names.plan(window.partition), planned)
         return dg.MaterializeResult(metadata=metadata.of_plan(planned))
 
     @dg.asset(

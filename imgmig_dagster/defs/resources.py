@@ -77,15 +77,24 @@ class TargetDynamoDB(StageResource):
         return self.open_settings(instance)
 
     def open_settings(self, instance: dg.DagsterInstance) -> TargetSettings:
-        """How to reach the table, and how hard one of the instance's concurrent runs may drive it."""
+        """How to reach the table, and how hard one of the instance's concurrent runs may drive it.
+
+        Raises:
+            SettingsError: the pool lets no run in.
+        """
         settings = self.settings
-        ceiling = settings.write_rate
+        ceiling, runs = settings.write_rate, pool_limit(instance, TARGET_POOL)
+        if runs == 0:
+            raise SettingsError(
+                f"Dagster's pool {TARGET_POOL!r} lets no run in: its limit is 0. To let some in: dagster instance "
+                f"concurrency set {TARGET_POOL} 4"
+            )
         return TargetSettings(
             access=settings.aws(),
             table=settings.target_table,
             mapping=IMAGE,
             requests_in_flight=settings.requests_in_flight,
-            rate=ceiling / pool_limit(instance, TARGET_POOL) if ceiling is not None else None,
+            rate=ceiling / runs if ceiling is not None else None,
         )
 
     def identity(self) -> TargetIdentity:
@@ -167,10 +176,11 @@ class ProgressListener:
 
 
 def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
-    """How many runs the instance lets into a concurrency pool at once; 1 where nobody has said."""
+    """How many runs the instance lets into a concurrency pool at once, 0 for none; 1 where nobody has said."""
     storage = instance.event_log_storage
     limits = {found.name: found.limit for found in storage.get_pool_limits()}
-    return limits.get(pool) or storage.get_pool_config().default_pool_limit or 1
+    said = limits.get(pool, storage.get_pool_config().default_pool_limit)
+    return 1 if said is None else said
 
 
 def _with_partition(progress: Progress) -> str:

@@ -68,6 +68,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         group_name="verification",
         kinds={"html"},
         owners=OWNERS,
+        pool=TARGET_POOL,
         deps=["migrated_images"],
         check_specs=checks.specs_of("spot_check", None),
         freshness_policy=RENEWED_DAILY,

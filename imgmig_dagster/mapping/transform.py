@@ -163,11 +163,33 @@ def _key_fault(row_id: Value, prefix_bytes: int) -> "tuple[str, str] | None":
 
 def _value_bytes(value: dict[str, Any]) -> int:
     kind, content = next(iter(value.items()))
-    if kind == "S":
-        return len(content.encode())
-    if kind == "N":
-        # Pairs of digits, counted from the decimal point; pairs of zeros at either end take no room.
-        digits = content.lstrip("-0")
-        zeros = len(digits) - len(digits.rstrip("0"))
-        return 1 + (len(digits) + 1) // 2 - zeros // 2 + (1 if content.startswith("-") else 0)
-    return 1
+    size = _SIZES.get(kind)
+    return 1 if size is None else size(content)
+
+
+def _number_bytes(number: str) -> int:
+    # Pairs of digits, counted from the decimal point; pairs of zeros at either end take no room.
+    digits = number.lstrip("-0")
+    zeros = len(digits) - len(digits.rstrip("0"))
+    return 1 + (len(digits) + 1) // 2 - zeros // 2 + (1 if number.startswith("-") else 0)
+
+
+def _binary_bytes(base64: str) -> int:
+    return len(base64) * 3 // 4 - base64.count("=")
+
+
+def _text_bytes(text: str) -> int:
+    return len(text.encode())
+
+
+# The mapping writes texts, numbers and NULL; the application's own attributes are of any type.
+_SIZES: Final[dict[str, Callable[[Any], int]]] = {
+    "S": _text_bytes,
+    "N": _number_bytes,
+    "B": _binary_bytes,
+    "SS": lambda texts: sum(map(_text_bytes, texts)),
+    "NS": lambda numbers: sum(map(_number_bytes, numbers)),
+    "BS": lambda binaries: sum(map(_binary_bytes, binaries)),
+    "L": lambda values: 3 + sum(1 + _value_bytes(value) for value in values),
+    "M": lambda values: 3 + len(values) + item_bytes(values),
+}

@@ -19,7 +19,6 @@ from imgmig_dagster.migration.departures import Departed, Departures
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
-from imgmig_dagster.migration.throttling import obeying_throttle
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
@@ -28,6 +27,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.segments import SeenRows, Segments
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing

@@ -14,6 +14,8 @@ from imgmig_dagster.migration.inventory import LISTED_REJECTIONS
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.obeying import obeying_throttle
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
@@ -58,18 +60,28 @@ class MigrationPlan:
 
 
 def plan(
-    source: SourceReader, target: TargetSettings, window: Window, page_size: int, listener: Listener
+    source: SourceReader,
+    target: TargetSettings,
+    window: Window,
+    page_size: int,
+    listener: Listener,
+    state: StateStore,
 ) -> MigrationPlan:
-    """Read and transform every row, and look up what the target already holds.
+    """Read and transform every row, and look up what the target already holds, as fast as `imgmig throttle` allows.
 
     Raises:
         SourceError, TargetError: see there.
     """
-    return asyncio.run(_plan(source, target, window, page_size, listener))
+    return asyncio.run(_plan(source, target, window, page_size, listener, state))
 
 
 async def _plan(
-    source: SourceReader, target: TargetSettings, window: Window, page_size: int, listener: Listener
+    source: SourceReader,
+    target: TargetSettings,
+    window: Window,
+    page_size: int,
+    listener: Listener,
+    state: StateStore,
 ) -> MigrationPlan:
     started = time.monotonic()
     total = await asyncio.to_thread(source.count, window)
@@ -77,7 +89,7 @@ async def _plan(
     counts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     rejections: list[Rejection] = []
-    async with target.open() as table:
+    async with target.open() as table, obeying_throttle(state, table.sender.limiter, target.rate):
         planner = _Planner(table)
         async for page in ahead(source.pages(window, None, page_size)):
             rejected = await planner.add(page, counts)

@@ -17,11 +17,11 @@ from imgmig_dagster.migration.departures import Departures
 from imgmig_dagster.migration.page import PageMigrator
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, Outcome
-from imgmig_dagster.migration.throttling import obeying_throttle
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
 from imgmig_dagster.target.client import DynamoDBError

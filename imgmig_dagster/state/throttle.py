@@ -1,4 +1,4 @@
-"""How fast running migrations may write, changed while they run, from any machine that reaches the state store."""
+"""How fast runs may read and write, changed while they run, from any machine that reaches the state store."""
 
 from dataclasses import dataclass, replace
 from typing import Final

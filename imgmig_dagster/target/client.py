@@ -5,10 +5,13 @@ failure is its caller's decision.
 """
 
 import asyncio
+import gzip
 import io
 import ssl
+import zlib
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -22,17 +25,25 @@ from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.signing import RequestSigner
 
 _LARGE_BODY_BYTES = 2**20
+# As botocore asks: AWS would compress, and puts a header that says so over error replies that are not compressed.
+_HEADERS: Final = {"Accept-Encoding": "identity"}
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class DynamoDBError(Exception):
     """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply).
 
     `standing` is the item on which a condition failed, where the request asked for it and the service hands it back.
+    `request_id` is the service's name of the request, by which AWS' support finds it.
     """
 
-    def __init__(self, operation: str, code: str, status: int, standing: Item | None = None) -> None:
+    def __init__(
+        self, operation: str, code: str, status: int, standing: Item | None = None, request_id: str | None = None
+    ) -> None:
         # The service's message can hold keys and values, and this text is shown to people.
-        super().__init__(f"{operation}: {code}" + (f" (HTTP {status})" if status else ""))
+        http_status = f" (HTTP {status})" if status else ""
+        named = f", request {request_id}" if request_id else ""
+        super().__init__(f"{operation}: {code}{http_status}{named}")
         self.operation = operation
         self.code = code
         self.status = status
@@ -73,6 +84,7 @@ class DynamoDBClient:
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=tls),
             timeout=self._timeout,
             auto_decompress=False,
+            headers=_HEADERS,
         )
         return self
 
@@ -94,24 +106,29 @@ class DynamoDBClient:
         # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
         data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
         try:
-            async with self._http.post(self._url, data=data, headers=self._signer.headers(operation, body)) as reply:
+            headers = self._signer.headers(operation, body)
+            async with self._http.post(self._url, data=data, headers=headers, allow_redirects=False) as reply:
                 content = await reply.read()
                 status = reply.status
         except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
             raise DynamoDBError(operation, "TruncatedReply", 0) from None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
             raise DynamoDBError(operation, "ConnectionFailed", 0) from None
+        request_id = reply.headers.get("x-amzn-RequestId")
         try:
-            parsed = orjson.loads(content)
+            parsed = orjson.loads(_undamaged(content, reply.headers))
+        except _DamagedError:
+            raise DynamoDBError(operation, "DamagedReply", status, None, request_id) from None
         except orjson.JSONDecodeError:
-            # A proxy's page, or half a reply: below 400 it may have been carried out.
-            code = "TruncatedReply" if status < 400 else "UnreadableReply"
-            raise DynamoDBError(operation, code, status) from None
+            parsed = None
+        if not isinstance(parsed, dict):
+            # Half a reply, of a request that may have been carried out; or a page of a proxy or of AWS' front end.
+            code = "TruncatedReply" if status == 200 else "UnreadableReply"
+            raise DynamoDBError(operation, code, status, None, request_id)
         if status != 200:
             code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
-            raise DynamoDBError(operation, code, status, parsed.get("Item"))
-        found: dict[str, Any] = parsed
-        return found
+            raise DynamoDBError(operation, code, status, parsed.get("Item"), request_id)
+        return parsed
 
     def refresh_credentials(self) -> None:
         """Load the credentials anew, as after an expired token."""
@@ -124,3 +141,25 @@ class DynamoDBClient:
         if credentials is None:
             raise SettingsError("no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
         return RequestSigner(credentials, self._region, self._url)
+
+
+class _DamagedError(Exception):
+    """The checksum is not that of the bytes that came."""
+
+
+def _undamaged(content: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body of a reply, if it is what the service sent as far as its checksum tells.
+
+    A proxy may compress what was asked for as it is. It leaves AWS' checksum alone, which is then that of the body
+    before it was compressed; of what AWS compresses itself it is that of the compressed bytes.
+    """
+    body = content
+    if content.startswith(_GZIP_MAGIC):
+        try:
+            body = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            raise _DamagedError from None
+    checksum = headers.get("x-amz-crc32")
+    if checksum is not None and checksum not in (str(zlib.crc32(content)), str(zlib.crc32(body))):
+        raise _DamagedError
+    return body

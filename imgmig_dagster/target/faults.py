@@ -26,6 +26,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "ReplicatedWriteConflictException": Fault.TRANSIENT,
     "ConnectionFailed": Fault.TRANSIENT,
     "TruncatedReply": Fault.TRANSIENT,
+    "DamagedReply": Fault.TRANSIENT,
     "ExpiredTokenException": Fault.REFRESH,
     "ExpiredToken": Fault.REFRESH,
     "ConditionalCheckFailedException": Fault.CONDITION,
@@ -45,10 +46,13 @@ FAULTS: Final[dict[str, Fault]] = {
 def classify(code: str, status: int) -> Fault:
     """The fault behind an error's code and its HTTP status (0 where no reply came).
 
-    A code that the table does not know is transient on a 5xx, and stops the run on anything else: guessing that an
-    item is bad, or that a retry helps, would hide what happened.
+    A code that the table does not know is transient on a 5xx or a 408, and stops the run on anything else: guessing
+    that an item is bad, or that a retry helps, would hide what happened. A request that is too large (413) is the
+    exception: a part of it may be small enough.
     """
     known = FAULTS.get(code)
     if known is not None:
         return known
-    return Fault.TRANSIENT if status >= 500 else Fault.STOP
+    if status == 413:
+        return Fault.REJECT
+    return Fault.TRANSIENT if status >= 500 or status == 408 else Fault.STOP

@@ -58,7 +58,7 @@ class RateLimiter:
             self.rate = min(self.rate, ceiling)
 
     def spent(self, units: float) -> None:
-        """Pay for a request that was carried out."""
+        """Pay for a request that was answered."""
         self._spent += units
         self._balance -= units
 
@@ -71,7 +71,9 @@ class RateLimiter:
         self._pushed_back = True
         reached = self._spent / max(now - self._started, 0.1)
         self._refill()
-        self.rate = max(_LOWEST_RATE, (reached if self.rate is None else self.rate) / 2)
+        halved = max(_LOWEST_RATE, (reached if self.rate is None else self.rate) / 2)
+        # A share of a low ceiling may be below the lowest rate.
+        self.rate = halved if self.rate is None else min(halved, self.rate)
 
     def _refill(self) -> None:
         now = self._clock()

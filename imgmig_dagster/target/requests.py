@@ -7,9 +7,13 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.transform import MAX_ITEM_BYTES
 
 MAX_BATCH_WRITE: Final = 25
 MAX_BATCH_GET: Final = 100
+# A reply of BatchGetItem ends before the item with which it would hold more than 16 MB, or more than 1 MB of one of the
+# table's partitions: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_LEAST_FULL_REPLY_BYTES: Final = 2**20 - MAX_ITEM_BYTES
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class BatchGetItem:
         """The keys that were not looked at: not the same as having no item."""
         left: list[Item] = reply.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
         return left
+
+    def may_be_full(self, reply: dict[str, Any]) -> bool:
+        """Whether the reply holds so much that keys are left for want of room, and not because the table throttles.
+
+        Its JSON is longer than what DynamoDB counts, never shorter.
+        """
+        return len(orjson.dumps(self.items(reply))) >= _LEAST_FULL_REPLY_BYTES
 
 
 @dataclass(frozen=True)

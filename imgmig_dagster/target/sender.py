@@ -135,10 +135,13 @@ class Sender:
                 continue
             self._answers += 1
             self.traffic.answered(request.is_read, self.clock() - sent_at)
-            units = consumed_units(reply)
-            self.traffic.units += units
-            self.limiter.spent(units)
+            self.pay(consumed_units(reply))
             return reply
+
+    def pay(self, units: float) -> None:
+        """Count capacity units that a request cost."""
+        self.traffic.units += units
+        self.limiter.spent(units)
 
     async def _probe(self, table: str) -> None:
         """Tell a fault of one request from a service that is away: an outage must not turn rows into failures."""

@@ -10,7 +10,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item, TableMapping
-from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
+from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES, write_units
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.requests import (
@@ -98,6 +98,7 @@ class TargetTable:
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attribute))
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
+                self._pay_for_refusal(item, error.standing or item)
                 return Standing(error.standing)
             raise
         return None
@@ -106,11 +107,11 @@ class TargetTable:
         """Set attributes of an item as it was `seen`; False if anybody wrote it since."""
         key = self.mapping.key(row_id)
         request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attribute)
-        return await self._conditional(request)
+        return await self._conditional(request, seen)
 
     async def delete(self, row_id: str, seen: Item) -> bool:
         """Delete an item as it was `seen`; False if anybody wrote it since."""
-        return await self._conditional(DeleteItem(self.name, self.mapping.key(row_id), self._seen(seen)))
+        return await self._conditional(DeleteItem(self.name, self.mapping.key(row_id), self._seen(seen)), seen)
 
     async def get(self, row_id: str) -> Item | None:
         """One item, strongly consistent; None where there is none.
@@ -156,7 +157,9 @@ class TargetTable:
             if left:
                 if len(left) < len(keys):
                     backoff.progressed()
-                await backoff.throttled("UnprocessedKeys")
+                # Of a table that throttles the next reply holds less, or is refused.
+                if not request.may_be_full(reply):
+                    await backoff.throttled("UnprocessedKeys")
             keys = left
         return Lookup(items, frozenset(self._ids(keys)))
 
@@ -187,11 +190,19 @@ class TargetTable:
         attributes = (self.mapping.version_attribute, self.mapping.modified_attribute)
         return Seen({attribute: item.get(attribute) for attribute in attributes})
 
-    async def _conditional(self, request: Any) -> bool:
+    async def _conditional(self, request: Any, seen: Item) -> bool:
         try:
             await self.sender.send(request)
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
+                self._pay_for_refusal(seen)
                 return False
             raise
         return True
+
+    def _pay_for_refusal(self, *items: Item) -> None:
+        """A refused write costs the units of the larger item, the new or the standing one; its reply does not say so.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+        """
+        self.sender.pay(max(map(write_units, items)))

@@ -22,6 +22,7 @@ from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.records import save_lines
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
@@ -77,7 +78,7 @@ async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResu
     identity = run.identity()
     with tempfile.TemporaryDirectory(prefix="imgmig-census-") as folder:
         sides = _Sides(Path(folder) / "census.sqlite")
-        async with run.target.open() as target:
+        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
             # Both sides are read; the target's rows are about the source's.
             expected = 2 * await asyncio.to_thread(run.source.count_all)
             meter = ProgressMeter("Counted", "census", expected, run.listener)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import SpotCheckPair, SpotCheckResult
@@ -69,7 +70,7 @@ async def _look_twice(run: VerificationRun, drawn: Sequence[SampledRow]) -> Sequ
     def agrees(sight: _Sight) -> bool:
         return sight.item is not None and compare(sight.sampled.row, sight.item).equal
 
-    async with run.target.open() as table:
+    async with run.target.open() as table, obeying_throttle(run.state, table.sender.limiter, run.target.rate):
         sights = await _look(table, drawn)
         suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
         if suspects:

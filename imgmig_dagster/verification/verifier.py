@@ -18,6 +18,7 @@ from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
+from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.segments import Segments
 from imgmig_dagster.state.store import StateStore
@@ -87,7 +88,7 @@ class _Pass:
 
     async def run(self, only_failed: bool) -> VerificationResult:
         run, window = self._run, self._window
-        async with run.target.open() as target:
+        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
             # Either side is asked while the other one answers.
             before, self._identity = await asyncio.gather(
                 asyncio.to_thread(run.source.inventory, window), asyncio.to_thread(run.identity)

@@ -44,9 +44,9 @@ Endpoints = Callable[[Server], Endpoint]
 
 @pytest.fixture(scope="session")
 def ministack_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """ministack, started once, ended with the session."""
-    with ministack(tmp_path_factory.mktemp("ministack")) as url:
-        yield url
+    """ministack, started once, ended with the session; it answers on the wire as DynamoDB does."""
+    with ministack(tmp_path_factory.mktemp("ministack")) as url, FaultProxy(url) as front:
+        yield front.url
 
 
 @pytest.fixture(scope="session")

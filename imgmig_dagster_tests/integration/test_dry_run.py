@@ -14,7 +14,8 @@ FOREVER = 10_000
 
 def planned(migration: Migration, proxy: FaultProxy, page_size: int = 10, rate: "float | None" = None) -> MigrationPlan:
     with migration.source.reader() as reader:
-        return plan(reader, migration.target.settings(proxy.url, rate=rate), MARCH, page_size, lambda _progress: None)
+        target = migration.target.settings(proxy.url, rate=rate)
+        return plan(reader, target, MARCH, page_size, lambda _progress: None, migration.state)
 
 
 def test_every_row_is_planned_and_nothing_is_written(migration: Migration, proxy: FaultProxy) -> None:

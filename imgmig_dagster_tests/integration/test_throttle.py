@@ -1,11 +1,105 @@
-"""A running migration obeys what is asked for in the state store."""
+"""Whatever talks to the table obeys what is asked for in the state store."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.migration.plan import plan
+from imgmig_dagster.state.obeying import obeying_throttle
+from imgmig_dagster.state.store import LocalStateStore, Versioned
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
-from imgmig_dagster_tests.arrange import Migration, image
-from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster.target.rate_limit import RateLimiter
+from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of
+from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward, Reply
+
+
+class PausedStore(LocalStateStore):
+    """A stage that is paused when a run begins, and resumed while it looks again: `faults` come in between."""
+
+    def __init__(self, root: Path, *faults: Exception) -> None:
+        super().__init__(root)
+        self._faults = list(faults)
+        self._looks = -(10**9)
+        change_throttle(self, paused=True)
+        self._looks = 0
+
+    def read(self, name: str) -> "Versioned | None":
+        if name == "throttle.json":
+            self._looks += 1
+            if self._looks > 1 and self._faults:
+                raise self._faults.pop()
+            if self._looks > 1:
+                self._looks = -(10**9)  # what follows reads the file too
+                change_throttle(self, paused=False)
+        return super().read(name)
+
+
+def dry_run(migration: Migration, url: str) -> None:
+    with migration.source.reader() as reader:
+        plan(reader, migration.target.settings(url), MARCH, 10, lambda _progress: None, migration.state)
+
+
+WORK: "dict[str, Callable[[Migration, str], object]]" = {
+    "migrate": lambda migration, url: migration.migrate(url),
+    "verify": lambda migration, url: migration.verify(url),
+    "verify again": lambda migration, url: migration.verify(url, only_failed=True),
+    "census": lambda migration, url: migration.census(url),
+    "spot check": lambda migration, url: migration.spot_check(3, 1, url),
+    "dry run": dry_run,
+    "delete orphans": lambda migration, url: migration.delete_orphans(url, apply=True),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_while_a_stage_is_paused_no_request_reaches_the_table(
+    migration: Migration, proxy: FaultProxy, tmp_path: Path, work: str
+) -> None:
+    migration.source.insert(image(number) for number in range(20))
+    for number in range(21):  # one is an orphan
+        migration.target.put(item_of(number, width={"N": "1"} if number == 1 else {"N": "640"}))
+    migration.verify()
+    migration.census()
+    paused = replace(migration, state=PausedStore(tmp_path / "state"))
+    arrived: list[tuple[str, bool]] = []
+
+    async def note(call: Call, forward: Forward) -> "Reply | Drop":
+        arrived.append((call.operation, read_throttle(paused.state).paused))
+        return await forward(call.body)
+
+    proxy.inject(note, times=10**9, when=lambda call: call.operation != "DescribeTable")
+
+    WORK[work](paused, proxy.url)
+
+    assert arrived
+    assert [operation for operation, was_paused in arrived if was_paused] == []
+
+
+@pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), StateUnavailable("away")], ids=repr)
+def test_a_state_store_that_fails_for_a_moment_is_looked_at_again(tmp_path: Path, fault: Exception) -> None:
+    limiter = RateLimiter()
+
+    async def follow() -> None:
+        async with obeying_throttle(PausedStore(tmp_path, fault), limiter, None):
+            await asyncio.wait_for(limiter.wait(), 30)
+
+    asyncio.run(follow())
+
+
+def test_a_follower_that_ends_for_another_cause_does_not_end_in_silence(tmp_path: Path) -> None:
+    async def follow() -> None:
+        limiter = RateLimiter()
+        async with obeying_throttle(PausedStore(tmp_path, RuntimeError("a bug")), limiter, None):
+            (follower,) = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait([follower])
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        asyncio.run(follow())
 
 
 def test_a_paused_stage_writes_nothing_until_it_is_resumed(migration: Migration, proxy: FaultProxy) -> None:

@@ -14,6 +14,7 @@ from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, DualWriter, Journa
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image
 from imgmig_dagster_tests.conftest import create_table
+from imgmig_dagster_tests.fault_proxy import FaultProxy
 from imgmig_dagster_tests.torture.ground import Ground
 
 SETTLE_SECONDS = 0.5
@@ -99,8 +100,10 @@ def hot_rows(ground: Ground) -> Beside:
     source = Source(owner, ground.source.url, "hot", "images")
     source.insert(image(number) for number in range(_HOT_ROWS))
     create_table(ground.dynamodb, "hot")
-    migration = Migration(source, Target(ground.dynamodb, "hot", ground.url), LocalStateStore(ground.folder / "hot"))
-    return migrate_beside_the_application(migration, lambda: connection_of(ground.environment, "hot"), 1_000)
+    with FaultProxy(ground.url) as proxy:
+        target = Target(ground.dynamodb, "hot", proxy.url)
+        migration = Migration(source, target, LocalStateStore(ground.folder / "hot"))
+        return migrate_beside_the_application(migration, lambda: connection_of(ground.environment, "hot"), 1_000)
 
 
 def connection_of(environment: "Mapping[str, str]", schema: str) -> "psycopg.Connection[Any]":

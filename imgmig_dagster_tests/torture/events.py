@@ -39,7 +39,7 @@ def death_before_the_event(ground: Ground, way: Way) -> Findings:
             **ground.environment,
             "IMGMIG_SOURCE_URL": ground.source.url,
             "IMGMIG_SOURCE_SCHEMA": ground.source.schema,
-            "AWS_ENDPOINT_URL_DYNAMODB": ground.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": work.proxy.url,
             "IMGMIG_TARGET_TABLE": work.target.name,
             "IMGMIG_STATE_URL": url,
             "IMGMIG_WRITE_MODE": way.write_mode.value,

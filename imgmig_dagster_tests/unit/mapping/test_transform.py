@@ -191,6 +191,13 @@ def test_an_item_costs_one_write_unit_per_started_kilobyte(size: int, units: int
         ({"N": "1234"}, 4),
         ({"N": "-1"}, 4),
         ({"NULL": True}, 2),
+        ({"BOOL": False}, 2),
+        ({"B": "AP8="}, 3),
+        ({"SS": ["a", "bc"]}, 4),
+        ({"NS": ["1", "100"]}, 5),
+        ({"BS": ["AA==", "AP8="]}, 4),
+        ({"L": [{"S": "ab"}, {"NULL": True}]}, 9),
+        ({"M": {"k": {"S": "ab"}}}, 8),
     ],
 )
 def test_values_have_the_size_that_dynamodb_documents(value: dict[str, object], size: int) -> None:

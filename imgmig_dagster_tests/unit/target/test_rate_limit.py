@@ -164,6 +164,21 @@ def test_a_pause_lets_nothing_out_until_it_ends() -> None:
     assert asyncio.run(run()) == [False, True]
 
 
+@pytest.mark.parametrize("share", [0.5, 2.5, 5.0, 7.0])
+def test_a_throttle_never_raises_the_rate_however_small_a_runs_share(share: float) -> None:
+    clock = FakeClock()
+    paced = limiter(clock, share)
+
+    for _ in range(5):
+        before = paced.rate
+        clock.now += 0.26
+        paced.throttled()
+        assert paced.rate is not None
+        assert before is not None
+        assert paced.rate <= before
+        assert paced.rate <= share
+
+
 def test_lifting_the_ceiling_does_not_forget_that_the_service_pushed_back() -> None:
     clock = FakeClock()
     paced = limiter(clock, ceiling=100.0)

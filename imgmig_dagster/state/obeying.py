@@ -1,21 +1,27 @@
-"""Obeys `imgmig throttle` while a run writes."""
+"""Obeys `imgmig throttle` while a run talks to the target: whatever opens the table does it in here."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, Protocol
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.throttle import read_throttle
-from imgmig_dagster.target.rate_limit import RateLimiter
 
-# Within 2 s a running migration obeys: this, and the half second that a waiting request may sleep.
+# Within 2 s a run obeys: this, and the half second that a waiting request may sleep.
 _POLL_S: Final = 1.0
 
 
+class Limiter(Protocol):
+    """What paces a run's requests: see `target.rate_limit`."""
+
+    def limit(self, ceiling: float | None, paused: bool = False) -> None:
+        """Change the ceiling, or let nothing out at all."""
+
+
 @asynccontextmanager
-async def obeying_throttle(state: StateStore, limiter: RateLimiter, settings_rate: float | None) -> AsyncIterator[None]:
+async def obeying_throttle(state: StateStore, limiter: Limiter, settings_rate: float | None) -> AsyncIterator[None]:
     """Obey what `imgmig throttle` asks for, from the beginning and while the context lasts."""
 
     async def obey() -> None:
@@ -26,7 +32,7 @@ async def obeying_throttle(state: StateStore, limiter: RateLimiter, settings_rat
         while True:
             await asyncio.sleep(_POLL_S)
             # What was asked for last stays in force while the state store is away.
-            with suppress(StateError):
+            with suppress(StateError, OSError):
                 await obey()
 
     await obey()
@@ -35,4 +41,6 @@ async def obeying_throttle(state: StateStore, limiter: RateLimiter, settings_rat
         yield
     finally:
         following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await asyncio.wait([following])
+    if not following.cancelled():
+        following.result()  # raises what ended it: from then on nothing was obeyed

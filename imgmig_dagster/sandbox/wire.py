@@ -1,0 +1,144 @@
+"""How DynamoDB answers and its emulators do not: applied to each reply of the sandbox's server and of the tests' proxy.
+
+Every line has its source in docs/aws.md. Where AWS has a threshold, this one is lower: what breaks on AWS now and
+then breaks here at once. Applied twice, as where the proxy stands before the sandbox's server, it changes nothing more.
+"""
+
+import gzip
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.transform import item_bytes, write_units
+
+REQUESTS_PER_CONNECTION: Final = 200
+"""Then the connection is closed, which the reply announces."""
+MAX_REQUEST_BYTES: Final = 16 * 2**20
+MAX_BATCH_GET_BYTES: Final = 16 * 2**20
+MAX_PAGE_BYTES: Final = 2**20
+# AWS compresses from some 4 KB on.
+_COMPRESSED_FROM_BYTES: Final = 1_024
+_CHUNKED_FROM_BYTES: Final = 256
+_READ_UNIT_BYTES: Final = 4_096
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A reply as it is sent. One piece is sent by its length, several are chunks."""
+
+    headers: dict[str, str]
+    pieces: Sequence[bytes]
+
+
+def too_large(body: bytes) -> bytes | None:
+    """The error reply (HTTP 413) to a request above 16 MB; None where it is smaller."""
+    if len(body) <= MAX_REQUEST_BYTES:
+        return None
+    return orjson.dumps({"__type": "com.amazon.coral.service#RequestEntityTooLargeException"})
+
+
+def encode(status: int, body: bytes, accept_encoding: str) -> Encoded:
+    """How the bytes of a reply travel: compressed where the request allows it, with a checksum of what is sent."""
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-RequestId": (2 * uuid.uuid4().hex).upper()[:52]}
+    if "gzip" in accept_encoding:
+        if status >= 400:
+            headers["Content-Encoding"] = "gzip"  # over a plain body
+        elif len(body) > _COMPRESSED_FROM_BYTES:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, compresslevel=1)
+    headers["x-amz-crc32"] = str(zlib.crc32(body))
+    return Encoded(headers, list(_pieces(body)))
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """Chunks of uneven length, whose borders fall within numbers, names and characters."""
+    inner = (1, len(body) // 3 | 1, len(body) - 1) if len(body) > _CHUNKED_FROM_BYTES else ()
+    for start, end in pairwise((0, *inner, len(body))):
+        yield body[start:end]
+
+
+def answer(operation: str, request: dict[str, Any], body: bytes) -> bytes:
+    """What DynamoDB would have put into an emulator's reply (HTTP 200): its limits, its order, its units."""
+    if operation not in _ANSWERS or "Select" in request:  # a count has no items
+        return body
+    reply = orjson.loads(body)
+    units = _ANSWERS[operation](request, reply)
+    if request.get("ReturnConsumedCapacity", "NONE") != "NONE":
+        consumed = [{"TableName": table, "CapacityUnits": float(used)} for table, used in units.items()]
+        reply["ConsumedCapacity"] = consumed if operation.startswith("Batch") else consumed[0]
+    return orjson.dumps(reply)
+
+
+def _batch_get(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
+    units: dict[str, float] = {}
+    unprocessed: dict[str, Any] = reply.get("UnprocessedKeys") or {}
+    room = MAX_BATCH_GET_BYTES
+    for table, asked in request["RequestItems"].items():
+        names = list(asked["Keys"][0])
+        sent: list[Item] = []
+        left: list[Item] = unprocessed.get(table, {}).get("Keys", [])
+        for item in sorted(reply["Responses"].get(table, []), key=lambda item: _place(item, names)):
+            room -= item_bytes(item)
+            if room >= 0 or not sent:
+                sent.append(item)
+            else:
+                left.append({name: item[name] for name in names})
+        reply["Responses"][table] = sent
+        if left:
+            unprocessed[table] = {**asked, "Keys": left}
+        absent = len(asked["Keys"]) - len(sent) - len(left)
+        read = absent + sum(_read_units(item_bytes(item)) for item in sent)
+        units[table] = read if asked.get("ConsistentRead") else read / 2
+    reply["UnprocessedKeys"] = unprocessed
+    return units
+
+
+def _batch_write(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
+    left = reply.get("UnprocessedItems") or {}
+    return {
+        table: _write_units(asked) - _write_units(left.get(table, []))
+        for table, asked in request["RequestItems"].items()
+    }
+
+
+def _put(request: dict[str, Any], _reply: dict[str, Any]) -> dict[str, float]:
+    return {request["TableName"]: write_units(request["Item"])}
+
+
+def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
+    """A page ends at 1 MB, and only an absent LastEvaluatedKey says that nothing follows: the last page is empty."""
+    items, size = reply.get("Items", []), 0
+    for count, item in enumerate(items):
+        if count and size + item_bytes(item) > MAX_PAGE_BYTES:
+            del items[count:]
+            break
+        size += item_bytes(item)
+    if items and all(name in items[-1] for name in _KEY):
+        reply["LastEvaluatedKey"] = {name: items[-1][name] for name in _KEY}
+    reply["Count"] = reply["ScannedCount"] = len(items)
+    read = _read_units(size)
+    return {request["TableName"]: read if request.get("ConsistentRead") else read / 2}
+
+
+_KEY: Final = (IMAGE.key_attribute, IMAGE.sort_key_attribute)
+_ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "PutItem": _put, "Scan": _scan}
+
+
+def _place(item: Item, names: Iterable[str]) -> int:
+    """Where an item stands in a batch's reply, which has no order that anybody could rely on."""
+    return zlib.crc32(repr([item[name] for name in names]).encode())
+
+
+def _read_units(size: int) -> int:
+    return max(1, -(-size // _READ_UNIT_BYTES))
+
+
+def _write_units(writes: Iterable[dict[str, Any]]) -> int:
+    return sum(write_units(write["PutRequest"]["Item"]) if "PutRequest" in write else 1 for write in writes)
