@@ -1,5 +1,6 @@
 """How AWS is reached: credentials, endpoint, region, proxy, TLS and signing are botocore's."""
 
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -76,9 +77,14 @@ class _Shared:
             return self._clients[service]
 
 
-@lru_cache(maxsize=8)
+_shared_of = lru_cache(maxsize=8)(_Shared)
+_finding = threading.Lock()
+
+
 def _shared(access: AwsAccess) -> _Shared:
-    return _Shared(access)
+    # Threads that come at once would otherwise each get their own, and a person be asked by each.
+    with _finding:
+        return _shared_of(access)
 
 
 __all__ = ["AwsAccess", "BotoCoreError", "ClientError", "Route"]

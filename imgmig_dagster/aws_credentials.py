@@ -126,7 +126,7 @@ class SharedCredentials(Credentials):
         self._frozen = frozen
         self._not_before = self._clock() + _PAUSE_S
         ends: datetime | None = getattr(self._found, "_expiry_time", None)
-        if ends is not None:
+        if ends is not None and frozen != held:
             self._ahead = min(_AHEAD_S, int((ends - datetime.now(tz=timezone.utc)).total_seconds() / 2))
         return frozen
 

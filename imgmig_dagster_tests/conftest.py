@@ -154,7 +154,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest
         if name.startswith(("IMGMIG_", "AWS_", "PG")) or name in ("STAGE", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
     # A process reads once where its proxy, its authorities and its credentials are.
-    aws._shared.cache_clear()
+    aws._shared_of.cache_clear()
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

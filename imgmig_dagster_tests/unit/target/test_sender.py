@@ -199,7 +199,7 @@ def test_what_no_request_can_survive_stops_the_run_at_once(
     with pytest.raises(TargetRefused, match=code) as caught:
         asyncio.run(run())
     assert advice in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "IMAGE#secret" not in str(caught.value)
     assert len(proxy.calls) == 1
     assert clock.slept == []
 
