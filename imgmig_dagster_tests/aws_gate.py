@@ -1,4 +1,4 @@
-"""A gate before the emulator of all of AWS's services: it notes who asks for what, and answers in AWS's words itself."""
+"""A gate before the emulator of all of AWS's services: it notes who asks, and may answer itself in AWS's words."""
 
 import http.client
 import json
