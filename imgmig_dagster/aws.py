@@ -46,6 +46,15 @@ class AwsAccess:
         """
         return _shared(self).client(service)
 
+    def endpoint_url(self, service: str) -> str:
+        """Where a service's requests go, as configured or else by botocore; an account's own name is not asked for.
+
+        Raises:
+            BotoCoreError, SettingsError: as for `client`.
+        """
+        url: str = self.client(service).meta.endpoint_url
+        return url
+
     def route_to_dynamodb(self) -> Route:
         """How botocore's own requests go to DynamoDB, for whoever sends requests without it.
 
