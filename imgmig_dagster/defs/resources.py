@@ -61,7 +61,7 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
-        connection = ReadOnlyConnection(settings.source_url.get_secret_value())
+        connection = ReadOnlyConnection(settings.current_source_url)
         with SourceReader(connection, settings.source_schema, settings.source_table, IMAGE) as reader:
             yield reader
 

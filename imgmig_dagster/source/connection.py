@@ -44,13 +44,14 @@ class _MicrosecondsLoader(Loader):
 class ReadOnlyConnection:
     """Statements on PostgreSQL, each in a short read-only transaction of its own, repeated after a lost connection.
 
+    `url` may be what gives it for each new connection, where its password is rotated.
     Reading again is always safe: nothing is written. Errors carry SQLSTATE and class, never the server's text,
     which can hold values.
     """
 
     def __init__(
         self,
-        url: str,
+        url: "str | Callable[[], str]",
         retry: "RetryPolicy | None" = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -115,8 +116,9 @@ class ReadOnlyConnection:
     def connect(self) -> "psycopg.Connection[Any]":
         """The open connection, opened now if need be."""
         if self._connection is None or self._connection.closed:
+            url = self._url() if callable(self._url) else self._url
             connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=5, application_name="imgmig", keepalives_idle=30
+                url, autocommit=True, connect_timeout=5, application_name="imgmig", keepalives_idle=30
             )
             connection.execute(_SESSION)
             connection.read_only = True
