@@ -1,15 +1,17 @@
-"""How AWS is reached: credentials, endpoint, region, TLS and signing are botocore's."""
+"""How AWS is reached: credentials, endpoint, region, proxy, TLS and signing are botocore's."""
 
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.transport import PlainTraffic, endpoint_is_allowed
+from imgmig_dagster.aws_credentials import SharedCredentials
+from imgmig_dagster.aws_faults import renews_credentials
+from imgmig_dagster.aws_route import Route, route_of
+from imgmig_dagster.aws_session import AwsSession
+from imgmig_dagster.transport import PlainTraffic
 
 
 @dataclass(frozen=True)
@@ -28,38 +30,70 @@ class AwsAccess:
     endpoint_urls: tuple[tuple[str, str], ...] = ()
     plain: PlainTraffic = "anywhere"
 
-    def session(self) -> "botocore.session.Session":
-        """A botocore session with these credentials."""
-        session = botocore.session.Session(profile=self.profile)
-        if self.region:
-            session.set_config_variable("region", self.region)
-        if self.access_key_id and self.secret_access_key:
-            session.set_credentials(self.access_key_id, self.secret_access_key, self.session_token)
-        return session
+    def credentials(self) -> SharedCredentials:
+        """What signs every request of this process that is made with this access. Nothing is asked for yet."""
+        return _shared(self).credentials
 
     def client(self, service: str) -> Any:
-        """A botocore client for what is called rarely: describing tables, objects of S3.
+        """A botocore client for what is called rarely: describing tables, objects of S3. Safe for threads.
+
+        Credentials that AWS no longer takes are looked for again, and the request is sent once more.
 
         Raises:
             BotoCoreError: no region, or an unknown profile.
-            SettingsError: the endpoint is one of plain HTTP, wherever it was configured, and may not be.
+            SettingsError: the endpoint is one of plain HTTP, wherever it was configured, and may not be; or the file of
+                authorities cannot be read.
         """
-        return _client(self, service)
+        return _shared(self).client(service)
+
+    def endpoint_url(self, service: str) -> str:
+        """Where a service's requests go, as configured or else by botocore; an account's own name is not asked for.
+
+        Raises:
+            BotoCoreError, SettingsError: as for `client`.
+        """
+        url: str = self.client(service).meta.endpoint_url
+        return url
+
+    def route_to_dynamodb(self) -> Route:
+        """How botocore's own requests go to DynamoDB, for whoever sends requests without it.
+
+        Credentials are asked for, since an endpoint can be an account's own.
+
+        Raises:
+            BotoCoreError, SettingsError: as for `client`.
+            AwsUnusable: there are no credentials to be had.
+        """
+        return route_of(self.client("dynamodb"))
 
 
-@lru_cache(maxsize=8)
-def _client(access: AwsAccess, service: str) -> Any:
-    # Making a client reads botocore's model of the service, a tenth of a second: once per process, not per run.
-    config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-    endpoint_url = dict(access.endpoint_urls).get(service)
-    client = access.session().create_client(service, endpoint_url=endpoint_url, config=config)
-    found: str = client.meta.endpoint_url
-    if not endpoint_is_allowed(found, access.plain):
-        raise SettingsError(
-            f"the endpoint of {service} is {found}: this stage speaks HTTPS only. Mend AWS_ENDPOINT_URL or the "
-            "profile; outside of prod IMGMIG_ALLOW_INSECURE=loopback allows plain HTTP on loopback"
-        )
-    return client
+class _Shared:
+    """One set of credentials and its clients, for a whole process: a person is asked once."""
+
+    def __init__(self, access: AwsAccess) -> None:
+        # The chain is begun in a session of its own each time: a session never reads a file twice.
+        self.credentials = SharedCredentials(lambda: AwsSession(access).get_credentials())
+        self._session = AwsSession(access, self.credentials)
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        with self._session.making:
+            if service not in self._clients:
+                # Making a client reads botocore's model of the service, a tenth of a second.
+                client = self._session.create_client(service)
+                renews_credentials(client, self.credentials)
+                self._clients[service] = client
+            return self._clients[service]
 
 
-__all__ = ["AwsAccess", "BotoCoreError", "ClientError"]
+_shared_of = lru_cache(maxsize=8)(_Shared)
+_finding = threading.Lock()
+
+
+def _shared(access: AwsAccess) -> _Shared:
+    # Threads that come at once would otherwise each get their own, and a person be asked by each.
+    with _finding:
+        return _shared_of(access)
+
+
+__all__ = ["AwsAccess", "BotoCoreError", "ClientError", "Route"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from datetime import date, datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -12,16 +13,16 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.source_secret import read_source_url
-from imgmig_dagster.transport import PlainTraffic, is_source_url, source_is_allowed
+from imgmig_dagster.aws_settings import AwsSettings
+from imgmig_dagster.aws_settings import Stage as Stage
+from imgmig_dagster.errors import AwsUnusable, SettingsError
+from imgmig_dagster.source_secret import SourceSecret
+from imgmig_dagster.transport import endpoint_is_allowed, is_source_url, source_is_allowed
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
-_AWS_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager")
 
 _HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
 _SOURCE_URL: Final = re.compile(
@@ -51,19 +52,6 @@ _SHOWN: Final = (
     "aws_endpoint_url",
     "aws_endpoint_url_dynamodb",
 )
-
-
-class Stage(str, Enum):
-    """Where the platform runs."""
-
-    DEV = "dev"
-    STAGING = "staging"
-    PROD = "prod"
-
-    @property
-    def env_file(self) -> str:
-        """The file, in the current directory, that may hold this stage's variables."""
-        return f".env.{self.value}"
 
 
 class WriteMode(str, Enum):
@@ -102,58 +90,11 @@ class Partitioning(BaseSettings):
         return value
 
 
-class AwsSettings(BaseSettings):
-    """How one stage reaches AWS."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
-    )
-
-    stage: Stage
-    allow_insecure: 'Literal["loopback"] | None' = Field(None, description="loopback: no TLS needed there, but in prod")
-    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
-    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
-    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
-    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
-    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
-    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
-    aws_endpoint_url: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL")
-    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
-    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
-    aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
-    aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
-
-    @property
-    def plain_traffic(self) -> PlainTraffic:
-        """To which hosts connections may go without TLS."""
-        return "anywhere" if self.stage is Stage.DEV else self.allow_insecure or "never"
-
-    def aws(self) -> AwsAccess:
-        """How to reach AWS; what is not set here is left to botocore's own chain."""
-        endpoint_urls = {
-            service: getattr(self, f"aws_endpoint_url_{service}") or self.aws_endpoint_url for service in _AWS_SERVICES
-        }
-        return AwsAccess(
-            region=self.aws_region or self.aws_default_region,
-            profile=self.aws_profile,
-            access_key_id=self.aws_access_key_id,
-            secret_access_key=_reveal(self.aws_secret_access_key),
-            session_token=_reveal(self.aws_session_token),
-            endpoint_urls=tuple((service, url) for service, url in endpoint_urls.items() if url),
-            plain=self.plain_traffic,
-        )
-
-    @model_validator(mode="after")
-    def _prod_is_secure(self) -> "AwsSettings":
-        if self.stage is Stage.PROD and self.allow_insecure:
-            raise ValueError("IMGMIG_ALLOW_INSECURE is refused in prod: every connection is encrypted there")
-        return self
-
-
 class Settings(Partitioning, AwsSettings):
     """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
 
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
+    source_secret: "str | None" = Field(None, description="secret of AWS Secrets Manager with user and password")
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
     source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
@@ -208,6 +149,15 @@ class Settings(Partitioning, AwsSettings):
         return self
 
     @model_validator(mode="after")
+    def _webhook_by_tls(self) -> "Settings":
+        if self.alert_webhook and not endpoint_is_allowed(self.alert_webhook.get_secret_value(), self.plain_traffic):
+            raise ValueError(
+                "IMGMIG_ALERT_WEBHOOK must be an https:// URL: it is a secret itself, and alerts name keys; outside of "
+                "prod IMGMIG_ALLOW_INSECURE=loopback allows plain HTTP on loopback"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _source_by_tls(self) -> "Settings":
         if not source_is_allowed(self.source_url.get_secret_value(), self.plain_traffic):
             raise ValueError(
@@ -216,6 +166,17 @@ class Settings(Partitioning, AwsSettings):
                 "IMGMIG_ALLOW_INSECURE=loopback allows less on loopback"
             )
         return self
+
+    def current_source_url(self) -> str:
+        """The source's URL for a new connection: a secret is read again, since it may have been rotated.
+
+        Where it cannot be read now, what was read last may still do.
+        """
+        if self.source_secret is not None:
+            place = _variable(self.stage, "IMGMIG_SOURCE_URL")
+            with suppress(SettingsError, AwsUnusable):
+                return SourceSecret(self.aws(), self.source_secret, place).url()
+        return self.source_url.get_secret_value()
 
     def shown(self) -> dict[str, str]:
         """The settings as reports show them: no secret, and of the source's URL only host and database."""
@@ -295,22 +256,23 @@ def load_settings(stage: Stage) -> Settings:
         sandbox.start()
         found = sandbox.environment()
     elif secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
-        if _variable(stage, "IMGMIG_SOURCE_URL"):
-            raise SettingsError("set IMGMIG_SOURCE_URL or IMGMIG_SOURCE_SECRET, not both")
-        found = {"IMGMIG_SOURCE_URL": read_source_url(_validated(AwsSettings, stage, {}).aws(), secret)}
+        access = _validated(AwsSettings, stage, {}).aws()
+        url = SourceSecret(access, secret, _variable(stage, "IMGMIG_SOURCE_URL")).url()
+        return _validated(Settings, stage, {}, source_url=url)
     return _validated(Settings, stage, found)
 
 
 _SettingsT = TypeVar("_SettingsT", bound=BaseSettings)
 
 
-def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]") -> "_SettingsT":
+def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]", **settled: str) -> "_SettingsT":
     # What a person sets wins over the sandbox, but for AWS: real credentials never go to an emulator.
     values: dict[str, Any] = {"stage": stage} | {
         name.removeprefix("IMGMIG_").lower(): value
         for name, value in sandbox.items()
         if name.startswith("AWS_") or not _variable(stage, name)
     }
+    values |= settled
     try:
         return kind(_env_file=stage.env_file, **values)
     except ValidationError as error:
@@ -331,7 +293,3 @@ def _describe(fault: Any) -> str:
 
 def _variable(stage: Stage, name: str) -> "str | None":
     return os.environ.get(name) or dotenv_values(stage.env_file).get(name) or None
-
-
-def _reveal(secret: "SecretStr | None") -> "str | None":
-    return secret.get_secret_value() if secret is not None else None

@@ -14,6 +14,11 @@
     ├── TargetError
     │   ├── TargetRefused          no such table, wrong key schema, access denied        exit 2
     │   └── TargetUnavailable      DynamoDB cannot be reached, or does not recover       exit 3, retryable
+    ├── AwsUnusable                every request to AWS would fail, until a person acts  exit 3
+    │   ├── CredentialsUnavailable expired, rotated, or a login is needed
+    │   ├── TlsRefused             a certificate, or TLS as a whole
+    │   ├── ProxyRefused           wrong credentials for it, or a host that it bars
+    │   └── ClockWrong             signatures bear the time
     ├── StateError
     │   ├── CheckpointRefused      torn, altered, or of another table, mapping, window   exit 2
     │   ├── PartitionBusy          another run works on this partition                   exit 2
@@ -100,6 +105,28 @@ class TargetUnavailable(TargetError):
 
     exit_code = 3
     retryable = True
+
+
+class AwsUnusable(ImgmigError):
+    """No request to AWS can succeed as this machine stands, whichever service it is for; what was begun resumes."""
+
+    exit_code = 3
+
+
+class CredentialsUnavailable(AwsUnusable):
+    """The credentials have ended or were rotated, and there are no new ones: somebody has to log in."""
+
+
+class TlsRefused(AwsUnusable):
+    """A certificate is refused, or TLS is not agreed on."""
+
+
+class ProxyRefused(AwsUnusable):
+    """A proxy stands before AWS, and lets nothing through."""
+
+
+class ClockWrong(AwsUnusable):
+    """AWS refuses signatures because this machine's clock is wrong."""
 
 
 class StateError(ImgmigError):

@@ -1,43 +1,83 @@
 """The source's URL from AWS Secrets Manager, so that no file and no variable holds its password."""
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.errors import SettingsError
 
 
-def read_source_url(access: AwsAccess, secret: str) -> str:
-    """The libpq URL that a secret holds, by its name or ARN.
+@dataclass(frozen=True)
+class SourceSecret:
+    """A secret by its name or ARN, of one of three kinds.
 
-    The secret is that URL, or JSON as Amazon RDS keeps and rotates it (`host`, `port`, `dbname`, `username`,
-    `password`); of the latter the URL asks for `verify-full`.
-
-    Raises:
-        SettingsError: the secret cannot be read, or holds neither; the message shows nothing of it.
+    It is a libpq URL; or JSON as Amazon RDS keeps and rotates it (`host`, `port`, `dbname`, `username`, `password`), of
+    which the URL asks for `verify-full`; or, of a master user that RDS manages, JSON with `username` and `password`
+    alone. `place` then is the URL of the rest, without user and password.
     """
-    try:
-        held = access.client("secretsmanager").get_secret_value(SecretId=secret).get("SecretString")
-    except ClientError as error:
-        raise SettingsError(
-            f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered {error.response['Error']['Code']}: check the name, "
-            "AWS_REGION, and the role's secretsmanager:GetSecretValue"
-        ) from None
-    except BotoCoreError as error:
-        raise SettingsError(
-            f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager cannot be reached: {type(error).__name__}"
-        ) from None
-    if isinstance(held, str) and not held.lstrip().startswith("{"):
-        return held.strip()
-    try:
-        return _url(json.loads(held or ""))
-    except (ValueError, KeyError, TypeError):
-        raise SettingsError(
-            "IMGMIG_SOURCE_SECRET: the secret is neither a libpq URL nor JSON with host, dbname, username and password"
-        ) from None
+
+    access: AwsAccess
+    name: str
+    place: str | None = field(default=None, repr=False)
+
+    def url(self) -> str:
+        """The libpq URL, with the password as it is now.
+
+        Raises:
+            SettingsError: the secret cannot be read, or does not fit; the message shows nothing of it.
+            AwsUnusable: there are no credentials to read it with.
+        """
+        if self.place and "@" in urlsplit(self.place).netloc:
+            raise SettingsError(
+                "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and password: "
+                "these are the secret's. Remove them from the URL, or unset one of both"
+            )
+        held = self._read()
+        try:
+            fields = json.loads(held) if held.lstrip().startswith("{") else None
+            if fields is None and self.place is None:
+                return held.strip()
+            if fields is not None:
+                return _placed(fields, self.place) if self.place else _url(fields)
+        except (ValueError, KeyError, TypeError):
+            pass
+        wanted = (
+            "IMGMIG_SOURCE_URL is set beside it, so it has to be JSON with username and password"
+            if self.place
+            else "it is neither a libpq URL nor JSON with host, dbname, username and password; where it has no host (a "
+            "master user that RDS manages), set IMGMIG_SOURCE_URL without user and password beside it"
+        )
+        raise SettingsError(f"IMGMIG_SOURCE_SECRET: the secret does not fit: {wanted}")
+
+    def _read(self) -> str:
+        try:
+            found = self.access.client("secretsmanager").get_secret_value(SecretId=self.name)
+        except ClientError as error:
+            raise SettingsError(
+                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered {error.response['Error']['Code']}: check the "
+                "name, AWS_REGION, and the role's secretsmanager:GetSecretValue"
+            ) from None
+        except BotoCoreError as error:
+            raise SettingsError(
+                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager cannot be reached: {type(error).__name__}"
+            ) from None
+        held: str = found.get("SecretString") or ""
+        return held
 
 
 def _url(fields: "dict[str, Any]") -> str:
-    user, password, database = (quote(str(fields[name]), safe="") for name in ("username", "password", "dbname"))
-    return f"postgresql://{user}:{password}@{fields['host']}:{fields.get('port', 5432)}/{database}?sslmode=verify-full"
+    database = quote(str(fields["dbname"]), safe="")
+    return (
+        f"postgresql://{_userinfo(fields)}@{fields['host']}:{fields.get('port', 5432)}/{database}?sslmode=verify-full"
+    )
+
+
+def _placed(fields: "dict[str, Any]", place: str) -> str:
+    scheme, _, rest = place.partition("://")
+    return f"{scheme}://{_userinfo(fields)}@{rest}"
+
+
+def _userinfo(fields: "dict[str, Any]") -> str:
+    return ":".join(quote(str(fields[name]), safe="") for name in ("username", "password"))

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.exceptions import NoRegionError, ProfileNotFound
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.config import Settings, Stage
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 
@@ -40,21 +41,25 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
             f"backfill takes too; or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = settings.aws()
-    if fault := endpoint_fault(access) or account_fault(settings, caller(access).account):
+    if fault := endpoint_fault(access, settings.aws_account) or account_fault(settings, caller(access).account):
         raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
 
 
-def endpoint_fault(access: AwsAccess) -> "str | None":
-    """What is wrong with where DynamoDB's requests go: an emulator's endpoint, or another region's."""
-    described = access.client("dynamodb").meta
-    host = urlsplit(described.endpoint_url).hostname or ""
-    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
-        return f"the endpoint {described.endpoint_url} is not AWS's own; unset AWS_ENDPOINT_URL*"
+def endpoint_fault(access: AwsAccess, account: "str | None" = None) -> "str | None":
+    """What is wrong with where DynamoDB's requests go: an emulator's endpoint, or another region's.
+
+    `account` is the configured one, which may have an endpoint of its own.
+    """
+    url = access.endpoint_url("dynamodb")
+    host = urlsplit(url).hostname or ""
     if access.region is None:
         return "AWS_REGION is not set"
-    if access.region not in host.split("."):
-        return f"the endpoint {described.endpoint_url} is not of AWS_REGION={access.region}"
-    return None
+    if is_own_endpoint(host, access.region, account):
+        return None
+    # AWS's names hold the region.
+    if any(is_own_endpoint(host, label, account) for label in host.split(".") if "-" in label):
+        return f"the endpoint {url} is not of AWS_REGION={access.region}"
+    return f"the endpoint {url} is not AWS's own; unset AWS_ENDPOINT_URL*"
 
 
 def account_fault(settings: Settings, account: str) -> "str | None":
@@ -72,14 +77,18 @@ def caller(access: AwsAccess) -> Caller:
     Raises:
         SettingsError: STS refuses the credentials, or there are none.
         TargetUnavailable: STS cannot be reached.
+        AwsUnusable: nor can anything else of AWS.
     """
     try:
         found = access.client("sts").get_caller_identity()
     except ClientError as error:
         code = error.response["Error"]["Code"]
         raise SettingsError(f"AWS STS answered {code} to the credentials: check AWS_PROFILE or the role") from None
-    except (NoCredentialsError, NoRegionError, ProfileNotFound) as error:
+    except (NoRegionError, ProfileNotFound) as error:
         raise SettingsError(f"AWS: {error} Set AWS_REGION and AWS_PROFILE, or the variables of a role") from None
     except BotoCoreError as error:
-        raise TargetUnavailable(f"AWS STS cannot be reached: {type(error).__name__}") from None
+        raise TargetUnavailable(
+            f"AWS STS cannot be reached at {access.endpoint_url('sts')}: {type(error).__name__}. It tells whose the "
+            "credentials are; a private subnet needs an interface endpoint of com.amazonaws.REGION.sts"
+        ) from None
     return Caller(found["Account"], found["Arn"])

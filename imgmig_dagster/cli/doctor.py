@@ -45,7 +45,7 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     from imgmig_dagster.doctor.source import source_examinations
 
     # One more try: a person waits.
-    connection = ReadOnlyConnection(settings.source_url.get_secret_value(), RetryPolicy(delays=(0.5,)))
+    connection = ReadOnlyConnection(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     schema, name = settings.source_schema, settings.source_table
     with SourceReader(connection, schema, name, IMAGE, settings.source_time_zone) as reader:
         found = examine(

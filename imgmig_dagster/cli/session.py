@@ -222,7 +222,7 @@ class Session:
                     finished.append(key)
                     continue
                 errors.append(result.error)
-                if result.error.retryable:
+                if result.error.exit_code == 3:
                     break
         self._relay.listener = None
         return finished, errors, time.monotonic() - started

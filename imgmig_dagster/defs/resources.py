@@ -61,7 +61,7 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
-        connection = ReadOnlyConnection(settings.source_url.get_secret_value())
+        connection = ReadOnlyConnection(settings.current_source_url)
         with SourceReader(
             connection, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
         ) as reader:
@@ -129,7 +129,7 @@ class ReportBucket(StageResource):
     """S3, where reports are published besides the state store, if IMGMIG_REPORTS_URL names a place."""
 
     def publish(self, files: Mapping[str, bytes]) -> dict[str, str]:
-        """Upload the files, encrypted at rest; returns where each is. Nothing where no place is set.
+        """Upload the files, encrypted as the bucket has it; returns where each is. Nothing where no place is set.
 
         Raises:
             SettingsError: the URL is none of S3.
@@ -145,9 +145,7 @@ class ReportBucket(StageResource):
         client = settings.aws().client("s3")
         try:
             for name, content in files.items():
-                client.put_object(
-                    Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content, ServerSideEncryption="AES256"
-                )
+                client.put_object(Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content)
         except (ClientError, BotoCoreError) as error:
             raise TargetUnavailable(
                 f"the reports could not be published to {settings.reports_url}: {type(error).__name__}. They are in "

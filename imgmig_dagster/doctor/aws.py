@@ -53,7 +53,7 @@ def endpoint(settings: Settings) -> "tuple[Health, str, str]":
     """Where DynamoDB's requests go, and whether they are encrypted."""
     access = settings.aws()
     url: str = access.client("dynamodb").meta.endpoint_url
-    fault = endpoint_fault(access) if settings.stage is Stage.PROD else None
+    fault = endpoint_fault(access, settings.aws_account) if settings.stage is Stage.PROD else None
     if fault:
         return Health.FAIL, url, fault
     if not url.startswith("https:"):

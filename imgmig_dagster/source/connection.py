@@ -129,17 +129,19 @@ class Session:
 class ReadOnlyConnection:
     """Statements on PostgreSQL's primary, each in a short read-only transaction, repeated after a lost connection.
 
-    Reading again is always safe: nothing is written. `known` is what the process knows of its servers.
+    Reading again is always safe: nothing is written. `url` may be what gives it for each new connection, where its
+    password is rotated. `known` is what the process knows of its servers.
     """
 
     def __init__(
         self,
-        url: str,
+        url: "str | Callable[[], str]",
         retry: "RetryPolicy | None" = None,
         sleep: Callable[[float], None] = time.sleep,
         known: KnownServers = KNOWN_SERVERS,
     ) -> None:
-        self._url = url
+        self._give_url = url if callable(url) else lambda: url
+        self._url = ""
         self._retry = retry or RetryPolicy(delays=(0.1, 0.4, 1.6, 6.4))
         self._sleep = sleep
         self._known = known
@@ -185,7 +187,7 @@ class ReadOnlyConnection:
                 return Pooling.BALANCED
             if server_process == connection.info.backend_pid:
                 return Pooling.NONE
-        other = ReadOnlyConnection(self._url, RetryPolicy(delays=()), self._sleep, self._known)
+        other = ReadOnlyConnection(self._give_url, RetryPolicy(delays=()), self._sleep, self._known)
         try:
             # Two sessions that are open at once share a server's process only where that changes hands.
             shared = other.fetch(_PROCESS) == [(server_process,)]
@@ -247,6 +249,7 @@ class ReadOnlyConnection:
     def _connect(self) -> "psycopg.Connection[Any]":
         """The open connection, opened now if need be."""
         if self._connection is None or self._connection.closed:
+            self._url = self._give_url()
             self._known.refuse_login_again(self._url)
             self._session = Session()
             try:

@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import orjson
+from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state.store import ABSENT, Versioned
 
 # A holder that has not written its lease for this long is taken for dead.
 LEASE_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 10.0
 _ABSENT_CODES: Final = frozenset({"NoSuchKey", "404"})
-_CONFLICT_CODES: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_REFUSED_CODES: Final = frozenset({"PreconditionFailed", "412"})
+_CONFLICT_CODES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+_CONFLICT_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
 
 
 class S3StateStore:
-    """One stage's state below ``s3://bucket/prefix``, encrypted at rest. `client` is botocore's, of S3.
+    """One stage's state below ``s3://bucket/prefix``, encrypted as the bucket has it. `client` is botocore's, of S3.
 
     Versions are ETags, held by If-Match and If-None-Match. Every method raises `StateUnavailable` when S3 cannot be
     reached or refuses.
@@ -59,16 +62,17 @@ class S3StateStore:
     def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
         """See `StateStore.write`."""
         condition = {} if replacing is None else {"IfNoneMatch": "*"} if replacing == ABSENT else {"IfMatch": replacing}
+        place = {"Bucket": self._bucket, "Key": self._key(name)}
         try:
-            written = self._client.put_object(
-                Bucket=self._bucket, Key=self._key(name), Body=content, ServerSideEncryption="AES256", **condition
-            )
-        except ClientError as error:
-            if _code(error) in _CONFLICT_CODES or (replacing is not None and _code(error) in _ABSENT_CODES):
-                return self._own_write(name, content)
-            raise self._unavailable("write", name, error) from None
-        except BotoCoreError as error:
-            raise self._unavailable("write", name, error) from None
+            # How an object is encrypted is the bucket's to say: a header here would override its key.
+            written = self._past_conflicts(lambda: self._client.put_object(**place, Body=content, **condition))
+        except (ClientError, BotoCoreError) as error:
+            if replacing is None or not _may_be_done(error):
+                raise self._unavailable("write", name, error) from None
+            found = self.read(name)
+            if found is not None and found.content == content:
+                return found.version
+            raise self._undone("write", name, found, replacing, error) from None
         version: str = written["ETag"]
         return version
 
@@ -95,15 +99,17 @@ class S3StateStore:
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""
         condition = {} if replacing is None else {"IfMatch": replacing}
+        place = {"Bucket": self._bucket, "Key": self._key(name)}
         try:
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(name), **condition)
-        except ClientError as error:
-            if _code(error) in _CONFLICT_CODES:
-                raise self._replaced(name) from None
-            if _code(error) not in _ABSENT_CODES:
+            self._past_conflicts(lambda: self._client.delete_object(**place, **condition))
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in _ABSENT_CODES:
+                return
+            if replacing is None or not _may_be_done(error):
                 raise self._unavailable("delete", name, error) from None
-        except BotoCoreError as error:
-            raise self._unavailable("delete", name, error) from None
+            found = self.read(name)
+            if found is not None:
+                raise self._undone("delete", name, found, replacing, error) from None
 
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""
@@ -123,14 +129,23 @@ class S3StateStore:
         finally:
             lease.release()
 
-    def _own_write(self, name: str, content: bytes) -> str:
-        """A failed condition after a lost reply may have met this very write."""
-        found = self.read(name)
-        if found is not None and found.content == content:
-            return found.version
-        raise self._replaced(name)
+    def _past_conflicts(self, call: Callable[[], Any]) -> Any:
+        """Call again while S3 is busy with another request for the object, which may be our own of a moment ago."""
+        for pause in _CONFLICT_PAUSES_S:
+            try:
+                return call()
+            except ClientError as error:
+                if _code(error) not in _CONFLICT_CODES:
+                    raise
+            self._sleep(pause)
+        return call()
 
-    def _replaced(self, name: str) -> StateChanged:
+    def _undone(
+        self, verb: str, name: str, found: Versioned | None, replacing: str, error: Exception
+    ) -> "StateChanged | StateUnavailable":
+        """What a request came to that may have been carried out, and was not, as `found` shows."""
+        if (found.version if found else ABSENT) == replacing:
+            return self._unavailable(verb, name, error)
         return StateChanged(f"{self.locate(name)} was replaced by another writer: this run must not go on")
 
     def _key(self, name: str) -> str:
@@ -174,7 +189,7 @@ class _Lease:
     def release(self) -> None:
         self._stopped.set()
         self._thread.join()
-        with contextlib.suppress(StateChanged, StateUnavailable):
+        with contextlib.suppress(ImgmigError):
             # Empty means free. It stays, so that its version goes on changing.
             self._store.write(self._name, b"", self._version)
 
@@ -192,9 +207,21 @@ class _Lease:
             try:
                 self._write()
             except StateChanged:
-                return
-            except StateUnavailable:
+                if not self._is_still_ours():
+                    return
+            except ImgmigError:
                 continue
+
+    def _is_still_ours(self) -> bool:
+        """Whether what stands there is a beat of ours whose reply was lost; its version is then the one to replace."""
+        try:
+            found = self._store.read(self._name)
+            if found is None or orjson.loads(found.content or b"{}").get("owner") != self._owner:
+                return False
+        except ImgmigError:
+            return True  # nothing is known: the next beat asks again
+        self._version = found.version
+        return True
 
     def _write(self) -> None:
         self._beats += 1
@@ -208,6 +235,14 @@ class _Lease:
         )
 
 
+def _may_be_done(error: Exception) -> bool:
+    """Whether a conditional request may have been carried out, by itself or by a try whose reply was lost."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or _code(error) in _REFUSED_CODES | _CONFLICT_CODES | _ABSENT_CODES
+    return isinstance(error, (ConnectionClosedError, HTTPClientError, ReadTimeoutError))
+
+
 def _code(error: Exception) -> str:
-    response = getattr(error, "response", {})
+    response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", type(error).__name__))

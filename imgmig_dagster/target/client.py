@@ -7,7 +7,6 @@ failure is its caller's decision.
 import asyncio
 import gzip
 import io
-import ssl
 import zlib
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,11 +14,12 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
-from botocore.httpsession import get_cert_path
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.aws_faults import clock_wrong, is_of_the_clock, proxy_refused, tls_refused
+from imgmig_dagster.errors import ClockWrong, SettingsError
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.signing import RequestSigner
@@ -34,11 +34,18 @@ class DynamoDBError(Exception):
     """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply).
 
     `standing` is the item on which a condition failed, where the request asked for it and the service hands it back.
-    `request_id` is the service's name of the request, by which AWS' support finds it.
+    `request_id` is the service's name of the request, by which AWS' support finds it. `clock` is the error for a
+    signature whose time was refused.
     """
 
     def __init__(
-        self, operation: str, code: str, status: int, standing: Item | None = None, request_id: str | None = None
+        self,
+        operation: str,
+        code: str,
+        status: int,
+        standing: Item | None = None,
+        request_id: str | None = None,
+        clock: ClockWrong | None = None,
     ) -> None:
         # The service's message can hold keys and values, and this text is shown to people.
         http_status = f" (HTTP {status})" if status else ""
@@ -48,40 +55,42 @@ class DynamoDBError(Exception):
         self.code = code
         self.status = status
         self.standing = standing
+        self.clock = clock
 
     @property
     def fault(self) -> Fault:
         """What to do about it."""
-        return classify(self.code, self.status)
+        return Fault.SIGN_ANEW if self.clock else classify(self.code, self.status)
 
 
 class DynamoDBClient:
-    """Sends signed requests to one region's DynamoDB; an async context manager.
+    """Sends signed requests to one region's DynamoDB, by the way that botocore's go; an async context manager.
 
-    `requests_in_flight` bounds the connections, `timeout` is seconds for one request as a whole.
+    `requests_in_flight` bounds the connections, `timeout` is seconds for one request as a whole. To make one can
+    take as long as whatever gives the credentials.
+
+    Raises:
+        SettingsError: no region, no credentials, or an unknown profile.
+        AwsUnusable: the credentials cannot be had.
     """
 
     def __init__(self, access: AwsAccess, requests_in_flight: int, timeout: float = 30.0) -> None:
-        self._access = access
-        self._session = access.session()
         try:
-            described = access.client("dynamodb")
+            self._credentials = access.credentials()
+            frozen = self._credentials.get_frozen_credentials()
+            self._route = access.route_to_dynamodb()
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"DynamoDB's endpoint is not known: {error}. Set AWS_REGION") from None
-        self._url: str = described.meta.endpoint_url.rstrip("/") + "/"
-        self._region: str = described.meta.region_name
+        self._url = self._route.url
         self._connections = requests_in_flight
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
-        self._signer = self._new_signer()
+        self._signer = self._sign_with(frozen)
+        self._renewal: asyncio.Task[ReadOnlyCredentials] | None = None
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "DynamoDBClient":
-        tls: ssl.SSLContext | bool = True
-        if self._url.startswith("https:"):
-            verify = self._session.get_config_variable("ca_bundle")
-            tls = ssl.create_default_context(cafile=verify or get_cert_path(True))
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=tls),
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._route.tls or True),
             timeout=self._timeout,
             auto_decompress=False,
             headers=_HEADERS,
@@ -100,23 +109,12 @@ class DynamoDBClient:
         Raises:
             DynamoDBError: the service refused it, or no whole reply came back; in the second case the request may
                 have been carried out all the same.
+            AwsUnusable: no request can succeed, for credentials, TLS or a proxy.
         """
-        if self._http is None:
-            raise RuntimeError("the client is used outside its `async with`")
-        # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
-        data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
+        status, headers, content = await self._exchange(operation, body)
+        request_id = headers.get("x-amzn-RequestId")
         try:
-            headers = self._signer.headers(operation, body)
-            async with self._http.post(self._url, data=data, headers=headers, allow_redirects=False) as reply:
-                content = await reply.read()
-                status = reply.status
-        except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
-            raise DynamoDBError(operation, "TruncatedReply", 0) from None
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
-            raise DynamoDBError(operation, "ConnectionFailed", 0) from None
-        request_id = reply.headers.get("x-amzn-RequestId")
-        try:
-            parsed = orjson.loads(_undamaged(content, reply.headers))
+            parsed = orjson.loads(_undamaged(content, headers))
         except _DamagedError:
             raise DynamoDBError(operation, "DamagedReply", status, None, request_id) from None
         except orjson.JSONDecodeError:
@@ -127,20 +125,83 @@ class DynamoDBClient:
             raise DynamoDBError(operation, code, status, None, request_id)
         if status != 200:
             code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
-            raise DynamoDBError(operation, code, status, parsed.get("Item"), request_id)
+            date = headers.get("Date")
+            of_the_clock = is_of_the_clock(code, str(parsed.get("message") or parsed.get("Message")), date)
+            clock = clock_wrong("DynamoDB", code, date) if of_the_clock else None
+            raise DynamoDBError(operation, code, status, parsed.get("Item"), request_id, clock)
         return parsed
 
-    def refresh_credentials(self) -> None:
-        """Load the credentials anew, as after an expired token."""
-        # A session keeps the credentials that it found first.
-        self._session = self._access.session()
-        self._signer = self._new_signer()
+    async def _exchange(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        if self._http is None:
+            raise RuntimeError("the client is used outside its `async with`")
+        await self._follow_credentials()
+        # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
+        data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
+        route, headers = self._route, self._signer.headers(operation, body)
+        if route.tls is None:
+            headers.update(route.proxy_headers)  # there is no tunnel to ask for: the proxy reads the request's own
+        try:
+            async with self._http.post(
+                self._url,
+                data=data,
+                headers=headers,
+                proxy=route.proxy,
+                proxy_headers=route.proxy_headers or None,
+                allow_redirects=False,
+            ) as reply:
+                content = await reply.read()
+        except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
+            raise DynamoDBError(operation, "TruncatedReply", 0) from None
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status < 500:
+                raise proxy_refused(route.proxy_place, error.status) from None
+            raise DynamoDBError(operation, "ProxyFailed", error.status) from None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            if refused := tls_refused(self._url, error):
+                raise refused from None
+            code = "ProxyUnreachable" if isinstance(error, aiohttp.ClientProxyConnectionError) else "ConnectionFailed"
+            raise DynamoDBError(operation, code, 0) from None
+        if reply.status == 407:
+            raise proxy_refused(route.proxy_place, reply.status)
+        return reply.status, reply.headers, content
 
-    def _new_signer(self) -> RequestSigner:
-        credentials = self._session.get_credentials()
-        if credentials is None:
-            raise SettingsError("no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
-        return RequestSigner(credentials, self._region, self._url)
+    def refresh_credentials(self) -> bool:
+        """Find other credentials than those that the service refused; False where there are none. May take its time.
+
+        Raises:
+            AwsUnusable: they cannot be had.
+        """
+        found = self._credentials.replace(str(self._signing_with.access_key))
+        self._signer = self._sign_with(self._credentials.get_frozen_credentials())
+        return found
+
+    def sign_anew(self) -> None:
+        """Use no signature again that was made for an earlier request."""
+        self._signer = self._sign_with(self._signing_with)
+
+    async def _follow_credentials(self) -> None:
+        """Sign with those that the process has now. A source of new ones is waited for only if the old ones have ended.
+
+        In a thread: a source may be a service, a process, or a person.
+        """
+        if self._credentials.are_due and self._renewal is None:
+            self._renewal = asyncio.create_task(asyncio.to_thread(self._credentials.get_frozen_credentials))
+        in_hand, renewal = self._credentials.in_hand, self._renewal
+        if renewal is not None and (in_hand is None or renewal.done()):
+            try:
+                # A request that is given up must not take the others' credentials with it.
+                in_hand = await asyncio.shield(renewal)
+            finally:
+                if renewal.done():
+                    self._renewal = None
+        if in_hand is not None and in_hand != self._signing_with:
+            self._signer = self._sign_with(in_hand)
+
+    def _sign_with(self, frozen: ReadOnlyCredentials) -> RequestSigner:
+        self._signing_with = frozen
+        return RequestSigner(
+            Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token), self._route.region, self._url
+        )
 
 
 class _DamagedError(Exception):

@@ -1,5 +1,6 @@
 """Opens the target table for one run: client, retries and rate control around it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class TargetSettings:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[TargetTable]:
         """The table, ready for requests."""
-        async with DynamoDBClient(self.access, self.requests_in_flight) as client:
+        # Credentials may have to be asked for first.
+        async with await asyncio.to_thread(DynamoDBClient, self.access, self.requests_in_flight) as client:
             sender = Sender(client, RateLimiter(self.rate, sleep=self.retry.sleep), self.retry, self.requests_in_flight)
             yield TargetTable(sender, self.table, self.mapping)

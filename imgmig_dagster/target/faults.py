@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import Final
 
+from imgmig_dagster.aws_faults import REFUSED_CREDENTIALS
+
 
 class Fault(Enum):
     """What to do about a failed request."""
@@ -10,6 +12,7 @@ class Fault(Enum):
     BACK_PRESSURE = "slow the writer down and send again; uses up no retry"
     TRANSIENT = "send again, three times at most"
     REFRESH = "load the credentials anew and send again"
+    SIGN_ANEW = "the time in the signature was refused: sign anew and send again, once"
     REJECT = "these items can never be written as they are"
     CONDITION = "a condition did not hold: somebody else wrote this item"
     STOP = "no request can succeed: end the run"
@@ -25,15 +28,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "TransactionConflictException": Fault.TRANSIENT,
     "ReplicatedWriteConflictException": Fault.TRANSIENT,
     "ConnectionFailed": Fault.TRANSIENT,
+    "ProxyUnreachable": Fault.TRANSIENT,
     "TruncatedReply": Fault.TRANSIENT,
     "DamagedReply": Fault.TRANSIENT,
-    "ExpiredTokenException": Fault.REFRESH,
-    "ExpiredToken": Fault.REFRESH,
+    **dict.fromkeys(REFUSED_CREDENTIALS, Fault.REFRESH),
     "ConditionalCheckFailedException": Fault.CONDITION,
     "ValidationException": Fault.REJECT,
     "ItemCollectionSizeLimitExceededException": Fault.REJECT,
     "AccessDeniedException": Fault.STOP,
-    "UnrecognizedClientException": Fault.STOP,
     "InvalidSignatureException": Fault.STOP,
     "MissingAuthenticationTokenException": Fault.STOP,
     "IncompleteSignatureException": Fault.STOP,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import orjson
 
+from imgmig_dagster.aws_faults import credentials_refused
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
@@ -49,6 +50,7 @@ class Backoff:
         self._retries = 0
         self._throttles = 0
         self._progress_at = sender.clock()
+        self.signed_anew = False
 
     def progressed(self) -> None:
         """Some of the work was done: the deadline and the waits start anew."""
@@ -102,6 +104,7 @@ class Sender:
         self._client = client
         self._refreshed_at = -60.0
         self._refreshes = 0
+        self._refreshing = asyncio.Lock()
         self._answers = 0
 
     async def send(self, request: Request, backoff: Backoff | None = None) -> dict[str, Any]:
@@ -112,6 +115,7 @@ class Sender:
             RetriesUsedUpError: transient errors outlasted the retries.
             TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
             TargetRefused: no request can succeed, as with a missing table or a lack of permission.
+            AwsUnusable: nor can any, for credentials, TLS or the clock.
         """
         backoff = backoff or Backoff(self)
         body = request.body()
@@ -160,21 +164,37 @@ class Sender:
             await backoff.throttled(error.code)
         elif fault is Fault.TRANSIENT:
             await backoff.retry(error.code)
-        elif fault is Fault.REFRESH and refreshes < self._refreshes:
-            pass  # signed before another request's failure renewed the credentials
-        elif fault is Fault.REFRESH and self.clock() - self._refreshed_at > 30:
-            self._refreshed_at = self.clock()
-            self._refreshes += 1
-            self._client.refresh_credentials()
-        elif fault in (Fault.STOP, Fault.REFRESH):
+        elif fault is Fault.REFRESH:
+            await self._refresh(error.code, refreshes)
+        elif fault is Fault.SIGN_ANEW and not backoff.signed_anew:
+            backoff.signed_anew = True
+            self._client.sign_anew()
+        elif error.clock:
+            raise error.clock from None
+        elif fault is Fault.STOP:
             raise TargetRefused(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}") from None
         else:
             raise error
+
+    async def _refresh(self, code: str, refreshes: int) -> None:
+        """Renew the credentials, once for all requests that were signed before; `CredentialsUnavailable` if in vain."""
+        async with self._refreshing:
+            if refreshes < self._refreshes:
+                return
+            in_vain = self.clock() - self._refreshed_at <= 30
+            # A source of credentials may take its time: other requests go on.
+            if in_vain or not await asyncio.to_thread(self._client.refresh_credentials):
+                raise credentials_refused("DynamoDB", code)
+            self._refreshed_at = self.clock()
+            self._refreshes += 1
 
 
 _ADVICE = {
     "ResourceNotFoundException": "the table does not exist in this account and region: check IMGMIG_TARGET_TABLE, "
     "AWS_REGION and the credentials",
     "AccessDeniedException": "the role lacks a permission on this table",
-    "ExpiredTokenException": "the credentials have expired, and loading them anew did not help: log in again",
+    **dict.fromkeys(
+        ("InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException"),
+        "the secret access key is not that of its access key, or a proxy changes requests: check both",
+    ),
 }

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
+import botocore.auth
 from botocore.auth import EMPTY_SHA256_HASH, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -36,7 +38,7 @@ class RequestSigner:
         """The headers to send `body` with: the operation's name, the time and the signature among them."""
         signed = self._signed.get(operation)
         now = self._clock()
-        if signed is None or now - signed.at >= _REUSED_FOR_S:
+        if signed is None or now - signed.at >= _REUSED_FOR_S or _wall_clock_moved(signed.time):
             signed = self._signed[operation] = self._sign_empty(operation, now)
         canonical_request = signed.canonical_request + sha256(body).hexdigest()
         string_to_sign = signed.auth.string_to_sign(signed.request, canonical_request)
@@ -53,6 +55,7 @@ class RequestSigner:
         del request.headers["Authorization"]
         return _Signed(
             at=now,
+            time=_wall_clock(),
             auth=auth,
             request=request,
             headers=headers,
@@ -66,11 +69,24 @@ class _Signed:
     """An empty request as botocore signed it; `canonical_request` and `authorization` lack the hash they end with."""
 
     at: float
+    time: datetime
     auth: SigV4Auth
     request: AWSRequest
     headers: dict[str, str]
     canonical_request: str
     authorization: str
+
+
+def _wall_clock_moved(since: datetime) -> bool:
+    """Whether more happened to the clock that signatures bear than that a moment passed.
+
+    The other clock stands still while the machine is suspended, and knows nothing of a step.
+    """
+    return not timedelta(0) <= _wall_clock() - since < timedelta(seconds=2 * _REUSED_FOR_S)
+
+
+def _wall_clock() -> datetime:
+    return botocore.auth.get_current_datetime()  # type: ignore[attr-defined,no-any-return]
 
 
 class _KeyKeepingAuth(SigV4Auth):

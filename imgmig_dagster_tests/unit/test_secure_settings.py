@@ -153,4 +153,72 @@ class TestSecret:
     def test_url_and_secret_together_are_refused(self, configured: pytest.MonkeyPatch) -> None:
         configured.setenv("IMGMIG_SOURCE_URL", SOURCE)
 
-        assert refusal(Stage.STAGING) == "set IMGMIG_SOURCE_URL or IMGMIG_SOURCE_SECRET, not both"
+        text = refusal(Stage.STAGING)
+
+        assert "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and" in text
+        assert "hunter2" not in text
+
+    @pytest.mark.parametrize("host", ["db.internal:6432", "[::1]", "db-1.internal:5432,db-2.internal:5433"])
+    def test_a_master_users_secret_is_put_into_the_url_beside_it(
+        self, secrets: Any, configured: pytest.MonkeyPatch, host: str
+    ) -> None:
+        # All that RDS keeps of a master user whom it manages.
+        secrets.put_secret_value(SecretId="imgmig", SecretString='{"username": "master", "password": "p@ss/w%rd?"}')
+        configured.setenv("IMGMIG_SOURCE_URL", f"postgresql://{host}/app?sslmode=verify-full")
+
+        url = load_settings(Stage.STAGING).source_url.get_secret_value()
+
+        assert url == f"postgresql://master:p%40ss%2Fw%25rd%3F@{host}/app?sslmode=verify-full"
+
+    def test_a_master_users_secret_alone_says_what_else_to_set(self, secrets: Any) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString='{"username": "master", "password": "hunter2"}')
+
+        text = refusal(Stage.STAGING)
+
+        assert "set IMGMIG_SOURCE_URL without user and password beside it" in text
+        assert "hunter2" not in text
+
+    def test_a_whole_url_as_a_secret_takes_no_other_beside_it(
+        self, secrets: Any, configured: pytest.MonkeyPatch
+    ) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString=SOURCE)
+        configured.setenv("IMGMIG_SOURCE_URL", "postgresql://db.internal/app?sslmode=verify-full")
+
+        assert "it has to be JSON with username and password" in refusal(Stage.STAGING)
+
+    def test_a_rotated_password_is_read_for_the_next_connection(
+        self, secrets: Any, configured: pytest.MonkeyPatch
+    ) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString='{"username": "master", "password": "old"}')
+        configured.setenv("IMGMIG_SOURCE_URL", "postgresql://db.internal/app?sslmode=verify-full")
+        settings = load_settings(Stage.STAGING)
+        assert ":old@" in settings.current_source_url()
+
+        secrets.put_secret_value(SecretId="imgmig", SecretString='{"username": "master", "password": "new"}')
+        assert ":new@" in settings.current_source_url()
+
+        # What was read last still does where the secret cannot be read.
+        configured.setenv("IMGMIG_SOURCE_URL", "postgresql://u:p@db.internal/app?sslmode=verify-full")
+        assert ":old@" in settings.current_source_url()
+
+
+class TestWebhook:
+    @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PROD])
+    def test_a_webhook_over_plain_http_is_refused_and_not_shown(
+        self, configured: pytest.MonkeyPatch, stage: Stage
+    ) -> None:
+        configured.setenv("IMGMIG_ALERT_WEBHOOK", "http://hooks.example/T0/hunter2")
+
+        text = refusal(stage)
+
+        assert "IMGMIG_ALERT_WEBHOOK must be an https:// URL" in text
+        assert "hunter2" not in text
+
+    def test_https_is_taken_and_loopback_where_a_setting_says_so(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_ALERT_WEBHOOK", "https://hooks.example/T0/x")
+        assert load_settings(Stage.PROD).alert_webhook is not None
+
+        configured.setenv("IMGMIG_ALERT_WEBHOOK", "http://127.0.0.1:8080/x")
+        assert "IMGMIG_ALERT_WEBHOOK" in refusal(Stage.STAGING)
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
+        assert load_settings(Stage.STAGING).alert_webhook is not None

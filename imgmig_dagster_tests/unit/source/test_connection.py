@@ -134,6 +134,17 @@ def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> 
         connection.close()
 
 
+def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Source) -> None:
+    urls = iter(["postgresql://nobody@127.0.0.1:1/x", source.url])
+    connection = ReadOnlyConnection(lambda: next(urls), RetryPolicy(delays=(0.1,)), lambda _seconds: None)
+
+    try:
+        assert connection.fetch("SELECT 7") == [(7,)]
+        assert connection.fetch("SELECT 7") == [(7,)], "an open one is kept"
+    finally:
+        connection.close()
+
+
 @pytest.mark.parametrize(
     ("literal", "expected"),
     [

@@ -25,7 +25,7 @@ from imgmig_dagster.target.faults import Fault, classify
         ("ConditionalCheckFailedException", 400, Fault.CONDITION),
         ("AccessDeniedException", 400, Fault.STOP),
         ("ResourceNotFoundException", 400, Fault.STOP),
-        ("UnrecognizedClientException", 400, Fault.STOP),
+        ("UnrecognizedClientException", 400, Fault.REFRESH),
     ],
 )
 def test_an_error_has_one_meaning(code: str, status: int, fault: Fault) -> None:

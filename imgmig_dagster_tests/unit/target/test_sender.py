@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import CredentialsUnavailable, SettingsError, TargetRefused, TargetUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
@@ -182,7 +182,7 @@ def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is
     [
         ("ResourceNotFoundException", "IMGMIG_TARGET_TABLE"),
         ("AccessDeniedException", "lacks a permission"),
-        ("UnrecognizedClientException", ""),
+        ("InvalidSignatureException", "the secret access key is not that of its access key"),
         ("SomethingNew", ""),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_no_request_can_survive_stops_the_run_at_once(
     with pytest.raises(TargetRefused, match=code) as caught:
         asyncio.run(run())
     assert advice in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "IMAGE#secret" not in str(caught.value)
     assert len(proxy.calls) == 1
     assert clock.slept == []
 
@@ -300,23 +300,24 @@ class TestCredentials:
         renewed.replace(file)
 
     @staticmethod
-    def expired(file: Path, renewed: str) -> Action:
+    def expired(file: Path, renewed: str, code: str = "ExpiredTokenException") -> Action:
         """The service refuses the old key; a person has logged in again meanwhile."""
 
         async def action(call: Call, forward: Forward) -> Reply:
             if call.access_key != "OLD":
                 return await forward(call.body)
             TestCredentials.write(file, renewed)
-            return Reply(400, json.dumps({"__type": "x#ExpiredTokenException"}).encode())
+            return Reply(400, json.dumps({"__type": f"x#{code}"}).encode())
 
         return action
 
+    @pytest.mark.parametrize("code", ["ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"])
     @pytest.mark.parametrize("requests", [1, 8])
-    def test_an_expired_token_is_loaded_anew_once_for_all_requests_in_flight(
-        self, target: Target, proxy: FaultProxy, credentials_file: Path, requests: int
+    def test_a_key_that_is_refused_is_loaded_anew_once_for_all_requests_in_flight(
+        self, target: Target, proxy: FaultProxy, credentials_file: Path, requests: int, code: str
     ) -> None:
         clock = FakeClock()
-        proxy.inject(self.expired(credentials_file, "NEW"), times=FOREVER)
+        proxy.inject(self.expired(credentials_file, "NEW", code), times=FOREVER)
         chain = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", proxy.url),))
 
         async def run() -> None:
@@ -338,9 +339,10 @@ class TestCredentials:
             async with opened(target, proxy.url, credentials=chain) as table:
                 await table.put_new(item_of(1))
 
-        with pytest.raises(TargetRefused, match="log in again"):
+        with pytest.raises(CredentialsUnavailable, match="log in again, and give the same command") as caught:
             asyncio.run(run())
-        assert len(proxy.calls) == 2
+        assert caught.value.exit_code == 3
+        assert len(proxy.calls) == 1, "the same credentials are not tried again"
 
     @pytest.mark.usefixtures("clean_environment")
     def test_no_credentials_are_a_fault_of_the_settings(self, target: Target) -> None:

@@ -70,3 +70,17 @@ def test_credentials_that_were_renewed_sign_within_a_second(clock: FakeClock) ->
     found = signer.headers("PutItem", b"{}")
     assert found == by_botocore(Credentials("AKIDNEW", "new", "new token"), "PutItem", b"{}")
     assert found["X-Amz-Security-Token"] == "new token"
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=20), -timedelta(minutes=20)], ids=["suspended", "set back"])
+def test_a_signature_is_not_used_again_after_a_step_of_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch, step: timedelta
+) -> None:
+    now = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
+    signer = RequestSigner(Credentials("AKIDEXAMPLE", "s"), REGION, URL, clock=lambda: 5.0)  # it stands still
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now)
+    signer.headers("PutItem", b"{}")
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now + step)
+
+    assert signer.headers("PutItem", b"{}")["X-Amz-Date"] == (now + step).strftime("%Y%m%dT%H%M%SZ")

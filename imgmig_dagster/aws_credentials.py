@@ -1,0 +1,190 @@
+"""Credentials that a whole process shares: found once by botocore's chain, renewed in one place, and told when lost."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from botocore import exceptions
+from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from imgmig_dagster.errors import CredentialsUnavailable, ImgmigError, SettingsError
+from imgmig_dagster.retry import RetryPolicy
+
+# botocore begins to ask for new ones this long before the old ones end; of short ones, when half their life is over.
+_AHEAD_S: Final = 15 * 60
+# While the old ones still hold, a source that has nothing new is not asked again for so long.
+_PAUSE_S: Final = 30.0
+_SETTINGS_AT_FAULT: Final = (
+    exceptions.ProfileNotFound,
+    exceptions.ConfigNotFound,
+    exceptions.ConfigParseError,
+    exceptions.InvalidConfigError,
+    exceptions.PartialCredentialsError,
+    exceptions.InfiniteLoopConfigError,
+    exceptions.UnknownCredentialError,
+    exceptions.MissingDependencyException,
+)
+# A person has to log in; another try would find the same.
+_LOGIN_NEEDED: Final = (
+    exceptions.SSOError,
+    exceptions.LoginError,
+    exceptions.TokenRetrievalError,
+    exceptions.NoAuthTokenError,
+    exceptions.RefreshWithMFAUnsupportedError,
+)
+
+
+class SharedCredentials(Credentials):
+    """What botocore's clients and ours sign with. Safe for threads; whoever asks may wait for the source of them.
+
+    `find` begins botocore's chain from its start. The source is asked when it is first needed, before the credentials
+    end, and when AWS refuses them; a source that fails for a moment is asked again.
+    """
+
+    method = "shared"
+
+    def __init__(
+        self,
+        find: "Callable[[], Credentials | None]",
+        retry: "RetryPolicy | None" = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find = find
+        self._retry = retry or RetryPolicy(delays=(0.5, 1.0, 2.0))
+        self._sleep = sleep
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._found: Credentials | None = None
+        self._frozen: ReadOnlyCredentials | None = None
+        self._ahead = _AHEAD_S
+        self._not_before = 0.0
+
+    @property
+    def in_hand(self) -> "ReadOnlyCredentials | None":
+        """Those that were found last; None where none were yet, or they have ended. Never waits."""
+        return None if self._have_ended else self._frozen
+
+    @property
+    def are_due(self) -> bool:
+        """Whether `get_frozen_credentials` would ask for new ones. Never waits."""
+        return self._have_ended or (self._end_within(self._ahead) and self._clock() >= self._not_before)
+
+    def get_frozen_credentials(self) -> "ReadOnlyCredentials":
+        """botocore's name: the credentials to sign a request with.
+
+        Raises:
+            CredentialsUnavailable: they have ended, and there are no new ones.
+            SettingsError: there are none, or what was configured of them is wrong.
+        """
+        frozen = self._frozen
+        if frozen is not None and not self.are_due:
+            return frozen
+        with self._lock:
+            return self._renew() if self._frozen is None or self.are_due else self._frozen
+
+    def replace(self, refused: str) -> bool:
+        """Find them anew after AWS refused that access key; False where the same come out again.
+
+        Raises:
+            CredentialsUnavailable, SettingsError: as for `get_frozen_credentials`.
+        """
+        with self._lock:
+            before = self._frozen
+            if before is not None and before.access_key != refused:
+                return True  # somebody else was refused, and has found others meanwhile
+            self._forget()
+            return self._renew() != before
+
+    def __getattr__(self, name: str) -> Any:
+        # botocore reads single ones, for an account's own endpoint.
+        if name in ReadOnlyCredentials._fields:
+            return getattr(self.get_frozen_credentials(), name)
+        raise AttributeError(name)
+
+    @property
+    def _have_ended(self) -> bool:
+        return self._frozen is None or self._end_within(0)
+
+    def _end_within(self, seconds: int) -> bool:
+        found = self._found
+        return isinstance(found, RefreshableCredentials) and found.refresh_needed(seconds)
+
+    def _renew(self) -> "ReadOnlyCredentials":
+        held = self.in_hand
+        try:
+            frozen = self._ask()
+        except ImgmigError:
+            if held is None:
+                # Whoever tries again after a login begins with the chain: some sources fail for good once they failed.
+                self._forget()
+                raise
+            frozen = held
+        self._frozen = frozen
+        self._not_before = self._clock() + _PAUSE_S
+        ends: datetime | None = getattr(self._found, "_expiry_time", None)
+        if ends is not None and frozen != held:
+            self._ahead = min(_AHEAD_S, int((ends - datetime.now(tz=timezone.utc)).total_seconds() / 2))
+        return frozen
+
+    def _ask(self) -> "ReadOnlyCredentials":
+        found, retry = self._found, 0
+        while True:
+            refreshes = found is not None
+            try:
+                found = found or self._find()
+                if found is None:
+                    raise SettingsError(
+                        "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret, or use "
+                        "the role of the machine"
+                    )
+                frozen = (None if refreshes else _at_hand(found)) or found.get_frozen_credentials()
+            except ImgmigError:
+                raise
+            except Exception as error:  # a process, a file, a service: whatever gives credentials fails in its own way
+                found, passes = None, _may_pass(error)
+                if refreshes and not passes and not isinstance(error, _LOGIN_NEEDED):
+                    continue  # keys that it was made with may have been rotated: the chain reads them again
+                if not passes or retry >= len(self._retry.delays):
+                    raise _named(error) from None
+            else:
+                self._found = found
+                return frozen
+            self._sleep(self._retry.delay(retry))
+            retry += 1
+
+    def _forget(self) -> None:
+        self._found = self._frozen = None
+
+
+def _at_hand(found: Credentials) -> "ReadOnlyCredentials | None":
+    """What new credentials hold already: to ask for it would renew those that are short-lived at once."""
+    if not isinstance(found, RefreshableCredentials) or found.refresh_needed(0):
+        return None
+    held: ReadOnlyCredentials | None = getattr(found, "_frozen_credentials", None)
+    return held
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or "Throttl" in error.response["Error"]["Code"]
+    return isinstance(error, BotoCoreError) and not isinstance(error, (*_SETTINGS_AT_FAULT, *_LOGIN_NEEDED))
+
+
+def _named(error: Exception) -> ImgmigError:
+    if isinstance(error, _SETTINGS_AT_FAULT):
+        return SettingsError(f"AWS credentials: {error}. Mend AWS_PROFILE or the files of ~/.aws")
+    cause = type(error).__name__
+    if isinstance(error, ClientError):
+        cause = f"{error.response['Error']['Code']} to {error.operation_name}"
+    # The text of an error can hold what a process printed.
+    return CredentialsUnavailable(
+        f"there are no AWS credentials to be had ({cause}): log in again, and give the same command: it resumes"
+    )
+
+
+__all__ = ["SharedCredentials"]

@@ -1,0 +1,86 @@
+"""How botocore's own requests go to a service: endpoint, proxy, authorities. Other senders of requests ask here.
+
+The only module that reads what botocore found for a client, and shows nobody.
+"""
+
+# ruff: noqa: SLF001
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.httpsession import create_urllib3_context, get_cert_path
+
+from imgmig_dagster.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a service's requests go, and by what: `proxy_headers` hold the proxy's credentials."""
+
+    url: str
+    region: str
+    proxy: str | None
+    proxy_headers: Mapping[str, str] = field(repr=False)
+    tls: ssl.SSLContext | None
+
+    @property
+    def proxy_place(self) -> str:
+        """The proxy's host and port."""
+        return urlsplit(self.proxy or "").netloc
+
+
+def route_of(client: Any) -> Route:
+    """The route of a client of DynamoDB.
+
+    Raises:
+        BotoCoreError: the endpoint cannot be told, as where it is an account's own and the account is not known.
+        AwsUnusable, SettingsError: there are no credentials, which may name the account; or as for `trusting`.
+    """
+    url = resolved_endpoint(client)
+    configured = client._endpoint.http_session._proxy_config
+    proxy = configured.proxy_url_for(url)
+    # aiohttp would read the credentials in a proxy's URL by rules of its own.
+    place = urlsplit(proxy or "")
+    return Route(
+        url=url,
+        region=client.meta.region_name,
+        proxy=place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() or None,
+        proxy_headers=configured.proxy_headers_for(proxy) if proxy else {},
+        tls=trusting(client) if url.startswith("https:") else None,
+    )
+
+
+def resolved_endpoint(client: Any) -> str:
+    """The URL to which a client of DynamoDB sends its requests: `meta.endpoint_url` does not know an account's own."""
+    url: str = client.generate_presigned_url("describe_table", Params={"TableName": "any"})
+    return url.partition("?")[0]
+
+
+def proxy_place(client: Any) -> str:
+    """Host and port of the proxy in a client's way, without its credentials."""
+    proxy = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
+    return urlsplit(proxy or "").netloc.rpartition("@")[2]
+
+
+def trusting(client: Any) -> ssl.SSLContext:
+    """A context that trusts what a client's requests trust, by the same rules.
+
+    Python's own default asks more of authorities from 3.13 on than botocore does.
+
+    Raises:
+        SettingsError: the file of authorities cannot be read.
+    """
+    authorities = get_cert_path(client._endpoint.http_session._verify)
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    try:
+        context.load_verify_locations(cafile=authorities)
+    except OSError as error:
+        raise SettingsError(
+            f"the file of certificate authorities {authorities} cannot be read ({error.strerror or 'no certificate'}): "
+            "mend AWS_CA_BUNDLE, the profile's ca_bundle or REQUESTS_CA_BUNDLE"
+        ) from None
+    return context

@@ -1,0 +1,77 @@
+"""botocore's session as this package needs it: the same endpoints, proxies and rules for every client that is made.
+
+Those count too that botocore makes for itself, of STS and SSO, to find credentials.
+"""
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import Credentials
+
+from imgmig_dagster.aws_faults import tells_faults
+from imgmig_dagster.aws_route import trusting
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.transport import endpoint_is_allowed, is_loopback
+
+if TYPE_CHECKING:
+    from imgmig_dagster.aws import AwsAccess
+
+_RARE_CALLS: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+# Whose the credentials are is asked before anything else: whoever has no way to STS should know at once.
+_BY_SERVICE: Final = {
+    "sts": Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+}
+
+# Credentials that cannot be renewed are told by an error of ours; botocore adds a stack trace with what was answered.
+logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
+
+
+class AwsSession(botocore.session.Session):
+    """A session of one access. `shared` signs for its clients; without it botocore's chain is asked."""
+
+    def __init__(self, access: "AwsAccess", shared: "Credentials | None" = None) -> None:
+        super().__init__(profile=access.profile)
+        self.making = threading.RLock()
+        self._access = access
+        self._shared = shared
+        if access.region:
+            self.set_config_variable("region", access.region)
+        if access.access_key_id and access.secret_access_key:
+            self.set_credentials(access.access_key_id, access.secret_access_key, access.session_token)
+
+    def get_credentials(self) -> Any:
+        """botocore's name."""
+        return self._shared or super().get_credentials()
+
+    def create_client(self, service_name: str, **arguments: Any) -> Any:  # type: ignore[override]
+        """botocore's name, and what it calls for its own clients.
+
+        Raises:
+            SettingsError: the endpoint is one of plain HTTP and may not be, or the file of authorities cannot be read.
+        """
+        endpoint_url = arguments.pop("endpoint_url", None) or dict(self._access.endpoint_urls).get(service_name)
+        config = _BY_SERVICE.get(service_name, _RARE_CALLS)
+        if arguments.get("config") is not None:
+            config = config.merge(arguments.pop("config"))
+        arguments["endpoint_url"] = endpoint_url
+        # Making clients of one session at once is not safe.
+        with self.making:
+            client = super().create_client(service_name, config=config, **arguments)
+            found: str = client.meta.endpoint_url
+            if is_loopback(urlsplit(found).hostname or "") and getproxies():
+                # A company's proxy would look for an emulator on itself.
+                client = super().create_client(service_name, config=config.merge(Config(proxies={})), **arguments)
+        if not endpoint_is_allowed(found, self._access.plain):
+            raise SettingsError(
+                f"the endpoint of {service_name} is {found}: this stage speaks HTTPS only. Mend AWS_ENDPOINT_URL or "
+                "the profile; outside of prod IMGMIG_ALLOW_INSECURE=loopback allows plain HTTP on loopback"
+            )
+        if found.startswith("https:"):
+            trusting(client)
+        tells_faults(client)
+        return client

@@ -1,0 +1,77 @@
+"""Which stage, and how it reaches AWS: by AWS's own variables, from the environment or the stage's file."""
+
+from enum import Enum
+from typing import Final, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.transport import PlainTraffic
+
+_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager")
+
+
+class Stage(str, Enum):
+    """Where the platform runs."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+    @property
+    def env_file(self) -> str:
+        """The file, in the current directory, that may hold this stage's variables."""
+        return f".env.{self.value}"
+
+
+class AwsSettings(BaseSettings):
+    """How one stage reaches AWS."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    stage: Stage
+    allow_insecure: 'Literal["loopback"] | None' = Field(None, description="loopback: no TLS needed there, but in prod")
+    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
+    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
+    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
+    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_endpoint_url: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
+    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+    aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
+    aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
+
+    @property
+    def plain_traffic(self) -> PlainTraffic:
+        """To which hosts connections may go without TLS."""
+        return "anywhere" if self.stage is Stage.DEV else self.allow_insecure or "never"
+
+    def aws(self) -> AwsAccess:
+        """How to reach AWS; what is not set here is left to botocore's own chain."""
+        endpoint_urls = {
+            service: getattr(self, f"aws_endpoint_url_{service}") or self.aws_endpoint_url for service in _SERVICES
+        }
+        return AwsAccess(
+            region=self.aws_region or self.aws_default_region,
+            profile=self.aws_profile,
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=_reveal(self.aws_secret_access_key),
+            session_token=_reveal(self.aws_session_token),
+            endpoint_urls=tuple((service, url) for service, url in endpoint_urls.items() if url),
+            plain=self.plain_traffic,
+        )
+
+    @model_validator(mode="after")
+    def _prod_is_secure(self) -> "AwsSettings":
+        if self.stage is Stage.PROD and self.allow_insecure:
+            raise ValueError("IMGMIG_ALLOW_INSECURE is refused in prod: every connection is encrypted there")
+        return self
+
+
+def _reveal(secret: "SecretStr | None") -> "str | None":
+    return secret.get_secret_value() if secret is not None else None

@@ -1,0 +1,98 @@
+"""Which endpoints the guard takes for DynamoDB's own: botocore's of every partition, and no other."""
+
+import pytest
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws_endpoints import is_own_endpoint
+from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.write_guard import caller, endpoint_fault
+
+ACCOUNT = "123456789012"
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def access(region: str, url: "str | None" = None) -> AwsAccess:
+    urls = (("dynamodb", url),) if url else ()
+    return AwsAccess(region=region, access_key_id="a", secret_access_key="s", endpoint_urls=urls, plain="never")
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1", "eusc-de-east-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1", "us-gov-west-1"]
+)
+@pytest.mark.parametrize("variable", ["", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_what_botocore_finds_for_a_region_is_its_own(
+    clean_environment: pytest.MonkeyPatch, region: str, variable: str
+) -> None:
+    if variable:
+        clean_environment.setenv(variable, "true")
+
+    assert endpoint_fault(access(region)) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("dynamodb.us-east-1.amazonaws.com", "us-east-1"),
+        ("dynamodb-fips.us-east-1.amazonaws.com", "us-east-1"),
+        ("dynamodb.us-east-1.api.aws", "us-east-1"),
+        (f"{ACCOUNT}.ddb.us-east-1.amazonaws.com", "us-east-1"),
+        ("vpce-0123abcd-5efg.dynamodb.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        ("vpce-0123abcd-5efg-us-east-1a.dynamodb.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        ("dynamodb.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("vpce-0123abcd-5efg.dynamodb.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1"),
+    ],
+)
+def test_a_configured_name_of_aws_is_taken(host: str, region: str) -> None:
+    assert endpoint_fault(access(region, f"https://{host}"), ACCOUNT) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8000",
+        "amazonaws.com.example.com",
+        "dynamodb.us-east-1.amazonaws.com.example.com",
+        "emulator-1234.us-east-1.elb.amazonaws.com",
+        "abc123.execute-api.us-east-1.amazonaws.com",
+        "s3.us-east-1.amazonaws.com",
+        "vpce-0123abcd-5efg.execute-api.us-east-1.vpce.amazonaws.com",
+        "a.vpce-1.dynamodb.us-east-1.vpce.amazonaws.com",
+        "dynamodb.us-east-1.amazonaws.eu",
+        "999999999999.ddb.us-east-1.amazonaws.com",
+    ],
+)
+def test_no_other_is(host: str) -> None:
+    fault = endpoint_fault(access("us-east-1", f"https://{host}"), ACCOUNT)
+
+    assert fault is not None
+    assert "is not AWS's own" in fault
+
+
+@pytest.mark.parametrize("host", ["dynamodb.eu-west-1.amazonaws.com", "dynamodb.cn-north-1.amazonaws.com.cn"])
+def test_another_regions_is_told_as_such(host: str) -> None:
+    fault = endpoint_fault(access("us-east-1", f"https://{host}"))
+
+    assert fault == f"the endpoint https://{host} is not of AWS_REGION=us-east-1"
+
+
+def test_a_word_that_looks_like_a_region_is_none() -> None:
+    assert not is_own_endpoint("dynamodb.not-a-region-1.amazonaws.com.evil.example", "not-a-region-1", None)
+
+
+def test_an_sts_that_is_away_is_told_by_name_with_what_a_private_subnet_needs() -> None:
+    away = AwsAccess(
+        region="us-east-1",
+        access_key_id="a",
+        secret_access_key="s",
+        endpoint_urls=(("sts", "https://127.0.0.1:9"),),
+    )
+
+    with pytest.raises(TargetUnavailable, match=r"STS cannot be reached at https://127\.0\.0\.1:9.*REGION\.sts"):
+        caller(away)
+
+
+def test_few_and_short_tries_are_made_of_sts() -> None:
+    config = access("us-east-1").client("sts").meta.config
+
+    assert config.connect_timeout * config.retries["total_max_attempts"] <= 6
