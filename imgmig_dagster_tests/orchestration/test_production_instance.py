@@ -1,14 +1,10 @@
 """deploy/compose as it is meant to run: a code server, a daemon, a queue with pools, and ten partitions at once."""
 
 import json
-import os
 import shlex
-import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
@@ -21,7 +17,8 @@ from imgmig_dagster.state.throttle import change_throttle
 from imgmig_dagster_tests.arrange import item_of
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import free_port, processes, wait_until
+from imgmig_dagster_tests.orchestration.commands import free_port, wait_until
+from imgmig_dagster_tests.orchestration.servers import listens, program, running
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 MONTHS = range(1, 11)
@@ -47,39 +44,10 @@ def production(services: Services, platform: Platform, tmp_path: Path) -> Iterat
     services.owner.execute("DROP DATABASE production_instance WITH (FORCE)")
 
 
-def program(*arguments: str) -> "list[str]":
-    """A program of this environment, with its arguments."""
-    name, *options = arguments
-    return [str(Path(sys.executable).with_name(name)), *options]
-
-
 def entrypoint(service: str, **replaced: str) -> "list[str]":
     """What docker-compose.yaml runs as a service, with the places of a container replaced by those of the test."""
     command = yaml.safe_load((COMPOSE / "docker-compose.yaml").read_text())["services"][service]["entrypoint"]
     return program(*(replaced.get(word, word) for word in shlex.split(command)))
-
-
-@contextmanager
-def running(command: "list[str]", environment: "dict[str, str]", log: Path) -> Iterator[int]:
-    """A server in a session of its own, which SIGTERM has to end with all that it started."""
-    with log.open("w") as opened:
-        server = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=opened, stderr=opened, start_new_session=True
-        )
-    try:
-        yield server.pid
-        server.terminate()
-        server.wait(timeout=300)
-        wait_until(lambda: not processes(session=server.pid))
-    finally:
-        for pid in processes(session=server.pid):
-            os.kill(pid, signal.SIGKILL)
-        server.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 def most_at_once(records: "list[RunRecord]") -> int:
