@@ -14,6 +14,9 @@ from dagster._core.instance.ref import InstanceRef
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, SettingsError
 
+CODE_LOCATION: Final = "imgmig_dagster"
+"""As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
+
 _VARIABLE: Final = re.compile(r'environment variable "(\w+)"')
 _PLACE: Final = re.compile(r"at path root:(\S+?)\.? ")
 

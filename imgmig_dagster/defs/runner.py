@@ -19,11 +19,10 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
 from dagster_shared.error import SerializableErrorInfo
 
-from imgmig_dagster.defs.instance import open_instance
+from imgmig_dagster.defs.instance import CODE_LOCATION, open_instance
 from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.errors import ImgmigError
 
-CODE_LOCATION: Final = "imgmig_dagster"
 _REPOSITORY: Final = "__repository__"
 _INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -17,12 +16,13 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
-from imgmig_dagster.defs.invocation import DEAD_AFTER_S, Invocation, Lifeline, fail_dead_runs
+from imgmig_dagster.defs.invocation import Invocation, Lifeline, fail_dead_runs
 from imgmig_dagster.defs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port, wait_until
+from imgmig_dagster_tests.orchestration.invocations import begun, begun_by, long_ago
 from imgmig_dagster_tests.orchestration.servers import program, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -45,27 +45,10 @@ def local(home: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def begun(platform: Platform, instance: dg.DagsterInstance, tags: "dict[str, str]", run_id: "str | None" = None) -> str:
-    """A run that goes on."""
-    job = platform.definitions.resolve_job_def("migrate")
-    run = instance.create_run_for_job(job, run_id=run_id, tags=tags, status=dg.DagsterRunStatus.STARTED)
-    return run.run_id
-
-
-def begun_by(platform: Platform, instance: dg.DagsterInstance, invocation: Invocation) -> str:
-    """A run that a command executes."""
-    run_id = dg._core.utils.make_new_run_id()
-    return begun(platform, instance, dict(invocation.tags(run_id)), run_id)
-
-
 def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
     run = instance.get_run_by_id(run_id)
     assert run
     return run.status
-
-
-def long_ago() -> str:
-    return (datetime.now(tz=timezone.utc) - timedelta(seconds=DEAD_AFTER_S + 60)).isoformat()
 
 
 def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
