@@ -1,81 +1,138 @@
 """Messages to people: one webhook, in the JSON that Slack and its likes take."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.remedies import Remedy
 
-_TIMEOUT_S: Final = 10.0
-_RETRIED_STATUSES: Final = (429, 500, 502, 503, 504)
+# To connect, and between two bytes of the answer: what a webhook may take of a tick.
+_TIMEOUT_S: Final = (5.0, 10.0)
+_LONGEST_WAIT_S: Final = 3_600.0
+_NAMED: Final = 3
 
 
 class AlertNotSent(ImgmigError):
-    """The webhook did not take a message. The text does not hold its URL, which is a secret."""
+    """The webhook did not take a message. The text does not hold its URL, which is a secret.
+
+    `retryable`: it may take it later, after `wait_s` seconds. Otherwise it refuses this message, and may take others.
+    """
 
     exit_code = 3
     retryable = True
 
+    def __init__(self, message: str, retryable: bool = True, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, with one partition or with the table. Holds no row's values: keys, names, counts.
+
+    Faults of one `title`, `verdict` and `remedy` are told of in one message. `page` is of the UI, `pages` the one that
+    shows all of its kind. `keys` are the first of those at fault, with the field; `unlisted` counts the others.
+    """
+
+    title: str
+    verdict: str
+    remedy: Remedy
+    page: str
+    pages: str
+    partition: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    unlisted: int = 0
+
+    @property
+    def kind(self) -> tuple[str, str, Remedy]:
+        """What faults have in common that one message tells of."""
+        return self.title, self.verdict, self.remedy
+
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should look at. Holds no row's values: keys, names, counts."""
+    """A message about faults of one kind; `ui` is the address of the UI."""
 
     stage: str
-    title: str
-    verdict: str
-    link: str
-    partition: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    ui: str
+    faults: Sequence[Fault]
 
     def payload(self) -> dict[str, Any]:
-        """The message: `text` for notifications, the same as fields for whoever reads it by machine."""
-        place = f"{self.stage}, {self.partition}" if self.partition else self.stage
-        counted = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
-        text = f"[{place}] {self.title}: {self.verdict}" + (f" ({counted})" if counted else "")
-        section = {"type": "section", "text": {"type": "mrkdwn", "text": f"{_escaped(text)}\n<{self.link}|Open>"}}
+        """The message: `text` for notifications, the same as a section for people."""
+        first = self.faults[0]
+        partitions = sorted({fault.partition for fault in self.faults if fault.partition})
+        counts: Counter[str] = Counter()
+        for fault in self.faults:
+            counts.update(fault.counts)
+        if len(partitions) > 1:
+            counts["partitions"] = len(partitions)
+        counted = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        text = f"[{', '.join([self.stage, *_span(partitions)])}] {first.title}: {first.verdict}"
+        text += f" ({counted})" if counted else ""
+        text += f": {keys}" if (keys := self._keys()) else ""
+        text += f". Next: {first.remedy.told(self.stage, partitions)}"
+        link = f"{self.ui.rstrip('/')}/{first.page if len(self.faults) == 1 else first.pages}"
+        section = {"type": "section", "text": {"type": "mrkdwn", "text": f"{_escaped(text)}\n<{link}|Open>"}}
         return {"text": _escaped(text), "blocks": [section]}
+
+    def _keys(self) -> str:
+        # One of each partition before a second of any.
+        ranked = sorted((rank, key) for fault in self.faults for rank, key in enumerate(fault.keys))
+        named = [key for _rank, key in ranked[:_NAMED]]
+        more = len(ranked) - len(named) + sum(fault.unlisted for fault in self.faults)
+        return "; ".join(named) + (f" and {more:,} more" if named and more else "")
 
 
 class Webhook:
-    """Posts alerts; a server that is busy or away is tried again three times."""
+    """Posts alerts, each once: to wait and try again is left to later ticks, which have a limit of their own."""
 
-    def __init__(self, url: str, backoff: float = 0.5) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
         self._session = requests.Session()
-        # A message that arrives twice is better than one that is lost: POST is sent again too.
-        retry = Retry(
-            total=3,
-            backoff_factor=backoff,
-            status_forcelist=_RETRIED_STATUSES,
-            allowed_methods=None,
-            respect_retry_after_header=True,
-        )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def send(self, alert: Alert) -> None:
         """Send it.
 
         Raises:
-            AlertNotSent: the webhook refused it, or stayed away.
+            AlertNotSent: the webhook refused it, is busy, or stayed away.
         """
+        wait_s, retryable = 0.0, True
         try:
+            # The answer's body is not waited for.
             with self._session.post(
-                self._url, json=alert.payload(), timeout=_TIMEOUT_S, allow_redirects=False
+                self._url, json=alert.payload(), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
             ) as reply:
-                status = reply.status_code
+                status, wait_s = reply.status_code, _wait_s(reply.headers.get("Retry-After"))
         except requests.RequestException as error:
             cause = type(error).__name__
         else:
             if status < 300:
                 return
-            cause = f"HTTP {status}"
-        raise AlertNotSent(f"the webhook of IMGMIG_ALERT_WEBHOOK did not take a message: {cause}") from None
+            cause, retryable = f"HTTP {status}", status == 429 or status >= 500
+        message = f"the webhook of IMGMIG_ALERT_WEBHOOK did not take a message: {cause}"
+        raise AlertNotSent(message, retryable, wait_s) from None
+
+
+def _wait_s(retry_after: str | None) -> float:
+    if retry_after is None:
+        return 0.0
+    try:
+        return min(Retry().parse_retry_after(retry_after), _LONGEST_WAIT_S)
+    except Exception:
+        return 0.0
+
+
+def _span(partitions: Sequence[str]) -> Sequence[str]:
+    if len(partitions) <= _NAMED:
+        return partitions
+    return [f"{len(partitions):,} partitions from {partitions[0]} to {partitions[-1]}"]
 
 
 def _escaped(text: str) -> str:

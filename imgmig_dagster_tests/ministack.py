@@ -15,7 +15,7 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 _ENVIRONMENT: Final = Path(__file__).parents[1] / ".venv-ministack"
-_START_SECONDS: Final = 30
+_START_SECONDS: Final = 300
 
 
 class NotStartedError(Exception):
@@ -52,7 +52,7 @@ def ministack(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -61,7 +61,7 @@ def ministack(folder: Path) -> Iterator[str]:
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        connection = http.client.HTTPConnection(HOST, port, timeout=30)
         try:
             connection.request("GET", "/_ministack/health")
             connection.getresponse()

@@ -1,7 +1,6 @@
 """Runs jobs in this process against the stage's Dagster instance, so that every event is in the UI too."""
 
 import contextlib
-import fcntl
 import logging
 import signal
 import socket
@@ -14,27 +13,20 @@ from types import FrameType, TracebackType
 from typing import Any, Final
 
 import dagster as dg
-import sqlalchemy
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
 from dagster_shared.error import SerializableErrorInfo
 
-from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.defs.instance import CODE_LOCATION, open_instance
+from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
+from imgmig_dagster.errors import ImgmigError
 
-CODE_LOCATION: Final = "imgmig_dagster"
-# Tags below `.dagster/` are not shown in the UI's lists.
-_INVOCATION_TAG: Final = ".dagster/imgmig/invocation"
-_HOST_TAG: Final = ".dagster/imgmig/host"
+_REPOSITORY: Final = "__repository__"
 _INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_NO_OUTPUT_CAPTURE: Final = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class RunFailed(ImgmigError):
 class JobRunner:
     """Executes the jobs of `definitions` in process; a context manager, used by one thread.
 
-    Runs of processes that died without a word are marked as failed when the next runner starts on the same host.
+    Runs of processes that died without a word are marked as failed when the next runner starts.
     """
 
     def __init__(self, definitions: dg.Definitions, dagster_home: Path) -> None:
@@ -68,18 +60,17 @@ class JobRunner:
         self._home = dagster_home
         self._resources = contextlib.ExitStack()
         self._instance: dg.DagsterInstance | None = None
-        self._invocation = uuid.uuid4().hex
         self._signals = _Signals()
 
     def __enter__(self) -> "JobRunner":
-        if not (self._home / "dagster.yaml").is_file():
-            raise SettingsError(f"DAGSTER_HOME: there is no dagster.yaml in {self._home}")
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with self._resources:
-            self._instance = self._resources.enter_context(_open_instance(self._home))
-            self._resources.enter_context(self._alive())
+            instance = self._resources.enter_context(open_instance(self._home))
+            lifeline = Lifeline(self._home / "invocations")
+            self._invocation = self._resources.enter_context(lifeline.hold(instance))
             self._resources.enter_context(self._signals)
-            self._fail_dead_runs(self._instance)
+            fail_dead_runs(instance, lifeline)
+            self._instance = instance
             self._resources = self._resources.pop_all()
         return self
 
@@ -109,19 +100,25 @@ class JobRunner:
                     instance.report_run_canceling(run)
 
         instance.add_event_listener(run_id, cancel_when_interrupted)
-        result = job.execute_in_process(
-            instance=instance,
+        made = instance.create_run_for_job(
+            job,
             run_id=run_id,
-            partition_key=partition,
             run_config={**_job_config(job, partition), **_asset_config(config), **_QUIET},
-            # The label puts the run on its job's page.
             tags={
-                REPOSITORY_LABEL_TAG: f"__repository__@{CODE_LOCATION}",
-                _INVOCATION_TAG: self._invocation,
-                _HOST_TAG: socket.gethostname(),
+                **job.run_tags,
+                **_partition_tags(job, partition),
+                # The label puts the run on its job's page.
+                REPOSITORY_LABEL_TAG: f"{_REPOSITORY}@{CODE_LOCATION}",
+                # No launcher could end it, and a large table takes more than a day.
+                MAX_RUNTIME_SECONDS_TAG: "0",
+                **self._invocation.tags(run_id),
             },
-            raise_on_error=False,
+            # As if the code location had launched it: by this the UI can re-execute it.
+            remote_job_origin=RemoteRepositoryOrigin(
+                RegisteredCodeLocationOrigin(CODE_LOCATION), _REPOSITORY
+            ).get_job_origin(job_name),
         )
+        result = execute_run(InMemoryJob(job), made, instance)
         run = instance.get_run_by_id(run_id)
         status = run.status if run else dg.DagsterRunStatus.FAILURE
         if self._signals.arrived() and status is not dg.DagsterRunStatus.CANCELED:
@@ -138,60 +135,6 @@ class JobRunner:
             raise RuntimeError("the runner is used outside its `with`")
         self._instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=dict(facts)))
 
-    @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
-        """Hold a lock that the kernel drops when this process dies, however it dies."""
-        path = self._invocation_file(self._invocation)
-        path.parent.mkdir(exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            try:
-                yield
-            finally:
-                path.unlink()
-
-    def _fail_dead_runs(self, instance: dg.DagsterInstance) -> None:
-        for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES)):
-            tags = record.dagster_run.tags
-            invocation = tags.get(_INVOCATION_TAG)
-            if invocation and tags.get(_HOST_TAG) == socket.gethostname() and not self._is_alive(invocation):
-                instance.report_run_failed(
-                    record.dagster_run, "The imgmig process of this run is gone. Run the command again: it resumes"
-                )
-
-    def _is_alive(self, invocation: str) -> bool:
-        path = self._invocation_file(invocation)
-        try:
-            with path.open() as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        path.unlink(missing_ok=True)
-        return False
-
-    def _invocation_file(self, invocation: str) -> Path:
-        return self._home / "invocations" / invocation
-
-
-def _open_instance(home: Path) -> dg.DagsterInstance:
-    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
-    # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
-    instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
-    if not sqlalchemy.event.contains(sqlalchemy.pool.Pool, "checkout", _ping):
-        sqlalchemy.event.listen(sqlalchemy.pool.Pool, "checkout", _ping)
-    return instance
-
-
-def _ping(connection: Any, _record: object, _proxy: object) -> None:
-    """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one."""
-    try:
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute("SELECT 1")
-    except Exception as error:
-        raise sqlalchemy.exc.DisconnectionError from error
-
 
 def _job_config(job: dg.JobDefinition, partition: str | None) -> Mapping[str, Any]:
     # Config that is given to a run replaces the job's own as a whole, so that this has to be asked for first.
@@ -202,6 +145,12 @@ def _job_config(job: dg.JobDefinition, partition: str | None) -> Mapping[str, An
 
 def _asset_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"ops": {asset: {"config": values} for asset, values in config.items()}} if config else {}
+
+
+def _partition_tags(job: dg.JobDefinition, partition: str | None) -> Mapping[str, str]:
+    if partition is None or job.partitioned_config is None:
+        return {}
+    return job.partitioned_config.get_tags_for_partition_key(partition, job_name=job.name)
 
 
 def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:

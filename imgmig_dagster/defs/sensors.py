@@ -1,26 +1,32 @@
 """What people are told without asking: failed runs, failed checks, ledgers that are not empty, and stale evidence."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import dagster as dg
-from pydantic import TypeAdapter
 
-from imgmig_dagster.alerts import Alert, AlertNotSent, Webhook
+from imgmig_dagster import remedies
+from imgmig_dagster.alerts import Fault, Webhook
 from imgmig_dagster.config import Stage
+from imgmig_dagster.defs.checks import CLAIMS
+from imgmig_dagster.defs.instance import CODE_LOCATION
+from imgmig_dagster.defs.invocation import GONE, fail_dead_runs
+from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
-from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.names import FAILURES
 from imgmig_dagster.verification.changes import stale_partitions
 from imgmig_dagster.window import now
 
-_CHECKS_EVERY_S: Final = 30
+_EVENTS_EVERY_S: Final = 30
 _PARTITIONS_EVERY_S: Final = 300
 _EVIDENCE_EVERY_S: Final = 3_600
 _EVALUATIONS_PER_TICK: Final = 500
+_RUNS_PER_TICK: Final = 100
+_KEYS: Final = 3
+_FAILED: Final = dg.DagsterEventType.RUN_FAILURE
+_OURS: Final = {(claim.asset, claim.name) for claim in CLAIMS}
 # A check that blocks ends its run: the check is told of, and not the run besides.
 _ENDED_BY_A_CHECK: Final = "DagsterAssetCheckFailedError"
 
@@ -33,35 +39,10 @@ class AlertWebhook(StageResource):
         url = self.settings.alert_webhook
         return Webhook(url.get_secret_value()) if url is not None else None
 
-    def link(self, path: str) -> str:
-        """A page of the UI."""
-        return f"{self.settings.ui_url.rstrip('/')}/{path}"
-
-
-@dataclass
-class Told:
-    """A sensor's cursor: the last event looked at, and what was told of each fault that still lasts."""
-
-    after: int | None = None
-    faults: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, cursor: str | None) -> "Told":
-        """The cursor of the last tick; an empty one at the first."""
-        return TypeAdapter(cls).validate_json(cursor) if cursor else cls()
-
-    def dump(self) -> str:
-        """As Dagster keeps it."""
-        return json.dumps({"after": self.after, "faults": self.faults})
-
-    def tell(self, fault: str, alert: Alert, send: Callable[[Alert], None]) -> bool:
-        """Send an alert unless the same was told of this fault before."""
-        said = f"{alert.verdict} {json.dumps(dict(alert.counts), sort_keys=True)}"
-        if self.faults.get(fault) == said:
-            return False
-        send(alert)
-        self.faults[fault] = said
-        return True
+    @property
+    def ui(self) -> str:
+        """Where people open Dagster's UI."""
+        return self.settings.ui_url
 
 
 def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> list[dg.SensorDefinition]:
@@ -76,30 +57,37 @@ def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> 
 
 
 def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    @dg.run_failure_sensor(
+    # Not a run_failure_sensor: that tells of one run at a time, and moves its cursor only at the end of a tick.
+    @dg.sensor(
         name="alert_failed_runs",
+        minimum_interval_seconds=_EVENTS_EVERY_S,
         default_status=status,
-        description="A message for each run that failed by anything but a check",
+        description="A message for the runs that failed by anything but a check; finds dead commands",
     )
-    def alert_failed_runs(context: dg.RunFailureSensorContext, alerts: AlertWebhook) -> dg.SkipReason | None:
+    def alert_failed_runs(context: dg.SensorEvaluationContext, alerts: AlertWebhook) -> dg.SkipReason:
+        instance = context.instance
+        fail_dead_runs(instance)
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        names = _class_names(context)
-        if _ENDED_BY_A_CHECK in names:
-            return dg.SkipReason("its failed check is told of by alert_failed_checks")
-        run = context.dagster_run
-        webhook.send(
-            Alert(
-                stage.value,
-                f"run of {run.job_name}",
-                # The class and not the text: what a library says may hold values.
-                f"failed by {names[-1]}" if names else "failed",
-                alerts.link(f"runs/{run.run_id}"),
-                run.tags.get("dagster/partition"),
-            )
-        )
-        return None
+        box = Outbox(context, stage.value, "alert_failed_runs", lasting=False)
+        if box.after is None:
+            # What failed before anybody asked to be told is not news.
+            last = instance.fetch_run_status_changes(_FAILED, limit=1).records
+            box.after = last[0].storage_id if last else 0
+        failed = instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(_FAILED, after_storage_id=box.after),
+            limit=_RUNS_PER_TICK,
+            ascending=True,
+        ).records
+        for record in failed:
+            run = instance.get_run_by_id(record.run_id)
+            if run is not None and _is_ours(run, context):
+                fault = _of_run(instance, run, record)
+                if fault is not None:
+                    box.put(run.run_id, fault)
+            box.after = record.storage_id
+        return box.send(webhook, alerts.ui)
 
     return alert_failed_runs
 
@@ -107,31 +95,24 @@ def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefin
 def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     @dg.sensor(
         name="alert_failed_checks",
-        minimum_interval_seconds=_CHECKS_EVERY_S,
+        minimum_interval_seconds=_EVENTS_EVERY_S,
         default_status=status,
-        description="A message for each check that begins to fail, or fails otherwise than before",
+        description="A message for the partitions of which a check begins to fail, or fails otherwise than before",
     )
     def alert_failed_checks(context: dg.SensorEvaluationContext, alerts: AlertWebhook) -> dg.SkipReason:
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        told, sent = Told.parse(context.cursor), 0
-        if told.after is None:
-            # What failed before anybody asked to be told is not news.
-            last = context.instance.event_log_storage.get_event_records(_evaluations(None), limit=1)
-            told.after = last[0].storage_id if last else 0
-        records = context.instance.event_log_storage.get_event_records(
-            _evaluations(told.after), limit=_EVALUATIONS_PER_TICK, ascending=True
-        )
-        try:
-            for record in records:
-                sent += _tell_of_check(told, record, stage, alerts, webhook)
-                told.after = record.storage_id
-        except AlertNotSent as error:
-            # The next tick goes on at this event.
-            context.log.error(str(error))
-        context.update_cursor(told.dump())
-        return dg.SkipReason(f"{sent} messages sent of {len(records)} evaluations")
+        box, events = Outbox(context, stage.value, "alert_failed_checks"), context.instance.event_log_storage
+        if box.after is None:
+            last = events.get_event_records(_evaluations(None), limit=1)
+            box.after = last[0].storage_id if last else 0
+        for record in events.get_event_records(_evaluations(box.after), limit=_EVALUATIONS_PER_TICK, ascending=True):
+            event = record.event_log_entry.dagster_event
+            if event is not None:
+                _look_at_check(box, event.asset_check_evaluation_data, event.partition)
+            box.after = record.storage_id
+        return box.send(webhook, alerts.ui)
 
     return alert_failed_checks
 
@@ -141,7 +122,7 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
         name="alert_failure_ledgers",
         minimum_interval_seconds=_PARTITIONS_EVERY_S,
         default_status=status,
-        description="A message for each partition with rows that are not in the target",
+        description="A message for the partitions with rows that are not in the target",
     )
     def alert_failure_ledgers(
         context: dg.SensorEvaluationContext, alerts: AlertWebhook, state: StateDirectory
@@ -149,21 +130,14 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        store, told, sent = state.open(), Told.parse(context.cursor), 0
-        partitions = [name.split("/", 1)[0] for name in store.list("") if name.endswith(f"/{FAILURES}")]
-        try:
-            for partition in partitions:
-                failed = len(FailureLedger(store, partition).entries())
-                if not failed:
-                    told.faults.pop(partition, None)
-                    continue
-                link = alerts.link(f"assets/migrated_images?partition={partition}")
-                alert = Alert(stage.value, "failure ledger", "not empty", link, partition, {"failed": failed})
-                sent += told.tell(partition, alert, webhook.send)
-        except AlertNotSent as error:
-            context.log.error(str(error))
-        context.update_cursor(told.dump())
-        return dg.SkipReason(f"{sent} messages sent of {len(partitions)} ledgers")
+        store, box = state.open(), Outbox(context, stage.value, "alert_failure_ledgers")
+        for partition in [name.split("/", 1)[0] for name in store.list("") if name.endswith(f"/{FAILURES}")]:
+            entries = FailureLedger(store, partition).entries()
+            if entries:
+                box.put(partition, _of_ledger(partition, list(entries.values())))
+            else:
+                box.settle(partition)
+        return box.send(webhook, alerts.ui)
 
     return alert_failure_ledgers
 
@@ -175,7 +149,7 @@ def _stale_evidence(
         name="alert_stale_evidence",
         minimum_interval_seconds=_EVIDENCE_EVERY_S,
         default_status=status,
-        description="One message for all partitions whose evidence ceased to count and was not renewed for two days",
+        description="A message for the partitions whose evidence ceased to count and was not renewed for two days",
     )
     def alert_stale_evidence(
         context: dg.SensorEvaluationContext, alerts: AlertWebhook, state: StateDirectory
@@ -183,60 +157,101 @@ def _stale_evidence(
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        told, stale = Told.parse(context.cursor), stale_partitions(state.open(), windows_of(partitions), now())
-        told.faults = {partition: why for partition, why in told.faults.items() if partition in stale}
-        # One message, not one for each: where the schedules stand still all partitions are stale at once.
-        if news := [partition for partition in stale if partition not in told.faults]:
-            link, verdict = alerts.link("assets/verification_report"), f"does not count: {stale[news[0]]}"
-            alert = Alert(stage.value, "evidence", verdict, link, news[0], {"partitions": len(news)})
-            try:
-                webhook.send(alert)
-            except AlertNotSent as error:
-                context.log.error(str(error))
-            else:
-                told.faults |= {partition: stale[partition] for partition in news}
-        context.update_cursor(told.dump())
-        return dg.SkipReason(f"the evidence of {len(stale)} partitions is stale, {len(news)} of them are news")
+        box, stale = (
+            Outbox(context, stage.value, "alert_stale_evidence"),
+            stale_partitions(state.open(), windows_of(partitions), now()),
+        )
+        for partition in box.faults - set(stale):
+            box.settle(partition)
+        for partition, why in stale.items():
+            page = "assets/verification_report"
+            fault = Fault(
+                "evidence", "does not count", remedies.STALE, page, page, partition, {}, (f"{partition}: {why}",)
+            )
+            box.put(partition, fault)
+        return box.send(webhook, alerts.ui)
 
     return alert_stale_evidence
 
 
-def _tell_of_check(told: Told, record: dg.EventLogRecord, stage: Stage, alerts: AlertWebhook, webhook: Webhook) -> bool:
+def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
+    """Whether it is a run of this code location, which may share its instance with others."""
+    ours = {CODE_LOCATION}
+    if context.code_location_origin:
+        ours.add(context.code_location_origin.location_name)
+    return run.remote_job_origin is not None and run.remote_job_origin.location_name in ours
+
+
+def _of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord) -> Fault | None:
+    """None where a check ended it: the check is told of, and not the run besides."""
+    names = _class_names(instance, run.run_id)
+    if _ENDED_BY_A_CHECK in names:
+        return None
     event = record.event_log_entry.dagster_event
-    if event is None:
-        return False
-    found = event.asset_check_evaluation_data
-    partition = getattr(found, "partition", None) or event.partition
-    asset, fault = (
-        found.asset_key.to_user_string(),
-        f"{found.asset_key.to_user_string()}:{found.check_name}:{partition}",
-    )
-    if found.passed or found.severity is dg.AssetCheckSeverity.WARN:
-        told.faults.pop(fault, None)
-        return False
-    link = alerts.link(f"assets/{asset}?view=checks&checkDetail={found.check_name}")
-    alert = Alert(stage.value, found.check_name, "does not hold", link, partition, _counts(found.metadata))
-    return told.tell(fault, alert, webhook.send)
+    # The class and not the text: what a library says may hold values.
+    verdict = f"failed by {names[-1]}" if names else "failed"
+    if event is not None and event.message == GONE:
+        verdict = "failed: its process is gone"
+    remedy = remedies.of_run(run.job_name, names[-1] if names else None)
+    partition = run.tags.get("dagster/partition")
+    return Fault(f"run of {run.job_name}", verdict, remedy, f"runs/{run.run_id}", "runs", partition)
 
 
-def _evaluations(after: int | None) -> dg.EventRecordsFilter:
-    return dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
-
-
-def _counts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, int]:
-    counts = {name: value.value for name, value in metadata.items() if isinstance(value, dg.IntMetadataValue)}
-    return {name: count for name, count in counts.items() if count}
-
-
-def _class_names(context: dg.RunFailureSensorContext) -> list[str]:
+def _class_names(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """The classes of the errors that ended the run, the cause last."""
-    failures = context.get_step_failure_events()
-    error = failures[0].step_failure_data.error if failures else None
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    event = failures[0].event_log_entry.dagster_event if failures else None
+    error = event.step_failure_data.error if event else None
     names = []
     while error is not None:
         names.append(error.cls_name or "an error")
         error = error.cause
     return names
+
+
+def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation, event_partition: str | None) -> None:
+    asset, partition = found.asset_key.to_user_string(), found.partition or event_partition
+    name = f"{asset}:{found.check_name}:{partition}"
+    if (asset, found.check_name) not in _OURS:
+        return
+    if found.passed or found.severity is dg.AssetCheckSeverity.WARN:
+        box.settle(name)
+        return
+    page = f"assets/{asset}?view=checks&checkDetail={found.check_name}"
+    numbers = [(key, value.value) for key, value in found.metadata.items() if isinstance(value, dg.IntMetadataValue)]
+    counts = {key: count for key, count in numbers if count}
+    remedy, keys = remedies.of_check(found.check_name), _keys_of(found)
+    listed = keys[:_KEYS]
+    fault = Fault(
+        found.check_name, "does not hold", remedy, page, page, partition, counts, listed, len(keys) - len(listed)
+    )
+    box.put(name, fault)
+
+
+def _keys_of(found: dg.AssetCheckEvaluation) -> tuple[str, ...]:
+    """Key and field of each fault that the check lists."""
+    tables = [value for value in found.metadata.values() if isinstance(value, dg.TableMetadataValue)]
+    records = [record.data for table in tables for record in table.records if "key" in record.data]
+    return tuple(f"{each['key']}: {each['field']}" if "field" in each else str(each["key"]) for each in records)
+
+
+def _of_ledger(partition: str, failures: Sequence[Failure]) -> Fault:
+    asset = "assets/migrated_images"
+    return Fault(
+        "failure ledger",
+        "not empty",
+        remedies.LEDGER,
+        f"{asset}?partition={partition}",
+        asset,
+        partition,
+        {"failed": len(failures)},
+        tuple(f"{each.row_id}: {each.field or 'the whole item'} ({each.code})" for each in failures[:_KEYS]),
+        max(0, len(failures) - _KEYS),
+    )
+
+
+def _evaluations(after: int | None) -> dg.EventRecordsFilter:
+    return dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
 
 
 def _not_set() -> dg.SkipReason:

@@ -74,7 +74,7 @@ class Moto:
 
     def answers(self, listener: Listener) -> bool:
         """Whether HTTP is answered on the port, with any status."""
-        connection = http.client.HTTPConnection(HOST, listener.port, timeout=5)
+        connection = http.client.HTTPConnection(HOST, listener.port, timeout=30)
         try:
             connection.request("HEAD", "/moto-api/")
             connection.getresponse()

@@ -38,6 +38,9 @@ _SETTINGS: Final = {
     "timezone": "UTC",
 }
 
+# Seconds that a busy machine may need.
+_PATIENCE: Final = ("-t", "180")
+
 # The protocol's SSLRequest: answered with one byte by any live postmaster, without a role or a session.
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 
@@ -80,7 +83,8 @@ class Postgres:
         programs = self._programs()
         if not self._data.exists():
             self._create_cluster(programs)
-        started = self._run([programs / "pg_ctl", "start", "-w", "-D", self._data, "-l", self.log, "-o", f"-p {port}"])
+        start: list[str | Path] = [programs / "pg_ctl", "start", "-w", *_PATIENCE]
+        started = self._run([*start, "-D", self._data, "-l", self.log, "-o", f"-p {port}"])
         listener = self.find()
         if started.returncode or listener is None:
             raise ServerDied(
@@ -92,7 +96,7 @@ class Postgres:
     def answers(self, listener: Listener) -> bool:
         """Whether the postmaster answers the first message of the protocol."""
         try:
-            with socket.create_connection((HOST, listener.port), timeout=5) as connection:
+            with socket.create_connection((HOST, listener.port), timeout=30) as connection:
                 connection.sendall(_SSL_REQUEST)
                 return connection.recv(1) in {b"N", b"S"}
         except OSError:
@@ -122,7 +126,7 @@ class Postgres:
         """End the server if it runs, and the sessions with it; the data stay."""
         if self.find() is None:
             return
-        stopped = self._run([self._programs() / "pg_ctl", "stop", "-m", "fast", "-w", "-D", self._data])
+        stopped = self._run([self._programs() / "pg_ctl", "stop", "-m", "fast", "-w", *_PATIENCE, "-D", self._data])
         if stopped.returncode:
             raise SandboxError(f"PostgreSQL did not stop:\n{stopped.stderr}{last_lines(self.log)}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
@@ -14,7 +15,12 @@ from imgmig_dagster.errors import SandboxError
 
 HOST: Final = "127.0.0.1"
 
-_PATIENCE_SECONDS: Final = 30.0
+# Only a hang takes as long: on a busy machine a server may need half a minute to start.
+_PATIENCE_SECONDS: Final = 180.0
+# A preferred port is waited for so long before another one is taken.
+_PORT_PATIENCE_SECONDS: Final = 5.0
+# Below the ports that Linux gives to outgoing connections: one of those may take a server's port while it restarts.
+_PORTS: Final = range(20_000, 32_000)
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = 0.5
 
@@ -56,7 +62,7 @@ def attach_or_start(service: Service, preferred_port: "int | None") -> Listener:
     """The running server, or a new one, on `preferred_port` if that is free; it answers on return.
 
     A live process that does not answer is waited for and then reported, never replaced: a second server
-    beside it would look empty. Raises `SandboxError` after 30 s without an answer.
+    beside it would look empty. Raises `SandboxError` after three minutes without an answer.
     """
     found = service.find()
     if found:
@@ -71,8 +77,9 @@ def attach_or_start(service: Service, preferred_port: "int | None") -> Listener:
             if attempt == _ATTEMPTS:
                 raise
             # Between choosing a port and binding it another process may take it. A killed PostgreSQL is in the way
-            # until its orphans have let go of its shared memory, and its zombie until init reaps it: 2 s here.
-            time.sleep(_PAUSE_SECONDS)
+            # until its orphans have let go of its shared memory, and its zombie until init reaps it: 2 s here, longer
+            # on a busy machine.
+            time.sleep(_PAUSE_SECONDS * attempt)
         else:
             return launched
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -132,25 +139,25 @@ def require(package: str) -> Path:
 
 
 def _free_port(preferred: "int | None") -> int:
-    """`preferred` if it can be bound, else a port chosen by the kernel."""
-    deadline = time.monotonic() + _PAUSE_SECONDS
+    """`preferred` if it can be bound, else one that no outgoing connection is given before the server binds it."""
+    deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
     # A killed server's socket closes a moment after the process has vanished.
     while preferred and time.monotonic() < deadline:
-        if _bound(preferred):
+        if _is_free(preferred):
             return preferred
         time.sleep(0.02)
-    port = _bound(0)
-    if port is None:
-        raise SandboxError(f"no TCP port is free on {HOST}")
-    return port
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if _is_free(port):
+            return port
+    raise SandboxError(f"no TCP port from {_PORTS.start} to {_PORTS.stop - 1} is free on {HOST}")
 
 
-def _bound(port: int) -> "int | None":
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # As the servers themselves do: connections of a predecessor in TIME_WAIT do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:
-            return None
-        return int(probe.getsockname()[1])
+            return False
+        return True

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
+from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.verification.evidence import RENEWED_WITHIN, Today, why_void
+from imgmig_dagster.verification.evidence import RENEWED_WITHIN, Reason, Today, why_void
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.window import Window, seconds_between
 
@@ -16,9 +17,10 @@ from imgmig_dagster.window import Window, seconds_between
 def changed_partitions(
     source: SourceReader, state: StateStore, windows: Sequence[Window], today: Today
 ) -> Sequence[str]:
-    """The partitions without evidence that counts, by the rule of reports (`evidence.why_void`).
+    """The partitions without evidence that counts, by the rule of reports (`evidence.why_void`), where new would count.
 
-    Empty partitions without evidence are left out.
+    Left out is what was never migrated, where every row would be missing, and what is being written, or whose writing
+    broke off: no verification of it counts until the write has come to its end.
 
     Raises:
         SourceError: see there.
@@ -30,8 +32,9 @@ def changed_partitions(
 def _has_changed(source: SourceReader, state: StateStore, window: Window, rows_now: int, today: Today) -> bool:
     evidence = load_record(state, names.evidence(window.partition), VerificationResult)
     if evidence is None:
-        return rows_now > 0
-    return why_void(state, window, evidence, today, rows_now, lambda: source.inventory(window).digest) is not None
+        return rows_now > 0 and _is_verifiable(state, window.partition)
+    void = why_void(state, window, evidence, today, rows_now, lambda: source.inventory(window).digest)
+    return void is not None and void.reason is not Reason.WRITE_NOT_ENDED
 
 
 def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:
@@ -57,6 +60,22 @@ def _why_stale(state: StateStore, window: Window, moment: str) -> str | None:
         return "it was written, and never verified"
     void = why_void(state, window, evidence, Today(moment, None), evidence.rows_in_window, None)
     return void.what if void else None
+
+
+def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[str]:
+    """The partitions that were migrated or verified, and that nothing of ours is writing to.
+
+    Raises:
+        StateError: a file of the state cannot be read.
+    """
+    return [window.partition for window in windows if _is_verifiable(state, window.partition)]
+
+
+def _is_verifiable(state: StateStore, partition: str) -> bool:
+    checkpoint, written = CheckpointFile(state, partition), last_write(state, partition)
+    if checkpoint.is_open() or (written is not None and written.ended_at is None):
+        return False
+    return bool(checkpoint.finished_passes()) or state.read(names.evidence(partition)) is not None
 
 
 def occupied_partitions(source: SourceReader, state: StateStore, windows: Sequence[Window]) -> list[str]:

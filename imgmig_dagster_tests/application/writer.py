@@ -35,7 +35,7 @@ def write(endpoint: str, table: str, manner: str) -> None:
         env={"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"},
         check=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

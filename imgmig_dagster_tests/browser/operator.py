@@ -9,7 +9,8 @@ from urllib.request import Request, urlopen
 
 from playwright.sync_api import Locator, Page, expect
 
-_PATIENCE_S = 180
+_PATIENCE_S = 600
+_SHOWN_WITHIN_MS = 120_000
 _LAUNCH = re.compile("^Launch")  # "1 run", or "backfill"
 _RUNS = "{ runsOrError { ... on Runs { results { runId status runConfigYaml } } } }"
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -20,7 +21,8 @@ class Operator:
 
     def __init__(self, page: Page, url: str, shots: Path) -> None:
         self.page, self._url, self._shots = page, url, shots
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(_SHOWN_WITHIN_MS)
+        expect.set_options(timeout=_SHOWN_WITHIN_MS)
 
     def launch(self, job: str, partitions: str, config: "str | None" = None) -> "list[dict[str, Any]]":
         """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its runs.
@@ -92,6 +94,6 @@ class Operator:
             json.dumps({"query": _RUNS}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urlopen(request, timeout=20) as reply:  # noqa: S310
+        with urlopen(request, timeout=120) as reply:  # noqa: S310
             found: list[dict[str, Any]] = json.load(reply)["data"]["runsOrError"]["results"]
             return found

@@ -138,7 +138,7 @@ def test_story_4_2_killed_at_half_and_resumed_to_an_exact_result(dev: DevStage, 
     """4.2, criterion 7: the process is killed (SIGKILL) after 50 of 100 images; the same command resumes."""
     dev.seed(hundred_images(), date(2024, 3, 1))
     killed = threading.Event()
-    proxy.before(lambda: killed.wait(30), "BatchWriteItem", when=lambda _call: len(proxy.of("BatchWriteItem")) > 2)
+    proxy.before(lambda: killed.wait(300), "BatchWriteItem", when=lambda _call: len(proxy.of("BatchWriteItem")) > 2)
     running = dev.start("migrate", by_way_of=proxy.url, IMGMIG_REQUESTS_IN_FLIGHT="1")
     wait_until(lambda: len(proxy.of("BatchWriteItem")) > 2)
     running.send(signal.SIGKILL)

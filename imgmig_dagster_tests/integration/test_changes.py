@@ -3,10 +3,14 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
+from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.state.writes import writing
-from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions
+from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions, verifiable_partitions
 from imgmig_dagster_tests.arrange import Migration, image, month
 from imgmig_dagster_tests.conftest import create_table
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 
 WINDOWS = [month(2024, number) for number in (2, 3, 4)]
 
@@ -22,10 +26,33 @@ def verify(migration: Migration) -> None:
     migration.verify()
 
 
-def test_partitions_with_rows_and_without_evidence_have_changed(migration: Migration) -> None:
+def test_of_the_partitions_without_evidence_those_have_changed_that_were_migrated(migration: Migration) -> None:
     migration.source.insert([image(1), image(2, created_at="2024-04-10Z")])
+    assert changed(migration) == []
 
-    assert changed(migration) == ["2024-03-01", "2024-04-01"]
+    migration.migrate()
+    assert changed(migration) == ["2024-03-01"]
+
+
+def test_a_partition_that_is_being_written_has_not_changed(migration: Migration) -> None:
+    migration.source.insert([image(1)])
+    migration.migrate()
+    for verified in (False, True):
+        with writing(migration.state, "2024-03-01", "migration", "run-1"):
+            assert (changed(migration), verifiable_partitions(migration.state, WINDOWS)) == ([], []), verified
+        assert (changed(migration), verifiable_partitions(migration.state, WINDOWS)) == (["2024-03-01"],) * 2
+        verify(migration)
+
+
+def test_a_partition_whose_pass_broke_off_is_left_to_whoever_resumes_it(
+    migration: Migration, proxy: FaultProxy
+) -> None:
+    migration.source.insert([image(1)])
+    proxy.inject(error("AccessDeniedException"), times=100)
+    with pytest.raises(TargetRefused):
+        migration.migrate(proxy.url)
+
+    assert (changed(migration), verifiable_partitions(migration.state, WINDOWS)) == ([], [])
 
 
 def test_a_verified_partition_has_not_changed(migration: Migration) -> None:
@@ -54,6 +81,8 @@ def test_a_delete_is_seen_even_of_the_last_row(migration: Migration) -> None:
 
 def test_a_row_that_moved_changes_both_windows(migration: Migration) -> None:
     migration.source.insert([image(1), image(2)])
+    replace(migration, window=WINDOWS[2]).migrate()
+    replace(migration, window=WINDOWS[2]).verify()
     verify(migration)
     migration.source.update(1, created_at="2024-04-10Z", updated_at=image(1)["updated_at"])
 

@@ -76,7 +76,7 @@ def test_a_pass_killed_in_the_middle_resumes_to_an_exact_result(
 
     proxy.inject(count, "BatchWriteItem" if write_mode is WriteMode.BATCH else "PutItem", times=FOREVER)
     with in_a_process(migration, proxy, write_mode) as process:
-        assert reached.wait(timeout=60)
+        assert reached.wait(timeout=300)
         process.kill()
         assert process.wait() == -9
     assert kill_at <= written < rows

@@ -57,7 +57,7 @@ class Server:
     def terminate_backends(self) -> None:
         with self.owner() as owner:
             ended = owner.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", (READER,)
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = %s", (READER,)
             ).fetchall()
         assert ended == [(True,)]
 
@@ -73,7 +73,7 @@ class RestartedSource(Source):
         return SourceReader(connection, self.schema, self.table, IMAGE)
 
     def _wait(self) -> None:
-        self.up.wait(30)
+        self.up.wait(300)
 
 
 @pytest.fixture(scope="module")

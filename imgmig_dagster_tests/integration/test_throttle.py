@@ -113,7 +113,7 @@ def test_a_paused_stage_writes_nothing_until_it_is_resumed(migration: Migration,
         time.sleep(0.3)
         written_while_paused = len(proxy.writes)
         change_throttle(migration.state, paused=False)
-        result = running.result(timeout=10)
+        result = running.result(timeout=300)
 
     assert written_while_paused == 0
     assert result.outcomes == {"inserted": 50}

@@ -7,6 +7,7 @@ the import of Dagster, two seconds a command.
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ from typing import Any
 
 import pytest
 
-_PATIENCE_S = 60.0
+# It guards against a hang, and says nothing of speed: on a busy machine a command takes many times its usual time.
+_PATIENCE_S = 300.0
 _MAIN = "from imgmig_dagster.cli import main; main()"
 
 # Isolated (-I): neither the current directory nor PYTHON* variables reach the commands, as for an installed script.
@@ -48,9 +50,9 @@ def wait(pid, patience_s):
 def end(pid):
     # Politely at first: `imgmig ui` has a session of its own to end.
     os.kill(pid, signal.SIGTERM)
-    if wait(pid, 20) is None:
+    if wait(pid, 60) is None:
         os.killpg(pid, signal.SIGKILL)
-        wait(pid, 5)
+        wait(pid, 60)
 
 def run(code):
     # To the end as Python would, but for taking apart all that was imported: a tenth of a second a command.
@@ -195,7 +197,7 @@ class CommandServer:
         assert self._process.stdout
         self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=120)
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
@@ -217,7 +219,7 @@ def shared_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return config.stash[_SERVER_KEY]
 
 
-def wait_until(holds: Any, patience_s: float = 30.0) -> None:
+def wait_until(holds: Any, patience_s: float = _PATIENCE_S) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + patience_s
     while not holds():
@@ -226,11 +228,12 @@ def wait_until(holds: Any, patience_s: float = 30.0) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port
+    """A port of loopback that nobody listens on, and that no outgoing connection is given meanwhile."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with socket.socket() as opened, contextlib.suppress(OSError):
+            opened.bind(("127.0.0.1", port))
+            return port
 
 
 def processes(parent: "int | None" = None, session: "int | None" = None) -> "set[int]":

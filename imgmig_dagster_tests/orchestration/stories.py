@@ -48,7 +48,7 @@ class Desk:
         started = self.commands.start(*words, environment=self.environment, folder=self.folder)
         for each in step.meanwhile:
             self.follow(each)
-        finished = started.wait(patience_s=180)
+        finished = started.wait()
         printed = finished.stdout + finished.stderr
         assert "Traceback" not in printed
         assert (finished.exit_code, step.says if step.says in printed else printed) == (step.exit_code, step.says), (

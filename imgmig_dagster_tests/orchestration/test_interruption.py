@@ -68,7 +68,7 @@ def stalled(platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_
     platform.set(IMGMIG_PAGE_SIZE="250", IMGMIG_REQUESTS_IN_FLIGHT="4")
     go_on = threading.Event()
     proxy.before(
-        lambda: go_on.wait(30),
+        lambda: go_on.wait(300),
         "BatchWriteItem",
         times=1_000,
         when=lambda _call: len(proxy.of("BatchWriteItem")) > BATCHES_LET_THROUGH and not go_on.is_set(),

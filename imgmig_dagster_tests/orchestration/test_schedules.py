@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -22,6 +23,7 @@ def requests_of(
     repository = platform.definitions.get_repository_def()
     context = dg.build_schedule_context(
         repository_def=repository,
+        instance=platform.instance,
         resources=dict(platform.definitions.resources or {}),
         scheduled_execution_time=tick_at,
     )
@@ -36,16 +38,18 @@ def partitions_of(platform: Platform, schedule: str) -> "list[str | None]":
 
 def test_without_a_row_both_skip_and_say_why(platform: Platform) -> None:
     assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
-    assert requests_of(platform, "verify_all") == ([], "no partition that is due holds a row")
+    assert requests_of(platform, "verify_all") == ([], "no partition that is due was migrated")
 
 
 def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer_holds(platform: Platform) -> None:
     for month in (1, 2, 3, 4):
         platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
     verified = [JANUARY, FEBRUARY, MARCH, APRIL]
-    assert partitions_of(platform, "verify_changed") == verified, "never verified"
+    assert partitions_of(platform, "verify_changed") == [], "never migrated: the first night after a deployment"
     for partition in verified:
         platform.succeed("migrate", partition)
+    assert partitions_of(platform, "verify_changed") == verified, "never verified"
+    for partition in verified:
         platform.succeed("verify", partition)
     assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
 
@@ -56,6 +60,7 @@ def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer
     platform.succeed("migrate", MARCH)
     assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH]
     platform.source.insert(images_of(5, [50]))
+    platform.succeed("migrate", MAY)
     assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH, MAY]
 
     # Evidence counts again once it is new, whatever the verdict was.
@@ -69,10 +74,9 @@ def round_of(platform: Platform, first: datetime = TICK) -> "list[str | None]":
     return [request.partition_key for requests in ticks for request in requests]
 
 
-def test_verify_all_asks_in_six_days_once_for_every_partition_that_holds_rows_or_is_known(
-    platform: Platform,
-) -> None:
-    platform.source.insert([*images_of(2, [1]), *images_of(4, [2])])
+def test_verify_all_asks_in_six_days_once_for_every_partition_that_was_migrated(platform: Platform) -> None:
+    platform.source.insert([*images_of(2, [1]), *images_of(3, [3]), *images_of(4, [2])])
+    platform.succeed("migrate", FEBRUARY)
     platform.succeed("migrate", APRIL)
     platform.succeed("verify", APRIL)
     platform.source.delete(2)
@@ -82,7 +86,7 @@ def test_verify_all_asks_in_six_days_once_for_every_partition_that_holds_rows_or
 
 def test_verify_all_spreads_the_partitions_over_the_days(platform: Platform) -> None:
     for month in range(1, 11):
-        platform.source.insert(images_of(month, [month]))
+        platform.state.write(f"2024-{month:02}-01/passes/1.json", b"{}")
     days = [len(requests_of(platform, "verify_all", TICK + timedelta(days=day))[0]) for day in range(6)]
     assert sorted(days) == [1, 1, 2, 2, 2, 2]
 
@@ -95,11 +99,28 @@ def test_the_census_and_the_spot_check_are_asked_for_whatever_is_known(platform:
 
 def test_a_request_is_one_run_of_one_partition_and_never_the_same_twice(platform: Platform) -> None:
     platform.source.insert(images_of(3, [1]))
+    platform.succeed("migrate", MARCH)
     for schedule, tick_at in (("verify_changed", TICK), ("verify_all", DUE)):
         ((request,), _) = requests_of(platform, schedule, tick_at)
         # Only runs with this tag record the partition of an asset check.
         assert request.tags["dagster/partition"] == MARCH
         assert request.run_key == f"{MARCH}@{tick_at.isoformat()}"
+
+
+def test_what_is_in_the_queue_already_is_not_asked_for_again(platform: Platform, tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as platform.instance:
+        asked_once(platform)
+
+
+def asked_once(platform: Platform) -> None:
+    platform.source.insert(images_of(3, [1]))
+    platform.succeed("migrate", MARCH)
+    job = platform.definitions.resolve_job_def("verify")
+    run = platform.instance.create_run_for_job(job, tags={"dagster/partition": MARCH})
+    for schedule, tick_at in (("verify_changed", TICK), ("verify_all", DUE)):
+        assert requests_of(platform, schedule, tick_at)[0] == []
+    platform.instance.report_run_failed(run)
+    assert partitions_of(platform, "verify_changed") == [MARCH]
 
 
 def test_a_tick_without_its_source_fails_and_names_it(platform: Platform) -> None:

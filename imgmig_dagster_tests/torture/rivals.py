@@ -22,7 +22,7 @@ def second_is_refused(ground: Ground, way: Way) -> Findings:
     with Pass(ground, way) as work:
         # A lease of the real length: the first run waits for the target, and its heartbeat goes on.
         place = replace(work.place, lease_speed=1.0)
-        work.proxy.before(lambda: go_on.wait(60), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
+        work.proxy.before(lambda: go_on.wait(300), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
         first = work.start("first", place)
         wait_until(lambda: work.proxy.writes)
         second = work.start("second", place).wait()
@@ -61,5 +61,5 @@ def orphan_does_no_harm(ground: Ground, way: Way, point: Point, successor_ends_f
 def _stopped(work: Pass, run_id: str, point: Point, nth: int, place: "Place | None" = None) -> Running:
     """A run that stands still at a point."""
     running = work.start(run_id, point=point.value, nth=nth, place=place, signal=int(signal.SIGSTOP))
-    wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED, patience_s=60)
+    wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED)
     return running

@@ -96,7 +96,7 @@ def test_no_update_is_lost_between_processes(store: LocalStateStore, root: Path)
 
     processes = [subprocess.Popen([sys.executable, "-c", APPENDER, str(root)]) for _ in range(3)]
 
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
     found = store.read("p/count")
     assert found is not None
     assert found.content == b"60"

@@ -265,10 +265,10 @@ def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Targ
 
 
 def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target, proxy: FaultProxy) -> None:
-    proxy.inject(slow(30.0))
+    proxy.inject(slow(300.0))
 
     async def run() -> None:
-        async with opened(target, proxy.url, timeout=0.2) as table:
+        async with opened(target, proxy.url, timeout=3.0) as table:
             # The first try was carried out: the second finds its own item.
             assert await table.put_new(item_of(1)) == Standing(item_of(1))
             assert table.sender.traffic.retries == 1

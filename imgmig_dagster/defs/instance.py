@@ -1,0 +1,98 @@
+"""The stage's Dagster instance, opened for one command."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import sqlalchemy
+from dagster._core.instance.ref import InstanceRef
+
+from imgmig_dagster.dagster_home import check_dagster_home
+from imgmig_dagster.errors import ImgmigError, SettingsError
+
+CODE_LOCATION: Final = "imgmig_dagster"
+"""As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
+
+_VARIABLE: Final = re.compile(r'environment variable "(\w+)"')
+_PLACE: Final = re.compile(r"at path root:(\S+?)\.? ")
+
+_NO_OUTPUT_CAPTURE: Final = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+class InstanceUnavailable(ImgmigError):
+    """The storage of the Dagster instance cannot be reached."""
+
+    exit_code = 3
+    retryable = True
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of that folder, whose storage has answered.
+
+    Raises:
+        SettingsError: the folder or its `dagster.yaml` is not as it has to be.
+        InstanceUnavailable: its storage does not answer.
+    """
+    check_dagster_home(home)
+    try:
+        with _without_log_lines():
+            instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
+            # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
+            instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
+            instance.get_runs(limit=1)
+    except Exception as error:
+        raise _told(error, home / "dagster.yaml") from None
+    if not sqlalchemy.event.contains(sqlalchemy.pool.Pool, "checkout", _ping):
+        sqlalchemy.event.listen(sqlalchemy.pool.Pool, "checkout", _ping)
+    return instance
+
+
+@contextlib.contextmanager
+def _without_log_lines() -> Iterator[None]:
+    # dagster-postgres logs several lines for each of its five tries.
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _told(error: BaseException, file: Path) -> ImgmigError:
+    """The error in one line, without Dagster's own text: that quotes the configuration, passwords included."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    if any(isinstance(cause, sqlalchemy.exc.OperationalError) for cause in causes):
+        return InstanceUnavailable(
+            f"Dagster's storage, which {file} names, does not answer: check that its server runs, that its disk is not "
+            "full, and DAGSTER_POSTGRES_URL if the file reads it; then give the same command again"
+        )
+    text = "\n".join(map(str, causes))
+    if missing := _VARIABLE.search(text):
+        return SettingsError(
+            f"{file} reads the variable {missing[1]}, which is not set: export it in the environment of the process "
+            f"(export {missing[1]}=...); files such as .env.staging are read for imgmig's own settings only"
+        )
+    place = _PLACE.search(text)
+    return SettingsError(
+        f"Dagster cannot use {file}{f', at {place[1]}' if place else ''} ({type(error).__name__}): compare it with "
+        "deploy/local/dagster.yaml or deploy/dagster.yaml, and run `imgmig doctor` again"
+    )
+
+
+def _ping(connection: Any, _record: object, _proxy: object) -> None:
+    """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one."""
+    try:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT 1")
+    except Exception as error:
+        raise sqlalchemy.exc.DisconnectionError from error

@@ -1,0 +1,136 @@
+"""The commands that execute runs in their own process, and how others learn that such a process is gone.
+
+Dagster's run launcher knows the workers that it launched, and not the command line's processes. So each of these says
+itself that it lives, in two ways: it holds a lock, which the kernel drops when the process dies, and it beats, in
+Dagster's own storage, for whoever is on another machine.
+"""
+
+import contextlib
+import fcntl
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from imgmig_dagster.window import now, seconds_between
+
+# Tags below `.dagster/` are not shown in the UI's lists.
+_TAG: Final = ".dagster/imgmig/invocation"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_BEAT_EVERY_S: Final = 30.0
+DEAD_AFTER_S: Final = 300
+"""A process that has not been heard of for so long is taken for dead by those who cannot look for its lock."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One command. `place` is the folder of its lock, on a running kernel: the same path elsewhere is another place."""
+
+    id: str
+    place: str
+
+    @classmethod
+    def of(cls, run: dg.DagsterRun) -> "Invocation | None":
+        """The command that executes the run; None for a run that Dagster launched.
+
+        Dagster copies tags to the runs that re-execute a run, so that the tag names the run that it is of.
+        """
+        run_id, _, rest = run.tags.get(_TAG, "").partition("/")
+        invocation, _, place = rest.partition("/")
+        return cls(invocation, place) if run_id == run.run_id and place else None
+
+    def tags(self, run_id: str) -> Mapping[str, str]:
+        """What marks a run as executed by this command."""
+        return {_TAG: f"{run_id}/{self.id}/{self.place}"}
+
+    @property
+    def _beat(self) -> str:
+        return f"imgmig/invocation/{self.id}"
+
+    def beat(self, instance: dg.DagsterInstance, moment: str) -> None:
+        """Say that it lives."""
+        instance.run_storage.set_cursor_values({self._beat: moment})
+
+    def is_silent(self, instance: dg.DagsterInstance, moment: str) -> bool:
+        """Whether it has not been heard of for `DEAD_AFTER_S`: all that can be known from another place."""
+        last = instance.run_storage.get_cursor_values({self._beat}).get(self._beat)
+        return last is not None and seconds_between(last, moment) > DEAD_AFTER_S
+
+
+class Lifeline:
+    """The locks of the invocations in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        kernel = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else uuid.uuid4().hex
+        found = folder.stat()
+        self._place = f"{kernel}:{found.st_dev}:{found.st_ino}"
+
+    @contextlib.contextmanager
+    def hold(self, instance: dg.DagsterInstance) -> Iterator[Invocation]:
+        """A new invocation, alive as long as the context lasts."""
+        invocation = Invocation(uuid.uuid4().hex, self._place)
+        path, ended = self._folder / invocation.id, threading.Event()
+        invocation.beat(instance, now())
+        beating = threading.Thread(target=_beat_until, args=(ended, invocation, instance), daemon=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            beating.start()
+            try:
+                yield invocation
+            finally:
+                ended.set()
+                beating.join()
+                path.unlink()
+
+    def is_dead(self, invocation: Invocation, instance: dg.DagsterInstance) -> bool:
+        """Whether its process is gone, as far as can be known from here."""
+        if invocation.place != self._place:
+            return invocation.is_silent(instance, now())
+        path = self._folder / invocation.id
+        try:
+            with path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
+
+def _beat_until(ended: threading.Event, invocation: Invocation, instance: dg.DagsterInstance) -> None:
+    while not ended.wait(_BEAT_EVERY_S):
+        # While Dagster's storage is away nobody can read a beat either.
+        with contextlib.suppress(Exception):
+            invocation.beat(instance, now())
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, lifeline: Lifeline | None = None) -> list[str]:
+    """Mark the runs of dead commands as failed, and return their ids.
+
+    With `lifeline`, by the locks of that folder at once; otherwise, and for commands of other places, by their silence.
+    """
+    dead = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS)):
+        invocation = Invocation.of(record.dagster_run)
+        if invocation is None:
+            continue
+        if lifeline.is_dead(invocation, instance) if lifeline else invocation.is_silent(instance, now()):
+            instance.report_run_failed(record.dagster_run, GONE)
+            dead.append(record.dagster_run.run_id)
+    return dead
+
+
+GONE: Final = "The imgmig process of this run is gone. Run the command again: it resumes"
+_IN_PROGRESS: Final = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+    dg.DagsterRunStatus.NOT_STARTED,
+]

@@ -1,0 +1,144 @@
+"""What a sensor has to tell, kept so that each fault is told of once, whatever becomes of a tick."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from pydantic import TypeAdapter
+
+from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
+from imgmig_dagster.remedies import Remedy
+from imgmig_dagster.window import now
+
+# Of the 60 s that Dagster gives a tick; one message may last 15 s beyond it.
+_SENDING_S: Final = 25.0
+
+
+@dataclass
+class _Cursor:
+    """`after` is the last event that was looked at; `told` is what was told of each fault that still lasts; `pending`
+    are those to be told of, not before `wait_until`, ISO 8601.
+    """
+
+    after: int | None = None
+    told: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, Fault] = field(default_factory=dict)
+    wait_until: str | None = None
+
+
+_CURSORS: Final = TypeAdapter(_Cursor)
+
+
+class Outbox:
+    """The faults that one sensor found; unless they are `lasting` each is news, and none is remembered.
+
+    They are kept in Dagster's cursor, which a tick that is cut off does not move. So what was sent is besides noted in
+    Dagster's storage after each message, with the cursor that the tick began with. The note is taken up by the next
+    tick that begins with the same one, and dropped at the end of each.
+    """
+
+    def __init__(
+        self,
+        context: dg.SensorEvaluationContext,
+        stage: str,
+        sensor: str,
+        lasting: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._stage = stage
+        self._lasting = lasting
+        self._begun = context.cursor
+        self._clock = clock
+        self._deadline = clock() + _SENDING_S
+        self._key = f"imgmig/outbox/{stage}/{sensor}"
+        self._cursor = self._noted() or _Cursor()
+
+    @property
+    def after(self) -> int | None:
+        """The last event that was looked at; None at the first tick."""
+        return self._cursor.after
+
+    @after.setter
+    def after(self, event: int) -> None:
+        self._cursor.after = event
+
+    @property
+    def cursor(self) -> str:
+        """All of it, as Dagster keeps it."""
+        return _CURSORS.dump_json(self._cursor).decode()
+
+    @property
+    def faults(self) -> set[str]:
+        """The faults that last, told of or not."""
+        return {*self._cursor.told, *self._cursor.pending}
+
+    def put(self, name: str, fault: Fault) -> None:
+        """A fault that is to be told of, unless the same was told of it."""
+        if self._cursor.told.get(name) == _said(fault):
+            self._cursor.pending.pop(name, None)
+        else:
+            self._cursor.pending[name] = fault
+
+    def settle(self, name: str) -> None:
+        """A fault that is no more: told of anew if it comes again."""
+        self._cursor.told.pop(name, None)
+        self._cursor.pending.pop(name, None)
+
+    def send(self, webhook: Webhook, ui: str) -> dg.SkipReason:
+        """Send what is pending, one message for each kind of fault, as far as a tick's time goes; then move the cursor.
+
+        What is not sent in this tick is sent in one of the next.
+        """
+        sent = 0
+        if self._cursor.wait_until is None or self._cursor.wait_until <= now():
+            self._cursor.wait_until = None
+            sent = self._send(webhook, ui)
+        left = len(self._cursor.pending)
+        self._context.update_cursor(self.cursor)
+        if sent:
+            self._note(None)
+        return dg.SkipReason(f"{sent} messages sent; {left} faults are to be told of at a later tick")
+
+    def _send(self, webhook: Webhook, ui: str) -> int:
+        kinds: dict[tuple[str, str, Remedy], dict[str, Fault]] = {}
+        for name, fault in self._cursor.pending.items():
+            kinds.setdefault(fault.kind, {})[name] = fault
+        sent = 0
+        for faults in kinds.values():
+            if self._clock() >= self._deadline:
+                break
+            try:
+                webhook.send(Alert(self._stage, ui, list(faults.values())))
+            except AlertNotSent as error:
+                self._context.log.error(str(error))
+                if error.retryable:
+                    until = datetime.fromisoformat(now()) + timedelta(seconds=error.wait_s)
+                    self._cursor.wait_until = until.isoformat(timespec="milliseconds")
+                    break
+                continue
+            for name, fault in faults.items():
+                if self._lasting:
+                    self._cursor.told[name] = _said(fault)
+                del self._cursor.pending[name]
+            sent += 1
+            self._note(self.cursor)
+        return sent
+
+    def _noted(self) -> _Cursor | None:
+        stored = self._context.instance.run_storage.get_cursor_values({self._key}).get(self._key)
+        note = json.loads(stored) if stored else {}
+        cursor = note["cursor"] if note.get("begun", "") == self._begun else self._begun
+        return _CURSORS.validate_json(cursor) if cursor else None
+
+    def _note(self, cursor: str | None) -> None:
+        note = json.dumps({"begun": self._begun, "cursor": cursor}) if cursor else ""
+        self._context.instance.run_storage.set_cursor_values({self._key: note})
+
+
+def _said(fault: Fault) -> str:
+    return f"{fault.verdict} {json.dumps(dict(fault.counts), sort_keys=True)} {'; '.join(fault.keys)}"
