@@ -46,7 +46,7 @@ ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
 	@$(BIN)/imgmig ui
 
 test: .venv/installed .venv-ministack/installed  ## run the tests, on a real PostgreSQL and real HTTP servers
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=imgmig_dagster_tests/poolers
 
 test-poolers: .venv/installed .venv-ministack/installed  ## read through PgBouncer and pgpool-II, beside an application
 	@$(call needs,pgbouncer,pgbouncer)

@@ -1,7 +1,6 @@
 """Stages and their settings: the only module that reads the environment."""
 
 import os
-import re
 from contextlib import suppress
 from datetime import date, datetime, timezone
 from enum import Enum
@@ -17,18 +16,12 @@ from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.aws_settings import Stage as Stage
 from imgmig_dagster.errors import AwsUnusable, SettingsError
 from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.transport import endpoint_is_allowed, is_source_url, source_is_allowed
+from imgmig_dagster.transport import endpoint_is_allowed, foreign_parameters, source_is_allowed, source_url_fault
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
-
-_HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
-_SOURCE_URL: Final = re.compile(
-    rf"postgres(?:ql)?://(?:[^@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^@/?#\s]*)?(?:\?[^#\s]*)?"
-)
-_NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _SHOWN: Final = (
     "source_time_zone",
@@ -120,13 +113,8 @@ class Settings(Partitioning, AwsSettings):
     @field_validator("source_url")
     @classmethod
     def _is_url(cls, value: SecretStr) -> SecretStr:
-        # libpq's error would quote what it cannot read, and a part of the password with it.
-        url = value.get_secret_value()
-        if not _SOURCE_URL.fullmatch(url) or _NOT_ENCODED.search(url) or not is_source_url(url):
-            raise ValueError(
-                "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
-                "% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20"
-            )
+        if fault := source_url_fault(value.get_secret_value()):
+            raise ValueError(fault)
         return value
 
     @model_validator(mode="before")
@@ -159,11 +147,13 @@ class Settings(Partitioning, AwsSettings):
 
     @model_validator(mode="after")
     def _source_by_tls(self) -> "Settings":
-        if not source_is_allowed(self.source_url.get_secret_value(), self.plain_traffic):
+        url = self.source_url.get_secret_value()
+        if not source_is_allowed(url, self.plain_traffic):
             raise ValueError(
                 "IMGMIG_SOURCE_URL must end in ?sslmode=verify-full, so that the server proves who it is (its "
                 "authority's certificate: sslrootcert=, or PGSSLROOTCERT); outside of prod "
-                "IMGMIG_ALLOW_INSECURE=loopback allows less on loopback"
+                "IMGMIG_ALLOW_INSECURE=loopback allows less on loopback, where neither PGHOSTADDR nor a service leads "
+                f"elsewhere{foreign_parameters(url)}"
             )
         return self
 

@@ -1,11 +1,47 @@
 """Where traffic may go unencrypted: nowhere in staging and prod, but on loopback where a setting says so by name."""
 
 import ipaddress
-from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
+import re
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 PlainTraffic: TypeAlias = Literal["never", "loopback", "anywhere"]
 """To which hosts a connection may go without TLS."""
+
+_HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
+_SOURCE_URL: Final = re.compile(
+    rf"postgres(?:ql)?://(?:[^@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^@/?#\s]*)?(?:\?[^#\s]*)?"
+)
+_NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+
+_PRISMA: Final = "Prisma's; leave it out"
+_JDBC: Final = "JDBC's; leave it out"
+_FOREIGN_PARAMETERS: Final = {
+    "schema": "Prisma's: set IMGMIG_SOURCE_SCHEMA",
+    "currentSchema": "JDBC's: set IMGMIG_SOURCE_SCHEMA",
+    "search_path": "another driver's: set IMGMIG_SOURCE_SCHEMA",
+    "pgbouncer": "Prisma's; leave it out: imgmig needs nothing of a pooler",
+    **dict.fromkeys(("connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size"), _PRISMA),
+    **dict.fromkeys(("sslaccept", "sslidentity"), "Prisma's: write sslmode=verify-full"),
+    "ssl": "another driver's: write sslmode=verify-full",
+    **dict.fromkeys(("sslfactory", "sslhostnameverifier"), "JDBC's: write sslmode=verify-full"),
+    **dict.fromkeys(("prepareThreshold", "preparedStatementCacheQueries", "preferQueryMode"), _JDBC),
+    **dict.fromkeys(("socketTimeout", "loginTimeout", "tcpKeepAlive", "stringtype", "reWriteBatchedInserts"), _JDBC),
+    "connectTimeout": "JDBC's: write connect_timeout",
+    "ApplicationName": "JDBC's: write application_name",
+    "targetServerType": "JDBC's: write target_session_attrs=primary",
+    "loadBalanceHosts": "JDBC's: write load_balance_hosts",
+    "uselibpqcompat": "node-postgres'; leave it out",
+    "charset": "another database's; leave it out: it is always UTF-8",
+    "encoding": "Rails'; leave it out: it is always UTF-8",
+    **dict.fromkeys(("pool", "prepared_statements", "checkout_timeout", "reaping_frequency"), "Rails'; leave it out"),
+    **dict.fromkeys(("conn_max_age", "CONN_MAX_AGE", "DISABLE_SERVER_SIDE_CURSORS"), "Django's; leave it out"),
+    **dict.fromkeys(("pool_max_conns", "pool_min_conns", "default_query_exec_mode"), "pgx's; leave it out"),
+    "binary_parameters": "Go's pq's; leave it out",
+    **dict.fromkeys(("prepared_statement_cache_size", "command_timeout", "server_settings"), "asyncpg's; leave it out"),
+    "statement_timeout": "another driver's; leave it out: imgmig sets its own",
+    "timezone": "another driver's; leave it out: imgmig reads in UTC",
+}
 
 
 def is_loopback(host: str) -> bool:
@@ -24,28 +60,52 @@ def endpoint_is_allowed(url: str, plain: PlainTraffic) -> bool:
     return parts.scheme == "https" or _plain_is_allowed([parts.hostname or ""], plain)
 
 
-def is_source_url(url: str) -> bool:
-    """Whether libpq can read the URL; why not stays untold, since that would quote the URL."""
+def source_url_fault(url: str) -> "str | None":
+    """Why a source's URL is none that libpq can read; None where it is one. Nothing of it is shown: it is a secret."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
     try:
+        # libpq's own error would quote what it cannot read, and a part of the password with it.
         conninfo_to_dict(url)
+        if _SOURCE_URL.fullmatch(url) and not _NOT_ENCODED.search(url):
+            return None
     except psycopg.ProgrammingError:
-        return False
-    return True
+        pass
+    return (
+        "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
+        f"% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20{foreign_parameters(url)}"
+    )
+
+
+def foreign_parameters(url: str) -> str:
+    """The end of a message: which parameters of a URL are other tools', and what to write instead.
+
+    Only names that are known are told: another one may be the rest of a password that was not encoded.
+    """
+    names = dict.fromkeys(name for name, _value in parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    return "".join(f"; {name} is {_FOREIGN_PARAMETERS[name]}" for name in names if name in _FOREIGN_PARAMETERS)
 
 
 def source_is_allowed(url: str, plain: PlainTraffic) -> bool:
     """Whether PostgreSQL may be reached by this libpq URL, which has to ask for `verify-full` itself.
 
-    What libpq would add from its own variables or a service file does not count.
+    Where less will do on loopback, it is the address that libpq dials that counts: PGHOSTADDR, and a service, set
+    one beside the host that the URL names.
     """
     from psycopg.conninfo import conninfo_to_dict  # what needs no connection does not pay for the driver
+    from psycopg.pq import Conninfo
 
     found = conninfo_to_dict(url)
-    hosts = [host for name in ("host", "hostaddr") for host in str(found.get(name) or "").split(",") if host]
-    return found.get("sslmode") == "verify-full" or _plain_is_allowed(hosts, plain)
+    if found.get("sslmode") == "verify-full":
+        return True
+    addresses = found.get("hostaddr") or next(
+        (option.val.decode() for option in Conninfo.get_defaults() if option.keyword == b"hostaddr" and option.val), ""
+    )
+    if "service" in found and not found.get("hostaddr"):
+        return plain == "anywhere"
+    hosts = [host for named in (found.get("host"), addresses) for host in str(named or "").split(",") if host]
+    return bool(found.get("host") or found.get("hostaddr") or plain == "anywhere") and _plain_is_allowed(hosts, plain)
 
 
 def _plain_is_allowed(hosts: "list[str]", plain: PlainTraffic) -> bool:

@@ -121,6 +121,27 @@ class TestWrong:
         assert f"{name}: " in refusal()
 
     @pytest.mark.parametrize(
+        ("parameters", "says"),
+        [
+            ("schema=public&pgbouncer=true", ["schema is Prisma's: set IMGMIG_SOURCE_SCHEMA", "pgbouncer is Prisma's"]),
+            ("connection_limit=1", ["connection_limit is Prisma's"]),
+            ("sslaccept=strict", ["write sslmode=verify-full"]),
+            ("ssl=true", ["must end in ?sslmode=verify-full", "ssl is another driver's: write sslmode=verify-full"]),
+            ("ssl=1", ["ssl is another driver's: write sslmode=verify-full"]),
+            ("prepareThreshold=0&sslmode=verify-full", ["prepareThreshold is JDBC's"]),
+        ],
+    )
+    def test_parameters_of_other_tools_are_named_as_what_they_are(
+        self, configured: pytest.MonkeyPatch, parameters: str, says: "list[str]"
+    ) -> None:
+        configured.setenv("IMGMIG_SOURCE_URL", f"postgresql://u:hunter2@h/d?{parameters}")
+
+        text = refusal()
+
+        assert all(each in text for each in says)
+        assert "hunter2" not in text
+
+    @pytest.mark.parametrize(
         "url",
         [
             "",

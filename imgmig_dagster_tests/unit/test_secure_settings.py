@@ -67,6 +67,34 @@ class TestEncryption:
         else:
             assert "sslmode=verify-full" in refusal(Stage.STAGING)
 
+    @pytest.mark.parametrize(
+        ("url", "variables", "allowed"),
+        [
+            (PLAIN_LOOPBACK, {"PGHOSTADDR": "10.0.0.1"}, False),
+            (PLAIN_LOOPBACK, {"PGHOSTADDR": "127.0.0.1"}, True),
+            (f"{PLAIN_LOOPBACK}?hostaddr=127.0.0.1", {"PGHOSTADDR": "10.0.0.1"}, True),
+            (PLAIN_LOOPBACK, {"PGHOST": "db.internal"}, True),
+            ("postgresql:///app", {"PGHOST": "db.internal"}, False),
+            (PLAIN_LOOPBACK, {"PGSERVICE": "elsewhere"}, False),
+            (f"{PLAIN_LOOPBACK}?service=elsewhere", {}, False),
+            (SOURCE, {"PGHOSTADDR": "10.0.0.1"}, True),
+        ],
+    )
+    def test_it_is_loopback_where_libpq_really_connects(
+        self, configured: pytest.MonkeyPatch, tmp_path: Path, url: str, variables: "dict[str, str]", allowed: bool
+    ) -> None:
+        (tmp_path / "services").write_text("[elsewhere]\nhostaddr=10.0.0.1\n")
+        configured.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        configured.setenv("IMGMIG_SOURCE_URL", url)
+        configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
+        for name, value in variables.items():
+            configured.setenv(name, value)
+
+        if allowed:
+            load_settings(Stage.STAGING)
+        else:
+            assert "neither PGHOSTADDR nor a service leads elsewhere" in refusal(Stage.STAGING)
+
     def test_prod_refuses_the_exception_itself(self, configured: pytest.MonkeyPatch) -> None:
         configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
 
