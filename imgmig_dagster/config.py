@@ -27,6 +27,8 @@ _HOST: Final = r"(?:\[[^\]\s]*\]|[^@/?#:,\s]*)(?::[0-9]*)?"
 _SOURCE_URL: Final = re.compile(
     rf"postgres(?:ql)?://(?:[^@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^@/?#\s]*)?(?:\?[^#\s]*)?"
 )
+_FIRST_DAY: Final = date(1000, 1, 1)
+_FIRST_SUNDAY: Final = date(1000, 1, 5)
 _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _SHOWN: Final = (
@@ -100,6 +102,14 @@ class Partitioning(BaseSettings):
         if value > datetime.now(tz=timezone.utc).date():
             raise ValueError("the first partition begins in the future")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_year_of_four_digits(self) -> "Partitioning":
+        # Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
+        earliest = _FIRST_SUNDAY if self.partition_grain == "weekly" else _FIRST_DAY
+        if self.partition_start < earliest:
+            raise ValueError(f"IMGMIG_PARTITION_START: the earliest day of a first partition is {earliest}")
+        return self
 
 
 class AwsSettings(BaseSettings):
