@@ -22,6 +22,8 @@ Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
+_FIRST_DAY: Final = date(1000, 1, 1)
+_FIRST_SUNDAY: Final = date(1000, 1, 5)
 
 _SHOWN: Final = (
     "source_time_zone",
@@ -81,6 +83,14 @@ class Partitioning(BaseSettings):
         if value > datetime.now(tz=timezone.utc).date():
             raise ValueError("the first partition begins in the future")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_year_of_four_digits(self) -> "Partitioning":
+        # Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
+        earliest = _FIRST_SUNDAY if self.partition_grain == "weekly" else _FIRST_DAY
+        if self.partition_start < earliest:
+            raise ValueError(f"IMGMIG_PARTITION_START: the earliest day of a first partition is {earliest}")
+        return self
 
 
 class Settings(Partitioning, AwsSettings):

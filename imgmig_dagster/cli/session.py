@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from imgmig_dagster.cli import findings, migrations, repairs
+from imgmig_dagster.cli import findings, left_out, migrations, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
@@ -47,6 +47,7 @@ class Session:
         self._relay = _Relay()
         self._resources = ExitStack()
         self._interrupted = False
+        self._whole_table = False
 
     def __enter__(self) -> "Session":
         # Settings before imports: a missing variable is told at once, Dagster takes a second.
@@ -85,12 +86,13 @@ class Session:
         Raises:
             SettingsError: an option names no partition.
         """
+        self._whole_table = not (keys or first or last)
         return chosen_partitions(self.windows, self.source, self.state, keys, first, last)
 
     def dry_run(self, keys: Sequence[str]) -> Finding:
         """Run the job `dry_run`."""
         finished, errors, took = self._run("dry_run", "Planned", keys)
-        return migrations.of_plans(self.state, finished, errors, took)
+        return self._naming_left_out(migrations.of_plans(self.state, finished, errors, took), keys)
 
     def migrate(
         self,
@@ -112,7 +114,8 @@ class Session:
         finished, errors, took = self._run(
             "migrate", "Migrated", keys, lambda key: {"migrated_images": {**config, "confirm_deletes": confirmed[key]}}
         )
-        return migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
+        found = migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
+        return self._naming_left_out(found, keys)
 
     def retry_failures(
         self, keys: Sequence[str], confirm: str | None = None, confirm_deletes: int | None = None
@@ -198,6 +201,15 @@ class Session:
     def status(self) -> Finding:
         """What the state store knows; runs no job."""
         return findings.of_status(self.state, self.windows, self.rows_now)
+
+    def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:
+        """The finding, with the rows that no migration reaches; as it is where the source could not be asked."""
+        if finding.exit_code > 1:
+            return finding
+        outside = self.source.rows_outside(self.windows[0].start, self.windows[-1].end)
+        repeated = left_out.repeated_ids(self.state, keys)
+        order_column = self.source.mapping.order_column
+        return left_out.naming_left_out(finding, outside, repeated, order_column, self._whole_table)
 
     def _run(
         self, job: str, verb: str, keys: Sequence[str], config: Callable[[str], Mapping[str, Any]] | None = None

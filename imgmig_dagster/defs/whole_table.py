@@ -127,6 +127,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         windows, store, counted_at = windows_of(partitions), state.open(), now()
         with source.reader() as reader:
             counted = reader.rows_per_window(windows)
+            outside = reader.rows_outside(windows[0].start, windows[-1].end)
             digests = {each.partition: reader.inventory(each).digest for each in windows if each.partition in counted}
             run = verification_run(context, reader, source, target, store, lambda _progress: None)
             facts = RunFacts(
@@ -141,6 +142,8 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
                     **{name: version(name) for name in _REPORTED_VERSIONS},
                 },
                 show_values=source.settings.show_values,
+                assumptions=reader.table.assumptions,
+                rows_outside=outside.rows,
             )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
         report = build_report(store, stage, windows, rows_now, facts, digests)

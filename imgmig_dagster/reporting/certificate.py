@@ -101,7 +101,7 @@ def certify(report: SummaryReport) -> Certificate:
         stage=report.stage,
         verdict="FAIL" if lacking else "PASS",
         meaning=_NOT_CERTIFIED if lacking else _CERTIFIED.format(counted_at=report.facts.counted_at),
-        assumptions=ASSUMPTIONS,
+        assumptions=[*ASSUMPTIONS, *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
         run_id=report.facts.run_id,

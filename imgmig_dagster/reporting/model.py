@@ -32,7 +32,8 @@ class RunFacts:
 
     `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
-    `show_values` says whether the report may hold rows' values, which are personal data.
+    `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
+    the source table asks for, and `rows_outside` counts the rows that no partition holds.
     """
 
     run_id: str
@@ -42,6 +43,8 @@ class RunFacts:
     settings: Mapping[str, str]
     versions: Mapping[str, str]
     show_values: bool = False
+    assumptions: Sequence[str] = ()
+    rows_outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,10 @@ def build_report(
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
     census_verdict, census_lacking = _judge_census(census, _late_writes(store, partitions, census), today, stage)
     lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
+    if run_facts.rows_outside:
+        # Also those that came since the census.
+        what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
+        lacking.append(Lacking(what, (command("migrate", stage), command("verify", stage))))
     found = {partition.verdict for partition in partitions}
     if found <= {ReportVerdict.EMPTY}:
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.

@@ -57,6 +57,19 @@ class SourceTable:
         """The mapped columns whose timestamps have no zone."""
         return tuple(column.name for column in self.columns.values() if column.kind is Kind.LOCAL)
 
+    @property
+    def assumptions(self) -> "tuple[str, ...]":
+        """What is taken for granted of this table's rows, as sentences for a certificate."""
+        found = []
+        if self.local_times:
+            columns = ", ".join(self.local_times)
+            found.append(f"{columns} have no time zone in the source, and hold the time of {self.time_zone}")
+        if not self.id_is_indexed:
+            found.append(f"no index keeps {self.mapping.id_column} unique: none stood twice when the census looked")
+        if self.relation.is_view:
+            found.append(f"the view {self.relation.shown} gives all rows that are to be migrated")
+        return tuple(found)
+
 
 def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zone: str = UTC) -> SourceTable:
     """Read the catalog, by `fetch`, and check every assumption that the migration makes of its source.

@@ -80,6 +80,8 @@ def test_grain_and_start_come_from_the_settings(clean_environment: pytest.Monkey
         ("IMGMIG_PARTITION_GRAIN", "hourly", "IMGMIG_PARTITION_GRAIN.*'daily', 'weekly' or 'monthly'"),
         ("IMGMIG_PARTITION_START", "March", "IMGMIG_PARTITION_START.*date"),
         ("IMGMIG_PARTITION_START", "2999-01-01", "IMGMIG_PARTITION_START.*begins in the future"),
+        ("IMGMIG_PARTITION_START", "0001-01-01", "IMGMIG_PARTITION_START: the earliest day .* is 1000-01-01"),
+        ("IMGMIG_PARTITION_START", "0999-12-31", "IMGMIG_PARTITION_START: the earliest day .* is 1000-01-01"),
     ],
 )
 def test_a_wrong_partitioning_is_named_when_definitions_load(
@@ -88,3 +90,15 @@ def test_a_wrong_partitioning_is_named_when_definitions_load(
     clean_environment.setenv(name, value)
     with pytest.raises(SettingsError, match=message):
         load_partitioning(Stage.STAGING)
+
+
+@pytest.mark.parametrize(
+    ("grain", "earliest"), [("daily", "1000-01-01"), ("weekly", "1000-01-05"), ("monthly", "1000-01-01")]
+)
+def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Grain, earliest: str) -> None:
+    partitions = partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest)))
+    first = partitions.get_first_partition_key()
+    assert first == earliest
+    assert window_of(partitions, earliest).start == utc(*map(int, earliest.split("-")))
+    with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
+        Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))

@@ -50,7 +50,7 @@ def test_a_stage_of_which_all_is_proved_and_reviewed_passes(reviewed: StageState
 
     assert (found.verdict, found.lacking, found.stage) == ("PASS", [], "staging")
     assert found.meaning.startswith(f"Every row that was visible in the source at {FACTS.counted_at} has its item")
-    assert found.assumptions == ASSUMPTIONS
+    assert list(found.assumptions) == list(ASSUMPTIONS)
     assert [(each.partition, each.rows, each.age_s) for each in found.partitions] == [
         ("2024-03-01", 100, 6_000.0),
         ("2024-04-01", 50, 6_000.0),

@@ -282,6 +282,24 @@ def test_a_census_that_found_something_fails(state: StageState, fault: str) -> N
     assert lacking(report).startswith("The census found 3 ")
 
 
+def test_a_census_whose_counts_disagree_fails(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census(rows_counted=101)
+    report = state.report()
+    assert report.verdict is ReportVerdict.FAIL
+    assert lacking(report).startswith(
+        "The census found counts that disagree: 100 rows one by one, 101 by a plain count, 100 in the partitions"
+    )
+
+
+def test_rows_that_no_partition_holds_by_now_are_lacking_whatever_the_census_said(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    report = state.report(replace(FACTS, rows_outside=7))
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report).startswith("7 rows lie in no partition")
+
+
 def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState) -> None:
     for number in (1, 2, 4, 6):
         state.window(month(number), 0)

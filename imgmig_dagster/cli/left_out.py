@@ -1,0 +1,55 @@
+"""Rows that no migration reaches: those that no partition holds, and those whose id is not theirs alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.migration.inventory import SourceInventory
+from imgmig_dagster.source.counting import RowsOutside
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record
+from imgmig_dagster.state.store import StateStore
+
+_SHOWN = 3
+
+
+def repeated_ids(state: StateStore, keys: Sequence[str]) -> Mapping[str, SourceInventory]:
+    """The inventories of the partitions of which an id stands in the table twice, by key."""
+    found = {key: load_record(state, names.inventory(key), SourceInventory) for key in keys}
+    return {key: inventory for key, inventory in found.items() if inventory and inventory.repeated}
+
+
+def naming_left_out(
+    finding: Finding,
+    outside: RowsOutside,
+    repeated: Mapping[str, SourceInventory],
+    order_column: str,
+    whole_table: bool,
+) -> Finding:
+    """What a command found, with the rows that it cannot have reached: the last thing that a person reads.
+
+    It ends with 1 for rows outside of all partitions only where it was of the `whole_table`.
+    """
+    lines = [
+        f"{key}: {each.repeated:,} ids stand in the table more than once, or are NULL, such as "
+        f"{', '.join(each.repeated_ids[:_SHOWN])}: this partition does not go on before they are mended in the source"
+        for key, each in repeated.items()
+    ]
+    if outside.rows:
+        lines.append(
+            f"{outside.rows:,} rows lie in no partition, and are not migrated, such as "
+            f"{', '.join(outside.sample_ids[:_SHOWN])}: set IMGMIG_PARTITION_START to a day before theirs, or mend "
+            f"rows whose {order_column} is NULL, infinite or in the future"
+        )
+    document = {
+        "rows_outside": outside.rows,
+        "rows_outside_sample": list(outside.sample_ids),
+        "repeated_ids": {key: list(each.repeated_ids) for key, each in repeated.items()},
+    }
+    is_clean = not repeated and not (outside.rows and whole_table)
+    return replace(
+        finding,
+        exit_code=max(finding.exit_code, 0 if is_clean else 1),
+        document={**finding.document, **document},
+        lines=[*finding.lines, *lines],
+    )
