@@ -1,6 +1,7 @@
 """Replies as AWS and what lies in between send them: none is believed that is not the service's own."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -177,6 +178,21 @@ class TestWhatIsNoReplyOfDynamoDB:
 
         assert code_of(target, proxy, redirect) == ("UnreadableReply", Fault.STOP)
         assert len(proxy.calls) == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"},
+            {"__type": "ThrottlingException", "Message": "Rate exceeded"},
+            {
+                "__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+                "message": "...",
+                "ThrottlingReasons": [{"reason": "TableWriteProvisionedThroughputExceeded", "resource": "arn:..."}],
+            },
+        ],
+    )
+    def test_each_form_of_throttling_is_known(self, target: Target, proxy: FaultProxy, body: Any) -> None:
+        assert code_of(target, proxy, reply(400, json.dumps(body).encode()))[1] is Fault.BACK_PRESSURE
 
     def test_an_error_names_the_request_for_those_who_can_look_it_up(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(
