@@ -51,7 +51,7 @@ class Examination:
             health, found, remedy = self.look()
         except ImgmigError as error:
             # Our messages end with what to do next.
-            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), unreachable=error.exit_code == 3)
+            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), unreachable=error.retryable)
         return Diagnosis(self.service, self.thing, health, found, remedy)
 
 
