@@ -1,8 +1,10 @@
 """Where traffic may go unencrypted: nowhere in staging and prod, but on loopback where a setting says so by name."""
 
 import ipaddress
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
+
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 PlainTraffic: TypeAlias = Literal["never", "loopback", "anywhere"]
 """To which hosts a connection may go without TLS."""
