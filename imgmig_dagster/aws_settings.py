@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.transport import PlainTraffic
 
-_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager")
+_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda")
 
 
 class Stage(str, Enum):
@@ -45,6 +45,8 @@ class AwsSettings(BaseSettings):
     aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
     aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
     aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
+
+    aws_endpoint_url_lambda: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_LAMBDA")
 
     @property
     def plain_traffic(self) -> PlainTraffic:

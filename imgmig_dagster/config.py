@@ -16,7 +16,13 @@ from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.aws_settings import Stage as Stage
 from imgmig_dagster.errors import AwsUnusable, SettingsError
 from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.transport import endpoint_is_allowed, foreign_parameters, source_is_allowed, source_url_fault
+from imgmig_dagster.transport import (
+    LOOPBACK_NAMES,
+    endpoint_is_allowed,
+    foreign_parameters,
+    source_is_allowed,
+    source_url_fault,
+)
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
@@ -229,8 +235,16 @@ def dagster_home(stage: Stage) -> Path:
 
 
 def child_environment(stage: Stage) -> dict[str, str]:
-    """The environment for a Dagster process of this stage."""
-    return {**os.environ, "STAGE": stage.value, "DAGSTER_HOME": str(dagster_home(stage)), "PYTHONWARNINGS": "ignore"}
+    """The environment for a Dagster process of this stage. Its parts talk to each other past any proxy."""
+    unproxied = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), *LOOPBACK_NAMES)))
+    return {
+        **os.environ,
+        "STAGE": stage.value,
+        "DAGSTER_HOME": str(dagster_home(stage)),
+        "PYTHONWARNINGS": "ignore",
+        "NO_PROXY": unproxied,
+        "no_proxy": unproxied,
+    }
 
 
 def load_partitioning(stage: Stage) -> Partitioning:

@@ -14,7 +14,7 @@
     ├── TargetError
     │   ├── TargetRefused          no such table, wrong key schema, access denied        exit 2
     │   └── TargetUnavailable      DynamoDB cannot be reached, or does not recover       exit 3, retryable
-    ├── AwsUnusable                every request to AWS would fail, until a person acts  exit 3
+    ├── AwsUnusable                every request to AWS would fail, until a person acts  exit 3, retryable
     │   ├── CredentialsUnavailable expired, rotated, or a login is needed
     │   ├── TlsRefused             a certificate, or TLS as a whole
     │   ├── ProxyRefused           wrong credentials for it, or a host that it bars
@@ -35,7 +35,7 @@
     └── SandboxError               the local servers cannot be started or found          exit 3
         └── SandboxNotRunning      it was never started (sandbox/environment.py)
 
-``retryable`` says whether the same call may succeed later without anybody changing anything;
+``retryable`` says whether the same call, with the same settings, may succeed later;
 ``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that
 they concern and end with what to do next. They carry no row's values.
 """
@@ -109,9 +109,13 @@ class TargetUnavailable(TargetError):
 
 
 class AwsUnusable(ImgmigError):
-    """No request to AWS can succeed as this machine stands, whichever service it is for; what was begun resumes."""
+    """No request to AWS can succeed as this machine stands, whichever service it is for; what was begun resumes.
+
+    Retryable as a service that is away: the same call succeeds, as it is, once a person has logged in or set the clock.
+    """
 
     exit_code = 3
+    retryable = True
 
 
 class CredentialsUnavailable(AwsUnusable):

@@ -5,6 +5,8 @@ import re
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
 PlainTraffic: TypeAlias = Literal["never", "loopback", "anywhere"]
 """To which hosts a connection may go without TLS."""
 

@@ -234,7 +234,7 @@ class Session:
                     finished.append(key)
                     continue
                 errors.append(result.error)
-                if result.error.exit_code == 3:
+                if result.error.retryable:
                     break
         self._relay.listener = None
         return finished, errors, time.monotonic() - started

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import typer
 
@@ -103,12 +103,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+    direct = build_opener(ProxyHandler({}))  # no proxy knows this machine's loopback
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise UiFailed(f"dagster dev ended with code {server.returncode}; its messages are above")
         try:
-            with urlopen(f"http://{_HOST}:{port}/server_info", timeout=2):
+            with direct.open(f"http://{_HOST}:{port}/server_info", timeout=2):
                 return
         except (URLError, OSError):
             time.sleep(0.2)

@@ -1,11 +1,12 @@
 """Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import Settings, Stage
+from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
@@ -29,6 +30,7 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> "list[Examina
         Examination("DynamoDB", "table", partial(key_schema, access, table, mapping)),
         Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.write_rate)),
         Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
+        *hazard_examinations(settings, mapping),
         Examination("state", "writable", partial(state_is_writable, settings)),
     ]
     buckets = {"state": settings.state_url, "reports": settings.reports_url or ""}
@@ -69,7 +71,7 @@ def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> "tuple[H
 
 def capacity(access: AwsAccess, table: str, rate: "float | None") -> "tuple[Health, str, str]":
     """Billing mode and what the table takes at once, against the planned rate."""
-    found = _table(access, table)
+    found = described(access, table)
     if found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
         takes = int(found.get("WarmThroughput", {}).get("WriteUnitsPerSecond", _WARM_BY_DEFAULT))
         mode = f"on demand, warm for {takes:,} units/s"
@@ -81,6 +83,9 @@ def capacity(access: AwsAccess, table: str, rate: "float | None") -> "tuple[Heal
             remedy = "a run without a ceiling takes the application's share: set IMGMIG_WRITE_RATE"
             return Health.WARN, f"{mode}; no ceiling", remedy
         remedy = f"provide {rate:,.0f} units/s and the application's, or lower IMGMIG_WRITE_RATE"
+    if rate is None and takes <= _WARM_BY_DEFAULT:
+        # A run finds out by being throttled, and so does the application.
+        return Health.WARN, f"{mode}, as a new table is; no ceiling", "set IMGMIG_WRITE_RATE, to 2000 at most at first"
     if rate is None:
         return Health.OK, f"{mode}; no ceiling: back-pressure slows a run down", ""
     shown = f"{mode}; planned are {rate:,.0f} units/s"
@@ -150,9 +155,3 @@ def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureCol
         remedy = f"mend {picture.bucket} of those rows, or allow s3:ListBucket; a spot check misses their pictures"
         return Health.WARN, "; ".join(refused), remedy
     return Health.OK, ", ".join(reached) or "no row names one", ""
-
-
-def _table(access: AwsAccess, table: str) -> "dict[str, Any]":
-    client = access.client("dynamodb")
-    found: dict[str, Any] = ask_aws("DescribeTable", lambda: client.describe_table(TableName=table))["Table"]
-    return found

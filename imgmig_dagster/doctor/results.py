@@ -55,8 +55,8 @@ class Examination:
             health, found, remedy = self.look()
         except ImgmigError as error:
             # Our messages end with what to do next.
-            away, closed = error.exit_code == 3, isinstance(error, SessionRefused)
-            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), "", away, closed)
+            closed = isinstance(error, SessionRefused)
+            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), "", error.retryable, closed)
         return Diagnosis(self.service, self.thing, health, found, remedy)
 
 

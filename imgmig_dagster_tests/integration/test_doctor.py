@@ -218,8 +218,14 @@ class TestAws:
             "identity": Health.OK,
             "endpoint": Health.WARN,  # moto's
             "table": Health.OK,
-            "capacity": Health.OK,
+            "capacity": Health.WARN,  # a new table's, and no ceiling
             "point-in-time recovery": Health.WARN,
+            "status": Health.OK,
+            "stream": Health.OK,
+            "Kinesis stream": Health.OK,
+            "replicas": Health.OK,
+            "time to live": Health.OK,
+            "indexes": Health.OK,
             "writable": Health.OK,
             "bucket for state": Health.OK,
             "bucket for reports": Health.OK,
@@ -255,7 +261,8 @@ class TestAws:
         )
 
         failed = {thing: each.found for thing, each in found.items() if each.health is Health.FAIL}
-        assert failed.keys() == {"table", "capacity", "point-in-time recovery", "writable", "bucket for reports"}
+        of_the_table = {"table", "capacity", "point-in-time recovery", "status", "stream", "replicas", "indexes"}
+        assert failed.keys() == {*of_the_table, "writable", "bucket for reports"}
         assert "check IMGMIG_TARGET_TABLE" in failed["table"]
         assert "File exists" in failed["writable"]
         assert "HeadBucket of no-such-bucket" in failed["bucket for reports"]

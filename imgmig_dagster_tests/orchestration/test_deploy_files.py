@@ -132,7 +132,9 @@ def test_the_policies_allow_exactly_the_calls_that_the_code_makes(platform: Plat
     for job in ("census", "draw_spot_check", "report"):
         platform.run(job)
 
-    by_doctor = {"DescribeTable", "DescribeContinuousBackups"}
+    by_doctor = {
+        *("DescribeTable", "DescribeContinuousBackups", "DescribeTimeToLive", "DescribeKinesisStreamingDestination"),
+    }
     assert {call.operation for call in proxy.calls} | by_doctor == allowed("migrator", "dynamodb")
     assert {call.operation for call in proxy.calls[reading:]} | by_doctor == allowed("verifier", "dynamodb")
     assert allowed("reader", "dynamodb") == set()

@@ -39,7 +39,9 @@ def test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it(
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {"IMGMIG_SANDBOX_DIR": str(services.sandbox.root)}
+    # A company's proxy knows nothing of this machine's loopback.
+    proxies = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https", "grpc")}
+    environment = {"IMGMIG_SANDBOX_DIR": str(services.sandbox.root), **proxies}
     command = commands.start("ui", "--port", str(port), environment=environment, folder=tmp_path)
     wait_until(lambda: answers(url))
     (location,) = graphql(url, LOADED)["workspaceOrError"]["locationEntries"]

@@ -1,0 +1,189 @@
+"""Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from imgmig_dagster.aws import AwsAccess, ClientError
+from imgmig_dagster.config import Settings, WriteMode
+from imgmig_dagster.doctor.results import Examination, Health, ask_aws
+from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.mapping.spec import FieldType, TableMapping
+
+Finding = tuple[Health, str, str]
+_TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}
+_SHOWN: Final = 5
+# AWS names its errors; a bare number is moto's.
+_NO_SUCH_OPERATION: Final = frozenset({"UnknownOperationException", "500", "501"})
+
+
+def hazard_examinations(settings: Settings, mapping: TableMapping) -> "list[Examination]":
+    """What else there is to know of the target table before many items are written to it."""
+    access, table = settings.aws(), settings.target_table
+    careful = settings.dual_write or settings.write_mode is WriteMode.CONDITIONAL
+    looks: dict[str, Callable[[], Finding]] = {
+        "status": partial(status, access, table),
+        "stream": partial(stream, access, table),
+        "Kinesis stream": partial(kinesis, access, table),
+        "replicas": partial(replicas, access, table, careful),
+        "time to live": partial(time_to_live, access, table, mapping),
+        "indexes": partial(indexes, access, table, mapping),
+    }
+    return [Examination("DynamoDB", thing, look) for thing, look in looks.items()]
+
+
+def described(access: AwsAccess, table: str) -> "dict[str, Any]":
+    """The table as DescribeTable gives it."""
+    client = access.client("dynamodb")
+    found: dict[str, Any] = ask_aws("DescribeTable", lambda: client.describe_table(TableName=table))["Table"]
+    return found
+
+
+def status(access: AwsAccess, table: str) -> Finding:
+    """Whether the table and its indexes are as they will be: while one is changed, writes are slow or refused."""
+    found = described(access, table)
+    states = {"the table": found.get("TableStatus", "ACTIVE")}
+    states |= {f"index {each['IndexName']}": each.get("IndexStatus", "ACTIVE") for each in _indexes(found)}
+    changing = [f"{name} is {state}" for name, state in states.items() if state != "ACTIVE"]
+    if not changing:
+        return Health.OK, "ACTIVE", ""
+    health = Health.WARN if states["the table"] in ("ACTIVE", "UPDATING") else Health.FAIL
+    return health, ", ".join(changing), f"wait: aws dynamodb wait table-exists --table-name {table}, then look again"
+
+
+def stream(access: AwsAccess, table: str) -> Finding:
+    """Whether each write is told to somebody, and to whom as far as that can be asked."""
+    found = described(access, table)
+    if not found.get("StreamSpecification", {}).get("StreamEnabled"):
+        return Health.OK, "none", ""
+    arn, remedy = found.get("LatestStreamArn", ""), "ask whoever listens whether each migrated item may reach them"
+    functions = access.client("lambda")
+    try:
+        reply = ask_aws("ListEventSourceMappings", lambda: functions.list_event_source_mappings(EventSourceArn=arn))
+    except TargetRefused as error:
+        return Health.WARN, f"on; who listens is not known: {error}", f"{remedy}: aws lambda list-event-source-mappings"
+    names = [each["FunctionArn"].rpartition(":function:")[2] for each in reply["EventSourceMappings"]]
+    if not names:
+        return Health.WARN, "on; no Lambda function listens, others may", remedy
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = f"on: every written item is an event to {', '.join(names[:_SHOWN])}{more}"
+    return Health.WARN, shown, "disable their event source mappings for the migration, or have them skip its items"
+
+
+def kinesis(access: AwsAccess, table: str) -> Finding:
+    """Whether each write is a record of a Kinesis stream."""
+    client = access.client("dynamodb")
+    reply = _ask(
+        "DescribeKinesisStreamingDestination",
+        lambda: client.describe_kinesis_streaming_destination(TableName=table),
+    )
+    if isinstance(reply, TargetRefused):
+        return _unknown(reply)
+    active = [
+        each["StreamArn"].rpartition("/")[2]
+        for each in reply.get("KinesisDataStreamDestinations", [])
+        if each.get("DestinationStatus") in ("ACTIVE", "ENABLING", "UPDATING")
+    ]
+    if not active:
+        return Health.OK, "none", ""
+    shown = f"every written item is a record of {', '.join(active)}"
+    return Health.WARN, shown, "ask whoever reads it, and see to its capacity"
+
+
+def replicas(access: AwsAccess, table: str, careful: bool) -> Finding:
+    """Whether other regions write the table too: conditions and strong reads hold within one.
+
+    `careful` is whether anybody else writes, or is expected to.
+    """
+    found = described(access, table)
+    regions = [each["RegionName"] for each in found.get("Replicas", [])]
+    if not regions:
+        return Health.OK, "none", ""
+    shown = f"replicas in {', '.join(regions)}"
+    if found.get("MultiRegionConsistency") == "STRONG":
+        return Health.OK, f"{shown}, strongly consistent", ""
+    if careful:
+        return (
+            Health.FAIL,
+            f"{shown}: a write there and one here are both taken, and the later one wins whatever it holds",
+            "conditions and strong reads hold in one region: add the replicas after the migration, or have every "
+            "writer write here until the cutover",
+        )
+    return Health.WARN, shown, "each write is paid for in each region; nobody may write there meanwhile"
+
+
+def time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+    """Whether DynamoDB deletes items by an attribute that is written."""
+    client = access.client("dynamodb")
+    reply = _ask("DescribeTimeToLive", lambda: client.describe_time_to_live(TableName=table))
+    if isinstance(reply, TargetRefused):
+        return _unknown(reply)
+    found = reply.get("TimeToLiveDescription", {})
+    if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        return Health.OK, "off", ""
+    name = found.get("AttributeName", "")
+    if name not in mapping.declared_attributes:
+        return Health.OK, f"on {name}, which is not written", ""
+    return (
+        Health.WARN,
+        f"on {name}, which is written: DynamoDB deletes items by it, and they are then missing",
+        f"aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification "
+        f"Enabled=false,AttributeName={name}",
+    )
+
+
+def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+    """Whether every row's item can stand in every index: a key of one is of its type, never NULL and never empty."""
+    found = described(access, table)
+    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
+    written = {field.attribute: field for field in mapping.fields}
+    wrong, nullable, text = [], [], []
+    for index in _indexes(found):
+        for name in (each["AttributeName"] for each in index["KeySchema"]):
+            field = written.get(name)
+            if field is None:
+                continue
+            place = f"{index['IndexName']} has the key {name} (column {field.column})"
+            if types[name] != _TYPES[field.type]:
+                wrong.append(f"{place} of type {types[name]}, and {_TYPES[field.type]} is written")
+            elif field.nullable:
+                nullable.append(place)
+            elif field.type is FieldType.TEXT:
+                text.append(place)
+    if wrong:
+        return Health.FAIL, "; ".join(wrong), "every item would be rejected: make the index anew, or change the mapping"
+    if nullable:
+        remedy = "items of rows with NULL or an empty text there are rejected: drop the index until the cutover"
+        return Health.WARN, "; ".join(nullable + text), remedy
+    if text:
+        return Health.WARN, "; ".join(text), "items of rows with an empty text there are rejected: look for such rows"
+    count = len(_indexes(found))
+    return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
+
+
+def _indexes(found: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    return [*found.get("GlobalSecondaryIndexes", []), *found.get("LocalSecondaryIndexes", [])]
+
+
+def _ask(operation: str, call: "Callable[[], Any]") -> Any:
+    """The reply, or the refusal: not to be allowed to look is no fault of the table.
+
+    An emulator that does not know the operation has nothing of the kind; its reply is empty then.
+    """
+
+    def known() -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NO_SUCH_OPERATION:
+                return {}
+            raise
+
+    try:
+        return ask_aws(operation, known)
+    except TargetRefused as error:
+        return error
+
+
+def _unknown(error: TargetRefused) -> Finding:
+    return Health.WARN, f"not known: {error}", "allow it: deploy/iam/verifier.json names every operation"

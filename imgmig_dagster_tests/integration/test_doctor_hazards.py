@@ -1,0 +1,200 @@
+"""What the doctor says of a table before it is written to in bulk; what moto does not know, a gate answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.doctor import hazards
+from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster_tests.arrange import Target, access
+from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
+from imgmig_dagster_tests.conftest import Services
+
+
+@pytest.fixture
+def gate(services: Services) -> Iterator[AwsGate]:
+    with aws_gate(services.dynamodb_url) as gate:
+        yield gate
+
+
+@pytest.fixture
+def asking(gate: AwsGate) -> AwsAccess:
+    services = ("dynamodb", "lambda")
+    return AwsAccess(
+        region="us-east-1",
+        access_key_id="test",
+        secret_access_key="test",
+        endpoint_urls=tuple((service, gate.url) for service in services),
+    )
+
+
+def saying(**replies: Any) -> "Callable[[Asked], Answer | None]":
+    """Answers these operations with these replies."""
+
+    def rule(asked: Asked) -> "Answer | None":
+        reply = replies.get(asked.operation)
+        return None if reply is None else Answer(200, json.dumps(reply).encode(), {"Content-Type": "application/json"})
+
+    return rule
+
+
+def table_with(target: Target, **changes: Any) -> "dict[str, Any]":
+    """A reply of DescribeTable for the target as it would be with these changes."""
+    found = target.client.describe_table(TableName=target.name)["Table"]
+    found.pop("CreationDateTime")
+    return {"Table": {**found, **changes}}
+
+
+def test_a_table_with_nothing_behind_it_is_healthy(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
+    gate.rule = saying(DescribeKinesisStreamingDestination={"KinesisDataStreamDestinations": []})
+
+    assert {
+        hazards.status(asking, target.name)[0],
+        hazards.stream(asking, target.name)[0],
+        hazards.kinesis(asking, target.name)[0],
+        hazards.replicas(asking, target.name, True)[0],
+        hazards.time_to_live(asking, target.name, IMAGE)[0],
+        hazards.indexes(asking, target.name, IMAGE)[0],
+    } == {Health.OK}
+
+
+@pytest.mark.parametrize(
+    ("changes", "health", "said"),
+    [
+        ({"TableStatus": "UPDATING"}, Health.WARN, "the table is UPDATING"),
+        ({"TableStatus": "CREATING"}, Health.FAIL, "the table is CREATING"),
+        (
+            {"GlobalSecondaryIndexes": [{"IndexName": "by-user", "IndexStatus": "CREATING", "KeySchema": []}]},
+            Health.WARN,
+            "index by-user is CREATING",
+        ),
+    ],
+)
+def test_a_table_that_is_being_changed(
+    asking: AwsAccess, gate: AwsGate, target: Target, changes: Any, health: Health, said: str
+) -> None:
+    gate.rule = saying(DescribeTable=table_with(target, **changes))
+
+    assert hazards.status(asking, target.name)[:2] == (health, said)
+
+
+class TestStream:
+    @pytest.fixture
+    def streaming(self, target: Target) -> Target:
+        target.client.update_table(
+            TableName=target.name,
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        )
+        return target
+
+    def test_who_listens_is_named(self, asking: AwsAccess, gate: AwsGate, streaming: Target) -> None:
+        function = "arn:aws:lambda:us-east-1:123456789012:function:welcome-mails"
+
+        def rule(asked: Asked) -> "Answer | None":
+            if asked.service != "lambda":
+                return None
+            body = json.dumps({"EventSourceMappings": [{"FunctionArn": function}]}).encode()
+            return Answer(200, body, {"Content-Type": "application/json"})
+
+        gate.rule = rule
+        health, found, remedy = hazards.stream(asking, streaming.name)
+
+        assert (health, found) == (Health.WARN, "on: every written item is an event to welcome-mails")
+        assert remedy
+
+    def test_where_nobody_can_be_asked_it_is_said_whom_to_ask(
+        self, asking: AwsAccess, gate: AwsGate, streaming: Target
+    ) -> None:
+        gate.rule = lambda asked: (
+            Answer(403, b'{"Message": "no"}', {"x-amzn-ErrorType": "AccessDeniedException"})
+            if asked.service == "lambda"
+            else None
+        )
+
+        health, found, remedy = hazards.stream(asking, streaming.name)
+
+        assert health is Health.WARN
+        assert "AccessDeniedException" in found
+        assert "list-event-source-mappings" in remedy
+
+    def test_a_kinesis_stream_is_named(self, asking: AwsAccess, gate: AwsGate, target: Target) -> None:
+        arn = "arn:aws:kinesis:us-east-1:123456789012:stream/changes"
+        destinations = [{"StreamArn": arn, "DestinationStatus": "ACTIVE"}]
+        gate.rule = saying(DescribeKinesisStreamingDestination={"KinesisDataStreamDestinations": destinations})
+
+        assert hazards.kinesis(asking, target.name)[:2] == (Health.WARN, "every written item is a record of changes")
+
+
+@pytest.mark.parametrize(
+    ("careful", "consistency", "health"),
+    [(True, "EVENTUAL", Health.FAIL), (False, "EVENTUAL", Health.WARN), (True, "STRONG", Health.OK)],
+)
+def test_replicas_in_other_regions(
+    asking: AwsAccess, gate: AwsGate, target: Target, careful: bool, consistency: str, health: Health
+) -> None:
+    table = table_with(target, Replicas=[{"RegionName": "eu-west-1"}], MultiRegionConsistency=consistency)
+    gate.rule = saying(DescribeTable=table)
+
+    found = hazards.replicas(asking, target.name, careful)
+
+    assert found[0] is health
+    assert found[1].startswith("replicas in eu-west-1")
+
+
+@pytest.mark.parametrize(("attribute", "health"), [("expiresAt", Health.OK), ("sizeBytes", Health.WARN)])
+def test_time_to_live(services: Services, target: Target, attribute: str, health: Health) -> None:
+    target.client.update_time_to_live(
+        TableName=target.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute}
+    )
+
+    found = hazards.time_to_live(access(services.dynamodb_url), target.name, IMAGE)
+
+    assert found[0] is health
+    assert attribute in found[1]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "kind", "health", "said"),
+    [
+        ("thumbnailS3Key", "S", Health.WARN, "by-it has the key thumbnailS3Key (column thumbnail_s3_key)"),
+        ("userId", "S", Health.WARN, "by-it has the key userId (column user_id)"),
+        ("sizeBytes", "N", Health.OK, "1; a write is paid for in each that holds the item"),
+        ("sizeBytes", "S", Health.FAIL, "by-it has the key sizeBytes (column size_bytes) of type S, and N is written"),
+        ("somethingElse", "S", Health.OK, "1; a write is paid for in each that holds the item"),
+    ],
+)
+def test_keys_of_indexes(services: Services, attribute: str, kind: str, health: Health, said: str) -> None:
+    name = f"indexed-{uuid4().hex}"
+    services.dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+            {"AttributeName": attribute, "AttributeType": kind},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-it",
+                "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    try:
+        assert hazards.indexes(access(services.dynamodb_url), name, IMAGE)[:2] == (health, said)
+    finally:
+        services.dynamodb.delete_table(TableName=name)
+
+
+def test_what_may_not_be_looked_at_is_not_taken_for_healthy(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
+    gate.rule = lambda asked: refused(asked, "AccessDeniedException")
+
+    for found in (hazards.kinesis(asking, target.name), hazards.time_to_live(asking, target.name, IMAGE)):
+        assert (found[0], "not known" in found[1]) == (Health.WARN, True)
