@@ -6,8 +6,7 @@ from functools import partial
 from psycopg import sql
 
 from imgmig_dagster.doctor.results import Examination, Health
-from imgmig_dagster.source.catalog import has_page_index
-from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.catalog import Fetch, has_page_index
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 

@@ -1,14 +1,17 @@
 """What PostgreSQL's catalog says of the source table, and whether it can be migrated safely."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import FieldType, TableMapping
-from imgmig_dagster.source.connection import Fetch
+
+Fetch: TypeAlias = Callable[[str, "dict[str, Any] | None"], list[Any]]
+"""All rows of a statement with parameters."""
 
 _TEXT_TYPES: Final = frozenset({"text", "character varying", "character"})
 _INTEGER_TYPES: Final = frozenset({"bigint", "integer", "smallint"})
@@ -78,10 +81,12 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> Sour
     """Read the catalog, by `fetch`, and check every assumption that the migration makes of its source.
 
     Raises:
-        SourceRefused: no such table; a column missing or of another type; no unique index on the id,
+        SourceRefused: a replica; no such table; a column missing or of another type; no unique index on the id,
             or an id that can be NULL.
     """
     table = f"{schema}.{name}"
+    if fetch("SELECT pg_is_in_recovery()", None)[0][0]:
+        raise SourceRefused(f"the source of {table} is a replica: point IMGMIG_SOURCE_URL at the primary")
     columns = fetch(_COLUMNS, {"schema": schema, "table": name})
     if not columns:
         raise SourceRefused(
@@ -130,11 +135,11 @@ def _column_faults(mapping: TableMapping, types: "dict[str, str]") -> "list[str]
 
 
 def _identity(fetch: Fetch, table: str) -> str:
-    # PostgreSQL asks for the right to call a function even where CASE never calls it.
-    database, may_ask = fetch(
-        "SELECT current_database()::text, has_function_privilege('pg_control_system()', 'EXECUTE')", None
+    database, system = fetch(
+        "SELECT current_database(), CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
+        " THEN (SELECT system_identifier::text FROM pg_control_system()) ELSE 'unknown' END",
+        None,
     )[0]
-    system = fetch("SELECT system_identifier::text FROM pg_control_system()", None)[0][0] if may_ask else "unknown"
     return f"postgresql:{system}/{database}/{table}"
 
 
