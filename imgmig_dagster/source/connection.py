@@ -166,6 +166,7 @@ class ReadOnlyConnection:
             SourceUnavailable: the connection was lost, and the snapshot with it.
             SourceRefused: as for `fetch`.
         """
+        self.fetch(_PROCESS)  # where the connection was lost since its last statement, nothing is lost with it
         with self._lock, self._transaction("REPEATABLE READ") as fetch:
             yield fetch
 
@@ -174,10 +175,11 @@ class ReadOnlyConnection:
         ((server_process,),) = self.fetch(_PROCESS)
         with self._lock:
             connection = self._connect()
+            is_direct = server_process == connection.info.backend_pid
             if _is_pgpool(connection):
                 return Pooling.BALANCED
-            if server_process == connection.info.backend_pid:
-                return Pooling.NONE
+        if is_direct:
+            return Pooling.NONE
         other = ReadOnlyConnection(self._url, RetryPolicy(delays=()), self._sleep, self._known)
         try:
             # Two sessions that are open at once share a server's process only where that changes hands.
@@ -287,6 +289,6 @@ class ReadOnlyConnection:
 def _is_pgpool(connection: "psycopg.Connection[Any]") -> bool:
     try:
         connection.execute("SHOW pool_version")  # a setting of pgpool's own, which PostgreSQL does not know
-    except psycopg.errors.UndefinedObject:
+    except psycopg.Error:
         return False
     return True

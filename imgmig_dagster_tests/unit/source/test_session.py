@@ -11,7 +11,7 @@ from psycopg import sql
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.postgres import OWNER, READER, url
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connection import ReadOnlyConnection, Session
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -113,6 +113,40 @@ def test_a_role_that_may_not_ask_for_the_servers_identifier_reads_all_the_same(
         connection.close()
     finally:
         services.owner.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM {t} WHERE created_at >= '2024-03-01' ORDER BY created_at, id LIMIT 20",
+        "SELECT id FROM {t} WHERE created_at >= '2024-03-01' AND created_at < '2024-04-01'",
+        "SELECT count(*) FROM {t}",
+    ],
+)
+def test_the_proof_changes_no_plan(source: Source, statement: str) -> None:
+    source.insert(image(number) for number in range(3_000))
+    source.execute("ANALYZE {t}")
+    inside = sql.SQL(statement).format(t=sql.Identifier(source.schema, source.table))
+    explain = sql.SQL("EXPLAIN (COSTS OFF) {}")
+
+    plain = [line.strip(" ->") for (line,) in source.owner.execute(explain.format(inside)).fetchall()]
+    proven = [
+        line.strip(" ->") for (line,) in source.owner.execute(explain.format(Session().proven(inside))).fetchall()
+    ]
+
+    assert proven[-len(plain) :] == plain
+    assert proven[: -len(plain)] == ["Limit", "InitPlan 1", "Result"]
+    assert not any("Sort" in line for line in proven)
+
+
+@pytest.mark.parametrize("empty", ["WHERE false", "WHERE width = -1", "LIMIT 0"])
+def test_an_empty_result_is_proved_too(source: Source, empty: str) -> None:
+    """Of another cluster, since no standby stands here."""
+    statement = sql.SQL("SELECT * FROM {} {}").format(sql.Identifier(source.schema, source.table), sql.SQL(empty))
+    assert source.owner.execute(Session().proven(statement)).fetchall() == []
+
+    with pytest.raises(psycopg.errors.InvalidRowCountInResultOffsetClause):
+        source.owner.execute(Session(other_cluster=" OR true").proven(statement))
 
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
