@@ -8,3 +8,5 @@ ALTER ROLE imgmig_reader SET lock_timeout = '10s';
 GRANT CONNECT ON DATABASE :"database" TO imgmig_reader;
 GRANT USAGE ON SCHEMA :"schema" TO imgmig_reader;
 GRANT SELECT ON :"schema".:"table" TO imgmig_reader;
+-- Where the table has row-level security, a superuser adds: ALTER ROLE imgmig_reader BYPASSRLS;
+-- without it PostgreSQL refuses every statement, since a policy would hide rows.

@@ -38,14 +38,15 @@ _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 # For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
 _SETTINGS: Final = {
     "row_security": "off",  # PostgreSQL refuses to read through a policy, instead of leaving rows out
-    "client_encoding": "UTF8",  # whatever the URL, PGCLIENTENCODING or the database's encoding say
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
+    "search_path": "pg_catalog, pg_temp",  # no function or operator of somebody's own takes the place of PostgreSQL's
+    "client_encoding": "'UTF8'",  # whatever the URL, PGCLIENTENCODING or the database's encoding say
+    "TimeZone": "'UTC'",
+    "DateStyle": "'ISO, YMD'",
     "quote_all_identifiers": "off",  # else the catalog's names of types have quotes
-    "statement_timeout": "10min",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "1min",
-    "application_name": "imgmig",
+    "statement_timeout": "'10min'",
+    "lock_timeout": "'10s'",
+    "idle_in_transaction_session_timeout": "'1min'",
+    "application_name": "'imgmig'",
 }
 # What the URL does not say itself, and what only this side knows of: a pooler hands what it is told of a session, such
 # as application_name, to its other clients. A peer that vanished is given up after 20 + 3 * 10 seconds.
@@ -68,9 +69,7 @@ _WHO: Final = """
 SELECT current_user::text, (SELECT oid FROM pg_database WHERE datname = current_database())::bigint,
        (SELECT oid FROM pg_roles WHERE rolname = current_user)::bigint,
        has_function_privilege('pg_control_system()', 'EXECUTE')
-       AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE'),
-       (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-        WHERE e.extname = 'citext')
+       AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE')
 """
 _PROCESS: Final = "SELECT pg_backend_pid()"
 _CONTROL: Final = (
@@ -105,20 +104,15 @@ class _MicrosecondsLoader(Loader):
 
 @dataclass(frozen=True)
 class Session:
-    """What every transaction of a connection says, and every statement asks.
-
-    `search_path` holds PostgreSQL's own names and no others that could take their place, but for citext's operators.
-    """
+    """What every transaction of a connection says, and every statement asks."""
 
     role: str = "unknown"
-    search_path: str = "pg_catalog, pg_temp"
     other_cluster: str = ""
 
     def begin(self, isolation: Isolation) -> bytes:
         """Opens a transaction, in one round trip."""
-        settings = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
-        begin = f"BEGIN ISOLATION LEVEL {isolation} READ ONLY; {settings}; SET LOCAL search_path = {self.search_path}"
-        return begin.encode()
+        settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _SETTINGS.items())
+        return f"BEGIN ISOLATION LEVEL {isolation} READ ONLY; {settings}".encode()
 
     def proven(self, statement: "sql.Composable | str") -> sql.Composed:
         """The statement, refused by a server in recovery, and by another cluster; its rows keep their order."""
@@ -175,6 +169,7 @@ class ReadOnlyConnection:
             SourceUnavailable: the connection was lost, and the snapshot with it.
             SourceRefused: as for `fetch`.
         """
+        self.fetch(_PROCESS)  # where the connection was lost since its last statement, nothing is lost with it
         with self._lock, self._transaction("REPEATABLE READ") as fetch:
             yield fetch
 
@@ -183,10 +178,11 @@ class ReadOnlyConnection:
         ((server_process,),) = self.fetch(_PROCESS)
         with self._lock:
             connection = self._connect()
+            is_direct = server_process == connection.info.backend_pid
             if _is_pgpool(connection):
                 return Pooling.BALANCED
-            if server_process == connection.info.backend_pid:
-                return Pooling.NONE
+        if is_direct:
+            return Pooling.NONE
         other = ReadOnlyConnection(self._give_url, RetryPolicy(delays=()), self._sleep, self._known)
         try:
             # Two sessions that are open at once share a server's process only where that changes hands.
@@ -275,7 +271,7 @@ class ReadOnlyConnection:
         """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""
         try:
             with self._transaction("READ COMMITTED") as fetch:
-                role, database, role_oid, may_ask, citext = fetch(_WHO, None)[0]
+                role, database, role_oid, may_ask = fetch(_WHO, None)[0]
             system, timeline = self._control_data() if may_ask else (None, None)
             self._known.recognize(self._url, Cluster(system, timeline, database, role_oid))
         except BaseException:
@@ -284,11 +280,7 @@ class ReadOnlyConnection:
         place, expected = "oid FROM pg_database WHERE datname = current_database()", database
         if system is not None:
             place, expected = "system_identifier FROM pg_control_system()", system
-        return Session(
-            role=role,
-            search_path=f"pg_catalog, {citext}, pg_temp" if citext else Session.search_path,
-            other_cluster=f" OR (SELECT {place}) <> {expected}",
-        )
+        return Session(role, other_cluster=f" OR (SELECT {place}) <> {expected}")
 
     def _control_data(self) -> "tuple[str | None, int | None]":
         try:
@@ -302,6 +294,6 @@ class ReadOnlyConnection:
 def _is_pgpool(connection: "psycopg.Connection[Any]") -> bool:
     try:
         connection.execute("SHOW pool_version")  # a setting of pgpool's own, which PostgreSQL does not know
-    except psycopg.errors.UndefinedObject:
+    except psycopg.Error:
         return False
     return True
