@@ -32,16 +32,17 @@ class Inventory:
 # SHA-256, since a server in FIPS mode refuses md5(); by its full name, since a role's search_path may hold another one.
 _STATEMENT = """
 SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0),
-       coalesce(sum(('x' || encode(substr(pg_catalog.sha256(mapped.content), 1, 8), 'hex'))::bit(64)::bigint), 0)::text,
+       coalesce(sum(('x' || {digest})::bit(64)::bigint), 0)::text,
        max({modified}) FILTER (WHERE isfinite({modified})), now(), {nulls}
 FROM {table} t CROSS JOIN LATERAL (SELECT pg_catalog.record_send(ROW({columns}))) AS mapped(content) WHERE {inside}
 """
+_DIGEST = sql.SQL("pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(mapped.content), 1, 8), 'hex')")
 
 
 def statement(pieces: Expressions, columns: Sequence[str]) -> sql.Composed:
     """The statement; its parameters are a window's."""
     nulls = sql.SQL(", ").join(pieces.null_count(name) for name in columns)
-    return sql.SQL(_STATEMENT).format(nulls=nulls, **pieces.names)
+    return sql.SQL(_STATEMENT).format(nulls=nulls, digest=_DIGEST, **pieces.names)
 
 
 def inventory_of(found: "tuple[Any, ...]", columns: Sequence[str]) -> Inventory:
