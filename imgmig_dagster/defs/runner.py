@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import logging
+import re
 import signal
 import socket
 import uuid
@@ -18,9 +19,11 @@ import sqlalchemy
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
+from dagster_postgres.utils import DagsterPostgresException
 from dagster_shared.error import SerializableErrorInfo
 
-from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError, SettingsError
+from imgmig_dagster.files import refusal, refusals_as
 
 CODE_LOCATION: Final = "imgmig_dagster"
 # Tags below `.dagster/` are not shown in the UI's lists.
@@ -29,6 +32,11 @@ _HOST_TAG: Final = ".dagster/imgmig/host"
 _INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+# Of such a message a person is told the path, which is no row's value.
+_OS_REFUSAL: Final = re.compile(
+    r"(?:OS|Permission|FileNotFound|FileExists|NotADirectory|IsADirectory)Error: "
+    r"\[Errno (?P<errno>\d+)\] [^:']*(?:: '(?P<place>[^']*)')?"
+)
 _NO_OUTPUT_CAPTURE: Final = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -49,6 +57,13 @@ class RunResult:
     def interrupted(self) -> bool:
         """Whether Ctrl-C, or a termination from outside, ended it."""
         return self.status is dg.DagsterRunStatus.CANCELED
+
+
+class DagsterUnavailable(ImgmigError):
+    """Dagster's storage cannot be opened, as its dagster.yaml describes it."""
+
+    exit_code = 3
+    retryable = True
 
 
 class RunFailed(ImgmigError):
@@ -72,14 +87,18 @@ class JobRunner:
         self._signals = _Signals()
 
     def __enter__(self) -> "JobRunner":
-        if not (self._home / "dagster.yaml").is_file():
+        with _home_refusals(self._home):
+            is_home = (self._home / "dagster.yaml").is_file()
+        if not is_home:
             raise SettingsError(f"DAGSTER_HOME: there is no dagster.yaml in {self._home}")
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with self._resources:
-            self._instance = self._resources.enter_context(_open_instance(self._home))
+            with _storage_named(self._home):
+                self._instance = self._resources.enter_context(_open_instance(self._home))
             self._resources.enter_context(self._alive())
             self._resources.enter_context(self._signals)
-            self._fail_dead_runs(self._instance)
+            with _storage_named(self._home):
+                self._fail_dead_runs(self._instance)
             self._resources = self._resources.pop_all()
         return self
 
@@ -142,7 +161,9 @@ class JobRunner:
     def _alive(self) -> Iterator[None]:
         """Hold a lock that the kernel drops when this process dies, however it dies."""
         path = self._invocation_file(self._invocation)
-        path.parent.mkdir(exist_ok=True)
+        with _home_refusals(self._home):
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
@@ -173,6 +194,23 @@ class JobRunner:
 
     def _invocation_file(self, invocation: str) -> Path:
         return self._home / "invocations" / invocation
+
+
+def _home_refusals(home: Path) -> contextlib.AbstractContextManager[None]:
+    return refusals_as(FilesUnavailable, home, "name another folder by DAGSTER_HOME")
+
+
+@contextlib.contextmanager
+def _storage_named(home: Path) -> Iterator[None]:
+    """What Dagster says of a storage fills a page, and quotes its URL."""
+    try:
+        yield
+    except (dg.DagsterError, DagsterPostgresException, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise DagsterUnavailable(
+            f"Dagster's storage cannot be opened ({type(error).__name__}): see `storage` in {home / 'dagster.yaml'}. The "
+            "variables that it names, such as DAGSTER_POSTGRES_URL, are set in the environment or in the stage's file, "
+            "and its server has to run"
+        ) from None
 
 
 def _open_instance(home: Path) -> dg.DagsterInstance:
@@ -219,6 +257,9 @@ def _rebuilt(error: SerializableErrorInfo) -> ImgmigError | None:
         if cause.cls_name == "DagsterAssetCheckFailedError":
             return None
     root = list(_chain(error))[-1]
+    if found := _OS_REFUSAL.match(root.message):
+        refused = OSError(int(found["errno"]), "", found["place"])
+        return FilesUnavailable(f"{refusal(refused)}. Then give the same command again")
     logging.getLogger(__name__).debug("unforeseen error: %s", error.to_string())
     # The message may hold values: it stays in the event log's stack trace.
     return RunFailed(f"an unforeseen {root.cls_name}: see the run's page in the UI")

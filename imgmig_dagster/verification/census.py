@@ -6,7 +6,6 @@ sides differ are looked at again, by the rules of the field comparison.
 
 import asyncio
 import sqlite3
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
@@ -66,8 +66,8 @@ async def _census(run: VerificationRun, partitions_from: datetime, partitions_to
     started, started_at = time.monotonic(), now()
     identity = run.identity()
     outside = await asyncio.to_thread(run.source.rows_outside, partitions_from, partitions_to)
-    with tempfile.TemporaryDirectory(prefix="imgmig-census-") as folder:
-        sides = _Sides(Path(folder) / "census.sqlite")
+    with scratch_folder("imgmig-census-") as folder:
+        sides = _Sides(folder / "census.sqlite")
         async with run.target.open() as target:
             # Both sides are read; the target's rows are about the source's.
             expected = 2 * await asyncio.to_thread(run.source.count_all)
@@ -132,18 +132,25 @@ class _Sides:
     """The ids and digests of both sides, on disk."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path)
-        self._database.executescript(_SCHEMA)
+        self._path = path
+        with in_scratch(path):
+            self._database = sqlite3.connect(path)
+            self._database.executescript(_SCHEMA)
         self.other_entities = 0
 
     def add(self, side: str, rows: Sequence[tuple[str, bytes]]) -> None:
         # REPLACE: an item or row that moved while it was being read may be met twice.
-        self._database.executemany(f"INSERT OR REPLACE INTO {side} VALUES (?, ?)", rows)  # noqa: S608
+        with in_scratch(self._path):
+            self._database.executemany(f"INSERT OR REPLACE INTO {side} VALUES (?, ?)", rows)  # noqa: S608
 
     def differences(self) -> Iterator[list[str]]:
-        found = self._database.execute(_DIFFERENCES)
-        while rows := found.fetchmany(_CHUNK):
+        with in_scratch(self._path):
+            found = self._database.execute(_DIFFERENCES)
+            rows = found.fetchmany(_CHUNK)
+        while rows:
             yield [row_id for (row_id,) in rows]
+            with in_scratch(self._path):
+                rows = found.fetchmany(_CHUNK)
 
     def counts(self) -> tuple[int, int]:
         counts: tuple[int, int] = self._database.execute(
