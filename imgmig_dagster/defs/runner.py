@@ -207,9 +207,9 @@ def _storage_named(home: Path) -> Iterator[None]:
         yield
     except (dg.DagsterError, DagsterPostgresException, sqlalchemy.exc.SQLAlchemyError) as error:
         raise DagsterUnavailable(
-            f"Dagster's storage cannot be opened ({type(error).__name__}): see `storage` in {home / 'dagster.yaml'}. The "
-            "variables that it names, such as DAGSTER_POSTGRES_URL, are set in the environment or in the stage's file, "
-            "and its server has to run"
+            f"Dagster's storage cannot be opened ({type(error).__name__}): see `storage` in {home / 'dagster.yaml'}. "
+            "Set the variables that it names, such as DAGSTER_POSTGRES_URL, in the environment or in the stage's file, "
+            "and start its server"
         ) from None
 
 

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from imgmig_dagster.errors import FilesUnavailable, StateUnavailable
@@ -16,9 +16,9 @@ START = "import sys; from imgmig_dagster.sandbox import Sandbox; Sandbox(sys.arg
 
 
 def test_a_census_names_the_temporary_folder(migration: Migration) -> None:
-    migration.source.insert(image(number) for number in range(2_000))
+    migration.source.insert([image(1)])
 
-    with files_of_at_most(20_000), pytest.raises(FilesUnavailable, match=r"census\.sqlite .*free.*TMPDIR|.*TMPDIR"):
+    with files_of_at_most(5_000), pytest.raises(FilesUnavailable, match=r"/census\.sqlite cannot be used .*TMPDIR"):
         migration.census()
 
 
@@ -52,6 +52,5 @@ def test_a_sandbox_that_cannot_be_started_leaves_no_server_running(tmp_path: Pat
     )
 
     assert "SandboxError" in ended.stderr or "ServerDied" in ended.stderr
-    assert [
-        process.pid for process in psutil.process_iter(["cmdline"]) if str(root) in (process.info["cmdline"] or [])
-    ] == []
+    arguments = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert [each for each in arguments if str(root) in each] == []

@@ -1,5 +1,6 @@
 """Whatever a person can get wrong about files: one line that names the place and the remedy, told once."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,16 +32,16 @@ def errors_of(finished: Finished) -> "list[str]":
 
 def test_a_full_disk_is_told_once_and_loses_nothing(platform: Platform, imgmig: Imgmig) -> None:
     months = {2: FEBRUARY, 3: MARCH, 4: APRIL}
-    platform.source.insert(row for month in months for row in images_of(month, range(month * 100, month * 100 + 10)))
+    platform.source.insert(row for month in months for row in images_of(month, range(month * 200, month * 200 + 200)))
 
-    full = imgmig("migrate", code=LIMITED.format(size=300) + MAIN)
+    full = imgmig("migrate", code=LIMITED.format(size=4_000) + MAIN)
 
     assert full.exit_code == 3
     (told,) = errors_of(full)
     assert str(platform.state.locate(FEBRUARY)) in told
     assert "IMGMIG_STATE_URL" in told
     assert imgmig("migrate").exit_code == 0
-    assert imgmig("verify", "--json").document["verdicts"]["match"] == 30
+    assert imgmig("verify", "--json").document["verdicts"]["match"] == 600
 
 
 def test_a_state_folder_that_is_a_file(imgmig: Imgmig, tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_state_folder_that_is_a_file(imgmig: Imgmig, tmp_path: Path) -> None:
     assert "a file stands where a folder should be" in told
 
 
-def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, platform: Platform, tmp_path: Path) -> None:
+def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("")
@@ -103,8 +104,6 @@ def test_a_storage_that_the_stages_file_names_reaches_dagster(
     clean_environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """dagster.yaml's `env:` reads the environment of the process alone."""
-    import os
-
     (tmp_path / ".env.staging").write_text("DAGSTER_POSTGRES_URL=postgresql://d@h/d\nDAGSTER_HOME=/home/dagster\n")
     clean_environment.delenv("DAGSTER_POSTGRES_URL", raising=False)
     clean_environment.setenv("DAGSTER_HOME", "/elsewhere")
