@@ -12,7 +12,7 @@ from typing import Final
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
 
 _FULL: Final = "free some space there"
-_NOT_OURS: Final = "it, or a folder above it, belongs to another user: work as that user"
+_NOT_OURS: Final = "it, or a folder above it, belongs to another user, or is mounted noexec: work as that user"
 _IN_THE_WAY: Final = "a file stands where a folder should be, or a folder where a file should be: move it away"
 _REMEDIES: Final = {
     errno.ENOSPC: _FULL,
