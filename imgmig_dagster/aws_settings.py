@@ -1,28 +1,15 @@
 """Which stage, and how it reaches AWS: by AWS's own variables, from the environment or the stage's file."""
 
-from enum import Enum
 from typing import Final, Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.transport import PlainTraffic
 
 _SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda")
-
-
-class Stage(str, Enum):
-    """Where the platform runs."""
-
-    DEV = "dev"
-    STAGING = "staging"
-    PROD = "prod"
-
-    @property
-    def env_file(self) -> str:
-        """The file, in the current directory, that may hold this stage's variables."""
-        return f".env.{self.value}"
 
 
 class AwsSettings(BaseSettings):

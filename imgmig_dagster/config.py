@@ -13,9 +13,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.aws_settings import Stage as Stage
 from imgmig_dagster.errors import AwsUnusable, SettingsError
 from imgmig_dagster.source_secret import SourceSecret
+from imgmig_dagster.stage import PictureMode as PictureMode
+from imgmig_dagster.stage import Stage as Stage
+from imgmig_dagster.stage import WriteMode as WriteMode
+from imgmig_dagster.stage import parse_stage as parse_stage
 from imgmig_dagster.transport import (
     LOOPBACK_NAMES,
     endpoint_is_allowed,
@@ -53,24 +56,6 @@ _SHOWN: Final = (
     "aws_endpoint_url",
     "aws_endpoint_url_dynamodb",
 )
-
-
-class WriteMode(str, Enum):
-    """How items that may already stand in the target are treated."""
-
-    CONDITIONAL = "conditional"
-    """PutItem with `attribute_not_exists`: safe while the application writes to both sides."""
-    BATCH = "batch"
-    """BatchWriteItem, which replaces whole items: only for a source that nobody else writes to."""
-
-
-class PictureMode(str, Enum):
-    """How the spot check's page shows pictures."""
-
-    EMBEDDED = "embedded"
-    """In the page itself, which can be read without a network for as long as it is kept."""
-    LINK = "link"
-    """As links to S3, presigned for an hour."""
 
 
 class Partitioning(BaseSettings):
@@ -197,15 +182,6 @@ class Settings(Partitioning, AwsSettings):
         }
 
 
-def parse_stage(name: str) -> Stage:
-    """The stage of that name; `SettingsError` names the choices."""
-    try:
-        return Stage(name)
-    except ValueError:
-        choices = ", ".join(stage.value for stage in Stage)
-        raise SettingsError(f"STAGE is {name!r}; choose one of {choices}") from None
-
-
 def stage_from_env() -> Stage:
     """The stage that STAGE names; dev where it is not set."""
     return parse_stage(os.environ.get("STAGE", Stage.DEV.value))
@@ -234,10 +210,24 @@ def dagster_home(stage: Stage) -> Path:
     return Path(home).absolute()
 
 
+def hand_on_dagster_variables(stage: Stage) -> None:
+    """Put Dagster's own variables of the stage's file, such as DAGSTER_POSTGRES_URL, where dagster.yaml reads them.
+
+    Its ``env:`` knows the environment of the process alone. What is set there already stays.
+    """
+    os.environ.update(_dagster_variables(stage))
+
+
+def _dagster_variables(stage: Stage) -> dict[str, str]:
+    found = dotenv_values(stage.env_file).items()
+    return {name: value for name, value in found if name.startswith("DAGSTER_") and value and name not in os.environ}
+
+
 def child_environment(stage: Stage) -> dict[str, str]:
     """The environment for a Dagster process of this stage. Its parts talk to each other past any proxy."""
     unproxied = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), *LOOPBACK_NAMES)))
     return {
+        **_dagster_variables(stage),
         **os.environ,
         "STAGE": stage.value,
         "DAGSTER_HOME": str(dagster_home(stage)),
@@ -257,17 +247,32 @@ def load_partitioning(stage: Stage) -> Partitioning:
     return _validated(Partitioning, stage, recorded)
 
 
-def load_settings(stage: Stage) -> Settings:
-    """The stage's settings; in dev with no location set the sandbox's, which is started if it does not run.
+def load_running_settings(stage: Stage) -> Settings:
+    """The stage's settings, for a command that reaches its services and starts none.
 
-    `SettingsError` names every variable that is missing or wrong.
+    `SandboxNotRunning` where they are of a sandbox that was not started, or was stopped.
+    """
+    settings = load_settings(stage, start=False)
+    if uses_sandbox(stage):
+        from imgmig_dagster.sandbox import Sandbox
+
+        Sandbox(sandbox_root()).require_running()
+    return settings
+
+
+def load_settings(stage: Stage, start: bool = True) -> Settings:
+    """The stage's settings; in dev with no location set the sandbox's.
+
+    That one is started if it does not run; unless `start`, it is left as it is, and `SandboxNotRunning` says so where
+    it was never started, or was deleted. `SettingsError` names every variable that is missing or wrong.
     """
     found: dict[str, str] = {}
     if uses_sandbox(stage):
         from imgmig_dagster.sandbox import Sandbox
 
         sandbox = Sandbox(sandbox_root())
-        sandbox.start()
+        if start:
+            sandbox.start()
         found = sandbox.environment()
     elif secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
         access = _validated(AwsSettings, stage, {}).aws()

@@ -24,6 +24,7 @@
     │   ├── PartitionBusy          another run works on this partition                   exit 2
     │   ├── StateChanged           another writer replaced a file under us               exit 2
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
+    ├── FilesUnavailable           a file or folder of this machine cannot be used       exit 3, retryable
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── CertificateRefused         no certificate, or an altered one (reporting/certificate.py)   exit 2
@@ -152,6 +153,13 @@ class StateChanged(StateError):
 
 class StateUnavailable(StateError):
     """The state store cannot be reached, or refuses."""
+
+    exit_code = 3
+    retryable = True
+
+
+class FilesUnavailable(ImgmigError):
+    """A file or folder on this machine cannot be used: no space, another owner, read-only."""
 
     exit_code = 3
     retryable = True

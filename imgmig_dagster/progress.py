@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from imgmig_dagster.errors import StateError
+
+# What is kept of lines that cannot be written, in case they can be later.
+_HELD_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ def every_seconds(interval: float, tell: Listener, clock: Callable[[], float] = 
 def migration_log(append: Callable[[bytes], None], interval: float) -> Iterator[logging.Logger]:
     """A logger whose lines go to `append`: timestamps in UTC, levels, one line a message.
 
-    Lines are held back for up to `interval` seconds, and none is left behind at the end.
+    Lines are held back for up to `interval` seconds, and none is left behind at the end. A log that cannot be written
+    never ends the work that it tells of: that is said once, on standard error.
     """
     handler = _AppendingHandler(append, interval)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -113,6 +119,7 @@ class _AppendingHandler(logging.Handler):
         self._interval = interval
         self._held = bytearray()
         self._appended_at = time.monotonic()
+        self._complained = False
 
     def emit(self, record: logging.LogRecord) -> None:
         self._held += (self.format(record) + "\n").encode()
@@ -120,10 +127,18 @@ class _AppendingHandler(logging.Handler):
             self.flush()
 
     def flush(self) -> None:
-        if self._held:
+        if not self._held:
+            return
+        self._appended_at = time.monotonic()
+        try:
             self._append(bytes(self._held))
+        except (StateError, OSError) as error:
+            if not self._complained:
+                self._complained = True
+                logging.getLogger(__name__).warning("the log cannot be written, and the work goes on: %s", error)
+            del self._held[:-_HELD_BYTES]
+        else:
             self._held.clear()
-            self._appended_at = time.monotonic()
 
     def close(self) -> None:
         self.flush()

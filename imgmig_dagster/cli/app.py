@@ -1,5 +1,6 @@
 """The commands that work on a stage."""
 
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ from imgmig_dagster.cli.console import Output, finish, print_error
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.config import Stage, parse_stage, stage_from_env
-from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError, SettingsError
+from imgmig_dagster.files import refusal
 
 app = typer.Typer(
     name="imgmig",
@@ -184,19 +186,19 @@ def retry_failures(
 @app.command(epilog="Example: imgmig status --stage staging --json")
 def status(stage: StageOption = None, json: Json = False) -> None:
     """Show what is known of each partition. Runs nothing."""
-    with _session(stage, json) as session:
+    with _session(stage, json, starts=False) as session:
         session.finish(session.status())
 
 
 @app.command(epilog="Example: imgmig report --stage staging")
 def report(stage: StageOption = None, json: Json = False) -> None:
     """Write the summary from the evidence that is there, as HTML, Markdown, JSON and CSV."""
-    with _session(stage, json) as session:
+    with _session(stage, json, starts=False) as session:
         session.finish(session.report())
 
 
-def _session(stage: str | None, json: bool) -> Session:
-    return Session(_stage(stage), Output(json=json))
+def _session(stage: str | None, json: bool, starts: bool = True) -> Session:
+    return Session(_stage(stage), Output(json=json), starts)
 
 
 def _stage(name: str | None) -> Stage:
@@ -204,9 +206,16 @@ def _stage(name: str | None) -> Stage:
 
 
 def main() -> None:
-    """Run the command line; ends the process with an exit code of `errors`, and with no traceback for our errors."""
+    """Run the command line; ends the process with an exit code of `errors`.
+
+    No traceback for errors of ours, nor for what the operating system refuses.
+    """
     try:
         app()
     except ImgmigError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
+    except (OSError, sqlite3.Error) as error:
+        # Whatever has no better words of its own.
+        print_error(f"{refusal(error)}. Then give the same command again")
+        sys.exit(FilesUnavailable.exit_code)

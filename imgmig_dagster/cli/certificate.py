@@ -8,6 +8,7 @@ import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import load_settings, parse_stage, stage_from_env
+from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import (
     Certificate,
     CertificateRefused,
@@ -52,12 +53,11 @@ def diff(before: Which = "previous", after: Which = "latest", stage: StageOption
 
 def _load(which: str, stage: str | None) -> Certificate:
     if which not in _KEPT:
-        try:
-            return parse(which, Path(which).read_bytes())
-        except OSError as error:
-            raise CertificateRefused(f"{which} cannot be read: {error.strerror}") from None
+        with refusals_as(CertificateRefused, which, "name another file, or latest, or previous"):
+            content = Path(which).read_bytes()
+        return parse(which, content)
     chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_settings(chosen)
+    settings = load_settings(chosen, start=False)
     return parse(*kept_certificate(open_state(settings.state_url, chosen.value, settings.aws()), which))
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.config import Settings, load_partitioning, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.config import Settings, load_partitioning, load_running_settings, parse_stage, stage_from_env
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
@@ -31,7 +31,7 @@ def doctor(
     Exit codes: 0 nothing failed (warnings do not count); 1 something failed; 3 a service cannot be reached.
     """
     chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_settings(chosen)
+    settings = load_running_settings(chosen)
     # Dagster takes a second to import: not before the settings are known to be there.
     from imgmig_dagster.defs.partitions import partitions_of, windows_of
 

@@ -13,15 +13,24 @@ import typer
 from imgmig_dagster.cli import findings, left_out, migrations, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
-from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
+from imgmig_dagster.config import (
+    Settings,
+    Stage,
+    dagster_home,
+    hand_on_dagster_variables,
+    load_partitioning,
+    load_running_settings,
+    load_settings,
+)
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.results import SpotCheckResult
-from imgmig_dagster.verification.review import read_review
+from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.window import Window
 
 _INTERRUPTED: Final = 130
@@ -39,9 +48,13 @@ class _Relay:
 
 
 class Session:
-    """A stage, opened for one command. Ctrl-C within it ends the command cleanly."""
+    """A stage, opened for one command. Ctrl-C within it ends the command cleanly.
 
-    def __init__(self, stage: Stage, output: Output) -> None:
+    In dev the sandbox is started, if the stage is of it and the command `starts` anything.
+    """
+
+    def __init__(self, stage: Stage, output: Output, starts: bool = True) -> None:
+        self._starts = starts
         self.stage = stage
         self.output = output
         self._relay = _Relay()
@@ -51,7 +64,8 @@ class Session:
 
     def __enter__(self) -> "Session":
         # Settings before imports: a missing variable is told at once, Dagster takes a second.
-        self.settings: Settings = load_settings(self.stage)
+        self.settings: Settings = load_settings(self.stage) if self._starts else load_running_settings(self.stage)
+        hand_on_dagster_variables(self.stage)
         home = dagster_home(self.stage)
         from imgmig_dagster.defs.build import build_definitions
         from imgmig_dagster.defs.partitions import partitions_of, windows_of
@@ -189,7 +203,9 @@ class Session:
         from imgmig_dagster.defs.metadata import of_review
 
         sample = load_record(self.state, names.SPOT_CHECK, SpotCheckResult)
-        found = read_review(file.read_bytes(), sample, self.stage.value)
+        with refusals_as(ReviewRefused, file, "save it elsewhere"):
+            content = file.read_bytes()
+        found = read_review(content, sample, self.stage.value)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
         self._runner.observe("spot_check", of_review(found))
         return findings.of_review(found, self.stage.value)

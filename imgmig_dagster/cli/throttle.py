@@ -35,7 +35,7 @@ def throttle(
     Without an action or a rate, show what applies.
     """
     chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_settings(chosen)
+    settings = load_settings(chosen, start=False)
     store = open_state(settings.state_url, chosen.value, settings.aws())
     if rate is not None and rate < 0:
         raise SettingsError("--rate is a number of capacity units a second, or 0 for the settings' own ceiling")

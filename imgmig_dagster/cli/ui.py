@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ import typer
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.config import Stage, child_environment, load_settings, parse_stage, stage_from_env
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.files import in_scratch, scratch_folder
 
 _HOST: Final = "127.0.0.1"
 _READY_WITHIN_S: Final = 120
@@ -48,9 +48,10 @@ def ui(
     load_settings(chosen)
     _check_free(port)
     output = Output(json=False)
-    with tempfile.TemporaryDirectory(prefix="imgmig-ui-") as folder:
-        workspace = Path(folder) / "workspace.yaml"
-        workspace.write_text(_WORKSPACE, encoding="utf-8")
+    with scratch_folder("imgmig-ui-") as folder:
+        workspace = folder / "workspace.yaml"
+        with in_scratch(workspace):
+            workspace.write_text(_WORKSPACE, encoding="utf-8")
         _serve(chosen, port, workspace, output)
 
 

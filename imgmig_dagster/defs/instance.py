@@ -80,7 +80,7 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
     if missing := _VARIABLE.search(text):
         return SettingsError(
             f"{file} reads the variable {missing[1]}, which is not set: export it in the environment of the process "
-            f"(export {missing[1]}=...); files such as .env.staging are read for imgmig's own settings only"
+            f"(export {missing[1]}=...); one whose name begins with DAGSTER_ may also stand in the stage's file"
         )
     place = _PLACE.search(text)
     return SettingsError(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import signal
 import socket
 import uuid
@@ -21,12 +22,18 @@ from dagster_shared.error import SerializableErrorInfo
 
 from imgmig_dagster.defs.instance import CODE_LOCATION, open_instance
 from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError
+from imgmig_dagster.files import refusal, refusals_as
 
 _REPOSITORY: Final = "__repository__"
 _INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+# Of such a message a person is told the path, which is no row's value.
+_OS_REFUSAL: Final = re.compile(
+    r"(?:OS|Permission|FileNotFound|FileExists|NotADirectory|IsADirectory)Error: "
+    r"\[Errno (?P<errno>\d+)\] [^:']*(?:: '(?P<place>[^']*)')?"
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,9 @@ class JobRunner:
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with self._resources:
             instance = self._resources.enter_context(open_instance(self._home))
-            lifeline = Lifeline(self._home / "invocations")
-            self._invocation = self._resources.enter_context(lifeline.hold(instance))
+            with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
+                lifeline = Lifeline(self._home / "invocations")
+                self._invocation = self._resources.enter_context(lifeline.hold(instance))
             self._resources.enter_context(self._signals)
             fail_dead_runs(instance, lifeline)
             self._instance = instance
@@ -168,6 +176,9 @@ def _rebuilt(error: SerializableErrorInfo) -> ImgmigError | None:
         if cause.cls_name == "DagsterAssetCheckFailedError":
             return None
     root = list(_chain(error))[-1]
+    if found := _OS_REFUSAL.match(root.message):
+        refused = OSError(int(found["errno"]), "", found["place"])
+        return FilesUnavailable(f"{refusal(refused)}. Then give the same command again")
     logging.getLogger(__name__).debug("unforeseen error: %s", error.to_string())
     # The message may hold values: it stays in the event log's stack trace.
     return RunFailed(f"an unforeseen {root.cls_name}: see the run's page in the UI")

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Moto:
         # ours because `python -c` would import modules from the user's.
         script = '"$@" </dev/null >"$0" 2>&1 & echo $!'
         server = [sys.executable, "-c", _LAUNCHER, *self._arguments(port)]
+        # On disk before there is a process: on a full one nothing would name it, and nothing could end it.
+        self._note(Listener(0, port))
         shell = subprocess.run(  # noqa: S603
             ["/bin/sh", "-c", script, str(self.log), *server],
             cwd=self.root,
@@ -69,8 +72,20 @@ class Moto:
             text=True,
         )
         listener = Listener(int(shell.stdout), port)
-        self.pid_file.write_text(f"{listener.pid} {listener.port}\n")
+        try:
+            self._note(listener)
+        except BaseException:
+            kill(listener.pid)
+            raise
         return listener
+
+    def _note(self, listener: Listener) -> None:
+        # Always as long, and written in place: that takes no more room than is there.
+        descriptor = os.open(self.pid_file, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{listener.pid:10} {listener.port:5}\n")
+            file.flush()
+            os.fsync(descriptor)
 
     def answers(self, listener: Listener) -> bool:
         """Whether HTTP is answered on the port, with any status."""

@@ -2,86 +2,33 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
 from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.files import refusals_as
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
 from imgmig_dagster.sandbox.pictures import recorded
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
+from imgmig_dagster.sandbox.record import Record, SandboxStatus
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
 if TYPE_CHECKING:
     from imgmig_dagster.sandbox.dual_writer import DualWriter
     from imgmig_dagster.sandbox.scratch import ScratchTables
 
-_GRAIN: Final = "monthly"
-
 
 class SandboxNotRunning(SandboxError):
     """The sandbox of this folder was never started, or was reset by hand."""
-
-
-@dataclass(frozen=True)
-class SandboxStatus:
-    """What a sandbox folder records, and which of its servers answer.
-
-    A pid is None while that server does not run. The ports and the partitioning are the last known ones, None
-    if the sandbox was never started. `images` is the number of source rows; None while PostgreSQL does not
-    run, and from `Sandbox.start` and `reset`, which do not count them.
-    """
-
-    root: Path
-    postgres_pid: "int | None"
-    postgres_port: "int | None"
-    aws_pid: "int | None"
-    aws_port: "int | None"
-    images: "int | None"
-    partition_start: "date | None"
-    partition_grain: "str | None"
-
-    @property
-    def postgres_running(self) -> bool:
-        """Whether PostgreSQL answers."""
-        return self.postgres_pid is not None
-
-    @property
-    def aws_running(self) -> bool:
-        """Whether moto's DynamoDB and S3 answer."""
-        return self.aws_pid is not None
-
-
-@dataclass(frozen=True)
-class _Record:
-    """sandbox.json: what another process needs in order to find the servers and to load definitions offline."""
-
-    postgres: Listener
-    aws: Listener
-    partition_start: date = SYNTHETIC_START
-    partition_grain: str = _GRAIN
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, default=str) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "_Record":
-        fields = json.loads(text)
-        return cls(
-            postgres=Listener(**fields["postgres"]),
-            aws=Listener(**fields["aws"]),
-            partition_start=date.fromisoformat(fields["partition_start"]),
-            partition_grain=str(fields["partition_grain"]),
-        )
 
 
 class Sandbox:
@@ -116,6 +63,12 @@ class Sandbox:
             return status
         return replace(status, images=_count_images(status.postgres_port))
 
+    def require_running(self) -> None:
+        """Raise `SandboxNotRunning` unless both servers run."""
+        status = self._status(self._read())
+        if not (status.postgres_running and status.aws_running):
+            raise SandboxNotRunning(f"the sandbox in {self.root} does not run: imgmig sandbox start")
+
     def environment(self) -> dict[str, str]:
         """The variables that point imgmig, Dagster, psql, boto3, the AWS CLI and other clients at the sandbox.
 
@@ -132,7 +85,7 @@ class Sandbox:
             "IMGMIG_TARGET_TABLE": self._aws.table,
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
             "IMGMIG_REPORTS_URL": f"s3://{aws.BUCKET}/reports",
-            **_partitioning(record),
+            **record.partitioning(),
             # Whatever the sandbox does not have is not asked of AWS either.
             "AWS_ENDPOINT_URL": url,
             "AWS_ENDPOINT_URL_DYNAMODB": url,
@@ -155,7 +108,7 @@ class Sandbox:
         Reads one file: definitions load with it while no server runs.
         """
         record = self._read()
-        return _partitioning(record) if record else None
+        return record.partitioning() if record else None
 
     def seed(self, rows: Iterable[ImageRow], partition_start: "date | None" = None) -> int:
         """Replace the source rows and their pictures in S3, and record where partitions start.
@@ -218,7 +171,7 @@ class Sandbox:
             with contextlib.suppress(SandboxError):
                 record = self._read()
             self._delete()
-            return self._status(self._start(_Record(record.postgres, record.aws) if record else None))
+            return self._status(self._start(Record(record.postgres, record.aws) if record else None))
 
     def delete(self) -> None:
         """End both servers and delete what they held, also outside of the folder; only the lock file stays.
@@ -240,10 +193,27 @@ class Sandbox:
     def _dagster_home(self) -> Path:
         return self.root / "dagster_home"
 
-    def _start(self, record: "_Record | None") -> _Record:
+    def _start(self, record: "Record | None") -> Record:
         services: tuple[Service, Service] = (self._postgres, self._aws)
         ports = (record.postgres.port, record.aws.port) if record else (None, None)
         found = tuple(service.find() for service in services)
+        try:
+            return self._started(record, services, ports, found)
+        except Exception:
+            # No server is left behind that was not there before.
+            for service, before in zip(services, found, strict=True):
+                if before is None:
+                    with contextlib.suppress(SandboxError, OSError):
+                        service.stop()
+            raise
+
+    def _started(
+        self,
+        record: "Record | None",
+        services: "tuple[Service, Service]",
+        ports: "tuple[int | None, int | None]",
+        found: "tuple[Listener | None, ...]",
+    ) -> Record:
         with ThreadPoolExecutor() as pool:
             on_postgres, on_aws = pool.map(attach_or_start, services, ports)
         if record and found == (on_postgres, on_aws) == (record.postgres, record.aws):
@@ -255,7 +225,7 @@ class Sandbox:
         # SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://, which cannot run dagster-postgres' NOTIFY.
         storage = postgres.url(on_postgres.port, postgres.DAGSTER_DATABASE, postgres.OWNER, "postgresql+psycopg2")
         write_dagster_yaml(self._dagster_home, storage)
-        record = replace(record, postgres=on_postgres, aws=on_aws) if record else _Record(on_postgres, on_aws)
+        record = replace(record, postgres=on_postgres, aws=on_aws) if record else Record(on_postgres, on_aws)
         self._write(record)
         return record
 
@@ -271,7 +241,7 @@ class Sandbox:
         for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _status(self, record: "_Record | None") -> SandboxStatus:
+    def _status(self, record: "Record | None") -> SandboxStatus:
         def pid(service: Service) -> "int | None":
             found = service.find()
             return found.pid if found and service.answers(found) else None
@@ -299,19 +269,20 @@ class Sandbox:
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            with refusals_as(SandboxError, self.root, "set IMGMIG_SANDBOX_DIR to another folder"):
+                yield
         finally:
             os.close(descriptor)
 
-    def _read(self) -> "_Record | None":
+    def _read(self) -> "Record | None":
         try:
-            return _Record.from_json(self._record_file.read_text())
+            return Record.from_json(self._record_file.read_text())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
 
-    def _write(self, record: _Record) -> None:
+    def _write(self, record: Record) -> None:
         with self._replacing(self._record_file.name) as file:
             file.write(record.to_json())
 
@@ -326,13 +297,6 @@ class Sandbox:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-
-def _partitioning(record: _Record) -> dict[str, str]:
-    return {
-        "IMGMIG_PARTITION_START": record.partition_start.isoformat(),
-        "IMGMIG_PARTITION_GRAIN": record.partition_grain,
-    }
 
 
 def _count_images(port: int) -> "int | None":

@@ -50,6 +50,9 @@ class Service(Protocol):
     def launch(self, port: int) -> Listener:
         """Start it on that port; it need not answer yet. Raises `ServerDied` if it ends at once."""
 
+    def stop(self) -> None:
+        """End it if it runs."""
+
     def answers(self, listener: Listener) -> bool:
         """Whether the server speaks its protocol on its port."""
 

@@ -1,6 +1,5 @@
 """The self-test: a migration of rows of its own, corruptions planted into it, and what verification makes of them."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from imgmig_dagster.config import WriteMode
+from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.progress import Progress
@@ -63,9 +63,9 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResu
     """
     started = time.monotonic()
     rows = int(_ROWS_PER_CORRUPTION * corruptions)
-    with tempfile.TemporaryDirectory(prefix="imgmig-self-test-") as folder, sandbox.scratch_tables() as tables:
+    with scratch_folder("imgmig-self-test-") as folder, sandbox.scratch_tables() as tables:
         tables.insert(synthetic_rows(rows, seed))
-        verification = _migrate(tables, Path(folder))
+        verification = _migrate(tables, folder)
         with verification.source:
             items = tables.items()
             harmless = corruptions // _CORRUPTIONS_PER_HARMLESS_CHANGE

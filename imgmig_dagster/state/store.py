@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from imgmig_dagster.errors import PartitionBusy, StateChanged
+from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.files import refusals_as
 
 ABSENT = "absent"
 """The version of a file that does not exist."""
@@ -70,7 +71,7 @@ class StateStore(Protocol):
 class LocalStateStore:
     """State in a local directory: temporary file, fsync, rename; flock against other processes.
 
-    Files are 0600 and directories 0700: some hold rows.
+    Files are 0600 and directories 0700: some hold rows. What the operating system refuses is `StateUnavailable`.
     """
 
     append_interval = 0.0
@@ -80,17 +81,16 @@ class LocalStateStore:
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`."""
-        try:
-            content = self._path(name).read_bytes()
-        except FileNotFoundError:
-            return None
-        return Versioned(content, _version(content))
+        path = self._path(name)
+        with _refusals(path), contextlib.suppress(FileNotFoundError):
+            content = path.read_bytes()
+            return Versioned(content, _version(content))
+        return None
 
     def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
         """See `StateStore.write`."""
         path = self._path(name)
-        self._make_folder(path.parent)
-        with self._locked(path.parent / ".write.lock", wait=True):
+        with _refusals(path), self._locked(path.parent / ".write.lock", wait=True):
             if replacing is not None:
                 current = self.read(name)
                 if (current.version if current else ABSENT) != replacing:
@@ -113,28 +113,30 @@ class LocalStateStore:
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
         path = self._path(name)
-        self._make_folder(path.parent)
-        # One write to a file opened for appending: lines of concurrent runs do not mix.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, content)
-        finally:
-            os.close(descriptor)
+        with _refusals(path):
+            self._make_folder(path.parent)
+            # One write to a file opened for appending: lines of concurrent runs do not mix.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                _append_whole(descriptor, content)
+            finally:
+                os.close(descriptor)
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""
         folder = self._path(prefix)
-        return sorted(
-            path.relative_to(self._root).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        )
+        with _refusals(folder):
+            return sorted(
+                (Path(above) / name).relative_to(self._root).as_posix()
+                for above, _folders, files in os.walk(folder, onerror=_raise_unless_absent)
+                for name in files
+                if not name.startswith(".")
+            )
 
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""
         path = self._path(name)
-        self._make_folder(path.parent)
-        with self._locked(path.parent / ".write.lock", wait=True):
+        with _refusals(path), self._locked(path.parent / ".write.lock", wait=True):
             if replacing is not None and (current := self.read(name)) and current.version != replacing:
                 raise _replaced(path)
             path.unlink(missing_ok=True)
@@ -147,12 +149,14 @@ class LocalStateStore:
     def exclusive(self, name: str) -> Iterator[None]:
         """See `StateStore.exclusive`; the kernel frees a dead process's lock."""
         path = self._path(name)
-        self._make_folder(path.parent)
-        with self._locked(path, wait=False):
+        with contextlib.ExitStack() as held:
+            with _refusals(path):  # and not what the holder of the lock does with other files
+                held.enter_context(self._locked(path, wait=False))
             yield
 
     @contextlib.contextmanager
     def _locked(self, path: Path, wait: bool) -> Iterator[None]:
+        self._make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
@@ -184,6 +188,28 @@ class LocalStateStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _refusals(path: Path) -> contextlib.AbstractContextManager[None]:
+    return refusals_as(StateUnavailable, path, "name another place by IMGMIG_STATE_URL")
+
+
+def _append_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it, or none: half a line would spoil the next one too."""
+    written = 0
+    try:
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+    except OSError:
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if written and os.fstat(descriptor).st_size == end:
+            os.ftruncate(descriptor, end - written)
+        raise
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _replaced(path: Path) -> StateChanged:

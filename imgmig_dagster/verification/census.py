@@ -7,15 +7,15 @@ said of them may hang on one way of reading.
 
 import asyncio
 import sqlite3
-import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts
@@ -76,8 +76,8 @@ def take_census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult
 async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:
     started, started_at = time.monotonic(), now()
     identity = run.identity()
-    with tempfile.TemporaryDirectory(prefix="imgmig-census-") as folder:
-        sides = _Sides(Path(folder) / "census.sqlite")
+    with scratch_folder("imgmig-census-") as folder:
+        sides = _Sides(folder / "census.sqlite")
         async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
             # Both sides are read; the target's rows are about the source's.
             expected = 2 * await asyncio.to_thread(run.source.count_all)
@@ -170,44 +170,58 @@ class _Sides:
     """The ids and digests of both sides, on disk."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path)
-        self._database.executescript(_SCHEMA)
+        self._path = path
+        with in_scratch(path):
+            self._database = sqlite3.connect(path)
+            self._database.executescript(_SCHEMA)
         self.other_entities = 0
 
     def add(self, side: str, rows: Sequence[tuple[str, bytes]]) -> None:
-        self._database.executemany(_ADD[side], rows)
+        self._change(_ADD[side], rows)
 
     def recount(self, ids: Sequence[str]) -> None:
         """Note ids that are in the source by now."""
-        self._database.executemany("INSERT OR IGNORE INTO recount VALUES (?)", [(row_id,) for row_id in ids])
+        self._change("INSERT OR IGNORE INTO recount VALUES (?)", [(row_id,) for row_id in ids])
 
     def unseen(self) -> Iterator[list[str]]:
         """The ids of the recount that were not read before."""
         # All at once: what is found of them is added meanwhile.
-        found = self._database.execute("SELECT id FROM recount EXCEPT SELECT id FROM source").fetchall()
+        found = self._ask("SELECT id FROM recount EXCEPT SELECT id FROM source")
         ids = [row_id for (row_id,) in found]
         return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
 
     def forget_gone(self) -> None:
         """Take back what was read of rows that the recount did not find."""
-        self._database.execute("DELETE FROM source WHERE id NOT IN (SELECT id FROM recount)")
+        self._change("DELETE FROM source WHERE id NOT IN (SELECT id FROM recount)", [()])
 
     def repeated(self) -> tuple[int, Sequence[str]]:
         """How many ids stand in the source more than once, and some of them."""
-        (count,) = self._database.execute(f"SELECT count(*) FROM ({_REPEATED})").fetchone()  # noqa: S608
-        return count, [row_id for (row_id,) in self._database.execute(f"{_REPEATED} ORDER BY id LIMIT {SAMPLE_SIZE}")]
+        ((count,),) = self._ask(f"SELECT count(*) FROM ({_REPEATED})")  # noqa: S608
+        return count, [row_id for (row_id,) in self._ask(f"{_REPEATED} ORDER BY id LIMIT {SAMPLE_SIZE}")]
 
     def differences(self) -> Iterator[list[str]]:
-        found = self._database.execute(_DIFFERENCES)
-        while rows := found.fetchmany(_CHUNK):
+        with in_scratch(self._path):
+            found = self._database.execute(_DIFFERENCES)
+            rows = found.fetchmany(_CHUNK)
+        while rows:
             yield [row_id for (row_id,) in rows]
+            with in_scratch(self._path):
+                rows = found.fetchmany(_CHUNK)
 
     def count(self, side: str) -> int:
-        found: tuple[int] = self._database.execute(f"SELECT count(*) FROM {side}").fetchone()  # noqa: S608
-        return found[0]
+        found: int = self._ask(f"SELECT count(*) FROM {side}")[0][0]  # noqa: S608
+        return found
 
     def close(self) -> None:
         self._database.close()
+
+    def _change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with in_scratch(self._path):
+            self._database.executemany(statement, rows)
+
+    def _ask(self, question: str) -> list[Any]:
+        with in_scratch(self._path):
+            return self._database.execute(question).fetchall()
 
 
 class _SecondLook:

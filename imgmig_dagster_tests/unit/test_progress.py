@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from imgmig_dagster.errors import StateUnavailable
 from imgmig_dagster.progress import Progress, ProgressMeter, every_rows, every_seconds, migration_log
 from imgmig_dagster_tests.arrange import FakeClock
 
@@ -104,3 +105,28 @@ def test_lines_that_are_held_back_are_written_at_the_end_even_after_an_error() -
 
     (content,) = written
     assert [line.rpartition(" ")[2] for line in content.decode().splitlines()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("error", [StateUnavailable("no space left"), OSError(28, "No space left on device")])
+def test_a_log_that_cannot_be_written_never_ends_the_work_and_says_so_once(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    written, full = list[bytes](), [True]
+
+    def append(content: bytes) -> None:
+        if full[0]:
+            raise error
+        written.append(content)
+
+    with migration_log(append, interval=0.0) as logger:
+        logger.info("one")
+        logger.info("two")
+        full[0] = False
+        logger.info("three")
+        full[0] = True
+        logger.info("four")
+
+    assert [line.rpartition(" ")[2] for line in b"".join(written).decode().splitlines()] == ["one", "two", "three"]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the log cannot be written, and the work goes on"
+    ]

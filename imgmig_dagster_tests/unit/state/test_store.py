@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.errors import PartitionBusy, StateChanged
+from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state.store import ABSENT, LocalStateStore
 
 HOLDER = """
@@ -134,7 +134,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scraps(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", disk_full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StateUnavailable, match=r"No space left.*free some space"):
             store.write("p/a", b"new")
 
     found = store.read("p/a")

@@ -1,0 +1,84 @@
+"""What the operating system refuses to do with a file, as one line: the place, the cause, what to do."""
+
+import errno
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from os import PathLike, strerror
+from pathlib import Path
+from typing import Final
+
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError
+
+_FULL: Final = "free some space there"
+_NOT_OURS: Final = "it, or a folder above it, belongs to another user, or is mounted noexec: work as that user"
+_IN_THE_WAY: Final = "a file stands where a folder should be, or a folder where a file should be: move it away"
+_REMEDIES: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: f"the quota is used up: {_FULL}",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f)",
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.EROFS: "its file system cannot be written: mount it anew",
+    errno.ENOENT: "a folder above it is missing: make it",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "a symbolic link there leads nowhere or in a circle: remove it",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+}
+_ANY: Final = "see what is wrong with the disk"
+# SQLite tells no errno: what it says, and what that means for a file that is new and our own.
+_SQLITE: Final = {"SQLITE_FULL": errno.ENOSPC, "SQLITE_READONLY": errno.EROFS, "SQLITE_CANTOPEN": errno.EACCES}
+
+
+@contextmanager
+def refusals_as(kind: type[ImgmigError], place: "PathLike[str] | str", otherwise: str) -> Iterator[None]:
+    """Raise what the operating system, or SQLite, refuses in this context as an error of ours.
+
+    `place` is told where the refusal itself names none; `otherwise` is how else the user can help himself.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            raise  # no file's
+        raise kind(f"{refusal(error, place)}, or {otherwise}. Then give the same command again") from None
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A folder for files that are gone with the context.
+
+    Raises:
+        FilesUnavailable: there is no temporary folder that can be written. For what is refused later see `in_scratch`.
+    """
+    with ExitStack() as made:
+        with in_scratch("the temporary folder"):
+            folder = made.enter_context(tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True))
+        yield Path(folder)
+
+
+def in_scratch(place: "PathLike[str] | str") -> AbstractContextManager[None]:
+    """Names what is refused of a temporary file."""
+    return refusals_as(FilesUnavailable, place, "name another folder by TMPDIR")
+
+
+def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" = None) -> str:
+    """What was refused, where, and what to do about it."""
+    number = error.errno if isinstance(error, OSError) else _SQLITE.get(_sqlite_name(error), errno.EIO)
+    named = error.filename if isinstance(error, OSError) else None
+    where = named if isinstance(named, str) else place
+    what = strerror(number) if number is not None else type(error).__name__
+    return f"{where or 'a file'} cannot be used ({what}): {_REMEDIES.get(number or 0, _ANY)}"
+
+
+def _sqlite_name(error: sqlite3.Error) -> str:
+    # Python 3.10 knows the message only.
+    name = getattr(error, "sqlite_errorname", None)
+    if name is None:
+        name = "SQLITE_FULL" if "full" in str(error) else "SQLITE_CANTOPEN" if "unable to open" in str(error) else ""
+    return str(name)

@@ -1,0 +1,73 @@
+"""What a sandbox's folder says of it: to other processes, and to people."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from imgmig_dagster.sandbox.process import Listener
+from imgmig_dagster.sandbox.seed import SYNTHETIC_START
+
+_GRAIN: Final = "monthly"
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """What a sandbox folder records, and which of its servers answer.
+
+    A pid is None while that server does not run. The ports and the partitioning are the last known ones, None
+    if the sandbox was never started. `images` is the number of source rows; None while PostgreSQL does not
+    run, and from `Sandbox.start` and `reset`, which do not count them.
+    """
+
+    root: Path
+    postgres_pid: "int | None"
+    postgres_port: "int | None"
+    aws_pid: "int | None"
+    aws_port: "int | None"
+    images: "int | None"
+    partition_start: "date | None"
+    partition_grain: "str | None"
+
+    @property
+    def postgres_running(self) -> bool:
+        """Whether PostgreSQL answers."""
+        return self.postgres_pid is not None
+
+    @property
+    def aws_running(self) -> bool:
+        """Whether moto's DynamoDB and S3 answer."""
+        return self.aws_pid is not None
+
+
+@dataclass(frozen=True)
+class Record:
+    """sandbox.json: what another process needs in order to find the servers and to load definitions offline."""
+
+    postgres: Listener
+    aws: Listener
+    partition_start: date = SYNTHETIC_START
+    partition_grain: str = _GRAIN
+
+    def to_json(self) -> str:
+        """What the file holds."""
+        return json.dumps(asdict(self), indent=2, default=str) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """What the file says; `ValueError`, `KeyError` or `TypeError` where it is another file."""
+        fields = json.loads(text)
+        return cls(
+            postgres=Listener(**fields["postgres"]),
+            aws=Listener(**fields["aws"]),
+            partition_start=date.fromisoformat(fields["partition_start"]),
+            partition_grain=str(fields["partition_grain"]),
+        )
+
+    def partitioning(self) -> dict[str, str]:
+        """IMGMIG_PARTITION_START and IMGMIG_PARTITION_GRAIN."""
+        return {
+            "IMGMIG_PARTITION_START": self.partition_start.isoformat(),
+            "IMGMIG_PARTITION_GRAIN": self.partition_grain,
+        }
