@@ -14,6 +14,7 @@ from imgmig_dagster.cli import findings, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import Settings, Stage, dagster_home, load_partitioning, load_settings
+from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
@@ -52,6 +53,7 @@ class Session:
         # Settings before imports: a missing variable is told at once, Dagster takes a second.
         self.settings: Settings = load_settings(self.stage)
         home = dagster_home(self.stage)
+        check_dagster_home(home)
         from imgmig_dagster.defs.build import build_definitions
         from imgmig_dagster.defs.partitions import partitions_of, windows_of
         from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
