@@ -204,8 +204,8 @@ def dagster_home(stage: Stage) -> Path:
     home = _variable(stage, "DAGSTER_HOME")
     if not home:
         raise SettingsError(
-            f"DAGSTER_HOME is not set for stage {stage.value}: name the folder that holds dagster.yaml, "
-            f"in the environment or in {stage.env_file}"
+            f"DAGSTER_HOME is not set for stage {stage.value}: make a folder, cp deploy/local/dagster.yaml (or "
+            f"deploy/dagster.yaml) into it, and name it in the environment or in {stage.env_file}"
         )
     return Path(home).absolute()
 

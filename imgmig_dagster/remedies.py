@@ -57,15 +57,14 @@ _CHECKS: Final = {
     "ready_for_cutover": "imgmig report {stage} lists what is lacking, with the command for each",
 }
 
-_DOCTOR: Final = "imgmig doctor {stage} says what is wrong and how to mend it; then the same command again"
-_AWAY: Final = "imgmig doctor {stage} says what is away; when it is back, the same command again resumes"
-_AGAIN: Final = "read the message on the run's page; the same command again resumes"
+_DOCTOR: Final = "imgmig doctor {stage} says what is wrong and how to mend it"
+_AWAY: Final = "imgmig doctor {stage} says what is away; wait until it is back"
 _ERRORS: Final = {
     "SourceUnavailable": _AWAY,
     "TargetUnavailable": _AWAY,
     "StateUnavailable": _AWAY,
-    "InstanceUnavailable": "start the server of Dagster's storage, or mend DAGSTER_POSTGRES_URL; then imgmig doctor "
-    "{stage}",
+    "InstanceUnavailable": "start the server of Dagster's storage, or mend DAGSTER_POSTGRES_URL; imgmig doctor "
+    "{stage} says whether it answers",
     "SettingsError": _DOCTOR,
     "SourceRefused": _DOCTOR,
     "TargetRefused": _DOCTOR,
@@ -73,9 +72,8 @@ _ERRORS: Final = {
     "CheckpointRefused": "find out which table, mapping or window changed; if the new one is right, imgmig migrate "
     "{write} --start-over",
     "PartitionBusy": "imgmig status {stage} shows what is being written; wait for the other run",
-    "StateChanged": "another run took the partition over; imgmig status {stage} shows it",
-    "TooManyFailures": "imgmig status {stage} counts them; key, field and code stand in migration-failures.json; then "
-    "imgmig migrate {write}",
+    "StateChanged": "another run took the partition over: imgmig status {stage} shows it; wait for that run",
+    "TooManyFailures": "imgmig status {stage} counts them; key, field and code stand in migration-failures.json",
 }
 _JOBS: Final = {
     "dry_run": "imgmig dry-run {where}",
@@ -101,13 +99,8 @@ def of_check(name: str) -> Remedy:
     return Remedy(_CHECKS[name], "Checks")
 
 
-def of_error(class_name: str) -> Remedy:
-    """What to do about an error, by the name of its class."""
-    return Remedy(_ERRORS.get(class_name, _AGAIN), "Alerts")
-
-
 def of_run(job: str, class_name: str | None) -> Remedy:
     """What to do about a failed run of a job; the class of the error that ended it, where one did."""
     words = _ERRORS.get(class_name or "", "read the message on the run's page")
     again = _JOBS.get(job, "re-execute it there")
-    return Remedy(words if again in words else f"{words}: {again}", "Alerts")
+    return Remedy(words if again in words else f"{words}; then {again}", "Alerts")

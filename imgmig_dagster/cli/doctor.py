@@ -1,12 +1,10 @@
 """``imgmig doctor``: is a stage fit for a migration?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import Settings, load_partitioning, load_running_settings, parse_stage, stage_from_env
@@ -16,8 +14,10 @@ from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
+if TYPE_CHECKING:
+    from imgmig_dagster.doctor.results import Diagnosis
+
 EXAMPLE: Final = "Example: imgmig doctor --stage staging"
-_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(
@@ -39,8 +39,9 @@ def doctor(
 
 
 def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
+    from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
-    from imgmig_dagster.doctor.results import examine, exit_code
+    from imgmig_dagster.doctor.results import Health, examine, exit_code
     from imgmig_dagster.doctor.session import session_examinations
     from imgmig_dagster.doctor.source import source_examinations
 
@@ -50,18 +51,21 @@ def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
     with SourceReader(connection, schema, name, IMAGE, settings.source_time_zone) as reader:
         found = examine(
             [
+                *dagster_examinations(settings.stage),
                 *session_examinations(connection, schema, name, IMAGE.columns),
                 *source_examinations(connection.fetch, reader, windows),
                 *aws_examinations(settings, IMAGE),
                 picture_examination(settings.aws(), reader, PICTURE),
             ]
         )
-    table = Table("service", "what", "verdict", "found", "remedy")
-    for each in found:
-        colour = _COLOURS[each.health.value]
-        verdict = f"[{colour}]{each.health.value}[/]"
-        table.add_row(each.service, each.thing, verdict, escape(each.found), escape(each.remedy))
-    counts = {health: sum(each.health.value == health for each in found) for health in _COLOURS}
+    counts = {health.value: sum(each.health is health for each in found) for health in Health}
     document = {"stage": settings.stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
     line = f"Stage {settings.stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
-    return Finding(exit_code(found), document, [line], table)
+    return Finding(exit_code(found), document, [*(told for each in found for told in _told(each)), line])
+
+
+def _told(found: "Diagnosis") -> Iterator[str]:
+    """Not a row of a table, which has a width: a remedy is a line that can be copied as a whole."""
+    yield f"{found.health.value.upper():5} {found.service}, {found.thing}: {found.found}"
+    if found.remedy:
+        yield f"      -> {found.remedy}"

@@ -22,6 +22,7 @@ from imgmig_dagster.config import (
     load_running_settings,
     load_settings,
 )
+from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
@@ -67,6 +68,7 @@ class Session:
         self.settings: Settings = load_settings(self.stage) if self._starts else load_running_settings(self.stage)
         hand_on_dagster_variables(self.stage)
         home = dagster_home(self.stage)
+        check_dagster_home(home)
         from imgmig_dagster.defs.build import build_definitions
         from imgmig_dagster.defs.partitions import partitions_of, windows_of
         from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory

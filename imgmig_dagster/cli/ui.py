@@ -15,7 +15,8 @@ from urllib.request import ProxyHandler, build_opener
 import typer
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.config import Stage, child_environment, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.config import Stage, child_environment, dagster_home, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import in_scratch, scratch_folder
 
@@ -46,7 +47,13 @@ def ui(
     """
     chosen = parse_stage(stage) if stage is not None else stage_from_env()
     load_settings(chosen)
+    home = dagster_home(chosen)
+    check_dagster_home(home)
     _check_free(port)
+    from imgmig_dagster.defs.instance import open_instance
+
+    # What is wrong with the instance is told here in one line, and by `dagster dev` in forty.
+    open_instance(home).dispose()
     output = Output(json=False)
     with scratch_folder("imgmig-ui-") as folder:
         workspace = folder / "workspace.yaml"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from imgmig_dagster import remedies
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.migration.brake import held_back_line
 from imgmig_dagster.migration.inventory import SourceInventory
@@ -298,6 +299,6 @@ def _result(
         check_name=name,
         passed=passed,
         severity=severity,
-        description="holds" if passed else fault,
+        description="holds" if passed else f"{fault}. Next: {remedies.of_check(name).general()}",
         metadata=dict(facts),
     )

@@ -7,6 +7,8 @@ Dagster's own storage, for whoever is on another machine.
 
 import contextlib
 import fcntl
+import os
+import signal
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -77,7 +79,7 @@ class Lifeline:
         invocation = Invocation(uuid.uuid4().hex, self._place)
         path, ended = self._folder / invocation.id, threading.Event()
         invocation.beat(instance, now())
-        beating = threading.Thread(target=_beat_until, args=(ended, invocation, instance), daemon=True)
+        beating = threading.Thread(target=Heart(invocation, instance).beat_until, args=(ended,), daemon=True)
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             beating.start()
@@ -104,11 +106,30 @@ class Lifeline:
         return True
 
 
-def _beat_until(ended: threading.Event, invocation: Invocation, instance: dg.DagsterInstance) -> None:
-    while not ended.wait(_BEAT_EVERY_S):
-        # While Dagster's storage is away nobody can read a beat either.
-        with contextlib.suppress(Exception):
-            invocation.beat(instance, now())
+class Heart:
+    """Beats for an invocation, and stops its process where one of its runs is terminated in the UI."""
+
+    def __init__(self, invocation: Invocation, instance: dg.DagsterInstance) -> None:
+        self._invocation = invocation
+        self._instance = instance
+        self._terminating: set[str] = set()
+
+    def beat(self) -> None:
+        """Say that the process lives; interrupt it as Ctrl-C does if it has to end and has not begun to."""
+        self._invocation.beat(self._instance, now())
+        canceling = self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING]))
+        ours = {run.run_id for run in canceling if Invocation.of(run) == self._invocation}
+        # After Ctrl-C a run is canceling too, but no longer at the next beat.
+        if ours & self._terminating:
+            os.kill(os.getpid(), signal.SIGINT)
+        self._terminating = ours - self._terminating
+
+    def beat_until(self, ended: threading.Event) -> None:
+        """Beat as long as the command lasts."""
+        while not ended.wait(_BEAT_EVERY_S):
+            # While Dagster's storage is away nobody can read a beat either.
+            with contextlib.suppress(Exception):
+                self.beat()
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, lifeline: Lifeline | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import ParamValidationError
 
@@ -21,11 +21,29 @@ class Health(str, Enum):
     """A migration is refused, or would not be complete."""
 
 
+# What to do about a service that does not answer, and about one that refuses, where nothing better is known.
+_REMEDIES: Final = {
+    "PostgreSQL": (
+        "check that the server runs, host and port in IMGMIG_SOURCE_URL, and that no firewall is between",
+        "mend what it says in PostgreSQL, or IMGMIG_SOURCE_URL, IMGMIG_SOURCE_SCHEMA and IMGMIG_SOURCE_TABLE",
+    ),
+    "Dagster": (
+        "start the server of Dagster's storage, or mend the URL that dagster.yaml names",
+        "mend DAGSTER_HOME, or the dagster.yaml in it: deploy/local/dagster.yaml and deploy/dagster.yaml are examples",
+    ),
+}
+_REMEDIES_OF_AWS: Final = (
+    "check AWS_REGION, the network, and AWS_ENDPOINT_URL where it is set; then aws sts get-caller-identity",
+    "check the name it says, and the role's policy: deploy/iam/ has one that is enough",
+)
+
+
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at. `unreachable`: the service did not answer, so that nothing is known of it.
+    """One thing that was looked at; its remedy is empty only where it is ok.
 
-    `closed`: it answered, and lets nobody in, so that every other look would find the same.
+    `unreachable`: the service did not answer, so that nothing is known of it. `closed`: it answered, and lets nobody
+    in, so that every other look would find the same.
     """
 
     service: str
@@ -54,9 +72,11 @@ class Examination:
         try:
             health, found, remedy = self.look()
         except ImgmigError as error:
-            # Our messages end with what to do next.
-            closed = isinstance(error, SessionRefused)
-            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), "", error.retryable, closed)
+            away, refused = _REMEDIES.get(self.service, _REMEDIES_OF_AWS)
+            remedy, closed = away if error.retryable else refused, isinstance(error, SessionRefused)
+            return Diagnosis(self.service, self.thing, Health.FAIL, str(error), remedy, error.retryable, closed)
+        if health is not Health.OK and not remedy:
+            remedy = _REMEDIES.get(self.service, _REMEDIES_OF_AWS)[1]
         return Diagnosis(self.service, self.thing, health, found, remedy)
 
 

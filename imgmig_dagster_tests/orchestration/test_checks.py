@@ -143,7 +143,9 @@ def test_zero_mismatches_fails_the_run_with_key_and_field(migrated: Platform) ->
     assert failed_checks(result) == {"zero_mismatches"}
     found = checks_of(result)["zero_mismatches"]
     assert found.severity is dg.AssetCheckSeverity.ERROR
-    assert found.description == (f"1 of 30 rows differ and 1 are missing: {row_id(7)}: width; {row_id(11)}: missing")
+    said, _, advice = str(found.description).partition(". Next: ")
+    assert said == f"1 of 30 rows differ and 1 are missing: {row_id(7)}: width; {row_id(11)}: missing"
+    assert advice.startswith("imgmig repair --stage STAGE --partition KEY ")
     assert facts_of(result, "zero_mismatches") == {
         "mismatches": 2,
         "faults": [

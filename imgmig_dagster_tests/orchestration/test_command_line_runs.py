@@ -16,7 +16,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
-from imgmig_dagster.defs.invocation import Invocation, Lifeline, fail_dead_runs
+from imgmig_dagster.defs.invocation import Heart, Invocation, Lifeline, fail_dead_runs
 from imgmig_dagster.defs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
 from imgmig_dagster_tests.conftest import Services
@@ -45,10 +45,14 @@ def local(home: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+def stored(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
     run = instance.get_run_by_id(run_id)
     assert run
-    return run.status
+    return run
+
+
+def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    return stored(instance, run_id).status
 
 
 def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
@@ -57,6 +61,7 @@ def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
     with JobRunner(platform.definitions, home) as runner:
         parent = local.get_run_by_id(runner.run("migrate", MARCH).run_id)
     assert parent
+    assert parent.tags["dagster/max_runtime"] == "0", "its beat tells whether it lives"
     # As `create_reexecuted_run` does.
     copied = {name: value for name, value in parent.tags.items() if name not in TAGS_TO_MAYBE_OMIT_ON_RETRY}
     again = begun(platform, local, copied)
@@ -83,6 +88,22 @@ def test_a_dead_command_is_known_at_once_in_its_own_folder_and_elsewhere_once_it
     lost = begun_by(platform, local, alive)
     alive.beat(local, long_ago())
     assert fail_dead_runs(local, elsewhere) == [lost]
+
+
+def test_a_commands_run_that_is_terminated_in_the_ui_interrupts_the_command(
+    platform: Platform, local: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    with Lifeline(tmp_path / "another").hold(local) as other, Lifeline(tmp_path / "own").hold(local) as own:
+        theirs, ours = begun_by(platform, local, other), begun_by(platform, local, own)
+        heart = Heart(own, local)
+        # As each launcher's `terminate` does first.
+        local.report_run_canceling(stored(local, theirs))
+        heart.beat()
+        heart.beat()
+        local.report_run_canceling(stored(local, ours))
+        heart.beat()
+        with pytest.raises(KeyboardInterrupt):
+            heart.beat()
 
 
 def test_run_monitoring_on_ecs_leaves_a_commands_run_alone_until_the_command_is_silent(

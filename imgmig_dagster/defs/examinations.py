@@ -1,0 +1,85 @@
+"""Looks at Dagster itself: its home, its storage, its pools, and whether run monitoring knows the command line."""
+
+from functools import partial
+from importlib import import_module
+
+import dagster as dg
+
+from imgmig_dagster.config import Stage, dagster_home
+from imgmig_dagster.dagster_home import check_dagster_home
+from imgmig_dagster.defs.instance import open_instance
+from imgmig_dagster.defs.resources import SOURCE_POOL, TARGET_POOL, pool_limit
+from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.errors import ImgmigError
+
+
+def dagster_examinations(stage: Stage) -> list[Examination]:
+    """What to look at of the stage's instance; of one that cannot be opened that alone."""
+    looks = {"home": partial(home, stage)}
+    try:
+        check_dagster_home(dagster_home(stage))
+    except ImgmigError:
+        pass
+    else:
+        looks |= {"storage": partial(storage, stage)}
+        try:
+            open_instance(dagster_home(stage)).dispose()
+        except ImgmigError:
+            pass
+        else:
+            looks |= {"pools": partial(pools, stage), "run monitoring": partial(monitoring, stage)}
+    return [Examination("Dagster", thing, look) for thing, look in looks.items()]
+
+
+def home(stage: Stage) -> "tuple[Health, str, str]":
+    """Whether there is a folder with a dagster.yaml that this user may use."""
+    folder = dagster_home(stage)
+    check_dagster_home(folder)
+    return Health.OK, str(folder), ""
+
+
+def storage(stage: Stage) -> "tuple[Health, str, str]":
+    """Whether the storage answers, and whether it takes as many runs at a time as the queue lets in."""
+    with open_instance(dagster_home(stage)) as instance:
+        kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
+        queue = instance.get_concurrency_config().run_queue_config
+        found = f"{kind}, Dagster {dg.__version__}"
+    if kind == "Sqlite" and (queue is None or queue.max_concurrent_runs != 1):
+        remedy = (
+            "set max_concurrent_runs: 1 as in deploy/local/dagster.yaml, or take PostgreSQL as in deploy/dagster.yaml"
+        )
+        return Health.WARN, f"{found}: it locks under runs at the same time", remedy
+    return Health.OK, found, ""
+
+
+def pools(stage: Stage) -> "tuple[Health, str, str]":
+    """How many runs the pools let in, by which the write rate is divided."""
+    with open_instance(dagster_home(stage)) as instance:
+        limits = {pool: pool_limit(instance, pool) for pool in (SOURCE_POOL, TARGET_POOL)}
+        granularity = instance.get_concurrency_config().pool_config.pool_granularity
+    found = ", ".join(f"{pool} {limit}" for pool, limit in limits.items())
+    if granularity is None or granularity.value != "run":
+        return Health.WARN, f"{found}; not by run", "set concurrency: pools: granularity: run in dagster.yaml"
+    if closed := [pool for pool, limit in limits.items() if limit < 1]:
+        return Health.WARN, f"{found}: no run gets in", f"dagster instance concurrency set {closed[0]} 1"
+    return Health.OK, f"{found} runs at a time", ""
+
+
+def monitoring(stage: Stage) -> "tuple[Health, str, str]":
+    """Whether Dagster's daemon would fail the runs that the command line executes."""
+    with open_instance(dagster_home(stage)) as instance:
+        launcher = instance.get_ref().run_launcher_data
+        on = instance.run_monitoring_enabled
+    if not on or launcher is None:
+        return Health.OK, "off" if not on else "on", ""
+    kind = getattr(import_module(launcher.module_name), launcher.class_name)
+    from imgmig_dagster.defs.launcher import KnowsCommands
+
+    checks_health = kind.supports_check_run_worker_health is not dg.DefaultRunLauncher.supports_check_run_worker_health
+    if checks_health and not issubclass(kind, KnowsCommands):
+        remedy = (
+            "in dagster.yaml set run_launcher: module: imgmig_dagster.defs.launcher, class: EcsRunLauncher; another "
+            "launcher needs a class like that one"
+        )
+        return Health.FAIL, f"{launcher.class_name} knows no command's run: the daemon marks it as failed", remedy
+    return Health.OK, f"on, by {launcher.class_name}", ""
