@@ -41,6 +41,7 @@ def _choice(partitions: Sequence[str]) -> str:
 
 _CHECKS: Final = {
     "rows_are_mappable": "mend these rows in PostgreSQL, then imgmig dry-run {where}",
+    "ids_are_unique": "mend the ids that it names in PostgreSQL, then imgmig migrate {write}",
     "every_row_is_accounted_for": "imgmig migrate {write}",
     "no_failed_items": "mend what is permanent, then imgmig retry-failures {write}",
     "zero_mismatches": "imgmig repair {where} tells what a repair would do; imgmig repair {write} --apply does it",
@@ -52,6 +53,8 @@ _CHECKS: Final = {
     "no_differing_items": "imgmig verify {stage} says in which partitions; then imgmig repair {stage}",
     "no_rows_outside_partitions": "imgmig doctor {stage} names them; set IMGMIG_PARTITION_START earlier, or mend their "
     "created_at",
+    "no_repeated_ids": "mend the ids that it names in PostgreSQL, then imgmig verify {stage}",
+    "counts_agree": "imgmig verify {stage} again; if they still disagree, check the table's indexes by pg_amcheck",
     "spot_check_is_clean": "imgmig verify {stage}; then imgmig repair {stage}",
     "pictures_are_as_declared": "report the keys to the application's owners",
     "ready_for_cutover": "imgmig report {stage} lists what is lacking, with the command for each",
@@ -67,6 +70,14 @@ _ERRORS: Final = {
     "{stage} says whether it answers",
     "SettingsError": _DOCTOR,
     "SourceRefused": _DOCTOR,
+    "SessionRefused": _DOCTOR,
+    "LoginRefused": _DOCTOR,
+    "UnreadableText": _DOCTOR,
+    "CredentialsUnavailable": "log in to AWS again",
+    "TlsRefused": _DOCTOR,
+    "ProxyRefused": _DOCTOR,
+    "ClockWrong": "set the clock of the machine that ran it",
+    "FilesUnavailable": "free the disk or mend the folder that the message on the run's page names",
     "TargetRefused": _DOCTOR,
     "WritesRefused": "docs/errors.md, Writes in prod, says how a write is confirmed",
     "CheckpointRefused": "find out which table, mapping or window changed; if the new one is right, imgmig migrate "
