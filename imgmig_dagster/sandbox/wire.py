@@ -66,7 +66,8 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 def answer(operation: str, request: dict[str, Any], body: bytes) -> bytes:
     """What DynamoDB would have put into an emulator's reply (HTTP 200): its limits, its order, its units."""
-    if operation not in _ANSWERS or "Select" in request:  # a count has no items
+    # A count has no items, and a page of an index ends at a key of its own.
+    if operation not in _ANSWERS or request.keys() & {"Select", "IndexName"}:
         return body
     reply = orjson.loads(body)
     units = _ANSWERS[operation](request, reply)
@@ -81,7 +82,7 @@ def _batch_get(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, floa
     unprocessed: dict[str, Any] = reply.get("UnprocessedKeys") or {}
     room = MAX_BATCH_GET_BYTES
     for table, asked in request["RequestItems"].items():
-        names = list(asked["Keys"][0])
+        names = list(next(iter(asked["Keys"]), ()))
         sent: list[Item] = []
         left: list[Item] = unprocessed.get(table, {}).get("Keys", [])
         for item in sorted(reply["Responses"].get(table, []), key=lambda item: _place(item, names)):
@@ -122,7 +123,9 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
         size += item_bytes(item)
     if items and all(name in items[-1] for name in _KEY):
         reply["LastEvaluatedKey"] = {name: items[-1][name] for name in _KEY}
-    reply["Count"] = reply["ScannedCount"] = len(items)
+    reply["Count"] = len(items)
+    if "FilterExpression" not in request:
+        reply["ScannedCount"] = len(items)
     read = _read_units(size)
     return {request["TableName"]: read if request.get("ConsistentRead") else read / 2}
 
@@ -133,7 +136,7 @@ _ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "
 
 def _place(item: Item, names: Iterable[str]) -> int:
     """Where an item stands in a batch's reply, which has no order that anybody could rely on."""
-    return zlib.crc32(repr([item[name] for name in names]).encode())
+    return zlib.crc32(repr([item.get(name) for name in names]).encode())
 
 
 def _read_units(size: int) -> int:

@@ -28,6 +28,16 @@ _LARGE_BODY_BYTES = 2**20
 # As botocore asks: AWS would compress, and puts a header that says so over error replies that are not compressed.
 _HEADERS: Final = {"Accept-Encoding": "identity"}
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+# What each reply of DynamoDB holds. An object without it would otherwise confirm writes that nobody carried out.
+_MEMBERS: Final = {
+    "BatchGetItem": "Responses",
+    "BatchWriteItem": "UnprocessedItems",
+    "PutItem": "ConsumedCapacity",
+    "UpdateItem": "ConsumedCapacity",
+    "DeleteItem": "ConsumedCapacity",
+    "Scan": "Items",
+    "DescribeTable": "Table",
+}
 
 
 class DynamoDBError(Exception):
@@ -119,7 +129,7 @@ class DynamoDBClient:
             raise DynamoDBError(operation, "DamagedReply", status, None, request_id) from None
         except orjson.JSONDecodeError:
             parsed = None
-        if not isinstance(parsed, dict):
+        if not isinstance(parsed, dict) or (status == 200 and _MEMBERS[operation] not in parsed):
             # Half a reply, of a request that may have been carried out; or a page of a proxy or of AWS' front end.
             code = "TruncatedReply" if status == 200 else "UnreadableReply"
             raise DynamoDBError(operation, code, status, None, request_id)

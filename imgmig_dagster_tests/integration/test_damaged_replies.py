@@ -7,7 +7,7 @@ import pytest
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster_tests.arrange import Migration, image, item_of
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy
+from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, reply
 from imgmig_dagster_tests.wire_faults import damaged
 
 ROWS = 30
@@ -83,6 +83,21 @@ def test_a_migration_whose_confirmations_are_damaged_writes_each_row_once(
     assert migration.ledger == {}
     assert migration.target.items() == {item_of(n)["PK"]["S"]: item_of(n) for n in range(ROWS)}
     assert migration.verify().passed
+
+
+@pytest.mark.parametrize("write_mode", list(WriteMode))
+def test_a_write_that_somebody_else_answered_is_sent_again(
+    migration: Migration, proxy: FaultProxy, write_mode: WriteMode
+) -> None:
+    """A page of a proxy that happens to be JSON confirms nothing: the service never saw the request."""
+    migration.source.insert(image(number) for number in range(ROWS))
+    for operation in ("PutItem", "BatchWriteItem"):
+        proxy.inject(reply(200, b"{}"), operation)
+
+    result = migration.migrate(proxy.url, write_mode=write_mode)
+
+    assert (result.total, result.failed, result.retries) == (ROWS, 0, 1)
+    assert len(migration.target.items()) == ROWS
 
 
 def test_a_standing_item_that_arrives_damaged_is_not_judged_by(migration: Migration, proxy: FaultProxy) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.sandbox import wire
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import Fault
-from imgmig_dagster.target.requests import BatchGetItem, Scan
+from imgmig_dagster.target.requests import (
+    BatchGetItem,
+    BatchWriteItem,
+    DeleteItem,
+    PutNewItem,
+    Scan,
+    Seen,
+    UpdateItem,
+)
 from imgmig_dagster.target.sender import Request
 from imgmig_dagster.target.table import Lookup, Standing, TargetTable
 from imgmig_dagster.target.writer import BatchWriter, WriteFailure
@@ -172,6 +181,29 @@ class TestWhatIsNoReplyOfDynamoDB:
         self, target: Target, proxy: FaultProxy, body: bytes, status: int, code: str, fault: Fault
     ) -> None:
         assert code_of(target, proxy, reply(status, body)) == (code, fault)
+
+    @pytest.mark.parametrize(
+        "request_of",
+        [
+            lambda table: BatchWriteItem(table, [item_of(1)]),
+            lambda table: BatchGetItem(table, [target_key(1)]),
+            lambda table: PutNewItem(table, item_of(1), "PK"),
+            lambda table: UpdateItem(table, target_key(1), {"width": {"N": "1"}}, Seen({}), "PK"),
+            lambda table: DeleteItem(table, target_key(1), Seen({"version": {"N": "1"}})),
+            lambda table: Scan(table, 0, 1, None),
+        ],
+        ids=["BatchWriteItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan"],
+    )
+    @pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}'])
+    def test_an_object_of_somebody_else_confirms_nothing(
+        self, target: Target, proxy: FaultProxy, request_of: "Callable[[str], Request]", body: bytes
+    ) -> None:
+        proxy.inject(reply(200, body))
+
+        with pytest.raises(DynamoDBError) as caught:
+            call(proxy.url, request_of(target.name))
+
+        assert (caught.value.code, caught.value.fault) == ("TruncatedReply", Fault.TRANSIENT)
 
     def test_a_redirect_is_not_followed(self, target: Target, proxy: FaultProxy) -> None:
         redirect = reply(307, b"", Location=proxy.url)
