@@ -134,7 +134,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scraps(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", disk_full)
-        with pytest.raises(StateUnavailable, match="No space left.*free some space"):
+        with pytest.raises(StateUnavailable, match=r"No space left.*free some space"):
             store.write("p/a", b"new")
 
     found = store.read("p/a")
