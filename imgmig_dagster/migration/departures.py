@@ -59,17 +59,19 @@ class Departures:
         chosen: set[str] = set()
         if brake.lets_pass(len(doomed.keys() | set(self.begun))):
             chosen = doomed.keys() - (held if brake.confirmed is None else ())
-        for row_id in doomed.keys() - chosen:
+        if chosen:
+            self.begin(chosen)
+            await self.sleep(self.settle_seconds)
+            await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
+        # What could not be looked at, or deleted, has been let pass by nobody.
+        failed = {row_id for row_id in held if found.outcomes.get(row_id) is Outcome.FAILED}
+        for row_id in (doomed.keys() - chosen) | failed:
             found.fail(
                 row_id,
                 HELD_BACK,
                 "its row is gone; its item is deleted once the number of deletes is confirmed",
                 Outcome.HELD_BACK,
             )
-        if chosen:
-            self.begin(chosen)
-            await self.sleep(self.settle_seconds)
-            await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
         return found
 
     async def _judge(self, ids: Sequence[str], found: Departed) -> dict[str, str]:

@@ -131,6 +131,16 @@ def test_few_more_rows_are_counted_together_with_those_held_back(filled: Migrati
     assert len(filled.target.items()) == ROWS
 
 
+def test_what_cannot_be_read_by_a_retry_waits_on(filled: Migration, proxy: FaultProxy) -> None:
+    deleted_half(filled, proxy)
+    waiting = held(filled)
+    proxy.inject(reset_before, "BatchGetItem", FOREVER, holds(row_id(0)))
+
+    filled.retry_failures(proxy.url)
+
+    assert held(filled) == waiting
+
+
 def test_rows_that_are_back_are_judged_as_rows(filled: Migration, proxy: FaultProxy) -> None:
     deleted_half(filled, proxy)
     filled.source.insert(image(number, width=7) for number in range(0, ROWS, 2))
