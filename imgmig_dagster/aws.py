@@ -18,8 +18,8 @@ from imgmig_dagster.transport import PlainTraffic
 class AwsAccess:
     """What was configured of AWS; whatever is None comes from botocore's own chain.
 
-    `endpoint_urls` pairs a service's name with the URL of an emulator or a VPC endpoint; `plain` is to which hosts
-    requests may go without TLS.
+    `account_id` is the keys' own, for endpoints that are named by it. `endpoint_urls` pairs a service's name with the
+    URL of an emulator or a VPC endpoint; `plain` is to which hosts requests may go without TLS.
     """
 
     region: str | None = None
@@ -27,6 +27,7 @@ class AwsAccess:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    account_id: str | None = None
     endpoint_urls: tuple[tuple[str, str], ...] = ()
     plain: PlainTraffic = "anywhere"
 

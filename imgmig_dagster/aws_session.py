@@ -42,7 +42,8 @@ class AwsSession(botocore.session.Session):
         if access.region:
             self.set_config_variable("region", access.region)
         if access.access_key_id and access.secret_access_key:
-            self.set_credentials(access.access_key_id, access.secret_access_key, access.session_token)
+            keys = (access.access_key_id, access.secret_access_key, access.session_token)
+            self.set_credentials(*keys, account_id=access.account_id)
 
     def get_credentials(self) -> Any:
         """botocore's name."""

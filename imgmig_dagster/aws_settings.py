@@ -27,6 +27,7 @@ class AwsSettings(BaseSettings):
     aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_account_id: "str | None" = Field(None, validation_alias="AWS_ACCOUNT_ID")
     aws_endpoint_url: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL")
     aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
     aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
@@ -51,6 +52,7 @@ class AwsSettings(BaseSettings):
             access_key_id=self.aws_access_key_id,
             secret_access_key=_reveal(self.aws_secret_access_key),
             session_token=_reveal(self.aws_session_token),
+            account_id=self.aws_account_id,
             endpoint_urls=tuple((service, url) for service, url in endpoint_urls.items() if url),
             plain=self.plain_traffic,
         )

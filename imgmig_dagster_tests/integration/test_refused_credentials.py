@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import ClockWrong, CredentialsUnavailable, ImgmigError
 from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.table import describe
 from imgmig_dagster.write_guard import caller
-from imgmig_dagster_tests.arrange import Target, item_of, row_id
+from imgmig_dagster_tests.arrange import Migration, Target, image, item_of, row_id
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.unit.target.opened import opened
@@ -108,6 +110,35 @@ def test_without_another_key_a_login_is_asked_for(
 
     assert caught.value.exit_code == 3
     assert "OLD" not in str(caught.value)
+
+
+def test_a_pass_whose_login_ends_is_resumed_after_another(
+    file: Path, access: AwsAccess, gate: AwsGate, migration: Migration
+) -> None:
+    migration.source.insert(image(number) for number in range(40))
+
+    def begin() -> MigrationRun:
+        target = replace(migration.target.settings(), access=access)
+        return replace(migration.run(page_size=10), target=target)
+
+    def rule(asked: Asked) -> "Answer | None":
+        ended = asked.access_key == "OLD" and len(gate.of("dynamodb", "PutItem")) > 25
+        return refused(asked, "ExpiredTokenException") if ended else None
+
+    gate.rule = rule
+    run = begin()
+    with run.source, pytest.raises(CredentialsUnavailable, match="log in again"):
+        run.migrate()
+    assert migration.ledger == {}, "no row is at fault"
+    assert 0 < len(migration.target.items()) < 40
+
+    write(file, "NEW")
+    run = begin()
+    with run.source:
+        result = run.migrate()
+
+    assert len(migration.target.items()) == 40
+    assert result.resumes == 1
 
 
 def slow_program(folder: Path, clean_environment: pytest.MonkeyPatch) -> "tuple[threading.Event, Path]":

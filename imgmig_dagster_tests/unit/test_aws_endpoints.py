@@ -4,7 +4,9 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_endpoints import is_own_endpoint
-from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.aws_settings import AwsSettings, Stage
+from imgmig_dagster.errors import SettingsError, TargetUnavailable
+from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.write_guard import caller, endpoint_fault
 
 ACCOUNT = "123456789012"
@@ -96,3 +98,27 @@ def test_few_and_short_tries_are_made_of_sts() -> None:
     config = access("us-east-1").client("sts").meta.config
 
     assert config.connect_timeout * config.retries["total_max_attempts"] <= 6
+
+
+def test_items_go_to_an_accounts_own_endpoint_where_botocores_calls_do(clean_environment: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ACCOUNT_ID": ACCOUNT,
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "required",
+    }.items():
+        clean_environment.setenv(name, value)
+
+    made = AwsSettings(stage=Stage.PROD).aws()
+
+    assert made.route_to_dynamodb().url == f"https://{ACCOUNT}.ddb.us-east-1.amazonaws.com/"
+
+
+def test_an_account_that_is_not_known_is_said_where_the_endpoint_needs_it(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
+    clean_environment.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required")
+
+    with pytest.raises(SettingsError, match="no AccountID was provided"):
+        DynamoDBClient(access("us-east-1"), 1)
