@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
-from imgmig_dagster.errors import StateError
+from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.throttle import read_throttle
 
@@ -32,7 +32,7 @@ async def obeying_throttle(state: StateStore, limiter: Limiter, settings_rate: f
         while True:
             await asyncio.sleep(_POLL_S)
             # What was asked for last stays in force while the state store is away.
-            with suppress(StateError, OSError):
+            with suppress(ImgmigError, OSError):
                 await obey()
 
     await obey()
