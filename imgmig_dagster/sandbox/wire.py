@@ -18,8 +18,8 @@ from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.mapping.transform import item_bytes, write_units
 
-REQUESTS_PER_CONNECTION: Final = 200
-"""Then the connection is closed, which the reply announces."""
+REQUESTS_PER_CONNECTION: Final = 5
+"""Then the connection is closed, which the reply announces. AWS keeps it for some hundred, a small run sends fewer."""
 MAX_REQUEST_BYTES: Final = 16 * 2**20
 MAX_BATCH_GET_BYTES: Final = 16 * 2**20
 MAX_PAGE_BYTES: Final = 2**20

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from imgmig_dagster.sandbox import wire
-from imgmig_dagster_tests.arrange import Target, access, item_of
+from imgmig_dagster_tests.arrange import Migration, Target, access, image, item_of
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
@@ -82,13 +82,23 @@ def test_an_error_reply_says_that_it_is_compressed_and_is_not(connection: Connec
     assert len(reply.headers["x-amzn-RequestId"]) == 52
 
 
-def test_a_connection_is_kept_for_some_hundred_requests_and_then_closed(connection: Connection, filled: str) -> None:
+def test_a_connection_is_kept_for_some_requests_and_then_closed(connection: Connection, filled: str) -> None:
     replies = [
         connection.ask("DescribeTable", {"TableName": filled})[0] for _ in range(wire.REQUESTS_PER_CONNECTION + 1)
     ]
 
     closed = [number for number, reply in enumerate(replies, 1) if reply.headers.get("Connection") == "close"]
     assert closed == [wire.REQUESTS_PER_CONNECTION]
+
+
+def test_an_ordinary_pass_meets_closed_connections_and_retries_nothing(migration: Migration, proxy: FaultProxy) -> None:
+    migration.source.insert(image(number) for number in range(100))
+
+    result = migration.migrate(proxy.url)
+
+    assert result.outcomes == {"inserted": 100}
+    assert result.retries == 0
+    assert proxy.front.closed >= 10
 
 
 def test_only_an_empty_page_says_that_a_scan_is_at_its_end(connection: Connection, filled: str) -> None:
