@@ -167,7 +167,7 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
     sqlstate = _by_text(everything)
     if sqlstate is None and getattr(error.pgconn, "used_password", False) and _ANSWERED.search(everything):
         sqlstate = "28P01"
-    if sqlstate:
+    if sqlstate and not (sqlstate == "42501" and known):
         return _at_login(sqlstate).error(f"SQLSTATE {sqlstate}", text)
     if "hot standby" in everything and len(failures) == 1:
         return replica(known)
@@ -175,7 +175,7 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
 
 
 def _at_login(sqlstate: str) -> Meaning:
-    # There a lacking right is that to connect.
+    # There a lacking right is that to connect; one that was taken away meanwhile may be given back.
     return MEANINGS["28"] if sqlstate == "42501" else MEANINGS.get(sqlstate, MEANINGS["28"])
 
 

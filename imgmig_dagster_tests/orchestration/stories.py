@@ -244,6 +244,7 @@ MADE_BY: "dict[str, str]" = {
     "make rehearsal": "e2e/test_rehearsal.py::test_the_rehearsal_passes_and_leaves_nothing_running",
     "make test": ".ci/run",
     "make test-e2e": ".ci/run",
+    "make test-poolers": ".ci/run",
     "make torture": "torture/test_torture.py::test_a_pass_that_dies_at_every_point_comes_to_an_exact_result",
     "make ui": "orchestration/test_ui.py::test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it",
 }

@@ -163,7 +163,7 @@ def test_a_refused_login_is_no_server_that_is_away(text: str, sqlstate: str) -> 
     """libpq gives the error of a login no SQLSTATE."""
     line = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
 
-    error = told(psycopg.OperationalError(line), "nobody", known=True)
+    error = told(psycopg.OperationalError(line), "nobody", known=False)
 
     assert isinstance(error, LoginRefused)
     assert f"SQLSTATE {sqlstate}" in str(error)
@@ -180,6 +180,13 @@ def test_a_server_that_is_away_or_full_is_tried_again(text: str) -> None:
 
     assert isinstance(error, SourceUnavailable)
     assert error.again
+
+
+def test_a_right_to_connect_that_is_taken_away_meanwhile_may_be_given_back() -> None:
+    error = told(psycopg.OperationalError('failed: FATAL:  permission denied for database "y"'), "nobody", known=True)
+
+    assert isinstance(error, SourceUnavailable)
+    assert (error.exit_code, error.again) == (3, True)
 
 
 def test_a_role_that_may_not_write_is_told_which_attribute_to_ask_for(source: Source) -> None:
