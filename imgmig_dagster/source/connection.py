@@ -1,7 +1,6 @@
-"""A read-only connection that comes back after a restart, and reads timestamps that `datetime` cannot hold."""
+"""A read-only connection that comes back after a restart. Its values are those of `loaders`."""
 
 import re
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +9,11 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Buffer, Loader
-from psycopg.pq import Format
 
 from imgmig_dagster.errors import SourceRefused, SourceUnavailable
-from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.columns import WholeNumberLoader
+from imgmig_dagster.source.loaders import register_loaders
 
-# Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _SESSION: Final = (
     "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';"
     " SET statement_timeout = '10min'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '1min'"
@@ -27,19 +21,6 @@ _SESSION: Final = (
 
 
 _QUOTED: Final = re.compile('"[^"]*"')
-
-
-class _MicrosecondsLoader(Loader):
-    """Timestamps as microseconds since 1970: psycopg's own loader fails on ±infinity, BC and year 12026, and takes
-    the whole page down with it."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> int:
-        since_2000: int = struct.unpack(">q", data)[0]
-        if since_2000 in (INFINITY, MINUS_INFINITY):
-            return since_2000
-        return since_2000 + _POSTGRES_EPOCH_US
 
 
 class ReadOnlyConnection:
@@ -126,9 +107,7 @@ class ReadOnlyConnection:
             )
             connection.execute(_SESSION)
             connection.read_only = True
-            for type_name in ("timestamptz", "timestamp"):
-                connection.adapters.register_loader(type_name, _MicrosecondsLoader)
-            connection.adapters.register_loader("numeric", WholeNumberLoader)
+            register_loaders(connection)
             self._connection = connection
         return self._connection
 
