@@ -30,8 +30,8 @@ Padding is read because PostgreSQL hands it to the application too: the id `k1` 
 `k1` and two spaces. A `numeric` value with a fraction or more digits, NaN and infinity cost their row
 (`not_a_whole_number`).
 
-A local time becomes an instant as by PostgreSQL's `AT TIME ZONE`: one that was on the clocks twice is the later of both,
-and one that was on no clock counts by the offset of before.
+A local time becomes an instant as by PostgreSQL's `AT TIME ZONE`: one that was on the clocks twice is the later of
+both, and one that was on no clock counts by the offset of before.
 
 In a database whose encoding is `SQL_ASCII` text is read as UTF-8. Bytes that are none cost their row (`not_utf8`), and
 no neighbour.
