@@ -17,17 +17,24 @@ cut and not rounded.
 | column in PostgreSQL | what is read |
 |---|---|
 | `text`, `varchar`, `name`, `citext` in any schema, every other string type | the text, letter for letter |
-| `char(n)` | the text with its padding: so PostgreSQL hands it to the application. The id `k1` of a `char(4)` column makes the key of `k1` and two spaces |
+| `char(n)` | the text with its padding |
 | enums, `uuid`, whole numbers where text is asked for | their text |
 | `smallint`, `integer`, `bigint`, `serial` | the number |
-| `numeric` | the number, if it is whole and has at most 38 digits; otherwise its row is rejected (`not_a_whole_number`), and so are NaN and infinity |
+| `numeric` | the number, if it is whole and has at most 38 digits |
 | a domain, and a domain over a domain | as the type behind it |
 | `timestamp with time zone` | the instant |
-| `timestamp` without a zone | the instant by `IMGMIG_SOURCE_TIME_ZONE`, `UTC` unless it is set, as PostgreSQL's `AT TIME ZONE` gives it: a time that was on the clocks twice is the later one, in standard time; one that was on no clock counts by the offset of before |
-| anything else | refused by its name. A view that casts it is a source like a table |
+| `timestamp` without a zone | the instant by `IMGMIG_SOURCE_TIME_ZONE`, `UTC` unless it is set |
+| anything else | refused by its name; a view that casts it is a source like a table |
 
-In a database whose encoding is `SQL_ASCII` text is read as UTF-8. Bytes that are none cost their row (`not_utf8`), and no
-neighbour.
+Padding is read because PostgreSQL hands it to the application too: the id `k1` of a `char(4)` column makes the key of
+`k1` and two spaces. A `numeric` value with a fraction or more digits, NaN and infinity cost their row
+(`not_a_whole_number`).
+
+A local time becomes an instant as by PostgreSQL's `AT TIME ZONE`: one that was on the clocks twice is the later of
+both, and one that was on no clock counts by the offset of before.
+
+In a database whose encoding is `SQL_ASCII` text is read as UTF-8. Bytes that are none cost their row (`not_utf8`), and
+no neighbour.
 """
 
 

@@ -11,8 +11,6 @@ from enum import Enum
 from typing import Final
 
 from psycopg import sql
-from psycopg.adapt import Buffer
-from psycopg.types.numeric import NumericBinaryLoader
 
 from imgmig_dagster.mapping.spec import FieldType
 
@@ -108,19 +106,6 @@ class Column:
         if self.kind is Kind.UUID:
             return bool(_UUID_ID.fullmatch(row_id))
         return "\0" not in row_id and _is_representable(row_id, encoding)
-
-
-class WholeNumberLoader(NumericBinaryLoader):
-    """`numeric` as the whole number that it is; one with a fraction or too many digits, NaN and infinity as text, which
-    no number of an item equals."""
-
-    def load(self, data: Buffer) -> "int | str":  # type: ignore[override]  # of another type, on purpose
-        """See the class."""
-        number = super().load(data)
-        # adjusted() first: the exponent says how much memory the whole number takes.
-        if number.is_finite() and number.adjusted() < MAX_DIGITS and number == number.to_integral_value():
-            return int(number)
-        return str(number)
 
 
 def column_of(

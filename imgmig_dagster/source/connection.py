@@ -2,10 +2,9 @@
 
 A pooler may hand each transaction to another server connection, and each of those to another client afterwards. So
 whatever a statement needs is set within its own transaction, and nothing is prepared. What errors mean stands in
-`sqlstates.py`, what a process knows of its servers in `servers.py`.
+`sqlstates.py`, what a process knows of its servers in `servers.py`, and how values are read in `loaders.py`.
 """
 
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Format, TransactionStatus
+from psycopg.pq import TransactionStatus
 
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
-from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.columns import WholeNumberLoader
+from imgmig_dagster.source.loaders import register_loaders
 from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers
 from imgmig_dagster.source.sqlstates import replica, told
 
@@ -31,9 +28,6 @@ Parameters: TypeAlias = "dict[str, Any] | None"
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
 Fetch: TypeAlias = Callable[["sql.Composable | str", Parameters], "list[Any]"]
 """All rows of a statement with parameters."""
-
-# Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 
 # For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
 _SETTINGS: Final = {
@@ -87,19 +81,6 @@ class Pooling(Enum):
     """A server connection is a client's for as long as it is connected."""
     BALANCED = "balanced"
     """pgpool-II, which sends reads to a replica where it may."""
-
-
-class _MicrosecondsLoader(Loader):
-    """Timestamps as microseconds since 1970: psycopg's own loader fails on ±infinity, BC and year 12026, and takes
-    the whole page down with it."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> int:
-        since_2000: int = struct.unpack(">q", data)[0]
-        if since_2000 in (INFINITY, MINUS_INFINITY):
-            return since_2000
-        return since_2000 + _POSTGRES_EPOCH_US
 
 
 @dataclass(frozen=True)
@@ -262,9 +243,7 @@ class ReadOnlyConnection:
         said = conninfo_to_dict(self._url)
         parameters: dict[str, Any] = {name: value for name, value in _PARAMETERS.items() if name not in said}
         connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **parameters)
-        for type_name in ("timestamptz", "timestamp"):
-            connection.adapters.register_loader(type_name, _MicrosecondsLoader)
-        connection.adapters.register_loader("numeric", WholeNumberLoader)
+        register_loaders(connection)
         return connection
 
     def _introduce(self) -> Session:

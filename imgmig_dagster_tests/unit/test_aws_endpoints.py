@@ -4,8 +4,9 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_endpoints import is_own_endpoint
-from imgmig_dagster.aws_settings import AwsSettings, Stage
+from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.write_guard import caller, endpoint_fault
 

@@ -1,8 +1,9 @@
 """Only a match passes."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+from pydantic import TypeAdapter
 
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.verification.census_results import CensusResult
@@ -66,3 +67,11 @@ def test_only_the_images_drawn_at_random_bear_the_bound() -> None:
     assert spot_check(*rare).bound is None
     assert spot_check().bound is None
     assert spot_check(*random, pair("wrong", has_item=False)).bound is None
+
+
+def test_a_census_of_before_the_rows_were_counted_can_be_read_and_does_not_pass() -> None:
+    record = asdict(CENSUS)
+    for name in ("rows_counted", "rows_in_partitions", "repeated"):
+        del record[name]
+
+    assert not TypeAdapter(CensusResult).validate_python(record).passed
