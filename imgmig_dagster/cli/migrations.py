@@ -113,8 +113,8 @@ def of_migration(
         *faults[:SHOWN_FAULTS],
         *_held_back_lines(left, stage),
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
-        f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,}{_vanished(passes)} "
-        f"in {took_s:.1f} s ({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {success}. "
+        f"Total {total:,}, migrated {migrated:,}, skipped {skipped:,}, failed {failed:,} in {took_s:.1f} s "
+        f"({total / busy_s if busy_s else 0:,.0f} images/s while writing); success rate {success}{_vanished(passes)}. "
         f"Outcomes: {counts_line(outcomes)}",
         *error_lines(errors),
     ]

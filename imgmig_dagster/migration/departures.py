@@ -57,6 +57,10 @@ class Departures:
         found = Departed()
         doomed = await self._judge(ids, found)
         chosen: set[str] = set()
+        if doomed and not brake.lets_pass(len(doomed.keys() | set(self.begun))):
+            # The application, which deletes the row first, may be about to delete these items.
+            await self.sleep(self.settle_seconds)
+            doomed = await self._judge(list(doomed), found)
         if brake.lets_pass(len(doomed.keys() | set(self.begun))):
             chosen = doomed.keys() - (held if brake.confirmed is None else ())
         if chosen:

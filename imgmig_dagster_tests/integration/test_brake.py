@@ -131,6 +131,25 @@ def test_few_more_rows_are_counted_together_with_those_held_back(filled: Migrati
     assert len(filled.target.items()) == ROWS
 
 
+def test_items_that_the_application_deletes_after_their_rows_are_nobodys_to_confirm(
+    filled: Migration, proxy: FaultProxy
+) -> None:
+    """Between two looks, as an application does that deletes many images, row by row and then item by item."""
+    proxy.after(lambda: delete(filled, range(50)), "PutItem", when=LATE_IN_THE_PASS)
+
+    def delete_the_items() -> None:
+        for number in range(50):
+            filled.target.delete(number)
+
+    proxy.after(delete_the_items, "BatchGetItem", when=holds(row_id(0)))
+
+    result = filled.migrate(proxy.url, page_size=100)
+
+    assert (result.outcomes, result.items_deleted) == ({"inserted": ROWS - 50, "vanished": 50}, 0)
+    assert proxy.of("DeleteItem") == []
+    assert filled.ledger == {}
+
+
 def test_what_cannot_be_read_by_a_retry_waits_on(filled: Migration, proxy: FaultProxy) -> None:
     deleted_half(filled, proxy)
     waiting = held(filled)

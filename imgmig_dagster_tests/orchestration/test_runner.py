@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster import errors
+from imgmig_dagster.defs import assets
 from imgmig_dagster.defs.runner import JobRunner, RunFailed
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
@@ -74,6 +75,17 @@ def put_a_file_in_the_way(platform: Platform, _proxy: FaultProxy) -> None:
     platform.set(IMGMIG_STATE_URL=(Path.cwd() / "a-file").as_uri())
 
 
+def refuse_a_file_that_nobody_thought_of(platform: Platform, _proxy: FaultProxy) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "/some/where")
+
+    platform.monkeypatch.setattr(assets, "take_inventory", refuse)
+
+
+def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
+    platform.monkeypatch.setattr(assets, "take_inventory", lambda *_arguments: 1 / 0)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "exit_code", "message"),
     [
@@ -83,7 +95,14 @@ def put_a_file_in_the_way(platform: Platform, _proxy: FaultProxy) -> None:
         (stop_dynamodb, errors.TargetUnavailable, 3, "DynamoDB cannot be reached"),
         (lose_the_unique_index, errors.SourceRefused, 2, ""),
         (misspell_the_state, errors.SettingsError, 2, "IMGMIG_STATE_URL"),
-        (put_a_file_in_the_way, RunFailed, 1, ""),
+        (put_a_file_in_the_way, errors.StateUnavailable, 3, "/"),
+        (
+            refuse_a_file_that_nobody_thought_of,
+            errors.FilesUnavailable,
+            3,
+            "/some/where cannot be used (Permission denied)",
+        ),
+        (do_what_nobody_foresaw, RunFailed, 1, "an unforeseen ZeroDivisionError"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
