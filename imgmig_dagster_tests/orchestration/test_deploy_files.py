@@ -23,6 +23,8 @@ from dagster_aws.s3 import S3ComputeLogManager
 from dagster_webserver.cli import dagster_webserver as webserver_command
 from psycopg import sql
 
+from imgmig_dagster.config import Stage
+from imgmig_dagster.defs.examinations import dagster_examinations
 from imgmig_dagster_tests.arrange import access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_after
@@ -61,6 +63,20 @@ def test_an_instance_of_each_file_is_dagsters_own_reading_of_it(file: str, tmp_p
         assert (instance.run_monitoring_enabled, instance.telemetry_enabled) == (True, False)
         assert instance.run_monitoring_max_runtime_seconds == 86_400
         assert (instance.nux_enabled, instance.run_retries_enabled) == (False, False)
+
+
+def test_the_instance_of_one_machine_needs_nothing_but_its_folder(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clean_environment.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text((DEPLOY / "local" / "dagster.yaml").read_text())
+    found = [look.diagnose() for look in dagster_examinations(Stage.STAGING)]
+    assert [(each.thing, each.health.value) for each in found] == [
+        ("home", "ok"),
+        ("storage", "ok"),
+        ("pools", "ok"),
+        ("run monitoring", "ok"),
+    ]
 
 
 @pytest.mark.usefixtures("storage")
