@@ -2,18 +2,18 @@
 
 import os
 from contextlib import suppress
-from datetime import date, datetime, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import AwsUnusable, SettingsError
+from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import PictureMode as PictureMode
 from imgmig_dagster.stage import Stage as Stage
@@ -27,12 +27,8 @@ from imgmig_dagster.transport import (
     source_url_fault,
 )
 
-Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
-
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
-_FIRST_DAY: Final = date(1000, 1, 1)
-_FIRST_SUNDAY: Final = date(1000, 1, 5)
 
 _SHOWN: Final = (
     "source_time_zone",
@@ -56,32 +52,6 @@ _SHOWN: Final = (
     "aws_endpoint_url",
     "aws_endpoint_url_dynamodb",
 )
-
-
-class Partitioning(BaseSettings):
-    """How `created_at` is cut into partitions; needed, and loadable, without any service."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
-    )
-
-    partition_grain: Grain = Field("monthly", description="length of a partition's time window, in UTC")
-    partition_start: date = Field(date(2020, 1, 1), description="a day in the first partition")
-
-    @field_validator("partition_start")
-    @classmethod
-    def _is_past(cls, value: date) -> date:
-        if value > datetime.now(tz=timezone.utc).date():
-            raise ValueError("the first partition begins in the future")
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_year_of_four_digits(self) -> "Partitioning":
-        # Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
-        earliest = _FIRST_SUNDAY if self.partition_grain == "weekly" else _FIRST_DAY
-        if self.partition_start < earliest:
-            raise ValueError(f"IMGMIG_PARTITION_START: the earliest day of a first partition is {earliest}")
-        return self
 
 
 class Settings(Partitioning, AwsSettings):

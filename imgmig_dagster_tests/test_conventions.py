@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "imgmig_dagster"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 TESTS = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "imgmig_dagster_tests").rglob("*.py"))
 
-MAX_LINES = 350
+MAX_LINES = 300
 MAX_LINES_OF_TESTS = 400
 # What each part may import of the others, from the bottom up. `errors`, `window` and the like are for all.
 PARTS = (

@@ -6,6 +6,7 @@ import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, Materialized, verification_run
+from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
     SOURCE_POOL,
@@ -36,7 +37,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         kinds={"postgres"},
         owners=OWNERS,
         pool=SOURCE_POOL,
-        check_specs=checks.specs_of("source_images", partitions),
+        check_specs=specs_of("source_images", partitions),
     )
     def source_images(
         context: dg.AssetExecutionContext,
@@ -87,7 +88,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         owners=OWNERS,
         pool=TARGET_POOL,
         deps=[source_images],
-        check_specs=checks.specs_of("migrated_images", partitions),
+        check_specs=specs_of("migrated_images", partitions),
     )
     def migrated_images(
         context: dg.AssetExecutionContext,
@@ -151,7 +152,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         owners=OWNERS,
         pool=TARGET_POOL,
         deps=[migrated_images],
-        check_specs=checks.specs_of("verification_report", partitions),
+        check_specs=specs_of("verification_report", partitions),
         freshness_policy=RENEWED_DAILY,
     )
     def verification_report(

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from imgmig_dagster.config import Partitioning
+from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.window import Window
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from imgmig_dagster import remedies
 from imgmig_dagster.alerts import Fault, Webhook
 from imgmig_dagster.config import Stage
-from imgmig_dagster.defs.checks import CLAIMS
+from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.instance import CODE_LOCATION
 from imgmig_dagster.defs.invocation import GONE, fail_dead_runs
 from imgmig_dagster.defs.outbox import Outbox

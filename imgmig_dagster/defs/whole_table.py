@@ -10,6 +10,7 @@ import dagster as dg
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, RENEWED_WEEKLY, Materialized, verification_run
+from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -43,7 +44,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         owners=OWNERS,
         pool=TARGET_POOL,
         deps=["migrated_images"],
-        check_specs=checks.specs_of("table_census", None),
+        check_specs=specs_of("table_census", None),
         freshness_policy=RENEWED_WEEKLY,
     )
     def table_census(
@@ -70,7 +71,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         owners=OWNERS,
         pool=TARGET_POOL,
         deps=["migrated_images"],
-        check_specs=checks.specs_of("spot_check", None),
+        check_specs=specs_of("spot_check", None),
         freshness_policy=RENEWED_DAILY,
     )
     def spot_check(
@@ -111,7 +112,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         kinds={"html"},
         owners=OWNERS,
         deps=["verification_report", table_census, spot_check],
-        check_specs=checks.specs_of("migration_summary", None),
+        check_specs=specs_of("migration_summary", None),
     )
     def migration_summary(
         context: dg.AssetExecutionContext,

@@ -61,7 +61,7 @@ class Sandbox:
         status = self._status(self._read())
         if status.postgres_port is None or not status.postgres_running:
             return status
-        return replace(status, images=_count_images(status.postgres_port))
+        return replace(status, images=postgres.count_images(status.postgres_port))
 
     def require_running(self) -> None:
         """Raise `SandboxNotRunning` unless both servers run."""
@@ -297,14 +297,3 @@ class Sandbox:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-
-def _count_images(port: int) -> "int | None":
-    import psycopg
-
-    try:
-        with psycopg.connect(postgres.url(port, postgres.SOURCE_DATABASE, postgres.READER)) as connection:
-            found = connection.execute("SELECT count(*) FROM images").fetchone()
-    except psycopg.Error:
-        return None
-    return int(found[0]) if found else None

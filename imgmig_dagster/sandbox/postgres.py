@@ -231,6 +231,18 @@ def url(port: int, database: str, role: str, scheme: str = "postgresql") -> str:
     return f"{scheme}://{role}@{HOST}:{port}/{database}"
 
 
+def count_images(port: int) -> "int | None":
+    """The source rows; None where they cannot be counted."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url(port, SOURCE_DATABASE, READER)) as connection:
+            found = connection.execute("SELECT count(*) FROM images").fetchone()
+    except psycopg.Error:
+        return None
+    return int(found[0]) if found else None
+
+
 def _unprivileged_user() -> tuple[int, int]:
     import pwd
 

@@ -13,7 +13,7 @@ import typer
 
 from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
 from imgmig_dagster.cli.app import app
-from imgmig_dagster.defs.checks import CLAIMS, Claim
+from imgmig_dagster.defs.claims import CLAIMS, Claim
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.remedies import LEDGER, STALE, of_check, of_run

@@ -6,9 +6,10 @@ from typing import get_args
 
 import pytest
 
-from imgmig_dagster.config import Grain, Partitioning, Stage, load_partitioning
+from imgmig_dagster.config import Stage, load_partitioning
 from imgmig_dagster.defs.partitions import partitions_of, window_of, windows_of
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.partitioning import Grain, Partitioning
 from imgmig_dagster.window import Window
 
 pytestmark = pytest.mark.usefixtures("clean_environment")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.config import (
-    Partitioning,
     Stage,
     WriteMode,
     dagster_home,
@@ -18,6 +17,7 @@ from imgmig_dagster.config import (
     uses_sandbox,
 )
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster_tests.conftest import Services
 
 NEEDED = {
