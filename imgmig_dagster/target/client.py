@@ -89,8 +89,10 @@ class DynamoDBClient:
             self._credentials = access.credentials()
             frozen = self._credentials.get_frozen_credentials()
             self._route = access.route_to_dynamodb()
-        except (BotoCoreError, ValueError) as error:
-            raise SettingsError(f"DynamoDB's endpoint is not known: {error}. Set AWS_REGION") from None
+        except BotoCoreError as error:
+            raise SettingsError(
+                f"DynamoDB's endpoint is not known: {error}. Check AWS_ACCOUNT_ID_ENDPOINT_MODE"
+            ) from None
         self._url = self._route.url
         self._connections = requests_in_flight
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
