@@ -179,6 +179,9 @@ def _named(error: Exception) -> ImgmigError:
     if isinstance(error, _SETTINGS_AT_FAULT):
         return SettingsError(f"AWS credentials: {error}. Mend AWS_PROFILE or the files of ~/.aws")
     cause = type(error).__name__
+    if isinstance(error, RuntimeError):
+        # botocore's, of what has ended when it comes: an old answer of a program, or a clock that is ahead.
+        cause = "those that came have ended already by this machine's clock: check it, NTP"
     if isinstance(error, ClientError):
         cause = f"{error.response['Error']['Code']} to {error.operation_name}"
     # The text of an error can hold what a process printed.

@@ -136,7 +136,8 @@ class DynamoDBClient:
             code = "TruncatedReply" if status == 200 else "UnreadableReply"
             raise DynamoDBError(operation, code, status, None, request_id)
         if status != 200:
-            code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
+            # namespace#Name, Name, or Name:address, as each of AWS's front ends has it.
+            code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2].partition(":")[0]
             date = headers.get("Date")
             of_the_clock = is_of_the_clock(code, str(parsed.get("message") or parsed.get("Message")), date)
             clock = clock_wrong("DynamoDB", code, date) if of_the_clock else None
