@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.util import Retry
 
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.remedies import Remedy
+from imgmig_dagster.transport import is_loopback
 
 # To connect, and between two bytes of the answer: what a webhook may take of a tick.
 _TIMEOUT_S: Final = (5.0, 10.0)
@@ -96,6 +98,9 @@ class Webhook:
     def __init__(self, url: str) -> None:
         self._url = url
         self._session = requests.Session()
+        host = urlsplit(url).hostname or ""
+        # What may go unencrypted because it stays on this machine must not go to a proxy.
+        self._proxies = {"no_proxy": host} if is_loopback(host) else {}
 
     def send(self, alert: Alert) -> None:
         """Send it.
@@ -107,7 +112,12 @@ class Webhook:
         try:
             # The answer's body is not waited for.
             with self._session.post(
-                self._url, json=alert.payload(), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+                self._url,
+                json=alert.payload(),
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,
+                proxies=self._proxies,
             ) as reply:
                 status, wait_s = reply.status_code, _wait_s(reply.headers.get("Retry-After"))
         except requests.RequestException as error:

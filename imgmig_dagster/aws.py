@@ -41,9 +41,7 @@ class AwsAccess:
         Credentials that AWS no longer takes are looked for again, and the request is sent once more.
 
         Raises:
-            BotoCoreError: no region, or an unknown profile.
-            SettingsError: the endpoint is one of plain HTTP, wherever it was configured, and may not be; or the file of
-                authorities cannot be read.
+            SettingsError: no client can be made of what was configured: see `AwsSession.create_client`.
         """
         return _shared(self).client(service)
 
@@ -51,7 +49,7 @@ class AwsAccess:
         """Where a service's requests go, as configured or else by botocore; an account's own name is not asked for.
 
         Raises:
-            BotoCoreError, SettingsError: as for `client`.
+            SettingsError: as for `client`.
         """
         url: str = self.client(service).meta.endpoint_url
         return url
@@ -62,7 +60,8 @@ class AwsAccess:
         Credentials are asked for, since an endpoint can be an account's own.
 
         Raises:
-            BotoCoreError, SettingsError: as for `client`.
+            SettingsError: as for `client`.
+            BotoCoreError: the endpoint is an account's own, and the account is not known.
             AwsUnusable: there are no credentials to be had.
         """
         return route_of(self.client("dynamodb"))

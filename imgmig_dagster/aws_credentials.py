@@ -10,6 +10,7 @@ from botocore import exceptions
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.errors import CredentialsUnavailable, ImgmigError, SettingsError
 from imgmig_dagster.retry import RetryPolicy
 
@@ -170,8 +171,7 @@ def _at_hand(found: Credentials) -> "ReadOnlyCredentials | None":
 
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= 500 or "Throttl" in error.response["Error"]["Code"]
+        return may_pass(error)
     return isinstance(error, BotoCoreError) and not isinstance(error, (*_SETTINGS_AT_FAULT, *_LOGIN_NEEDED))
 
 
@@ -179,6 +179,9 @@ def _named(error: Exception) -> ImgmigError:
     if isinstance(error, _SETTINGS_AT_FAULT):
         return SettingsError(f"AWS credentials: {error}. Mend AWS_PROFILE or the files of ~/.aws")
     cause = type(error).__name__
+    if isinstance(error, RuntimeError):
+        # botocore's, of what has ended when it comes: an old answer of a program, or a clock that is ahead.
+        cause = "those that came have ended already by this machine's clock: check it, NTP"
     if isinstance(error, ClientError):
         cause = f"{error.response['Error']['Code']} to {error.operation_name}"
     # The text of an error can hold what a process printed.

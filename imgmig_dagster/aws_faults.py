@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from imgmig_dagster.aws_route import proxy_place
@@ -49,6 +50,12 @@ _REMEDIES: Final[Mapping[int, str]] = {
 # What urllib3 makes of a proxy's answer to CONNECT.
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (4\d\d)")
 _CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+def may_pass(error: ClientError) -> bool:
+    """Whether a service that answered with this error may answer otherwise in a while: it is overloaded, or fails."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status == 429 or "Throttl" in error.response["Error"]["Code"]
 
 
 def is_of_the_clock(code: str, message: str, date: "str | None") -> bool:

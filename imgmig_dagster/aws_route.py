@@ -61,8 +61,29 @@ def resolved_endpoint(client: Any) -> str:
 
 def proxy_place(client: Any) -> str:
     """Host and port of the proxy in a client's way, without its credentials."""
-    proxy = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
-    return urlsplit(proxy or "").netloc.rpartition("@")[2]
+    return urlsplit(_proxy(client) or "").netloc.rpartition("@")[2]
+
+
+def check_proxy(client: Any) -> None:
+    """Raise `SettingsError` where the URL of the proxy in a client's way is none; it can hold a password."""
+    if (proxy := _proxy(client)) is None:
+        return
+    try:
+        place = urlsplit(proxy)
+        if place.hostname and place.port != 0 and place.path in ("", "/") and not place.query and not place.fragment:
+            return
+    except ValueError:
+        pass
+    raise SettingsError(
+        f"the proxy for {client.meta.endpoint_url} is none that can be used: write HTTPS_PROXY and HTTP_PROXY as "
+        "http://user:password@host:port; in a password @ / ? # and % are written as %40 %2F %3F %23 %25; SOCKS is not "
+        "spoken"
+    )
+
+
+def _proxy(client: Any) -> "str | None":
+    found: str | None = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
+    return found
 
 
 def trusting(client: Any) -> ssl.SSLContext:

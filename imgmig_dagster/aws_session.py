@@ -12,9 +12,10 @@ from urllib.request import getproxies
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
 
 from imgmig_dagster.aws_faults import tells_faults
-from imgmig_dagster.aws_route import trusting
+from imgmig_dagster.aws_route import check_proxy, trusting
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.transport import endpoint_is_allowed, is_loopback
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from imgmig_dagster.aws import AwsAccess
 
 _RARE_CALLS: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-# Whose the credentials are is asked before anything else: whoever has no way to STS should know at once.
-_BY_SERVICE: Final = {
-    "sts": Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-}
+# What a private subnet may have no way to: whose the credentials are is asked before anything else, and whoever cannot
+# ask should know at once. What is asked of Lambda is good to know, and no more.
+_MAYBE_AWAY: Final = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+_BY_SERVICE: Final = {"sts": _MAYBE_AWAY, "lambda": _MAYBE_AWAY}
 
 # Credentials that cannot be renewed are told by an error of ours; botocore adds a stack trace with what was answered.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
@@ -53,7 +54,8 @@ class AwsSession(botocore.session.Session):
         """botocore's name, and what it calls for its own clients.
 
         Raises:
-            SettingsError: the endpoint is one of plain HTTP and may not be, or the file of authorities cannot be read.
+            SettingsError: the region, the profile, the endpoint's URL or the proxy's is none; the endpoint is one of
+                plain HTTP and may not be; or the file of authorities cannot be read.
         """
         endpoint_url = arguments.pop("endpoint_url", None) or dict(self._access.endpoint_urls).get(service_name)
         config = _BY_SERVICE.get(service_name, _RARE_CALLS)
@@ -62,11 +64,11 @@ class AwsSession(botocore.session.Session):
         arguments["endpoint_url"] = endpoint_url
         # Making clients of one session at once is not safe.
         with self.making:
-            client = super().create_client(service_name, config=config, **arguments)
+            client = self._make(service_name, config, arguments)
             found: str = client.meta.endpoint_url
             if is_loopback(urlsplit(found).hostname or "") and getproxies():
                 # A company's proxy would look for an emulator on itself.
-                client = super().create_client(service_name, config=config.merge(Config(proxies={})), **arguments)
+                client = self._make(service_name, config.merge(Config(proxies={})), arguments)
         if not endpoint_is_allowed(found, self._access.plain):
             raise SettingsError(
                 f"the endpoint of {service_name} is {found}: this stage speaks HTTPS only. Mend AWS_ENDPOINT_URL or "
@@ -74,5 +76,15 @@ class AwsSession(botocore.session.Session):
             )
         if found.startswith("https:"):
             trusting(client)
+        check_proxy(client)
         tells_faults(client)
         return client
+
+    def _make(self, service_name: str, config: Config, arguments: "dict[str, Any]") -> Any:
+        try:
+            return super().create_client(service_name, config=config, **arguments)
+        except (BotoCoreError, ValueError) as error:  # nothing is sent yet: what was configured is wrong
+            raise SettingsError(
+                f"no client of AWS's {service_name} can be made: {str(error).rstrip('.')}. Check AWS_REGION, "
+                "AWS_PROFILE and its file in ~/.aws, AWS_ENDPOINT_URL*"
+            ) from None

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings
 
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.errors import AwsUnusable, SettingsError
+from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import PictureMode as PictureMode
@@ -131,12 +131,14 @@ class Settings(Partitioning, AwsSettings):
     def current_source_url(self) -> str:
         """The source's URL for a new connection: a secret is read again, since it may have been rotated.
 
-        Where it cannot be read now, what was read last may still do.
+        Where it cannot be read now, or is none that would be taken at the start, what was read last may still do.
         """
         if self.source_secret is not None:
             place = _variable(self.stage, "IMGMIG_SOURCE_URL")
-            with suppress(SettingsError, AwsUnusable):
-                return SourceSecret(self.aws(), self.source_secret, place).url()
+            with suppress(ImgmigError):
+                url = SourceSecret(self.aws(), self.source_secret, place).url()
+                if source_url_fault(url) is None and source_is_allowed(url, self.plain_traffic):
+                    return url
         return self.source_url.get_secret_value()
 
     def shown(self) -> dict[str, str]:

@@ -3,10 +3,13 @@
 import json
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
+
+from botocore.exceptions import ParamValidationError
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
-from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.errors import SettingsError, SourceUnavailable
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class SourceSecret:
         """The libpq URL, with the password as it is now.
 
         Raises:
-            SettingsError: the secret cannot be read, or does not fit; the message shows nothing of it.
+            SettingsError: the secret may not be read, or does not fit; the message shows nothing of it.
+            SourceUnavailable: AWS Secrets Manager cannot be reached, or fails.
             AwsUnusable: there are no credentials to read it with.
         """
-        if self.place and "@" in urlsplit(self.place).netloc:
+        if self.place and _says_who(self.place):
             raise SettingsError(
                 "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and password: "
                 "these are the secret's. Remove them from the URL, or unset one of both"
@@ -55,13 +59,19 @@ class SourceSecret:
         try:
             found = self.access.client("secretsmanager").get_secret_value(SecretId=self.name)
         except ClientError as error:
+            answered = f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered {error.response['Error']['Code']}"
+            if may_pass(error):
+                raise SourceUnavailable(f"{answered}: give the same command again later") from None
             raise SettingsError(
-                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered {error.response['Error']['Code']}: check the "
-                "name, AWS_REGION, and the role's secretsmanager:GetSecretValue"
+                f"{answered}: check the name, AWS_REGION, and the role's secretsmanager:GetSecretValue"
             ) from None
+        except ParamValidationError:
+            raise SettingsError("IMGMIG_SOURCE_SECRET: no secret can have this name: write its name or ARN") from None
         except BotoCoreError as error:
-            raise SettingsError(
-                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager cannot be reached: {type(error).__name__}"
+            raise SourceUnavailable(
+                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager cannot be reached at "
+                f"{self.access.endpoint_url('secretsmanager')}: {type(error).__name__}. A private subnet needs an "
+                "interface endpoint of com.amazonaws.REGION.secretsmanager"
             ) from None
         held: str = found.get("SecretString") or ""
         return held
@@ -72,6 +82,15 @@ def _url(fields: "dict[str, Any]") -> str:
     return (
         f"postgresql://{_userinfo(fields)}@{fields['host']}:{fields.get('port', 5432)}/{database}?sslmode=verify-full"
     )
+
+
+def _says_who(place: str) -> bool:
+    """Whether a URL names a user or a password. libpq takes them as parameters too, and these win over the others."""
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        return False  # it is no URL, and is refused as none
+    return "@" in parts.netloc or not {"user", "password", "passfile"}.isdisjoint(parse_qs(parts.query))
 
 
 def _placed(fields: "dict[str, Any]", place: str) -> str:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from botocore.exceptions import NoRegionError, ProfileNotFound
-
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.aws_endpoints import is_own_endpoint
+from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.config import Settings, Stage
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 
@@ -76,16 +75,16 @@ def caller(access: AwsAccess) -> Caller:
 
     Raises:
         SettingsError: STS refuses the credentials, or there are none.
-        TargetUnavailable: STS cannot be reached.
+        TargetUnavailable: STS cannot be reached, or fails.
         AwsUnusable: nor can anything else of AWS.
     """
     try:
         found = access.client("sts").get_caller_identity()
     except ClientError as error:
         code = error.response["Error"]["Code"]
+        if may_pass(error):
+            raise TargetUnavailable(f"AWS STS answered {code}: give the same command again later") from None
         raise SettingsError(f"AWS STS answered {code} to the credentials: check AWS_PROFILE or the role") from None
-    except (NoRegionError, ProfileNotFound) as error:
-        raise SettingsError(f"AWS: {error} Set AWS_REGION and AWS_PROFILE, or the variables of a role") from None
     except BotoCoreError as error:
         raise TargetUnavailable(
             f"AWS STS cannot be reached at {access.endpoint_url('sts')}: {type(error).__name__}. It tells whose the "

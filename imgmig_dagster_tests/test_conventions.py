@@ -202,6 +202,21 @@ def test_no_file_is_too_long() -> None:
     assert offenders([*(f"imgmig_dagster/{module}" for module in MODULES), *TESTS], fault) == {}
 
 
+def test_no_table_of_the_documents_says_a_thing_twice() -> None:
+    """The lines of two branches that are merged by union stand there one after the other, and may contradict."""
+    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "deploy").glob("*.md")]
+    twice = []
+    for document in documents:
+        table: set[str] = set()
+        for line in document.read_text(encoding="utf-8").splitlines():
+            subject = line.split("|")[1].strip() if line.startswith("|") else ""
+            if subject in table:
+                twice.append((document.name, subject))
+            # A blank line ends a table; an empty cell goes on with what stands above it.
+            table = {*table, subject} - {""} if line.startswith("|") else set()
+    assert twice == []
+
+
 def test_names_say_what_things_are() -> None:
     vague = ("Manager", "Helper", "Helpers", "Util", "Utils")
 

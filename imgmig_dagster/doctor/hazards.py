@@ -1,18 +1,20 @@
 """Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess, ClientError
 from imgmig_dagster.config import Settings, WriteMode
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
-from imgmig_dagster.errors import TargetRefused
-from imgmig_dagster.mapping.spec import FieldType, TableMapping
+from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
+from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
 
 Finding = tuple[Health, str, str]
 _TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}
 _SHOWN: Final = 5
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+_UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a partition key),"
 # AWS names its errors; a bare number is moto's.
 _NO_SUCH_OPERATION: Final = frozenset({"UnknownOperationException", "500", "501"})
 
@@ -48,7 +50,10 @@ def status(access: AwsAccess, table: str) -> Finding:
     if not changing:
         return Health.OK, "ACTIVE", ""
     health = Health.WARN if states["the table"] in ("ACTIVE", "UPDATING") else Health.FAIL
-    return health, ", ".join(changing), f"wait: aws dynamodb wait table-exists --table-name {table}, then look again"
+    remedy = f"wait: aws dynamodb wait table-exists --table-name {table}, then look again"
+    if states["the table"] not in ("ACTIVE", "UPDATING", "CREATING"):
+        remedy = f"that does not pass by waiting: aws dynamodb describe-table --table-name {table} says more"
+    return health, ", ".join(changing), remedy
 
 
 def stream(access: AwsAccess, table: str) -> Finding:
@@ -60,14 +65,21 @@ def stream(access: AwsAccess, table: str) -> Finding:
     functions = access.client("lambda")
     try:
         reply = ask_aws("ListEventSourceMappings", lambda: functions.list_event_source_mappings(EventSourceArn=arn))
-    except TargetRefused as error:
+    except (TargetError, AwsUnusable) as error:  # the table is as well as it was, and no run asks Lambda
         return Health.WARN, f"on; who listens is not known: {error}", f"{remedy}: aws lambda list-event-source-mappings"
-    names = [each["FunctionArn"].rpartition(":function:")[2] for each in reply["EventSourceMappings"]]
+    names = [
+        each["FunctionArn"].rpartition(":function:")[2] + (" (disabled)" if each.get("State") == "Disabled" else "")
+        for each in reply["EventSourceMappings"]
+    ]
     if not names:
         return Health.WARN, "on; no Lambda function listens, others may", remedy
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     shown = f"on: every written item is an event to {', '.join(names[:_SHOWN])}{more}"
-    return Health.WARN, shown, "disable their event source mappings for the migration, or have them skip its items"
+    return (
+        Health.WARN,
+        shown,
+        "have them skip its items; one that is disabled gets them when it is enabled within a day",
+    )
 
 
 def kinesis(access: AwsAccess, table: str) -> Finding:
@@ -97,9 +109,10 @@ def replicas(access: AwsAccess, table: str, careful: bool) -> Finding:
     """
     found = described(access, table)
     regions = [each["RegionName"] for each in found.get("Replicas", [])]
-    if not regions:
+    # The first version of global tables does not name them here.
+    if not regions and found.get("GlobalTableVersion") != "2017.11.29":
         return Health.OK, "none", ""
-    shown = f"replicas in {', '.join(regions)}"
+    shown = f"replicas in {', '.join(regions) or 'other regions (aws dynamodb describe-global-table names them)'}"
     if found.get("MultiRegionConsistency") == "STRONG":
         return Health.OK, f"{shown}, strongly consistent", ""
     if careful:
@@ -133,32 +146,37 @@ def time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Findin
 
 
 def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
-    """Whether every row's item can stand in every index: a key of one is of its type, never NULL and never empty."""
+    """Whether every row's item can stand in every index: a key of one is of its type, never NULL, empty or too long."""
     found = described(access, table)
-    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
-    written = {field.attribute: field for field in mapping.fields}
     wrong, nullable, text = [], [], []
-    for index in _indexes(found):
-        for name in (each["AttributeName"] for each in index["KeySchema"]):
-            field = written.get(name)
-            if field is None:
-                continue
-            place = f"{index['IndexName']} has the key {name} (column {field.column})"
-            if types[name] != _TYPES[field.type]:
-                wrong.append(f"{place} of type {types[name]}, and {_TYPES[field.type]} is written")
-            elif field.nullable:
-                nullable.append(place)
-            elif field.type is FieldType.TEXT:
-                text.append(place)
+    for place, kind, field in _index_keys(found, mapping):
+        if kind != _TYPES[field.type]:
+            wrong.append(f"{place} of type {kind}, and {_TYPES[field.type]} is written")
+        elif field.nullable:
+            nullable.append(place)
+        elif field.type is FieldType.TEXT:
+            text.append(place)
     if wrong:
         return Health.FAIL, "; ".join(wrong), "every item would be rejected: make the index anew, or change the mapping"
     if nullable:
-        remedy = "items of rows with NULL or an empty text there are rejected: drop the index until the cutover"
+        remedy = f"items of rows with NULL or {_UNFIT} there are rejected: drop the index until the cutover"
         return Health.WARN, "; ".join(nullable + text), remedy
     if text:
-        return Health.WARN, "; ".join(text), "items of rows with an empty text there are rejected: look for such rows"
+        return Health.WARN, "; ".join(text), f"items of rows with {_UNFIT} there are rejected: look for such rows"
     count = len(_indexes(found))
     return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
+
+
+def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> "Iterator[tuple[str, str, Field]]":
+    """Each key of an index that is written: its place in words, its type there, and what it is here."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
+    version = Field("", mapping.version_attribute, FieldType.INTEGER)
+    written = {field.attribute: field for field in (*mapping.fields, version)}
+    for index in _indexes(found):
+        for name in (each["AttributeName"] for each in index["KeySchema"]):
+            if (field := written.get(name)) is not None:
+                column = f" (column {field.column})" if field.column else ""
+                yield f"{index['IndexName']} has the key {name}{column}", types[name], field
 
 
 def _indexes(found: Mapping[str, Any]) -> "list[dict[str, Any]]":

@@ -8,7 +8,14 @@ from typing import Any, Final
 from botocore.exceptions import ParamValidationError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.errors import ImgmigError, SessionRefused, TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import (
+    AwsUnusable,
+    ImgmigError,
+    SessionRefused,
+    SettingsError,
+    TargetRefused,
+    TargetUnavailable,
+)
 
 
 class Health(str, Enum):
@@ -36,14 +43,16 @@ _REMEDIES_OF_AWS: Final = (
     "check AWS_REGION, the network, and AWS_ENDPOINT_URL where it is set; then aws sts get-caller-identity",
     "check the name it says, and the role's policy: deploy/iam/ has one that is enough",
 )
+# Of errors that say themselves what to type.
+_AS_IT_SAYS: Final = "do as it says, then look again: imgmig doctor"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """One thing that was looked at; its remedy is empty only where it is ok.
 
-    `unreachable`: the service did not answer, so that nothing is known of it. `closed`: it answered, and lets nobody
-    in, so that every other look would find the same.
+    `unreachable`: the service did not answer, so that nothing is known of it. `closed`: it lets nobody in, or cannot be
+    asked as the settings are, so that every other look would find the same.
     """
 
     service: str
@@ -73,7 +82,10 @@ class Examination:
             health, found, remedy = self.look()
         except ImgmigError as error:
             away, refused = _REMEDIES.get(self.service, _REMEDIES_OF_AWS)
-            remedy, closed = away if error.retryable else refused, isinstance(error, SessionRefused)
+            remedy = away if error.retryable else refused
+            if isinstance(error, (AwsUnusable, SettingsError)):
+                remedy = _AS_IT_SAYS
+            closed = isinstance(error, (SessionRefused, SettingsError))
             return Diagnosis(self.service, self.thing, Health.FAIL, str(error), remedy, error.retryable, closed)
         if health is not Health.OK and not remedy:
             remedy = _REMEDIES.get(self.service, _REMEDIES_OF_AWS)[1]

@@ -89,8 +89,10 @@ class DynamoDBClient:
             self._credentials = access.credentials()
             frozen = self._credentials.get_frozen_credentials()
             self._route = access.route_to_dynamodb()
-        except (BotoCoreError, ValueError) as error:
-            raise SettingsError(f"DynamoDB's endpoint is not known: {error}. Set AWS_REGION") from None
+        except BotoCoreError as error:
+            raise SettingsError(
+                f"DynamoDB's endpoint is not known: {error}. Check AWS_ACCOUNT_ID_ENDPOINT_MODE"
+            ) from None
         self._url = self._route.url
         self._connections = requests_in_flight
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
@@ -134,7 +136,8 @@ class DynamoDBClient:
             code = "TruncatedReply" if status == 200 else "UnreadableReply"
             raise DynamoDBError(operation, code, status, None, request_id)
         if status != 200:
-            code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2]
+            # namespace#Name, Name, or Name:address, as each of AWS's front ends has it.
+            code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2].partition(":")[0]
             date = headers.get("Date")
             of_the_clock = is_of_the_clock(code, str(parsed.get("message") or parsed.get("Message")), date)
             clock = clock_wrong("DynamoDB", code, date) if of_the_clock else None

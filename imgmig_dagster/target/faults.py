@@ -20,11 +20,13 @@ class Fault(Enum):
 
 FAULTS: Final[dict[str, Fault]] = {
     "ProvisionedThroughputExceededException": Fault.BACK_PRESSURE,
-    "ThrottlingException": Fault.BACK_PRESSURE,
+    **dict.fromkeys(("ThrottlingException", "ThrottledException", "Throttling"), Fault.BACK_PRESSURE),
+    "TooManyRequestsException": Fault.BACK_PRESSURE,
     "RequestLimitExceeded": Fault.BACK_PRESSURE,
     "LimitExceededException": Fault.BACK_PRESSURE,
     "InternalServerError": Fault.TRANSIENT,
     "ServiceUnavailable": Fault.TRANSIENT,
+    **dict.fromkeys(("RequestTimeout", "RequestTimeoutException"), Fault.TRANSIENT),  # with 400, as of S3
     "TransactionConflictException": Fault.TRANSIENT,
     "ReplicatedWriteConflictException": Fault.TRANSIENT,
     "ConnectionFailed": Fault.TRANSIENT,
@@ -48,13 +50,15 @@ FAULTS: Final[dict[str, Fault]] = {
 def classify(code: str, status: int) -> Fault:
     """The fault behind an error's code and its HTTP status (0 where no reply came).
 
-    A code that the table does not know is transient on a 5xx or a 408, and stops the run on anything else: guessing
-    that an item is bad, or that a retry helps, would hide what happened. A request that is too large (413) is the
-    exception: a part of it may be small enough.
+    A code that the table does not know is transient on a 5xx or a 408, back-pressure on a 429, which a gateway in
+    between sends, and stops the run on anything else: guessing that an item is bad, or that a retry helps, would hide
+    what happened. A request that is too large (413) is the exception: a part of it may be small enough.
     """
     known = FAULTS.get(code)
     if known is not None:
         return known
     if status == 413:
         return Fault.REJECT
+    if status == 429:
+        return Fault.BACK_PRESSURE
     return Fault.TRANSIENT if status >= 500 or status == 408 else Fault.STOP

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.errors import SettingsError, TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item, TableMapping
 from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES, write_units
 from imgmig_dagster.target.client import DynamoDBError
@@ -51,8 +51,6 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
         raise TargetRefused(
             f"DynamoDB answered {code} for table {table!r}: check IMGMIG_TARGET_TABLE, AWS_REGION and the permissions"
         ) from None
-    except (NoRegionError, NoCredentialsError, ProfileNotFound) as error:
-        raise SettingsError(f"AWS: {error} Set AWS_REGION and AWS_PROFILE, or the variables of a role") from None
     except BotoCoreError as error:
         raise TargetUnavailable(f"DynamoDB cannot be reached: {type(error).__name__}: {error}") from None
     types = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}

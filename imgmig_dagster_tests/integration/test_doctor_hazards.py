@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +11,8 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.doctor import hazards
-from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.hazards import status, stream
+from imgmig_dagster.doctor.results import Examination, Health, examine
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
@@ -68,6 +71,7 @@ def test_a_table_with_nothing_behind_it_is_healthy(asking: AwsAccess, gate: AwsG
     [
         ({"TableStatus": "UPDATING"}, Health.WARN, "the table is UPDATING"),
         ({"TableStatus": "CREATING"}, Health.FAIL, "the table is CREATING"),
+        ({"TableStatus": "ARCHIVED"}, Health.FAIL, "the table is ARCHIVED"),
         (
             {"GlobalSecondaryIndexes": [{"IndexName": "by-user", "IndexStatus": "CREATING", "KeySchema": []}]},
             Health.WARN,
@@ -80,7 +84,10 @@ def test_a_table_that_is_being_changed(
 ) -> None:
     gate.rule = saying(DescribeTable=table_with(target, **changes))
 
-    assert hazards.status(asking, target.name)[:2] == (health, said)
+    found = hazards.status(asking, target.name)
+
+    assert found[:2] == (health, said)
+    assert ("aws dynamodb wait" in found[2]) is (changes.get("TableStatus") != "ARCHIVED")
 
 
 class TestStream:
@@ -93,18 +100,23 @@ class TestStream:
         return target
 
     def test_who_listens_is_named(self, asking: AwsAccess, gate: AwsGate, streaming: Target) -> None:
-        function = "arn:aws:lambda:us-east-1:123456789012:function:welcome-mails"
+        function = "arn:aws:lambda:us-east-1:123456789012:function"
+        mappings = [
+            {"FunctionArn": f"{function}:welcome-mails", "State": "Enabled"},
+            {"FunctionArn": f"{function}:audit", "State": "Disabled"},
+        ]
 
         def rule(asked: Asked) -> "Answer | None":
             if asked.service != "lambda":
                 return None
-            body = json.dumps({"EventSourceMappings": [{"FunctionArn": function}]}).encode()
+            body = json.dumps({"EventSourceMappings": mappings}).encode()
             return Answer(200, body, {"Content-Type": "application/json"})
 
         gate.rule = rule
         health, found, remedy = hazards.stream(asking, streaming.name)
 
-        assert (health, found) == (Health.WARN, "on: every written item is an event to welcome-mails")
+        # Of a mapping that is disabled the events wait for a day.
+        assert (health, found) == (Health.WARN, "on: every written item is an event to welcome-mails, audit (disabled)")
         assert remedy
 
     def test_where_nobody_can_be_asked_it_is_said_whom_to_ask(
@@ -121,6 +133,18 @@ class TestStream:
         assert health is Health.WARN
         assert "AccessDeniedException" in found
         assert "list-event-source-mappings" in remedy
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:{port}"], ids=["away", "no TLS"])
+    def test_a_lambda_that_cannot_be_reached_hides_nothing_of_the_table(
+        self, asking: AwsAccess, gate: AwsGate, streaming: Target, url: str
+    ) -> None:
+        urls = (("dynamodb", gate.url), ("lambda", url.format(port=gate.server_port)))
+        looks = [partial(look, replace(asking, endpoint_urls=urls), streaming.name) for look in (stream, status)]
+
+        found = examine(Examination("DynamoDB", "", look) for look in looks)
+
+        assert [(each.health, each.unreachable) for each in found] == [(Health.WARN, False), (Health.OK, False)]
+        assert "who listens is not known" in found[0].found
 
     def test_a_kinesis_stream_is_named(self, asking: AwsAccess, gate: AwsGate, target: Target) -> None:
         arn = "arn:aws:kinesis:us-east-1:123456789012:stream/changes"
@@ -146,6 +170,12 @@ def test_replicas_in_other_regions(
     assert found[1].startswith("replicas in eu-west-1")
 
 
+def test_a_global_table_of_the_first_version_has_replicas_too(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
+    gate.rule = saying(DescribeTable=table_with(target, GlobalTableVersion="2017.11.29"))
+
+    assert hazards.replicas(asking, target.name, True)[0] is Health.FAIL
+
+
 @pytest.mark.parametrize(("attribute", "health"), [("expiresAt", Health.OK), ("sizeBytes", Health.WARN)])
 def test_time_to_live(services: Services, target: Target, attribute: str, health: Health) -> None:
     target.client.update_time_to_live(
@@ -165,6 +195,7 @@ def test_time_to_live(services: Services, target: Target, attribute: str, health
         ("userId", "S", Health.WARN, "by-it has the key userId (column user_id)"),
         ("sizeBytes", "N", Health.OK, "1; a write is paid for in each that holds the item"),
         ("sizeBytes", "S", Health.FAIL, "by-it has the key sizeBytes (column size_bytes) of type S, and N is written"),
+        ("version", "S", Health.FAIL, "by-it has the key version of type S, and N is written"),
         ("somethingElse", "S", Health.OK, "1; a write is paid for in each that holds the item"),
     ],
 )

@@ -75,6 +75,19 @@ class TestWebhook:
 
         assert SECRET not in str(caught.value)
 
+    def test_what_stays_on_this_machine_goes_to_no_proxy(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with receiving() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+                monkeypatch.setenv(name, proxy.url)
+            for name in ("NO_PROXY", "no_proxy"):
+                monkeypatch.delenv(name, raising=False)
+
+            Webhook(receiver.url).send(ALERT)
+
+            assert (proxy.asked, len(receiver.posts)) == (0, 1)
+
     def test_nothing_from_outside_becomes_a_mention_or_a_link(self, receiver: Receiver) -> None:
         fault = replace(ALERT.faults[0], title="<!channel> & co", counts={})
         Webhook(receiver.url).send(replace(ALERT, faults=[fault]))

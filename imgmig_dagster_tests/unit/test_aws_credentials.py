@@ -155,6 +155,15 @@ def test_one_that_fails_for_good_is_told_as_a_login_that_is_needed_and_not_in_it
     assert shared.key == "SECOND"
 
 
+def test_what_has_ended_when_it_comes_is_told_with_the_clock(program: Source) -> None:
+    program.answers("FIRST", timedelta(hours=-1))
+
+    with pytest.raises(CredentialsUnavailable, match="have ended already by this machine's clock") as caught:
+        _ = Shared().key
+
+    assert "RuntimeError" not in str(caught.value)
+
+
 def test_while_the_old_ones_hold_a_source_that_fails_is_no_fault(program: Source) -> None:
     program.answers("FIRST", timedelta(hours=1))
     shared = Shared()

@@ -1,16 +1,26 @@
 """Which endpoints the guard takes for DynamoDB's own: botocore's of every partition, and no other."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_settings import AwsSettings
+from imgmig_dagster.doctor.aws import recovery
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.client import DynamoDBClient
+from imgmig_dagster.target.table import describe
 from imgmig_dagster.write_guard import caller, endpoint_fault
+from imgmig_dagster_tests.arrange import access as emulated
+from imgmig_dagster_tests.aws_gate import Answer, aws_gate
+from imgmig_dagster_tests.conftest import Services
 
 ACCOUNT = "123456789012"
+THROTTLED = b"<ErrorResponse><Error><Code>Throttling</Code><Message>slowly</Message></Error></ErrorResponse>"
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -123,3 +133,50 @@ def test_an_account_that_is_not_known_is_said_where_the_endpoint_needs_it(
 
     with pytest.raises(SettingsError, match="no AccountID was provided"):
         DynamoDBClient(access("us-east-1"), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"region": None}, "You must specify a region. Check AWS_REGION"),
+        ({"region": "us_east 1"}, "'us_east 1' doesn't match a supported format. Check AWS_REGION"),
+        ({"profile": "nobody"}, r"profile \(nobody\) could not be found. Check AWS_REGION, AWS_PROFILE"),
+        ({"endpoint_urls": (("dynamodb", "https//typo"),)}, "Invalid endpoint: https//typo. .*AWS_ENDPOINT_URL"),
+    ],
+    ids=["no region", "a region that is none", "no such profile", "a URL that is none"],
+)
+def test_what_no_client_can_be_made_of_is_a_fault_of_the_settings(changes: Any, said: str) -> None:
+    wrong = replace(access("us-east-1"), **changes)
+
+    for ask in (lambda: describe(wrong, "images", IMAGE), lambda: endpoint_fault(wrong), lambda: recovery(wrong, "t")):
+        with pytest.raises(SettingsError, match=said):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://user:hun/ter2@proxy.internal:3128",
+        "http://user:hun#ter2@proxy.internal:3128",
+        "http://user:hunter2@proxy.internal:port",
+        "socks5://user:hunter2@proxy.internal:1080",
+        "http://",
+    ],
+)
+def test_a_proxy_that_is_none_is_named_before_anything_is_sent_and_its_password_is_not_shown(
+    clean_environment: pytest.MonkeyPatch, proxy: str
+) -> None:
+    clean_environment.setenv("HTTPS_PROXY", proxy)
+
+    for ask in (lambda: describe(access("us-east-1"), "images", IMAGE), lambda: caller(access("us-east-1"))):
+        with pytest.raises(SettingsError, match="write HTTPS_PROXY and HTTP_PROXY as http://user:password@") as caught:
+            ask()
+        assert "hun" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [Answer(503, b""), Answer(400, THROTTLED)], ids=["fails", "throttles"])
+def test_sts_that_fails_is_no_fault_of_the_credentials(services: Services, answer: Answer) -> None:
+    with aws_gate(services.dynamodb_url) as gate:
+        gate.rule = lambda _asked: answer
+        with pytest.raises(TargetUnavailable, match=r"AWS STS answered .*: give the same command again later"):
+            caller(emulated(gate.url))

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.config import Stage, load_settings
-from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.errors import SettingsError, SourceUnavailable
+from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster_tests.arrange import access
+from imgmig_dagster_tests.aws_gate import Answer, aws_gate
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.unit.test_config import NEEDED, refusal
 
@@ -186,6 +188,15 @@ class TestSecret:
         assert "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and" in text
         assert "hunter2" not in text
 
+    @pytest.mark.usefixtures("secrets")
+    def test_a_user_among_the_urls_parameters_would_win_over_the_secrets(self, configured: pytest.MonkeyPatch) -> None:
+        configured.setenv("IMGMIG_SOURCE_URL", "postgresql://db.internal/app?user=hunter2&sslmode=verify-full")
+
+        text = refusal(Stage.STAGING)
+
+        assert "says where the database is, without user and password" in text
+        assert "hunter2" not in text
+
     @pytest.mark.parametrize("host", ["db.internal:6432", "[::1]", "db-1.internal:5432,db-2.internal:5433"])
     def test_a_master_users_secret_is_put_into_the_url_beside_it(
         self, secrets: Any, configured: pytest.MonkeyPatch, host: str
@@ -228,6 +239,35 @@ class TestSecret:
         # What was read last still does where the secret cannot be read.
         configured.setenv("IMGMIG_SOURCE_URL", "postgresql://u:p@db.internal/app?sslmode=verify-full")
         assert ":old@" in settings.current_source_url()
+
+    def test_a_secret_that_is_rewritten_meanwhile_lowers_no_guard(self, secrets: Any) -> None:
+        secrets.put_secret_value(SecretId="imgmig", SecretString=SOURCE)
+        settings = load_settings(Stage.STAGING)
+
+        secrets.put_secret_value(SecretId="imgmig", SecretString="postgresql://u:p@db.internal/app")
+
+        assert settings.current_source_url() == SOURCE
+
+
+class TestSecretsManager:
+    """It fails, or is away: the same command may succeed later."""
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (Answer(503, b'{"__type": "ServiceUnavailable"}'), "answered ServiceUnavailable: give the same command"),
+            (Answer(400, b'{"__type": "ThrottlingException"}'), "answered ThrottlingException: give the same command"),
+            (Answer(lost=True), "cannot be reached at http"),
+        ],
+        ids=["fails", "throttles", "away"],
+    )
+    def test_the_same_command_may_succeed_later(self, services: Services, answer: Answer, said: str) -> None:
+        with aws_gate(services.dynamodb_url) as gate:
+            gate.rule = lambda _asked: answer
+            with pytest.raises(SourceUnavailable, match=f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager {said}") as caught:
+                SourceSecret(access(gate.url), "imgmig").url()
+
+        assert caught.value.exit_code == 3
 
 
 class TestWebhook:

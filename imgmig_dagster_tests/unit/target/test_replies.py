@@ -216,6 +216,7 @@ class TestWhatIsNoReplyOfDynamoDB:
         [
             {"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"},
             {"__type": "ThrottlingException", "Message": "Rate exceeded"},
+            {"__type": "ThrottlingException:http://internal.amazon.com/coral/com.amazon.coral.availability/"},
             {
                 "__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
                 "message": "...",
