@@ -117,7 +117,10 @@ class _RequestHandler(MotoRequestHandler):
             return written.append
 
         request["wsgi.input"] = io.BytesIO(body)
-        written.extend(self.server.app(request, start_response))
+        try:
+            written.extend(self.server.app(request, start_response))
+        except NotImplementedError:  # what werkzeug's own handler would answer with 500
+            return 400, orjson.dumps({"__type": "com.amazon.coral.service#UnknownOperationException"})
         return int(statuses[-1].split()[0]), b"".join(written)
 
 

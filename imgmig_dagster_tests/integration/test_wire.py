@@ -128,6 +128,16 @@ def test_a_request_of_more_than_16_megabytes_is_refused(connection: Connection, 
     assert reply.status == 413
 
 
+def test_an_operation_that_the_emulator_does_not_know_is_refused_and_not_cut_off(
+    connection: Connection, filled: str
+) -> None:
+    """Beside other clients, the doctor asks for what moto knows nothing of."""
+    reply, sent = connection.ask("DescribeKinesisStreamingDestination", {"TableName": filled}, "identity")
+
+    assert reply.status == 400
+    assert json.loads(sent)["__type"].endswith("#UnknownOperationException")
+
+
 def test_other_services_are_served_as_before(services: Services) -> None:
     """S3's replies have checksums and an encoding of their own, which nobody may touch."""
     s3 = access(services.dynamodb_url).client("s3")
