@@ -134,6 +134,21 @@ class TestPartitionedTables:
             with pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}"):
                 reader.rows([row_id(1), row_id(2)])
 
+    @pytest.mark.parametrize("at", ["2024-03-01T00:00:02.0001Z", "2024-03-20T00:00:00Z", "2024-06-01T00:00:00Z"])
+    def test_an_id_that_stands_twice_is_never_accounted_for(self, source: Source, at: str) -> None:
+        """On one page, on two, in two windows."""
+        partition(source, "PRIMARY KEY (id, created_at)")
+        source.insert([image(1), image(2), image(3), image(2, created_at=at)])
+
+        with source.reader() as reader:
+            with (
+                pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}, or it is NULL"),
+                reader.window_ids(MARCH),
+            ):
+                pass
+            with reader.window_ids(month(2024, 5)) as ids_between:
+                assert ids_between(None, None) == []
+
     def test_no_key_that_contains_the_id_is_refused_with_advice_that_can_be_followed(self, source: Source) -> None:
         partition(source, "UNIQUE (created_at, s3_key)")
 
