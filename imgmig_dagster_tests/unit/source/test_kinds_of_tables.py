@@ -1,6 +1,8 @@
 """What the source table may be: a table of its own rows, a partitioned one, a view; and what is refused by its name."""
 
+import re
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -300,6 +302,44 @@ class TestViews:
             found = reader.repeated_ids(MARCH)
 
         assert (found.ids, found.sample_ids) == (2, (row_id(0), "None"))
+
+    @pytest.mark.parametrize(
+        ("query", "told"),
+        [
+            (
+                "SELECT * FROM {t} WHERE random() < 0.5",
+                r"calls random\(\), which is volatile.*: make a view without it$",
+            ),
+            ("SELECT * FROM {t} TABLESAMPLE BERNOULLI (50)", "draws its rows by TABLESAMPLE"),
+            ("SELECT * FROM {t} WHERE {s}.unsaid(id)", r"calls test_\w+.unsaid\(uuid\).*or ALTER FUNCTION \S+ STABLE"),
+            ("SELECT * FROM {s}.hiding()", r"calls test_\w+.hiding\(\), which sets row_security.*RESET row_security$"),
+        ],
+    )
+    def test_what_gives_other_rows_each_time_is_refused_behind_another_view_too(
+        self, source: Source, query: str, told: str
+    ) -> None:
+        names = {"s": sql.Identifier(source.schema), "t": sql.Identifier(source.schema, "images")}
+        for function in (
+            "unsaid(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "hiding() RETURNS SETOF {t} LANGUAGE sql STABLE SET row_security = on AS 'SELECT * FROM {t}'",
+        ):
+            source.owner.execute(sql.SQL("CREATE FUNCTION {s}." + function).format(**names))
+        view(source, sql.SQL(query).format(**names).as_string(), "inner_view")
+        view(source, sql.SQL("SELECT * FROM {}").format(sql.Identifier(source.schema, "inner_view")).as_string())
+
+        for name in ("inner_view", "a_view"):
+            text = refusal(source, name)
+            assert re.search(f"view {source.schema}.inner_view {told}", text), text
+
+    def test_what_gives_the_same_within_a_statement_is_taken(self, source: Source) -> None:
+        source.insert(image(number) for number in range(3))
+        view(
+            source,
+            "SELECT * FROM {t} WHERE created_at < now() AND upper(mime_type) = (SELECT max(upper(mime_type)) FROM {t})",
+        )
+
+        with replace(source, table="a_view").reader() as reader:
+            assert len(ids(reader)) == 3
 
     def test_another_query_of_the_view_is_another_source(self, source: Source) -> None:
         def identity() -> str:
