@@ -77,7 +77,7 @@ class LoginRefused(SessionRefused):
 
 
 class UnreadableText(SourceRefused):
-    """A statement met text that has no form in UTF-8: bytes that are none, in a database without an encoding."""
+    """A statement met text that has no form in UTF-8, or that the database's encoding cannot hold."""
 
 
 class SourceUnavailable(SourceError):

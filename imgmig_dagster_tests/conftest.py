@@ -77,6 +77,12 @@ def latin_owner(services: Services) -> "Iterator[psycopg.Connection[Any]]":
     yield from _owner_of_database(services, "LATIN1")
 
 
+@pytest.fixture
+def encoded_owner(services: Services, request: pytest.FixtureRequest) -> "Iterator[psycopg.Connection[Any]]":
+    """A connection to a database in the encoding that the test names as this fixture's parameter."""
+    yield from _owner_of_database(services, request.param)
+
+
 def _owner_of_database(services: Services, encoding: str) -> "Iterator[psycopg.Connection[Any]]":
     name = sql.Identifier(f"{encoding.lower()}_{uuid.uuid4().hex[:12]}")
     services.owner.execute(

@@ -33,8 +33,8 @@ Padding is read because PostgreSQL hands it to the application too: the id `k1` 
 A local time becomes an instant as by PostgreSQL's `AT TIME ZONE`: one that was on the clocks twice is the later of
 both, and one that was on no clock counts by the offset of before.
 
-In a database whose encoding is `SQL_ASCII` text is read as UTF-8. Bytes that are none cost their row (`not_utf8`), and
-no neighbour.
+Text is the same text whatever encoding the database is in; in `SQL_ASCII` it is read as UTF-8. Bytes that are no text,
+or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
 """
 
 

@@ -35,7 +35,7 @@ _TIMESTAMP_OUT_OF_RANGE: Final = (
 )
 _NOT_TEXT: Final = (
     "not_utf8",
-    "the bytes are not UTF-8, and the database does not say what they are",
+    "the bytes are no text in the database's encoding, or have no form in UTF-8",
 )
 _NOT_WHOLE: Final = (
     "not_a_whole_number",

@@ -3,7 +3,6 @@
 How it is read and compared in SQL is in `expressions`.
 """
 
-import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,14 +97,14 @@ class Column:
         """Whether its comparisons are an extension's, which the role's search_path may not reach: citext's are."""
         return self.kind is Kind.TEXT_LIKE and self.schema != "pg_catalog"
 
-    def can_hold(self, row_id: str, encoding: str) -> bool:
+    def can_hold(self, row_id: str) -> bool:
         """Whether a row may have this id. A key found in the target need not: PostgreSQL would refuse to look it up."""
         if self.kind in (Kind.WHOLE, Kind.NUMERIC):
             limit = 2**63 if self.kind is Kind.WHOLE else 10**MAX_DIGITS
             return bool(_WHOLE_ID.fullmatch(row_id)) and -limit <= int(row_id) < limit
         if self.kind is Kind.UUID:
             return bool(_UUID_ID.fullmatch(row_id))
-        return "\0" not in row_id and _is_representable(row_id, encoding)
+        return "\0" not in row_id
 
 
 def column_of(
@@ -120,17 +119,3 @@ def column_of(
         kind = Kind.TEXT_LIKE if category == "S" else Kind.OTHER
     whole = modifier >= _NUMERIC_HEADER and not (modifier - _NUMERIC_HEADER) & _NUMERIC_SCALE
     return Column(name, shown, required, schema, type_name, kind, whole and kind is Kind.NUMERIC)
-
-
-def _is_representable(text: str, encoding: str) -> bool:
-    if encoding in ("UTF8", "SQL_ASCII"):
-        return True
-    try:
-        codec = codecs.lookup(encoding.replace("WIN", "cp"))
-    except LookupError:
-        return True
-    try:
-        codec.encode(text)
-    except UnicodeError:
-        return False
-    return True

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from psycopg import sql
 
+from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.inventory import Inventory, inventory_of, statement
 from imgmig_dagster.source.statements import Statements
@@ -81,29 +82,44 @@ class Counting(Statements):
         )
         of_window = "" if window is None else "WHERE {id} IN (SELECT {id} FROM {table} t WHERE {inside})"
         query = query.replace("{of_window}", of_window).replace("{and_inside}", "AND {inside}" if window else "")
-        found = self._rows(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
-        return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))  # type: ignore[arg-type]
+        found = self._fetch(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
+        return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))
+
+    def refuse_repeated_ids(self, window: Window) -> None:
+        """Refuse a window that has such ids, where no index keeps them out.
+
+        Raises:
+            SourceRefused: naming one of them.
+        """
+        if self.table.id_is_indexed:
+            return
+        found = self.repeated_ids(window)
+        if found.ids:
+            raise SourceRefused(
+                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} "
+                f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): mend them in the source"
+            )
 
     def rows_outside(self, start: datetime, end: datetime) -> RowsOutside:
         """The rows whose order column is not in ``[start, end)``, NULL and ±infinity included."""
-        return _rows_outside(self._fetch, self._expressions, Window("all", start, end))
+        return _rows_outside(self._fetch, Window("all", start, end))
 
     def counts(self, windows: "Sequence[Window]") -> RowCounts:
         """The rows of the whole table, of these adjoining windows, and outside of them, on one snapshot."""
         with self._snapshot() as fetch:
-            return counts_of(fetch, self._expressions, windows)
+            return counts_of(fetch, windows)
 
     def rows_per_window(self, windows: "Sequence[Window]") -> "dict[str, int]":
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
         return _rows_per_window(self._fetch, windows) if windows else {}
 
 
-def counts_of(fetch: "Callable[..., list[Any]]", pieces: Expressions, windows: "Sequence[Window]") -> RowCounts:
+def counts_of(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") -> RowCounts:
     """See `Counting.counts`; `fetch` reads on one snapshot."""
     return RowCounts(
         everything=fetch("SELECT count(*) FROM {with_children} t")[0][0],
         inside=sum(_rows_per_window(fetch, windows).values()),
-        outside=_rows_outside(fetch, pieces, Window("all", windows[0].start, windows[-1].end)),
+        outside=_rows_outside(fetch, Window("all", windows[0].start, windows[-1].end)),
     )
 
 
@@ -118,11 +134,11 @@ def _rows_per_window(fetch: "Callable[..., list[Any]]", windows: "Sequence[Windo
     return {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
 
 
-def _rows_outside(fetch: "Callable[..., list[Any]]", pieces: Expressions, everything: Window) -> RowsOutside:
+def _rows_outside(fetch: "Callable[..., list[Any]]", everything: Window) -> RowsOutside:
     count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", lambda at: at.window(everything))[0][0]
     if not count:  # to look for some would walk the whole of the id's index
         return RowsOutside(0, ())
     # OFFSET keeps the planner from walking the id's index in search of them.
-    query = "SELECT {id_out} FROM (SELECT * FROM {table} t WHERE {outside} OFFSET 0) t ORDER BY {id} LIMIT %(size)s"
+    query = "SELECT {id_out} FROM (SELECT {id} FROM {table} t WHERE {outside} OFFSET 0) t ORDER BY {id} LIMIT %(size)s"
     found = fetch(query, lambda at: {**at.window(everything), "size": SAMPLE_SIZE})
-    return RowsOutside(count, tuple(str(pieces.row(row)[0]) for row in found))
+    return RowsOutside(count, tuple(str(row_id) for (row_id,) in found))

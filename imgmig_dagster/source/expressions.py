@@ -4,7 +4,6 @@ There is one expression for the id, and one for each column: a row that one stat
 next does would be both unseen and gone.
 """
 
-import ast
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cached_property
@@ -12,13 +11,13 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.spec import Cursor, FieldType, Row
+from imgmig_dagster.errors import UnreadableText
+from imgmig_dagster.mapping.spec import Cursor, FieldType
 from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, Kind
+from imgmig_dagster.source.texts import NO_ENCODING, UTF8, stored_bytes
 from imgmig_dagster.window import Window, from_microseconds
 
-NO_ENCODING: Final = "SQL_ASCII"
-"""The encoding of a database that never looked at its bytes: they may be anything."""
 # More than the clocks of any zone were ever put on or back at once: a day, where the date line moved.
 _LONGEST_SHIFT: Final = "interval '25 hours'"
 
@@ -29,8 +28,8 @@ class Expressions:
     def __init__(self, table: SourceTable) -> None:
         self.table = table
         self._mapping = table.mapping
-        # Where the server does not know what its bytes mean, it sends and takes them as they are.
-        self.bytes_for_text = table.encoding == NO_ENCODING
+        # See `texts`.
+        self._bytes_for_text = table.encoding != UTF8
         self._id = table.columns[self._mapping.id_column]
         self._order = table.columns[self._mapping.order_column]
 
@@ -41,7 +40,7 @@ class Expressions:
         `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
         the order column as a point in time. `place` is read behind the columns where `places_are_read`.
         `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `id_among`
-        by `ids`, `inside` and `outside` by `window`.
+        by `ids`, `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
         """
         is_zoned = self._is_zoned(self._order)
         return {
@@ -63,6 +62,9 @@ class Expressions:
             "up_to_until": self._beside("until", "<="),
             "id_behind_after": self._id_behind("after"),
             "id_among": self._id_among,
+            "stored_id_among": sql.SQL("pg_catalog.textsend({}::text) = ANY(%(ids)s::bytea[])").format(
+                self._bare(self._id)
+            ),
         }
 
     @property
@@ -79,7 +81,7 @@ class Expressions:
             return sql.SQL("({} AT TIME ZONE {})").format(bare, sql.Literal(self.table.time_zone))
         if not self._is_text(name):
             return bare
-        if self.bytes_for_text:
+        if self._bytes_for_text:
             return sql.SQL("pg_catalog.convert_to({}, {})").format(self._as_text(column), sql.Literal(NO_ENCODING))
         # A cast of character(n) would strip its padding.
         return bare if column.kind in (Kind.TEXT, Kind.PADDED) else sql.SQL("{}::text").format(bare)
@@ -93,9 +95,12 @@ class Expressions:
         return sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.bare(name))
 
     def ids(self, row_ids: Sequence[str]) -> "dict[str, Any]":
-        """The parameter of `id_among`: those that the column can hold."""
-        possible = [row_id for row_id in row_ids if self._id.can_hold(row_id, self.table.encoding)]
-        return {"ids": [self._given(row_id) for row_id in possible]}
+        """The parameters of `id_among`: those that the column can hold."""
+        possible = [row_id for row_id in row_ids if self._id.can_hold(row_id)]
+        if not self._bytes_for_text:
+            return {"ids": possible}
+        given = [_stored(row_id) for row_id in possible]
+        return {"ids": [content for content, _in in given], "encodings": [encoding for _content, encoding in given]}
 
     def position(self, name: str, cursor: Cursor) -> "dict[str, Any]":
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
@@ -103,7 +108,13 @@ class Expressions:
 
     def id_position(self, name: str, row_id: str) -> "dict[str, Any]":
         """The parameter of `id_behind_after`."""
-        return {f"{name}_id": self._given(row_id)}
+        if not self._bytes_for_text:
+            if stored_bytes(row_id) is not None:
+                what = f"the {self._mapping.id_column} {row_id} of a row of {self.table.relation.shown}"
+                raise UnreadableText(f"{what} is no text, and no statement in UTF-8 can name it: mend it")
+            return {f"{name}_id": row_id}
+        content, encoding = _stored(row_id)
+        return {f"{name}_id": content, f"{name}_id_encoding": encoding}
 
     def window(self, window: Window) -> "dict[str, Any]":
         """The parameters of `inside` and `outside`."""
@@ -112,10 +123,6 @@ class Expressions:
     def starts(self, windows: Sequence[Window]) -> "dict[str, Any]":
         """Where the windows begin, as one parameter."""
         return {"starts": [self._literal(window.start) for window in windows]}
-
-    def row(self, found: "tuple[Any, ...]") -> Row:
-        """A row as it was read. Bytes that are no UTF-8 stay bytes, which no item can hold."""
-        return tuple(_decoded(value) for value in found) if self.bytes_for_text else found
 
     def _is_text(self, name: str) -> bool:
         return name == self._mapping.id_column or any(
@@ -141,17 +148,19 @@ class Expressions:
 
     def _id_parameter(self, name: str) -> sql.Composable:
         given = sql.SQL(
-            f"pg_catalog.convert_from(%({name})s::bytea, 'SQL_ASCII')" if self.bytes_for_text else f"%({name})s"
+            f"pg_catalog.convert_from(%({name})s::bytea, %({name}_encoding)s::name)"
+            if self._bytes_for_text
+            else f"%({name})s"
         )
         return sql.SQL("{}::{}").format(given, self._id.type)
 
     @property
     def _id_among(self) -> sql.Composable:
         given = sql.SQL("%(ids)s::text[]")
-        if self.bytes_for_text:
+        if self._bytes_for_text:
             given = sql.SQL(
-                "(SELECT array_agg(pg_catalog.convert_from(id, 'SQL_ASCII'))"
-                " FROM unnest(%(ids)s::bytea[]) AS given(id))"
+                "(SELECT array_agg(pg_catalog.convert_from(id, encoding))"
+                " FROM unnest(%(ids)s::bytea[], %(encodings)s::name[]) AS given(id, encoding))"
             )
         if self._id.kind is Kind.ENUM:  # a stranger is no label of it, and could not be cast
             return sql.SQL("{}::text = ANY({})").format(self._bare(self._id), given)
@@ -176,9 +185,6 @@ class Expressions:
         return sql.SQL(
             f"{{order}} {side}= {{place}} AND ({{order}} {side} {{place}} OR {{id}} {{relation}} {{place_id}})"
         ).format(**pieces)
-
-    def _given(self, row_id: str) -> "str | bytes":
-        return _encoded(row_id) if self.bytes_for_text else row_id
 
     @property
     def _inside(self) -> sql.Composable:
@@ -233,22 +239,7 @@ class Expressions:
         return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _encoded(row_id: str) -> bytes:
-    """The bytes of an id; of one that is no UTF-8, which goes by the name that `str` gives its bytes, those bytes."""
-    if row_id.startswith(("b'", 'b"')):
-        try:
-            found = ast.literal_eval(row_id)
-        except (SyntaxError, ValueError):
-            return row_id.encode()
-        if isinstance(found, bytes) and isinstance(_decoded(found), bytes):
-            return found
-    return row_id.encode()
+def _stored(row_id: str) -> "tuple[bytes, str]":
+    """An id's bytes, and the encoding that they are in; of one that is no text, those that are stored."""
+    stored = stored_bytes(row_id)
+    return (row_id.encode(), UTF8) if stored is None else (stored, NO_ENCODING)

@@ -7,6 +7,7 @@ import psycopg
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import NumericBinaryLoader
+from psycopg.types.string import TextBinaryLoader
 
 from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
 from imgmig_dagster.source.columns import MAX_DIGITS
@@ -40,8 +41,21 @@ class _WholeNumberLoader(NumericBinaryLoader):
         return str(number)
 
 
+class _TextLoader(TextBinaryLoader):
+    """Text, and bytes where it is none: a database in UTF-8 may hold bytes that were never looked at, from before it
+    was in that encoding, or from a damaged page."""
+
+    def load(self, data: Buffer) -> "str | bytes":
+        try:
+            return super().load(data)
+        except UnicodeDecodeError:
+            return bytes(data)
+
+
 def register_loaders(connection: "psycopg.Connection[Any]") -> None:
-    """Have the connection give timestamps and numbers as a `Value` has them."""
+    """Have the connection give timestamps, numbers and text as a `Value` has them."""
     for type_name in ("timestamptz", "timestamp"):
         connection.adapters.register_loader(type_name, _MicrosecondsLoader)
     connection.adapters.register_loader("numeric", _WholeNumberLoader)
+    for type_name in ("text", "varchar", "bpchar"):
+        connection.adapters.register_loader(type_name, _TextLoader)

@@ -4,6 +4,7 @@ How many rows there are is in `counting`. The SQL is made of the pieces in `expr
 table is in `catalog`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from imgmig_dagster.source.counting import Counting, RowCounts, counts_of
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
 from imgmig_dagster.source.statements import Parameters
+from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
 from imgmig_dagster.window import Window
 
 
@@ -60,7 +62,11 @@ class SourceReader(Counting):
 
         None is the window's start or end. A connection that is lost meanwhile raises `SourceUnavailable`: the
         snapshot is lost with it.
+
+        Raises:
+            SourceRefused: two rows have one id. Each of them may match its item, and one of them is lost.
         """
+        self.refuse_repeated_ids(window)
         pieces = self._expressions
         with self._snapshot() as fetch:
 
@@ -72,7 +78,9 @@ class SourceReader(Counting):
                 if until is not None:
                     query += " AND {up_to_until}"
                     parameters |= pieces.position("until", until)
-                return [str(pieces.row(row)[0]) for row in fetch(query, lambda _at: parameters)]
+                ids = [str(row_id) for (row_id,) in fetch(query, lambda _at: parameters)]
+                self._refuse_twice(ids)
+                return ids
 
             yield ids_between
 
@@ -83,22 +91,22 @@ class SourceReader(Counting):
             SourceRefused: two rows have one of the ids.
         """
         asked = set(ids)
-        query = "SELECT {columns} FROM {table} t WHERE {id_among}"
-        found = [row for row in self._rows(query, lambda at: at.ids(ids)) if str(row[0]) in asked]
+        known = representable(self.table.encoding, ids, self._connection.fetch)
+        read = self._fetch("SELECT {columns} FROM {table} t WHERE {id_among}", lambda at: at.ids(known))
+        stored = [content for row_id in asked if (content := stored_bytes(row_id)) is not None]
+        if stored and self.table.encoding == UTF8:
+            # No parameter in UTF-8 can be such an id, and no index finds it.
+            read += self._fetch("SELECT {columns} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
+        found = [row for row in read if str(row[0]) in asked]
         rows = {str(row[0]): row for row in found}
-        if len(rows) < len(found):
-            twice = next(row_id for row_id in rows if sum(str(row[0]) == row_id for row in found) > 1)
-            raise SourceRefused(
-                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} {twice}: mend "
-                "them, and REINDEX its unique index, if it has one"
-            )
+        self._refuse_twice([str(row[0]) for row in found])
         return rows
 
     def all_rows(self, size: int) -> "Iterator[list[Row]]":
         """Every row of the table in pages, by keyset on the id alone: rows outside all partitions too."""
         after: str | None = None
         while True:
-            page = self._rows(*self._page_by_id("{columns}", after, size))
+            page = self._fetch(*self._page_by_id("{columns}", after, size))
             if not page:
                 return
             yield page
@@ -109,11 +117,10 @@ class SourceReader(Counting):
 
         One page at least, which may be empty.
         """
-        pieces = self._expressions
         with self._snapshot() as fetch:
-            counts, after = counts_of(fetch, pieces, windows), None
+            counts, after = counts_of(fetch, windows), None
             while True:
-                ids = [str(pieces.row(row)[0]) for row in fetch(*self._page_by_id("{id_out}", after, size))]
+                ids = [str(row_id) for (row_id,) in fetch(*self._page_by_id("{id_out}", after, size))]
                 yield counts, ids
                 if not ids:
                     return
@@ -132,7 +139,7 @@ class SourceReader(Counting):
             return sql.SQL(SAMPLE).format(**columns, **pieces.names), parameters
 
         drawn = self._carry_out(make)
-        return [SampledRow(Shape(shape), self._expressions.row(tuple(row))) for shape, *row in drawn]
+        return [SampledRow(Shape(shape), tuple(row)) for shape, *row in drawn]
 
     def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> "dict[str, int]":
         """How many rows name each bucket, the most named first, and no more than `at_most` of them."""
@@ -144,8 +151,7 @@ class SourceReader(Counting):
             ).format(bucket=pieces.read(picture.bucket), bare=pieces.bare(picture.bucket), **pieces.names)
             return query, {"size": at_most}
 
-        found = (self._expressions.row(row) for row in self._carry_out(make))
-        return {str(bucket): int(rows or 0) for bucket, rows in found}
+        return {str(bucket): int(rows) for bucket, rows in self._carry_out(make)}
 
     def _page(self, window: Window, after: "Cursor | None", size: int) -> Page:
         query = "SELECT {columns}{place} FROM {table} t WHERE {inside} {behind} ORDER BY {order}, {id} LIMIT %(size)s"
@@ -155,7 +161,7 @@ class SourceReader(Counting):
             position = {} if after is None else at.position("after", after)
             return {**at.window(window), **position, "size": size}
 
-        rows = self._rows(query, parameters)
+        rows = self._fetch(query, parameters)
         if not rows:
             return Page([], (0, ""))
         if self._expressions.places_are_read:
@@ -165,6 +171,14 @@ class SourceReader(Counting):
         if not isinstance(place, int):
             raise TypeError("a row without an order column has no place in a window")
         return Page(rows, (place, str(rows[-1][0])))
+
+    def _refuse_twice(self, ids: "Sequence[str]") -> None:
+        if len(set(ids)) < len(ids):
+            (twice, _rows), *_others = Counter(ids).most_common(1)
+            raise SourceRefused(
+                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} {twice}: mend "
+                "them, and REINDEX its unique index, if it has one"
+            )
 
     @staticmethod
     def _page_by_id(what: str, after: "str | None", size: int) -> "tuple[str, Parameters]":

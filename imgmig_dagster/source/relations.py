@@ -87,12 +87,15 @@ def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
     """Refuse a table whose rows are not all its own, or those of tables and views that can be answered for.
 
     Raises:
-        SourceRefused: rows in tables that inherit from it; foreign tables or materialized views behind it.
+        SourceRefused: rows in tables that inherit from it; foreign tables, materialized views, or functions that
+            change what they give, behind it.
     """
     behind = fetch(_BEHIND_VIEW if relation.is_view else _PARTITIONS, {"oid": relation.oid})
     for shown, kind in behind:
         if kind in _WHY_NOT:
             raise SourceRefused(f"{relation.shown} holds rows of {shown}, which is {_KINDS[kind]}: {_WHY_NOT[kind]}")
+    if relation.is_view:
+        _refuse_unsteady(fetch, relation)
     if not relation.is_plain:
         return
     found = children(fetch, relation)
@@ -108,6 +111,24 @@ def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
         raise SourceRefused(
             f"{relation.shown} has tables that inherit from it, and this role cannot tell whether they hold rows: "
             f"GRANT SELECT ON {', '.join(unseen)} to it"
+        )
+
+
+def _refuse_unsteady(fetch: Fetch, relation: Relation) -> None:
+    # A row that is not found again counts as deleted since.
+    for view, function, hides_rows in fetch(_UNSTEADY, {"oid": relation.oid}):
+        if function is None:
+            raise SourceRefused(f"view {view} draws its rows by TABLESAMPLE, others each time: make one without it")
+        if hides_rows:
+            raise SourceRefused(
+                f"view {view} calls {function}, which sets row_security itself, and may hide rows: ALTER FUNCTION "
+                f"{function} RESET row_security"
+            )
+        is_postgresqls = "." not in function.partition("(")[0]
+        unless = "" if is_postgresqls else f", or ALTER FUNCTION {function} STABLE where it gives the same"
+        raise SourceRefused(
+            f"view {view} calls {function}, which is volatile, so that each look may give other rows: make a view "
+            f"without it{unless}"
         )
 
 
@@ -180,3 +201,21 @@ SELECT pg_catalog.pg_get_viewdef(c.oid) FROM behind JOIN pg_catalog.pg_class c O
 WHERE c.relkind = 'v' ORDER BY c.oid
 """
 )
+
+# PostgreSQL notes no dependency on its own functions: the calls stand in the rule's parsed query alone.
+_UNSTEADY: Final = f"""{_VIEWS}
+, parsed AS (
+    SELECT c.oid::regclass::text AS view, r.ev_action::text AS query
+    FROM behind JOIN pg_catalog.pg_class c ON c.oid = behind.oid JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid
+    WHERE c.relkind = 'v' AND r.ev_type = '1'
+), called AS (
+    SELECT DISTINCT view, call.oids[1]::oid AS oid
+    FROM parsed, regexp_matches(query, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') AS call(oids)
+), functions AS (
+    SELECT view, p.oid, p.provolatile = 'v' AS is_volatile,
+           EXISTS (SELECT FROM unnest(p.proconfig) AS set(setting) WHERE starts_with(setting, 'row_security=')) AS hides
+    FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+)
+SELECT view, oid::regprocedure::text, hides FROM functions WHERE is_volatile OR hides
+UNION SELECT view, NULL, false FROM parsed WHERE strpos(query, '{{TABLESAMPLECLAUSE ') > 0 ORDER BY 1, 2
+"""  # noqa: S608 - a constant of this module

@@ -136,7 +136,8 @@ def _no_right(error: psycopg.Error, text: str, role: str) -> SourceError:
         table = f"table {found['name']}" if found else "the table"
         return SourceRefused(
             f"row-level security of {table} hides rows from role {role}, and PostgreSQL refuses to filter them "
-            f"(SQLSTATE 42501): a superuser grants ALTER ROLE {role} BYPASSRLS (through a view: to the view's owner)"
+            f"(SQLSTATE 42501): a superuser grants ALTER ROLE {role} BYPASSRLS (through a view or function, to its "
+            "owner)"
         )
     meaning = MEANINGS["42501"]
     shown = _OBJECT.match(text)

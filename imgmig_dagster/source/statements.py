@@ -8,10 +8,11 @@ from typing import Any, TypeAlias, TypeVar
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.spec import Row, TableMapping
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.catalog import UTC, SourceTable, inspect
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.expressions import Expressions
+from imgmig_dagster.source.texts import decoded
 
 Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
 """Makes the parameters of a statement."""
@@ -70,11 +71,6 @@ class Statements:
     def _inspect(self) -> Expressions:
         return Expressions(inspect(self._connection.fetch, self._schema, self._table, self.mapping, self._time_zone))
 
-    def _rows(self, query: str, parameters: Parameters) -> "list[Row]":
-        found = self._fetch(query, parameters)
-        pieces = self._expressions
-        return [pieces.row(row) for row in found] if pieces.bytes_for_text else found
-
     def _fetch(self, query: str, parameters: Parameters = no_parameters) -> "list[Any]":
         return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
 
@@ -85,7 +81,8 @@ class Statements:
         with self._connection.snapshot() as fetch_once:
 
             def fetch(query: str, parameters: Parameters = no_parameters) -> "list[Any]":
-                return fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
+                found = fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
+                return decoded(pieces.table.encoding, found, fetch_once)
 
             yield fetch
 
@@ -97,9 +94,10 @@ class Statements:
         """
         pieces = self._expressions
         try:
-            return self._connection.fetch(*make(pieces))
+            found = self._connection.fetch(*make(pieces))
         except SourceRefused:
             self._pieces = self._inspect()
             if self._pieces.table == pieces.table:
                 raise
-        return self._connection.fetch(*make(self._pieces))
+            found = self._connection.fetch(*make(self._pieces))
+        return decoded(pieces.table.encoding, found, self._connection.fetch)

@@ -9,7 +9,7 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+from imgmig_dagster_tests.arrange import COLUMNS, Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 # What the planner prefers for large tables.
@@ -51,6 +51,44 @@ def test_the_counts_of_a_clean_table_agree(migration: Migration) -> None:
 
     assert (census.source_rows, census.rows_counted, census.rows_in_partitions, census.repeated) == (30, 30, 30, 0)
     assert census.counts_agree
+
+
+def partition(migration: Migration, rows: "list[dict[str, object]]") -> None:
+    """The table by month of created_at, under a primary key of both columns, as partitioned tables have one."""
+    source = migration.source
+    source.execute("ALTER TABLE {t} RENAME TO plain")
+    plain = sql.Identifier(source.schema, "plain").as_string()
+    source.execute(f"CREATE TABLE {{t}} (LIKE {plain}, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at)")
+    default = sql.Identifier(source.schema, "everything").as_string()
+    source.execute(f"CREATE TABLE {default} PARTITION OF {{t}} DEFAULT")
+    source.execute("GRANT SELECT ON {t} TO imgmig_reader")
+    source.insert(rows)
+
+
+@pytest.mark.parametrize("page_size", [2, 100])
+def test_two_rows_that_match_one_item_are_no_pass(migration: Migration, page_size: int) -> None:
+    """Less than a second apart, each of them is equal to the item by the rules of the comparison."""
+    partition(migration, [*map(image, range(5)), image(2, created_at="2024-03-01T00:00:02.0001Z")])
+    for number in range(5):
+        migration.target.put(item_of(number))
+
+    for read in (migration.migrate, migration.verify):
+        with pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}"):
+            read(page_size=page_size)
+    census = migration.census()
+    assert (census.repeated, census.samples["repeated"], census.passed) == (1, [row_id(2)], False)
+
+
+def test_rows_outside_are_counted_where_the_role_may_read_the_mapped_columns_alone(migration: Migration) -> None:
+    migrated(migration, 3)
+    migration.source.execute("ALTER TABLE {t} ADD COLUMN secret text")
+    migration.source.insert([image(7, created_at=None)])
+    migration.source.execute("REVOKE SELECT ON {t} FROM imgmig_reader")
+    migration.source.execute(f"GRANT SELECT ({', '.join(COLUMNS)}) ON {{t}} TO imgmig_reader")
+
+    census = migration.census()
+
+    assert (census.rows_counted, census.rows_outside, census.rows_outside_sample) == (4, 1, (row_id(7),))
 
 
 @pytest.mark.parametrize("ids", [[3], [3, 7]])

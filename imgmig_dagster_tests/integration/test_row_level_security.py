@@ -1,5 +1,7 @@
 """Row-level security hides rows without a word: nothing is read through it, and nothing is deleted for its sake."""
 
+from dataclasses import replace
+
 import pytest
 
 from imgmig_dagster.doctor.results import Health
@@ -82,6 +84,49 @@ def test_a_view_over_it_is_no_way_round(source: Source, services: Services, righ
         connection.close()
     finally:
         source.execute("DROP OWNED BY owner_of_a_view; DROP ROLE owner_of_a_view")
+
+
+def test_the_doctor_finds_it_behind_a_function_too(source: Source, services: Services) -> None:
+    source.insert([image(1), image(2, width=None)])
+    hide_half(source)
+    schema = f'"{source.schema}"'
+    services.owner.execute("DROP ROLE IF EXISTS owner_of_a_function")
+    services.owner.execute("CREATE ROLE owner_of_a_function")
+    try:
+        source.execute(f"GRANT ALL ON SCHEMA {schema} TO owner_of_a_function")
+        source.execute("GRANT SELECT ON {t} TO owner_of_a_function")
+        source.execute(
+            f"CREATE FUNCTION {schema}.f() RETURNS SETOF {{t}} LANGUAGE sql STABLE SECURITY DEFINER AS 'TABLE {{t}}'"
+        )
+        source.execute(f"ALTER FUNCTION {schema}.f() OWNER TO owner_of_a_function")
+        source.execute(f"CREATE VIEW {schema}.a_view AS SELECT * FROM {schema}.f()")  # noqa: S608
+        source.execute(f"GRANT SELECT ON {schema}.a_view TO imgmig_reader")
+
+        found = of_source(replace(source, table="a_view"))["row-level security"]
+
+        assert (found.health, "table images" in found.found) == (Health.FAIL, True)
+    finally:
+        source.execute("DROP OWNED BY owner_of_a_function CASCADE; DROP ROLE owner_of_a_function")
+
+
+def test_a_role_that_the_url_sets_is_the_one_that_counts(source: Source, services: Services) -> None:
+    source.insert([image(1), image(2, width=None)])
+    hide_half(source)
+    services.owner.execute("DROP ROLE IF EXISTS who_sees_all")
+    services.owner.execute("CREATE ROLE who_sees_all BYPASSRLS")
+    try:
+        source.execute(f'GRANT USAGE ON SCHEMA "{source.schema}" TO who_sees_all')
+        source.execute("GRANT SELECT ON {t} TO who_sees_all")
+        services.owner.execute("GRANT who_sees_all TO imgmig_reader")
+
+        found = of_source(replace(source, url=f"{source.url}?options=-crole%3Dwho_sees_all"))
+
+        assert found["row-level security"].health is Health.OK
+        assert found["role"].found.startswith("who_sees_all may only SELECT")
+        # PostgreSQL shows a session's encryption to the role that logged in alone.
+        assert found["encryption"].found == "not encrypted"
+    finally:
+        source.execute("DROP OWNED BY who_sees_all; DROP ROLE who_sees_all")
 
 
 def test_one_that_is_switched_on_in_the_middle_of_a_pass_ends_it_and_deletes_nothing(

@@ -120,18 +120,17 @@ def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
 def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> None:
     """The server seems to be away until the second wait is over."""
     waited: list[float] = []
-    connection = ReadOnlyConnection("postgresql://nobody@127.0.0.1:1/x", RetryPolicy(delays=(0.1, 0.4)), waited.append)
+    connection = ReadOnlyConnection(
+        lambda: source.url if len(waited) == 2 else "postgresql://nobody@127.0.0.1:1/x",
+        RetryPolicy(delays=(0.1, 0.4)),
+        waited.append,
+    )
 
-    def come_back(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 2:
-            connection._url = source.url
-
-    connection._sleep = come_back
     try:
         assert connection.fetch("SELECT 7") == [(7,)]
     finally:
         connection.close()
+    assert len(waited) == 2
 
 
 def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Source) -> None:

@@ -1,14 +1,17 @@
-"""Databases that are not in UTF-8: the same text, and a byte that means nothing costs its row alone."""
+"""Text in whatever encoding is the same text, and a byte that means nothing costs its row alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from imgmig_dagster.errors import UnreadableText
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.source.texts import _CODECS
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id
-from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.conftest import NewSource, Services
 
 NAME = COLUMNS.index("original_filename")
 
@@ -103,3 +106,103 @@ def test_text_of_latin1_is_the_same_text(new_source: NewSource, latin_owner: "ps
         # A key of the target can hold what the database cannot.
         assert list(reader.rows(["é1", "💥", "\0"])) == ["é1"]
         assert reader.inventory(MARCH).rows == 4
+
+
+# Of each encoding: what has a form in Unicode, and bytes that have none.
+ENCODINGS = [
+    pytest.param("WIN1252", "€ Größe", r"caf\201", id="WIN1252"),
+    pytest.param("WIN1253", "Αθήνα", r"caf\252", id="WIN1253"),
+    # The wave dash is another character to Python's codec.
+    pytest.param("EUC_JP", "写真～①", r"\365\241", id="EUC_JP"),
+    pytest.param("EUC_KR", "사진㉾", r"\311\241", id="EUC_KR"),
+]
+
+
+@pytest.fixture
+def encoded_source(new_source: NewSource, encoded_owner: "psycopg.Connection[Any]") -> Source:
+    encoded_owner.execute("SET client_encoding = 'UTF8'")
+    return new_source(id_type="text", owner=encoded_owner)
+
+
+@pytest.mark.parametrize(("encoded_owner", "text", "bad"), ENCODINGS, indirect=["encoded_owner"])
+def test_a_value_without_a_form_in_unicode_costs_its_row_and_no_neighbour(
+    encoded_source: Source, text: str, bad: str
+) -> None:
+    encoded_source.insert(image(number, id=f"{text}{number}", original_filename=text) for number in range(5))
+    set_bytes(encoded_source, 2, "original_filename", bad)
+
+    transform = transformer(IMAGE)
+    with encoded_source.reader() as reader:
+        rows = [row for page in reader.pages(MARCH, None, 2) for row in page]
+        assert [row[0] for row in rows] == [f"{text}{number}" for number in range(5)]
+        assert [row[NAME] for row in rows if row[0] != f"{text}2"] == [text] * 4
+        rejected = [found for row in rows if isinstance(found := transform(row), Rejection)]
+        assert [(each.row_id, each.field, each.code) for each in rejected] == [
+            (f"{text}2", "original_filename", "not_utf8")
+        ]
+        assert [row[0] for page in reader.all_rows(2) for row in page] == sorted(str(row[0]) for row in rows)
+        assert [found for _counts, page in reader.recount([MARCH], 2) for found in page] == [row[0] for row in rows]
+        assert list(reader.rows([f"{text}1", "💥", "\0", f"{text}2"])) == [f"{text}1", f"{text}2"]
+        assert reader.inventory(MARCH).rows == len(reader.sample(9, 1, PICTURE)) == 5
+
+
+def test_python_decodes_only_what_it_decodes_as_postgresql_does(services: Services) -> None:
+    services.owner.execute(
+        "CREATE OR REPLACE FUNCTION pg_temp.text_of(given bytea, encoding name) RETURNS text LANGUAGE plpgsql AS"
+        " 'BEGIN RETURN convert_from(given, encoding); EXCEPTION WHEN OTHERS THEN RETURN NULL; END'"
+    )
+    every_byte = [bytes([number]) for number in range(1, 256)]
+    for encoding, codec in _CODECS.items():
+        if encoding == "SQL_ASCII":
+            continue
+        ((texts,),) = services.owner.execute(
+            "SELECT ARRAY(SELECT pg_temp.text_of(given, %s) FROM unnest(%s) WITH ORDINALITY AS u(given, n) ORDER BY n)",
+            (encoding, every_byte),
+        ).fetchall()
+        assert texts == [_decoded(byte, codec) for byte in every_byte], encoding
+
+
+def _decoded(byte: bytes, codec: str) -> "str | None":
+    try:
+        return byte.decode(codec)
+    except UnicodeDecodeError:
+        return None
+
+
+@pytest.fixture
+def unchecked(source: Source) -> Iterator[Source]:
+    """A table of a database in UTF-8, and a cast that does not look at what it makes text of."""
+    source.execute("ALTER TABLE {t} ALTER id TYPE text USING id::text")
+    source.insert(image(number) for number in range(6))
+    source.owner.execute("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
+    yield source
+    source.owner.execute("DROP CAST (bytea AS text)")
+
+
+def test_a_bad_byte_in_a_database_in_utf8_costs_its_row_and_no_neighbour(unchecked: Source) -> None:
+    bad = b"caf\xe9.jpg"
+    unchecked.execute("UPDATE {t} SET original_filename = %s::bytea::text WHERE size_bytes = 1002", bad)
+
+    with unchecked.reader() as reader:
+        rows = [row for page in reader.pages(MARCH, None, 2) for row in page]
+        assert [row[0] for row in rows] == [row_id(number) for number in range(6)]
+        assert rows[2][NAME] == bad
+        assert len(reader.sample(9, 1, PICTURE)) == reader.inventory(MARCH).rows == 6
+    rejected = transformer(IMAGE)(rows[2])
+    assert isinstance(rejected, Rejection)
+    assert (rejected.field, rejected.code) == ("original_filename", "not_utf8")
+
+
+def test_an_id_of_bad_bytes_in_a_database_in_utf8_is_found_again(unchecked: Source) -> None:
+    unchecked.execute("UPDATE {t} SET id = %s::bytea::text WHERE size_bytes = 1002", b"img-\xff")
+    named = str(b"img-\xff")
+
+    with unchecked.reader() as reader:
+        (page,) = reader.pages(MARCH, None, 10)
+        assert str(page[2][0]) == named
+        assert list(reader.rows([row_id(1), named])) == [row_id(1), named]
+        with reader.window_ids(MARCH) as ids_between:
+            assert named in ids_between(None, page.until)
+        # No statement in UTF-8 can name that position: it is said, and no row is passed over.
+        with pytest.raises(UnreadableText, match="mend it"):
+            list(reader.pages(MARCH, None, 3))

@@ -1,6 +1,8 @@
 """What the source table may be: a table of its own rows, a partitioned one, a view; and what is refused by its name."""
 
+import re
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +135,21 @@ class TestPartitionedTables:
             assert reader.repeated_ids(month(2024, 5)).ids == 0
             with pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}"):
                 reader.rows([row_id(1), row_id(2)])
+
+    @pytest.mark.parametrize("at", ["2024-03-01T00:00:02.0001Z", "2024-03-20T00:00:00Z", "2024-06-01T00:00:00Z"])
+    def test_an_id_that_stands_twice_is_never_accounted_for(self, source: Source, at: str) -> None:
+        """On one page, on two, in two windows."""
+        partition(source, "PRIMARY KEY (id, created_at)")
+        source.insert([image(1), image(2), image(3), image(2, created_at=at)])
+
+        with source.reader() as reader:
+            with (
+                pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}, or it is NULL"),
+                reader.window_ids(MARCH),
+            ):
+                pass
+            with reader.window_ids(month(2024, 5)) as ids_between:
+                assert ids_between(None, None) == []
 
     def test_no_key_that_contains_the_id_is_refused_with_advice_that_can_be_followed(self, source: Source) -> None:
         partition(source, "UNIQUE (created_at, s3_key)")
@@ -285,6 +302,44 @@ class TestViews:
             found = reader.repeated_ids(MARCH)
 
         assert (found.ids, found.sample_ids) == (2, (row_id(0), "None"))
+
+    @pytest.mark.parametrize(
+        ("query", "told"),
+        [
+            (
+                "SELECT * FROM {t} WHERE random() < 0.5",
+                r"calls random\(\), which is volatile.*: make a view without it$",
+            ),
+            ("SELECT * FROM {t} TABLESAMPLE BERNOULLI (50)", "draws its rows by TABLESAMPLE"),
+            ("SELECT * FROM {t} WHERE {s}.unsaid(id)", r"calls test_\w+.unsaid\(uuid\).*or ALTER FUNCTION \S+ STABLE"),
+            ("SELECT * FROM {s}.hiding()", r"calls test_\w+.hiding\(\), which sets row_security.*RESET row_security$"),
+        ],
+    )
+    def test_what_gives_other_rows_each_time_is_refused_behind_another_view_too(
+        self, source: Source, query: str, told: str
+    ) -> None:
+        names = {"s": sql.Identifier(source.schema), "t": sql.Identifier(source.schema, "images")}
+        for function in (
+            "unsaid(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "hiding() RETURNS SETOF {t} LANGUAGE sql STABLE SET row_security = on AS 'SELECT * FROM {t}'",
+        ):
+            source.owner.execute(sql.SQL("CREATE FUNCTION {s}." + function).format(**names))
+        view(source, sql.SQL(query).format(**names).as_string(), "inner_view")
+        view(source, sql.SQL("SELECT * FROM {}").format(sql.Identifier(source.schema, "inner_view")).as_string())
+
+        for name in ("inner_view", "a_view"):
+            text = refusal(source, name)
+            assert re.search(f"view {source.schema}.inner_view {told}", text), text
+
+    def test_what_gives_the_same_within_a_statement_is_taken(self, source: Source) -> None:
+        source.insert(image(number) for number in range(3))
+        view(
+            source,
+            "SELECT * FROM {t} WHERE created_at < now() AND upper(mime_type) = (SELECT max(upper(mime_type)) FROM {t})",
+        )
+
+        with replace(source, table="a_view").reader() as reader:
+            assert len(ids(reader)) == 3
 
     def test_another_query_of_the_view_is_another_source(self, source: Source) -> None:
         def identity() -> str:
