@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from imgmig_dagster.errors import SettingsError
+
+INVOCATIONS: Final = "invocations"
+"""The folder in it that holds a lock for each running command (`defs.invocation`)."""
 
 
 def check_dagster_home(home: Path) -> None:
@@ -17,14 +21,26 @@ def check_dagster_home(home: Path) -> None:
             raise SettingsError(f"DAGSTER_HOME: there is no folder {home}: mkdir -p {home} && {_copy(home)}")
         if not (home / "dagster.yaml").is_file():
             raise SettingsError(f"DAGSTER_HOME: there is no dagster.yaml in {home}: {_copy(home)}")
-        readable = os.access(home / "dagster.yaml", os.R_OK)
+        readable = os.access(home / "dagster.yaml", os.R_OK, effective_ids=True)
     except PermissionError:
         readable = False
-    if not readable or not os.access(home, os.W_OK | os.X_OK):
-        raise SettingsError(
-            f"DAGSTER_HOME: {home} cannot be read and written by user {os.geteuid()}: give it to that user by "
-            f"chown -R {os.geteuid()} {home}, or name another folder"
-        )
+    # Where the home is closed, what is in it cannot be looked at.
+    if not readable or not _is_open(home):
+        raise _closed(home)
+    if (home / INVOCATIONS).is_dir() and not _is_open(home / INVOCATIONS):
+        raise _closed(home / INVOCATIONS)
+
+
+def _is_open(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _closed(folder: Path) -> SettingsError:
+    user = os.geteuid()
+    return SettingsError(
+        f"DAGSTER_HOME: {folder} cannot be read and written by user {user}: give it to that user by "
+        f"chown -R {user} {folder}, or name another folder"
+    )
 
 
 def _copy(home: Path) -> str:

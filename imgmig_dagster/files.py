@@ -27,12 +27,19 @@ _REMEDIES: Final = {
     errno.EEXIST: _IN_THE_WAY,
     errno.ENAMETOOLONG: "its name is too long",
     errno.ELOOP: "a symbolic link there leads nowhere or in a circle: remove it",
+    errno.EBADMSG: "it is damaged: move it away, or bring it back from a backup",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine: end other programs",
 }
 _ANY: Final = "see what is wrong with the disk"
-# SQLite tells no errno: what it says, and what that means for a file that is new and our own.
-_SQLITE: Final = {"SQLITE_FULL": errno.ENOSPC, "SQLITE_READONLY": errno.EROFS, "SQLITE_CANTOPEN": errno.EACCES}
+# SQLite tells no errno, and Python 3.10 not its code: its messages, and what they mean for a file of our own.
+_SQLITE: Final = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EACCES,
+    "unable to open database file": errno.EACCES,
+    "database disk image is malformed": errno.EBADMSG,
+    "file is not a database": errno.EBADMSG,
+}
 
 
 @contextmanager
@@ -69,16 +76,11 @@ def in_scratch(place: "PathLike[str] | str") -> AbstractContextManager[None]:
 
 def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" = None) -> str:
     """What was refused, where, and what to do about it."""
-    number = error.errno if isinstance(error, OSError) else _SQLITE.get(_sqlite_name(error), errno.EIO)
-    named = error.filename if isinstance(error, OSError) else None
+    if isinstance(error, sqlite3.Error):
+        number, named = _SQLITE.get(str(error)), None
+        what = str(error) if number else type(error).__name__
+    else:
+        number, named = error.errno, error.filename
+        what = strerror(number) if number is not None else type(error).__name__
     where = named if isinstance(named, str) else place
-    what = strerror(number) if number is not None else type(error).__name__
     return f"{where or 'a file'} cannot be used ({what}): {_REMEDIES.get(number or 0, _ANY)}"
-
-
-def _sqlite_name(error: sqlite3.Error) -> str:
-    # Python 3.10 knows the message only.
-    name = getattr(error, "sqlite_errorname", None)
-    if name is None:
-        name = "SQLITE_FULL" if "full" in str(error) else "SQLITE_CANTOPEN" if "unable to open" in str(error) else ""
-    return str(name)

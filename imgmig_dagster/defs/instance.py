@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.files import refusal
 
 CODE_LOCATION: Final = "imgmig_dagster"
 """As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
@@ -71,10 +73,19 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, sqlite3.Error):
+            return InstanceUnavailable(f"Dagster's storage: {refusal(cause, f'a file of SQLite below {file.parent}')}")
     if any(isinstance(cause, sqlalchemy.exc.OperationalError) for cause in causes):
         return InstanceUnavailable(
             f"Dagster's storage, which {file} names, does not answer: check that its server runs, that its disk is not "
             "full, and DAGSTER_POSTGRES_URL if the file reads it; then give the same command again"
+        )
+    if any(isinstance(cause, sqlalchemy.exc.DBAPIError) for cause in causes):
+        return InstanceUnavailable(
+            f"Dagster's storage, which {file} names, refuses what Dagster asks of it: check that the database is for "
+            "Dagster alone, that its user owns the tables, and that dagster instance migrate was run after an upgrade "
+            "of Dagster; then give the same command again"
         )
     text = "\n".join(map(str, causes))
     if missing := _VARIABLE.search(text):

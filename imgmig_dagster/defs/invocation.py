@@ -88,7 +88,7 @@ class Lifeline:
             finally:
                 ended.set()
                 beating.join()
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def is_dead(self, invocation: Invocation, instance: dg.DagsterInstance) -> bool:
         """Whether its process is gone, as far as can be known from here."""
@@ -102,6 +102,8 @@ class Lifeline:
             return True
         except BlockingIOError:
             return False
+        except PermissionError:  # of another user, with a umask of 077
+            return invocation.is_silent(instance, now())
         path.unlink(missing_ok=True)
         return True
 

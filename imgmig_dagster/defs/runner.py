@@ -20,6 +20,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
 from dagster_shared.error import SerializableErrorInfo
 
+from imgmig_dagster.dagster_home import INVOCATIONS
 from imgmig_dagster.defs.instance import CODE_LOCATION, open_instance
 from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
@@ -74,7 +75,7 @@ class JobRunner:
         with self._resources:
             instance = self._resources.enter_context(open_instance(self._home))
             with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
-                lifeline = Lifeline(self._home / "invocations")
+                lifeline = Lifeline(self._home / INVOCATIONS)
                 self._invocation = self._resources.enter_context(lifeline.hold(instance))
             self._resources.enter_context(self._signals)
             fail_dead_runs(instance, lifeline)

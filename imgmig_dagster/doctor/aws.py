@@ -112,12 +112,9 @@ def recovery(access: AwsAccess, table: str) -> "tuple[Health, str, str]":
 def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
     """Writes a file, reads it again and deletes it."""
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
-    try:
-        version = store.write(_PROBE, b"written by imgmig doctor\n")
-        found = store.read(_PROBE)
-        store.delete(_PROBE)
-    except OSError as error:
-        return Health.FAIL, f"{settings.state_url}: {error.strerror}", "make it a folder of this user's alone"
+    version = store.write(_PROBE, b"written by imgmig doctor\n")
+    found = store.read(_PROBE)
+    store.delete(_PROBE)
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""

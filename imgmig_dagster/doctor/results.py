@@ -38,6 +38,11 @@ _REMEDIES: Final = {
         "start the server of Dagster's storage, or mend the URL that dagster.yaml names",
         "mend DAGSTER_HOME, or the dagster.yaml in it: deploy/local/dagster.yaml and deploy/dagster.yaml are examples",
     ),
+    "state": (
+        "see to the place it names (of a folder disk and owner, of S3 AWS_REGION and the network), or name another one "
+        "by IMGMIG_STATE_URL",
+        "mend what it says of that place, or name another one by IMGMIG_STATE_URL",
+    ),
 }
 _REMEDIES_OF_AWS: Final = (
     "check AWS_REGION, the network, and AWS_ENDPOINT_URL where it is set; then aws sts get-caller-identity",

@@ -20,7 +20,7 @@ from imgmig_dagster.migration.results import UNDONE, Outcome
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.audit import AuditLog, item_sha256
-from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
@@ -137,22 +137,24 @@ class RepairRun:
                 self.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, self.show_values
             )
             departures = Departures(self.source, target, migrator, self.settle_seconds, _PAGE, lambda _rows: None)
+            went: list[str] = []
+
+            def settle(done: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
+                outcomes.update({row_id: outcome.value for row_id, outcome in done.items()})
+                if self.apply:
+                    ledger.record(failures, [row_id for row_id, outcome in done.items() if outcome not in UNDONE])
+
             for start in range(0, len(ids), _PAGE):
                 page = ids[start : start + _PAGE]
                 rows = await asyncio.to_thread(self.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
-                went = [row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED]
-                # What was written for a row that went under the write must not outlive it.
-                departed = await departures.settle(went, Brake(len(page)), held=())
-                departed.take(
-                    {row_id: outcome for row_id, outcome in result.outcomes.items() if row_id not in departed.outcomes},
-                    result.failures,
-                )
-                outcomes.update({row_id: outcome.value for row_id, outcome in departed.outcomes.items()})
-                if self.apply:
-                    settled = [row_id for row_id, outcome in departed.outcomes.items() if outcome not in UNDONE]
-                    ledger.record(departed.failures, settled)
+                gone = {row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED}
+                settle({row_id: of for row_id, of in result.outcomes.items() if row_id not in gone}, result.failures)
+                went += gone
+            # What was written for a row that went under the write must not outlive it; all of them pass one brake.
+            departed = await departures.settle(went, Brake(len(ids)), held=())
+            settle(departed.outcomes, departed.failures)
         return self._result(partition, outcomes, unlisted, audit, started_at)
 
     async def _delete_orphans(self, seen: Mapping[str, str], unlisted: int, brake: Brake) -> RepairResult:

@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTime
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged, StateUnavailable
-from imgmig_dagster.state.store import ABSENT, Versioned
+from imgmig_dagster.state.store import ABSENT, Versioned, replaced
 
 # A holder that has not written its lease for this long is taken for dead.
 LEASE_SECONDS: Final = 30.0
@@ -146,7 +146,7 @@ class S3StateStore:
         """What a request came to that may have been carried out, and was not, as `found` shows."""
         if (found.version if found else ABSENT) == replacing:
             return self._unavailable(verb, name, error)
-        return StateChanged(f"{self.locate(name)} was replaced by another writer: this run must not go on")
+        return replaced(self.locate(name))
 
     def _key(self, name: str) -> str:
         return self._prefix + name

@@ -94,7 +94,7 @@ class LocalStateStore:
             if replacing is not None:
                 current = self.read(name)
                 if (current.version if current else ABSENT) != replacing:
-                    raise _replaced(path)
+                    raise replaced(str(path))
             # One name for the folder, whose lock is held: what a killed process left is overwritten by the next write.
             temporary = path.parent / ".new"
             try:
@@ -138,7 +138,7 @@ class LocalStateStore:
         path = self._path(name)
         with _refusals(path), self._locked(path.parent / ".write.lock", wait=True):
             if replacing is not None and (current := self.read(name)) and current.version != replacing:
-                raise _replaced(path)
+                raise replaced(str(path))
             path.unlink(missing_ok=True)
 
     def locate(self, name: str) -> str:
@@ -212,8 +212,12 @@ def _raise_unless_absent(error: OSError) -> None:
         raise error
 
 
-def _replaced(path: Path) -> StateChanged:
-    return StateChanged(f"{path} was replaced by another writer: this run must not go on")
+def replaced(place: str) -> StateChanged:
+    """The error for a file that is not the one that this run knows."""
+    return StateChanged(
+        f"{place} was replaced by another writer, or removed: this run must not go on. See by imgmig status whether "
+        "another run works on the partition; if none does, give the same command again"
+    )
 
 
 def _version(content: bytes) -> str:

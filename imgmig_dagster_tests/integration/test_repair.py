@@ -1,6 +1,7 @@
 """What a verification listed is brought up to date by the one rule, on conditions, and nothing besides."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,30 @@ def test_an_item_whose_row_is_gone_is_left_to_the_census(verified: Migration) ->
 
     assert verified.repair(apply=True).outcomes[row_id(STALE)] == "vanished"
     assert verified.target.item(STALE) == before
+
+
+def test_all_rows_that_go_under_a_repairs_own_writes_are_counted_together(
+    migration: Migration, proxy: FaultProxy
+) -> None:
+    """Eight in each of its two pages: few enough for one, too many for a repair of so many keys."""
+    migration.source.insert(image(number) for number in range(1_000))
+    assert migration.verify().verdicts["missing"] == 1_000
+    for first in (0, 500):
+        went = [*range(first, first + 8)]
+        proxy.before(partial(delete, migration, went), "PutItem", when=holds(row_id(first + 400)))
+
+    result = migration.repair(proxy.url, apply=True)
+
+    assert result.counts == {"inserted": 984, "held_back": 16}
+    assert proxy.of("DeleteItem") == []
+    assert {failure.code for failure in migration.ledger.values()} == {"DeleteHeldBack"}
+    retried = migration.retry_failures(confirm_deletes=16)
+    assert (retried.items_deleted, migration.ledger) == (16, {})
+
+
+def delete(migration: Migration, numbers: "list[int]") -> None:
+    for number in numbers:
+        migration.source.delete(number)
 
 
 def test_rejected_rows_stay_in_the_ledger_and_repaired_ones_leave_it(migration: Migration, proxy: FaultProxy) -> None:

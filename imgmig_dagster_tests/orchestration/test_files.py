@@ -1,13 +1,18 @@
 """Whatever a person can get wrong about files: one line that names the place and the remedy, told once."""
 
 import os
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.config import Stage, child_environment, hand_on_dagster_variables
-from imgmig_dagster_tests.full_disk import LIMITED
+from imgmig_dagster.dagster_home import check_dagster_home
+from imgmig_dagster.defs.instance import InstanceUnavailable, open_instance
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster_tests.full_disk import LIMITED, as_somebody_else
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
 
@@ -116,15 +121,59 @@ def test_a_storage_that_the_stages_file_names_reaches_dagster(
     assert os.environ["DAGSTER_HOME"] == "/elsewhere"
 
 
-@pytest.mark.parametrize("url", [None, "postgresql://d:secret@127.0.0.1:9/d"])
-def test_a_storage_that_cannot_be_opened_is_one_line(imgmig: Imgmig, tmp_path: Path, url: "str | None") -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"this is no database at all", "not a database.*damaged"), (b"SQLite format 3\0" + 200 * b"x", "not a database")],
+)
+def test_a_storage_in_sqlite_that_is_damaged_is_named(
+    imgmig: Imgmig, tmp_path: Path, content: bytes, told: str
+) -> None:
+    home = tmp_path / "home"
+    (home / "history").mkdir(parents=True)
+    (home / "dagster.yaml").write_text("")
+    (home / "history" / "runs.db").write_bytes(content)
+
+    found = imgmig("status", DAGSTER_HOME=str(home))
+
+    assert found.exit_code == 3
+    (line,) = (line for line in found.stderr.splitlines() if line.startswith("error"))
+    assert re.search(f"SQLite below {home}.*{told}", line)
+
+
+@pytest.fixture
+def open_home() -> Iterator[Path]:
+    """A home of Dagster, and the folders above it, that every user may write to; what is in it is its maker's."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o777)
+        (home / "dagster.yaml").write_text("")
+        yield home
+
+
+def test_a_storage_in_sqlite_of_another_user_is_named(open_home: Path) -> None:
+    open_instance(open_home).dispose()
+    with as_somebody_else(), pytest.raises(InstanceUnavailable, match=r"SQLite below.*belongs to another user"):
+        open_instance(open_home)
+
+
+def test_a_folder_of_invocations_of_another_user_is_named(open_home: Path) -> None:
+    (open_home / "invocations").mkdir(0o755)
+    check_dagster_home(open_home)
+    with as_somebody_else(), pytest.raises(SettingsError, match=f"{open_home}/invocations cannot be read and written"):
+        check_dagster_home(open_home)
+
+
+@pytest.mark.parametrize(("url", "exit_code"), [(None, 2), ("postgresql://d:secret@127.0.0.1:9/d", 3)])
+def test_a_storage_that_cannot_be_opened_is_one_line(
+    imgmig: Imgmig, tmp_path: Path, url: "str | None", exit_code: int
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("storage:\n  postgres:\n    postgres_url:\n      env: DAGSTER_POSTGRES_URL\n")
 
     found = imgmig("status", DAGSTER_HOME=str(home), **({"DAGSTER_POSTGRES_URL": url} if url else {}))
 
-    assert found.exit_code == 3
+    assert found.exit_code == exit_code
     (told,) = (line for line in found.stderr.splitlines() if line.startswith("error"))
     assert f"{home}/dagster.yaml" in told
     assert "DAGSTER_POSTGRES_URL" in told
