@@ -143,7 +143,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
                     **{name: version(name) for name in _REPORTED_VERSIONS},
                 },
                 show_values=source.settings.show_values,
-                assumptions=reader.table.assumptions,
+                assumptions=list(reader.table.assumptions),
                 rows_outside=outside.rows,
             )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}

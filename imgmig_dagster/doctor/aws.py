@@ -112,9 +112,15 @@ def recovery(access: AwsAccess, table: str) -> "tuple[Health, str, str]":
 def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
     """Writes a file, reads it again and deletes it."""
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
-    version = store.write(_PROBE, b"written by imgmig doctor\n")
-    found = store.read(_PROBE)
-    store.delete(_PROBE)
+    try:
+        version = store.write(_PROBE, b"written by imgmig doctor\n")
+        found = store.read(_PROBE)
+        store.delete(_PROBE)
+    except StateUnavailable as error:
+        if urlsplit(settings.state_url).scheme != "file":
+            raise
+        # A folder of this machine is no service that may come back.
+        return Health.FAIL, str(error), "make it a folder of this user's alone, with some space"
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""

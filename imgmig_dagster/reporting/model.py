@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from imgmig_dagster.reporting.partitions import (
@@ -43,7 +43,7 @@ class RunFacts:
     settings: Mapping[str, str]
     versions: Mapping[str, str]
     show_values: bool = False
-    assumptions: Sequence[str] = ()
+    assumptions: Sequence[str] = field(default_factory=list)
     rows_outside: int = 0
 
 
