@@ -48,10 +48,16 @@ def _botocore_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None))
 
 
-@pytest.fixture
-def gate(services: Services) -> Iterator[AwsGate]:
+@pytest.fixture(scope="module")
+def shared_gate(services: Services) -> Iterator[AwsGate]:
     with aws_gate(services.dynamodb_url) as gate:
-        yield gate
+        yield gate  # one address, and so one client of each service
+
+
+@pytest.fixture
+def gate(shared_gate: AwsGate) -> AwsGate:
+    shared_gate.asked.clear()
+    return shared_gate
 
 
 @pytest.mark.parametrize(
