@@ -104,7 +104,8 @@ def proxy_refused(place: str, status: int) -> ProxyRefused:
     """The error for a proxy, by host and port, that lets nothing through."""
     cause = "it asks for other credentials" if status == 407 else "it does not let this host through"
     return ProxyRefused(
-        f"the proxy {place} answered {status}: {cause}. Mend HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY"
+        f"the proxy {place or 'in between'} answered {status}: {cause}. Mend HTTPS_PROXY or HTTP_PROXY, or name the "
+        "host in NO_PROXY"
     )
 
 
@@ -125,8 +126,6 @@ def tells_faults(client: Any) -> None:
             if found := _TUNNEL_REFUSED.search(str(caught_exception)):
                 raise proxy_refused(proxy_place(client), int(found[1]))
             return None
-        if response is not None and response[0].status_code == 407:
-            raise proxy_refused(proxy_place(client), 407)
         code, message, date = _refusal(response)
         if not is_of_the_clock(code, message, date):
             return None

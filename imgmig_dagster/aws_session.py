@@ -15,6 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
 from imgmig_dagster.aws_faults import tells_faults
+from imgmig_dagster.aws_replies import refuses_pages
 from imgmig_dagster.aws_route import check_proxy, trusting
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.transport import endpoint_is_allowed, is_loopback
@@ -78,6 +79,7 @@ class AwsSession(botocore.session.Session):
             trusting(client)
         check_proxy(client)
         tells_faults(client)
+        refuses_pages(client)
         return client
 
     def _make(self, service_name: str, config: Config, arguments: "dict[str, Any]") -> Any:

@@ -25,13 +25,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole reply, or none where `lost`: the connection is closed then. With `carried_out` AWS has done it first."""
+    """A whole reply, or none where `lost`: the connection is closed then. With `carried_out` AWS has done it first.
+
+    Where `cut` it is AWS's own, of which one half arrives.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     lost: bool = False
     carried_out: bool = False
+    cut: bool = False
 
 
 Rule = Callable[[Asked], "Answer | None"]
@@ -82,9 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         asked = self._asked(body)
         self.server.asked.append(asked)
         answer = self.server.rule(asked)
-        if answer is None or answer.carried_out:
+        cut = answer is not None and answer.cut
+        if answer is None or answer.carried_out or cut:
             replied = self._carry_out(body)
-            answer = answer or replied
+            answer = replied if answer is None or cut else answer
         if answer.lost:
             self.close_connection = True
             return
@@ -95,7 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Date", self.date_time_string())
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if cut:
+            self.wfile.write(answer.body[: len(answer.body) // 2])
+            self.close_connection = True
+        elif self.command != "HEAD":
             self.wfile.write(answer.body)
 
     def _asked(self, body: bytes) -> Asked:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from botocore.exceptions import ParamValidationError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.errors import (
     AwsUnusable,
     ImgmigError,
@@ -120,12 +121,13 @@ def ask_aws(what: str, call: "Callable[[], Any]") -> Any:
 
     Raises:
         TargetRefused: AWS refused, or the names in the call are none that it could know.
-        TargetUnavailable: AWS cannot be reached.
+        TargetUnavailable: AWS cannot be reached, or fails.
     """
     try:
         return call()
     except ClientError as error:
-        raise TargetRefused(f"AWS answered {error.response['Error']['Code']} to {what}") from None
+        refusal = TargetUnavailable if may_pass(error) else TargetRefused
+        raise refusal(f"AWS answered {error.response['Error']['Code']} to {what}") from None
     except ParamValidationError:
         raise TargetRefused(f"AWS allows no such name in {what}") from None
     except BotoCoreError as error:

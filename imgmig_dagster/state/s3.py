@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import orjson
-from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
+from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged, StateUnavailable
@@ -17,9 +17,10 @@ from imgmig_dagster.state.store import ABSENT, Versioned, replaced
 # A holder that has not written its lease for this long is taken for dead.
 LEASE_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 10.0
-_ABSENT_CODES: Final = frozenset({"NoSuchKey", "404"})
+_ABSENT_CODES: Final = frozenset({"NoSuchKey"})  # S3 says so: a 404 alone is somebody else's
 _REFUSED_CODES: Final = frozenset({"PreconditionFailed", "412"})
 _CONFLICT_CODES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+_BROKEN_OFF: Final = (ResponseStreamingError, IncompleteReadError)
 _CONFLICT_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
 
 
@@ -50,14 +51,20 @@ class S3StateStore:
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`."""
         try:
-            found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
-            return Versioned(found["Body"].read(), found["ETag"])
-        except ClientError as error:
+            return self._read(name)
+        except (ClientError, BotoCoreError, _NotOfS3Error) as error:
             if _code(error) in _ABSENT_CODES:
                 return None
             raise self._unavailable("read", name, error) from None
-        except BotoCoreError as error:
-            raise self._unavailable("read", name, error) from None
+
+    def _read(self, name: str, again: int = 2) -> Versioned:
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            return Versioned(found["Body"].read(), _etag(found))
+        except _BROKEN_OFF:  # botocore tries again until there is a reply, and leaves its body to whoever reads it
+            if again == 0:
+                raise
+        return self._read(name, again - 1)
 
     def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
         """See `StateStore.write`."""
@@ -66,22 +73,25 @@ class S3StateStore:
         try:
             # How an object is encrypted is the bucket's to say: a header here would override its key.
             written = self._past_conflicts(lambda: self._client.put_object(**place, Body=content, **condition))
-        except (ClientError, BotoCoreError) as error:
+            return _etag(written)
+        except (ClientError, BotoCoreError, _NotOfS3Error) as error:
             if replacing is None or not _may_be_done(error):
                 raise self._unavailable("write", name, error) from None
             found = self.read(name)
             if found is not None and found.content == content:
                 return found.version
             raise self._undone("write", name, found, replacing, error) from None
-        version: str = written["ETag"]
-        return version
 
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
+        longer = None
         while True:
             found = self.read(name)
+            if longer is not None and found is not None and found.content.startswith(longer):
+                return  # the reply was lost, and somebody else has added to it since
+            longer = (found.content if found else b"") + content
             try:
-                self.write(name, (found.content if found else b"") + content, found.version if found else ABSENT)
+                self.write(name, longer, found.version if found else ABSENT)
             except StateChanged:
                 continue
             return
@@ -152,7 +162,7 @@ class S3StateStore:
         return self._prefix + name
 
     def _unavailable(self, verb: str, name: str, error: Exception) -> StateUnavailable:
-        cause = _code(error) if isinstance(error, ClientError) else type(error).__name__
+        cause = "a reply that is not S3's" if isinstance(error, _NotOfS3Error) else _code(error)
         return StateUnavailable(
             f"the state store could not {verb} {self.locate(name)}: {cause}. Check IMGMIG_STATE_URL, the credentials "
             "and the role's s3:GetObject, PutObject, DeleteObject and ListBucket there"
@@ -235,12 +245,22 @@ class _Lease:
         )
 
 
+class _NotOfS3Error(Exception):
+    """A reply without a version: S3 sends one with each object."""
+
+
+def _etag(reply: "dict[str, Any]") -> str:
+    if not reply.get("ETag"):
+        raise _NotOfS3Error
+    return str(reply["ETag"])
+
+
 def _may_be_done(error: Exception) -> bool:
     """Whether a conditional request may have been carried out, by itself or by a try whose reply was lost."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or _code(error) in _REFUSED_CODES | _CONFLICT_CODES | _ABSENT_CODES
-    return isinstance(error, (ConnectionClosedError, HTTPClientError, ReadTimeoutError))
+    return isinstance(error, HTTPClientError)  # a connection that was closed, or a reply that did not come in time
 
 
 def _code(error: Exception) -> str:

@@ -156,6 +156,35 @@ class TestLostReplies:
             CHANGES[method](store, before)
 
 
+def test_a_file_whose_reply_breaks_off_is_read_again(store: S3StateStore, gate: AwsGate) -> None:
+    store.write("p/a.json", b"one" * 1_000)
+    gate.rule = first(Answer(cut=True), "GET", times=2)
+
+    found = store.read("p/a.json")
+
+    assert found is not None
+    assert found.content == b"one" * 1_000
+    gate.rule = first(Answer(cut=True), "GET", times=100)
+    with pytest.raises(StateUnavailable):
+        store.read("p/a.json")
+
+
+def test_a_line_whose_reply_was_lost_is_appended_once(store: S3StateStore, gate: AwsGate, rival: S3StateStore) -> None:
+    store.append("audit.jsonl", b"first\n")
+    lost = first(Answer(lost=True, carried_out=True), "PUT", times=1)
+
+    def rule(asked: Asked) -> "Answer | None":
+        if asked.operation == "PUT" and len(gate.of("s3", "PUT")) == tried + 2:
+            rival.append("audit.jsonl", b"the rival's\n")  # between our request and its second try
+        return lost(asked)
+
+    tried = len(gate.of("s3", "PUT"))
+    gate.rule = rule
+    store.append("audit.jsonl", b"second\n")
+
+    assert rival.read("audit.jsonl").content == b"first\nsecond\nthe rival's\n"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_what_never_arrived_is_a_store_that_is_away(store: S3StateStore, gate: AwsGate, method: str) -> None:
     before = store.write("p/a.json", b"one")
