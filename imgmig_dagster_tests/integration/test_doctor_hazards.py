@@ -193,6 +193,7 @@ def test_time_to_live(services: Services, target: Target, attribute: str, health
     [
         ("thumbnailS3Key", "S", Health.WARN, "by-it has the key thumbnailS3Key (column thumbnail_s3_key)"),
         ("userId", "S", Health.WARN, "by-it has the key userId (column user_id)"),
+        ("width", "N", Health.WARN, "by-it has the key width (column width)"),
         ("sizeBytes", "N", Health.OK, "1; a write is paid for in each that holds the item"),
         ("sizeBytes", "S", Health.FAIL, "by-it has the key sizeBytes (column size_bytes) of type S, and N is written"),
         ("version", "S", Health.FAIL, "by-it has the key version of type S, and N is written"),

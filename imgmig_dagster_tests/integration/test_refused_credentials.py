@@ -1,7 +1,6 @@
 """Keys that AWS no longer takes, and clocks that it does not believe: every service follows, or says what to do."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -141,27 +140,54 @@ def test_a_pass_whose_login_ends_is_resumed_after_another(
     assert result.resumes == 1
 
 
-def slow_program(folder: Path, clean_environment: pytest.MonkeyPatch) -> "tuple[threading.Event, Path]":
-    """A profile whose second answer comes when a file is there."""
-    released = folder / "released"
-    program = folder / "program.sh"
-    program.write_text(
-        f"#!/bin/sh\nif [ -e '{folder}/asked' ]; then while [ ! -e '{released}' ]; do sleep 0.05; done; fi\n"
-        f"touch '{folder}/asked'\n"
-        'printf \'{"Version":1,"AccessKeyId":"A","SecretAccessKey":"B","SessionToken":"t","Expiration":"%s"}\' '
-        "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)\n"
-    )
+PROGRAM = r"""#!/bin/sh
+cd '%s'
+key=FIRST
+if [ -e asked ]; then
+    key=SECOND
+    touch waiting
+    for _ in $(seq 100); do [ -e released ] && break; sleep 0.05; done
+    [ -e released ] || touch gave-up
+fi
+touch asked
+expires=$(date -u -d '+1 hour' +%%Y-%%m-%%dT%%H:%%M:%%SZ)
+echo '{"Version":1,"AccessKeyId":"'$key'","SecretAccessKey":"s","SessionToken":"t","Expiration":"'$expires'"}'
+"""
+
+
+@pytest.fixture
+def slow_program(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of a profile whose second answer, another key, comes when the file `released` is there."""
+    program = tmp_path / "program.sh"
+    program.write_text(PROGRAM % tmp_path)
     program.chmod(0o700)
-    (folder / "aws-config").write_text(f"[default]\ncredential_process={program}\n")
-    clean_environment.setenv("AWS_CONFIG_FILE", str(folder / "aws-config"))
-    return threading.Event(), released
+    (tmp_path / "aws-config").write_text(f"[default]\ncredential_process={program}\n")
+    clean_environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    return tmp_path
+
+
+def test_a_slow_source_of_other_credentials_holds_up_no_loop(slow_program: Path, gate: AwsGate, target: Target) -> None:
+    """The first ones are refused."""
+    gate.rule = lambda asked: refused(asked, "ExpiredTokenException") if asked.access_key == "FIRST" else None
+    access = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", gate.url),))
+
+    async def run() -> None:
+        async with opened(target, "", credentials=access) as table:
+            getting = asyncio.create_task(table.get(row_id(1)))
+            while not (slow_program / "waiting").exists():  # noqa: ASYNC110  # another process makes it
+                await asyncio.sleep(0.01)  # the loop turns
+            (slow_program / "released").touch()
+            await getting
+
+    asyncio.run(run())
+
+    assert not (slow_program / "gave-up").exists()
 
 
 @pytest.mark.parametrize("minutes_left", [5, -1], ids=["they still hold", "they have ended"])
 def test_a_slow_source_of_credentials_holds_up_no_loop(
-    clean_environment: pytest.MonkeyPatch, tmp_path: Path, gate: AwsGate, target: Target, minutes_left: int
+    slow_program: Path, gate: AwsGate, target: Target, minutes_left: int
 ) -> None:
-    _event, released = slow_program(tmp_path, clean_environment)
     access = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", gate.url),))
 
     async def run() -> None:
@@ -177,10 +203,12 @@ def test_a_slow_source_of_credentials_holds_up_no_loop(
                 for _turn in range(10):
                     await asyncio.sleep(0)  # the loop turns
                 assert not getting.done()
-            released.touch()
+            (slow_program / "released").touch()
             await getting
 
     asyncio.run(run())
+
+    assert not (slow_program / "gave-up").exists()
 
 
 def skewed(

@@ -26,7 +26,7 @@ ROWS = 30
 
 @dataclass(frozen=True)
 class Pair:
-    """A primary, and a standby that has not seen its last change."""
+    """A primary, and a standby that has not seen its last changes, which any way of reading would tell of."""
 
     primary: Postgres
     port: int
@@ -50,10 +50,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Pair]":
         primary.prepare(listener)
         with psycopg.connect(url(listener.port, SOURCE_DATABASE, OWNER), autocommit=True) as owner:
             source = Source(owner, "", "public", "images")
-            source.insert(image(number) for number in range(ROWS))
+            source.insert(image(number) for number in range(ROWS - 1))
             with standby_of(listener.port, tmp_path_factory.mktemp("standby")) as standby:
                 standby.pause()
-                source.execute("UPDATE {t} SET original_filename = 'changed on the primary'")
+                source.insert([image(ROWS - 1), image(ROWS, created_at="2019-01-01Z")])
+                source.execute("UPDATE {t} SET original_filename = 'changed on the primary', s3_bucket = 'changed too'")
                 yield Pair(primary, listener.port, standby)
     finally:
         primary.stop()

@@ -85,7 +85,10 @@ def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path
 def test_a_file_that_cannot_be_read(
     imgmig: Imgmig, tmp_path: Path, arguments: "tuple[str, ...]", exit_code: int
 ) -> None:
-    found = imgmig(*(each.format(folder=tmp_path) for each in arguments), IMGMIG_SANDBOX_DIR=str(tmp_path / "sandbox"))
+    sandbox = str(tmp_path / "sandbox")
+    found = imgmig(*(each.format(folder=tmp_path) for each in arguments), IMGMIG_SANDBOX_DIR=sandbox)
+    # Seeding starts it, before the file is read.
+    assert imgmig("sandbox", "delete", "--yes", IMGMIG_SANDBOX_DIR=sandbox).exit_code == 0
 
     assert found.exit_code == exit_code
     assert str(tmp_path) in found.stderr.replace("\n", "").replace("│", "")

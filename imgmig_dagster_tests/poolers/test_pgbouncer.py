@@ -12,14 +12,18 @@ from psycopg import sql
 from imgmig_dagster.doctor.results import Health
 from imgmig_dagster.errors import SessionRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.sandbox.postgres import READER, Postgres
+from imgmig_dagster.sandbox.process import attach_or_start
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.servers import KnownServers
-from imgmig_dagster_tests.arrange import Migration, Source, image
+from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.integration.test_doctor import of_source
+from imgmig_dagster_tests.integration.test_standby import ROWS, Pair, reader_by
 from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 from imgmig_dagster_tests.poolers.servers import pgbouncer
+from imgmig_dagster_tests.switch import switch
 
 ROLE = "pooled_application"
 SETTINGS = (
@@ -162,3 +166,25 @@ def test_a_pooler_without_its_server_is_waited_for() -> None:
         with pytest.raises(SourceUnavailable):
             connection.fetch("SELECT 1")
     assert slept == [0.1]
+
+
+def test_another_server_behind_the_pooler_is_refused_by_the_statement_itself(
+    pair: Pair, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is no replica, and the client's connection stays: nobody asks where it leads to."""
+    other = Postgres(tmp_path_factory.mktemp("other"))
+    try:
+        listener = attach_or_start(other, None)
+        other.prepare(listener)
+        with (
+            switch(pair.port) as server,
+            pgbouncer(server.port, "transaction", [READER]) as port,
+            reader_by(pair.url(port)) as reader,
+        ):
+            assert reader.count(MARCH) == ROWS
+            server.to(listener.port)
+            with pytest.raises(SessionRefused, match="led to another PostgreSQL than the first one"):
+                reader.count(MARCH)
+    finally:
+        other.stop()
+        other.remove()

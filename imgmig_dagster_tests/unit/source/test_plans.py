@@ -14,6 +14,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.integration.test_standby import READINGS
 
 
 class Recorded(ReadOnlyConnection):
@@ -106,8 +107,21 @@ def test_pages_come_from_the_index_in_its_order(new_source: NewSource, time_type
         assert "Index Cond: " in plan
 
 
+def test_no_way_of_reading_calls_md5(source: Source) -> None:
+    """A server in FIPS mode refuses it to everybody, this one to the role that reads."""
+    source.insert(image(number) for number in range(20))
+    functions = "FUNCTION pg_catalog.md5(text), pg_catalog.md5(bytea)"
+    source.owner.execute(f"REVOKE EXECUTE ON {functions} FROM public")
+    try:
+        with source.reader() as reader:
+            assert reader.table
+            for reading in READINGS.values():
+                reading(reader)
+    finally:
+        source.owner.execute(f"GRANT EXECUTE ON {functions} TO public")
+
+
 def test_functions_that_a_search_path_puts_in_front_are_never_called(source: Source) -> None:
-    """Nor md5(), which a server in FIPS mode refuses."""
     source.insert(image(number) for number in range(20))
     with source.reader() as reader:
         digest, sample = reader.inventory(MARCH).digest, reader.sample(5, 1, PICTURE)
