@@ -21,8 +21,8 @@ from psycopg.pq import TransactionStatus
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.loaders import register_loaders
-from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers
-from imgmig_dagster.source.sqlstates import replica, told
+from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers, each_address
+from imgmig_dagster.source.sqlstates import refuses_password, replica, told
 
 Parameters: TypeAlias = "dict[str, Any] | None"
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
@@ -240,11 +240,22 @@ class ReadOnlyConnection:
         return self._connection
 
     def _open(self) -> "psycopg.Connection[Any]":
-        said = conninfo_to_dict(self._url)
-        parameters: dict[str, Any] = {name: value for name, value in _PARAMETERS.items() if name not in said}
-        connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **parameters)
-        register_loaders(connection)
-        return connection
+        failures: list[tuple[str, psycopg.OperationalError]] = []
+        for parameters in each_address({**_PARAMETERS, **conninfo_to_dict(self._url)}):
+            try:
+                connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+            except psycopg.OperationalError as error:
+                if refuses_password(error):
+                    raise
+                failures.append((f"- host: {parameters.get('host')}, port: {parameters.get('port')}", error))
+            else:
+                register_loaders(connection)
+                return connection
+        _host, last = failures[-1]
+        if len(failures) == 1:
+            raise last
+        lines = (f"{host}: {error}" for host, error in failures)
+        raise psycopg.OperationalError("\n".join([str(last), *lines]), pgconn=last.pgconn)
 
     def _introduce(self) -> Session:
         """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""

@@ -85,21 +85,6 @@ class Counting(Statements):
         found = self._fetch(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
         return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))
 
-    def refuse_repeated_ids(self, window: Window) -> None:
-        """Refuse a window that has such ids, where no index keeps them out.
-
-        Raises:
-            SourceRefused: naming one of them.
-        """
-        if self.table.id_is_indexed:
-            return
-        found = self.repeated_ids(window)
-        if found.ids:
-            raise SourceRefused(
-                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} "
-                f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): mend them in the source"
-            )
-
     def rows_outside(self, start: datetime, end: datetime) -> RowsOutside:
         """The rows whose order column is not in ``[start, end)``, NULL and ±infinity included."""
         return _rows_outside(self._fetch, Window("all", start, end))
@@ -112,6 +97,16 @@ class Counting(Statements):
     def rows_per_window(self, windows: "Sequence[Window]") -> "dict[str, int]":
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
         return _rows_per_window(self._fetch, windows) if windows else {}
+
+    def _refuse_repeated_ids(self, window: Window) -> None:
+        if self.table.id_is_indexed:
+            return
+        found = self.repeated_ids(window)
+        if found.ids:
+            raise SourceRefused(
+                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} "
+                f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): mend them in the source"
+            )
 
 
 def counts_of(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") -> RowCounts:

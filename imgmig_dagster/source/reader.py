@@ -66,7 +66,7 @@ class SourceReader(Counting):
         Raises:
             SourceRefused: two rows have one id. Each of them may match its item, and one of them is lost.
         """
-        self.refuse_repeated_ids(window)
+        self._refuse_repeated_ids(window)
         pieces = self._expressions
         with self._snapshot() as fetch:
 

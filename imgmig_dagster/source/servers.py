@@ -1,16 +1,19 @@
 """What this process knows of the servers that it has reached, whichever of its connections found it out."""
 
+import random
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from psycopg.conninfo import conninfo_to_dict
 
 from imgmig_dagster.errors import LoginRefused, SessionRefused
 
 _LOGIN_REMEMBERED_S: Final = 60.0
+_OF_A_HOST: Final = ("host", "hostaddr", "port")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,34 @@ class KnownServers:
                     "command again"
                 )
             self._clusters[_place(url)] = cluster
+
+
+def each_address(parameters: "dict[str, Any]") -> "Iterator[dict[str, Any]]":
+    """The parameters of a connection, for each host and address that they name by itself, in their order.
+
+    psycopg would try them all, and a wrong password at each; libpq itself ends with the first that refuses one.
+    """
+    named = {name: str(parameters[name]).split(",") for name in _OF_A_HOST if parameters.get(name)}
+    count = max(map(len, named.values()), default=1)
+    if any(len(values) not in (1, count) for values in named.values()):
+        yield parameters  # libpq says what is wrong
+        return
+    hosts = [{name: values[n % len(values)] for name, values in named.items()} for n in range(count)]
+    if parameters.get("load_balance_hosts") == "random":
+        random.shuffle(hosts)
+    for host in hosts:
+        yield from ({**parameters, **host, **address} for address in _addresses(host))
+
+
+def _addresses(host: "dict[str, str]") -> "list[dict[str, str]]":
+    name = host.get("host", "")
+    if not name or name.startswith("/") or host.get("hostaddr"):
+        return [{}]
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return [{}]  # psycopg says what is wrong
+    return [{"hostaddr": str(address[0])} for *_kind, address in found]
 
 
 def _place(url: str) -> str:

@@ -123,6 +123,11 @@ def told(error: psycopg.Error, role: str, known: bool) -> SourceError:
     return meaning.error(_name(error)) if meaning else _unknown(error)
 
 
+def refuses_password(error: psycopg.Error) -> bool:
+    """Whether a server refused a login for its password, which another host of the URL would refuse as well."""
+    return _of_login(error) == "28P01"
+
+
 def replica(known: bool) -> SourceError:
     """Rows, or a session, that came from a replica: waited for where it was the primary before, in a failover."""
     if known:
@@ -165,14 +170,19 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
             "no session of this role may write, and target_session_attrs=read-write in IMGMIG_SOURCE_URL asks for "
             "one: write target_session_attrs=primary"
         )
-    sqlstate = _by_text(everything)
-    if sqlstate is None and getattr(error.pgconn, "used_password", False) and _ANSWERED.search(everything):
-        sqlstate = "28P01"
+    sqlstate = _of_login(error)
     if sqlstate and not (sqlstate == "42501" and known):
         return _at_login(sqlstate).error(f"SQLSTATE {sqlstate}", text)
     if "hot standby" in everything and len(failures) == 1:
         return replica(known)
     return SourceUnavailable(f"PostgreSQL cannot be reached: {text}")
+
+
+def _of_login(error: psycopg.Error) -> "str | None":
+    sqlstate = _by_text(str(error))
+    if sqlstate is None and getattr(error.pgconn, "used_password", False) and _ANSWERED.search(str(error)):
+        return "28P01"
+    return sqlstate
 
 
 def _at_login(sqlstate: str) -> Meaning:

@@ -23,8 +23,9 @@ class Guarded:
         self._log = postgres.log
         self._port = port
 
-    def url(self, password: str) -> str:
-        return f"postgresql://{READER}:{password}@{HOST}:{self._port}/{SOURCE_DATABASE}"
+    def url(self, password: str, hosts: int = 1) -> str:
+        places = ",".join([f"{HOST}:{self._port}"] * hosts)
+        return f"postgresql://{READER}:{password}@{places}/{SOURCE_DATABASE}"
 
     @property
     def failed_logins(self) -> int:
@@ -69,6 +70,16 @@ def test_all_readers_of_a_process_try_it_once_a_minute(guarded: Guarded) -> None
     connection = ReadOnlyConnection(guarded.url("right"), known=known)
     assert connection.fetch("SELECT 1") == [(1,)]
     connection.close()
+
+
+def test_no_other_host_of_the_url_is_asked_with_it(guarded: Guarded) -> None:
+    before = guarded.failed_logins
+    connection = ReadOnlyConnection(guarded.url("wrong", hosts=3), RetryPolicy(delays=()), known=KnownServers())
+
+    with pytest.raises(LoginRefused, match="PostgreSQL refuses the password"):
+        connection.fetch("SELECT 1")
+
+    assert guarded.failed_logins - before == 1
 
 
 @pytest.mark.parametrize("command", ["doctor", "migrate"])

@@ -228,7 +228,7 @@ def test_there_is_one_way_to_a_statement_and_it_proves_the_primary() -> None:
     }
 
     assert executed == {
-        "source/connection.py: psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **parameters)",
+        "source/connection.py: psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)",
         "source/connection.py: connection.execute(self._session.begin(isolation))",
         "source/connection.py: connection.cursor(binary=True)",
         "source/connection.py: cursor.execute(self._session.proven(query), parameters)",
