@@ -168,7 +168,7 @@ def csv_rows(path: Path) -> Iterator[ImageRow]:
     except UnicodeDecodeError as error:
         raise SeedError(f"{path} is not UTF-8: {error}; convert it first") from None
     except OSError as error:
-        raise SeedError(f"{refusal(error, path)}, or name another file") from None
+        raise SeedError(f"{refusal(error, path, reads=True)}, or name another file") from None
 
 
 def _checked_header(path: Path, header: list[str]) -> list[str]:
