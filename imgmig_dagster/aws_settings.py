@@ -33,7 +33,6 @@ class AwsSettings(BaseSettings):
     aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
     aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
     aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
-
     aws_endpoint_url_lambda: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_LAMBDA")
 
     @property

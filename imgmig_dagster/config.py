@@ -279,7 +279,8 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{variable} is missing" + (" (or IMGMIG_SOURCE_SECRET)" if name == "source_url" else "")
     # The value itself is not shown: it may be a secret.
-    return f"{variable}: {fault['msg'].removeprefix('Value error, ')}" if name else str(fault["msg"])
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{variable}: {message}" if name else message
 
 
 def _variable(stage: Stage, name: str) -> "str | None":

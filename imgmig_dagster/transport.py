@@ -74,9 +74,11 @@ def source_url_fault(url: str) -> "str | None":
             return None
     except psycopg.ProgrammingError:
         pass
+    if foreign := foreign_parameters(url):
+        return f"libpq does not know all of its parameters{foreign}"
     return (
         "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
-        f"% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20{foreign_parameters(url)}"
+        "% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20"
     )
 
 

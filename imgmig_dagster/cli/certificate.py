@@ -53,7 +53,7 @@ def diff(before: Which = "previous", after: Which = "latest", stage: StageOption
 
 def _load(which: str, stage: str | None) -> Certificate:
     if which not in _KEPT:
-        with refusals_as(CertificateRefused, which, "name another file, or latest, or previous"):
+        with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()
         return parse(which, content)
     chosen = parse_stage(stage) if stage is not None else stage_from_env()

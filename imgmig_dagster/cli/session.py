@@ -23,7 +23,7 @@ from imgmig_dagster.config import (
     load_settings,
 )
 from imgmig_dagster.dagster_home import check_dagster_home
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import ImgmigError, SessionRefused, SettingsError, TargetRefused
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
@@ -35,6 +35,7 @@ from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.window import Window
 
 _INTERRUPTED: Final = 130
+_OF_THE_STAGE: Final = (SettingsError, TargetRefused, SessionRefused)
 
 
 @dataclass
@@ -205,7 +206,7 @@ class Session:
         from imgmig_dagster.defs.metadata import of_review
 
         sample = load_record(self.state, names.SPOT_CHECK, SpotCheckResult)
-        with refusals_as(ReviewRefused, file, "save it elsewhere"):
+        with refusals_as(ReviewRefused, file, "save it elsewhere", reads=True):
             content = file.read_bytes()
         found = read_review(content, sample, self.stage.value)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
@@ -237,7 +238,8 @@ class Session:
         Returns the partitions whose run came to its end, the errors that ended the others' early, and the seconds
         that all of it took. What the state holds of the others is of an earlier command.
 
-        An error of one partition lets the others go on; a service that cannot be reached ends the loop.
+        An error of one partition lets the others go on. A service that is away ends the loop, and so does what
+        would be the same for each partition: settings, a target or a session with PostgreSQL that is refused.
         """
         started = time.monotonic()
         finished: list[str] = []
@@ -252,7 +254,7 @@ class Session:
                     finished.append(key)
                     continue
                 errors.append(result.error)
-                if result.error.retryable:
+                if result.error.retryable or isinstance(result.error, _OF_THE_STAGE):
                     break
         self._relay.listener = None
         return finished, errors, time.monotonic() - started

@@ -12,8 +12,8 @@ SHOWN_FAULTS: Final = 20
 
 
 def error_lines(errors: Sequence[ImgmigError]) -> list[str]:
-    """What ended runs early."""
-    return [f"error: {error}" for error in errors]
+    """What ended runs early; the same words once."""
+    return [f"error: {error}" for error in dict.fromkeys(map(str, errors))]
 
 
 def exit_code(errors: Sequence[ImgmigError], clean: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.files import refusal
 
 SOURCE_TABLE: Final = "images"
 SOURCE_DDL: Final = """
@@ -167,7 +168,7 @@ def csv_rows(path: Path) -> Iterator[ImageRow]:
     except UnicodeDecodeError as error:
         raise SeedError(f"{path} is not UTF-8: {error}; convert it first") from None
     except OSError as error:
-        raise SeedError(f"{path} cannot be read: {error.strerror}. Mend that, or name another file") from None
+        raise SeedError(f"{refusal(error, path, reads=True)}, or name another file") from None
 
 
 def _checked_header(path: Path, header: list[str]) -> list[str]:

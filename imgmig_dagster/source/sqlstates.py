@@ -175,7 +175,9 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
         return _at_login(sqlstate).error(f"SQLSTATE {sqlstate}", text)
     if "hot standby" in everything and len(failures) == 1:
         return replica(known)
-    return SourceUnavailable(f"PostgreSQL cannot be reached: {text}")
+    return SourceUnavailable(
+        f"PostgreSQL cannot be reached: {text}: check host and port in IMGMIG_SOURCE_URL, or {_BACK}"
+    )
 
 
 def _of_login(error: psycopg.Error) -> "str | None":

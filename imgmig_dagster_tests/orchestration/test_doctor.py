@@ -39,6 +39,13 @@ def test_a_healthy_stage_a_broken_one_and_one_that_is_away(
     assert (found["DynamoDB", "table"], found["PostgreSQL", "table"]) == ("fail", "ok")
     assert told.document["fail"] == list(found.values()).count("fail")
 
+    nobody = {**platform.environment, "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        nobody[name] = ""
+    told = commands.run("doctor", "--json", environment=nobody, folder=tmp_path)
+    without = [each["service"] for each in told.document["diagnoses"] if "no AWS credentials" in each["found"]]
+    assert without == sorted({*without}), "each service tells it once"
+
     away = {**platform.environment, "IMGMIG_SOURCE_URL": "postgresql://nobody@127.0.0.1:1/x"}
     told = commands.run("doctor", "--json", environment=away, folder=tmp_path)
     assert told.exit_code == 3

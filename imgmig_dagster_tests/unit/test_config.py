@@ -139,6 +139,7 @@ class TestWrong:
         text = refusal()
 
         assert all(each in text for each in says)
+        assert "not a URL" not in text
         assert "hunter2" not in text
 
     @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class TestEncryption:
 
         text = refusal(stage)
 
-        assert "IMGMIG_SOURCE_URL must end in ?sslmode=verify-full" in text
+        assert f"settings of stage {stage.value}: IMGMIG_SOURCE_URL must end in ?sslmode=verify-full" in text
         assert "hunter2" not in text
 
     @pytest.mark.parametrize(
