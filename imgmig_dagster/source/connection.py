@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import psycopg
@@ -20,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.loaders import register_loaders
+from imgmig_dagster.source.loaders import register_loaders, take_any_bytes
 from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers, each_address
 from imgmig_dagster.source.sqlstates import refuses_password, replica, told
 
@@ -195,7 +196,7 @@ class ReadOnlyConnection:
             try:
                 connection.execute(self._session.begin(isolation))
                 with connection.cursor(binary=True) as cursor:
-                    yield lambda query, parameters: cursor.execute(self._session.proven(query), parameters).fetchall()
+                    yield partial(self._read, cursor)
                 connection.execute("COMMIT")
             finally:
                 # An error leaves the transaction open; Ctrl-C may leave the statement running.
@@ -203,6 +204,15 @@ class ReadOnlyConnection:
                     self._roll_back(connection)
         except psycopg.Error as error:
             raise self._told(error) from None
+
+    def _read(
+        self, cursor: "psycopg.Cursor[Any]", query: "sql.Composable | str", parameters: Parameters
+    ) -> "list[Any]":
+        try:
+            return cursor.execute(self._session.proven(query), parameters).fetchall()
+        except UnicodeDecodeError:
+            take_any_bytes(cursor)
+        return cursor.execute(self._session.proven(query), parameters).fetchall()
 
     def _roll_back(self, connection: "psycopg.Connection[Any]") -> None:
         if connection.info.transaction_status is TransactionStatus.ACTIVE:

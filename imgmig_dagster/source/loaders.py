@@ -53,9 +53,13 @@ class _TextLoader(TextBinaryLoader):
 
 
 def register_loaders(connection: "psycopg.Connection[Any]") -> None:
-    """Have the connection give timestamps, numbers and text as a `Value` has them."""
+    """Have the connection give timestamps and numbers as a `Value` has them."""
     for type_name in ("timestamptz", "timestamp"):
         connection.adapters.register_loader(type_name, _MicrosecondsLoader)
     connection.adapters.register_loader("numeric", _WholeNumberLoader)
+
+
+def take_any_bytes(cursor: "psycopg.Cursor[Any]") -> None:
+    """Have the cursor give bytes for text that is none: psycopg's own loader is quicker, and fails on it."""
     for type_name in ("text", "varchar", "bpchar"):
-        connection.adapters.register_loader(type_name, _TextLoader)
+        cursor.adapters.register_loader(type_name, _TextLoader)
