@@ -180,3 +180,23 @@ def test_sts_that_fails_is_no_fault_of_the_credentials(services: Services, answe
         gate.rule = lambda _asked: answer
         with pytest.raises(TargetUnavailable, match=r"AWS STS answered .*: give the same command again later"):
             caller(emulated(gate.url))
+
+
+@pytest.mark.parametrize(
+    ("not_proxied", "proxy"),
+    [
+        ("", "http://proxy.internal.test:3128"),
+        ("internal.test,s3.us-east-1.amazonaws.com", "http://proxy.internal.test:3128"),
+        (".amazonaws.com", None),
+        ("dynamodb.us-east-1.amazonaws.com", None),
+    ],
+)
+def test_items_go_by_the_proxy_unless_no_proxy_names_their_host(
+    clean_environment: pytest.MonkeyPatch, not_proxied: str, proxy: "str | None"
+) -> None:
+    for name in ("https_proxy", "no_proxy"):
+        clean_environment.delenv(name, raising=False)
+    clean_environment.setenv("HTTPS_PROXY", "http://egress:secret@proxy.internal.test:3128")
+    clean_environment.setenv("NO_PROXY", not_proxied)
+
+    assert access("us-east-1").route_to_dynamodb().proxy == proxy

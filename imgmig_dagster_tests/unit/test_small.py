@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from imgmig_dagster import errors
 from imgmig_dagster.concurrency import gather
+from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.errors import SourceUnavailable, TargetRefused
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.window import from_microseconds, to_microseconds
 from imgmig_dagster_tests.arrange import MARCH
@@ -87,3 +89,18 @@ class TestErrors:
         if "exit" in line:
             assert f"exit {error.exit_code}" in line
             assert ("retryable" in line) is error.retryable
+
+
+@pytest.mark.parametrize("service", ["PostgreSQL", "Dagster", "DynamoDB"])
+def test_whatever_the_doctor_finds_wrong_has_a_remedy(service: str) -> None:
+    def refused() -> "tuple[Health, str, str]":
+        raise TargetRefused("no")
+
+    def away() -> "tuple[Health, str, str]":
+        raise SourceUnavailable("away")
+
+    looks = [refused, away, lambda: (Health.WARN, "odd", ""), lambda: (Health.FAIL, "wrong", "")]
+
+    found = [Examination(service, "thing", look).diagnose() for look in looks]
+
+    assert all(each.remedy for each in found)
