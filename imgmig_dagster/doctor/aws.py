@@ -116,8 +116,11 @@ def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
         version = store.write(_PROBE, b"written by imgmig doctor\n")
         found = store.read(_PROBE)
         store.delete(_PROBE)
-    except OSError as error:
-        return Health.FAIL, f"{settings.state_url}: {error.strerror}", "make it a folder of this user's alone"
+    except StateUnavailable as error:
+        if urlsplit(settings.state_url).scheme == "s3":
+            raise
+        # The operating system answered: nothing is away.
+        return Health.FAIL, str(error), "make it a folder of this user's alone, with space left"
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""
