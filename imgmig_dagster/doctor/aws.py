@@ -117,10 +117,10 @@ def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
         found = store.read(_PROBE)
         store.delete(_PROBE)
     except StateUnavailable as error:
-        if urlsplit(settings.state_url).scheme != "file":
+        if urlsplit(settings.state_url).scheme == "s3":
             raise
-        # A folder of this machine is no service that may come back.
-        return Health.FAIL, str(error), "make it a folder of this user's alone, with some space"
+        # The operating system answered: nothing is away.
+        return Health.FAIL, str(error), "make it a folder of this user's alone, with space left"
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""

@@ -90,7 +90,10 @@ class _RequestHandler(MotoRequestHandler):
         length = self.headers.get("Content-Length")
         body = request["wsgi.input"].read(None if length is None else int(length))
         refusal = wire.too_large(body)
-        status, content = self._of_moto(request, body) if refusal is None else (413, refusal)
+        try:
+            status, content = self._of_moto(request, body) if refusal is None else (413, refusal)
+        except NotImplementedError:  # of an operation that moto does not know
+            status, content = 400, b'{"__type":"com.amazon.coral.service#UnknownOperationException"}'
         if status == 200:
             content = wire.answer(operation, orjson.loads(body), content)
         reply = wire.encode(status, content, self.headers.get("Accept-Encoding", ""))
