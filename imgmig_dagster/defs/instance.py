@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,12 +45,12 @@ def open_instance(home: Path) -> dg.DagsterInstance:
         InstanceUnavailable: its storage does not answer.
     """
     check_dagster_home(home)
+    logging.getLogger().addFilter(_is_not_of_storage)
     try:
-        with _without_log_lines():
-            instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
-            # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
-            instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
-            instance.get_runs(limit=1)
+        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
+        # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
+        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
+        instance.get_runs(limit=1)
     except Exception as error:
         raise _told(error, home / "dagster.yaml") from None
     if not sqlalchemy.event.contains(sqlalchemy.pool.Pool, "checkout", _ping):
@@ -59,20 +59,30 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 @contextlib.contextmanager
-def _without_log_lines() -> Iterator[None]:
-    # dagster-postgres logs several lines for each of its five tries.
-    logging.disable(logging.WARNING)
+def storage_faults(home: Path) -> Iterator[None]:
+    """What Dagster's storage refuses in this context as `InstanceUnavailable`; any other error as it is."""
     try:
         yield
-    finally:
-        logging.disable(logging.NOTSET)
+    except Exception as error:
+        fault = _of_storage(_causes(error), home / "dagster.yaml")
+        if fault is None:
+            raise
+        raise fault from None
 
 
-def _told(error: BaseException, file: Path) -> ImgmigError:
-    """The error in one line, without Dagster's own text: that quotes the configuration, passwords included."""
+def _is_not_of_storage(record: logging.LogRecord) -> bool:
+    # dagster-postgres logs several lines for each of its five tries.
+    return "dagster_postgres" not in record.pathname
+
+
+def _causes(error: BaseException) -> list[BaseException]:
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
+    return causes
+
+
+def _of_storage(causes: Sequence[BaseException], file: Path) -> InstanceUnavailable | None:
     for cause in causes:
         if isinstance(cause, sqlite3.Error):
             return InstanceUnavailable(f"Dagster's storage: {refusal(cause, f'a file of SQLite below {file.parent}')}")
@@ -87,6 +97,14 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
             "Dagster alone, that its user owns the tables, and that dagster instance migrate was run after an upgrade "
             "of Dagster; then give the same command again"
         )
+    return None
+
+
+def _told(error: BaseException, file: Path) -> ImgmigError:
+    """The error in one line, without Dagster's own text: that quotes the configuration, passwords included."""
+    causes = _causes(error)
+    if fault := _of_storage(causes, file):
+        return fault
     text = "\n".join(map(str, causes))
     if missing := _VARIABLE.search(text):
         return SettingsError(

@@ -132,7 +132,7 @@ class Outbox:
     def _noted(self) -> _Cursor | None:
         stored = self._context.instance.run_storage.get_cursor_values({self._key}).get(self._key)
         note = json.loads(stored) if stored else {}
-        cursor = note["cursor"] if note.get("begun", "") == self._begun else self._begun
+        cursor = note["cursor"] if note and note["begun"] == self._begun else self._begun
         return _CURSORS.validate_json(cursor) if cursor else None
 
     def _note(self, cursor: str | None) -> None:

@@ -21,7 +21,7 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL
 from dagster_shared.error import SerializableErrorInfo
 
 from imgmig_dagster.dagster_home import INVOCATIONS
-from imgmig_dagster.defs.instance import CODE_LOCATION, open_instance
+from imgmig_dagster.defs.instance import CODE_LOCATION, InstanceUnavailable, open_instance, storage_faults
 from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
 from imgmig_dagster.files import refusal, refusals_as
@@ -74,11 +74,12 @@ class JobRunner:
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with self._resources:
             instance = self._resources.enter_context(open_instance(self._home))
-            with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
-                lifeline = Lifeline(self._home / INVOCATIONS)
-                self._invocation = self._resources.enter_context(lifeline.hold(instance))
-            self._resources.enter_context(self._signals)
-            fail_dead_runs(instance, lifeline)
+            with storage_faults(self._home):
+                with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
+                    lifeline = Lifeline(self._home / INVOCATIONS)
+                    self._invocation = self._resources.enter_context(lifeline.hold(instance))
+                self._resources.enter_context(self._signals)
+                fail_dead_runs(instance, lifeline)
             self._instance = instance
             self._resources = self._resources.pop_all()
         return self
@@ -94,9 +95,17 @@ class JobRunner:
         Raises:
             KeyboardInterrupt: a signal came after the run had ended; the run's own result stands in the instance.
         """
+        run_id = str(uuid.uuid4())
+        try:
+            with storage_faults(self._home):
+                return self._run(run_id, job_name, partition, config)
+        except InstanceUnavailable as error:
+            return RunResult(run_id, dg.DagsterRunStatus.FAILURE, error)
+
+    def _run(self, run_id: str, job_name: str, partition: str | None, config: Mapping[str, Any] | None) -> RunResult:
         if self._instance is None:
             raise RuntimeError("the runner is used outside its `with`")
-        instance, run_id = self._instance, str(uuid.uuid4())
+        instance = self._instance
         job = self._definitions.resolve_job_def(job_name)
 
         def cancel_when_interrupted(entry: dg.EventLogEntry) -> None:
@@ -142,7 +151,8 @@ class JobRunner:
         """Record something about an asset that no run found, with `facts` as its metadata."""
         if self._instance is None:
             raise RuntimeError("the runner is used outside its `with`")
-        self._instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=dict(facts)))
+        with storage_faults(self._home):
+            self._instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=dict(facts)))
 
 
 def _job_config(job: dg.JobDefinition, partition: str | None) -> Mapping[str, Any]:

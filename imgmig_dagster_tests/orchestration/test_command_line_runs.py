@@ -16,6 +16,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
+from imgmig_dagster.defs.instance import InstanceUnavailable
 from imgmig_dagster.defs.invocation import Heart, Invocation, Lifeline, fail_dead_runs
 from imgmig_dagster.defs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
@@ -70,6 +71,15 @@ def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
         pass
 
     assert status_of(local, again) is dg.DagsterRunStatus.STARTED
+
+
+def test_a_storage_that_goes_away_meanwhile_is_the_runs_error(platform: Platform, home: Path) -> None:
+    with JobRunner(platform.definitions, home) as runner:
+        (home / "history" / "runs.db").write_bytes(100 * b"no database")
+        result = runner.run("dry_run", MARCH)
+
+    assert isinstance(result.error, InstanceUnavailable)
+    assert "a file of SQLite below" in str(result.error)
 
 
 def test_a_dead_command_is_known_at_once_in_its_own_folder_and_elsewhere_once_it_is_silent(

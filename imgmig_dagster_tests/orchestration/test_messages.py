@@ -212,10 +212,19 @@ def test_a_tick_that_is_cut_off_tells_nothing_again(instance: dg.DagsterInstance
     assert [text.split("] ")[1][0] for text in receiver.texts].count("a") == 1
 
 
-def test_a_cursor_that_is_reset_is_reset(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+def test_a_cursor_of_an_earlier_version_goes_on_at_its_event(instance: dg.DagsterInstance) -> None:
+    box = outbox(instance, '{"after": 12, "faults": {"a": "does not hold {}"}}')
+
+    assert (box.after, box.faults) == (12, set())
+
+
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_a_cursor_that_is_reset_is_reset(
+    instance: dg.DagsterInstance, receiver: Receiver, cursor: "str | None"
+) -> None:
     webhook = Webhook(receiver.url)
     for _ in range(2):
-        box = outbox(instance, None)
+        box = outbox(instance, cursor)
         for name, fault in faults("a").items():
             box.put(name, fault)
         box.send(webhook, "http://ui")
