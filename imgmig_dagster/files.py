@@ -31,6 +31,7 @@ _REMEDIES: Final = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine: end other programs",
 }
+_NAME: Final = "check its name, and the current directory"
 _ANY: Final = "see what is wrong with the disk"
 # SQLite tells no errno, and Python 3.10 not its code: its messages, and what they mean for a file of our own.
 _SQLITE: Final = {
@@ -43,17 +44,20 @@ _SQLITE: Final = {
 
 
 @contextmanager
-def refusals_as(kind: type[ImgmigError], place: "PathLike[str] | str", otherwise: str) -> Iterator[None]:
+def refusals_as(
+    kind: type[ImgmigError], place: "PathLike[str] | str", otherwise: str, reads: bool = False
+) -> Iterator[None]:
     """Raise what the operating system, or SQLite, refuses in this context as an error of ours.
 
-    `place` is told where the refusal itself names none; `otherwise` is how else the user can help himself.
+    `place` is told where the refusal itself names none; `otherwise` is how else the user can help himself. `reads` as
+    in `refusal`.
     """
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, (ConnectionError, TimeoutError)):
             raise  # no file's
-        raise kind(f"{refusal(error, place)}, or {otherwise}. Then give the same command again") from None
+        raise kind(f"{refusal(error, place, reads)}, or {otherwise}. Then give the same command again") from None
 
 
 @contextmanager
@@ -74,8 +78,8 @@ def in_scratch(place: "PathLike[str] | str") -> AbstractContextManager[None]:
     return refusals_as(FilesUnavailable, place, "name another folder by TMPDIR")
 
 
-def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" = None) -> str:
-    """What was refused, where, and what to do about it."""
+def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" = None, reads: bool = False) -> str:
+    """What was refused, where, and what to do about it; `reads`: a file that somebody named was to be read."""
     if isinstance(error, sqlite3.Error):
         number, named = _SQLITE.get(str(error)), None
         what = str(error) if number else type(error).__name__
@@ -83,4 +87,5 @@ def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" 
         number, named = error.errno, error.filename
         what = strerror(number) if number is not None else type(error).__name__
     where = named if isinstance(named, str) else place
-    return f"{where or 'a file'} cannot be used ({what}): {_REMEDIES.get(number or 0, _ANY)}"
+    remedy = _NAME if reads and number == errno.ENOENT else _REMEDIES.get(number or 0, _ANY)
+    return f"{where or 'a file'} cannot be {'read' if reads else 'used'} ({what}): {remedy}"

@@ -34,6 +34,7 @@ FACTS = RunFacts(
     identity=IDENTITY,
     settings={"write mode": "batch", "page size": "1000"},
     versions={"imgmig-dagster": "0.1.0"},
+    assumptions=[],
 )
 _DAY = datetime(2025, 1, 2, 10, tzinfo=timezone.utc)
 # The order in which the steps of a clean migration end.
