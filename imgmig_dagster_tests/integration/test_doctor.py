@@ -269,6 +269,13 @@ class TestAws:
         assert found["identity"].health is Health.OK
         assert exit_code(found.values()) == 1
 
+    def test_what_nothing_of_aws_can_be_asked_with_is_told_once_for_each_service(self, settings: Any) -> None:
+        found = examine(aws_examinations(settings(AWS_PROFILE="nobody", IMGMIG_STATE_URL="s3://state/x"), IMAGE))
+
+        assert [each.service for each in found] == ["AWS", "DynamoDB", "state", "S3"]
+        assert all("(nobody) could not be found" in each.found and "as it says" in each.remedy for each in found)
+        assert exit_code(found) == 1
+
     def test_a_wrong_key_schema_fails(self, settings: Any, other_table: str) -> None:
         found = of_aws(settings(IMGMIG_TARGET_TABLE=other_table))
 
