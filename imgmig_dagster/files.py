@@ -88,4 +88,6 @@ def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" 
         what = strerror(number) if number is not None else type(error).__name__
     where = named if isinstance(named, str) else place
     remedy = _NAME if reads and number == errno.ENOENT else _REMEDIES.get(number or 0, _ANY)
-    return f"{where or 'a file'} cannot be {'read' if reads else 'used'} ({what}): {remedy}"
+    if reads:
+        return f"{where or 'a file'} cannot be read: {what}; {remedy}"
+    return f"{where or 'a file'} cannot be used ({what}): {remedy}"

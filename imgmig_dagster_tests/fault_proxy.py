@@ -89,6 +89,7 @@ class FaultProxy:
     most_in_flight: int = 0
     front: Front = field(default_factory=Front)
     _in_flight: int = 0
+    _forwarded: "set[int]" = field(default_factory=set)
     _rules: list[_Rule] = field(default_factory=list)
 
     def inject(
@@ -100,6 +101,20 @@ class FaultProxy:
     ) -> None:
         """Apply `action` to the next `times` calls of that operation for which `when` holds."""
         self._rules.append(_Rule(operation, when, action, times))
+
+    def outage(self, when: Callable[[Call], bool]) -> None:
+        """Break the connection of every call for which `when` holds, once those before it are answered.
+
+        An answer that comes after a break says that the service is there.
+        """
+
+        async def action(_call: Call, _forward: Forward) -> Drop:
+            while self._forwarded:  # noqa: ASYNC110 - nobody waits for a single one of them
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)  # lets the answers arrive before the reset does
+            return Drop()
+
+        self.inject(action, times=1_000_000, when=when)
 
     def before(
         self,
@@ -190,6 +205,7 @@ class FaultProxy:
         self.calls.append(call)
 
         async def forward(body: dict[str, Any]) -> Reply:
+            self._forwarded.add(id(call))
             headers = {name: value for name, value in request.headers.items() if name.lower() in _FORWARDED}
             headers["Accept-Encoding"] = "identity"
             sent = json.dumps(body).encode()
@@ -205,12 +221,15 @@ class FaultProxy:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            outcome = await (action(call, forward) if action else forward(call.body))
+            try:
+                outcome = await (action(call, forward) if action else forward(call.body))
+            finally:
+                self._in_flight -= 1
+            if isinstance(outcome, Drop):
+                return await self._drop(request, outcome.part)
+            return await self.front.send(request, outcome.status, outcome.body, outcome.headers)
         finally:
-            self._in_flight -= 1
-        if isinstance(outcome, Drop):
-            return await self._drop(request, outcome.part)
-        return await self.front.send(request, outcome.status, outcome.body, outcome.headers)
+            self._forwarded.discard(id(call))
 
     def _next_action(self, call: Call) -> "Action | None":
         for rule in self._rules:

@@ -120,20 +120,20 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             else:
                 result = run.migrate(config.start_over, config.confirm_deletes)
             log.info(
-                "%s: migration complete in %.1f s: total %d, migrated %d, skipped %d, failed %d, vanished %d (items "
-                "deleted %d, left %d, held back %d), %.0f images/s, success rate %.2f%%",
+                "%s: migration complete in %.1f s: total %d, migrated %d, skipped %d, failed %d, %.0f images/s, "
+                "success rate %.2f%%; vanished %d (items deleted %d, left %d, held back %d)",
                 context.partition_key,
                 result.duration_s,
                 result.total,
                 result.migrated,
                 result.skipped,
                 result.failed,
+                result.rate,
+                100 * result.success_rate,
                 result.vanished,
                 result.items_deleted,
                 result.items_left,
                 result.held_back,
-                result.rate,
-                100 * result.success_rate,
             )
             failures = FailureLedger(run.state, run.window.partition).entries()
         return dg.MaterializeResult(

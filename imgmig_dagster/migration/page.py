@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +16,16 @@ from imgmig_dagster.migration.recording import OutcomeRecord
 from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.target.writer import BatchWriter
 
 _PERHAPS_OURS: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
+# Of a page's own inserts up to a tenth, or 10, may lose their rows under the write: an application that deletes. More
+# at once is for `Departures` and its brake.
+_FEW: Final = 10
+_SHARE: Final = 10
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class PageResult:
 class PageMigrator:
     """Brings the items of a page's rows into the target. `on_rows` is told how many more rows are done.
 
-    With `keep_values` a failure holds the value at fault.
+    With `keep_values` a failure holds the value at fault. `taken_back` gathers the ids of items that were inserted
+    while their rows were deleted, and deleted again; None leaves them to `Departures`.
     """
 
     def __init__(
@@ -43,7 +51,9 @@ class PageMigrator:
         reconciler: Reconciler,
         on_rows: Callable[[int], None],
         keep_values: bool = False,
+        taken_back: set[str] | None = None,
     ) -> None:
+        self._taken_back = taken_back
         self._keep_values = keep_values
         self._source = source
         self._target = target
@@ -119,12 +129,30 @@ class PageMigrator:
         self._on_rows(1)
 
     async def _look_again(self, rows: Sequence[Row], page: OutcomeRecord) -> None:
-        """Read the written rows once more: what changed since is judged again; of what is gone see `Departures`."""
+        """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
         # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
         # after its last write.
         written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) in _PERHAPS_OURS}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
+        gone = {row_id: row for row_id, row in written.items() if page.outcomes[row_id] is Outcome.VANISHED}
+        if gone and self._taken_back is not None and len(gone) <= max(_FEW, len(written) // _SHARE):
+            await self._take_back(gone, self._taken_back)
+
+    async def _take_back(self, gone: Mapping[str, Row], taken_back: set[str]) -> None:
+        """Delete what was written of rows that went meanwhile: nobody has seen it for longer than a page takes.
+
+        What is not exactly what we wrote, or cannot be read or deleted now, is judged at the end of the pass.
+        """
+        items = (await self._target.get_many(list(gone))).items
+        ours = {row_id: item for row_id, item in items.items() if item == self._transform(gone[row_id])}
+
+        async def delete(row_id: str, item: Item) -> None:
+            with suppress(RetriesUsedUpError, DynamoDBError):
+                if await self._target.delete(row_id, item):
+                    taken_back.add(row_id)
+
+        await gather(delete(row_id, item) for row_id, item in ours.items())
 
     async def _reconcile(self, row: Row, standing: Item | None, page: OutcomeRecord) -> None:
         row_id = str(row[0])

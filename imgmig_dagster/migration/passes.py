@@ -105,6 +105,7 @@ class _Pass:
         self._rows = 0
         # Settled since the last checkpoint.
         self._unsaved: dict[str, Outcome] = {}
+        self._taken_back: set[str] = set()
         self._begun = self._checkpoint = Checkpoint(run.run_id, {}, now(), first_pass=False)
 
     async def run(self, start_over: bool) -> MigrationResult:
@@ -263,7 +264,9 @@ class _Pass:
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run
         reconciler = Reconciler(run.source, target, run.settle_seconds)
-        return PageMigrator(run.source, target, run.write_mode, reconciler, meter.advance, run.keep_values)
+        return PageMigrator(
+            run.source, target, run.write_mode, reconciler, meter.advance, run.keep_values, self._taken_back
+        )
 
     def _fingerprint(self) -> Mapping[str, str]:
         run = self._run
@@ -294,7 +297,7 @@ class _Pass:
             throttles=checkpoint.throttles,
             write_units=checkpoint.write_units,
             traffic=checkpoint.traffic,
-            items_deleted=departed.items_deleted,
+            items_deleted=departed.items_deleted + len(self._taken_back),
             items_left=departed.items_left,
             audit=self._run.state.locate(self._audit.name) if self._audit.is_begun else None,
         )

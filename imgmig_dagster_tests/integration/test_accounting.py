@@ -7,7 +7,7 @@ import pytest
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import CheckpointRefused, TargetUnavailable
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_before
+from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
 
 FOREVER = 1_000_000
 WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
@@ -104,7 +104,7 @@ def test_a_row_that_moves_within_the_window_is_counted_once(
 
 def test_what_the_first_run_saw_is_known_to_the_run_that_resumes(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(1, 1_300))
-    proxy.inject(reset_before, times=FOREVER, when=lambda _call: len(proxy.writes) > 47)
+    proxy.outage(lambda _call: len(proxy.writes) > 47)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=100)
     proxy.clear()
@@ -122,7 +122,7 @@ def test_what_the_first_run_saw_is_known_to_the_run_that_resumes(migration: Migr
 
 def test_a_checkpoint_whose_rows_are_no_longer_known_is_refused(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(1_300))
-    proxy.inject(reset_before, times=FOREVER, when=lambda _call: len(proxy.writes) > 47)
+    proxy.outage(lambda _call: len(proxy.writes) > 47)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=100)
     [name] = migration.state.list("2024-03-01/seen")
@@ -138,7 +138,7 @@ def test_an_outage_leaves_no_row_in_the_ledger_and_the_next_run_resumes(
     migration: Migration, proxy: FaultProxy, write_mode: WriteMode
 ) -> None:
     migration.source.insert(image(number) for number in range(300))
-    proxy.inject(reset_before, times=FOREVER, when=lambda _call: len(proxy.writes) > 5)
+    proxy.outage(lambda _call: len(proxy.writes) > 5)
 
     with pytest.raises(TargetUnavailable, match="does not answer"):
         migration.migrate(proxy.url, write_mode=write_mode, page_size=100)

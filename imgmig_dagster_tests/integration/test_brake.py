@@ -74,6 +74,24 @@ def test_rows_deleted_in_masses_under_their_own_writes_are_held_back_too(filled:
     assert result.every_row_is_accounted_for
 
 
+def test_what_was_inserted_while_its_row_was_deleted_is_taken_back_at_once(
+    filled: Migration, proxy: FaultProxy
+) -> None:
+    """More of them than the brake lets pass: an application that deletes fast must not see its images come back."""
+    gone = 20
+    proxy.before(
+        lambda: statement(filled, "DELETE FROM {t} WHERE id IN (SELECT id FROM {t} ORDER BY created_at LIMIT 20)"),
+        "PutItem",
+    )
+
+    result = filled.migrate(proxy.url)
+
+    assert result.outcomes == {"inserted": ROWS - gone, "vanished": gone}
+    assert (result.items_deleted, filled.ledger) == (gone, {})
+    assert len(filled.target.items()) == ROWS - gone
+    assert result.every_row_is_accounted_for
+
+
 def test_what_is_held_back_stays_so_until_its_number_is_confirmed(filled: Migration, proxy: FaultProxy) -> None:
     deleted_half(filled, proxy)
     waiting = held(filled)

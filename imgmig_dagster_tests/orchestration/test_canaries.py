@@ -113,7 +113,7 @@ def test_no_secret_is_written_anywhere_and_values_only_where_they_are_meant_to_b
     imgmig("doctor", ends_with=3, IMGMIG_SOURCE_URL=f"postgresql://u:{SECRETS['password']}@127.0.0.1:9/x")
     imgmig("doctor", ends_with=2, IMGMIG_SOURCE_URL=f"postgresql://u@127.0.0.1:9/x?password=a&{SECRETS['password']}=b")
     proxy.inject(error("UnrecognizedClientException"), times=20)
-    imgmig("verify", ends_with=2)
+    imgmig("verify", ends_with=3)
     proxy.clear()
     launched = commands.run(environment=canaries.environment, folder=tmp_path, code=RUN_OF_THE_UI)
     canaries.source.execute("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY")
