@@ -9,7 +9,6 @@ from imgmig_dagster.errors import CheckpointRefused, TargetUnavailable
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
 
-FOREVER = 1_000_000
 WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
 # The 250th row is on the third page of a hundred: what comes before it is behind the cursor by then.
 LATE_IN_THE_PASS = holds(row_id(250))
