@@ -103,17 +103,15 @@ class _Pass:
         self._started = time.monotonic()
         self._failed = 0
         self._rows = 0
-        # Settled since the last checkpoint.
-        self._unsaved: dict[str, Outcome] = {}
+        self._unsaved: dict[str, Outcome] = {}  # settled since the last checkpoint
         self._taken_back: set[str] = set()
         self._begun = self._checkpoint = Checkpoint(run.run_id, {}, now(), first_pass=False)
 
     async def run(self, start_over: bool) -> MigrationResult:
         run = self._run
         left_over = self._segments.names()
-        self._begun = self._checkpoint = self._checkpoints.open(
-            run.run_id, self._fingerprint(), self._begun.started_at, start_over
-        )
+        opened = self._checkpoints.open(run.run_id, self._fingerprint(), self._begun.started_at, start_over)
+        self._begun = self._checkpoint = opened
         if not self._begun.segments:
             self._segments.remove(left_over)
         total = await asyncio.to_thread(run.source.count, run.window)
@@ -264,9 +262,8 @@ class _Pass:
     def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run
         reconciler = Reconciler(run.source, target, run.settle_seconds)
-        return PageMigrator(
-            run.source, target, run.write_mode, reconciler, meter.advance, run.keep_values, self._taken_back
-        )
+        common = (run.source, target, run.write_mode, reconciler, meter.advance)
+        return PageMigrator(*common, run.keep_values, self._taken_back)
 
     def _fingerprint(self) -> Mapping[str, str]:
         run = self._run
