@@ -389,7 +389,7 @@ def test_a_file_that_cannot_be_loaded_is_refused_and_the_rows_stay(
     assert in_sandbox("sandbox", "seed", "--images", "20").exit_code == 0
     missing = in_sandbox("sandbox", "seed", "--csv", "missing.csv")
     assert missing.exit_code == 2
-    assert "missing.csv cannot be read (No such file or directory): check its name" in missing.stderr
+    assert "missing.csv cannot be read: No such file or directory; check its name" in missing.stderr
     (tmp_path / "wrong.csv").write_text("id,name\n1,a\n")
     wrong = in_sandbox("sandbox", "seed", "--csv", "wrong.csv")
     assert wrong.exit_code == 2
