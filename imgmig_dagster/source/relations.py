@@ -1,15 +1,14 @@
 """What kind of thing the source table is, and what other tables its rows come from."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-
-Fetch: TypeAlias = Callable[[Any, "dict[str, Any] | None"], list[Any]]
+from imgmig_dagster.source.connection import Fetch
 
 _KINDS: Final = {
     "r": "a table",
