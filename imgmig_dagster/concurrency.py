@@ -2,13 +2,76 @@
 
 import asyncio
 import gc
+import signal
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 Page = TypeVar("Page")
+
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, in which SIGINT and SIGTERM cancel the work and are raised, at the latest when it has ended.
+
+    Dagster's handlers raise wherever the signal arrives. In a callback of the event loop asyncio logs such an error
+    and goes on, so that the signal would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)
+    with _Interruption() as interruption:
+        return asyncio.run(interruption.watch(work))
+
+
+class _Interruption:
+    """Keeps the signal while the event loop runs, and hands it to the handler that was there before."""
+
+    def __init__(self) -> None:
+        self._arrived: int | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def __enter__(self) -> "_Interruption":
+        self._previous = {number: signal.signal(number, self._arrive) for number in _INTERRUPTIONS}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self._arrived is not None:
+            self._hand_on(self._arrived, None)
+
+    async def watch(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        self._task = task
+        if self._arrived is not None:
+            task.cancel()
+        return await task
+
+    def _arrive(self, number: int, frame: FrameType | None) -> None:
+        again = self._arrived is not None
+        self._arrived = number
+        if self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+            # A statement that takes minutes is broken off; the loop's own code must not be.
+            in_work = asyncio.current_task(self._task.get_loop()) is not None and not _is_of_asyncio(frame)
+            if again or in_work:
+                self._hand_on(number, frame)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        handler = self._previous[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        elif handler == signal.SIG_DFL:
+            signal.raise_signal(number)
+
+
+def _is_of_asyncio(frame: FrameType | None) -> bool:
+    return frame is None or str(frame.f_globals.get("__name__")).startswith("asyncio")
 
 
 async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -102,17 +102,18 @@ class FaultProxy:
         """Apply `action` to the next `times` calls of that operation for which `when` holds."""
         self._rules.append(_Rule(operation, when, action, times))
 
-    def outage(self, when: Callable[[Call], bool]) -> None:
-        """Break the connection of every call for which `when` holds, once those before it are answered.
+    def outage(self, when: Callable[[Call], bool], answer: "Action | None" = None) -> None:
+        """Break the connection of every call for which `when` holds, once those before it are answered; or `answer` it.
 
-        An answer that comes after a break says that the service is there.
+        An answer that comes after a break says that the service is there, and a call that the client gives up
+        while it is under way is carried out when nobody expects it any more.
         """
 
-        async def action(_call: Call, _forward: Forward) -> Drop:
+        async def action(call: Call, forward: Forward) -> Reply | Drop:
             while self._forwarded:  # noqa: ASYNC110 - nobody waits for a single one of them
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)  # lets the answers arrive before the reset does
-            return Drop()
+            return await answer(call, forward) if answer else Drop()
 
         self.inject(action, times=1_000_000, when=when)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from imgmig_dagster.concurrency import fewer_collections, in_order
+from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TooManyFailures
 from imgmig_dagster.mapping.spec import Row
@@ -76,7 +76,7 @@ class MigrationRun:
             TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
         """
         with self.state.exclusive(f"{self.window.partition}/run.lock"), fewer_collections():
-            return asyncio.run(_Pass(self, confirm_deletes).run(start_over))
+            return run_interruptible(_Pass(self, confirm_deletes).run(start_over))
 
     def retry_failures(self, confirm_deletes: int | None = None) -> MigrationResult:
         """Take up exactly the rows of the partition's ledger, and strike out those that succeed.
@@ -89,7 +89,7 @@ class MigrationRun:
             SourceError, TargetError: see there.
         """
         with self.state.exclusive(f"{self.window.partition}/run.lock"):
-            return asyncio.run(_Pass(self, confirm_deletes).retry())
+            return run_interruptible(_Pass(self, confirm_deletes).retry())
 
 
 class _Pass:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from imgmig_dagster.concurrency import run_interruptible
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
@@ -72,7 +73,7 @@ def plan(
     Raises:
         SourceError, TargetError: see there.
     """
-    return asyncio.run(_plan(source, target, window, page_size, listener, state))
+    return run_interruptible(_plan(source, target, window, page_size, listener, state))
 
 
 async def _plan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from imgmig_dagster.concurrency import gather
+from imgmig_dagster.concurrency import gather, run_interruptible
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
@@ -104,7 +104,7 @@ class RepairRun:
         with self.state.exclusive(f"{partition}/run.lock"):
             written = writing(self.state, partition, "repair", self.run_id, ids) if self.apply else nullcontext()
             with written:
-                return asyncio.run(self._repair(partition, ids, unlisted))
+                return run_interruptible(self._repair(partition, ids, unlisted))
 
     def delete_orphans(
         self, seen: Mapping[str, str], unlisted: int, source_rows: int = 0, confirm_deletes: int | None = None
@@ -123,7 +123,7 @@ class RepairRun:
         with self.state.exclusive("orphans.lock"):
             written = writing(self.state, None, "repair", self.run_id, list(seen)) if self.apply else nullcontext()
             with written:
-                return asyncio.run(self._delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes)))
+                return run_interruptible(self._delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes)))
 
     async def _repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
         started_at, outcomes = now(), dict[str, str]()

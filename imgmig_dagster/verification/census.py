@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from imgmig_dagster.concurrency import gather
+from imgmig_dagster.concurrency import gather, run_interruptible
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.mapping.compare import item_digest, row_digest
@@ -70,7 +70,7 @@ def take_census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
     """
-    return asyncio.run(_census(run, windows))
+    return run_interruptible(_census(run, windows))
 
 
 async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:

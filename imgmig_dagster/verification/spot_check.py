@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imgmig_dagster.concurrency import run_interruptible
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
@@ -40,7 +41,7 @@ def spot_check(
     """
     identity = run.identity()  # a target that is away ends the run, and does not show every item as absent
     source_rows = run.source.count_all()
-    sights = asyncio.run(_look_twice(run, run.source.sample(count, seed, columns)))
+    sights = run_interruptible(_look_twice(run, run.source.sample(count, seed, columns)))
     objects = pictures.inspect([sight.sampled.row for sight in sights])
     mapping = run.source.mapping
     return SpotCheckResult(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from imgmig_dagster.concurrency import fewer_collections, in_order
+from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import account
@@ -70,7 +70,7 @@ class VerificationRun:
             SourceError, TargetError: see there. Nothing is concluded from half a pass.
         """
         with self.state.exclusive(f"{window.partition}/verify.lock"), fewer_collections():
-            return asyncio.run(_Pass(self, window).run(only_failed))
+            return run_interruptible(_Pass(self, window).run(only_failed))
 
     def identity(self) -> Identity:
         """What this run compares, by what."""

@@ -1,6 +1,5 @@
 """Rows that disappear in masses take no item with them until a person confirms their number."""
 
-import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, Forward, holds, reset_before
+from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_before
 
 ROWS = 300
 FOREVER = 1_000_000
@@ -256,19 +255,8 @@ def test_rows_moved_to_another_window_in_masses_are_not_deleted(filled: Migratio
 
 
 def interrupted_in_the_middle(migration: Migration, proxy: FaultProxy, deletes: int, after: int) -> None:
-    answered: list[None] = []
-
-    async def reset_once_the_others_are_answered(call: Call, forward: Forward) -> Any:
-        # An answer that came later would say that DynamoDB is there.
-        while len(answered) < after:  # noqa: ASYNC110 - the answers are of other threads
-            await asyncio.sleep(0.01)
-        return await reset_before(call, forward)
-
     proxy.after(lambda: delete(migration, range(deletes)), "PutItem", when=LATE_IN_THE_PASS)
-    proxy.after(lambda: answered.append(None), "DeleteItem", times=after)
-    proxy.inject(
-        reset_once_the_others_are_answered, times=FOREVER, when=lambda _call: len(proxy.of("DeleteItem")) > after
-    )
+    proxy.outage(when=lambda _call: len(proxy.of("DeleteItem")) > after)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, page_size=100)
     proxy.clear()

@@ -101,12 +101,10 @@ def test_a_pass_killed_in_the_middle_resumes_to_an_exact_result(
 def interrupt(migration: Migration, proxy: FaultProxy, after_rows: int = 1_000) -> None:
     """Let a pass over 1,300 rows die once that many are written."""
     migration.source.insert(image(number) for number in range(1_300))
-    proxy.inject(
-        error("AccessDeniedException"),
-        "BatchWriteItem",
-        FOREVER,
+    proxy.outage(
         # Counted as they arrive, 25 a batch: the last batches of the third hundred after the checkpoint.
-        when=lambda _call: 25 * len(proxy.writes) > after_rows + 150,
+        when=lambda call: call.operation == "BatchWriteItem" and 25 * len(proxy.writes) > after_rows + 150,
+        answer=error("AccessDeniedException"),
     )
     with pytest.raises(TargetRefused):
         migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=100)
