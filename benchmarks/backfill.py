@@ -64,7 +64,7 @@ def seconds_of_backfill(url: str, partitions: Sequence[str]) -> float:
     raise RuntimeError(f"the backfill did not end within {_ENDED_WITHIN_S} s")
 
 
-def _wait_until_ready(url: str, server: "subprocess.Popen[bytes]") -> None:
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while server.poll() is None and time.monotonic() < deadline:
         try:

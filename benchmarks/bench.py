@@ -33,9 +33,9 @@ class Bench:
     scratch: Path
     sandbox: Sandbox
     environment: Mapping[str, str]
-    owner: "psycopg.Connection[Any]"
+    owner: psycopg.Connection[Any]
     say: Callable[[str], None]
-    _numbers: "count[int]" = field(default_factory=count)
+    _numbers: count[int] = field(default_factory=count)
     _tables: set[int] = field(default_factory=set)
 
     def table(self, rows: int) -> str:
@@ -47,9 +47,7 @@ class Bench:
             make_march_table(self.owner, rows)
         return march_table(rows)
 
-    def job(
-        self, way: str, rows: int, endpoint: str, table: "str | None" = None, months: int = 0, run: str = ""
-    ) -> Job:
+    def job(self, way: str, rows: int, endpoint: str, table: str | None = None, months: int = 0, run: str = "") -> Job:
         """A job with a new scratch folder, over `table` or the March rows."""
         return Job(
             way=way,

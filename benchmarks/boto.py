@@ -38,7 +38,7 @@ def put_items(job: Job) -> Sample:
     """Conditional PutItem of the client API in ten threads; the items are written in the service's JSON by hand."""
     client = _session().client("dynamodb", endpoint_url=job.endpoint)
 
-    def put(row: "tuple[Any, ...]") -> None:
+    def put(row: tuple[Any, ...]) -> None:
         client.put_item(TableName=TARGET_TABLE, Item=_item(row), ConditionExpression="attribute_not_exists(PK)")
 
     def write(source_table: str) -> None:
@@ -74,7 +74,7 @@ def batch_get(job: Job) -> Sample:
     return sample
 
 
-def _pages(job: Job, table: str) -> "Iterator[list[tuple[Any, ...]]]":
+def _pages(job: Job, table: str) -> Iterator[list[tuple[Any, ...]]]:
     parameters: dict[str, Any] = {"start": MARCH.start, "end": MARCH.end, "size": PAGE}
     behind = ""
     with psycopg.connect(job.source_url, autocommit=True) as connection:
@@ -84,7 +84,7 @@ def _pages(job: Job, table: str) -> "Iterator[list[tuple[Any, ...]]]":
             parameters |= {"after": page[-1][2], "after_id": page[-1][0]}
 
 
-def _values(row: "tuple[Any, ...]") -> dict[str, Any]:
+def _values(row: tuple[Any, ...]) -> dict[str, Any]:
     """An item in Python's own types, as the resource API takes it and gives it back."""
     return {
         "PK": f"IMAGE#{row[0]}",
@@ -104,7 +104,7 @@ def _values(row: "tuple[Any, ...]") -> dict[str, Any]:
     }
 
 
-def _item(row: "tuple[Any, ...]") -> dict[str, Any]:
+def _item(row: tuple[Any, ...]) -> dict[str, Any]:
     return {
         name: {"NULL": True} if value is None else {"S": value} if isinstance(value, str) else {"N": str(value)}
         for name, value in _values(row).items()
@@ -115,7 +115,7 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _session() -> "boto3.session.Session":
+def _session() -> boto3.session.Session:
     return boto3.session.Session(
         aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
     )

@@ -317,7 +317,7 @@ def _way(
 
 
 def _take_turns(
-    bench: Bench, ways: Mapping[str, Way], repetitions: "int | None" = None, unit: str = "row"
+    bench: Bench, ways: Mapping[str, Way], repetitions: int | None = None, unit: str = "row"
 ) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for repetition in range(repetitions or bench.scale.repetitions):

@@ -109,7 +109,7 @@ def _run_all(job: Job, definitions: dg.Definitions) -> Sample:
         return measured(len(keys) * len(_JOBS), work)
 
 
-def _run(runner: JobRunner, name: str, partition: "str | None") -> None:
+def _run(runner: JobRunner, name: str, partition: str | None) -> None:
     result = runner.run(name, partition)
     if result.status is not dg.DagsterRunStatus.SUCCESS:
         raise RuntimeError(f"{name} of {partition} ended with {result.status}: {result.error}")

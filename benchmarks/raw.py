@@ -31,7 +31,7 @@ def replay_reads(job: Job) -> Sample:
     return _replay(job, "BatchGetItem", _read_bodies)
 
 
-def _replay(job: Job, operation: str, bodies: "Callable[[Sequence[Row]], Iterator[bytes]]") -> Sample:
+def _replay(job: Job, operation: str, bodies: Callable[[Sequence[Row]], Iterator[bytes]]) -> Sample:
     with job.reader(job.source_table) as reader:
         pages = reader.pages(MARCH, None, PAGE)
         requests = [signed_request(job, operation, body) for page in pages for body in bodies(page)]
@@ -103,7 +103,7 @@ class _Replayer(asyncio.Protocol):
         self._reply.clear()
         self._send_next()
 
-    def connection_lost(self, exc: "Exception | None") -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"the server closed the connection: {exc}")
 
     def _send_next(self) -> None:

@@ -136,7 +136,7 @@ def _spread(values: Sequence[float]) -> str:
     return " / ".join(f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
 
 
-def _rows(head: Sequence[str], rows: "Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]") -> str:
+def _rows(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
     lines = [_line(head), _line(["---"] * len(head)), *(_line(row) for row in rows)]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ class Goal:
 
     limit: float
     text: str
-    reach: "float | None" = None
+    reach: float | None = None
     at_least: bool = False
 
     def met(self, value: float) -> bool:
@@ -32,7 +32,7 @@ class Figure:
 
     measure: str
     values: Sequence[float]
-    goal: "Goal | None" = None
+    goal: Goal | None = None
     digits: int = 2
     unit: str = ""
     note: str = ""

@@ -19,7 +19,7 @@ def march_table(rows: int) -> str:
     return f"images_{rows}"
 
 
-def make_march_table(owner: "psycopg.Connection[Any]", rows: int) -> None:
+def make_march_table(owner: psycopg.Connection[Any], rows: int) -> None:
     """Fill `march_table`. The 731 days of the synthetic rows become 31, with their ties."""
     _fill(
         owner,
@@ -31,7 +31,7 @@ def make_march_table(owner: "psycopg.Connection[Any]", rows: int) -> None:
     )
 
 
-def make_monthly_table(owner: "psycopg.Connection[Any]", months: int) -> None:
+def make_monthly_table(owner: psycopg.Connection[Any], months: int) -> None:
     """Fill `ONE_A_MONTH`: one row in the middle of each month from January 2023 on."""
     _fill(owner, ONE_A_MONTH, _one_a_month(months))
 
@@ -42,7 +42,7 @@ def _one_a_month(months: int) -> Iterator[ImageRow]:
         yield row._replace(created_at=moment, updated_at=moment + timedelta(days=1))
 
 
-def _fill(owner: "psycopg.Connection[Any]", table: str, rows: Iterable[ImageRow]) -> None:
+def _fill(owner: psycopg.Connection[Any], table: str, rows: Iterable[ImageRow]) -> None:
     name = sql.Identifier(table)
     owner.execute(sql.SQL("CREATE TABLE {} (LIKE images INCLUDING ALL)").format(name))
     with owner.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN").format(name)) as copy:

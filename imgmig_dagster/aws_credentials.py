@@ -49,8 +49,8 @@ class SharedCredentials(Credentials):
 
     def __init__(
         self,
-        find: "Callable[[], Credentials | None]",
-        retry: "RetryPolicy | None" = None,
+        find: Callable[[], Credentials | None],
+        retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,7 +65,7 @@ class SharedCredentials(Credentials):
         self._not_before = 0.0
 
     @property
-    def in_hand(self) -> "ReadOnlyCredentials | None":
+    def in_hand(self) -> ReadOnlyCredentials | None:
         """Those that were found last; None where none were yet, or they have ended. Never waits."""
         return None if self._have_ended else self._frozen
 
@@ -74,7 +74,7 @@ class SharedCredentials(Credentials):
         """Whether `get_frozen_credentials` would ask for new ones. Never waits."""
         return self._have_ended or (self._end_within(self._ahead) and self._clock() >= self._not_before)
 
-    def get_frozen_credentials(self) -> "ReadOnlyCredentials":
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """botocore's name: the credentials to sign a request with.
 
         Raises:
@@ -114,7 +114,7 @@ class SharedCredentials(Credentials):
         found = self._found
         return isinstance(found, RefreshableCredentials) and found.refresh_needed(seconds)
 
-    def _renew(self) -> "ReadOnlyCredentials":
+    def _renew(self) -> ReadOnlyCredentials:
         held = self.in_hand
         try:
             frozen = self._ask()
@@ -131,7 +131,7 @@ class SharedCredentials(Credentials):
             self._ahead = min(_AHEAD_S, int((ends - datetime.now(tz=timezone.utc)).total_seconds() / 2))
         return frozen
 
-    def _ask(self) -> "ReadOnlyCredentials":
+    def _ask(self) -> ReadOnlyCredentials:
         found, retry = self._found, 0
         while True:
             refreshes = found is not None
@@ -161,7 +161,7 @@ class SharedCredentials(Credentials):
         self._found = self._frozen = None
 
 
-def _at_hand(found: Credentials) -> "ReadOnlyCredentials | None":
+def _at_hand(found: Credentials) -> ReadOnlyCredentials | None:
     """What new credentials hold already: to ask for it would renew those that are short-lived at once."""
     if not isinstance(found, RefreshableCredentials) or found.refresh_needed(0):
         return None

@@ -18,7 +18,7 @@ _NOBODY: Final = "nobody"  # signs what is never sent
 _VPC_ENDPOINT: Final = re.compile(r"vpce-[0-9a-z-]+")
 
 
-def is_own_endpoint(host: str, region: str, account: "str | None") -> bool:
+def is_own_endpoint(host: str, region: str, account: str | None) -> bool:
     """Whether a host name is one of AWS's own for DynamoDB in that region: FIPS, dual-stack, an account's, a VPC's.
 
     An account's own name counts if it is that `account`'s.
@@ -34,7 +34,7 @@ def is_own_endpoint(host: str, region: str, account: "str | None") -> bool:
     return False
 
 
-def _own_hosts(region: str) -> "Iterator[str]":
+def _own_hosts(region: str) -> Iterator[str]:
     session = botocore.session.Session()
     session.set_config_variable("ignore_configured_endpoint_urls", True)
     for fips, dual_stack in product((False, True), repeat=2):

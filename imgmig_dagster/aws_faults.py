@@ -58,14 +58,14 @@ def may_pass(error: ClientError) -> bool:
     return status >= 500 or status == 429 or "Throttl" in error.response["Error"]["Code"]
 
 
-def is_of_the_clock(code: str, message: str, date: "str | None") -> bool:
+def is_of_the_clock(code: str, message: str, date: str | None) -> bool:
     """Whether a refusal is for the time in a signature. The message is only read here: it can hold keys."""
     if code in _CLOCK:
         return True
     return code in _SIGNATURES and (bool(_AGE.search(message)) or abs(_behind(date) or 0.0) > _TOLERATED_S)
 
 
-def clock_wrong(service: str, code: str, date: "str | None") -> ClockWrong:
+def clock_wrong(service: str, code: str, date: str | None) -> ClockWrong:
     """The error for it; `date` is the header of the reply, which says how wrong the clock is."""
     behind = _behind(date)
     by = ""
@@ -85,7 +85,7 @@ def credentials_refused(service: str, code: str) -> CredentialsUnavailable:
     )
 
 
-def tls_refused(service: str, error: "BaseException | None") -> "TlsRefused | None":
+def tls_refused(service: str, error: BaseException | None) -> TlsRefused | None:
     """The error for TLS that cannot be agreed on, wherever it stands in a chain of causes; None for any other cause."""
     for cause in _causes(error):
         # aiohttp's errors are ssl's too, by inheritance alone: what is known of the fault is in their cause.
@@ -114,11 +114,11 @@ def tells_faults(client: Any) -> None:
     service = client.meta.service_model.service_name
 
     def judge(
-        response: "tuple[Any, dict[str, Any]] | None",
-        caught_exception: "BaseException | None",
-        request_dict: "dict[str, Any]",
+        response: tuple[Any, dict[str, Any]] | None,
+        caught_exception: BaseException | None,
+        request_dict: dict[str, Any],
         **_others: Any,
-    ) -> "float | None":
+    ) -> float | None:
         host = client.meta.endpoint_url
         if caught_exception is not None:
             if fault := tls_refused(host, caught_exception):
@@ -145,8 +145,8 @@ def renews_credentials(client: Any, credentials: "SharedCredentials") -> None:
         request.context["imgmig_access_key"] = access_key_of(request.headers.get("Authorization", ""))
 
     def judge(
-        response: "tuple[Any, dict[str, Any]] | None", request_dict: "dict[str, Any]", **_others: Any
-    ) -> "float | None":
+        response: tuple[Any, dict[str, Any]] | None, request_dict: dict[str, Any], **_others: Any
+    ) -> float | None:
         code, _message, _date = _refusal(response)
         if code not in REFUSED_CREDENTIALS:
             return None
@@ -165,7 +165,7 @@ def access_key_of(authorization: str) -> str:
     return str(authorization).partition("Credential=")[2].partition("/")[0]
 
 
-def _refusal(response: "tuple[Any, dict[str, Any]] | None") -> "tuple[str, str, str | None]":
+def _refusal(response: tuple[Any, dict[str, Any]] | None) -> tuple[str, str, str | None]:
     if response is None:
         return "", "", None
     http, parsed = response
@@ -173,7 +173,7 @@ def _refusal(response: "tuple[Any, dict[str, Any]] | None") -> "tuple[str, str, 
     return str(error.get("Code", "")), str(error.get("Message", "")), http.headers.get("Date")
 
 
-def _behind(date: "str | None") -> "float | None":
+def _behind(date: str | None) -> float | None:
     """Seconds by which this machine's clock is behind the one that a reply's Date header was written by."""
     try:
         return (parsedate_to_datetime(date or "") - datetime.now(tz=timezone.utc)).total_seconds()
@@ -181,7 +181,7 @@ def _behind(date: "str | None") -> "float | None":
         return None
 
 
-def _causes(error: "BaseException | None") -> "Iterator[BaseException]":
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and all that it wraps: each library keeps the cause in another place."""
     left, seen = [error], set()
     while left:

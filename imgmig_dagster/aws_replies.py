@@ -16,7 +16,7 @@ _PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<title", b"<body", b"<
 def refuses_pages(client: Any) -> None:
     """Make a client of botocore end at once where somebody else than AWS answered, as far as that can be told."""
 
-    def look(operation_model: Any, response_dict: "dict[str, Any]", **_others: Any) -> None:
+    def look(operation_model: Any, response_dict: dict[str, Any], **_others: Any) -> None:
         status = response_dict["status_code"]
         if status == 407:
             raise proxy_refused(proxy_place(client), status)
@@ -32,7 +32,7 @@ def refuses_pages(client: Any) -> None:
     client.meta.events.register_first("before-parse", look)
 
 
-def _is_a_page(operation: Any, response: "dict[str, Any]") -> bool:
+def _is_a_page(operation: Any, response: dict[str, Any]) -> bool:
     status = response["status_code"]
     if 300 <= status < 400:
         return "x-amz-bucket-region" not in response["headers"]  # S3's own say where to go

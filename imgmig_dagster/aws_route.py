@@ -81,7 +81,7 @@ def check_proxy(client: Any) -> None:
     )
 
 
-def _proxy(client: Any) -> "str | None":
+def _proxy(client: Any) -> str | None:
     found: str | None = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
     return found
 

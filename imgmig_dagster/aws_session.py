@@ -36,7 +36,7 @@ logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 class AwsSession(botocore.session.Session):
     """A session of one access. `shared` signs for its clients; without it botocore's chain is asked."""
 
-    def __init__(self, access: "AwsAccess", shared: "Credentials | None" = None) -> None:
+    def __init__(self, access: "AwsAccess", shared: Credentials | None = None) -> None:
         super().__init__(profile=access.profile)
         self.making = threading.RLock()
         self._access = access
@@ -82,7 +82,7 @@ class AwsSession(botocore.session.Session):
         refuses_pages(client)
         return client
 
-    def _make(self, service_name: str, config: Config, arguments: "dict[str, Any]") -> Any:
+    def _make(self, service_name: str, config: Config, arguments: dict[str, Any]) -> Any:
         try:
             return super().create_client(service_name, config=config, **arguments)
         except (BotoCoreError, ValueError) as error:  # nothing is sent yet: what was configured is wrong

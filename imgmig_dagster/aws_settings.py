@@ -21,19 +21,19 @@ class AwsSettings(BaseSettings):
 
     stage: Stage
     allow_insecure: 'Literal["loopback"] | None' = Field(None, description="loopback: no TLS needed there, but in prod")
-    aws_region: "str | None" = Field(None, validation_alias="AWS_REGION")
-    aws_default_region: "str | None" = Field(None, validation_alias="AWS_DEFAULT_REGION")
-    aws_profile: "str | None" = Field(None, validation_alias="AWS_PROFILE")
-    aws_access_key_id: "str | None" = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
-    aws_secret_access_key: "SecretStr | None" = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
-    aws_session_token: "SecretStr | None" = Field(None, validation_alias="AWS_SESSION_TOKEN")
-    aws_account_id: "str | None" = Field(None, validation_alias="AWS_ACCOUNT_ID")
-    aws_endpoint_url: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL")
-    aws_endpoint_url_dynamodb: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
-    aws_endpoint_url_s3: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
-    aws_endpoint_url_sts: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
-    aws_endpoint_url_secretsmanager: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
-    aws_endpoint_url_lambda: "str | None" = Field(None, validation_alias="AWS_ENDPOINT_URL_LAMBDA")
+    aws_region: str | None = Field(None, validation_alias="AWS_REGION")
+    aws_default_region: str | None = Field(None, validation_alias="AWS_DEFAULT_REGION")
+    aws_profile: str | None = Field(None, validation_alias="AWS_PROFILE")
+    aws_access_key_id: str | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_account_id: str | None = Field(None, validation_alias="AWS_ACCOUNT_ID")
+    aws_endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    aws_endpoint_url_dynamodb: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_DYNAMODB")
+    aws_endpoint_url_s3: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+    aws_endpoint_url_sts: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
+    aws_endpoint_url_secretsmanager: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
+    aws_endpoint_url_lambda: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_LAMBDA")
 
     @property
     def plain_traffic(self) -> PlainTraffic:
@@ -63,5 +63,5 @@ class AwsSettings(BaseSettings):
         return self
 
 
-def _reveal(secret: "SecretStr | None") -> "str | None":
+def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None

@@ -58,7 +58,7 @@ class Settings(Partitioning, AwsSettings):
     """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
 
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
-    source_secret: "str | None" = Field(None, description="secret of AWS Secrets Manager with user and password")
+    source_secret: str | None = Field(None, description="secret of AWS Secrets Manager with user and password")
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
     source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
@@ -66,20 +66,20 @@ class Settings(Partitioning, AwsSettings):
     state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
     write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
-    force_batch: "str | None" = Field(None, description="name of the target table: batch despite dual_write")
+    force_batch: str | None = Field(None, description="name of the target table: batch despite dual_write")
     page_size: int = Field(1_000, ge=1, le=1_000, description="rows of a page; checkpoints lie on page ends")
     requests_in_flight: int = Field(10, ge=1, le=200, description="concurrent requests to DynamoDB of one run")
-    write_rate: "float | None" = Field(
+    write_rate: float | None = Field(
         None, gt=0, description="ceiling in capacity units per second of all runs together"
     )
     settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
     show_values: bool = Field(False, description="values in failure ledgers, reports and the audit record")
     spot_check_pictures: PictureMode = Field(PictureMode.EMBEDDED, description="embedded, or link")
-    alert_webhook: "SecretStr | None" = Field(None, description="URL that takes Slack's JSON, for the alerts")
+    alert_webhook: SecretStr | None = Field(None, description="URL that takes Slack's JSON, for the alerts")
     ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
-    aws_account: "str | None" = Field(None, pattern=r"^\d{12}$", description="account of the table; needed in prod")
-    confirm_writes: "str | None" = Field(None, description="name of the target table: writes in prod are confirmed")
+    aws_account: str | None = Field(None, pattern=r"^\d{12}$", description="account of the table; needed in prod")
+    confirm_writes: str | None = Field(None, description="name of the target table: writes in prod are confirmed")
 
     @field_validator("source_url")
     @classmethod
@@ -90,7 +90,7 @@ class Settings(Partitioning, AwsSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_the_stage(cls, values: "dict[str, Any]") -> "dict[str, Any]":
+    def _defaults_of_the_stage(cls, values: dict[str, Any]) -> dict[str, Any]:
         dual_write = values.setdefault("dual_write", values.get("stage") is not Stage.DEV)
         quiet = str(dual_write).lower() in ("false", "0", "no", "off")
         values.setdefault("write_mode", WriteMode.BATCH if quiet else WriteMode.CONDITIONAL)
@@ -256,7 +256,7 @@ def load_settings(stage: Stage, start: bool = True) -> Settings:
 _SettingsT = TypeVar("_SettingsT", bound=BaseSettings)
 
 
-def _validated(kind: "type[_SettingsT]", stage: Stage, sandbox: "dict[str, str]", **settled: str) -> "_SettingsT":
+def _validated(kind: type[_SettingsT], stage: Stage, sandbox: dict[str, str], **settled: str) -> _SettingsT:
     # What a person sets wins over the sandbox, but for AWS: real credentials never go to an emulator.
     values: dict[str, Any] = {"stage": stage} | {
         name.removeprefix("IMGMIG_").lower(): value
@@ -283,5 +283,5 @@ def _describe(fault: Any) -> str:
     return f"{variable}: {message}" if name else message
 
 
-def _variable(stage: Stage, name: str) -> "str | None":
+def _variable(stage: Stage, name: str) -> str | None:
     return os.environ.get(name) or dotenv_values(stage.env_file).get(name) or None

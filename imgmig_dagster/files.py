@@ -45,7 +45,7 @@ _SQLITE: Final = {
 
 @contextmanager
 def refusals_as(
-    kind: type[ImgmigError], place: "PathLike[str] | str", otherwise: str, reads: bool = False
+    kind: type[ImgmigError], place: PathLike[str] | str, otherwise: str, reads: bool = False
 ) -> Iterator[None]:
     """Raise what the operating system, or SQLite, refuses in this context as an error of ours.
 
@@ -73,12 +73,12 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def in_scratch(place: "PathLike[str] | str") -> AbstractContextManager[None]:
+def in_scratch(place: PathLike[str] | str) -> AbstractContextManager[None]:
     """Names what is refused of a temporary file."""
     return refusals_as(FilesUnavailable, place, "name another folder by TMPDIR")
 
 
-def refusal(error: OSError | sqlite3.Error, place: "PathLike[str] | str | None" = None, reads: bool = False) -> str:
+def refusal(error: OSError | sqlite3.Error, place: PathLike[str] | str | None = None, reads: bool = False) -> str:
     """What was refused, where, and what to do about it; `reads`: a file that somebody named was to be read."""
     if isinstance(error, sqlite3.Error):
         number, named = _SQLITE.get(str(error)), None

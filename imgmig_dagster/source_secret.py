@@ -77,7 +77,7 @@ class SourceSecret:
         return held
 
 
-def _url(fields: "dict[str, Any]") -> str:
+def _url(fields: dict[str, Any]) -> str:
     database = quote(str(fields["dbname"]), safe="")
     return (
         f"postgresql://{_userinfo(fields)}@{fields['host']}:{fields.get('port', 5432)}/{database}?sslmode=verify-full"
@@ -93,10 +93,10 @@ def _says_who(place: str) -> bool:
     return "@" in parts.netloc or not {"user", "password", "passfile"}.isdisjoint(parse_qs(parts.query))
 
 
-def _placed(fields: "dict[str, Any]", place: str) -> str:
+def _placed(fields: dict[str, Any], place: str) -> str:
     scheme, _, rest = place.partition("://")
     return f"{scheme}://{_userinfo(fields)}@{rest}"
 
 
-def _userinfo(fields: "dict[str, Any]") -> str:
+def _userinfo(fields: dict[str, Any]) -> str:
     return ":".join(quote(str(fields[name]), safe="") for name in ("username", "password"))

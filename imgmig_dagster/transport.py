@@ -62,7 +62,7 @@ def endpoint_is_allowed(url: str, plain: PlainTraffic) -> bool:
     return parts.scheme == "https" or _plain_is_allowed([parts.hostname or ""], plain)
 
 
-def source_url_fault(url: str) -> "str | None":
+def source_url_fault(url: str) -> str | None:
     """Why a source's URL is none that libpq can read; None where it is one. Nothing of it is shown: it is a secret."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -112,5 +112,5 @@ def source_is_allowed(url: str, plain: PlainTraffic) -> bool:
     return bool(found.get("host") or found.get("hostaddr") or plain == "anywhere") and _plain_is_allowed(hosts, plain)
 
 
-def _plain_is_allowed(hosts: "list[str]", plain: PlainTraffic) -> bool:
+def _plain_is_allowed(hosts: list[str], plain: PlainTraffic) -> bool:
     return plain == "anywhere" or (plain == "loopback" and bool(hosts) and all(map(is_loopback, hosts)))

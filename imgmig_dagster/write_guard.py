@@ -18,7 +18,7 @@ class Caller:
     arn: str
 
 
-def allow_writes(settings: Settings, confirmed: "str | None") -> None:
+def allow_writes(settings: Settings, confirmed: str | None) -> None:
     """Return if this run may write to the target; every path that writes asks first. Only prod is guarded.
 
     Args:
@@ -44,7 +44,7 @@ def allow_writes(settings: Settings, confirmed: "str | None") -> None:
         raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
 
 
-def endpoint_fault(access: AwsAccess, account: "str | None" = None) -> "str | None":
+def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:
     """What is wrong with where DynamoDB's requests go: an emulator's endpoint, or another region's.
 
     `account` is the configured one, which may have an endpoint of its own.
@@ -61,7 +61,7 @@ def endpoint_fault(access: AwsAccess, account: "str | None" = None) -> "str | No
     return f"the endpoint {url} is not AWS's own; unset AWS_ENDPOINT_URL*"
 
 
-def account_fault(settings: Settings, account: str) -> "str | None":
+def account_fault(settings: Settings, account: str) -> str | None:
     """What is wrong with the account that the credentials belong to."""
     if settings.aws_account is None:
         return "IMGMIG_AWS_ACCOUNT is not set: name the account that may be written to"

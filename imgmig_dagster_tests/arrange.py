@@ -92,7 +92,7 @@ COLUMNS = tuple(image(0))
 class Source:
     """A source table of the test's own. `url` is the reader's, who may not write; `owner` writes."""
 
-    owner: "psycopg.Connection[Any]"
+    owner: psycopg.Connection[Any]
     url: str
     schema: str
     table: str
@@ -105,7 +105,7 @@ class Source:
             for values in rows:
                 copy.write_row([None if values[name] is None else str(values[name]) for name in COLUMNS])
 
-    def execute(self, statement: str, *parameters: Any) -> "list[Any]":
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
         """A statement of the owner, with ``{t}`` for the table."""
         composed = sql.SQL(statement).format(t=sql.Identifier(self.schema, self.table))
         cursor = self.owner.execute(composed, parameters or None)
@@ -146,7 +146,7 @@ class Target:
             found.update((item["PK"]["S"], item) for item in page["Items"])
         return found
 
-    def item(self, number: int) -> "Item | None":
+    def item(self, number: int) -> Item | None:
         """The item of `image(number)`."""
         found: Item | None = self.client.get_item(TableName=self.name, Key=IMAGE.key(row_id(number))).get("Item")
         return found
@@ -159,7 +159,7 @@ class Target:
         """Delete an item."""
         self.client.delete_item(TableName=self.name, Key=IMAGE.key(row_id(number)))
 
-    def settings(self, url: "str | None" = None, **changes: Any) -> TargetSettings:
+    def settings(self, url: str | None = None, **changes: Any) -> TargetSettings:
         """How the code under test reaches the table, through a proxy where `url` is one."""
         return TargetSettings(
             access=access(url or self.url), table=self.name, mapping=IMAGE, **{"retry": NO_WAIT, **changes}
@@ -235,11 +235,11 @@ class Migration:
 
     def run(
         self,
-        url: "str | None" = None,
+        url: str | None = None,
         write_mode: WriteMode = WriteMode.CONDITIONAL,
         run_id: str = "run-1",
         page_size: int = 1000,
-        told: "list[Progress] | None" = None,
+        told: list[Progress] | None = None,
         keep_values: bool = False,
         **target_settings: Any,
     ) -> MigrationRun:
@@ -259,9 +259,9 @@ class Migration:
 
     def migrate(
         self,
-        url: "str | None" = None,
+        url: str | None = None,
         start_over: bool = False,
-        confirm_deletes: "int | None" = None,
+        confirm_deletes: int | None = None,
         **settings: Any,
     ) -> MigrationResult:
         """A pass from beginning to end."""
@@ -270,14 +270,14 @@ class Migration:
             return run.migrate(start_over, confirm_deletes)
 
     def retry_failures(
-        self, url: "str | None" = None, confirm_deletes: "int | None" = None, **settings: Any
+        self, url: str | None = None, confirm_deletes: int | None = None, **settings: Any
     ) -> MigrationResult:
         """A retry of the ledger's keys."""
         run = self.run(url, **settings)
         with run.source:
             return run.retry_failures(confirm_deletes)
 
-    def verify(self, url: "str | None" = None, only_failed: bool = False, page_size: int = 1000) -> VerificationResult:
+    def verify(self, url: str | None = None, only_failed: bool = False, page_size: int = 1000) -> VerificationResult:
         """A verification of the window."""
         run = self.verification(url, page_size)
         with run.source:
@@ -287,7 +287,7 @@ class Migration:
         """What evidence is held against."""
         return Today(now(), identity_of(reader, self.target.settings().identity()))
 
-    def repair(self, url: "str | None" = None, **settings: Any) -> RepairResult:
+    def repair(self, url: str | None = None, **settings: Any) -> RepairResult:
         """A repair of what the last verification listed: a rehearsal unless `apply=True`."""
         partition = self.window.partition
         ids = dict.fromkeys(found.row_id for found in load_lines(self.state, names.mismatches(partition), Mismatch))
@@ -296,7 +296,7 @@ class Migration:
             return run.repair(partition, list(ids), unlisted=0)
 
     def delete_orphans(
-        self, url: "str | None" = None, confirm_deletes: "int | None" = None, **settings: Any
+        self, url: str | None = None, confirm_deletes: int | None = None, **settings: Any
     ) -> RepairResult:
         """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
         findings = load_lines(self.state, names.CENSUS_FINDINGS, CensusFinding)
@@ -305,7 +305,7 @@ class Migration:
             seen = {found.row_id: found.sha256 for found in findings if found.sha256}
             return run.delete_orphans(seen, unlisted=0, confirm_deletes=confirm_deletes)
 
-    def repair_run(self, url: "str | None" = None, **settings: Any) -> RepairRun:
+    def repair_run(self, url: str | None = None, **settings: Any) -> RepairRun:
         """A repair; close its source."""
         return RepairRun(
             source=self.source.reader(),
@@ -317,32 +317,30 @@ class Migration:
             **settings,
         )
 
-    def census(self, url: "str | None" = None) -> CensusResult:
+    def census(self, url: str | None = None) -> CensusResult:
         """A census, with the window as the only partition."""
         run = self.verification(url)
         with run.source:
             return take_census(run, [self.window])
 
-    def spot_check(
-        self, count: int, seed: int, url: "str | None" = None, s3_url: "str | None" = None
-    ) -> SpotCheckResult:
+    def spot_check(self, count: int, seed: int, url: str | None = None, s3_url: str | None = None) -> SpotCheckResult:
         """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""
         run = self.verification(url)
         with run.source:
             return spot_check(run, pictures(s3_url or self.target.url), PICTURE, count, seed)
 
     @property
-    def ledger(self) -> "dict[str, Failure]":
+    def ledger(self) -> dict[str, Failure]:
         """The failures by id."""
         return FailureLedger(self.state, self.window.partition).entries()
 
     @property
-    def checkpoint(self) -> "dict[str, Any] | None":
+    def checkpoint(self) -> dict[str, Any] | None:
         """The file of an interrupted pass."""
         found = self.state.read(f"{self.window.partition}/migration-progress.json")
         return json.loads(found.content)["checkpoint"] if found else None
 
-    def verification(self, url: "str | None" = None, page_size: int = 1000) -> VerificationRun:
+    def verification(self, url: str | None = None, page_size: int = 1000) -> VerificationRun:
         """A verification; close its source."""
         return VerificationRun(
             source=self.source.reader(),
@@ -360,6 +358,6 @@ def pictures(url: str) -> PictureStore:
     return PictureStore(access(url), IMAGE, PICTURE)
 
 
-def ids(numbers: Iterable[int]) -> "Sequence[str]":
+def ids(numbers: Iterable[int]) -> Sequence[str]:
     """The ids of these images, sorted."""
     return sorted(map(row_id, numbers))

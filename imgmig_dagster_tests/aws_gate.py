@@ -56,11 +56,11 @@ class AwsGate(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def of(self, service: str, operation: str = "") -> "list[Asked]":
+    def of(self, service: str, operation: str = "") -> list[Asked]:
         return [each for each in self.asked if each.service == service and operation in ("", each.operation)]
 
 
-def refused(asked: Asked, code: str, message: str = "", date: "str | None" = None) -> Answer:
+def refused(asked: Asked, code: str, message: str = "", date: str | None = None) -> Answer:
     """A refusal in the words of the service that was asked."""
     headers = {"Date": date} if date else {}
     if asked.service == "dynamodb":

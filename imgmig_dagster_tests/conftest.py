@@ -27,7 +27,7 @@ class Services:
 
     sandbox: Sandbox
     environment: dict[str, str]
-    owner: "psycopg.Connection[Any]"
+    owner: psycopg.Connection[Any]
     dynamodb: Any
 
     @property
@@ -66,24 +66,24 @@ NewSource = Callable[..., Source]
 
 
 @pytest.fixture
-def ascii_owner(services: Services) -> "Iterator[psycopg.Connection[Any]]":
+def ascii_owner(services: Services) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database that never looked at the encoding of its text (SQL_ASCII)."""
     yield from _owner_of_database(services, "SQL_ASCII")
 
 
 @pytest.fixture
-def latin_owner(services: Services) -> "Iterator[psycopg.Connection[Any]]":
+def latin_owner(services: Services) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database in LATIN1."""
     yield from _owner_of_database(services, "LATIN1")
 
 
 @pytest.fixture
-def encoded_owner(services: Services, request: pytest.FixtureRequest) -> "Iterator[psycopg.Connection[Any]]":
+def encoded_owner(services: Services, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database in the encoding that the test names as this fixture's parameter."""
     yield from _owner_of_database(services, request.param)
 
 
-def _owner_of_database(services: Services, encoding: str) -> "Iterator[psycopg.Connection[Any]]":
+def _owner_of_database(services: Services, encoding: str) -> Iterator[psycopg.Connection[Any]]:
     name = sql.Identifier(f"{encoding.lower()}_{uuid.uuid4().hex[:12]}")
     services.owner.execute(
         sql.SQL("CREATE DATABASE {} ENCODING {} LOCALE 'C' TEMPLATE template0").format(name, sql.Literal(encoding))
@@ -105,9 +105,9 @@ def new_source(services: Services) -> Iterator[NewSource]:
         id_type: str = "uuid",
         time_type: str = "timestamptz",
         id_constraint: str = "PRIMARY KEY",
-        schema: "str | None" = None,
+        schema: str | None = None,
         table: str = "images",
-        owner: "psycopg.Connection[Any]" = services.owner,
+        owner: psycopg.Connection[Any] = services.owner,
     ) -> Source:
         # Only the id is NOT NULL: tests bring rows that a well-kept table could not hold.
         name = schema or f"test_{uuid.uuid4().hex[:12]}"

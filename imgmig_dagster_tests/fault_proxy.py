@@ -68,12 +68,12 @@ Action: TypeAlias = Callable[[Call, Forward], Awaitable["Reply | Drop"]]
 class Drop:
     """No whole reply: the connection is reset after `part` of this reply has been sent."""
 
-    part: "Reply | None" = None
+    part: Reply | None = None
 
 
 @dataclass
 class _Rule:
-    operation: "str | None"
+    operation: str | None
     when: Callable[[Call], bool]
     action: Action
     left: int
@@ -89,20 +89,20 @@ class FaultProxy:
     most_in_flight: int = 0
     front: Front = field(default_factory=Front)
     _in_flight: int = 0
-    _forwarded: "set[int]" = field(default_factory=set)
+    _forwarded: set[int] = field(default_factory=set)
     _rules: list[_Rule] = field(default_factory=list)
 
     def inject(
         self,
         action: Action,
-        operation: "str | None" = None,
+        operation: str | None = None,
         times: int = 1,
         when: Callable[[Call], bool] = lambda _call: True,
     ) -> None:
         """Apply `action` to the next `times` calls of that operation for which `when` holds."""
         self._rules.append(_Rule(operation, when, action, times))
 
-    def outage(self, when: Callable[[Call], bool], answer: "Action | None" = None) -> None:
+    def outage(self, when: Callable[[Call], bool], answer: Action | None = None) -> None:
         """Break the connection of every call for which `when` holds, once those before it are answered; or `answer` it.
 
         An answer that comes after a break says that the service is there, and a call that the client gives up
@@ -232,7 +232,7 @@ class FaultProxy:
         finally:
             self._forwarded.discard(id(call))
 
-    def _next_action(self, call: Call) -> "Action | None":
+    def _next_action(self, call: Call) -> Action | None:
         for rule in self._rules:
             if rule.left > 0 and rule.operation in (None, call.operation) and rule.when(call):
                 rule.left -= 1
@@ -240,7 +240,7 @@ class FaultProxy:
         return None
 
     @staticmethod
-    async def _drop(request: web.Request, part: "Reply | None") -> web.StreamResponse:
+    async def _drop(request: web.Request, part: Reply | None) -> web.StreamResponse:
         response = web.StreamResponse(status=part.status if part else 200)
         if part:
             response.content_length = len(part.body) + 100

@@ -15,11 +15,9 @@ class Front:
 
     closed: int = 0
     compressed: int = 0
-    _answered: "WeakKeyDictionary[Any, int]" = field(default_factory=WeakKeyDictionary)
+    _answered: WeakKeyDictionary[Any, int] = field(default_factory=WeakKeyDictionary)
 
-    async def send(
-        self, request: web.Request, status: int, body: bytes, headers: "dict[str, str]"
-    ) -> web.StreamResponse:
+    async def send(self, request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
         """Send a reply; `headers` replace DynamoDB's own of that name."""
         encoded = wire.encode(status, body, request.headers.get("Accept-Encoding", ""))
         self.compressed += encoded.headers.get("Content-Encoding") == "gzip"

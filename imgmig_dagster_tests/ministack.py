@@ -58,7 +58,7 @@ def ministack(folder: Path) -> Iterator[str]:
                 process.wait()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection(HOST, port, timeout=30)

@@ -37,7 +37,7 @@ class Standby:
 
 
 @contextmanager
-def standby_of(primary_port: int, folder: Path) -> "Iterator[Standby]":
+def standby_of(primary_port: int, folder: Path) -> Iterator[Standby]:
     """A standby of the server at that port; stopped and deleted at the end."""
     postgres = Postgres(folder)
     folder.mkdir(parents=True, exist_ok=True)

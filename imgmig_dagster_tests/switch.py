@@ -52,7 +52,7 @@ class _Forwarded(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def switch(upstream: int) -> "Iterator[Switch]":
+def switch(upstream: int) -> Iterator[Switch]:
     """A switch before the server at that port."""
     with Switch(upstream) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -45,7 +45,7 @@ def self_signed(folder: Path, names: str) -> Certificate:
 class _Front(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
-    def __init__(self, upstream: "tuple[str, int]", context: ssl.SSLContext) -> None:
+    def __init__(self, upstream: tuple[str, int], context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.upstream = upstream
         self.context = context

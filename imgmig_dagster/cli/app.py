@@ -152,7 +152,7 @@ def repair(
 def spot_check(
     stage: StageOption = None,
     count: Annotated[
-        int | None, typer.Option("--count", min=1, max=1_000, help="Images to draw.", show_default="50")
+        int | None, typer.Option("--count", min=1, max=1_000, help="Images to draw.", show_default=50)
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Draws the same images again.")] = None,
     review: Annotated[

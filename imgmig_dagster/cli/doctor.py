@@ -38,7 +38,7 @@ def doctor(
     finish(Output(json), _finding(settings, windows_of(partitions_of(load_partitioning(chosen)))))
 
 
-def _finding(settings: Settings, windows: "Sequence[Window]") -> Finding:
+def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:
     from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
     from imgmig_dagster.doctor.results import Health, examine, exit_code

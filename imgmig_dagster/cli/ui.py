@@ -110,7 +110,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     direct = build_opener(ProxyHandler({}))  # no proxy knows this machine's loopback
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
@@ -124,7 +124,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
     raise UiFailed(f"Dagster's UI did not answer on port {port} within {_READY_WITHIN_S} s")
 
 
-def _end_group(server: "subprocess.Popen[bytes]") -> None:
+def _end_group(server: subprocess.Popen[bytes]) -> None:
     """End the server and its children: politely, then firmly."""
     for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:

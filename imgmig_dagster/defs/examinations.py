@@ -31,14 +31,14 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
     return [Examination("Dagster", thing, look) for thing, look in looks.items()]
 
 
-def home(stage: Stage) -> "tuple[Health, str, str]":
+def home(stage: Stage) -> tuple[Health, str, str]:
     """Whether there is a folder with a dagster.yaml that this user may use."""
     folder = dagster_home(stage)
     check_dagster_home(folder)
     return Health.OK, str(folder), ""
 
 
-def storage(stage: Stage) -> "tuple[Health, str, str]":
+def storage(stage: Stage) -> tuple[Health, str, str]:
     """Whether the storage answers, and whether it takes as many runs at a time as the queue lets in."""
     with open_instance(dagster_home(stage)) as instance:
         kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
@@ -52,7 +52,7 @@ def storage(stage: Stage) -> "tuple[Health, str, str]":
     return Health.OK, found, ""
 
 
-def pools(stage: Stage) -> "tuple[Health, str, str]":
+def pools(stage: Stage) -> tuple[Health, str, str]:
     """How many runs the pools let in, by which the write rate is divided."""
     with open_instance(dagster_home(stage)) as instance:
         limits = {pool: pool_limit(instance, pool) for pool in (SOURCE_POOL, TARGET_POOL)}
@@ -65,7 +65,7 @@ def pools(stage: Stage) -> "tuple[Health, str, str]":
     return Health.OK, f"{found} runs at a time", ""
 
 
-def monitoring(stage: Stage) -> "tuple[Health, str, str]":
+def monitoring(stage: Stage) -> tuple[Health, str, str]:
     """Whether Dagster's daemon would fail the runs that the command line executes."""
     with open_instance(dagster_home(stage)) as instance:
         launcher = instance.get_ref().run_launcher_data

@@ -21,7 +21,7 @@ _PROBE: Final = "doctor-probe"
 _PICTURE_BUCKETS: Final = 20
 
 
-def aws_examinations(settings: Settings, mapping: TableMapping) -> "list[Examination]":
+def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
     """What to look at with the credentials and endpoints of these settings."""
     access, table = settings.aws(), settings.target_table
     examinations = [
@@ -41,7 +41,7 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> "list[Examina
     return examinations
 
 
-def identity(settings: Settings) -> "tuple[Health, str, str]":
+def identity(settings: Settings) -> tuple[Health, str, str]:
     """Account, region and role of the credentials; in prod, whether they may write there at all."""
     access = settings.aws()
     found = caller(access)
@@ -51,7 +51,7 @@ def identity(settings: Settings) -> "tuple[Health, str, str]":
     return (Health.FAIL, shown, fault) if fault else (Health.OK, shown, "")
 
 
-def endpoint(settings: Settings) -> "tuple[Health, str, str]":
+def endpoint(settings: Settings) -> tuple[Health, str, str]:
     """Where DynamoDB's requests go, and whether they are encrypted."""
     access = settings.aws()
     url: str = access.client("dynamodb").meta.endpoint_url
@@ -63,13 +63,13 @@ def endpoint(settings: Settings) -> "tuple[Health, str, str]":
     return Health.OK, url, ""
 
 
-def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> "tuple[Health, str, str]":
+def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[Health, str, str]:
     """Whether the table is there and has the mapping's key; else an error that says why."""
     found = describe(access, table, mapping)
     return Health.OK, f"{found.arn}, key {mapping.key_attribute} and {mapping.sort_key_attribute}", ""
 
 
-def capacity(access: AwsAccess, table: str, rate: "float | None") -> "tuple[Health, str, str]":
+def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health, str, str]:
     """Billing mode and what the table takes at once, against the planned rate."""
     found = described(access, table)
     if found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
@@ -92,7 +92,7 @@ def capacity(access: AwsAccess, table: str, rate: "float | None") -> "tuple[Heal
     return (Health.WARN, shown, remedy) if rate > takes else (Health.OK, shown, "")
 
 
-def recovery(access: AwsAccess, table: str) -> "tuple[Health, str, str]":
+def recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
     """Whether the table can be put back to where it stood before a migration."""
     client = access.client("dynamodb")
     reply = ask_aws("DescribeContinuousBackups", lambda: client.describe_continuous_backups(TableName=table))
@@ -109,7 +109,7 @@ def recovery(access: AwsAccess, table: str) -> "tuple[Health, str, str]":
     )
 
 
-def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
+def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     """Writes a file, reads it again and deletes it."""
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
     try:
@@ -126,7 +126,7 @@ def state_is_writable(settings: Settings) -> "tuple[Health, str, str]":
     return Health.OK, settings.state_url, ""
 
 
-def bucket(access: AwsAccess, name: str) -> "tuple[Health, str, str]":
+def bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:
     """Whether a bucket is there, and within reach of the role."""
     client = access.client("s3")
     ask_aws(
@@ -142,7 +142,7 @@ def picture_examination(access: AwsAccess, reader: SourceReader, picture: Pictur
     return Examination("S3", "buckets of pictures", look, asks_of="PostgreSQL")
 
 
-def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> "tuple[Health, str, str]":
+def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> tuple[Health, str, str]:
     """Whether the buckets that most rows name are there, and within reach of the role.
 
     Only spot checks look into them: without one of them a migration runs and is complete.

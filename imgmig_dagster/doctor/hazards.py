@@ -19,7 +19,7 @@ _UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a part
 _NO_SUCH_OPERATION: Final = frozenset({"UnknownOperationException", "500", "501"})
 
 
-def hazard_examinations(settings: Settings, mapping: TableMapping) -> "list[Examination]":
+def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
     """What else there is to know of the target table before many items are written to it."""
     access, table = settings.aws(), settings.target_table
     careful = settings.dual_write or settings.write_mode is WriteMode.CONDITIONAL
@@ -34,7 +34,7 @@ def hazard_examinations(settings: Settings, mapping: TableMapping) -> "list[Exam
     return [Examination("DynamoDB", thing, look) for thing, look in looks.items()]
 
 
-def described(access: AwsAccess, table: str) -> "dict[str, Any]":
+def described(access: AwsAccess, table: str) -> dict[str, Any]:
     """The table as DescribeTable gives it."""
     client = access.client("dynamodb")
     found: dict[str, Any] = ask_aws("DescribeTable", lambda: client.describe_table(TableName=table))["Table"]
@@ -167,7 +167,7 @@ def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
     return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
 
 
-def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> "Iterator[tuple[str, str, Field]]":
+def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> Iterator[tuple[str, str, Field]]:
     """Each key of an index that is written: its place in words, its type there, and what it is here."""
     types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
     version = Field("", mapping.version_attribute, FieldType.INTEGER)
@@ -179,11 +179,11 @@ def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> "Iterator[tu
                 yield f"{index['IndexName']} has the key {name}{column}", types[name], field
 
 
-def _indexes(found: Mapping[str, Any]) -> "list[dict[str, Any]]":
+def _indexes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*found.get("GlobalSecondaryIndexes", []), *found.get("LocalSecondaryIndexes", [])]
 
 
-def _ask(operation: str, call: "Callable[[], Any]") -> Any:
+def _ask(operation: str, call: Callable[[], Any]) -> Any:
     """The reply, or the refusal: not to be allowed to look is no fault of the table.
 
     An emulator that does not know the operation has nothing of the kind; its reply is empty then.

@@ -79,7 +79,7 @@ class Examination:
 
     service: str
     thing: str
-    look: "Callable[[], tuple[Health, str, str]]"
+    look: Callable[[], tuple[Health, str, str]]
     asks_of: str = ""
 
     def diagnose(self) -> Diagnosis:
@@ -98,7 +98,7 @@ class Examination:
         return Diagnosis(self.service, self.thing, health, found, remedy)
 
 
-def examine(examinations: "Iterable[Examination]") -> "list[Diagnosis]":
+def examine(examinations: Iterable[Examination]) -> list[Diagnosis]:
     """Every finding, in order; of a service that cannot be entered the first one only: the others would be the same."""
     found: list[Diagnosis] = []
     away: set[str] = set()
@@ -110,13 +110,13 @@ def examine(examinations: "Iterable[Examination]") -> "list[Diagnosis]":
     return found
 
 
-def exit_code(found: "Iterable[Diagnosis]") -> int:
+def exit_code(found: Iterable[Diagnosis]) -> int:
     """0 where nothing failed; 3 where a service cannot be reached; otherwise 1."""
     failed = [each for each in found if each.health is Health.FAIL]
     return 3 if any(each.unreachable for each in failed) else 1 if failed else 0
 
 
-def ask_aws(what: str, call: "Callable[[], Any]") -> Any:
+def ask_aws(what: str, call: Callable[[], Any]) -> Any:
     """A call of botocore, its errors as ours.
 
     Raises:

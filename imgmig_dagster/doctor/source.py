@@ -15,7 +15,7 @@ from imgmig_dagster.window import Window
 _NAMES_OF_UTC: Final = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 
 
-def source_examinations(fetch: Fetch, reader: SourceReader, windows: "Sequence[Window]") -> "list[Examination]":
+def source_examinations(fetch: Fetch, reader: SourceReader, windows: Sequence[Window]) -> list[Examination]:
     """What to look at, by `fetch` and by a reader over the same connection."""
     looks = {
         "table": partial(fits, reader),
@@ -28,14 +28,14 @@ def source_examinations(fetch: Fetch, reader: SourceReader, windows: "Sequence[W
     return [Examination("PostgreSQL", thing, look) for thing, look in looks.items()]
 
 
-def fits(reader: SourceReader) -> "tuple[Health, str, str]":
+def fits(reader: SourceReader) -> tuple[Health, str, str]:
     """Columns, types and the unique index on the id; a table that does not fit is an error that says why."""
     table = reader.table
     unique = f"with a unique {table.mapping.id_column}" if table.id_is_indexed else "by its columns"
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
 
 
-def inheritance(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
+def inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Tables that inherit from it; of those that hold rows the look at the table has told."""
     found = [child.shown for child in children(fetch, reader.table.relation)]
     if not found:
@@ -44,7 +44,7 @@ def inheritance(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]"
     return Health.WARN, f"{', '.join(found)} inherit from it, without a row", remedy
 
 
-def unique_ids(reader: SourceReader) -> "tuple[Health, str, str]":
+def unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
     """Whether every id stands once; where no index keeps it so, by a look at the whole table."""
     column = reader.mapping.id_column
     if reader.table.id_is_indexed:
@@ -56,7 +56,7 @@ def unique_ids(reader: SourceReader) -> "tuple[Health, str, str]":
     return Health.FAIL, f"{found.ids:,} stand twice or are NULL, such as {', '.join(found.sample_ids[:3])}", remedy
 
 
-def time_zone(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
+def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """In which zone timestamps without one are read, and whether the database's sessions write them in another."""
     table = reader.table
     if not table.local_times:
@@ -71,7 +71,7 @@ def time_zone(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
     return Health.WARN, f"{found}; this role's sessions write in {written}", remedy
 
 
-def page_index(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
+def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Whether an index gives the rows in the order of the pages: without one each page sorts its whole window."""
     table, mapping = reader.table, reader.mapping
     columns = f"({mapping.order_column}, {mapping.id_column})"
@@ -84,7 +84,7 @@ def page_index(fetch: Fetch, reader: SourceReader) -> "tuple[Health, str, str]":
     return Health.WARN, f"none on {columns}: every page sorts its window", "; ".join(statements)
 
 
-def rows_outside(reader: SourceReader, windows: "Sequence[Window]") -> "tuple[Health, str, str]":
+def rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Health, str, str]:
     """Rows that no partition holds are never migrated."""
     first, last = windows[0].start, windows[-1].end
     found = reader.rows_outside(first, last)

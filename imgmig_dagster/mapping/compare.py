@@ -109,7 +109,7 @@ def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
     return compare
 
 
-def item_timestamp(item: Item, attribute: str) -> "int | None":
+def item_timestamp(item: Item, attribute: str) -> int | None:
     """An item's timestamp in microseconds since 1970, or None where it is absent or unreadable."""
     try:
         found = _decode_timestamp(item.get(attribute, {"NULL": True}))
@@ -124,7 +124,7 @@ def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
     return frozenset() if declared.issuperset(item) else frozenset(item) - declared
 
 
-def describe_fields(mapping: TableMapping, row: Row, item: Item) -> "list[tuple[str, str, str]]":
+def describe_fields(mapping: TableMapping, row: Row, item: Item) -> list[tuple[str, str, str]]:
     """Every declared attribute with the row's value and the item's, as text that shows the type."""
     return [
         (field.attribute, _show_value(field, value), _show_attribute(item.get(field.attribute)))
@@ -232,7 +232,7 @@ _DECODERS: Final[dict[FieldType, Callable[[dict[str, Any]], Value]]] = {
 }
 
 
-def _difference(field: Field, expected: Value, attribute: "dict[str, Any] | None") -> FieldDifference:
+def _difference(field: Field, expected: Value, attribute: dict[str, Any] | None) -> FieldDifference:
     return FieldDifference(field.column, field.attribute, _show_value(field, expected), _show_attribute(attribute))
 
 
@@ -255,7 +255,7 @@ def _show_value(field: Field, value: Value) -> str:
     return f"{day}T{clock}.{microseconds:06d}Z"
 
 
-def _show_attribute(attribute: "dict[str, Any] | None") -> str:
+def _show_attribute(attribute: dict[str, Any] | None) -> str:
     if attribute is None:
         return "absent"
     if "NULL" in attribute:

@@ -127,7 +127,7 @@ class TableMapping:
             self.sort_key_attribute: {"S": self.sort_key},
         }
 
-    def row_id(self, item: Item) -> "str | None":
+    def row_id(self, item: Item) -> str | None:
         """The source id in an item's key, or None where the item is another entity's."""
         key = item.get(self.key_attribute, {}).get("S")
         if not isinstance(key, str) or not key.startswith(self.key_prefix):

@@ -60,12 +60,12 @@ class Rejection:
     """
 
     row_id: str
-    field: "str | None"
+    field: str | None
     code: str
     reason: str
 
 
-def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
+def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     """Compile the function that turns one row of `mapping` into its item.
 
     The declaration is resolved once, not per row: this is the hot path of the migration.
@@ -78,7 +78,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
     version = {"N": str(mapping.initial_version)}
     prefix_bytes = len(mapping.key_prefix.encode())
 
-    def transform(row: Row) -> "Item | Rejection":
+    def transform(row: Row) -> Item | Rejection:
         row_id = str(row[0])
         if (key_fault := _key_fault(row[0], prefix_bytes)) is not None:
             return Rejection(row_id, mapping.id_column, *key_fault)
@@ -111,7 +111,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], "Item | Rejection"]:
     return transform
 
 
-def _unless_too_large(row_id: str, item: Item) -> "Item | Rejection":
+def _unless_too_large(row_id: str, item: Item) -> Item | Rejection:
     if (size := item_bytes(item)) <= MAX_ITEM_BYTES:
         return item
     reason = f"the item has {size:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}"
@@ -148,7 +148,7 @@ def _iso_date(days_since_1970: int) -> str:
     return date.fromordinal(_ORDINAL_1970 + days_since_1970).isoformat()
 
 
-def _key_fault(row_id: Value, prefix_bytes: int) -> "tuple[str, str] | None":
+def _key_fault(row_id: Value, prefix_bytes: int) -> tuple[str, str] | None:
     if row_id is None:
         return _NULL_IN_REQUIRED_FIELD
     if not isinstance(row_id, str):

@@ -120,7 +120,7 @@ class _Planner:
         self._transform = transformer(table.mapping)
         self._compare = comparer(table.mapping)
 
-    async def add(self, page: Sequence[Row], counts: "Counter[str]") -> list[Rejection]:
+    async def add(self, page: Sequence[Row], counts: Counter[str]) -> list[Rejection]:
         lookup = await self._table.get_many([str(row[0]) for row in page])
         rejected: list[Rejection] = []
         for row in page:

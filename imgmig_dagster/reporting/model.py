@@ -185,7 +185,7 @@ def build_report(
     )
 
 
-def _overall(verdicts: "set[ReportVerdict]", lacking: Sequence[Lacking]) -> ReportVerdict:
+def _overall(verdicts: set[ReportVerdict], lacking: Sequence[Lacking]) -> ReportVerdict:
     if ReportVerdict.FAIL in verdicts:
         return ReportVerdict.FAIL
     return ReportVerdict.NOT_VERIFIED if lacking else ReportVerdict.PASS

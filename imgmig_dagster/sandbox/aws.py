@@ -45,7 +45,7 @@ class Moto:
         """Process id and port, written as soon as the process exists."""
         return self.root / "aws.pid"
 
-    def find(self) -> "Listener | None":
+    def find(self) -> Listener | None:
         """The process named by the pid file, if its command line is the one that this sandbox starts."""
         try:
             pid, port = map(int, self.pid_file.read_text().split())

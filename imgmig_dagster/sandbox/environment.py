@@ -41,7 +41,7 @@ class Sandbox:
     server does not come up, or the folder belongs to another user.
     """
 
-    def __init__(self, root: "Path | str" = ".imgmig", target_table: str = aws.TABLE) -> None:
+    def __init__(self, root: Path | str = ".imgmig", target_table: str = aws.TABLE) -> None:
         self.root = Path(root).absolute()
         self._postgres = postgres.Postgres(self.root)
         self._aws = aws.Moto(self.root, target_table)
@@ -102,7 +102,7 @@ class Sandbox:
             "PGDATABASE": postgres.SOURCE_DATABASE,
         }
 
-    def partitioning(self) -> "dict[str, str] | None":
+    def partitioning(self) -> dict[str, str] | None:
         """IMGMIG_PARTITION_START (an ISO date) and IMGMIG_PARTITION_GRAIN as recorded; None if nothing was.
 
         Reads one file: definitions load with it while no server runs.
@@ -110,7 +110,7 @@ class Sandbox:
         record = self._read()
         return record.partitioning() if record else None
 
-    def seed(self, rows: Iterable[ImageRow], partition_start: "date | None" = None) -> int:
+    def seed(self, rows: Iterable[ImageRow], partition_start: date | None = None) -> int:
         """Replace the source rows and their pictures in S3, and record where partitions start.
 
         Returns the number of rows.
@@ -132,7 +132,7 @@ class Sandbox:
         """Replace the source rows with that many synthetic ones, the same for the same arguments."""
         return self.seed(synthetic_rows(images, seed), SYNTHETIC_START)
 
-    def seed_csv(self, path: "Path | str") -> int:
+    def seed_csv(self, path: Path | str) -> int:
         """Replace the source rows with those of a CSV file; see `csv_rows` for its format."""
         return self.seed(csv_rows(Path(path)))
 
@@ -193,7 +193,7 @@ class Sandbox:
     def _dagster_home(self) -> Path:
         return self.root / "dagster_home"
 
-    def _start(self, record: "Record | None") -> Record:
+    def _start(self, record: Record | None) -> Record:
         services: tuple[Service, Service] = (self._postgres, self._aws)
         ports = (record.postgres.port, record.aws.port) if record else (None, None)
         found = tuple(service.find() for service in services)
@@ -209,10 +209,10 @@ class Sandbox:
 
     def _started(
         self,
-        record: "Record | None",
-        services: "tuple[Service, Service]",
-        ports: "tuple[int | None, int | None]",
-        found: "tuple[Listener | None, ...]",
+        record: Record | None,
+        services: tuple[Service, Service],
+        ports: tuple[int | None, int | None],
+        found: tuple[Listener | None, ...],
     ) -> Record:
         with ThreadPoolExecutor() as pool:
             on_postgres, on_aws = pool.map(attach_or_start, services, ports)
@@ -241,8 +241,8 @@ class Sandbox:
         for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _status(self, record: "Record | None") -> SandboxStatus:
-        def pid(service: Service) -> "int | None":
+    def _status(self, record: Record | None) -> SandboxStatus:
+        def pid(service: Service) -> int | None:
             found = service.find()
             return found.pid if found and service.answers(found) else None
 
@@ -274,7 +274,7 @@ class Sandbox:
         finally:
             os.close(descriptor)
 
-    def _read(self) -> "Record | None":
+    def _read(self) -> Record | None:
         try:
             return Record.from_json(self._record_file.read_text())
         except FileNotFoundError:

@@ -66,7 +66,7 @@ class Postgres:
     def _data(self) -> Path:
         return self.home / "data"
 
-    def find(self) -> "Listener | None":
+    def find(self) -> Listener | None:
         """The process that holds the data directory's lock file, if it was started on that directory."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
@@ -209,7 +209,7 @@ class Postgres:
             raise SandboxError(f"initdb failed in {self.home}:\n{created.stderr}")
         scratch.rename(self._data)
 
-    def _run(self, command: "list[str | Path]") -> "subprocess.CompletedProcess[str]":
+    def _run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
         """Run a program as whoever owns the cluster, in an environment of its own."""
         owner: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -231,7 +231,7 @@ def url(port: int, database: str, role: str, scheme: str = "postgresql") -> str:
     return f"{scheme}://{role}@{HOST}:{port}/{database}"
 
 
-def count_images(port: int) -> "int | None":
+def count_images(port: int) -> int | None:
     """The source rows; None where they cannot be counted."""
     import psycopg
 

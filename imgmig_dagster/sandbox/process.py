@@ -44,7 +44,7 @@ class Service(Protocol):
     def log(self) -> Path:
         """Where it writes its errors."""
 
-    def find(self) -> "Listener | None":
+    def find(self) -> Listener | None:
         """The process that an earlier call launched, if it is alive and still ours; it may not answer yet."""
 
     def launch(self, port: int) -> Listener:
@@ -61,7 +61,7 @@ class ServerDied(SandboxError):
     """A server ended while it was starting: a port taken in the meantime, a predecessor still shutting down."""
 
 
-def attach_or_start(service: Service, preferred_port: "int | None") -> Listener:
+def attach_or_start(service: Service, preferred_port: int | None) -> Listener:
     """The running server, or a new one, on `preferred_port` if that is free; it answers on return.
 
     A live process that does not answer is waited for and then reported, never replaced: a second server
@@ -141,7 +141,7 @@ def require(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _free_port(preferred: "int | None") -> int:
+def _free_port(preferred: int | None) -> int:
     """`preferred` if it can be bound, else one that no outgoing connection is given before the server binds it."""
     deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
     # A killed server's socket closes a moment after the process has vanished.

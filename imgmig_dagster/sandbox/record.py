@@ -22,13 +22,13 @@ class SandboxStatus:
     """
 
     root: Path
-    postgres_pid: "int | None"
-    postgres_port: "int | None"
-    aws_pid: "int | None"
-    aws_port: "int | None"
-    images: "int | None"
-    partition_start: "date | None"
-    partition_grain: "str | None"
+    postgres_pid: int | None
+    postgres_port: int | None
+    aws_pid: int | None
+    aws_port: int | None
+    images: int | None
+    partition_start: date | None
+    partition_grain: str | None
 
     @property
     def postgres_running(self) -> bool:

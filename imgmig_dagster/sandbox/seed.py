@@ -52,11 +52,11 @@ class ImageRow(NamedTuple):
     original_filename: str
     s3_key: str
     s3_bucket: str
-    thumbnail_s3_key: "str | None"
+    thumbnail_s3_key: str | None
     mime_type: str
     size_bytes: int
-    width: "int | None"
-    height: "int | None"
+    width: int | None
+    height: int | None
 
 
 _TYPES: Final = {
@@ -257,7 +257,7 @@ _PARSERS: Final[dict[str, Callable[[str], object]]] = {
 }
 
 
-def replace_rows(source_url: str, rows: Iterable[ImageRow]) -> "tuple[int, date | None]":
+def replace_rows(source_url: str, rows: Iterable[ImageRow]) -> tuple[int, date | None]:
     """Replace the content of the source table in one transaction, by COPY.
 
     Returns the number of rows and the first day of the earliest row's month in UTC, None without rows. Raises

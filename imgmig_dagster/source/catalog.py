@@ -53,12 +53,12 @@ class SourceTable:
         return sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
 
     @property
-    def local_times(self) -> "tuple[str, ...]":
+    def local_times(self) -> tuple[str, ...]:
         """The mapped columns whose timestamps have no zone."""
         return tuple(column.name for column in self.columns.values() if column.kind is Kind.LOCAL)
 
     @property
-    def assumptions(self) -> "tuple[str, ...]":
+    def assumptions(self) -> tuple[str, ...]:
         """What is taken for granted of this table's rows, as sentences for a certificate."""
         found = []
         if self.local_times:
@@ -100,7 +100,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     return _with_rules(fetch, found)
 
 
-def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> "list[str]":
+def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> list[str]:
     expected = [(mapping.id_column, FieldType.TEXT)] + [(field.column, field.type) for field in mapping.fields]
     faults = []
     for name, field_type in expected:

@@ -96,7 +96,7 @@ class Session:
         settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _SETTINGS.items())
         return f"BEGIN ISOLATION LEVEL {isolation} READ ONLY; {settings}".encode()
 
-    def proven(self, statement: "sql.Composable | str") -> sql.Composed:
+    def proven(self, statement: sql.Composable | str) -> sql.Composed:
         """The statement, refused by a server in recovery, and by another cluster; its rows keep their order."""
         inside = sql.SQL(statement) if isinstance(statement, str) else statement
         return sql.SQL(_PROOF).format(statement=inside, other_cluster=sql.SQL(self.other_cluster))
@@ -111,8 +111,8 @@ class ReadOnlyConnection:
 
     def __init__(
         self,
-        url: "str | Callable[[], str]",
-        retry: "RetryPolicy | None" = None,
+        url: str | Callable[[], str],
+        retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         known: KnownServers = KNOWN_SERVERS,
     ) -> None:
@@ -126,7 +126,7 @@ class ReadOnlyConnection:
         self._connection: psycopg.Connection[Any] | None = None
         self._session = Session()
 
-    def fetch(self, query: "sql.Composable | str", parameters: Parameters = None) -> "list[Any]":
+    def fetch(self, query: sql.Composable | str, parameters: Parameters = None) -> list[Any]:
         """All rows of one statement.
 
         Raises:
@@ -144,7 +144,7 @@ class ReadOnlyConnection:
         return self._fetch_once(query, parameters)
 
     @contextmanager
-    def snapshot(self) -> "Iterator[Fetch]":
+    def snapshot(self) -> Iterator[Fetch]:
         """Several statements on one snapshot of the database; keep it short, and use only what is yielded meanwhile.
 
         Raises:
@@ -184,12 +184,12 @@ class ReadOnlyConnection:
             self._connection.close()
             self._connection = None
 
-    def _fetch_once(self, query: "sql.Composable | str", parameters: Parameters) -> "list[Any]":
+    def _fetch_once(self, query: sql.Composable | str, parameters: Parameters) -> list[Any]:
         with self._lock, self._transaction("READ COMMITTED") as fetch:
             return fetch(query, parameters)
 
     @contextmanager
-    def _transaction(self, isolation: Isolation) -> "Iterator[Fetch]":
+    def _transaction(self, isolation: Isolation) -> Iterator[Fetch]:
         """The only way to a statement."""
         try:
             connection = self._connect()
@@ -205,16 +205,14 @@ class ReadOnlyConnection:
         except psycopg.Error as error:
             raise self._told(error) from None
 
-    def _read(
-        self, cursor: "psycopg.Cursor[Any]", query: "sql.Composable | str", parameters: Parameters
-    ) -> "list[Any]":
+    def _read(self, cursor: psycopg.Cursor[Any], query: sql.Composable | str, parameters: Parameters) -> list[Any]:
         try:
             return cursor.execute(self._session.proven(query), parameters).fetchall()
         except UnicodeDecodeError:
             take_any_bytes(cursor)
         return cursor.execute(self._session.proven(query), parameters).fetchall()
 
-    def _roll_back(self, connection: "psycopg.Connection[Any]") -> None:
+    def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.info.transaction_status is TransactionStatus.ACTIVE:
             self.close()
             return
@@ -233,7 +231,7 @@ class ReadOnlyConnection:
             self.close()
         return found
 
-    def _connect(self) -> "psycopg.Connection[Any]":
+    def _connect(self) -> psycopg.Connection[Any]:
         """The open connection, opened now if need be."""
         if self._connection is None or self._connection.closed:
             self._url = self._give_url()
@@ -249,7 +247,7 @@ class ReadOnlyConnection:
             self._session = self._introduce()
         return self._connection
 
-    def _open(self) -> "psycopg.Connection[Any]":
+    def _open(self) -> psycopg.Connection[Any]:
         failures: list[tuple[str, psycopg.OperationalError]] = []
         for parameters in each_address({**_PARAMETERS, **conninfo_to_dict(self._url)}):
             try:
@@ -282,7 +280,7 @@ class ReadOnlyConnection:
             place, expected = "system_identifier FROM pg_control_system()", system
         return Session(role, other_cluster=f" OR (SELECT {place}) <> {expected}")
 
-    def _control_data(self) -> "tuple[str | None, int | None]":
+    def _control_data(self) -> tuple[str | None, int | None]:
         try:
             with self._transaction("READ COMMITTED") as fetch:
                 system, timeline = fetch(_CONTROL, None)[0]
@@ -291,7 +289,7 @@ class ReadOnlyConnection:
         return system, timeline
 
 
-def _is_pgpool(connection: "psycopg.Connection[Any]") -> bool:
+def _is_pgpool(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("SHOW pool_version")  # a setting of pgpool's own, which PostgreSQL does not know
     except psycopg.Error:

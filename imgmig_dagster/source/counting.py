@@ -21,7 +21,7 @@ class RowsOutside:
     """Rows that no partition holds: a NULL or infinite order column, or one before the first or after the last."""
 
     rows: int
-    sample_ids: "tuple[str, ...]"
+    sample_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RepeatedIds:
     """Ids that stand in the table more than once, or are NULL."""
 
     ids: int
-    sample_ids: "tuple[str, ...]"
+    sample_ids: tuple[str, ...]
 
 
 NONE_REPEATED: Final = RepeatedIds(0, ())
@@ -65,12 +65,12 @@ class Counting(Statements):
         """Count, size, NULLs, digest and watermark of a window."""
         columns = self.mapping.columns
 
-        def make(pieces: Expressions) -> "tuple[sql.Composed, dict[str, Any]]":
+        def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
             return statement(pieces, columns), pieces.window(window)
 
         return inventory_of(self._carry_out(make)[0], columns)
 
-    def repeated_ids(self, window: "Window | None" = None) -> RepeatedIds:
+    def repeated_ids(self, window: Window | None = None) -> RepeatedIds:
         """The ids that stand in the table more than once; of a window, those that have a row in it.
 
         A look at the whole table, which only one without a unique index on the id is worth.
@@ -89,12 +89,12 @@ class Counting(Statements):
         """The rows whose order column is not in ``[start, end)``, NULL and ±infinity included."""
         return _rows_outside(self._fetch, Window("all", start, end))
 
-    def counts(self, windows: "Sequence[Window]") -> RowCounts:
+    def counts(self, windows: Sequence[Window]) -> RowCounts:
         """The rows of the whole table, of these adjoining windows, and outside of them, on one snapshot."""
         with self._snapshot() as fetch:
             return counts_of(fetch, windows)
 
-    def rows_per_window(self, windows: "Sequence[Window]") -> "dict[str, int]":
+    def rows_per_window(self, windows: Sequence[Window]) -> dict[str, int]:
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
         return _rows_per_window(self._fetch, windows) if windows else {}
 
@@ -109,7 +109,7 @@ class Counting(Statements):
             )
 
 
-def counts_of(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") -> RowCounts:
+def counts_of(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> RowCounts:
     """See `Counting.counts`; `fetch` reads on one snapshot."""
     return RowCounts(
         everything=fetch("SELECT count(*) FROM {with_children} t")[0][0],
@@ -118,7 +118,7 @@ def counts_of(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") ->
     )
 
 
-def _rows_per_window(fetch: "Callable[..., list[Any]]", windows: "Sequence[Window]") -> "dict[str, int]":
+def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, int]:
     # In a sub-select the bounds are parsed once; beside the column they would be parsed for every row.
     query = (
         "SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])), count(*) FROM {table} t"
@@ -129,7 +129,7 @@ def _rows_per_window(fetch: "Callable[..., list[Any]]", windows: "Sequence[Windo
     return {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
 
 
-def _rows_outside(fetch: "Callable[..., list[Any]]", everything: Window) -> RowsOutside:
+def _rows_outside(fetch: Callable[..., list[Any]], everything: Window) -> RowsOutside:
     count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", lambda at: at.window(everything))[0][0]
     if not count:  # to look for some would walk the whole of the id's index
         return RowsOutside(0, ())

@@ -34,7 +34,7 @@ class Expressions:
         self._order = table.columns[self._mapping.order_column]
 
     @cached_property
-    def names(self) -> "dict[str, sql.Composable]":
+    def names(self) -> dict[str, sql.Composable]:
         """The pieces by name.
 
         `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
@@ -94,7 +94,7 @@ class Expressions:
         """How many rows of a group have no value there."""
         return sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.bare(name))
 
-    def ids(self, row_ids: Sequence[str]) -> "dict[str, Any]":
+    def ids(self, row_ids: Sequence[str]) -> dict[str, Any]:
         """The parameters of `id_among`: those that the column can hold."""
         possible = [row_id for row_id in row_ids if self._id.can_hold(row_id)]
         if not self._bytes_for_text:
@@ -102,11 +102,11 @@ class Expressions:
         given = [_stored(row_id) for row_id in possible]
         return {"ids": [content for content, _in in given], "encodings": [encoding for _content, encoding in given]}
 
-    def position(self, name: str, cursor: Cursor) -> "dict[str, Any]":
+    def position(self, name: str, cursor: Cursor) -> dict[str, Any]:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
         return {name: self._literal(from_microseconds(cursor[0])), **self.id_position(name, cursor[1])}
 
-    def id_position(self, name: str, row_id: str) -> "dict[str, Any]":
+    def id_position(self, name: str, row_id: str) -> dict[str, Any]:
         """The parameter of `id_behind_after`."""
         if not self._bytes_for_text:
             if stored_bytes(row_id) is not None:
@@ -116,11 +116,11 @@ class Expressions:
         content, encoding = _stored(row_id)
         return {f"{name}_id": content, f"{name}_id_encoding": encoding}
 
-    def window(self, window: Window) -> "dict[str, Any]":
+    def window(self, window: Window) -> dict[str, Any]:
         """The parameters of `inside` and `outside`."""
         return {"start": self._literal(window.start), "end": self._literal(window.end)}
 
-    def starts(self, windows: Sequence[Window]) -> "dict[str, Any]":
+    def starts(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Where the windows begin, as one parameter."""
         return {"starts": [self._literal(window.start) for window in windows]}
 
@@ -239,7 +239,7 @@ class Expressions:
         return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
-def _stored(row_id: str) -> "tuple[bytes, str]":
+def _stored(row_id: str) -> tuple[bytes, str]:
     """An id's bytes, and the encoding that they are in; of one that is no text, those that are stored."""
     stored = stored_bytes(row_id)
     return (row_id.encode(), UTF8) if stored is None else (stored, NO_ENCODING)

@@ -20,11 +20,11 @@ class _Member:
     """
 
     oid: int
-    parent: "int | None"
+    parent: int | None
     is_leaf: bool
     schema: str
     name: str
-    index: "str | None"
+    index: str | None
     is_valid: bool
     is_attached: bool
 
@@ -56,7 +56,7 @@ def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
     return [statement.as_string() for statement in _statements(members, root, columns)]
 
 
-def _statements(members: "dict[int, _Member]", root: _Member, columns: sql.Composed) -> "Iterator[sql.Composed]":
+def _statements(members: dict[int, _Member], root: _Member, columns: sql.Composed) -> Iterator[sql.Composed]:
     if root.is_leaf:
         yield sql.SQL("CREATE INDEX CONCURRENTLY ON {} {}").format(sql.Identifier(root.schema, root.name), columns)
         return

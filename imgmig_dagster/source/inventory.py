@@ -22,9 +22,9 @@ class Inventory:
 
     rows: int
     row_bytes: int
-    nulls: "dict[str, int]"
+    nulls: dict[str, int]
     digest: str
-    watermark: "datetime | None"
+    watermark: datetime | None
     read_at: datetime
 
 
@@ -45,7 +45,7 @@ def statement(pieces: Expressions, columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(_STATEMENT).format(nulls=nulls, digest=_DIGEST, **pieces.names)
 
 
-def inventory_of(found: "tuple[Any, ...]", columns: Sequence[str]) -> Inventory:
+def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
     """The inventory from the statement's one row."""
     rows, size, digest, watermark_us, now_us, *null_counts = found
     return Inventory(
@@ -58,7 +58,7 @@ def inventory_of(found: "tuple[Any, ...]", columns: Sequence[str]) -> Inventory:
     )
 
 
-def _finite_moment(timestamp_us: "int | None") -> "datetime | None":
+def _finite_moment(timestamp_us: int | None) -> datetime | None:
     if timestamp_us is None:
         return None
     try:

@@ -33,7 +33,7 @@ class _WholeNumberLoader(NumericBinaryLoader):
     """`numeric` as the whole number that it is; one with a fraction or too many digits, NaN and infinity as text, which
     no number of an item equals."""
 
-    def load(self, data: Buffer) -> "int | str":  # type: ignore[override]  # of another type, on purpose
+    def load(self, data: Buffer) -> int | str:  # type: ignore[override]  # of another type, on purpose
         number = super().load(data)
         # adjusted() first: the exponent says how much memory the whole number takes.
         if number.is_finite() and number.adjusted() < MAX_DIGITS and number == number.to_integral_value():
@@ -45,21 +45,21 @@ class _TextLoader(TextBinaryLoader):
     """Text, and bytes where it is none: a database in UTF-8 may hold bytes that were never looked at, from before it
     was in that encoding, or from a damaged page."""
 
-    def load(self, data: Buffer) -> "str | bytes":
+    def load(self, data: Buffer) -> str | bytes:
         try:
             return super().load(data)
         except UnicodeDecodeError:
             return bytes(data)
 
 
-def register_loaders(connection: "psycopg.Connection[Any]") -> None:
+def register_loaders(connection: psycopg.Connection[Any]) -> None:
     """Have the connection give timestamps and numbers as a `Value` has them."""
     for type_name in ("timestamptz", "timestamp"):
         connection.adapters.register_loader(type_name, _MicrosecondsLoader)
     connection.adapters.register_loader("numeric", _WholeNumberLoader)
 
 
-def take_any_bytes(cursor: "psycopg.Cursor[Any]") -> None:
+def take_any_bytes(cursor: psycopg.Cursor[Any]) -> None:
     """Have the cursor give bytes for text that is none: psycopg's own loader is quicker, and fails on it."""
     for type_name in ("text", "varchar", "bpchar"):
         cursor.adapters.register_loader(type_name, _TextLoader)

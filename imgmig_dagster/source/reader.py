@@ -29,7 +29,7 @@ class Page(list[Row]):
 
     until: Cursor
 
-    def __init__(self, rows: "Sequence[Row]", until: Cursor) -> None:
+    def __init__(self, rows: Sequence[Row], until: Cursor) -> None:
         super().__init__(rows)
         self.until = until
 
@@ -41,7 +41,7 @@ class SourceReader(Counting):
     fit the mapping. Timestamps without a zone are read in `time_zone`.
     """
 
-    def pages(self, window: Window, after: "Cursor | None", size: int) -> "Iterator[Page]":
+    def pages(self, window: Window, after: Cursor | None, size: int) -> Iterator[Page]:
         """The window's rows in order, at most `size` at a time, from behind `after`.
 
         Keyset pagination on (order column, id): each page is a statement of its own, so that no transaction stays
@@ -57,7 +57,7 @@ class SourceReader(Counting):
             after = page.until
 
     @contextmanager
-    def window_ids(self, window: Window) -> "Iterator[Callable[[Cursor | None, Cursor | None], list[str]]]":
+    def window_ids(self, window: Window) -> Iterator[Callable[[Cursor | None, Cursor | None], list[str]]]:
         """The window's ids on one snapshot, by ranges of the keyset: those behind one position, up to another.
 
         None is the window's start or end. A connection that is lost meanwhile raises `SourceUnavailable`: the
@@ -70,7 +70,7 @@ class SourceReader(Counting):
         pieces = self._expressions
         with self._snapshot() as fetch:
 
-            def ids_between(after: "Cursor | None", until: "Cursor | None") -> "list[str]":
+            def ids_between(after: Cursor | None, until: Cursor | None) -> list[str]:
                 query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", pieces.window(window)
                 if after is not None:
                     query += " AND {behind_after}"
@@ -84,7 +84,7 @@ class SourceReader(Counting):
 
             yield ids_between
 
-    def rows(self, ids: "Sequence[str]") -> "dict[str, Row]":
+    def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows of these ids as they are now; an id that is gone is not in the result.
 
         Raises:
@@ -102,7 +102,7 @@ class SourceReader(Counting):
         self._refuse_twice([str(row[0]) for row in found])
         return rows
 
-    def all_rows(self, size: int) -> "Iterator[list[Row]]":
+    def all_rows(self, size: int) -> Iterator[list[Row]]:
         """Every row of the table in pages, by keyset on the id alone: rows outside all partitions too."""
         after: str | None = None
         while True:
@@ -112,7 +112,7 @@ class SourceReader(Counting):
             yield page
             after = str(page[-1][0])
 
-    def recount(self, windows: "Sequence[Window]", size: int) -> "Iterator[tuple[RowCounts, list[str]]]":
+    def recount(self, windows: Sequence[Window], size: int) -> Iterator[tuple[RowCounts, list[str]]]:
         """The rows counted, as by `counts`, and every id of the table in pages, all on one snapshot.
 
         One page at least, which may be empty.
@@ -126,10 +126,10 @@ class SourceReader(Counting):
                     return
                 after = ids[-1]
 
-    def sample(self, size: int, seed: int, picture: PictureColumns) -> "list[SampledRow]":
+    def sample(self, size: int, seed: int, picture: PictureColumns) -> list[SampledRow]:
         """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""
 
-        def make(pieces: Expressions) -> "tuple[sql.Composed, dict[str, Any]]":
+        def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
             columns = {
                 "thumbnail": pieces.bare(picture.thumbnail_key),
                 "name": pieces.bare(picture.name),
@@ -141,10 +141,10 @@ class SourceReader(Counting):
         drawn = self._carry_out(make)
         return [SampledRow(Shape(shape), tuple(row)) for shape, *row in drawn]
 
-    def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> "dict[str, int]":
+    def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> dict[str, int]:
         """How many rows name each bucket, the most named first, and no more than `at_most` of them."""
 
-        def make(pieces: Expressions) -> "tuple[sql.Composed, dict[str, Any]]":
+        def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
             query = sql.SQL(
                 "SELECT {bucket}, count(*) FROM {table} t WHERE {bare} IS NOT NULL"
                 " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(size)s"
@@ -153,11 +153,11 @@ class SourceReader(Counting):
 
         return {str(bucket): int(rows) for bucket, rows in self._carry_out(make)}
 
-    def _page(self, window: Window, after: "Cursor | None", size: int) -> Page:
+    def _page(self, window: Window, after: Cursor | None, size: int) -> Page:
         query = "SELECT {columns}{place} FROM {table} t WHERE {inside} {behind} ORDER BY {order}, {id} LIMIT %(size)s"
         query = query.replace("{behind}", "" if after is None else "AND {behind_after}")
 
-        def parameters(at: Expressions) -> "dict[str, Any]":
+        def parameters(at: Expressions) -> dict[str, Any]:
             position = {} if after is None else at.position("after", after)
             return {**at.window(window), **position, "size": size}
 
@@ -172,7 +172,7 @@ class SourceReader(Counting):
             raise TypeError("a row without an order column has no place in a window")
         return Page(rows, (place, str(rows[-1][0])))
 
-    def _refuse_twice(self, ids: "Sequence[str]") -> None:
+    def _refuse_twice(self, ids: Sequence[str]) -> None:
         if len(set(ids)) < len(ids):
             (twice, _rows), *_others = Counter(ids).most_common(1)
             raise SourceRefused(
@@ -181,7 +181,7 @@ class SourceReader(Counting):
             )
 
     @staticmethod
-    def _page_by_id(what: str, after: "str | None", size: int) -> "tuple[str, Parameters]":
+    def _page_by_id(what: str, after: str | None, size: int) -> tuple[str, Parameters]:
         behind = "" if after is None else "WHERE {id_behind_after}"
         query = f"SELECT {what} FROM {{table}} t {behind} ORDER BY {{id}} LIMIT %(size)s"  # noqa: S608
         return query, lambda at: {"size": size, **({} if after is None else at.id_position("after", after))}

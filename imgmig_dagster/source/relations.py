@@ -59,7 +59,7 @@ class Child:
     """A table that inherits from the source table; `has_rows` is None where the role may not look."""
 
     shown: str
-    has_rows: "bool | None"
+    has_rows: bool | None
 
 
 def find_relation(fetch: Fetch, schema: str, name: str) -> Relation:

@@ -24,8 +24,8 @@ class Cluster:
     and `role` are the oids, which anybody may see, and which a physical copy shares with its primary.
     """
 
-    system: "str | None"
-    timeline: "int | None"
+    system: str | None
+    timeline: int | None
     database: int
     role: int
 
@@ -80,7 +80,7 @@ class KnownServers:
             self._clusters[_place(url)] = cluster
 
 
-def each_address(parameters: "dict[str, Any]") -> "Iterator[dict[str, Any]]":
+def each_address(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The parameters of a connection, for each host and address that they name by itself, in their order.
 
     psycopg would try them all, and a wrong password at each; libpq itself ends with the first that refuses one.
@@ -97,7 +97,7 @@ def each_address(parameters: "dict[str, Any]") -> "Iterator[dict[str, Any]]":
         yield from ({**parameters, **host, **address} for address in _addresses(host))
 
 
-def _addresses(host: "dict[str, str]") -> "list[dict[str, str]]":
+def _addresses(host: dict[str, str]) -> list[dict[str, str]]:
     name = host.get("host", "")
     if not name or name.startswith("/") or host.get("hostaddr"):
         return [{}]

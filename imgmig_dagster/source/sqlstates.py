@@ -26,7 +26,7 @@ class Meaning:
 
     what: str
     advice: str
-    kind: "type[SourceError]" = SourceRefused
+    kind: type[SourceError] = SourceRefused
     again: bool = False
 
     def error(self, name: str, shown: str = "") -> SourceError:
@@ -180,7 +180,7 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
     )
 
 
-def _of_login(error: psycopg.Error) -> "str | None":
+def _of_login(error: psycopg.Error) -> str | None:
     sqlstate = _by_text(str(error))
     if sqlstate is None and getattr(error.pgconn, "used_password", False) and _ANSWERED.search(str(error)):
         return "28P01"
@@ -192,7 +192,7 @@ def _at_login(sqlstate: str) -> Meaning:
     return MEANINGS["28"] if sqlstate == "42501" else MEANINGS.get(sqlstate, MEANINGS["28"])
 
 
-def _by_text(text: str) -> "str | None":
+def _by_text(text: str) -> str | None:
     return next((sqlstate for sqlstate, known in _CONNECTION_TEXTS.items() if re.search(known, text)), None)
 
 

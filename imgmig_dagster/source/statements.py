@@ -19,7 +19,7 @@ Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
 Self = TypeVar("Self", bound="Statements")
 
 
-def no_parameters(_pieces: Expressions) -> "dict[str, Any]":
+def no_parameters(_pieces: Expressions) -> dict[str, Any]:
     """Of a statement that has none."""
     return {}
 
@@ -56,9 +56,9 @@ class Statements:
 
     def __exit__(
         self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -71,22 +71,22 @@ class Statements:
     def _inspect(self) -> Expressions:
         return Expressions(inspect(self._connection.fetch, self._schema, self._table, self.mapping, self._time_zone))
 
-    def _fetch(self, query: str, parameters: Parameters = no_parameters) -> "list[Any]":
+    def _fetch(self, query: str, parameters: Parameters = no_parameters) -> list[Any]:
         return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
 
     @contextmanager
-    def _snapshot(self) -> "Iterator[Callable[..., list[Any]]]":
+    def _snapshot(self) -> Iterator[Callable[..., list[Any]]]:
         """`_fetch` for several statements on one snapshot of the database."""
         pieces = self._expressions  # read from the catalog before the snapshot has the connection
         with self._connection.snapshot() as fetch_once:
 
-            def fetch(query: str, parameters: Parameters = no_parameters) -> "list[Any]":
+            def fetch(query: str, parameters: Parameters = no_parameters) -> list[Any]:
                 found = fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
                 return decoded(pieces.table.encoding, found, fetch_once)
 
             yield fetch
 
-    def _carry_out(self, make: "Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]") -> "list[Any]":
+    def _carry_out(self, make: Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]) -> list[Any]:
         """All rows of a statement.
 
         One that is refused may be so because the table was altered: then it is looked at anew. What no longer fits is

@@ -36,7 +36,7 @@ _ENCODE: Final = (
 _TAKEN_AS_THEY_ARE: Final = (UTF8, NO_ENCODING)
 
 
-def decoded(encoding: str, rows: "list[Any]", fetch: Fetch) -> "list[Any]":
+def decoded(encoding: str, rows: list[Any], fetch: Fetch) -> list[Any]:
     """The rows with text for bytes, by `fetch` where the server decodes. Bytes that are no text stay bytes.
 
     Raises:
@@ -49,7 +49,7 @@ def decoded(encoding: str, rows: "list[Any]", fetch: Fetch) -> "list[Any]":
     return [tuple(texts[value] if isinstance(value, bytes) else value for value in row) for row in rows]
 
 
-def representable(encoding: str, ids: Sequence[str], fetch: Fetch) -> "list[str]":
+def representable(encoding: str, ids: Sequence[str], fetch: Fetch) -> list[str]:
     """Those ids that the encoding has a form of. The server refuses a whole statement for one that it has not."""
     if encoding in _TAKEN_AS_THEY_ARE or all(map(str.isascii, ids)):
         return list(ids)
@@ -63,7 +63,7 @@ def representable(encoding: str, ids: Sequence[str], fetch: Fetch) -> "list[str]
     return [row_id for part in (ids[:middle], ids[middle:]) for row_id in representable(encoding, part, fetch)]
 
 
-def stored_bytes(row_id: str) -> "bytes | None":
+def stored_bytes(row_id: str) -> bytes | None:
     """The bytes of an id that is no text, which goes by the name that `str` gives them; None of any other id."""
     if not row_id.startswith(("b'", 'b"')):
         return None
@@ -74,7 +74,7 @@ def stored_bytes(row_id: str) -> "bytes | None":
     return found if isinstance(found, bytes) and not found.isascii() else None
 
 
-def _texts(encoding: str, stored: Sequence[bytes], fetch: Fetch) -> "dict[bytes, str | bytes]":
+def _texts(encoding: str, stored: Sequence[bytes], fetch: Fetch) -> dict[bytes, str | bytes]:
     codec = _CODECS.get(encoding, "ascii")
     texts = {value: _decoded(value, codec) for value in stored}
     if encoding not in _CODECS:
@@ -82,7 +82,7 @@ def _texts(encoding: str, stored: Sequence[bytes], fetch: Fetch) -> "dict[bytes,
     return texts
 
 
-def _from_server(encoding: str, stored: "list[bytes]", fetch: Fetch) -> "dict[bytes, str | bytes]":
+def _from_server(encoding: str, stored: list[bytes], fetch: Fetch) -> dict[bytes, str | bytes]:
     if not stored:
         return {}
     try:
@@ -96,7 +96,7 @@ def _from_server(encoding: str, stored: "list[bytes]", fetch: Fetch) -> "dict[by
     return {**_from_server(encoding, stored[:middle], fetch), **_from_server(encoding, stored[middle:], fetch)}
 
 
-def _decoded(value: bytes, codec: str) -> "str | bytes":
+def _decoded(value: bytes, codec: str) -> str | bytes:
     try:
         return value.decode(codec)
     except UnicodeDecodeError:

@@ -55,6 +55,6 @@ def _parse(store: StateStore, name: str, kind: type[Record], content: bytes) -> 
 
 
 @lru_cache(maxsize=32)
-def _adapter(kind: Any) -> "TypeAdapter[Any]":
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     # To compile what validates a kind takes longer than to validate a segment of a thousand ids.
     return TypeAdapter(kind)

@@ -152,7 +152,7 @@ class S3StateStore:
 
     def _undone(
         self, verb: str, name: str, found: Versioned | None, replacing: str, error: Exception
-    ) -> "StateChanged | StateUnavailable":
+    ) -> StateChanged | StateUnavailable:
         """What a request came to that may have been carried out, and was not, as `found` shows."""
         if (found.version if found else ABSENT) == replacing:
             return self._unavailable(verb, name, error)
@@ -249,7 +249,7 @@ class _NotOfS3Error(Exception):
     """A reply without a version: S3 sends one with each object."""
 
 
-def _etag(reply: "dict[str, Any]") -> str:
+def _etag(reply: dict[str, Any]) -> str:
     if not reply.get("ETag"):
         raise _NotOfS3Error
     return str(reply["ETag"])

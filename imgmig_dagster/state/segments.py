@@ -72,7 +72,7 @@ class Segments(Generic[SegmentKind]):
                     )
                 yield segment
 
-    def names(self) -> "list[str]":
+    def names(self) -> list[str]:
         """All segments that there are, confirmed or not."""
         return self._store.list(self._folder)
 

@@ -103,7 +103,7 @@ class Seen:
     A write that is conditional on them fails if anybody wrote the item since.
     """
 
-    attributes: "dict[str, dict[str, Any] | None]"
+    attributes: dict[str, dict[str, Any] | None]
 
     def condition(self) -> tuple[str, dict[str, str], dict[str, dict[str, Any]]]:
         """The condition expression, and the names and values that it uses."""

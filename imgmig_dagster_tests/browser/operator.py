@@ -24,7 +24,7 @@ class Operator:
         page.set_default_timeout(_SHOWN_WITHIN_MS)
         expect.set_options(timeout=_SHOWN_WITHIN_MS)
 
-    def launch(self, job: str, partitions: str, config: "str | None" = None) -> "list[dict[str, Any]]":
+    def launch(self, job: str, partitions: str, config: str | None = None) -> list[dict[str, Any]]:
         """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its runs.
 
         Returns the runs that were started, newest first: id, status, config as YAML.
@@ -79,7 +79,7 @@ class Operator:
         editor.get_by_role("button", name="Save config").click()
         expect(dialog.get_by_text("Config saved")).to_be_visible()
 
-    def _wait_for(self, before: "set[str]", count: int) -> "list[dict[str, Any]]":
+    def _wait_for(self, before: set[str], count: int) -> list[dict[str, Any]]:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             started = [run for run in self._runs() if run["runId"] not in before]
@@ -88,7 +88,7 @@ class Operator:
             assert time.monotonic() < deadline, f"{len(started)} of {count} runs: {[run['status'] for run in started]}"
             time.sleep(0.5)
 
-    def _runs(self) -> "list[dict[str, Any]]":
+    def _runs(self) -> list[dict[str, Any]]:
         request = Request(  # noqa: S310  # our own http
             f"{self._url}/graphql",
             json.dumps({"query": _RUNS}).encode(),

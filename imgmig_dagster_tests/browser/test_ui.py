@@ -29,7 +29,7 @@ HEADER = (
 CORRUPTED = str(UUID(int=3))
 
 
-def first_of_months() -> "list[datetime]":
+def first_of_months() -> list[datetime]:
     """The starts of the last months, the current one included: these are all the partitions there are."""
     found = [datetime.now(tz=timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)]
     while len(found) < MONTHS:
@@ -111,7 +111,7 @@ def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         run("sandbox", "delete", "--yes")
 
 
-def _wait_until_ready(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 300
     while True:
         try:
@@ -130,7 +130,7 @@ def operator(platform: Platform, browser: Browser, folder: Path) -> Iterator[Ope
     context.close()
 
 
-def statuses(runs: "list[dict[str, object]]") -> "list[object]":
+def statuses(runs: list[dict[str, object]]) -> list[object]:
     return [run["status"] for run in runs]
 
 

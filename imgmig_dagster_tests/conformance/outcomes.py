@@ -17,7 +17,7 @@ def written(result: MigrationResult) -> int:
     return result.outcomes.get("inserted", 0) + result.outcomes.get("written", 0)
 
 
-def by_key(items: "list[Item]") -> "dict[str, Item]":
+def by_key(items: list[Item]) -> dict[str, Item]:
     return {item["PK"]["S"]: item for item in items}
 
 
@@ -39,7 +39,7 @@ def assert_migrated(migration: Migration, write_mode: WriteMode, changes: Change
 
 
 def assert_rejected(
-    migration: Migration, write_mode: WriteMode, columns: "Mapping[int, dict[str, Any]]", field: "str | None", code: str
+    migration: Migration, write_mode: WriteMode, columns: Mapping[int, dict[str, Any]], field: str | None, code: str
 ) -> None:
     """These rows are never written and listed once, their neighbours are migrated, and no verdict passes."""
     migration.source.insert(image(number) for number in NEIGHBOURS)

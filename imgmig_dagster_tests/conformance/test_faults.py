@@ -28,7 +28,7 @@ from imgmig_dagster_tests.unit.target.opened import opened
 ROWS = 50
 MODES = pytest.mark.parametrize("write_mode", list(WriteMode))
 LATE = "5 s latency"
-FAULTS: "dict[str, Action]" = {
+FAULTS: dict[str, Action] = {
     "HTTP 500": error("InternalServerError", 500),
     "HTTP 503": error("ServiceUnavailable", 503),
     "reset before the commit": reset_before,
@@ -78,7 +78,7 @@ class Injection:
 
     proxy: FaultProxy
     chosen: Callable[[Call], bool]
-    calls: "list[Call]" = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
 
     def apply(self, fault: Action) -> None:
         self.proxy.inject(fault, times=10**9, when=self._strikes)

@@ -252,7 +252,7 @@ def test_row_15_an_id_of_3000_bytes_is_rejected(
     assert_rejected(migration, write_mode, {1: {"id": "y" * 3_000}}, "id", "key_too_long")
 
 
-IDS: "dict[str, list[str]]" = {
+IDS: dict[str, list[str]] = {
     "uuid": ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
     "bigint": ["-1", "0", "7", "9223372036854775807"],
     "text": ["a", "A", "ä b", "IMAGE#a", "1", "x" * 2_042],

@@ -16,7 +16,7 @@ from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import OnTable
 from imgmig_dagster_tests.conformance.servers import Server
 
-VALUES: "dict[str, dict[str, Any]]" = {
+VALUES: dict[str, dict[str, Any]] = {
     "text": {"S": "caf\u00e9 cafe\u0301 \U0001f468\u200d\U0001f469 \u202egpj \r\n\t\0 \\\"'"},
     "empty text": {"S": ""},
     "zero": {"N": "0"},
@@ -34,7 +34,7 @@ VALUES: "dict[str, dict[str, Any]]" = {
 }
 
 
-async def write(table: TargetTable, items: "list[Item]") -> None:
+async def write(table: TargetTable, items: list[Item]) -> None:
     assert await BatchWriter(table.sender, table.name).write(items, lambda _rows: None) == []
 
 
@@ -42,7 +42,7 @@ async def write(table: TargetTable, items: "list[Item]") -> None:
 def test_every_type_comes_back_as_it_was_written(on_table: OnTable, how: str) -> None:
     item: Item = {**IMAGE.key("types"), **VALUES}
 
-    async def work(table: TargetTable) -> "tuple[Item | None, list[Item]]":
+    async def work(table: TargetTable) -> tuple[Item | None, list[Item]]:
         if how == "PutItem":
             await table.put_new(item)
         else:
@@ -80,7 +80,7 @@ def test_items_of_over_16_megabytes_together_are_all_read(on_table: OnTable, tar
     for item in items:
         target.put(item)
 
-    async def work(table: TargetTable) -> "tuple[Lookup, int]":
+    async def work(table: TargetTable) -> tuple[Lookup, int]:
         return await table.get_many([row_id(number) for number in range(44)]), table.sender.traffic.requests
 
     lookup, requests = on_table(work)
@@ -104,7 +104,7 @@ def test_reads_report_the_units_that_they_cost(on_table: OnTable) -> None:
     """One for each started 4 KB of an item, and one for a key without an item; a scan's are of the page as a whole."""
     items = [item_of(0, originalFilename={"S": "x" * 5_000}), *map(item_of, range(1, 10))]
 
-    async def work(table: TargetTable) -> "tuple[float, float]":
+    async def work(table: TargetTable) -> tuple[float, float]:
         await write(table, items)
         written = table.sender.traffic.units
         await table.get_many([row_id(number) for number in range(12)])
@@ -126,10 +126,10 @@ def test_the_segments_of_a_scan_hold_every_item_once(on_table: OnTable, target: 
     for item in items:
         target.put(item)
 
-    async def pages(table: TargetTable, segment: int) -> "list[list[Item]]":
+    async def pages(table: TargetTable, segment: int) -> list[list[Item]]:
         return [page async for page in table.scan(segment, segments)]
 
-    async def work(table: TargetTable) -> "list[list[list[Item]]]":
+    async def work(table: TargetTable) -> list[list[list[Item]]]:
         return [await pages(table, segment) for segment in range(segments)]
 
     scanned = on_table(work)

@@ -29,22 +29,22 @@ def with_id(identifier: str) -> Item:
     return {**item_of(1), **IMAGE.key(identifier)}
 
 
-def by_key(items: "list[Item]") -> "dict[str, Item]":
+def by_key(items: list[Item]) -> dict[str, Item]:
     return {item["PK"]["S"]: item for item in items}
 
 
-def write(on_table: OnTable, items: "list[Item]") -> "list[WriteFailure]":
-    async def work(table: TargetTable) -> "list[WriteFailure]":
+def write(on_table: OnTable, items: list[Item]) -> list[WriteFailure]:
+    async def work(table: TargetTable) -> list[WriteFailure]:
         return await BatchWriter(table.sender, table.name).write(items, lambda _rows: None)
 
     found: list[WriteFailure] = on_table(work)
     return found
 
 
-def refusal(on_table: OnTable, request: Any) -> "DynamoDBError | None":
+def refusal(on_table: OnTable, request: Any) -> DynamoDBError | None:
     """The error by which the service refuses a request, None where it takes it."""
 
-    async def work(table: TargetTable) -> "DynamoDBError | None":
+    async def work(table: TargetTable) -> DynamoDBError | None:
         try:
             await table.sender.send(request(table.name))
         except DynamoDBError as error:
@@ -101,8 +101,8 @@ class TestConditionalPut:
 
 
 CHANGES: Item = {"width": {"N": "1"}, "version": {"N": "2"}}
-ABSENT: "list[tuple[str, ...]]" = [(), ("version",), ("updatedAt",), ("version", "updatedAt")]
-MEANWHILE: "list[dict[str, Any]]" = [
+ABSENT: list[tuple[str, ...]] = [(), ("version",), ("updatedAt",), ("version", "updatedAt")]
+MEANWHILE: list[dict[str, Any]] = [
     {"version": {"N": "2"}},
     {"updatedAt": {"S": "2024-05-06T07:08:09.124Z"}},
     {"version": None},
@@ -114,7 +114,7 @@ MEANWHILE: "list[dict[str, Any]]" = [
 class TestWritesOnWhatWasSeen:
     @pytest.mark.parametrize("absent", ABSENT)
     def test_an_item_as_it_was_seen_is_updated_and_deleted(
-        self, on_table: OnTable, target: Target, absent: "tuple[str, ...]"
+        self, on_table: OnTable, target: Target, absent: tuple[str, ...]
     ) -> None:
         seen = item_of(1, tags={"SS": ["kept"]}, **dict.fromkeys(absent))
         target.put(seen)
@@ -126,7 +126,7 @@ class TestWritesOnWhatWasSeen:
 
     @pytest.mark.parametrize("meanwhile", MEANWHILE)
     def test_an_item_written_meanwhile_is_neither_updated_nor_deleted(
-        self, on_table: OnTable, target: Target, meanwhile: "dict[str, Any]"
+        self, on_table: OnTable, target: Target, meanwhile: dict[str, Any]
     ) -> None:
         standing = item_of(1, **meanwhile)
         target.put(standing)

@@ -34,12 +34,12 @@ class DevStage:
         create_table(self.services.dynamodb, TABLE)
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def seed(self, rows: "Iterable[ImageRow]", partition_start: date) -> None:
+    def seed(self, rows: Iterable[ImageRow], partition_start: date) -> None:
         """Begin anew with these rows."""
         self.clear()
         self.services.sandbox.seed(rows, partition_start)
 
-    def start(self, *arguments: str, by_way_of: "str | None" = None, **variables: str) -> Running:
+    def start(self, *arguments: str, by_way_of: str | None = None, **variables: str) -> Running:
         """Start a command: attached to the sandbox, or with its variables exported and DynamoDB behind a proxy."""
         environment: Mapping[str, str] = {"IMGMIG_SANDBOX_DIR": str(self.services.sandbox.root), **variables}
         if by_way_of:
@@ -47,18 +47,18 @@ class DevStage:
             environment = {**exported, "AWS_ENDPOINT_URL_DYNAMODB": by_way_of, **variables}
         return self.commands.start(*arguments, environment=environment, folder=self.folder)
 
-    def imgmig(self, *arguments: str, by_way_of: "str | None" = None, **variables: str) -> Finished:
+    def imgmig(self, *arguments: str, by_way_of: str | None = None, **variables: str) -> Finished:
         """Run a command to its end."""
         return self.start(*arguments, by_way_of=by_way_of, **variables).wait(120)
 
-    def rows(self) -> "list[dict[str, Any]]":
+    def rows(self) -> list[dict[str, Any]]:
         """The source's rows."""
         cursor = self.services.owner.execute("SELECT * FROM public.images ORDER BY id")
         assert cursor.description
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def items(self) -> "dict[str, dict[str, Any]]":
+    def items(self) -> dict[str, dict[str, Any]]:
         """The target's items, by partition key."""
         found: dict[str, dict[str, Any]] = {}
         for page in self.services.dynamodb.get_paginator("scan").paginate(TableName=TABLE, ConsistentRead=True):

@@ -21,7 +21,7 @@ REAL_ROWS = Path(__file__).parents[3] / "shared" / "data" / "images.csv"
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[(DEBUG|INFO|WARNING|ERROR)\] .+")
 
 
-def hundred_images(count: int = 100) -> "Iterator[ImageRow]":
+def hundred_images(count: int = 100) -> Iterator[ImageRow]:
     """Images of one month, a second and some microseconds apart, with every nasty name and NULL of the seeder."""
     start = datetime(2024, 3, 1, tzinfo=timezone.utc)
     for index, row in enumerate(synthetic_rows(count)):
@@ -33,10 +33,10 @@ def javascript_time(moment: datetime) -> str:
     return f"{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
-def expected_item(row: "dict[str, Any]") -> "dict[str, Any]":
+def expected_item(row: dict[str, Any]) -> dict[str, Any]:
     """The item of a row, written down from the specification and without any code of the product."""
 
-    def number(value: "int | None") -> "dict[str, Any]":
+    def number(value: int | None) -> dict[str, Any]:
         return {"NULL": True} if value is None else {"N": str(value)}
 
     thumbnail = row["thumbnail_s3_key"]
@@ -71,9 +71,9 @@ class HundredMigrated:
     migrated: Finished
     verified: Finished
     log: str
-    items: "dict[str, dict[str, Any]]"
-    expected: "dict[str, dict[str, Any]]"
-    reports: "dict[str, int]"
+    items: dict[str, dict[str, Any]]
+    expected: dict[str, dict[str, Any]]
+    reports: dict[str, int]
 
 
 @pytest.fixture(scope="module")

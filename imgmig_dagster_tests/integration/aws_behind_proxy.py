@@ -16,7 +16,7 @@ _IDENTITY = (
 
 
 @contextmanager
-def sts_of_aws(folder: Path) -> "Iterator[dict[str, str]]":
+def sts_of_aws(folder: Path) -> Iterator[dict[str, str]]:
     """The variables with which botocore reaches an STS of account 123456789012 under AWS's own name."""
     certificate = self_signed(folder, "DNS:*.us-east-1.amazonaws.com")
     context = certificate.server_context()

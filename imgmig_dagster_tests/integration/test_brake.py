@@ -32,7 +32,7 @@ def statement(migration: Migration, text: str) -> None:
     migration.source.execute(text)
 
 
-def audit(migration: Migration) -> "list[dict[str, Any]]":
+def audit(migration: Migration) -> list[dict[str, Any]]:
     files = [migration.state.read(name) for name in migration.state.list("audit")]
     return [json.loads(line) for found in files if found for line in found.content.splitlines()]
 

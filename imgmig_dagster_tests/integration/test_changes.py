@@ -15,7 +15,7 @@ from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 WINDOWS = [month(2024, number) for number in (2, 3, 4)]
 
 
-def changed(migration: Migration, moment: "str | None" = None) -> list[str]:
+def changed(migration: Migration, moment: str | None = None) -> list[str]:
     with migration.source.reader() as reader:
         today = migration.today(reader)
         today = replace(today, moment=moment or today.moment)

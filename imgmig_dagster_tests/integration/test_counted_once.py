@@ -21,7 +21,7 @@ def at(second: int) -> str:
 
 
 # After the page of that number the row is created at another time. A page holds 100 rows, a segment 1,000.
-MOVES: "dict[str, Moves]" = {
+MOVES: dict[str, Moves] = {
     "forward within a segment": {1: at(450)},
     "forward to another segment": {1: at(1_500)},
     "forward over two segments": {1: at(2_250)},

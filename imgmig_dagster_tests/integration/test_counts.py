@@ -53,7 +53,7 @@ def test_the_counts_of_a_clean_table_agree(migration: Migration) -> None:
     assert census.counts_agree
 
 
-def partition(migration: Migration, rows: "list[dict[str, object]]") -> None:
+def partition(migration: Migration, rows: list[dict[str, object]]) -> None:
     """The table by month of created_at, under a primary key of both columns, as partitioned tables have one."""
     source = migration.source
     source.execute("ALTER TABLE {t} RENAME TO plain")
@@ -138,7 +138,7 @@ def test_two_rows_of_one_id_that_say_the_same_are_two_all_the_same(migration: Mi
     assert not census.passed
 
 
-INDEXES: "dict[str, tuple[str, Callable[[Migration], None]]]" = {
+INDEXES: dict[str, tuple[str, Callable[[Migration], None]]] = {
     "of the pages": ("CREATE INDEX ON {t} (created_at, id) WHERE size_bytes <> 1004", lambda _migration: None),
     "of the id": ("CREATE UNIQUE INDEX ON {t} (id) WHERE size_bytes <> 1004", without_key),
 }

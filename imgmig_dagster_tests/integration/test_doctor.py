@@ -23,7 +23,7 @@ from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 
-def of_source(source: Source, url: "str | None" = None) -> "dict[str, Diagnosis]":
+def of_source(source: Source, url: str | None = None) -> dict[str, Diagnosis]:
     retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
     connection = ReadOnlyConnection(url or source.url, retry, sleep=lambda _seconds: None)
     windows = [MARCH, month(2024, 4)]
@@ -204,7 +204,7 @@ def settings(services: Services, source: Source, target: Target, clean_environme
     return make
 
 
-def of_aws(settings: Settings) -> "dict[str, Diagnosis]":
+def of_aws(settings: Settings) -> dict[str, Diagnosis]:
     return {each.thing: each for each in examine(aws_examinations(settings, IMAGE))}
 
 
@@ -291,7 +291,7 @@ class TestAws:
         ],
     )
     def test_provisioned_capacity_is_held_against_the_planned_rate(
-        self, services: Services, other_table: str, rate: "float | None", health: Health, remedy: str
+        self, services: Services, other_table: str, rate: float | None, health: Health, remedy: str
     ) -> None:
         found = aws.capacity(access(services.dynamodb_url), other_table, rate)
 
@@ -317,7 +317,7 @@ class TestAws:
 
 class TestPictureBuckets:
     @staticmethod
-    def found(source: Source, s3: str, source_url: "str | None" = None) -> "list[Diagnosis]":
+    def found(source: Source, s3: str, source_url: str | None = None) -> list[Diagnosis]:
         retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
         connection = ReadOnlyConnection(source_url or source.url, retry, sleep=lambda _seconds: None)
         with SourceReader(connection, source.schema, source.table, IMAGE) as reader:

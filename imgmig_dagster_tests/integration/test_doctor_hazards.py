@@ -36,17 +36,17 @@ def asking(gate: AwsGate) -> AwsAccess:
     )
 
 
-def saying(**replies: Any) -> "Callable[[Asked], Answer | None]":
+def saying(**replies: Any) -> Callable[[Asked], Answer | None]:
     """Answers these operations with these replies."""
 
-    def rule(asked: Asked) -> "Answer | None":
+    def rule(asked: Asked) -> Answer | None:
         reply = replies.get(asked.operation)
         return None if reply is None else Answer(200, json.dumps(reply).encode(), {"Content-Type": "application/json"})
 
     return rule
 
 
-def table_with(target: Target, **changes: Any) -> "dict[str, Any]":
+def table_with(target: Target, **changes: Any) -> dict[str, Any]:
     """A reply of DescribeTable for the target as it would be with these changes."""
     found = target.client.describe_table(TableName=target.name)["Table"]
     found.pop("CreationDateTime")
@@ -106,7 +106,7 @@ class TestStream:
             {"FunctionArn": f"{function}:audit", "State": "Disabled"},
         ]
 
-        def rule(asked: Asked) -> "Answer | None":
+        def rule(asked: Asked) -> Answer | None:
             if asked.service != "lambda":
                 return None
             body = json.dumps({"EventSourceMappings": mappings}).encode()

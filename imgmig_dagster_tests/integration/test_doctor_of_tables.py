@@ -13,7 +13,7 @@ from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
 
 
-def diagnoses(source: Source, zone: str = "UTC") -> "dict[str, Diagnosis]":
+def diagnoses(source: Source, zone: str = "UTC") -> dict[str, Diagnosis]:
     connection = ReadOnlyConnection(source.url)
     with SourceReader(connection, source.schema, source.table, IMAGE, zone) as reader:
         found = examine(source_examinations(connection.fetch, reader, [MARCH]))

@@ -12,7 +12,7 @@ from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 FOREVER = 10_000
 
 
-def planned(migration: Migration, proxy: FaultProxy, page_size: int = 10, rate: "float | None" = None) -> MigrationPlan:
+def planned(migration: Migration, proxy: FaultProxy, page_size: int = 10, rate: float | None = None) -> MigrationPlan:
     with migration.source.reader() as reader:
         target = migration.target.settings(proxy.url, rate=rate)
         return plan(reader, target, MARCH, page_size, lambda _progress: None, migration.state)
@@ -57,7 +57,7 @@ def test_its_prediction_is_what_the_migration_then_does(migration: Migration, pr
 
 @pytest.mark.parametrize(("rate", "seconds"), [(None, 0.03), (300.0, 0.1)])
 def test_cost_and_duration_follow_from_the_units(
-    migration: Migration, proxy: FaultProxy, rate: "float | None", seconds: float
+    migration: Migration, proxy: FaultProxy, rate: float | None, seconds: float
 ) -> None:
     migration.source.insert(image(number) for number in range(30))
 

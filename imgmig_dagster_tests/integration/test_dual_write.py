@@ -56,7 +56,7 @@ def test_a_verification_meanwhile_names_what_was_corrupted_and_raises_no_false_a
                     ExpressionAttributeValues={":wrong": {"S": "corrupted.jpg"}},
                 )
 
-    def verify() -> "tuple[VerificationResult, CensusResult]":
+    def verify() -> tuple[VerificationResult, CensusResult]:
         return run.verify(migration.window), take_census(run, [migration.window])
 
     proxy.after(corrupt, "BatchGetItem")

@@ -22,7 +22,7 @@ def finish(request: pytest.FixtureRequest, migration: Migration) -> Finish:
     """The ways in which a run comes upon an item: one rule holds for all of them."""
     how = request.param
 
-    def run(url: "str | None" = None) -> "dict[str, int]":
+    def run(url: str | None = None) -> dict[str, int]:
         if how == "a first pass":
             return dict(migration.migrate(url).outcomes)
         if how == "a retry of the ledger":
@@ -59,7 +59,7 @@ def test_an_item_that_agrees_is_identical_and_not_written(
     assert [call.operation for call in proxy.writes] in ([], ["PutItem"]), "at most the condition that fails"
 
 
-PARTIAL: "dict[str, Item]" = {
+PARTIAL: dict[str, Item] = {
     "without a version": {"updatedAt": {"S": LATER}, "originalFilename": {"S": "new.jpg"}, "tags": {"SS": ["cat"]}},
     "with a version": {
         "updatedAt": {"S": LATER},
@@ -146,7 +146,7 @@ def test_a_stale_item_gets_the_rows_values_and_the_next_version_and_keeps_the_re
 
 @pytest.mark.parametrize(("version", "following"), [(None, "1"), ({"S": "x"}, "1"), ({"N": "0"}, "1")])
 def test_a_stale_item_without_a_usable_version_gets_the_first_one(
-    migration: Migration, finish: Finish, version: "dict[str, str] | None", following: str
+    migration: Migration, finish: Finish, version: dict[str, str] | None, following: str
 ) -> None:
     migration.target.put(item_of(1, originalFilename={"S": "old.jpg"}, version=version))
     migration.source.insert([image(1)])
@@ -158,7 +158,7 @@ def test_a_stale_item_without_a_usable_version_gets_the_first_one(
 
 @pytest.mark.parametrize("updated_at", [None, {"NULL": True}, {"S": "yesterday"}, {"N": "1714979289"}])
 def test_an_item_that_does_not_say_when_it_was_updated_is_not_newer(
-    migration: Migration, finish: Finish, updated_at: "dict[str, Any] | None"
+    migration: Migration, finish: Finish, updated_at: dict[str, Any] | None
 ) -> None:
     migration.target.put(item_of(1, updatedAt=updated_at, originalFilename={"S": "old.jpg"}))
     migration.source.insert([image(1)])

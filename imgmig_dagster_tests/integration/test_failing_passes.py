@@ -29,7 +29,7 @@ FOREVER = 100_000
 MODES = list(WriteMode)
 
 
-def by_key(items: "list[Item]") -> "dict[str, Item]":
+def by_key(items: list[Item]) -> dict[str, Item]:
     return {item["PK"]["S"]: item for item in items}
 
 

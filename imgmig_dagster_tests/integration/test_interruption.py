@@ -39,7 +39,7 @@ print(json.dumps(dict(result.outcomes)))
 """
 
 
-def in_a_process(migration: Migration, proxy: FaultProxy, write_mode: WriteMode) -> "subprocess.Popen[str]":
+def in_a_process(migration: Migration, proxy: FaultProxy, write_mode: WriteMode) -> subprocess.Popen[str]:
     source, state = migration.source, migration.state.locate("")
     arguments = [
         source.url,

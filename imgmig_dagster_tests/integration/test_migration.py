@@ -27,7 +27,7 @@ FOREVER = 100_000
 MODES = list(WriteMode)
 
 
-def by_key(items: "list[Item]") -> "dict[str, Item]":
+def by_key(items: list[Item]) -> dict[str, Item]:
     return {item["PK"]["S"]: item for item in items}
 
 
@@ -121,7 +121,7 @@ class RecordingStore(LocalStateStore):
         self.saves: list[tuple[int, int]] = []
         self._target = target
 
-    def write(self, name: str, content: bytes, replacing: "str | None" = None) -> str:
+    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
         if name.endswith("migration-progress.json"):
             claimed = sum(json.loads(content)["checkpoint"]["outcomes"].values())
             count = self._target.client.scan(TableName=self._target.name, Select="COUNT", ConsistentRead=True)["Count"]

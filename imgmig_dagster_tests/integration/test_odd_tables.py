@@ -36,7 +36,7 @@ def test_padded_ids_are_accounted_for_and_items_under_the_trimmed_key_are_left_a
 
 @pytest.fixture
 def ascii_migration(
-    new_source: NewSource, ascii_owner: "psycopg.Connection[Any]", target: Target, state: LocalStateStore
+    new_source: NewSource, ascii_owner: psycopg.Connection[Any], target: Target, state: LocalStateStore
 ) -> Migration:
     source = new_source(id_type="text", owner=ascii_owner)
     source.insert(image(number, id=f"img-{number:03}") for number in range(30))

@@ -30,7 +30,7 @@ def state(access: AwsAccess) -> S3StateStore:
     return S3StateStore(access.client("s3"), "pages", "dev", sleep=lambda _seconds: None)
 
 
-ASKING: "dict[str, Ask]" = {
+ASKING: dict[str, Ask] = {
     "table": lambda access: describe(access, "images", IMAGE),
     "backups": lambda access: recovery(access, "images"),
     "time to live": lambda access: time_to_live(access, "images", IMAGE),

@@ -41,12 +41,12 @@ def bucket(services: Services) -> Iterator[Bucket]:
     client.close()
 
 
-def checked(migration: Migration, *rows: ImageValues, s3_url: "str | None" = None) -> SpotCheckResult:
+def checked(migration: Migration, *rows: ImageValues, s3_url: str | None = None) -> SpotCheckResult:
     migration.source.insert(rows)
     return migration.spot_check(len(rows), 0, s3_url=s3_url)
 
 
-def faults_of(result: SpotCheckResult) -> "dict[str, list[str]]":
+def faults_of(result: SpotCheckResult) -> dict[str, list[str]]:
     return {row: list(faults) for row, faults in result.object_faults.items()}
 
 
@@ -102,7 +102,7 @@ def stored(bucket: Bucket, key: str, size: int, content_type: str = "image/png")
     return StoredObject(bucket.name, key, size, content_type, [])
 
 
-def shown(services: Services, *found: SpotCheckPair) -> "dict[str, str]":
+def shown(services: Services, *found: SpotCheckPair) -> dict[str, str]:
     return dict(pictures(services.dynamodb_url).show(found, PictureMode.EMBEDDED).images)
 
 

@@ -34,7 +34,7 @@ class Server:
     port: int
     up: threading.Event
 
-    def owner(self) -> "psycopg.Connection[tuple[object, ...]]":
+    def owner(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(url(self.port, SOURCE_DATABASE, OWNER), autocommit=True)
 
     def end(self, how: signal.Signals) -> None:

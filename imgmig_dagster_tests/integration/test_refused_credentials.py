@@ -40,7 +40,7 @@ def write_state(access: AwsAccess, _target: Target) -> None:
     S3StateStore(access.client("s3"), "rotation", "dev").write("p/a.json", b"one")
 
 
-ASKING: "dict[str, Ask]" = {
+ASKING: dict[str, Ask] = {
     "items": put_item,
     "table": lambda access, target: describe(access, target.name, IMAGE),
     "state": write_state,
@@ -77,7 +77,7 @@ def access(gate: AwsGate) -> AwsAccess:
 @pytest.mark.parametrize("codes", [OLD_KEYS, EXPIRED], ids=["rotated", "expired"])
 @pytest.mark.parametrize("asking", ASKING)
 def test_a_key_that_was_rotated_is_read_again_by_every_service(
-    file: Path, access: AwsAccess, gate: AwsGate, target: Target, asking: str, codes: "dict[str, str]"
+    file: Path, access: AwsAccess, gate: AwsGate, target: Target, asking: str, codes: dict[str, str]
 ) -> None:
     ASKING[asking](access, target)
     target.delete(1)
@@ -100,7 +100,7 @@ def test_a_key_that_was_rotated_is_read_again_by_every_service(
 @pytest.mark.parametrize("codes", [OLD_KEYS, EXPIRED], ids=["rotated", "expired"])
 @pytest.mark.parametrize("asking", ASKING)
 def test_without_another_key_a_login_is_asked_for(
-    access: AwsAccess, gate: AwsGate, target: Target, asking: str, codes: "dict[str, str]"
+    access: AwsAccess, gate: AwsGate, target: Target, asking: str, codes: dict[str, str]
 ) -> None:
     gate.rule = lambda asked: refused(asked, codes[asked.service], "the key OLD and more")
 
@@ -120,7 +120,7 @@ def test_a_pass_whose_login_ends_is_resumed_after_another(
         target = replace(migration.target.settings(), access=access)
         return replace(migration.run(page_size=10), target=target)
 
-    def rule(asked: Asked) -> "Answer | None":
+    def rule(asked: Asked) -> Answer | None:
         ended = asked.access_key == "OLD" and len(gate.of("dynamodb", "PutItem")) > 25
         return refused(asked, "ExpiredTokenException") if ended else None
 
@@ -213,10 +213,10 @@ def test_a_slow_source_of_credentials_holds_up_no_loop(
 
 def skewed(
     code: str, message: str = "", by: timedelta = timedelta(0), times: int = 1
-) -> "Callable[[Asked], Answer | None]":
+) -> Callable[[Asked], Answer | None]:
     left = [times]
 
-    def rule(asked: Asked) -> "Answer | None":
+    def rule(asked: Asked) -> Answer | None:
         left[0] -= 1
         date = format_datetime(datetime.now(tz=timezone.utc) + by, usegmt=True)
         return refused(asked, code, message, date) if left[0] >= 0 else None

@@ -38,7 +38,7 @@ def verified(migration: Migration) -> Migration:
     return migration
 
 
-def audit_of(migration: Migration, number: int) -> "list[dict[str, Any]]":
+def audit_of(migration: Migration, number: int) -> list[dict[str, Any]]:
     """The lines of the audit record that are of one image."""
     (name,) = migration.state.list("audit")
     found = migration.state.read(name)
@@ -127,7 +127,7 @@ def test_all_rows_that_go_under_a_repairs_own_writes_are_counted_together(
     assert (retried.items_deleted, migration.ledger) == (16, {})
 
 
-def delete(migration: Migration, numbers: "list[int]") -> None:
+def delete(migration: Migration, numbers: list[int]) -> None:
     for number in numbers:
         migration.source.delete(number)
 
@@ -285,7 +285,7 @@ class TestOrphans:
 
     @pytest.mark.parametrize("confirmed", [None, 24, 26])
     def test_so_many_are_deleted_only_if_exactly_their_number_is_confirmed(
-        self, orphaned: Migration, proxy: FaultProxy, confirmed: "int | None"
+        self, orphaned: Migration, proxy: FaultProxy, confirmed: int | None
     ) -> None:
         assert orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=confirmed).counts == {"held_back": 25}
 

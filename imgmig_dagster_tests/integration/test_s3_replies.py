@@ -39,12 +39,12 @@ def bucket(services: Services) -> str:
 
 
 @pytest.fixture
-def slept() -> "list[float]":
+def slept() -> list[float]:
     return []
 
 
 @pytest.fixture
-def store(gate: AwsGate, bucket: str, slept: "list[float]") -> S3StateStore:
+def store(gate: AwsGate, bucket: str, slept: list[float]) -> S3StateStore:
     """A store behind the gate."""
     return S3StateStore(access(gate.url).client("s3"), bucket, "dev", sleep=slept.append)
 
@@ -58,7 +58,7 @@ def rival(services: Services, bucket: str) -> S3StateStore:
 def first(answer: Answer, method: str, times: int = 1) -> Rule:
     left = [times]
 
-    def rule(asked: Asked) -> "Answer | None":
+    def rule(asked: Asked) -> Answer | None:
         if asked.operation != method or left[0] <= 0:
             return None
         left[0] -= 1
@@ -67,13 +67,13 @@ def first(answer: Answer, method: str, times: int = 1) -> Rule:
     return rule
 
 
-CHANGES: "dict[str, Callable[[S3StateStore, str], object]]" = {
+CHANGES: dict[str, Callable[[S3StateStore, str], object]] = {
     "PUT": lambda store, before: store.write("p/a.json", b"two", replacing=before),
     "DELETE": lambda store, before: store.delete("p/a.json", replacing=before),
 }
 
 
-def by_another_key(asked: Asked) -> "Answer | None":
+def by_another_key(asked: Asked) -> Answer | None:
     """As a bucket's policy denies what is not encrypted by its own key."""
     names = {name.lower() for name in asked.headers}
     return refused(asked, "AccessDenied") if "x-amz-server-side-encryption" in names else None
@@ -98,7 +98,7 @@ CONFLICT = Answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>"
 
 
 def test_requests_that_collide_are_sent_again_before_anything_is_judged(
-    store: S3StateStore, gate: AwsGate, slept: "list[float]"
+    store: S3StateStore, gate: AwsGate, slept: list[float]
 ) -> None:
     gate.rule = first(CONFLICT, "PUT", times=2)
     version = store.write("p/a.json", b"one", replacing=ABSENT)
@@ -145,7 +145,7 @@ class TestLostReplies:
         before = store.write("p/a.json", b"one")
         lost = first(Answer(lost=True), method, times)
 
-        def rule(asked: Asked) -> "Answer | None":
+        def rule(asked: Asked) -> Answer | None:
             answer = lost(asked)
             if answer is not None:
                 rival.write("p/a.json", b"the rival's")
@@ -173,7 +173,7 @@ def test_a_line_whose_reply_was_lost_is_appended_once(store: S3StateStore, gate:
     store.append("audit.jsonl", b"first\n")
     lost = first(Answer(lost=True, carried_out=True), "PUT", times=1)
 
-    def rule(asked: Asked) -> "Answer | None":
+    def rule(asked: Asked) -> Answer | None:
         if asked.operation == "PUT" and len(gate.of("s3", "PUT")) == tried + 2:
             rival.append("audit.jsonl", b"the rival's\n")  # between our request and its second try
         return lost(asked)
@@ -202,7 +202,7 @@ def test_a_lease_outlives_a_beat_whose_reply_and_reading_were_lost(
     with store.exclusive("p/run.lock"):
         lost = {"PUT": 3, "GET": 3}
 
-        def rule(asked: Asked) -> "Answer | None":
+        def rule(asked: Asked) -> Answer | None:
             if lost.get(asked.operation, 0) > 0 and (asked.operation == "PUT" or lost["PUT"] == 0):
                 lost[asked.operation] -= 1
                 return Answer(lost=True, carried_out=asked.operation == "PUT" and lost["PUT"] == 2)

@@ -39,7 +39,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox.delete()
 
 
-def owner(sandbox: Sandbox) -> "psycopg.Connection[Any]":
+def owner(sandbox: Sandbox) -> psycopg.Connection[Any]:
     env = sandbox.environment()
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
     return psycopg.connect(autocommit=True, **{name: env[variable] for name, variable in names.items()})  # type: ignore[arg-type]

@@ -33,13 +33,13 @@ def body(client: Any, bucket: str, key: str) -> bytes:
     return found
 
 
-def opened(content: bytes) -> "Image.Image":
+def opened(content: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(content))
     picture.load()
     return picture
 
 
-def assert_objects_are_as_declared(client: Any, rows: "list[ImageRow]") -> None:
+def assert_objects_are_as_declared(client: Any, rows: list[ImageRow]) -> None:
     for row in rows:
         found = client.head_object(Bucket=row.s3_bucket, Key=row.s3_key)
         assert (found["ContentLength"], found["ContentType"]) == (row.size_bytes, row.mime_type)

@@ -16,12 +16,12 @@ def migrated(migration: Migration, count: int) -> None:
         migration.target.put(item_of(number))
 
 
-def sampled(source: Source, size: int, seed: int = 0) -> "list[SampledRow]":
+def sampled(source: Source, size: int, seed: int = 0) -> list[SampledRow]:
     with source.reader() as reader:
         return reader.sample(size, seed, PICTURE)
 
 
-def shapes(found: "list[SampledRow]") -> "dict[str, Shape]":
+def shapes(found: list[SampledRow]) -> dict[str, Shape]:
     return {str(each.row[0]): each.shape for each in found}
 
 

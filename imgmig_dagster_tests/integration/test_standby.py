@@ -43,7 +43,7 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Pair]":
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     primary = Postgres(tmp_path_factory.mktemp("primary"))
     try:
         listener = attach_or_start(primary, None)
@@ -62,7 +62,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Pair]":
 
 
 def reader_by(
-    source_url: str, sleep: "Callable[[float], None]" = lambda _seconds: None, known: "KnownServers | None" = None
+    source_url: str, sleep: Callable[[float], None] = lambda _seconds: None, known: KnownServers | None = None
 ) -> SourceReader:
     retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)
     return SourceReader(
@@ -70,11 +70,11 @@ def reader_by(
     )
 
 
-def names_read(reader: SourceReader) -> "set[object]":
+def names_read(reader: SourceReader) -> set[object]:
     return {row[4] for page in reader.pages(MARCH, None, 10) for row in page}
 
 
-READINGS: "dict[str, Callable[[SourceReader], Any]]" = {
+READINGS: dict[str, Callable[[SourceReader], Any]] = {
     "table": lambda reader: reader.table,
     "pages": lambda reader: list(reader.pages(MARCH, None, 10)),
     "window_ids": lambda reader: ids_in_a_snapshot(reader),
@@ -93,7 +93,7 @@ READINGS: "dict[str, Callable[[SourceReader], Any]]" = {
 }
 
 
-def ids_in_a_snapshot(reader: SourceReader) -> "list[str]":
+def ids_in_a_snapshot(reader: SourceReader) -> list[str]:
     with reader.window_ids(MARCH) as ids_between:
         return ids_between(None, None)
 

@@ -29,7 +29,7 @@ class PausedStore(LocalStateStore):
         change_throttle(self, paused=True)
         self._looks = 0
 
-    def read(self, name: str) -> "Versioned | None":
+    def read(self, name: str) -> Versioned | None:
         if name == "throttle.json":
             self._looks += 1
             if self._looks > 1 and self._faults:
@@ -45,7 +45,7 @@ def dry_run(migration: Migration, url: str) -> None:
         plan(reader, migration.target.settings(url), MARCH, 10, lambda _progress: None, migration.state)
 
 
-WORK: "dict[str, Callable[[Migration, str], object]]" = {
+WORK: dict[str, Callable[[Migration, str], object]] = {
     "migrate": lambda migration, url: migration.migrate(url),
     "verify": lambda migration, url: migration.verify(url),
     "verify again": lambda migration, url: migration.verify(url, only_failed=True),
@@ -68,7 +68,7 @@ def test_while_a_stage_is_paused_no_request_reaches_the_table(
     paused = replace(migration, state=PausedStore(tmp_path / "state"))
     arrived: list[tuple[str, bool]] = []
 
-    async def note(call: Call, forward: Forward) -> "Reply | Drop":
+    async def note(call: Call, forward: Forward) -> Reply | Drop:
         arrived.append((call.operation, read_throttle(paused.state).paused))
         return await forward(call.body)
 

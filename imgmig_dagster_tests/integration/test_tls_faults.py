@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 LOOPBACK = "IP:127.0.0.1"
 
 
-def put(target: Target, url: str) -> "list[float]":
+def put(target: Target, url: str) -> list[float]:
     """Write an item; returns what was waited before retries."""
     clock = FakeClock()
 
@@ -44,7 +44,7 @@ def as_items(target: Target, url: str) -> None:
     put(target, url)
 
 
-WAYS: "list[Callable[[Target, str], None]]" = [as_items, by_botocore]
+WAYS: list[Callable[[Target, str], None]] = [as_items, by_botocore]
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_home_made_authority_is_trusted_under_pythons_strict_rules_too(
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_a_file_of_authorities_that_cannot_be_read_is_named(
-    clean_environment: pytest.MonkeyPatch, tmp_path: Path, content: "str | None"
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "bundle.pem"
     if content is not None:

@@ -13,7 +13,7 @@ from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, unprocess
 
 FOREVER = 10_000
 
-WRONG: "dict[FieldType, list[dict[str, Any] | None]]" = {
+WRONG: dict[FieldType, list[dict[str, Any] | None]] = {
     FieldType.TEXT: [{"S": "wrong"}, {"S": ""}, {"N": "1"}, {"NULL": True}, None],
     FieldType.INTEGER: [{"N": "1"}, {"S": "1000"}, {"N": "640.5"}, {"NULL": True}, None],
     FieldType.TIMESTAMP: [

@@ -30,7 +30,7 @@ def interrupted(migration: Migration, proxy: FaultProxy) -> None:
     proxy.clear()
 
 
-def looked_up(proxy: FaultProxy) -> "Sequence[str]":
+def looked_up(proxy: FaultProxy) -> Sequence[str]:
     return sorted({identifier for call in proxy.of("BatchGetItem") for identifier in call.ids})
 
 

@@ -25,9 +25,7 @@ class Connection:
     def __init__(self, url: str) -> None:
         self._http = http.client.HTTPConnection(urlsplit(url).netloc)
 
-    def ask(
-        self, operation: str, body: "dict[str, Any]", accept_encoding: str = "gzip"
-    ) -> "tuple[HTTPResponse, bytes]":
+    def ask(self, operation: str, body: dict[str, Any], accept_encoding: str = "gzip") -> tuple[HTTPResponse, bytes]:
         headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Authorization": CREDENTIALS}
         self._http.request("POST", "/", json.dumps(body), {**headers, "Accept-Encoding": accept_encoding})
         reply = self._http.getresponse()

@@ -37,7 +37,7 @@ def prod(clean_environment: pytest.MonkeyPatch) -> Made:
 
 
 @pytest.mark.parametrize("confirmed", [None, "", "images-staging", "IMAGES-PROD", "yes"])
-def test_writes_that_are_not_confirmed_by_the_tables_name_are_refused(prod: Made, confirmed: "str | None") -> None:
+def test_writes_that_are_not_confirmed_by_the_tables_name_are_refused(prod: Made, confirmed: str | None) -> None:
     with pytest.raises(WritesRefused, match=r"not confirmed: imgmig \.\.\. --confirm images-prod") as caught:
         allow_writes(prod(), confirmed)
 
@@ -59,9 +59,7 @@ def test_other_stages_need_no_confirmation(prod: Made, stage: Stage) -> None:
         ({"AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.eu-west-1.amazonaws.com"}, "is not of AWS_REGION=us-east-1"),
     ],
 )
-def test_an_emulators_endpoint_and_another_regions_are_refused(
-    prod: Made, changes: "dict[str, str]", fault: str
-) -> None:
+def test_an_emulators_endpoint_and_another_regions_are_refused(prod: Made, changes: dict[str, str], fault: str) -> None:
     with pytest.raises(WritesRefused, match=fault):
         allow_writes(prod(**changes), "images-prod")
 
@@ -75,7 +73,7 @@ def test_plain_http_is_refused_before_anything_is_asked(prod: Made) -> None:
     ("confirmed", "changes"), [("images-prod", {}), (None, {"IMGMIG_CONFIRM_WRITES": "images-prod"})]
 )
 def test_confirmed_writes_to_the_configured_account_and_region_are_allowed(
-    prod: Made, tmp_path: Path, confirmed: "str | None", changes: "dict[str, str]"
+    prod: Made, tmp_path: Path, confirmed: str | None, changes: dict[str, str]
 ) -> None:
     with sts_of_aws(tmp_path) as proxied:
         allow_writes(prod(**proxied, **changes), confirmed)

@@ -36,7 +36,7 @@ class Platform:
     environment: dict[str, str]
     instance: dg.DagsterInstance
     monkeypatch: pytest.MonkeyPatch
-    run_ids: "list[str]" = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -53,7 +53,7 @@ class Platform:
         self.set(AWS_ENDPOINT_URL_DYNAMODB=url)
 
     def run(
-        self, job: str, partition: "str | None" = None, config: "Mapping[str, Any] | None" = None
+        self, job: str, partition: str | None = None, config: Mapping[str, Any] | None = None
     ) -> dg.ExecuteInProcessResult:
         """Execute a job in this process; a run that fails is returned like any other."""
         definition = self.definitions.resolve_job_def(job)
@@ -72,7 +72,7 @@ class Platform:
         self.run_ids.append(result.run_id)
         return result
 
-    def succeed(self, job: str, partition: "str | None" = None) -> dg.ExecuteInProcessResult:
+    def succeed(self, job: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
         """Execute a job, which has to succeed."""
         result = self.run(job, partition)
         assert result.success
@@ -88,19 +88,19 @@ class Platform:
             stored += [dg.serialize_value(entry) for entry in self.instance.all_logs(run_id)]
         return "\n".join(stored)
 
-    def change_item(self, number: int, attribute: str, value: "dict[str, str]") -> None:
+    def change_item(self, number: int, attribute: str, value: dict[str, str]) -> None:
         """Change one attribute of an item by hand, past all of our code."""
         item = self.target.item(number)
         assert item is not None
         self.target.put({**item, attribute: value})
 
 
-def images_of(month: int, numbers: Iterable[int]) -> "list[dict[str, Any]]":
+def images_of(month: int, numbers: Iterable[int]) -> list[dict[str, Any]]:
     """Source rows created on the tenth of a month of 2024; their ids are those of `image(number)`."""
     return [image(number, created_at=f"2024-{month:02}-10T00:00:00.{number:06}Z") for number in numbers]
 
 
-def saved_review(state: LocalStateStore, stage: str, issues: "Collection[str]" = ()) -> dict[str, Any]:
+def saved_review(state: LocalStateStore, stage: str, issues: Collection[str] = ()) -> dict[str, Any]:
     """What the spot check's page saves of the last sample where a person finds all images fine but `issues`."""
     stored = state.read(names.SPOT_CHECK)
     assert stored
@@ -140,7 +140,7 @@ def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]
     return _plain(found.metadata)
 
 
-def _plain(metadata: Mapping[str, "dg.MetadataValue[Any]"]) -> dict[str, Any]:
+def _plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
     return {
         name: [dict(record.data) for record in value.records]
         if isinstance(value, dg.TableMetadataValue)

@@ -161,7 +161,7 @@ class CommandServer:
         assert self._read() == "ready\n"
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str], folder: "Path | None" = None, code: str = _MAIN
+        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = _MAIN
     ) -> Running:
         """Start ``imgmig`` with these arguments and exactly this environment, or other code."""
         self._count += 1
@@ -179,7 +179,7 @@ class CommandServer:
         return Running(self, pid, stdout, stderr)
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], folder: "Path | None" = None, code: str = _MAIN
+        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = _MAIN
     ) -> Finished:
         """Run ``imgmig`` to its end."""
         return self.start(*arguments, environment=environment, folder=folder, code=code).wait()
@@ -236,7 +236,7 @@ def free_port() -> int:
             return port
 
 
-def processes(parent: "int | None" = None, session: "int | None" = None) -> "set[int]":
+def processes(parent: int | None = None, session: int | None = None) -> set[int]:
     """The living processes with this parent or of this session, from Linux's /proc."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -17,7 +17,7 @@ def commands_of(text: str) -> Iterator[str]:
         yield from (found.strip() for found in _COMMAND.findall(block or span))
 
 
-def documented() -> "dict[str, list[str]]":
+def documented() -> dict[str, list[str]]:
     """Every command of the documents, with the names of those in which it stands."""
     found: dict[str, list[str]] = {}
     for document in DOCUMENTS:

@@ -11,7 +11,7 @@ from imgmig_dagster.defs.invocation import DEAD_AFTER_S, Invocation
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 
 
-def begun(platform: Platform, instance: dg.DagsterInstance, tags: "dict[str, str]", run_id: "str | None" = None) -> str:
+def begun(platform: Platform, instance: dg.DagsterInstance, tags: dict[str, str], run_id: str | None = None) -> str:
     """A run of March that goes on."""
     job = platform.definitions.resolve_job_def("migrate")
     origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), "__repository__")

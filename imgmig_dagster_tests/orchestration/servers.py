@@ -12,14 +12,14 @@ from pathlib import Path
 from imgmig_dagster_tests.orchestration.commands import processes, wait_until
 
 
-def program(*arguments: str) -> "list[str]":
+def program(*arguments: str) -> list[str]:
     """A program of this environment, with its arguments."""
     name, *options = arguments
     return [str(Path(sys.executable).with_name(name)), *options]
 
 
 @contextmanager
-def running(command: "list[str]", environment: "dict[str, str]", log: Path, port: "int | None" = None) -> Iterator[int]:
+def running(command: list[str], environment: dict[str, str], log: Path, port: int | None = None) -> Iterator[int]:
     """A server in a session of its own, which SIGTERM has to end with all that it started.
 
     With `port`, the context begins once it listens there.

@@ -40,7 +40,7 @@ class Desk:
     folder: Path
     stage: str
     state: LocalStateStore
-    environment: "dict[str, str]"
+    environment: dict[str, str]
 
     def follow(self, step: Step) -> None:
         """Type a command, wait for its end, and hold it against what is expected."""
@@ -68,7 +68,7 @@ DeskT = TypeVar("DeskT", bound=Desk)
 Story: TypeAlias = "Sequence[Step | Callable[[DeskT], None]]"
 
 
-def follow(desk: DeskT, story: "Story[DeskT]") -> None:
+def follow(desk: DeskT, story: Story[DeskT]) -> None:
     """Type the commands of a story in their order; between them other things happen."""
     for each in story:
         if isinstance(each, Step):
@@ -77,7 +77,7 @@ def follow(desk: DeskT, story: "Story[DeskT]") -> None:
             each(desk)
 
 
-def steps_of(story: "Story[DeskT]") -> "list[Step]":
+def steps_of(story: Story[DeskT]) -> list[Step]:
     """The commands of a story."""
     steps = [each for each in story if isinstance(each, Step)]
     return [*steps, *(inner for each in steps for inner in each.meanwhile)]
@@ -130,13 +130,13 @@ def the_ledger_is_empty(stage: Stage) -> None:
     FailureLedger(stage.state, MARCH).record([], [row_id(21)])
 
 
-def _item(stage: Stage, number: int) -> "dict[str, dict[str, str]]":
+def _item(stage: Stage, number: int) -> dict[str, dict[str, str]]:
     found = stage.target.item(number)
     assert found is not None
     return found
 
 
-STAGING: "Story[Stage]" = (
+STAGING: Story[Stage] = (
     Step("imgmig doctor --stage staging", 0, "0 fail"),
     Step("imgmig status --stage staging", 0, MARCH),
     Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 images: 24 write units"),
@@ -171,7 +171,7 @@ STAGING: "Story[Stage]" = (
 
 # Everything that reads goes to its end, by TLS; whatever writes finds out that this DynamoDB is not AWS's.
 NOT_AWS = "writes to images-prod in prod are refused: the endpoint"
-PROD: "Story[Stage]" = (
+PROD: Story[Stage] = (
     Step("imgmig doctor --stage prod", 1, "1 fail"),
     Step("imgmig dry-run --stage prod", 0, "A migration would write 24 of 24 images"),
     Step("imgmig throttle --stage prod", 0, "stage prod: running, ceiling 2,000 units/s of all runs together"),
@@ -199,7 +199,7 @@ PROD: "Story[Stage]" = (
 )
 
 # Stage dev in a sandbox of one's own, from the first command to the last.
-SANDBOX: "Story[Desk]" = (
+SANDBOX: Story[Desk] = (
     Step("imgmig sandbox start", 0, "PostgreSQL  running on 127.0.0.1:"),
     Step("imgmig sandbox seed --csv my-images.csv", 0, "The source holds 600 images"),
     Step("imgmig sandbox env", 0, "export IMGMIG_SOURCE_URL="),
@@ -237,7 +237,7 @@ SANDBOX: "Story[Desk]" = (
 )
 
 # Where the suite, or what has to pass before a change lands, makes a target; the others are long, and made by hand.
-MADE_BY: "dict[str, str]" = {
+MADE_BY: dict[str, str] = {
     "make bench": "by hand",
     "make demo": "imgmig demo",
     "make mutants": "by hand",

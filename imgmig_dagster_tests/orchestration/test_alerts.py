@@ -25,7 +25,7 @@ def receiver() -> Iterator[Receiver]:
         yield received
 
 
-def tick(platform: Platform, sensor: str, cursor: "str | None" = None) -> dg.SensorEvaluationContext:
+def tick(platform: Platform, sensor: str, cursor: str | None = None) -> dg.SensorEvaluationContext:
     """Evaluate a polling sensor once, as the daemon does; its context holds the new cursor."""
     repository = platform.definitions.get_repository_def()
     context = dg.build_sensor_context(

@@ -81,7 +81,7 @@ def test_each_check_is_recorded_with_the_partition_of_its_run(
     assert platform.run("verify", MARCH).success
     assert not platform.run("verify", APRIL).success
 
-    def statuses(asset: str, check: str) -> "dict[str | None, str]":
+    def statuses(asset: str, check: str) -> dict[str | None, str]:
         found = new_instance.event_log_storage.get_asset_check_partition_info(
             [dg.AssetCheckKey(dg.AssetKey(asset), check)]
         )
@@ -162,7 +162,7 @@ def test_a_spot_check_draws_as_many_images_as_asked_and_the_same_by_its_seed(pla
     platform.source.insert(image(number) for number in range(40))
     platform.succeed("migrate", MARCH)
 
-    def drawn() -> "list[str]":
+    def drawn() -> list[str]:
         stored = platform.state.read("spot-check.json")
         assert stored
         return [pair["row_id"] for pair in orjson.loads(stored.content)["pairs"]]

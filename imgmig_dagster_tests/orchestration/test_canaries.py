@@ -52,7 +52,7 @@ def canaries(platform: Platform, proxy: FaultProxy) -> Platform:
     return platform
 
 
-def dumped(services: Services) -> Iterator["tuple[str, bytes]"]:
+def dumped(services: Services) -> Iterator[tuple[str, bytes]]:
     """Every row of Dagster's storage, what it compresses unpacked."""
     url = "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/dagster".format(**services.environment)
     with psycopg.connect(url) as connection:
@@ -71,12 +71,12 @@ def unpacked(value: Any) -> bytes:
         return value
 
 
-def files(*folders: Path) -> Iterator["tuple[str, bytes]"]:
+def files(*folders: Path) -> Iterator[tuple[str, bytes]]:
     for folder in folders:
         yield from ((str(path), path.read_bytes()) for path in folder.rglob("*") if path.is_file())
 
 
-def hits(written: "list[tuple[str, bytes]]", word: str) -> set[str]:
+def hits(written: list[tuple[str, bytes]], word: str) -> set[str]:
     return {place for place, content in written if word.encode() in content}
 
 
@@ -85,7 +85,7 @@ def test_no_secret_is_written_anywhere_and_values_only_where_they_are_meant_to_b
 ) -> None:
     written: list[tuple[str, bytes]] = []
 
-    def imgmig(*arguments: str, ends_with: "int | None", **variables: str) -> None:
+    def imgmig(*arguments: str, ends_with: int | None, **variables: str) -> None:
         for form in ((), ("--json",)):
             environment = {**canaries.environment, **variables}
             finished = commands.run(*arguments, *form, environment=environment, folder=tmp_path)

@@ -203,7 +203,7 @@ def add_a_row_outside(platform: Platform) -> None:
     ],
 )
 def test_each_check_of_the_census_names_its_own_fault(
-    migrated: Platform, fault: "Callable[[Platform], None]", check: str, facts: "dict[str, Any]"
+    migrated: Platform, fault: Callable[[Platform], None], check: str, facts: dict[str, Any]
 ) -> None:
     everything = {
         *("no_missing_items", "no_orphan_items", "no_differing_items", "no_rows_outside_partitions"),

@@ -48,7 +48,7 @@ def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmi
     return run
 
 
-def all_commands(group: Any, path: "tuple[str, ...]" = ()) -> "Iterator[tuple[str, ...]]":
+def all_commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from all_commands(command, (*path, name))
@@ -67,7 +67,7 @@ def test_the_commands_of_the_requirements_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_an_example_of_it(path: "tuple[str, ...]") -> None:
+def test_every_command_has_help_with_an_example_of_it(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert "Example" in shown.output
@@ -93,7 +93,7 @@ def test_every_command_has_help_with_an_example_of_it(path: "tuple[str, ...]") -
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_wrong(imgmig: Imgmig, arguments: "list[str]", message: str) -> None:
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(imgmig: Imgmig, arguments: list[str], message: str) -> None:
     refused = imgmig(*arguments)
     assert refused.exit_code == 2
     assert message in refused.stderr
@@ -223,7 +223,7 @@ def test_partitions_are_chosen_by_key_or_by_range(platform: Platform, imgmig: Im
     ],
 )
 def test_without_names_partitions_are_those_of_the_range_that_hold_rows_or_are_known(
-    platform: Platform, keys: "list[str] | None", first: "str | None", last: "str | None", chosen: "list[str]"
+    platform: Platform, keys: list[str] | None, first: str | None, last: str | None, chosen: list[str]
 ) -> None:
     for month in (1, 2, 3):
         platform.source.insert(images_of(month, [month]))
@@ -315,7 +315,7 @@ def test_an_error_of_one_partition_lets_the_others_go_on(platform: Platform, img
 
 
 @pytest.mark.parametrize("arguments", [["dry-run"], ["verify"], ["spot-check"], ["report"]], ids=str)
-def test_without_dynamodb_commands_end_with_3(platform: Platform, imgmig: Imgmig, arguments: "list[str]") -> None:
+def test_without_dynamodb_commands_end_with_3(platform: Platform, imgmig: Imgmig, arguments: list[str]) -> None:
     platform.source.insert([*images_of(2, range(5)), *images_of(4, range(10, 17))])
     platform.through(f"http://{NOTHING_LISTENS}")
     finished = imgmig(*arguments, "--json")
@@ -349,7 +349,7 @@ def test_a_reader_that_has_seen_enough_ends_no_migration(platform: Platform, com
 def in_sandbox(commands: CommandServer, services: Services, tmp_path: Path) -> Imgmig:
     """Runs a command on the session's sandbox."""
 
-    def run(*arguments: str, root: "Path | None" = None) -> Finished:
+    def run(*arguments: str, root: Path | None = None) -> Finished:
         environment = {"IMGMIG_SANDBOX_DIR": str(root or services.sandbox.root)}
         finished = commands.run(*arguments, environment=environment, folder=tmp_path)
         assert "Traceback" not in finished.stdout + finished.stderr

@@ -151,7 +151,7 @@ def test_run_monitoring_on_ecs_leaves_a_commands_run_alone_until_the_command_is_
         assert status_of(instance, of_the_command) is dg.DagsterRunStatus.FAILURE
 
 
-def graphql(port: int, query: str) -> "dict[str, dict[str, object]]":
+def graphql(port: int, query: str) -> dict[str, dict[str, object]]:
     url = f"http://127.0.0.1:{port}/graphql"
     request = Request(url, json.dumps({"query": query}).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=300) as reply:  # noqa: S310

@@ -28,7 +28,7 @@ print(len(list(defs.resolve_all_asset_specs())), defs.resources["source"].stage)
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "prod", None])
 def test_every_stage_loads_without_a_variable_a_file_or_a_network(
-    commands: CommandServer, tmp_path: Path, stage: "str | None"
+    commands: CommandServer, tmp_path: Path, stage: str | None
 ) -> None:
     environment = {"STAGE": stage} if stage else {}
     loaded = commands.run(environment=environment, folder=tmp_path, code=LOAD_OFFLINE)

@@ -117,12 +117,12 @@ def test_the_reader_role_may_read_one_table_and_nothing_else(services: Services)
     assert "default_transaction_read_only=on" in settings
 
 
-def psql(services: Services) -> "dict[str, Any]":
+def psql(services: Services) -> dict[str, Any]:
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
     return {name: services.environment[variable] for name, variable in names.items()}
 
 
-def allowed(policy: str, service: str) -> "set[str]":
+def allowed(policy: str, service: str) -> set[str]:
     statements = json.loads((DEPLOY / "iam" / f"{policy}.json").read_text())["Statement"]
     assert all(statement["Resource"] != "*" and statement["Effect"] == "Allow" for statement in statements)
     actions = {action for statement in statements for action in statement["Action"]}
@@ -178,7 +178,7 @@ def test_the_task_of_a_run_is_one_that_ecs_registers(services: Services) -> None
     assert registered["containerDefinitions"][0]["secrets"] == task["containerDefinitions"][0]["secrets"]
 
 
-def compose() -> "dict[str, Any]":
+def compose() -> dict[str, Any]:
     text = (DEPLOY / "compose/docker-compose.yaml").read_text()
     found: dict[str, Any] = yaml.safe_load(text)["services"]
     return found

@@ -86,7 +86,7 @@ def test_what_is_wrong_with_dagsters_home_is_one_line_with_its_remedy_in_every_c
     commands: CommandServer,
     platform: Platform,
     tmp_path: Path,
-    arrange: "Callable[[Path], None]",
+    arrange: Callable[[Path], None],
     exit_code: int,
     says: str,
 ) -> None:

@@ -77,7 +77,7 @@ def test_a_target_in_a_document_can_be_made_and_what_makes_it_exists(command: st
         assert f"def {test}(" in (REPOSITORY / "imgmig_dagster_tests" / file).read_text(encoding="utf-8")
 
 
-def settings(services: Services, source: Source, target: Target, folder: Path) -> "dict[str, str]":
+def settings(services: Services, source: Source, target: Target, folder: Path) -> dict[str, str]:
     return {
         "IMGMIG_SOURCE_URL": source.url,
         "IMGMIG_SOURCE_SCHEMA": source.schema,
@@ -93,7 +93,7 @@ def settings(services: Services, source: Source, target: Target, folder: Path) -
     }
 
 
-def write_settings(folder: Path, stage: str, variables: "dict[str, str]") -> None:
+def write_settings(folder: Path, stage: str, variables: dict[str, str]) -> None:
     lines = [f"{name}='{value}'" for name, value in variables.items()]
     (folder / f".env.{stage}").write_text("\n".join(lines))
 

@@ -31,7 +31,7 @@ def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmi
     return run
 
 
-def errors_of(finished: Finished) -> "list[str]":
+def errors_of(finished: Finished) -> list[str]:
     return [line for line in (finished.stdout + finished.stderr).splitlines() if "error" in line]
 
 
@@ -82,9 +82,7 @@ def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path
         (("spot-check", "--review", "{folder}/nothing.json"), 2),
     ],
 )
-def test_a_file_that_cannot_be_read(
-    imgmig: Imgmig, tmp_path: Path, arguments: "tuple[str, ...]", exit_code: int
-) -> None:
+def test_a_file_that_cannot_be_read(imgmig: Imgmig, tmp_path: Path, arguments: tuple[str, ...], exit_code: int) -> None:
     sandbox = str(tmp_path / "sandbox")
     found = imgmig(*(each.format(folder=tmp_path) for each in arguments), IMGMIG_SANDBOX_DIR=sandbox)
     # Seeding starts it, before the file is read.
@@ -168,7 +166,7 @@ def test_a_folder_of_invocations_of_another_user_is_named(open_home: Path) -> No
 
 @pytest.mark.parametrize(("url", "exit_code"), [(None, 2), ("postgresql://d:secret@127.0.0.1:9/d", 3)])
 def test_a_storage_that_cannot_be_opened_is_one_line(
-    imgmig: Imgmig, tmp_path: Path, url: "str | None", exit_code: int
+    imgmig: Imgmig, tmp_path: Path, url: str | None, exit_code: int
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -43,13 +43,13 @@ class Stalled:
     def imgmig(self, *arguments: str) -> Finished:
         return self._commands.run(*arguments, environment=self._platform.environment, folder=self._folder)
 
-    def last_runs(self) -> "dict[str, str]":
+    def last_runs(self) -> dict[str, str]:
         """The statuses of the runs that were made last, by id, the latest first."""
         found = self._commands.run(environment=self._platform.environment, code=LAST_RUNS)
         runs: dict[str, str] = json.loads(found.stdout)
         return runs
 
-    def resume(self) -> "dict[str, Any]":
+    def resume(self) -> dict[str, Any]:
         """Run the same command again; exactly the rows after the checkpoint are written."""
         self.go_on.set()
         before = len(self._proxy.calls)
@@ -79,7 +79,7 @@ def stalled(platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_
     go_on.set()
 
 
-def assert_exact(platform: Platform, document: "dict[str, Any]") -> None:
+def assert_exact(platform: Platform, document: dict[str, Any]) -> None:
     """Every image was counted once, and is in the target as it has to be."""
     assert (document["total"], document["migrated"], document["failed"]) == (ROWS, ROWS, 0)
     (finished,) = document["partitions"]

@@ -33,7 +33,7 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Guarded]":
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     postgres = Postgres(tmp_path_factory.mktemp("guarded"))
     try:
         port = attach_or_start(postgres, None)

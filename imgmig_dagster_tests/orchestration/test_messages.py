@@ -114,7 +114,7 @@ def test_each_check_has_a_remedy_and_a_row_in_the_runbook(claim: Claim) -> None:
     assert of_check(claim.name).told("dev", [MARCH])
 
 
-def commands_in(text: str) -> "list[list[str]]":
+def commands_in(text: str) -> list[list[str]]:
     return [found.split() for found in re.findall(r"imgmig ((?:--?[a-z-]+|[a-z-]+|TABLE|\d{4}-\d\d-\d\d| )+)", text)]
 
 
@@ -133,11 +133,11 @@ def test_what_remedies_tell_to_type_is_taken_by_the_command_line() -> None:
     assert seen >= {"migrate", "verify", "repair", "retry-failures", "doctor", "status", "report", "dry-run"}
 
 
-def faults(*titles: str) -> "dict[str, Fault]":
+def faults(*titles: str) -> dict[str, Fault]:
     return {title: replace(ALERT.faults[0], title=title) for title in titles}
 
 
-def outbox(instance: dg.DagsterInstance, cursor: "str | None" = None, clock: "FakeClock | None" = None) -> Outbox:
+def outbox(instance: dg.DagsterInstance, cursor: str | None = None, clock: FakeClock | None = None) -> Outbox:
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
     return Outbox(context, "dev", "of_a_test", clock=clock or FakeClock())
 
@@ -219,9 +219,7 @@ def test_a_cursor_of_an_earlier_version_goes_on_at_its_event(instance: dg.Dagste
 
 
 @pytest.mark.parametrize("cursor", [None, ""])
-def test_a_cursor_that_is_reset_is_reset(
-    instance: dg.DagsterInstance, receiver: Receiver, cursor: "str | None"
-) -> None:
+def test_a_cursor_that_is_reset_is_reset(instance: dg.DagsterInstance, receiver: Receiver, cursor: str | None) -> None:
     webhook = Webhook(receiver.url)
     for _ in range(2):
         box = outbox(instance, cursor)

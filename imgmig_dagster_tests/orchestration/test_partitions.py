@@ -15,7 +15,7 @@ from imgmig_dagster.window import Window
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
-def windows(grain: Grain, start: str) -> "list[Window]":
+def windows(grain: Grain, start: str) -> list[Window]:
     return list(
         windows_of(partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(start))))
     )

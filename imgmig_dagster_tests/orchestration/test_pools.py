@@ -23,7 +23,7 @@ def own_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.mark.parametrize(("limit", "rate"), [(None, 600.0), (1, 600.0), (4, 150.0)])
 def test_each_run_gets_its_share_of_the_ceiling(
-    platform: Platform, own_instance: dg.DagsterInstance, limit: "int | None", rate: float
+    platform: Platform, own_instance: dg.DagsterInstance, limit: int | None, rate: float
 ) -> None:
     platform.set(IMGMIG_WRITE_RATE="600")
     if limit is not None:
@@ -34,7 +34,7 @@ def test_each_run_gets_its_share_of_the_ceiling(
 
 @pytest.mark.parametrize("ceiling", ["600", None])
 def test_a_pool_that_lets_no_run_in_is_obeyed_by_the_command_line_too(
-    platform: Platform, own_instance: dg.DagsterInstance, ceiling: "str | None"
+    platform: Platform, own_instance: dg.DagsterInstance, ceiling: str | None
 ) -> None:
     if ceiling is not None:
         platform.set(IMGMIG_WRITE_RATE=ceiling)

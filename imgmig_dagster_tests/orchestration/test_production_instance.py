@@ -44,13 +44,13 @@ def production(services: Services, platform: Platform, tmp_path: Path) -> Iterat
     services.owner.execute("DROP DATABASE production_instance WITH (FORCE)")
 
 
-def entrypoint(service: str, **replaced: str) -> "list[str]":
+def entrypoint(service: str, **replaced: str) -> list[str]:
     """What docker-compose.yaml runs as a service, with the places of a container replaced by those of the test."""
     command = yaml.safe_load((COMPOSE / "docker-compose.yaml").read_text())["services"][service]["entrypoint"]
     return program(*(replaced.get(word, word) for word in shlex.split(command)))
 
 
-def most_at_once(records: "list[RunRecord]") -> int:
+def most_at_once(records: list[RunRecord]) -> int:
     """How many of these runs were between their start and their end at the same time."""
     changes = [(record.start_time, 1) for record in records] + [(record.end_time, -1) for record in records]
     running_now, most = 0, 0

@@ -20,7 +20,7 @@ Review: TypeAlias = Callable[..., Finished]
 def review(platform: Platform, commands: CommandServer, tmp_path: Path) -> Review:
     """Saves what the page would save of the last sample, with `changes`, and records it by the command line."""
 
-    def run(*arguments: str, issues: "tuple[str, ...]" = (), **changes: Any) -> Finished:
+    def run(*arguments: str, issues: tuple[str, ...] = (), **changes: Any) -> Finished:
         file = tmp_path / "review.json"
         file.write_text(json.dumps({**saved_review(platform.state, "dev", issues), **changes}))
         return commands.run("spot-check", "--review", str(file), *arguments, environment=platform.environment)
@@ -37,7 +37,7 @@ def verified(platform: Platform) -> Platform:
     return platform
 
 
-def readiness(platform: Platform) -> "dict[str, Any]":
+def readiness(platform: Platform) -> dict[str, Any]:
     return facts_of(platform.succeed("report"), "ready_for_cutover")
 
 

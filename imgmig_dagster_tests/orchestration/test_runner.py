@@ -110,8 +110,8 @@ def test_an_error_comes_out_of_the_run_as_its_own_kind_with_its_own_words(
     platform: Platform,
     proxy: FaultProxy,
     home: Path,
-    fault: "Callable[[Platform, FaultProxy], None]",
-    kind: "type[errors.ImgmigError]",
+    fault: Callable[[Platform, FaultProxy], None],
+    kind: type[errors.ImgmigError],
     exit_code: int,
     message: str,
 ) -> None:

@@ -18,7 +18,7 @@ JANUARY, MAY = "2024-01-01", "2024-05-01"
 
 def requests_of(
     platform: Platform, schedule: str, tick_at: datetime = TICK
-) -> "tuple[Sequence[dg.RunRequest], str | None]":
+) -> tuple[Sequence[dg.RunRequest], str | None]:
     """The runs that the schedule asks for, and why there are none."""
     repository = platform.definitions.get_repository_def()
     context = dg.build_schedule_context(
@@ -32,7 +32,7 @@ def requests_of(
     return tick.run_requests or [], tick.skip_message
 
 
-def partitions_of(platform: Platform, schedule: str) -> "list[str | None]":
+def partitions_of(platform: Platform, schedule: str) -> list[str | None]:
     return [request.partition_key for request in requests_of(platform, schedule)[0]]
 
 
@@ -68,7 +68,7 @@ def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer
     assert partitions_of(platform, "verify_changed") == [FEBRUARY, MARCH, MAY]
 
 
-def round_of(platform: Platform, first: datetime = TICK) -> "list[str | None]":
+def round_of(platform: Platform, first: datetime = TICK) -> list[str | None]:
     """The partitions that six ticks of `verify_all` ask for."""
     ticks = [requests_of(platform, "verify_all", first + timedelta(days=day))[0] for day in range(6)]
     return [request.partition_key for requests in ticks for request in requests]

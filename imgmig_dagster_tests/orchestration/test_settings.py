@@ -15,12 +15,12 @@ from imgmig_dagster_tests.orchestration.commands import CommandServer
 CANARY = "canary-5ecret"
 
 
-def run_of(stage: Stage, instance: dg.DagsterInstance) -> "dg.ExecuteInProcessResult":
+def run_of(stage: Stage, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     job = build_definitions(stage).resolve_job_def("dry_run")
     return job.execute_in_process(instance=instance, partition_key=MARCH, raise_on_error=False)
 
 
-def error_of(result: "dg.ExecuteInProcessResult") -> str:
+def error_of(result: dg.ExecuteInProcessResult) -> str:
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.error
     return failure.error.to_string()

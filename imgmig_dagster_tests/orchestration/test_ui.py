@@ -25,7 +25,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def graphql(url: str, query: str) -> "dict[str, Any]":
+def graphql(url: str, query: str) -> dict[str, Any]:
     request = Request(  # noqa: S310
         f"{url}/graphql", json.dumps({"query": query}).encode(), headers={"Content-Type": "application/json"}
     )

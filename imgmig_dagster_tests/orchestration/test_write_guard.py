@@ -8,7 +8,7 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 
 # The asset of each job that writes, and its config.
-ASKING: "dict[str, tuple[str, dict[str, bool]]]" = {
+ASKING: dict[str, tuple[str, dict[str, bool]]] = {
     "migrate": ("migrated_images", {}),
     "retry_failures": ("migrated_images", {"retry_failures_only": True}),
     "repair": ("repair_report", {"apply": True}),
@@ -16,7 +16,7 @@ ASKING: "dict[str, tuple[str, dict[str, bool]]]" = {
 }
 
 
-def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance, confirm: "str | None" = None) -> str:
+def errors_of(stage: Stage, job: str, instance: dg.DagsterInstance, confirm: str | None = None) -> str:
     definition = build_definitions(stage).resolve_job_def(job)
     asset, config = ASKING[job]
     result = definition.execute_in_process(

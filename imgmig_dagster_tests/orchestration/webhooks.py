@@ -19,14 +19,14 @@ class Receiver:
     """
 
     url: str = ""
-    posts: "list[dict[str, Any]]" = field(default_factory=list)
-    statuses: "list[int]" = field(default_factory=list)
-    retry_after: "str | None" = None
-    on_message: "Callable[[], object] | None" = None
+    posts: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    retry_after: str | None = None
+    on_message: Callable[[], object] | None = None
     asked: int = 0
 
     @property
-    def texts(self) -> "list[str]":
+    def texts(self) -> list[str]:
         return [post["text"] for post in self.posts]
 
 

@@ -9,7 +9,7 @@ from imgmig_dagster_tests.poolers.servers import PROGRAMS
 __all__ = ["commands", "instance", "pair", "platform"]
 
 
-def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what needs a program that is not installed."""
     for item in items:
         for name, found in PROGRAMS.items():

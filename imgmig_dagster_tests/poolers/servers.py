@@ -100,7 +100,7 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _running(command: "list[str]", folder: Path, port: int) -> Iterator[None]:
+def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
     log = folder / "log"
     owner: dict[str, int] = {}
     if os.geteuid() == 0:
@@ -132,7 +132,7 @@ def _running(command: "list[str]", folder: Path, port: int) -> Iterator[None]:
             process.wait()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -43,7 +43,7 @@ SHOW = "SELECT " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
 
 
 @pytest.fixture
-def pooled(services: Services, source: Source) -> "Iterator[Callable[[str], Source]]":
+def pooled(services: Services, source: Source) -> Iterator[Callable[[str], Source]]:
     """The source as the application's role reaches it, through a pooler's port."""
     owner = services.owner
     owner.execute(f"CREATE ROLE {ROLE} LOGIN")
@@ -64,7 +64,7 @@ def pooled(services: Services, source: Source) -> "Iterator[Callable[[str], Sour
 class Application:
     """Writes, looks at its settings, and prepares statements, from several connections, until it is stopped."""
 
-    def __init__(self, url: str, schema: str, prepare_threshold: "int | None" = None) -> None:
+    def __init__(self, url: str, schema: str, prepare_threshold: int | None = None) -> None:
         self.written = 0
         self.refused: Counter[str] = Counter()
         self.settings: set[tuple[str, ...]] = set()
@@ -72,7 +72,7 @@ class Application:
         arguments = (url, schema, prepare_threshold)
         self._threads = [threading.Thread(target=self._work, args=arguments) for _ in range(3)]
 
-    def _work(self, url: str, schema: str, prepare_threshold: "int | None") -> None:
+    def _work(self, url: str, schema: str, prepare_threshold: int | None) -> None:
         insert = sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(schema, "app_events"))
         with psycopg.connect(url, autocommit=True, prepare_threshold=prepare_threshold) as connection:
             while not self._stop.is_set():
@@ -96,7 +96,7 @@ class Application:
 
 
 def test_the_applications_writes_all_succeed_and_its_settings_never_change(
-    pooled: "Callable[[int], Source]", services: Services, platform: Platform, commands: CommandServer
+    pooled: Callable[[int], Source], services: Services, platform: Platform, commands: CommandServer
 ) -> None:
     with pgbouncer(int(services.environment["PGPORT"]), "transaction", [ROLE]) as port:
         source = pooled(port)
@@ -119,7 +119,7 @@ def test_the_applications_writes_all_succeed_and_its_settings_never_change(
 
 
 def test_prepared_statements_of_other_clients_collide_with_none_of_ours(
-    pooled: "Callable[[int], Source]", services: Services, migration: Migration
+    pooled: Callable[[int], Source], services: Services, migration: Migration
 ) -> None:
     """They stay on the server's connections under psycopg's own names: PgBouncer knows nothing of them before 1.21."""
     with pgbouncer(int(services.environment["PGPORT"]), "transaction", [ROLE]) as port:
@@ -136,7 +136,7 @@ def test_prepared_statements_of_other_clients_collide_with_none_of_ours(
 
 @pytest.mark.parametrize(("mode", "told"), [("transaction", "one in transaction mode"), ("session", "one in session")])
 def test_the_doctor_says_what_it_found(
-    pooled: "Callable[[int], Source]", services: Services, mode: str, told: str
+    pooled: Callable[[int], Source], services: Services, mode: str, told: str
 ) -> None:
     with pgbouncer(int(services.environment["PGPORT"]), mode, [ROLE]) as port:
         found = of_source(pooled(port))
@@ -145,7 +145,7 @@ def test_the_doctor_says_what_it_found(
     assert found["index for pages"].health is Health.OK
 
 
-def test_statement_mode_is_refused_by_its_name_and_once(pooled: "Callable[[int], Source]", services: Services) -> None:
+def test_statement_mode_is_refused_by_its_name_and_once(pooled: Callable[[int], Source], services: Services) -> None:
     slept: list[float] = []
     with pgbouncer(int(services.environment["PGPORT"]), "statement", [ROLE]) as port:
         connection = ReadOnlyConnection(pooled(port).url, RetryPolicy(), slept.append, KnownServers())

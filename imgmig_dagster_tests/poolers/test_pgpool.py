@@ -15,7 +15,7 @@ from imgmig_dagster_tests.poolers.servers import pgpool
 
 
 @pytest.fixture(scope="module")
-def balanced(pair: Pair) -> "Iterator[Source]":
+def balanced(pair: Pair) -> Iterator[Source]:
     """The source through pgpool, which sends all reads that it may to the stale standby."""
     with (
         pgpool(pair.port, pair.standby.port, OWNER) as port,

@@ -29,12 +29,12 @@ Connect = Callable[[], "psycopg.Connection[Any]"]
 class Beside:
     """What the application wrote in `seconds`, what the passes counted, and what must not be."""
 
-    written: "Mapping[str, int]"
+    written: Mapping[str, int]
     seconds: float
-    beside: "Mapping[str, int]"
-    after: "Mapping[str, int]"
-    retried: "Mapping[str, int]"
-    violations: "list[str]" = field(default_factory=list)
+    beside: Mapping[str, int]
+    after: Mapping[str, int]
+    retried: Mapping[str, int]
+    violations: list[str] = field(default_factory=list)
 
 
 def migrate_beside_the_application(migration: Migration, connect: Connect, page_size: int) -> Beside:
@@ -58,7 +58,7 @@ def migrate_beside_the_application(migration: Migration, connect: Connect, page_
 
 def beside_the_application(
     target: Target, connect: Connect, rate: float, work: Callable[[], Worked]
-) -> "tuple[Journal, Worked]":
+) -> tuple[Journal, Worked]:
     """Do the work while the application writes to the same rows and items; what both came to."""
     application = DualWriter(connect, target.client, target.name)
     stop = threading.Event()
@@ -71,7 +71,7 @@ def beside_the_application(
         return writing.result(), result
 
 
-def _undone(journal: Journal, target: Target) -> "list[str]":
+def _undone(journal: Journal, target: Target) -> list[str]:
     """What of the application's writes is not in the table any more."""
     items = {key.removeprefix("IMAGE#"): item for key, item in target.items().items()}
     lost = [row_id for row_id in journal.versions if row_id not in items]
@@ -106,7 +106,7 @@ def hot_rows(ground: Ground) -> Beside:
         return migrate_beside_the_application(migration, lambda: connection_of(ground.environment, "hot"), 1_000)
 
 
-def connection_of(environment: "Mapping[str, str]", schema: str) -> "psycopg.Connection[Any]":
+def connection_of(environment: Mapping[str, str], schema: str) -> psycopg.Connection[Any]:
     """A connection of the application, whose table is in that schema."""
     return psycopg.connect(
         host=environment["PGHOST"],

@@ -21,7 +21,7 @@ class Campaign:
     """What all passes found."""
 
     seed: int
-    findings: "list[Findings]" = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)
 
     @property
     def kills(self) -> int:
@@ -31,7 +31,7 @@ class Campaign:
         return sum(found.kills[point] for found in self.findings if found.way == way)
 
     @property
-    def violations(self) -> "list[str]":
+    def violations(self) -> list[str]:
         return [violation for found in self.findings for violation in found.violations]
 
 

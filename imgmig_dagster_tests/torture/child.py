@@ -26,8 +26,8 @@ class Place:
     A lease lasts `LEASE_SECONDS` divided by `lease_speed`: who takes over from a dead process waits less.
     """
 
-    folder: "str | None" = None
-    s3_url: "str | None" = None
+    folder: str | None = None
+    s3_url: str | None = None
     bucket: str = ""
     prefix: str = ""
     lease_speed: float = 1.0
@@ -57,7 +57,7 @@ class Orders:
     place: Place
     write_mode: str
     run_id: str
-    point: "str | None" = None
+    point: str | None = None
     nth: int = 1
     signal: int = signal.SIGKILL
 
@@ -84,5 +84,5 @@ def main(orders_json: str) -> None:
     _say({**asdict(result), "outcomes": dict(result.outcomes)})
 
 
-def _say(document: "dict[str, Any]") -> None:
+def _say(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document) + "\n")

@@ -30,7 +30,7 @@ class Rows:
 
     count: int
 
-    def values(self) -> "Iterator[dict[str, Any]]":
+    def values(self) -> Iterator[dict[str, Any]]:
         for number in range(self.count):
             yield image(number, updated_at="infinity") if number in self.rejected else image(number)
 
@@ -41,7 +41,7 @@ class Rows:
     def newer(self, write_mode: WriteMode) -> range:
         return range(3, self.count if write_mode is WriteMode.CONDITIONAL else 0, 50)
 
-    def before(self, write_mode: WriteMode) -> "Iterator[Item]":
+    def before(self, write_mode: WriteMode) -> Iterator[Item]:
         """What stands in the target when the pass begins."""
         if write_mode is WriteMode.BATCH:
             return
@@ -52,7 +52,7 @@ class Rows:
             yield item_of(number + 3, updatedAt=TO_COME, width={"N": "1"})
             yield item_of(number + 4, version={"N": "9"})
 
-    def after(self, write_mode: WriteMode) -> "dict[str, Item]":
+    def after(self, write_mode: WriteMode) -> dict[str, Item]:
         """What has to stand there when it has ended, by partition key."""
         items = {number: item_of(number) for number in range(self.count) if number not in self.rejected}
         if write_mode is WriteMode.CONDITIONAL:
@@ -77,7 +77,7 @@ class Ground:
     url: str
     s3_url: str
     commands: CommandServer
-    environment: "dict[str, str]"
+    environment: dict[str, str]
     folder: Path
 
     @contextmanager

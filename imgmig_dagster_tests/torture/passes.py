@@ -49,11 +49,11 @@ class Findings:
     """What was seen of one pass. `violations` say what must not be."""
 
     way: Way
-    kills: "Counter[Point]" = field(default_factory=Counter)
+    kills: Counter[Point] = field(default_factory=Counter)
     resumes: int = 0
     most_done_again: int = 0
-    outcomes: "dict[str, int]" = field(default_factory=dict)
-    violations: "list[str]" = field(default_factory=list)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
 
     def hold(self, holds: bool, otherwise: str) -> None:
         if not holds:
@@ -89,7 +89,7 @@ class Pass:
         self.place, self.state = place, place.open()
 
     @property
-    def checkpoint(self) -> "dict[str, Any] | None":
+    def checkpoint(self) -> dict[str, Any] | None:
         return Migration(self.ground.source, self.target, self.state).checkpoint
 
     @property
@@ -98,7 +98,7 @@ class Pass:
         cursor = (self.checkpoint or {}).get("cursor")
         return uuid.UUID(cursor[1]).int + 1 if cursor else 0
 
-    def start(self, run_id: str, place: "Place | None" = None, **trap: Any) -> Running:
+    def start(self, run_id: str, place: Place | None = None, **trap: Any) -> Running:
         """A process that works on the pass; `trap` is what `Orders` says of its end."""
         source = self.ground.source
         orders = Orders(
@@ -147,7 +147,7 @@ class Pass:
         self._count_done_again()
         self._look_at_the_end_of_a_resumed_pass(finished)
 
-    def _set_at_the_target(self, point: Point, nth: int, doomed: "list[Running]") -> None:
+    def _set_at_the_target(self, point: Point, nth: int, doomed: list[Running]) -> None:
         async def die(call: Call, forward: Forward) -> Drop:
             if point is Point.UNANSWERED:
                 await forward(call.body)
@@ -192,7 +192,7 @@ class Pass:
         # A pass that dies between its record and its end is recorded again.
         self.look_at_the_end(finished, most_records=1 + self.findings.kills[Point.AFTER_RECORD])
 
-    def _standing(self) -> "set[str]":
+    def _standing(self) -> set[str]:
         """The keys in the table; moto takes a sixth of the time that it takes for whole items."""
         pages = self.ground.dynamodb.get_paginator("scan").paginate(
             TableName=self.target.name, ProjectionExpression="PK", ConsistentRead=True

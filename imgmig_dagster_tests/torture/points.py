@@ -67,7 +67,7 @@ class Trap:
         sys.addaudithook(self._audit)
         botocore.register_initializer(self._listen)
 
-    def _audit(self, event: str, arguments: "tuple[Any, ...]") -> None:
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in ("open", "os.rename", "os.remove") or isinstance(arguments[0], int):
             return
         path = os.fsdecode(arguments[1 if event == "os.rename" else 0])
@@ -110,7 +110,7 @@ class Trap:
         os.kill(os.getpid(), self._number)
 
 
-def _happens(path: str, event: str, expected: "tuple[str, str] | None") -> bool:
+def _happens(path: str, event: str, expected: tuple[str, str] | None) -> bool:
     return expected is not None and event == expected[0] and expected[1] in path
 
 

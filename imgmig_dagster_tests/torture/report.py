@@ -64,5 +64,5 @@ def markdown_of_application(beside: Beside) -> str:
     )
 
 
-def _counts(counts: "Mapping[str, int]") -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -58,7 +58,7 @@ def orphan_does_no_harm(ground: Ground, way: Way, point: Point, successor_ends_f
         return work.findings
 
 
-def _stopped(work: Pass, run_id: str, point: Point, nth: int, place: "Place | None" = None) -> Running:
+def _stopped(work: Pass, run_id: str, point: Point, nth: int, place: Place | None = None) -> Running:
     """A run that stands still at a point."""
     running = work.start(run_id, point=point.value, nth=nth, place=place, signal=int(signal.SIGSTOP))
     wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED)

@@ -40,7 +40,7 @@ class Source:
         monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "aws-config"))
         self.answers("FIRST")
 
-    def answers(self, key: str, lives: "timedelta | None" = None) -> None:
+    def answers(self, key: str, lives: timedelta | None = None) -> None:
         answer = {"Version": 1, "AccessKeyId": key, "SecretAccessKey": "s", "SessionToken": "t"}
         if lives is not None:
             answer["Expiration"] = (datetime.now(tz=timezone.utc) + lives).isoformat()

@@ -18,7 +18,7 @@ NAMED = sorted(set(re.findall(r"`([\w/]+\.py::[\w:]+)`", DOCUMENT)))
 
 
 @lru_cache
-def declared_in(file: str) -> "set[str]":
+def declared_in(file: str) -> set[str]:
     """The tests of a file, those of a class as `Class::test`."""
     found: set[str] = set()
     for node in ast.parse((TESTS / file).read_text(encoding="utf-8")).body:

@@ -25,7 +25,7 @@ THROTTLED = b"<ErrorResponse><Error><Code>Throttling</Code><Message>slowly</Mess
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
-def access(region: str, url: "str | None" = None) -> AwsAccess:
+def access(region: str, url: str | None = None) -> AwsAccess:
     urls = (("dynamodb", url),) if url else ()
     return AwsAccess(region=region, access_key_id="a", secret_access_key="s", endpoint_urls=urls, plain="never")
 
@@ -192,7 +192,7 @@ def test_sts_that_fails_is_no_fault_of_the_credentials(services: Services, answe
     ],
 )
 def test_items_go_by_the_proxy_unless_no_proxy_names_their_host(
-    clean_environment: pytest.MonkeyPatch, not_proxied: str, proxy: "str | None"
+    clean_environment: pytest.MonkeyPatch, not_proxied: str, proxy: str | None
 ) -> None:
     for name in ("https_proxy", "no_proxy"):
         clean_environment.delenv(name, raising=False)

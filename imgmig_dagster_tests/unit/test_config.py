@@ -132,7 +132,7 @@ class TestWrong:
         ],
     )
     def test_parameters_of_other_tools_are_named_as_what_they_are(
-        self, configured: pytest.MonkeyPatch, parameters: str, says: "list[str]"
+        self, configured: pytest.MonkeyPatch, parameters: str, says: list[str]
     ) -> None:
         configured.setenv("IMGMIG_SOURCE_URL", f"postgresql://u:hunter2@h/d?{parameters}")
 
@@ -190,7 +190,7 @@ class TestDefaults:
         self,
         configured: pytest.MonkeyPatch,
         stage: Stage,
-        dual_write: "str | None",
+        dual_write: str | None,
         mode: WriteMode,
         settle: float,
     ) -> None:

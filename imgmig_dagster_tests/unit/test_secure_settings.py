@@ -83,7 +83,7 @@ class TestEncryption:
         ],
     )
     def test_it_is_loopback_where_libpq_really_connects(
-        self, configured: pytest.MonkeyPatch, tmp_path: Path, url: str, variables: "dict[str, str]", allowed: bool
+        self, configured: pytest.MonkeyPatch, tmp_path: Path, url: str, variables: dict[str, str], allowed: bool
     ) -> None:
         (tmp_path / "services").write_text("[elsewhere]\nhostaddr=10.0.0.1\n")
         configured.setenv("PGSERVICEFILE", str(tmp_path / "services"))
@@ -133,7 +133,7 @@ class TestEncryption:
 
 class TestSecret:
     @pytest.fixture
-    def secrets(self, configured: pytest.MonkeyPatch, services: Services) -> "Iterator[Any]":
+    def secrets(self, configured: pytest.MonkeyPatch, services: Services) -> Iterator[Any]:
         """Secrets Manager; the stage's source is the secret `imgmig`."""
         configured.delenv("IMGMIG_SOURCE_URL")
         for name, value in {

@@ -76,13 +76,13 @@ class TestErrors:
     )
 
     @pytest.mark.parametrize("error", TREE)
-    def test_every_error_is_drawn_in_the_docstring(self, error: "type[errors.ImgmigError]") -> None:
+    def test_every_error_is_drawn_in_the_docstring(self, error: type[errors.ImgmigError]) -> None:
         assert errors.__doc__ is not None
         assert error.__name__ in errors.__doc__
 
     @pytest.mark.parametrize("error", TREE[1:])
     def test_the_drawn_exit_code_and_whether_it_is_retryable_are_the_real_ones(
-        self, error: "type[errors.ImgmigError]"
+        self, error: type[errors.ImgmigError]
     ) -> None:
         assert errors.__doc__ is not None
         (line,) = [line for line in errors.__doc__.splitlines() if f"─ {error.__name__} " in f"{line} "]
@@ -93,10 +93,10 @@ class TestErrors:
 
 @pytest.mark.parametrize("service", ["PostgreSQL", "Dagster", "DynamoDB"])
 def test_whatever_the_doctor_finds_wrong_has_a_remedy(service: str) -> None:
-    def refused() -> "tuple[Health, str, str]":
+    def refused() -> tuple[Health, str, str]:
         raise TargetRefused("no")
 
-    def away() -> "tuple[Health, str, str]":
+    def away() -> tuple[Health, str, str]:
         raise SourceUnavailable("away")
 
     looks = [refused, away, lambda: (Health.WARN, "odd", ""), lambda: (Health.FAIL, "wrong", "")]

@@ -141,12 +141,12 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 identifiers = texts.filter(bool)
 timestamps = st.integers(YEAR_1, YEAR_10000 - 1)
 integers = st.integers(-(2**63), 2**63 - 1)
-_BY_TYPE: "dict[FieldType, st.SearchStrategy[Any]]" = {
+_BY_TYPE: dict[FieldType, st.SearchStrategy[Any]] = {
     FieldType.TEXT: texts,
     FieldType.INTEGER: integers,
     FieldType.TIMESTAMP: timestamps,
 }
-mappable_rows: "st.SearchStrategy[Row]" = st.tuples(
+mappable_rows: st.SearchStrategy[Row] = st.tuples(
     identifiers,
     *(st.one_of(st.none(), _BY_TYPE[field.type]) if field.nullable else _BY_TYPE[field.type] for field in IMAGE.fields),
 )

@@ -18,12 +18,12 @@ from imgmig_dagster_tests.arrange import us
 ITEMS: dict[str, list[Item]] = json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
-def source_row(values: "dict[str, str | int | None]") -> Row:
+def source_row(values: dict[str, str | int | None]) -> Row:
     """The row as our reader gives it: microseconds, and integers of any size."""
     return (values["id"], *(source_value(field.type, values[field.column]) for field in IMAGE.fields))
 
 
-def source_value(kind: FieldType, value: "str | int | None") -> Value:
+def source_value(kind: FieldType, value: str | int | None) -> Value:
     if value is None or kind is FieldType.TEXT:
         return value
     return int(value) if kind is FieldType.INTEGER else us(str(value).replace("T", " ").removesuffix("Z"))

@@ -81,7 +81,7 @@ def test_a_golden_item_equals_its_row_exactly(name: str) -> None:
     ],
 )
 def test_a_wrong_value_is_named_with_both_sides_and_their_types(
-    attribute: str, value: "dict[str, Any] | None", expected: str, found: str
+    attribute: str, value: dict[str, Any] | None, expected: str, found: str
 ) -> None:
     columns = {field.attribute: field.column for field in IMAGE.fields}
 
@@ -98,7 +98,7 @@ def test_several_differences_are_all_named() -> None:
 
 @pytest.mark.parametrize("column", ["thumbnail_s3_key", "width", "height"])
 @pytest.mark.parametrize("value", [NULL, None], ids=["NULL", "absent"])
-def test_null_equals_a_null_and_an_absent_attribute(column: str, value: "dict[str, Any] | None") -> None:
+def test_null_equals_a_null_and_an_absent_attribute(column: str, value: dict[str, Any] | None) -> None:
     attribute = {"thumbnail_s3_key": "thumbnailS3Key"}.get(column, column)
 
     assert compare(row(**{column: None}), item(**{attribute: value})).equal
@@ -240,7 +240,7 @@ def test_fields_are_described_side_by_side_for_a_person() -> None:
         (NULL, None),
     ],
 )
-def test_an_items_timestamp_is_read_or_none(attribute: dict[str, Any], expected: "int | None") -> None:
+def test_an_items_timestamp_is_read_or_none(attribute: dict[str, Any], expected: int | None) -> None:
     assert item_timestamp({"updatedAt": attribute}, "updatedAt") == expected
     assert item_timestamp({}, "updatedAt") is None
 

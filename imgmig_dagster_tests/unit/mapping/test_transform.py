@@ -18,7 +18,7 @@ from imgmig_dagster_tests.arrange import us
 from imgmig_dagster_tests.unit.mapping.rows import GOLDEN, YEAR_1, YEAR_10000, row, timestamps
 
 
-def transform(source: Row) -> "Item | Rejection":
+def transform(source: Row) -> Item | Rejection:
     # Compiled within the test: mutants exist only while a test runs.
     return transformer(IMAGE)(source)
 

@@ -92,7 +92,7 @@ class StageState:
         checkpoints.archive(checkpoint, result.finished_at, {"result": asdict(replace(result, **changes))})
         self.write(window.partition, "migration", minute)
 
-    def write(self, partition: "str | None", by: str, minute: int, ended: bool = True) -> None:
+    def write(self, partition: str | None, by: str, minute: int, ended: bool = True) -> None:
         last = LastWrite(by, f"{by}-{minute}", moment(minute), moment(minute + 1) if ended else None)
         save_record(self.store, names.last_write(partition), last)
 

@@ -83,7 +83,7 @@ def reject(state: StageState) -> None:
         lambda state: state.review(ReviewedImage("a", fine=False, remark="")),
     ],
 )
-def test_anything_that_is_lacking_is_no_pass(reviewed: StageState, fault: "Callable[[StageState], None]") -> None:
+def test_anything_that_is_lacking_is_no_pass(reviewed: StageState, fault: Callable[[StageState], None]) -> None:
     assert certified(reviewed).verdict == "PASS"
     fault(reviewed)
     found = certified(reviewed)
@@ -141,7 +141,7 @@ def test_the_last_two_are_found_by_name(reviewed: StageState) -> None:
     assert parse(*kept_certificate(reviewed.store, "latest")).run_id == "second"
 
 
-def changes(before: Certificate, after: Certificate) -> "set[tuple[str, str]]":
+def changes(before: Certificate, after: Certificate) -> set[tuple[str, str]]:
     return {(each.where, each.what) for each in compare(before, after)}
 
 

@@ -32,7 +32,7 @@ def refusal(source: Source) -> str:
     ids=["none", "nullable", "not unique", "two columns", "partial", "expression", "of another column"],
 )
 def test_a_table_without_a_unique_index_on_a_required_id_is_refused(
-    new_source: NewSource, column_type: str, id_constraint: str, index: "str | None"
+    new_source: NewSource, column_type: str, id_constraint: str, index: str | None
 ) -> None:
     source = new_source(id_type=column_type, id_constraint=id_constraint)
     if index:
@@ -55,7 +55,7 @@ def test_a_table_without_a_unique_index_on_a_required_id_is_refused(
     ],
 )
 def test_any_full_unique_index_on_a_required_id_is_enough(
-    new_source: NewSource, id_constraint: str, index: "str | None"
+    new_source: NewSource, id_constraint: str, index: str | None
 ) -> None:
     source = new_source(id_constraint=id_constraint)
     if index:
@@ -120,7 +120,7 @@ def test_whole_numbers_of_any_width_are_taken(source: Source, accepted: str) -> 
 @pytest.mark.parametrize(
     ("accepted", "read"), [("varchar(9)", "7f"), ("char(5)", "7f   "), ("uuid", None), ("bigint", "7")]
 )
-def test_text_attributes_come_from_any_text_like_column(source: Source, accepted: str, read: "str | None") -> None:
+def test_text_attributes_come_from_any_text_like_column(source: Source, accepted: str, read: str | None) -> None:
     source.execute(f"ALTER TABLE {{t}} DROP COLUMN s3_key, ADD COLUMN s3_key {accepted}")
     stored = image(1)["user_id"] if read is None else read.strip()
     source.insert([image(1, s3_key=stored)])

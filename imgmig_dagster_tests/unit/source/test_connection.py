@@ -163,7 +163,7 @@ def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Sou
     ],
 )
 def test_timestamps_arrive_as_microseconds_since_1970(
-    source: Source, literal: str, expected: Callable[["int | None"], bool]
+    source: Source, literal: str, expected: Callable[[int | None], bool]
 ) -> None:
     connection = ReadOnlyConnection(source.url)
     try:

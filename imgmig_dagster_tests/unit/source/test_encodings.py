@@ -26,7 +26,7 @@ def set_bytes(source: Source, number: int, column: str, content: str) -> None:
 
 
 @pytest.fixture
-def ascii_source(new_source: NewSource, ascii_owner: "psycopg.Connection[Any]") -> Source:
+def ascii_source(new_source: NewSource, ascii_owner: psycopg.Connection[Any]) -> Source:
     ascii_owner.execute("SET client_encoding = 'UTF8'")
     return new_source(id_type="text", owner=ascii_owner)
 
@@ -69,7 +69,7 @@ def test_a_bad_byte_costs_its_row_and_no_neighbour(ascii_source: Source) -> None
 
 @pytest.mark.parametrize("id_type", ["text", "char(9)"])
 def test_a_bad_byte_in_an_id_is_named_and_found_again(
-    new_source: NewSource, ascii_owner: "psycopg.Connection[Any]", id_type: str
+    new_source: NewSource, ascii_owner: psycopg.Connection[Any], id_type: str
 ) -> None:
     source = new_source(id_type=id_type, owner=ascii_owner)
     source.insert(image(number, id=f"img-{number:05}", created_at="2024-03-01Z") for number in range(6))
@@ -95,7 +95,7 @@ def test_a_bad_byte_in_an_id_is_named_and_found_again(
     assert (rejected.row_id, rejected.field, rejected.code) == (str(bad), "id", "not_utf8")
 
 
-def test_text_of_latin1_is_the_same_text(new_source: NewSource, latin_owner: "psycopg.Connection[Any]") -> None:
+def test_text_of_latin1_is_the_same_text(new_source: NewSource, latin_owner: psycopg.Connection[Any]) -> None:
     latin_owner.execute("SET client_encoding = 'UTF8'")
     source = new_source(id_type="text", owner=latin_owner)
     source.insert(image(number, id=f"é{number}", original_filename="Größe.jpg") for number in range(4))
@@ -119,7 +119,7 @@ ENCODINGS = [
 
 
 @pytest.fixture
-def encoded_source(new_source: NewSource, encoded_owner: "psycopg.Connection[Any]") -> Source:
+def encoded_source(new_source: NewSource, encoded_owner: psycopg.Connection[Any]) -> Source:
     encoded_owner.execute("SET client_encoding = 'UTF8'")
     return new_source(id_type="text", owner=encoded_owner)
 
@@ -162,7 +162,7 @@ def test_python_decodes_only_what_it_decodes_as_postgresql_does(services: Servic
         assert texts == [_decoded(byte, codec) for byte in every_byte], encoding
 
 
-def _decoded(byte: bytes, codec: str) -> "str | None":
+def _decoded(byte: bytes, codec: str) -> str | None:
     try:
         return byte.decode(codec)
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from imgmig_dagster_tests.unit.source.test_kinds_of_tables import partition
 class TestIndexForPages:
     """The doctor's statements are given one by one, as a person would, and then there is nothing left to say."""
 
-    def follow(self, source: Source) -> "list[str]":
+    def follow(self, source: Source) -> list[str]:
         with source.reader() as reader:
             fetch = reader._connection.fetch
             statements = list(missing_page_index(fetch, reader.table))

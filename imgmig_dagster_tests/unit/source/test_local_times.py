@@ -17,12 +17,12 @@ def reader_in(source: Source, zone: str) -> SourceReader:
     return SourceReader(ReadOnlyConnection(source.url), source.schema, source.table, IMAGE, zone)
 
 
-def read(reader: SourceReader, window: Window, size: int) -> "list[tuple[object, object]]":
+def read(reader: SourceReader, window: Window, size: int) -> list[tuple[object, object]]:
     place = COLUMNS.index("created_at")
     return [(row[0], row[place]) for page in reader.pages(window, None, size) for row in page]
 
 
-def hours(first: datetime, count: int) -> "list[Window]":
+def hours(first: datetime, count: int) -> list[Window]:
     starts = [first + timedelta(hours=number) for number in range(count)]
     return [Window(start.isoformat(), start, start + timedelta(hours=1)) for start in starts]
 

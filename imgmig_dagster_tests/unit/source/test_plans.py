@@ -24,7 +24,7 @@ class Recorded(ReadOnlyConnection):
         super().__init__(url)
         self.asked: list[tuple[sql.Composed, dict[str, Any]]] = []
 
-    def fetch(self, query: Any, parameters: "dict[str, Any] | None" = None) -> "list[Any]":
+    def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
         self.asked.append((query, parameters or {}))
         return super().fetch(query, parameters)
 
@@ -38,7 +38,7 @@ class Explained:
         self.reader = SourceReader(self._connection, source.schema, source.table, IMAGE, zone)
         assert self.reader.table
 
-    def plans(self, *avoided: str) -> "list[str]":
+    def plans(self, *avoided: str) -> list[str]:
         """Those of the statements since the last question, without what the planner would not do to a large table."""
         owner = self._source.owner
         for way in ("seqscan", *avoided):
@@ -56,7 +56,7 @@ class Explained:
 
 
 @pytest.fixture
-def explained(source: Source) -> "Iterator[Explained]":
+def explained(source: Source) -> Iterator[Explained]:
     source.insert(image(number) for number in range(2_000))
     source.execute("ANALYZE {t}")
     found = Explained(source)

@@ -59,7 +59,7 @@ def odd_role(services: Services) -> Iterator[None]:
     owner.execute("DROP SCHEMA shadows CASCADE")
 
 
-def settings_of(connection: "psycopg.Connection[Any]") -> "dict[str, str]":
+def settings_of(connection: psycopg.Connection[Any]) -> dict[str, str]:
     names = [*ODD_SETTINGS, "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     return {
         name: str((connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone() or ("",))[0])

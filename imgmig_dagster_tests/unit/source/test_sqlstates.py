@@ -72,7 +72,7 @@ class Raised:
     ],
 )
 def test_each_is_told_by_what_it_is(
-    raised: Raised, sqlstate: str, kind: "type[SourceError]", tries: int, says: str
+    raised: Raised, sqlstate: str, kind: type[SourceError], tries: int, says: str
 ) -> None:
     error = raised(sqlstate)
 
@@ -93,7 +93,7 @@ class Impatient(Session):
 
 
 @pytest.fixture
-def impatient(source: Source) -> "Iterator[ReadOnlyConnection]":
+def impatient(source: Source) -> Iterator[ReadOnlyConnection]:
     def fail(_seconds: float) -> None:
         pytest.fail("it is not worth another try")
 

@@ -12,7 +12,7 @@ from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
 
 
-def values(reader: SourceReader, column: str) -> "list[object]":
+def values(reader: SourceReader, column: str) -> list[object]:
     return [row[COLUMNS.index(column)] for page in reader.pages(MARCH, None, 3) for row in page]
 
 

@@ -29,7 +29,7 @@ class CountingStore(LocalStateStore):
         super().append(name, content)
 
 
-def lines_of(store: LocalStateStore, audit: AuditLog) -> "list[dict[str, Any]]":
+def lines_of(store: LocalStateStore, audit: AuditLog) -> list[dict[str, Any]]:
     found = store.read(audit.name)
     return [json.loads(line) for line in found.content.splitlines()] if found else []
 
@@ -55,7 +55,7 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
 def test_results_wait_for_the_next_flush(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
 
-    async def run() -> "tuple[int, int]":
+    async def run() -> tuple[int, int]:
         audit = AuditLog(store, "run", show_values=False)
         await audit.intend("1", "put", None, ITEM)
         audit.conclude("1", "put", "done")

@@ -48,7 +48,7 @@ def path(state: LocalStateStore) -> Path:
     return Path(state.locate(NAME))
 
 
-def refusal(state: LocalStateStore, fingerprint: "dict[str, str] | None" = None) -> str:
+def refusal(state: LocalStateStore, fingerprint: dict[str, str] | None = None) -> str:
     before = path(state).read_bytes()
     with pytest.raises(CheckpointRefused) as caught:
         file(state).open("run-2", fingerprint or FINGERPRINT, STARTED)

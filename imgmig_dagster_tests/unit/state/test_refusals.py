@@ -17,13 +17,13 @@ def lock(store: LocalStateStore) -> None:
         pass
 
 
-WRITES: "dict[str, Callable[[LocalStateStore], object]]" = {
+WRITES: dict[str, Callable[[LocalStateStore], object]] = {
     "write": lambda store: store.write(NAME, b"new"),
     "append": lambda store: store.append(NAME, b"new"),
     "delete": lambda store: store.delete(NAME),
     "exclusive": lock,
 }
-READS: "dict[str, Callable[[LocalStateStore], object]]" = {
+READS: dict[str, Callable[[LocalStateStore], object]] = {
     "read": lambda store: store.read(NAME),
     "list": lambda store: store.list("2024-03-01"),
 }

@@ -20,10 +20,10 @@ POLICY = RetryPolicy(random=lambda: 0.0)
 async def opened(
     target: Target,
     url: str,
-    clock: "FakeClock | None" = None,
+    clock: FakeClock | None = None,
     policy: RetryPolicy = POLICY,
     requests_in_flight: int = 4,
-    credentials: "AwsAccess | None" = None,
+    credentials: AwsAccess | None = None,
     timeout: float = 30.0,
 ) -> AsyncIterator[TargetTable]:
     """The table through the proxy at `url`; nothing waits for real."""

@@ -21,11 +21,11 @@ class Reading:
     found: Lookup
     throttles: int
     retries: int
-    rate: "float | None"
-    slept: "list[float]"
+    rate: float | None
+    slept: list[float]
 
 
-def read(target: Target, url: str, count: int, rate: "float | None" = None) -> Reading:
+def read(target: Target, url: str, count: int, rate: float | None = None) -> Reading:
     async def run() -> Reading:
         clock = FakeClock()
         async with opened(target, url, clock) as table:

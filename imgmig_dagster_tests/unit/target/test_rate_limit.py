@@ -8,7 +8,7 @@ from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster_tests.arrange import FakeClock
 
 
-def limiter(clock: FakeClock, ceiling: "float | None" = None) -> RateLimiter:
+def limiter(clock: FakeClock, ceiling: float | None = None) -> RateLimiter:
     return RateLimiter(ceiling, clock, clock.sleep)
 
 

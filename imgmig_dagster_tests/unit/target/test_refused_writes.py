@@ -12,7 +12,7 @@ from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.unit.target.opened import opened
 
 LARGE: Item = item_of(1, version={"N": "2"}, note={"M": {"text": {"S": "x" * 3_000}}})
-WRITES: "dict[str, Callable[[TargetTable], Coroutine[Any, Any, object]]]" = {
+WRITES: dict[str, Callable[[TargetTable], Coroutine[Any, Any, object]]] = {
     "a new item": lambda table: table.put_new(item_of(1)),
     "an update": lambda table: table.update(row_id(1), {**LARGE, "version": {"N": "1"}}, {"width": {"N": "1"}}),
     "a delete": lambda table: table.delete(row_id(1), {**LARGE, "version": {"N": "1"}}),
@@ -23,7 +23,7 @@ WRITES: "dict[str, Callable[[TargetTable], Coroutine[Any, Any, object]]]" = {
 def test_the_units_of_the_item_that_stands_there_are_paid(target: Target, write: str) -> None:
     target.put(LARGE)
 
-    async def run() -> "tuple[float, list[float]]":
+    async def run() -> tuple[float, list[float]]:
         clock = FakeClock()
         async with opened(target, target.url, clock) as table:
             table.sender.limiter.limit(100.0)

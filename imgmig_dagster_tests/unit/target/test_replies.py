@@ -41,7 +41,7 @@ async def read(table: TargetTable) -> Lookup:
     return await table.get_many(list(FOUND.items))
 
 
-async def scan(table: TargetTable) -> "list[Item]":
+async def scan(table: TargetTable) -> list[Item]:
     return [item async for page in table.scan(0, 1) for item in page]
 
 
@@ -53,17 +53,17 @@ def filled(target: Target) -> Target:
     return target
 
 
-def call(url: str, request: Request) -> "dict[str, Any]":
+def call(url: str, request: Request) -> dict[str, Any]:
     """One try of a request, without retries."""
 
-    async def run() -> "dict[str, Any]":
+    async def run() -> dict[str, Any]:
         async with DynamoDBClient(access(url), requests_in_flight=1) as client:
             return await client.call(request.operation, request.body())
 
     return asyncio.run(run())
 
 
-def code_of(target: Target, proxy: FaultProxy, action: Action) -> "tuple[str, Fault]":
+def code_of(target: Target, proxy: FaultProxy, action: Action) -> tuple[str, Fault]:
     """How one try ends with which the proxy does this."""
     proxy.inject(action)
     keys = [target_key(number) for number in range(20)]
@@ -78,7 +78,7 @@ def target_key(number: int) -> Item:
 
 class TestCompression:
     def test_nothing_is_compressed_for_a_client_that_does_not_ask(self, filled: Target, proxy: FaultProxy) -> None:
-        async def run() -> "tuple[Lookup, list[Item]]":
+        async def run() -> tuple[Lookup, list[Item]]:
             async with opened(filled, proxy.url) as table:
                 return await read(table), await scan(table)
 
@@ -94,7 +94,7 @@ class TestCompression:
     ) -> None:
         proxy.inject(compressed(body_checksum))
 
-        async def run() -> "tuple[Lookup, int]":
+        async def run() -> tuple[Lookup, int]:
             async with opened(filled, proxy.url) as table:
                 return await read(table), table.sender.traffic.retries
 
@@ -128,7 +128,7 @@ class TestDamage:
     def test_a_read_is_sent_again(self, filled: Target, proxy: FaultProxy, attribute: str) -> None:
         proxy.inject(damaged(attribute), times=2)
 
-        async def run() -> "tuple[Lookup, int]":
+        async def run() -> tuple[Lookup, int]:
             async with opened(filled, proxy.url) as table:
                 return await read(table), table.sender.traffic.retries
 
@@ -137,7 +137,7 @@ class TestDamage:
     def test_a_page_of_a_scan_is_asked_for_again_and_no_item_is_lost(self, filled: Target, proxy: FaultProxy) -> None:
         proxy.inject(damaged("PK"), "Scan", times=2)
 
-        async def run() -> "list[Item]":
+        async def run() -> list[Item]:
             async with opened(filled, proxy.url) as table:
                 return await scan(table)
 
@@ -148,7 +148,7 @@ class TestDamage:
     ) -> None:
         proxy.inject(damaged(), "PutItem")
 
-        async def run() -> "Standing | None":
+        async def run() -> Standing | None:
             async with opened(target, proxy.url) as table:
                 return await table.put_new(item_of(1))
 
@@ -196,7 +196,7 @@ class TestWhatIsNoReplyOfDynamoDB:
     )
     @pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}'])
     def test_an_object_of_somebody_else_confirms_nothing(
-        self, target: Target, proxy: FaultProxy, request_of: "Callable[[str], Request]", body: bytes
+        self, target: Target, proxy: FaultProxy, request_of: Callable[[str], Request], body: bytes
     ) -> None:
         proxy.inject(reply(200, body))
 
@@ -236,8 +236,8 @@ class TestWhatIsNoReplyOfDynamoDB:
             call(proxy.url, Scan(target.name, 0, 1, None))
 
 
-def write(target: Target, proxy: FaultProxy, items: "list[Item]") -> "list[WriteFailure]":
-    async def run() -> "list[WriteFailure]":
+def write(target: Target, proxy: FaultProxy, items: list[Item]) -> list[WriteFailure]:
+    async def run() -> list[WriteFailure]:
         async with opened(target, proxy.url) as table:
             return await BatchWriter(table.sender, table.name).write(items, lambda _rows: None)
 
@@ -268,7 +268,7 @@ class TestLimits:
     def test_an_empty_page_is_not_the_end_of_a_scan(self, filled: Target, proxy: FaultProxy) -> None:
         proxy.inject(empty_page, "Scan")
 
-        async def run() -> "list[Item]":
+        async def run() -> list[Item]:
             async with opened(filled, proxy.url) as table:
                 return await scan(table)
 

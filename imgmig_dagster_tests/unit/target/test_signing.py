@@ -35,7 +35,7 @@ def by_botocore(credentials: Credentials, operation: str, body: bytes, url: str 
 @pytest.mark.parametrize("token", [None, "a session's token=="], ids=["no token", "token"])
 @pytest.mark.parametrize("url", [URL, "http://127.0.0.1:8000/behind%20a/proxy/"])
 def test_headers_are_those_of_botocores_signer_for_every_body_and_operation(
-    clock: FakeClock, url: str, token: "str | None"
+    clock: FakeClock, url: str, token: str | None
 ) -> None:
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token)
     signer = RequestSigner(credentials, REGION, url, clock)

@@ -34,7 +34,7 @@ def on_table(
     target: Target,
     url: str,
     work: Callable[[TargetTable], Coroutine[Any, Any, T]],
-    clock: "FakeClock | None" = None,
+    clock: FakeClock | None = None,
 ) -> T:
     async def run() -> T:
         async with opened(target, url, clock) as table:

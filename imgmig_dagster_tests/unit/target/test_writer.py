@@ -27,9 +27,9 @@ def write(
     target: Target,
     proxy: FaultProxy,
     items: list[Item],
-    clock: "FakeClock | None" = None,
+    clock: FakeClock | None = None,
     deadline: float = 900.0,
-    done: "list[int] | None" = None,
+    done: list[int] | None = None,
 ) -> list[WriteFailure]:
     async def run() -> list[WriteFailure]:
         async with opened(target, proxy.url, clock, replace(POLICY, deadline=deadline)) as table:
