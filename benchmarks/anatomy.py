@@ -37,7 +37,7 @@ def conditional(job: Job) -> Sample:
     _send(job, "PutItem", bodies, parts)
     with job.reader(job.source_table) as reader:
         reader.count(MARCH)
-        ids = [str(row[0]) for row in rows]
+        ids = [row.id for row in rows]
         _timed(
             parts,
             "read the rows a second time",
@@ -50,7 +50,7 @@ def verify(job: Job) -> Sample:
     """The stages of a verification, against a server that remembers the items."""
     rows, items, parts = _rows_and_items(job)
     parts.pop("transform")
-    keys = [IMAGE.key(str(row[0])) for row in rows]
+    keys = [IMAGE.key(row.id) for row in rows]
 
     def encode() -> list[bytes]:
         return [

@@ -46,7 +46,7 @@ def _write_bodies(page: Sequence[Row]) -> Iterator[bytes]:
 
 
 def _read_bodies(page: Sequence[Row]) -> Iterator[bytes]:
-    keys = [IMAGE.key(str(row[0])) for row in page]
+    keys = [IMAGE.key(row.id) for row in page]
     for start in range(0, len(keys), MAX_BATCH_GET):
         yield BatchGetItem(TARGET_TABLE, keys[start : start + MAX_BATCH_GET]).body()
 

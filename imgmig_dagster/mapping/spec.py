@@ -14,9 +14,17 @@ Value: TypeAlias = str | int | bytes | None
 What no item can hold is of another type than its field's, and so equals nothing there: text that is no UTF-8 is
 `bytes`, and a number that is not whole is `str`."""
 
-Row: TypeAlias = tuple[Value, ...]
-"""A source row: the id as text, then one value per `TableMapping.fields`, in their order. An id that is no text goes
-by the name that `str` gives it."""
+
+class Row(tuple[Value, ...]):
+    """A source row: the id, then one value per `TableMapping.fields`, in their order."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """The id as text; one that is no text goes by the name that `str` gives it."""
+        return str(self[0])
+
 
 Item: TypeAlias = dict[str, dict[str, Any]]
 """A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""

@@ -79,7 +79,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     prefix_bytes = len(mapping.key_prefix.encode())
 
     def transform(row: Row) -> Item | Rejection:
-        row_id = str(row[0])
+        row_id = row.id
         if (key_fault := _key_fault(row[0], prefix_bytes)) is not None:
             return Rejection(row_id, mapping.id_column, *key_fault)
         item: Item = {

@@ -90,11 +90,11 @@ class PageMigrator:
 
     async def _look(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> list[tuple[Row, Item]]:
         """Settle what stands in the target already, and return what does not."""
-        lookup = await self._target.get_many([str(row[0]) for row, _item in pending])
+        lookup = await self._target.get_many([row.id for row, _item in pending])
         absent: list[tuple[Row, Item]] = []
         differing: list[tuple[Row, Item]] = []
         for row, item in pending:
-            row_id = str(row[0])
+            row_id = row.id
             if row_id in lookup.unread:
                 page.fail(row_id, "Unread", "the item could not be read; try again")
             elif (standing := lookup.items.get(row_id)) is None:
@@ -110,7 +110,7 @@ class PageMigrator:
     async def _write_batches(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> None:
         failures = await self._writer.write([item for _row, item in pending], self._on_rows)
         for row, _item in pending:
-            page.outcomes[str(row[0])] = Outcome.WRITTEN
+            page.outcomes[row.id] = Outcome.WRITTEN
         for failure in failures:
             row_id = self._target.mapping.row_id(failure.item)
             if failure.permanent:
@@ -119,7 +119,7 @@ class PageMigrator:
                 page.fail(str(row_id), failure.code, "retries used up")
 
     async def _put(self, row: Row, item: Item, page: OutcomeRecord) -> None:
-        row_id = str(row[0])
+        row_id = row.id
         with page.faults_of(row_id):
             standing = await self._target.put_new(item)
             if standing is None:
@@ -132,7 +132,7 @@ class PageMigrator:
         """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
         # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
         # after its last write.
-        written = {str(row[0]): row for row in rows if page.outcomes.get(str(row[0])) in _PERHAPS_OURS}
+        written = {row.id: row for row in rows if page.outcomes.get(row.id) in _PERHAPS_OURS}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
         gone = {row_id: row for row_id, row in written.items() if page.outcomes[row_id] is Outcome.VANISHED}
@@ -155,7 +155,7 @@ class PageMigrator:
         await gather(delete(row_id, item) for row_id, item in ours.items())
 
     async def _reconcile(self, row: Row, standing: Item | None, page: OutcomeRecord) -> None:
-        row_id = str(row[0])
+        row_id = row.id
         with page.faults_of(row_id):
             outcome = await self._reconciler.reconcile(row_id, row, standing)
             if isinstance(outcome, Rejection):

@@ -121,15 +121,15 @@ class _Planner:
         self._compare = comparer(table.mapping)
 
     async def add(self, page: Sequence[Row], counts: Counter[str]) -> list[Rejection]:
-        lookup = await self._table.get_many([str(row[0]) for row in page])
+        lookup = await self._table.get_many([row.id for row in page])
         rejected: list[Rejection] = []
         for row in page:
             counts["rows"] += 1
             item = self._transform(row)
-            standing = lookup.items.get(str(row[0]))
+            standing = lookup.items.get(row.id)
             if isinstance(item, Rejection):
                 rejected.append(item)
-            elif str(row[0]) in lookup.unread:
+            elif row.id in lookup.unread:
                 counts["unread"] += 1
             elif standing is None:
                 counts["would_write"] += 1

@@ -97,20 +97,20 @@ class SourceReader(Counting):
         if stored and self.table.encoding == UTF8:
             # No parameter in UTF-8 can be such an id, and no index finds it.
             read += self._fetch("SELECT {columns} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
-        found = [row for row in read if str(row[0]) in asked]
-        rows = {str(row[0]): row for row in found}
-        self._refuse_twice([str(row[0]) for row in found])
+        found = [row for row in map(Row, read) if row.id in asked]
+        rows = {row.id: row for row in found}
+        self._refuse_twice([row.id for row in found])
         return rows
 
     def all_rows(self, size: int) -> Iterator[list[Row]]:
         """Every row of the table in pages, by keyset on the id alone: rows outside all partitions too."""
         after: str | None = None
         while True:
-            page = self._fetch(*self._page_by_id("{columns}", after, size))
+            page = [Row(read) for read in self._fetch(*self._page_by_id("{columns}", after, size))]
             if not page:
                 return
             yield page
-            after = str(page[-1][0])
+            after = page[-1].id
 
     def recount(self, windows: Sequence[Window], size: int) -> Iterator[tuple[RowCounts, list[str]]]:
         """The rows counted, as by `counts`, and every id of the table in pages, all on one snapshot.
@@ -139,7 +139,7 @@ class SourceReader(Counting):
             return sql.SQL(SAMPLE).format(**columns, **pieces.names), parameters
 
         drawn = self._carry_out(make)
-        return [SampledRow(Shape(shape), tuple(row)) for shape, *row in drawn]
+        return [SampledRow(Shape(shape), Row(row)) for shape, *row in drawn]
 
     def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> dict[str, int]:
         """How many rows name each bucket, the most named first, and no more than `at_most` of them."""
@@ -165,12 +165,12 @@ class SourceReader(Counting):
         if not rows:
             return Page([], (0, ""))
         if self._expressions.places_are_read:
-            place, rows = rows[-1][-1], [row[:-1] for row in rows]
+            place, rows = rows[-1][-1], [Row(row[:-1]) for row in rows]
         else:
-            place = rows[-1][self.mapping.order_index]
+            place, rows = rows[-1][self.mapping.order_index], [Row(row) for row in rows]
         if not isinstance(place, int):
             raise TypeError("a row without an order column has no place in a window")
-        return Page(rows, (place, str(rows[-1][0])))
+        return Page(rows, (place, rows[-1].id))
 
     def _refuse_twice(self, ids: Sequence[str]) -> None:
         if len(set(ids)) < len(ids):

@@ -126,7 +126,7 @@ async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResu
 
 async def _read_source(run: VerificationRun, sides: "_Sides", meter: ProgressMeter) -> None:
     async for page in ahead(run.source.all_rows(run.page_size)):
-        sides.add("source", [(str(row[0]), row_digest(run.source.mapping, row)) for row in page])
+        sides.add("source", [(row.id, row_digest(run.source.mapping, row)) for row in page])
         meter.advance(len(page))
 
 

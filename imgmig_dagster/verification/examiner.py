@@ -74,7 +74,7 @@ class Examiner:
 
         Returns what does not match.
         """
-        ids = [str(row[0]) for row in rows]
+        ids = [row.id for row in rows]
         lookup = await self._target.get_many(ids)
         matching: list[str] = []
         others: dict[str, _Sight] = {}

@@ -50,7 +50,7 @@ class PictureStore:
         """
         is_away = threading.Event()
         with ThreadPoolExecutor(_REQUESTS_IN_FLIGHT) as pool:
-            return dict(pool.map(lambda row: (str(row[0]), self._inspect_row(row, is_away)), rows))
+            return dict(pool.map(lambda row: (row.id, self._inspect_row(row, is_away)), rows))
 
     def show(self, pairs: Sequence[SpotCheckPair], mode: PictureMode) -> ShownPictures:
         """Embed what is small enough and of a type that browsers show, the thumbnail first; or make links.

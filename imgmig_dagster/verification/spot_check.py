@@ -25,7 +25,7 @@ class _Sight:
 
     @property
     def row_id(self) -> str:
-        return str(self.sampled.row[0])
+        return self.sampled.row.id
 
 
 def spot_check(
@@ -84,8 +84,8 @@ async def _look_twice(run: VerificationRun, drawn: Sequence[SampledRow]) -> Sequ
 
 
 async def _look(table: TargetTable, drawn: Sequence[SampledRow]) -> dict[str, _Sight]:
-    lookup = await table.get_many([str(each.row[0]) for each in drawn])
-    sights = (_Sight(each, lookup.items.get(str(each.row[0]))) for each in drawn)
+    lookup = await table.get_many([each.row.id for each in drawn])
+    sights = (_Sight(each, lookup.items.get(each.row.id)) for each in drawn)
     return {sight.row_id: sight for sight in sights}
 
 

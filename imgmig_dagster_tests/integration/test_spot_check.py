@@ -22,7 +22,7 @@ def sampled(source: Source, size: int, seed: int = 0) -> list[SampledRow]:
 
 
 def shapes(found: list[SampledRow]) -> dict[str, Shape]:
-    return {str(each.row[0]): each.shape for each in found}
+    return {each.row.id: each.shape for each in found}
 
 
 def test_the_same_seed_draws_the_same_images_and_another_seed_others(migration: Migration) -> None:
@@ -52,7 +52,7 @@ def test_those_drawn_at_random_come_each_from_another_stretch_of_time(source: So
     )
 
     for seed in range(3):
-        chosen = sorted(uuid.UUID(str(each.row[0])).int for each in sampled(source, 10, seed))
+        chosen = sorted(uuid.UUID(each.row.id).int for each in sampled(source, 10, seed))
         assert [number // 100 for number in chosen] == list(range(10)), seed
 
 

@@ -9,19 +9,21 @@ from imgmig_dagster.mapping.spec import FieldType, Item, Row
 
 # id, user_id, created_at, updated_at, original_filename, s3_key, s3_bucket, thumbnail_s3_key, mime_type, size_bytes,
 # width, height; timestamps in microseconds since 1970.
-FULL_ROW: Row = (
-    "5f0c7a52-3c11-4d0e-8f57-2d8f3a1b9c01",
-    "0b6a2f6e-5a0c-4b7e-9a59-8f1d5a2f7c11",
-    1_709_210_096_123_456,  # 2024-02-29T12:34:56.123456Z
-    1_714_979_289_999_999,  # 2024-05-06T07:08:09.999999Z
-    "Löwe im Gras.jpg",
-    "uploads/2024/löwe.jpg",
-    "images-prod",
-    "thumbs/löwe.webp",
-    "image/jpeg",
-    9_007_199_254_740_993,  # 2^53 + 1
-    4_032,
-    3_024,
+FULL_ROW = Row(
+    (
+        "5f0c7a52-3c11-4d0e-8f57-2d8f3a1b9c01",
+        "0b6a2f6e-5a0c-4b7e-9a59-8f1d5a2f7c11",
+        1_709_210_096_123_456,  # 2024-02-29T12:34:56.123456Z
+        1_714_979_289_999_999,  # 2024-05-06T07:08:09.999999Z
+        "Löwe im Gras.jpg",
+        "uploads/2024/löwe.jpg",
+        "images-prod",
+        "thumbs/löwe.webp",
+        "image/jpeg",
+        9_007_199_254_740_993,  # 2^53 + 1
+        4_032,
+        3_024,
+    )
 )
 FULL_ITEM: Item = {
     "PK": {"S": "IMAGE#5f0c7a52-3c11-4d0e-8f57-2d8f3a1b9c01"},
@@ -39,19 +41,21 @@ FULL_ITEM: Item = {
     "height": {"N": "3024"},
     "version": {"N": "1"},
 }
-SPARSE_ROW: Row = (
-    "42",
-    "u",
-    0,
-    -1,  # 1969-12-31T23:59:59.999999Z: before 1970, and before created_at
-    "",
-    "k",
-    "b",
-    None,
-    "image/png",
-    0,
-    None,
-    None,
+SPARSE_ROW = Row(
+    (
+        "42",
+        "u",
+        0,
+        -1,  # 1969-12-31T23:59:59.999999Z: before 1970, and before created_at
+        "",
+        "k",
+        "b",
+        None,
+        "image/png",
+        0,
+        None,
+        None,
+    )
 )
 SPARSE_ITEM: Item = {
     "PK": {"S": "IMAGE#42"},
@@ -69,19 +73,21 @@ SPARSE_ITEM: Item = {
     "height": {"NULL": True},
     "version": {"N": "1"},
 }
-HOSTILE_ROW: Row = (
-    "e3b0c442-98fc-4c14-9afb-f4c8996fb924",
-    "<user>",
-    1_704_067_199_999_999,  # 2023-12-31T23:59:59.999999Z
-    1_704_067_200_000_000,  # 2024-01-01T00:00:00Z
-    '=HYPERLINK("x")\r\n<img src=x onerror=alert(1)>\u202egpj.exe',
-    "../../etc/passwd",
-    "cafe\u0301",  # NFD
-    "caf\u00e9",  # NFC
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
-    9_223_372_036_854_775_807,  # 2^63 - 1
-    -1,
-    2_147_483_647,
+HOSTILE_ROW = Row(
+    (
+        "e3b0c442-98fc-4c14-9afb-f4c8996fb924",
+        "<user>",
+        1_704_067_199_999_999,  # 2023-12-31T23:59:59.999999Z
+        1_704_067_200_000_000,  # 2024-01-01T00:00:00Z
+        '=HYPERLINK("x")\r\n<img src=x onerror=alert(1)>\u202egpj.exe',
+        "../../etc/passwd",
+        "cafe\u0301",  # NFD
+        "caf\u00e9",  # NFC
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        9_223_372_036_854_775_807,  # 2^63 - 1
+        -1,
+        2_147_483_647,
+    )
 )
 HOSTILE_ITEM: Item = {
     "PK": {"S": "IMAGE#e3b0c442-98fc-4c14-9afb-f4c8996fb924"},
@@ -128,7 +134,7 @@ def row(**changes: Any) -> Row:
     """`FULL_ROW` with some columns changed."""
     values = dict(zip(COLUMNS, FULL_ROW, strict=True))
     assert values.keys() >= changes.keys()
-    return tuple({**values, **changes}.values())
+    return Row({**values, **changes}.values())
 
 
 def item(**changes: Any) -> Item:
@@ -149,4 +155,4 @@ _BY_TYPE: dict[FieldType, st.SearchStrategy[Any]] = {
 mappable_rows: st.SearchStrategy[Row] = st.tuples(
     identifiers,
     *(st.one_of(st.none(), _BY_TYPE[field.type]) if field.nullable else _BY_TYPE[field.type] for field in IMAGE.fields),
-)
+).map(Row)

@@ -20,7 +20,7 @@ ITEMS: dict[str, list[Item]] = json.loads(RECORDED.read_text(encoding="utf-8"))
 
 def source_row(values: dict[str, str | int | None]) -> Row:
     """The row as our reader gives it: microseconds, and integers of any size."""
-    return (values["id"], *(source_value(field.type, values[field.column]) for field in IMAGE.fields))
+    return Row((values["id"], *(source_value(field.type, values[field.column]) for field in IMAGE.fields)))
 
 
 def source_value(kind: FieldType, value: str | int | None) -> Value:

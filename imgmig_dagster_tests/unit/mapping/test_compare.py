@@ -206,7 +206,7 @@ def test_undeclared_attributes_and_the_version_are_not_compared_but_can_be_named
 @pytest.mark.parametrize("look", [compare, lambda source, found: describe_fields(IMAGE, source, found)])
 def test_a_row_of_another_width_is_an_error_and_never_cut(look: Callable[[Row, Item], object]) -> None:
     with pytest.raises(ValueError, match="zip"):
-        look(FULL_ROW[:-1], FULL_ITEM)
+        look(Row(FULL_ROW[:-1]), FULL_ITEM)
 
 
 @pytest.mark.parametrize(

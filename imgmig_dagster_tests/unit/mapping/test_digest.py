@@ -30,7 +30,7 @@ def test_the_digests_of_a_row_and_its_item_are_equal(source: Row) -> None:
 
 def test_the_digest_covers_every_column() -> None:
     changed = [
-        *(tuple(f"{value}x" if at == index else each for at, each in enumerate(FULL_ROW)) for index, value in TEXTS),
+        *(Row(f"{value}x" if at == index else each for at, each in enumerate(FULL_ROW)) for index, value in TEXTS),
         *(row(**{column: 1_000}) for column in ("created_at", "updated_at")),
         *(row(**{column: number}) for column in ("size_bytes", "width", "height") for number in (1_000, 1_001)),
     ]
@@ -60,7 +60,7 @@ def test_an_attribute_that_cannot_be_decoded_hides_no_other() -> None:
 
 def test_a_row_of_another_width_is_an_error_and_never_cut() -> None:
     with pytest.raises(ValueError, match="zip"):
-        row_digest(IMAGE, FULL_ROW[:-1])
+        row_digest(IMAGE, Row(FULL_ROW[:-1]))
 
 
 def test_the_digest_tells_a_value_from_another_type_of_the_same_text() -> None:

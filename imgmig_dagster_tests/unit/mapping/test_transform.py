@@ -150,7 +150,7 @@ def row_of_bytes(size: int, character: str = "x") -> Row:
     left = size - NAMES_AND_FIXED - rest
     width = len(character.encode())
     name = character * (left // width) + "x" * (left % width)
-    return ("i", "u", 0, 0, name, "k", "b", "t", "m", 12, 12, 12)
+    return Row(("i", "u", 0, 0, name, "k", "b", "t", "m", 12, 12, 12))
 
 
 @pytest.mark.parametrize("character", ["x", "é", "\U0001f600"])
@@ -206,4 +206,4 @@ def test_values_have_the_size_that_dynamodb_documents(value: dict[str, object], 
 
 def test_a_row_of_another_width_is_an_error_and_never_cut() -> None:
     with pytest.raises(ValueError, match="zip"):
-        transform(GOLDEN["full"][0][:-1])
+        transform(Row(GOLDEN["full"][0][:-1]))

@@ -80,10 +80,10 @@ def test_a_bad_byte_in_an_id_is_named_and_found_again(
 
     with source.reader() as reader:
         pages = list(reader.pages(MARCH, None, 2))
-        named = [str(row[0]) for page in pages for row in page]
+        named = [row.id for page in pages for row in page]
         assert len(named) == 6
         assert named[-1] == str(bad)
-        assert [str(row[0]) for page in reader.all_rows(1) for row in page] == named
+        assert [row.id for page in reader.all_rows(1) for row in page] == named
         assert [found for _counts, page in reader.recount([MARCH], 2) for found in page] == named
         assert list(reader.rows([str(bad)])) == [str(bad)]
         with reader.window_ids(MARCH) as ids_between:
@@ -140,7 +140,7 @@ def test_a_value_without_a_form_in_unicode_costs_its_row_and_no_neighbour(
         assert [(each.row_id, each.field, each.code) for each in rejected] == [
             (f"{text}2", "original_filename", "not_utf8")
         ]
-        assert [row[0] for page in reader.all_rows(2) for row in page] == sorted(str(row[0]) for row in rows)
+        assert [row[0] for page in reader.all_rows(2) for row in page] == sorted(row.id for row in rows)
         assert [found for _counts, page in reader.recount([MARCH], 2) for found in page] == [row[0] for row in rows]
         assert list(reader.rows([f"{text}1", "💥", "\0", f"{text}2"])) == [f"{text}1", f"{text}2"]
         assert reader.inventory(MARCH).rows == len(reader.sample(9, 1, PICTURE)) == 5

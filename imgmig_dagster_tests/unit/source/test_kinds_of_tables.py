@@ -30,7 +30,7 @@ def refusal(source: Source, table: str = "images") -> str:
 
 
 def ids(reader: SourceReader) -> list[str]:
-    return [str(row[0]) for page in reader.pages(MARCH, None, 2) for row in page]
+    return [row.id for page in reader.pages(MARCH, None, 2) for row in page]
 
 
 def inherit(source: Source, child: str, parent: str = "images") -> sql.Identifier:

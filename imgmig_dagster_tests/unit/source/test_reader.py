@@ -22,7 +22,7 @@ def reader(source: Source) -> Iterator[SourceReader]:
 
 
 def read_ids(reader: SourceReader, window: Window, size: int) -> list[str]:
-    return [str(row[0]) for page in reader.pages(window, None, size) for row in page]
+    return [row.id for page in reader.pages(window, None, size) for row in page]
 
 
 def value(row: Row, column: str) -> Any:
