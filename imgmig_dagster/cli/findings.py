@@ -134,7 +134,7 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
 
 
 def _summary(state: StateStore) -> dict[str, Any]:
-    found = state.read(f"{names.REPORTS}/summary.json")
+    found = state.read(names.report(names.SUMMARY_JSON))
     report: dict[str, Any] = orjson.loads(found.content) if found else {}
     return report
 
@@ -150,7 +150,7 @@ def _verdict_lines(state: StateStore, report: Mapping[str, Any]) -> list[str]:
     verdict = str(report.get("verdict", "no report")).upper()
     return [
         *lines("lacking", "lacking")[:SHOWN_FAULTS],
-        f"Verdict: {verdict}. Report: {state.locate(names.REPORTS)}/summary.html",
+        f"Verdict: {verdict}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *lines("before cutover", "lacking_review"),
     ]
 

@@ -164,7 +164,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
 
 
 def _content(store: StateStore, name: str) -> bytes:
-    found = store.read(f"{names.REPORTS}/{name}")
+    found = store.read(names.report(name))
     if found is None:
         raise StateError(f"{name} is gone from {store.locate(names.REPORTS)} although it was just written")
     return found.content

@@ -11,13 +11,13 @@ from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.target.table import describe
 from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
 
 # What a new table on demand takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
 _WARM_BY_DEFAULT: Final = 4_000
-_PROBE: Final = "doctor-probe"
 _PICTURE_BUCKETS: Final = 20
 
 
@@ -113,16 +113,16 @@ def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     """Writes a file, reads it again and deletes it."""
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
     try:
-        version = store.write(_PROBE, b"written by imgmig doctor\n")
-        found = store.read(_PROBE)
-        store.delete(_PROBE)
+        version = store.write(names.PROBE, b"written by imgmig doctor\n")
+        found = store.read(names.PROBE)
+        store.delete(names.PROBE)
     except StateUnavailable as error:
         if urlsplit(settings.state_url).scheme == "s3":
             raise
         # The operating system answered: nothing is away.
         return Health.FAIL, str(error), "make it a folder of this user's alone, with space left"
     if found is None or found.version != version:
-        raise StateUnavailable(f"{store.locate(_PROBE)} did not come back as it was written")
+        raise StateUnavailable(f"{store.locate(names.PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""
 
 

@@ -75,7 +75,7 @@ class MigrationRun:
             SourceError, TargetError: see there. The pass can be resumed from its last checkpoint.
             TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
         """
-        with self.state.exclusive(f"{self.window.partition}/run.lock"), fewer_collections():
+        with self.state.exclusive(names.write_lock(self.window.partition)), fewer_collections():
             return run_interruptible(_Pass(self, confirm_deletes).run(start_over))
 
     def retry_failures(self, confirm_deletes: int | None = None) -> MigrationResult:
@@ -88,7 +88,7 @@ class MigrationRun:
             PartitionBusy: another run works on this partition.
             SourceError, TargetError: see there.
         """
-        with self.state.exclusive(f"{self.window.partition}/run.lock"):
+        with self.state.exclusive(names.write_lock(self.window.partition)):
             return run_interruptible(_Pass(self, confirm_deletes).retry())
 
 

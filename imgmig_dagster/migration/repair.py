@@ -19,6 +19,7 @@ from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, Outcome
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.obeying import obeying_throttle
@@ -101,7 +102,7 @@ class RepairRun:
             SourceError, TargetError: see there. What was done until then is in the audit record.
         """
         self.target.identity()
-        with self.state.exclusive(f"{partition}/run.lock"):
+        with self.state.exclusive(names.write_lock(partition)):
             written = writing(self.state, partition, "repair", self.run_id, ids) if self.apply else nullcontext()
             with written:
                 return run_interruptible(self._repair(partition, ids, unlisted))
@@ -120,7 +121,7 @@ class RepairRun:
             SourceError, TargetError: see there.
         """
         self.target.identity()
-        with self.state.exclusive("orphans.lock"):
+        with self.state.exclusive(names.ORPHANS_LOCK):
             written = writing(self.state, None, "repair", self.run_id, list(seen)) if self.apply else nullcontext()
             with written:
                 return run_interruptible(self._delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes)))

@@ -147,7 +147,7 @@ def last_migration(store: StateStore, partition: str) -> MigrationResult | None:
     except (ValueError, KeyError, ValidationError):
         raise StateError(
             f"partition {partition}: the record of the last migration pass below "
-            f"{store.locate(f'{partition}/passes')} cannot be read. Move it away and migrate the partition again: "
+            f"{store.locate(names.passes(partition))} cannot be read. Move it away and migrate the partition again: "
             f"imgmig migrate --partition {partition}"
         ) from None
 

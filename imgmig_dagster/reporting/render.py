@@ -78,15 +78,15 @@ def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures)
 def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
     """Write the report in every form, with its certificate, and return where each file is, by its name."""
     files = {
-        "certificate.json": keep_certificate(store, certify(report)),
-        "summary.json": render_json(report),
-        "summary.md": render_markdown(report).encode(),
-        "summary.html": render_html(report).encode(),
+        names.CERTIFICATE: keep_certificate(store, certify(report)),
+        names.SUMMARY_JSON: render_json(report),
+        names.SUMMARY_MARKDOWN: render_markdown(report).encode(),
+        names.SUMMARY_HTML: render_html(report).encode(),
         **csv_tables(report),
     }
     for name, content in files.items():
-        store.write(f"{names.REPORTS}/{name}", content)
-    return {name: store.locate(f"{names.REPORTS}/{name}") for name in files}
+        store.write(names.report(name), content)
+    return {name: store.locate(names.report(name)) for name in files}
 
 
 def _number(value: float) -> Markup:

@@ -7,6 +7,7 @@ from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.reporting.escaping import spreadsheet_cell
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary
+from imgmig_dagster.state import names
 from imgmig_dagster.verification.results import Verdict
 
 _LATENCIES = tuple(f"{kind}_{name}_ms" for kind in ("read", "write") for name in ("p50", "p95", "p99"))
@@ -23,15 +24,15 @@ def csv_tables(report: SummaryReport) -> dict[str, bytes]:
     The columns of rows' values are empty unless the report shows them.
     """
     return {
-        "partitions.csv": _csv(_PARTITIONS, [_partition(each) for each in report.partitions]),
-        "failures.csv": _csv(
+        names.PARTITIONS_TABLE: _csv(_PARTITIONS, [_partition(each) for each in report.partitions]),
+        names.FAILURES_TABLE: _csv(
             ("partition", "key", "field", "code", "reason", "permanent", "value"),
             [
                 (partition, each.row_id, each.field, each.code, each.reason, each.permanent, each.value)
                 for partition, each in report.failures
             ],
         ),
-        "mismatches.csv": _csv(
+        names.MISMATCHES_TABLE: _csv(
             ("partition", "key", "attribute", "verdict", "expected", "found"),
             [
                 (partition, each.row_id, each.attribute, each.verdict.value, each.expected, each.found)

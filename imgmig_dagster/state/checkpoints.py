@@ -93,8 +93,7 @@ class CheckpointFile:
         `StateChanged` if another run has taken over: the checkpoint is its own by now.
         """
         record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
-        stamp = finished_at.replace(":", "").replace("+0000", "Z")
-        self._store.write(f"{self._partition}/passes/{stamp}-{checkpoint.run_id}.json", _json(record))
+        self._store.write(names.finished_pass(self._partition, finished_at, checkpoint.run_id), _json(record))
         self.remove()
 
     def remove(self) -> None:
@@ -108,7 +107,7 @@ class CheckpointFile:
 
     def finished_passes(self) -> list[str]:
         """The names of the records of finished passes, oldest first."""
-        return self._store.list(f"{self._partition}/passes")
+        return self._store.list(names.passes(self._partition))
 
     def last_finished(self) -> dict[str, Any] | None:
         """The record of the pass that finished last."""

@@ -10,8 +10,21 @@ SPOT_CHECK: Final = "spot-check.json"
 SPOT_CHECK_REVIEW: Final = "spot-check-review.json"
 LOG: Final = "migration.log"
 REPORTS: Final = "reports"
-SPOT_CHECK_PAGE: Final = "reports/spot-check.html"
+SPOT_CHECK_PAGE: Final = f"{REPORTS}/spot-check.html"
+THROTTLE: Final = "throttle.json"
+PROBE: Final = "doctor-probe"
+"""What the doctor writes, reads and deletes again."""
+ORPHANS_LOCK: Final = "orphans.lock"
+"""Held while items without a row are deleted."""
 
+# Names within the folder of reports.
+CERTIFICATE: Final = "certificate.json"
+SUMMARY_JSON: Final = "summary.json"
+SUMMARY_MARKDOWN: Final = "summary.md"
+SUMMARY_HTML: Final = "summary.html"
+PARTITIONS_TABLE: Final = "partitions.csv"
+FAILURES_TABLE: Final = "failures.csv"
+MISMATCHES_TABLE: Final = "mismatches.csv"
 
 # Names within a partition's folder.
 MIGRATION_PROGRESS: Final = "migration-progress.json"
@@ -19,6 +32,36 @@ FAILURES: Final = "migration-failures.json"
 VERIFICATION_PROGRESS: Final = "verification-progress.json"
 SEEN: Final = "seen"
 VERIFIED: Final = "verified"
+
+
+def report(name: str) -> str:
+    """A file of the last report."""
+    return f"{REPORTS}/{name}"
+
+
+def write_lock(partition: str) -> str:
+    """Held while a run writes a partition's items: a migration, a retry, a repair."""
+    return f"{partition}/run.lock"
+
+
+def verification_lock(partition: str) -> str:
+    """Held while a run verifies a partition."""
+    return f"{partition}/verify.lock"
+
+
+def passes(partition: str) -> str:
+    """The folder of a partition's finished passes."""
+    return f"{partition}/passes"
+
+
+def finished_pass(partition: str, moment: str, run_id: str) -> str:
+    """The record of a pass that finished then."""
+    return f"{passes(partition)}/{_stamp(moment)}-{run_id}.json"
+
+
+def segment(folder: str, run_id: str, number: int) -> str:
+    """The results of some of a pass's rows; the folder is `SEEN` or `VERIFIED` of a partition."""
+    return f"{folder}/{run_id}-{number:06d}.json"
 
 
 def inventory(partition: str) -> str:

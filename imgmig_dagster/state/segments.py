@@ -12,6 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from imgmig_dagster.errors import CheckpointRefused, StateError
 from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 
@@ -82,4 +83,4 @@ class Segments(Generic[SegmentKind]):
             self._store.delete(name)
 
     def _name(self, run_id: str, number: int) -> str:
-        return f"{self._folder}/{run_id}-{number:06d}.json"
+        return names.segment(self._folder, run_id, number)

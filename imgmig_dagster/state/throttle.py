@@ -1,12 +1,10 @@
 """How fast runs may read and write, changed while they run, from any machine that reaches the state store."""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
+from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
-
-_NAME: Final = "throttle.json"
 
 
 @dataclass(frozen=True)
@@ -23,11 +21,11 @@ def read_throttle(store: StateStore) -> Throttle:
     Raises:
         StateError: the file cannot be read.
     """
-    return load_record(store, _NAME, Throttle) or Throttle()
+    return load_record(store, names.THROTTLE, Throttle) or Throttle()
 
 
 def change_throttle(store: StateStore, **changes: float | bool | None) -> Throttle:
     """Change some of what applies to the stage, and leave the rest."""
     changed = replace(read_throttle(store), **changes)  # type: ignore[arg-type]
-    save_record(store, _NAME, changed)
+    save_record(store, names.THROTTLE, changed)
     return changed

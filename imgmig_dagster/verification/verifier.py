@@ -69,7 +69,7 @@ class VerificationRun:
             PartitionBusy: another run verifies this partition.
             SourceError, TargetError: see there. Nothing is concluded from half a pass.
         """
-        with self.state.exclusive(f"{window.partition}/verify.lock"), fewer_collections():
+        with self.state.exclusive(names.verification_lock(window.partition)), fewer_collections():
             return run_interruptible(_Pass(self, window).run(only_failed))
 
     def identity(self) -> Identity:
