@@ -1,7 +1,6 @@
 """What all assets have in common."""
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
@@ -12,14 +11,7 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.verifier import VerificationRun
-
-OWNERS: Final = ("team:data-platform",)
-# Evidence that its schedule no longer renews shows on its asset's page. Of a partitioned asset Dagster judges the last
-# materialization of any partition: that the rotation stands still is seen, not that one partition was left out.
-RENEWED_DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=RENEWED_WITHIN)
-RENEWED_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8))
 
 # Dagster recognizes the bare class only: with a type argument it takes an asset with checks for one of many outputs.
 if TYPE_CHECKING:

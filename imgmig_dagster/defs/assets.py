@@ -1,11 +1,11 @@
 """The assets that have a part per time window: nouns, each made by one call of the domain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, verification_run
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
@@ -26,26 +26,20 @@ from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import save_record
 
 
-def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
+def partitioned_assets(
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
+) -> Sequence[dg.AssetsDefinition]:
     """The assets that have a part per time window."""
     # No backfill policy: a backfill then launches one run per partition, and only such runs record the partition
     # of an asset check.
 
-    @dg.asset(
-        partitions_def=partitions,
-        group_name="migration",
-        kinds={"postgres"},
-        owners=OWNERS,
-        pool=SOURCE_POOL,
-        check_specs=specs_of("source_images", partitions),
-    )
+    @dg.multi_asset(specs=[specs["source_images"]], check_specs=specs_of("source_images", partitions), pool=SOURCE_POOL)
     def source_images(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """Inventory of the source rows: count, bytes, NULLs, digest, watermark, and whether each can be mapped."""
         window = window_of(partitions, context.partition_key)
         with source.reader() as reader, state.log() as log:
             listener = progress.for_run(log, context.log)
@@ -56,14 +50,7 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             check_results=[checks.rows_are_mappable(found), checks.ids_are_unique(found)],
         )
 
-    @dg.asset(
-        partitions_def=partitions,
-        group_name="migration",
-        kinds={"python"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=[source_images],
-    )
+    @dg.multi_asset(specs=[specs["migration_plan"]], pool=TARGET_POOL)
     def migration_plan(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -71,7 +58,6 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """The dry run: what a migration would do to each row, rejects, write units, cost. Never writes."""
         window, table = window_of(partitions, context.partition_key), target.open_settings(context.instance)
         store = state.open()
         table.identity()  # a target that is away ends the run, and does not leave every row unread
@@ -81,14 +67,8 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         save_record(store, names.plan(window.partition), planned)
         return dg.MaterializeResult(metadata=metadata.of_plan(planned))
 
-    @dg.asset(
-        partitions_def=partitions,
-        group_name="migration",
-        kinds={"dynamodb"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=[source_images],
-        check_specs=specs_of("migrated_images", partitions),
+    @dg.multi_asset(
+        specs=[specs["migrated_images"]], check_specs=specs_of("migrated_images", partitions), pool=TARGET_POOL
     )
     def migrated_images(
         context: dg.AssetExecutionContext,
@@ -98,7 +78,6 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """The items written, with an outcome for every row of the window."""
         settings, table = source.settings, target.open_for_writing(context.instance, config.confirm)
         with source.reader() as reader, state.log() as log:
             run = MigrationRun(
@@ -145,15 +124,8 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
             ],
         )
 
-    @dg.asset(
-        partitions_def=partitions,
-        group_name="verification",
-        kinds={"python"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=[migrated_images],
-        check_specs=specs_of("verification_report", partitions),
-        freshness_policy=RENEWED_DAILY,
+    @dg.multi_asset(
+        specs=[specs["verification_report"]], check_specs=specs_of("verification_report", partitions), pool=TARGET_POOL
     )
     def verification_report(
         context: dg.AssetExecutionContext,
@@ -163,7 +135,6 @@ def partitioned_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequenc
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """Every row of the window compared with its item, field by field, by strongly consistent reads."""
         partition, store = context.partition_key, state.open()
         with source.reader() as reader, state.log() as log:
             run = verification_run(context, reader, source, target, store, progress.for_run(log, context.log))

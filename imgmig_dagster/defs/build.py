@@ -19,6 +19,7 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.schedules import all_schedules
 from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
+from imgmig_dagster.defs.specs import asset_specs, table_specs
 from imgmig_dagster.defs.whole_table import whole_table_assets
 from imgmig_dagster.progress import Listener
 
@@ -34,13 +35,15 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
         SettingsError: the partitioning of the stage is wrong.
     """
     partitions = partitions_of(load_partitioning(stage))
+    specs = asset_specs(partitions)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-        assets = [
-            *partitioned_assets(partitions),
-            *repair_assets(partitions),
-            *whole_table_assets(partitions, stage.value),
+        assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+            *partitioned_assets(partitions, specs),
+            *repair_assets(partitions, specs),
+            *whole_table_assets(partitions, stage.value, specs),
+            *table_specs(),
         ]
     return dg.Definitions(
         assets=assets,

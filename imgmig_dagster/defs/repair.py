@@ -1,12 +1,12 @@
 """The assets of repair: what is done about what verification and census found, or, unless applied, would be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from imgmig_dagster.config import Settings
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import OWNERS, Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, verification_run
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -27,17 +27,12 @@ from imgmig_dagster.verification.census_results import CensusFinding, CensusResu
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 
 
-def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
+def repair_assets(
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
+) -> Sequence[dg.AssetsDefinition]:
     """One per partition, and one of the items that belong to none."""
 
-    @dg.asset(
-        partitions_def=partitions,
-        group_name="migration",
-        kinds={"dynamodb"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=["verification_report"],
-    )
+    @dg.multi_asset(specs=[specs["repair_report"]], pool=TARGET_POOL)
     def repair_report(
         context: dg.AssetExecutionContext,
         config: RepairConfig,
@@ -46,10 +41,6 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """What was done about each key that the last verification listed; what would be done, unless applied.
-
-        Once applied, those keys are verified again, and the checks of `verification_report` evaluated anew.
-        """
         table = _open_target(target, context.instance, config)
         partition, store = context.partition_key, state.open()
         evidence = load_record(store, names.evidence(partition), VerificationResult)
@@ -66,7 +57,7 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
                 _report_verification(context, store, again.verify(window_of(partitions, partition), only_failed=True))
         return dg.MaterializeResult(metadata=metadata.of_repair(result))
 
-    @dg.asset(group_name="migration", kinds={"dynamodb"}, owners=OWNERS, pool=TARGET_POOL, deps=["table_census"])
+    @dg.multi_asset(specs=[specs["orphan_report"]], pool=TARGET_POOL)
     def orphan_report(
         context: dg.AssetExecutionContext,
         config: DeleteOrphansConfig,
@@ -75,7 +66,6 @@ def repair_assets(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[dg.
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """What was done about each orphan that the last census listed; what would be done, unless applied."""
         table, store = _open_target(target, context.instance, config), state.open()
         census = load_record(store, names.CENSUS, CensusResult)
         findings = load_lines(store, names.CENSUS_FINDINGS, CensusFinding)

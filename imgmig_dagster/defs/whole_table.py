@@ -1,6 +1,6 @@
 """The assets of the table as a whole: nouns, each made by one call of the domain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
 from typing import Final
@@ -9,7 +9,7 @@ import dagster as dg
 
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import OWNERS, RENEWED_DAILY, RENEWED_WEEKLY, Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, verification_run
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import (
@@ -35,18 +35,12 @@ from imgmig_dagster.window import now
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
 
 
-def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str) -> Sequence[dg.AssetsDefinition]:
+def whole_table_assets(
+    partitions: dg.TimeWindowPartitionsDefinition, stage: str, specs: Mapping[str, dg.AssetSpec]
+) -> Sequence[dg.AssetsDefinition]:
     """The assets of the table as a whole."""
 
-    @dg.asset(
-        group_name="verification",
-        kinds={"dynamodb"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=["migrated_images"],
-        check_specs=specs_of("table_census", None),
-        freshness_policy=RENEWED_WEEKLY,
-    )
+    @dg.multi_asset(specs=[specs["table_census"]], check_specs=specs_of("table_census", None), pool=TARGET_POOL)
     def table_census(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -54,7 +48,6 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """A full parallel scan of the target against the whole source: keys and content."""
         windows = windows_of(partitions)
         with source.reader() as reader, state.log() as log:
             run = verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
@@ -65,15 +58,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
             check_results=checks.of_census(result),
         )
 
-    @dg.asset(
-        group_name="verification",
-        kinds={"html"},
-        owners=OWNERS,
-        pool=TARGET_POOL,
-        deps=["migrated_images"],
-        check_specs=specs_of("spot_check", None),
-        freshness_policy=RENEWED_DAILY,
-    )
+    @dg.multi_asset(specs=[specs["spot_check"]], check_specs=specs_of("spot_check", None), pool=TARGET_POOL)
     def spot_check(
         context: dg.AssetExecutionContext,
         config: SpotCheckConfig,
@@ -83,7 +68,6 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        """Random images, both records side by side and their pictures, for a person to review."""
         from imgmig_dagster.reporting.render import render_spot_check
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
@@ -107,13 +91,7 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
             check_results=[checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)],
         )
 
-    @dg.asset(
-        group_name="reporting",
-        kinds={"html"},
-        owners=OWNERS,
-        deps=["verification_report", table_census, spot_check],
-        check_specs=specs_of("migration_summary", None),
-    )
+    @dg.multi_asset(specs=[specs["migration_summary"]], check_specs=specs_of("migration_summary", None))
     def migration_summary(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -121,7 +99,6 @@ def whole_table_assets(partitions: dg.TimeWindowPartitionsDefinition, stage: str
         state: StateDirectory,
         reports: ReportBucket,
     ) -> Materialized:
-        """The report for people, and the certificate for machines, built from evidence, whatever the checks say."""
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
 

@@ -65,7 +65,7 @@ class Stage(Desk):
 
 
 DeskT = TypeVar("DeskT", bound=Desk)
-Story: TypeAlias = "Sequence[Step | Callable[[DeskT], None]]"
+Story: TypeAlias = Sequence[Step | Callable[[DeskT], None]]
 
 
 def follow(desk: DeskT, story: Story[DeskT]) -> None:

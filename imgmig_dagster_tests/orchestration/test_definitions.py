@@ -33,7 +33,7 @@ def test_every_stage_loads_without_a_variable_a_file_or_a_network(
     environment = {"STAGE": stage} if stage else {}
     loaded = commands.run(environment=environment, folder=tmp_path, code=LOAD_OFFLINE)
     assert (loaded.exit_code, loaded.stderr) == (0, "")
-    assert loaded.stdout == f"9 {stage or 'dev'}\n"
+    assert loaded.stdout == f"11 {stage or 'dev'}\n"
     assert list(tmp_path.iterdir()) == [], "loading leaves nothing behind"
 
 
@@ -60,9 +60,11 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         for node in graph.asset_nodes
     }
     assert found == {
-        "source_images": ("migration", {"postgres"}, True, set()),
+        "postgresql/images": ("tables", {"postgres", "table"}, False, set()),
+        "source_images": ("migration", {"postgres"}, True, {"postgresql/images"}),
         "migration_plan": ("migration", {"python"}, True, {"source_images"}),
         "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
+        "dynamodb/images": ("tables", {"dynamodb", "table"}, False, {"migrated_images"}),
         "repair_report": ("migration", {"dynamodb"}, True, {"verification_report"}),
         "orphan_report": ("migration", {"dynamodb"}, False, {"table_census"}),
         "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
@@ -70,6 +72,7 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         "spot_check": ("verification", {"html"}, False, {"migrated_images"}),
         "migration_summary": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
     }
+    assert keys(graph.external_asset_keys) == {"postgresql/images", "dynamodb/images"}
     for node in graph.asset_nodes:
         assert node.description, node.key
         assert node.owners, node.key
