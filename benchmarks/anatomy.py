@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from benchmarks.job import MARCH, PAGE, TARGET_TABLE, Job, Sample, cpu_seconds, measured
+from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item, Row
@@ -41,7 +42,7 @@ def conditional(job: Job) -> Sample:
         _timed(
             parts,
             "read the rows a second time",
-            lambda: [reader.rows(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)],
+            lambda: [reader.rows(page) for page in batched(ids, PAGE)],
         )
     return _total(parts, rows)
 
@@ -53,15 +54,11 @@ def verify(job: Job) -> Sample:
     keys = [IMAGE.key(row.id) for row in rows]
 
     def encode() -> list[bytes]:
-        return [
-            BatchGetItem(TARGET_TABLE, keys[start : start + MAX_BATCH_GET]).body()
-            for start in range(0, len(keys), MAX_BATCH_GET)
-        ]
+        return [BatchGetItem(TARGET_TABLE, batch).body() for batch in batched(keys, MAX_BATCH_GET)]
 
     bodies = list(_timed(parts, "encode the requests", encode))
     _send(job, "BatchGetItem", bodies, parts)
-    chunks = [items[start : start + MAX_BATCH_GET] for start in range(0, len(items), MAX_BATCH_GET)]
-    replies = [orjson.dumps({"Responses": {TARGET_TABLE: chunk}}) for chunk in chunks]
+    replies = [orjson.dumps({"Responses": {TARGET_TABLE: chunk}}) for chunk in batched(items, MAX_BATCH_GET)]
     parsed = list(
         _timed(
             parts,
@@ -93,8 +90,8 @@ async def _read_ahead(pages: Iterator[list[Row]]) -> list[list[Row]]:
 
 
 def _write_bodies(items: list[Item]) -> Iterator[bytes]:
-    for start in range(0, len(items), MAX_BATCH_WRITE):
-        yield BatchWriteItem(TARGET_TABLE, items[start : start + MAX_BATCH_WRITE]).body()
+    for batch in batched(items, MAX_BATCH_WRITE):
+        yield BatchWriteItem(TARGET_TABLE, batch).body()
 
 
 def _send(job: Job, operation: str, bodies: list[bytes], parts: dict[str, float]) -> None:

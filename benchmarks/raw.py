@@ -11,6 +11,7 @@ from botocore.credentials import Credentials
 
 from benchmarks.job import IN_FLIGHT, MARCH, PAGE, TARGET_TABLE, Job, Sample, measured
 from benchmarks.stub import HOST
+from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
@@ -41,14 +42,14 @@ def _replay(job: Job, operation: str, bodies: Callable[[Sequence[Row]], Iterator
 def _write_bodies(page: Sequence[Row]) -> Iterator[bytes]:
     transform = transformer(IMAGE)
     items = [item for row in page if not isinstance(item := transform(row), Rejection)]
-    for start in range(0, len(items), MAX_BATCH_WRITE):
-        yield BatchWriteItem(TARGET_TABLE, items[start : start + MAX_BATCH_WRITE]).body()
+    for batch in batched(items, MAX_BATCH_WRITE):
+        yield BatchWriteItem(TARGET_TABLE, batch).body()
 
 
 def _read_bodies(page: Sequence[Row]) -> Iterator[bytes]:
     keys = [IMAGE.key(row.id) for row in page]
-    for start in range(0, len(keys), MAX_BATCH_GET):
-        yield BatchGetItem(TARGET_TABLE, keys[start : start + MAX_BATCH_GET]).body()
+    for batch in batched(keys, MAX_BATCH_GET):
+        yield BatchGetItem(TARGET_TABLE, batch).body()
 
 
 def signed_request(job: Job, operation: str, body: bytes) -> bytes:

@@ -6,9 +6,10 @@ person confirms the number, however many retries and passes come by.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.spec import Item, TableMapping
 from imgmig_dagster.migration.brake import Brake
@@ -81,7 +82,7 @@ class Departures:
     async def _judge(self, ids: Sequence[str], found: Departed) -> dict[str, str]:
         """The SHA-256, by id, of the items that are to be deleted; all other rows get their outcome."""
         doomed: dict[str, str] = {}
-        for page in _pages(ids, self.page_size):
+        for page in batched(ids, self.page_size):
             gone = await self._migrate(page, found)
             self.on_rows(len([row_id for row_id in gone if row_id not in found.outcomes]))
             for row_id, item in (await self._items(gone, found)).items():
@@ -95,7 +96,7 @@ class Departures:
         return doomed
 
     async def _delete(self, doomed: dict[str, str], found: Departed) -> None:
-        for page in _pages(list(doomed), self.page_size):
+        for page in batched(list(doomed), self.page_size):
             gone = await self._migrate(page, found)
             items = await self._items(gone, found)
             await gather(self._delete_one(row_id, item, doomed[row_id], found) for row_id, item in items.items())
@@ -131,7 +132,3 @@ def _is_as_migrated(item: Item, mapping: TableMapping) -> bool:
     """Whether nobody wrote the item after the migration did: the application raises `version`."""
     first_version = {"N": str(mapping.initial_version)}
     return item.keys() == mapping.declared_attributes and item[mapping.version_attribute] == first_version
-
-
-def _pages(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather, run_interruptible
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.spec import Item
@@ -145,8 +146,7 @@ class RepairRun:
                 if self.apply:
                     ledger.record(failures, [row_id for row_id, outcome in done.items() if outcome not in UNDONE])
 
-            for start in range(0, len(ids), _PAGE):
-                page = ids[start : start + _PAGE]
+            for page in batched(ids, _PAGE):
                 rows = await asyncio.to_thread(self.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
@@ -165,8 +165,7 @@ class RepairRun:
         async with self._open(audit) as target:
 
             async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:
-                for start in range(0, len(ids), _PAGE):
-                    page = ids[start : start + _PAGE]
+                for page in batched(ids, _PAGE):
                     found = zip(page, await gather(work(row_id) for row_id in page), strict=True)
                     settled = {row_id: outcome.value for row_id, outcome in found if outcome is not None}
                     outcomes.update(settled)

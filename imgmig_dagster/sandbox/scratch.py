@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.seed import SOURCE_DDL, SOURCE_TABLE, ImageRow, replace_rows
@@ -43,9 +44,9 @@ class ScratchTables:
         """Write items to the target table as they are, and delete those of these keys."""
         requests = [{"PutRequest": {"Item": item}} for item in put]
         requests += [{"DeleteRequest": {"Key": key}} for key in delete]
-        for start in range(0, len(requests), _BATCH):
+        for batch in batched(requests, _BATCH):
             # Here nothing throttles, so that nothing is left unprocessed.
-            self.dynamodb.batch_write_item(RequestItems={self.target: requests[start : start + _BATCH]})
+            self.dynamodb.batch_write_item(RequestItems={self.target: batch})
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item, TableMapping
@@ -128,8 +129,7 @@ class TargetTable:
         # A character takes at most four bytes: only the giants are measured.
         if max(map(len, ids), default=0) > self._longest_id // 4:
             ids = [row_id for row_id in ids if len(row_id.encode("utf-8", "surrogatepass")) <= self._longest_id]
-        chunks = [ids[start : start + MAX_BATCH_GET] for start in range(0, len(ids), MAX_BATCH_GET)]
-        lookups = await gather(self._get_batch(chunk) for chunk in chunks)
+        lookups = await gather(self._get_batch(chunk) for chunk in batched(ids, MAX_BATCH_GET))
         return Lookup(
             {row_id: item for lookup in lookups for row_id, item in lookup.items.items()},
             frozenset(row_id for lookup in lookups for row_id in lookup.unread),

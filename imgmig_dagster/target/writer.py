@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.client import DynamoDBError
@@ -31,8 +32,7 @@ class BatchWriter:
 
         `on_batch` is told the number of items behind which a batch was just finished.
         """
-        batches = [items[start : start + MAX_BATCH_WRITE] for start in range(0, len(items), MAX_BATCH_WRITE)]
-        failures = await gather(self._write_and_tell(batch, on_batch) for batch in batches)
+        failures = await gather(self._write_and_tell(batch, on_batch) for batch in batched(items, MAX_BATCH_WRITE))
         return [failure for batch in failures for failure in batch]
 
     async def _write_and_tell(self, batch: Sequence[Item], on_batch: Callable[[int], None]) -> list[WriteFailure]:

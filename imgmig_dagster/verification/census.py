@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather, run_interruptible
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import in_scratch, scratch_folder
@@ -142,8 +143,8 @@ async def _count(run: VerificationRun, windows: Sequence[Window], sides: "_Sides
     async for recounted, ids in ahead(run.source.recount(windows, run.page_size)):
         counts = recounted
         sides.recount(ids)
-    for ids in sides.unseen():
-        rows = await asyncio.to_thread(run.source.rows, ids)
+    for unseen in sides.unseen():
+        rows = await asyncio.to_thread(run.source.rows, unseen)
         sides.add("source", [(row_id, row_digest(run.source.mapping, row)) for row_id, row in rows.items()])
     sides.forget_gone()
     return sides.count("recount"), counts
@@ -183,12 +184,12 @@ class _Sides:
         """Note ids that are in the source by now."""
         self._change("INSERT OR IGNORE INTO recount VALUES (?)", [(row_id,) for row_id in ids])
 
-    def unseen(self) -> Iterator[list[str]]:
+    def unseen(self) -> Iterator[Sequence[str]]:
         """The ids of the recount that were not read before."""
         # All at once: what is found of them is added meanwhile.
         found = self._ask("SELECT id FROM recount EXCEPT SELECT id FROM source")
         ids = [row_id for (row_id,) in found]
-        return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+        return batched(ids, _CHUNK)
 
     def forget_gone(self) -> None:
         """Take back what was read of rows that the recount did not find."""

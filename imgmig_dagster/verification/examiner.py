@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.spec import Item, Row
@@ -57,8 +58,7 @@ class Examiner:
     async def examine(self, rows: Sequence[Row]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
         examined = Examined()
-        chunks = (rows[start : start + MAX_BATCH_GET] for start in range(0, len(rows), MAX_BATCH_GET))
-        looks = await gather(self._look(chunk, examined) for chunk in chunks)
+        looks = await gather(self._look(chunk, examined) for chunk in batched(rows, MAX_BATCH_GET))
         suspects = {row_id: sight for found in looks for row_id, sight in found.items()}
         for _look in range(_MAX_LOOKS):
             if not suspects:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Listener, ProgressMeter
@@ -105,8 +106,7 @@ class _Pass:
             tally.forget({*found.gone, *found.moved}, found.void)
             again = (*found.unseen, *found.moved)
             vanished = 0
-            for start in range(0, len(again), run.page_size):
-                ids = again[start : start + run.page_size]
+            for ids in batched(again, run.page_size):
                 rows = await asyncio.to_thread(run.source.rows, ids)
                 examined = await examiner.examine(list(rows.values()))
                 tally.add(examined.tally)
@@ -220,8 +220,7 @@ class _Pass:
         tally.by_attribute.update(evidence.by_attribute)
         tally.undeclared.update(evidence.undeclared)
         tally.forget(failed, Counter(failed.values()))
-        for start in range(0, len(failed), self._run.page_size):
-            ids = list(failed)[start : start + self._run.page_size]
+        for ids in batched(list(failed), self._run.page_size):
             rows = await asyncio.to_thread(self._run.source.rows, ids)
             tally.add((await examiner.examine(list(rows.values()))).tally)
             meter.advance(len(ids))
