@@ -9,9 +9,9 @@ import typer
 
 from imgmig_dagster.cli import certificate, demo, doctor, rehearsal, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, finish, print_error
+from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
-from imgmig_dagster.config import Stage, parse_stage, stage_from_env
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError, SettingsError
 from imgmig_dagster.files import refusal
 
@@ -34,14 +34,11 @@ app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
 app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
 app.command("ui")(ui.ui)
 
-StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
 Partitions = Annotated[
     list[str] | None, typer.Option("--partition", help="A partition's key, such as 2024-03-01; may be repeated.")
 ]
 From = Annotated[str | None, typer.Option("--from", help="The first partition, by key or by a day in it.")]
 To = Annotated[str | None, typer.Option("--to", help="The last partition, by key or by a day in it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
-
 Confirm = Annotated[str | None, typer.Option("--confirm", help="In prod: the target table's name.")]
 
 ConfirmDeletes = Annotated[
@@ -107,7 +104,7 @@ def verify(
     """
     if self_test:
         output = Output(json=json)
-        finish(output, check_the_checker(_stage(stage), seed, count, output))
+        finish(output, check_the_checker(chosen(stage), seed, count, output))
     with _session(stage, json) as session:
         keys = session.choose(partition, from_, to)
         session.finish(session.verify(keys, not (partition or from_ or to), only_failed))
@@ -198,11 +195,7 @@ def report(stage: StageOption = None, json: Json = False) -> None:
 
 
 def _session(stage: str | None, json: bool, starts: bool = True) -> Session:
-    return Session(_stage(stage), Output(json=json), starts)
-
-
-def _stage(name: str | None) -> Stage:
-    return parse_stage(name) if name is not None else stage_from_env()
+    return Session(chosen(stage), Output(json=json), starts)
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.config import load_settings, parse_stage, stage_from_env
+from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import (
     Certificate,
@@ -22,8 +23,6 @@ app = typer.Typer(help="The certificates of a stage: what was proved, and when."
 
 _KEPT: Final = ("latest", "previous")
 Which = Annotated[str, typer.Argument(help="A file, or latest, or previous: of those that the state keeps.")]
-StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command(epilog="Example: imgmig certificate show latest --stage staging")
@@ -56,9 +55,8 @@ def _load(which: str, stage: str | None) -> Certificate:
         with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()
         return parse(which, content)
-    chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_settings(chosen, start=False)
-    return parse(*kept_certificate(open_state(settings.state_url, chosen.value, settings.aws()), which))
+    settings = load_settings(chosen(stage), start=False)
+    return parse(*kept_certificate(open_state(settings.state_url, settings.stage.value, settings.aws()), which))
 
 
 def _shown(value: Any) -> str:

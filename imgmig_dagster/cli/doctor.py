@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.config import Settings, load_partitioning, load_running_settings, parse_stage, stage_from_env
+from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.config import Settings, load_partitioning, load_running_settings
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
@@ -20,22 +19,18 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "Example: imgmig doctor --stage staging"
 
 
-def doctor(
-    stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
+def doctor(stage: StageOption = None, json: Json = False) -> None:
     """Reach every service of a stage, and say what is wrong with each and how to mend it.
 
     Writes nothing but a probe file, which it deletes, to the state store.
 
     Exit codes: 0 nothing failed (warnings do not count); 1 something failed; 3 a service cannot be reached.
     """
-    chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_running_settings(chosen)
+    settings = load_running_settings(chosen(stage))
     # Dagster takes a second to import: not before the settings are known to be there.
     from imgmig_dagster.defs.partitions import partitions_of, windows_of
 
-    finish(Output(json), _finding(settings, windows_of(partitions_of(load_partitioning(chosen)))))
+    finish(Output(json), _finding(settings, windows_of(partitions_of(load_partitioning(settings.stage)))))
 
 
 def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:

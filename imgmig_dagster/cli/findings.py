@@ -10,7 +10,8 @@ import orjson
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, error_lines, exit_code, table_of
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.reporting.partitions import ReportVerdict, last_migration
+from imgmig_dagster.migration.results import last_migration
+from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
@@ -110,7 +111,8 @@ def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
 
 def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:
     """What is known of each partition that holds rows, or of which anything is known."""
-    table = table_of("partition", "rows now", "migrated", "failed", "interrupted", "verified at", "verdict")
+    columns = ("rows now", "in target", "migrated", "failed", "interrupted", "verified at", "verdict")
+    table = table_of("partition", *columns)
     entries = []
     for window in windows:
         key = window.partition
@@ -121,7 +123,8 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
         entry = {
             "partition": key,
             "rows_now": rows_now.get(key, 0),
-            "migrated": found.total - found.failed if found else None,
+            "in_target": found.in_target if found else None,
+            "migrated": found.migrated if found else None,
             "failed": len(FailureLedger(state, key).entries()),
             "interrupted": interrupted,
             "verified_at": evidence.finished_at if evidence else None,

@@ -18,8 +18,8 @@ from imgmig_dagster.cli.wording import (
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.migration.brake import held_back_line
 from imgmig_dagster.migration.plan import MigrationPlan
-from imgmig_dagster.migration.results import MigrationResult
-from imgmig_dagster.reporting.partitions import command, last_migration
+from imgmig_dagster.migration.results import MigrationResult, last_migration
+from imgmig_dagster.reporting.partitions import command
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import HELD_BACK, Failure, FailureLedger, held_back
 from imgmig_dagster.state.records import load_record

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.options import Json
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
@@ -29,7 +30,7 @@ def start() -> None:
 
 
 @app.command(epilog="Example: imgmig sandbox status --json")
-def status(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+def status(json: Json = False) -> None:
     """Show what runs. Starts nothing."""
     _show(_sandbox(), json)
 

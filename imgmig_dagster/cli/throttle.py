@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.config import load_settings, parse_stage, stage_from_env
+from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
@@ -27,16 +28,15 @@ def throttle(
         float | None,
         typer.Option("--rate", help="Ceiling of each run, in units a second; 0: the settings' own."),
     ] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    stage: StageOption = None,
+    json: Json = False,
 ) -> None:
     """Change how fast running and later runs of a stage read and write items; obeyed within 2 seconds.
 
     Without an action or a rate, show what applies.
     """
-    chosen = parse_stage(stage) if stage is not None else stage_from_env()
-    settings = load_settings(chosen, start=False)
-    store = open_state(settings.state_url, chosen.value, settings.aws())
+    settings = load_settings(chosen(stage), start=False)
+    store = open_state(settings.state_url, settings.stage.value, settings.aws())
     if rate is not None and rate < 0:
         raise SettingsError("--rate is a number of capacity units a second, or 0 for the settings' own ceiling")
     if rate is not None:
@@ -45,7 +45,7 @@ def throttle(
         change_throttle(store, paused=action is Action.PAUSE)
     found = read_throttle(store)
     ceiling = settings.write_rate if found.rate is None else found.rate
-    line = f"stage {chosen.value}: " + ("paused" if found.paused else "running")
+    line = f"stage {settings.stage.value}: " + ("paused" if found.paused else "running")
     # The settings' ceiling is shared out among the runs; an operator's is of each.
     scope = "of all runs together" if found.rate is None else "per run"
     line += f", ceiling {ceiling:,.0f} units/s {scope}" if ceiling else ", no ceiling"

@@ -15,7 +15,9 @@ from urllib.request import ProxyHandler, build_opener
 import typer
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.config import Stage, child_environment, dagster_home, load_settings, parse_stage, stage_from_env
+from imgmig_dagster.cli.options import StageOption
+from imgmig_dagster.cli.options import chosen as chosen_stage
+from imgmig_dagster.config import Stage, child_environment, dagster_home, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import in_scratch, scratch_folder
@@ -38,14 +40,14 @@ class UiFailed(ImgmigError):
 
 
 def ui(
-    stage: Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default STAGE's.")] = None,
+    stage: StageOption = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port on 127.0.0.1.")] = 3_000,
 ) -> None:
     """Start Dagster's UI on 127.0.0.1, and the sandbox if the stage uses it; Ctrl-C ends the UI.
 
     Example: imgmig ui --port 3001
     """
-    chosen = parse_stage(stage) if stage is not None else stage_from_env()
+    chosen = chosen_stage(stage)
     load_settings(chosen)
     home = dagster_home(chosen)
     check_dagster_home(home)

@@ -20,7 +20,7 @@ from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
 from imgmig_dagster.migration.inventory import take_inventory
 from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.migration.plan import plan
-from imgmig_dagster.reporting.partitions import last_migration
+from imgmig_dagster.migration.results import last_migration
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import save_record

@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pydantic import TypeAdapter, ValidationError
+
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.state import names
+from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.traffic import TrafficRecord
 
 
@@ -114,3 +120,16 @@ class MigrationResult:
 
     def _count(self, outcomes: tuple[Outcome, ...]) -> int:
         return sum(self.outcomes.get(outcome.value, 0) for outcome in outcomes)
+
+
+def last_migration(store: StateStore, partition: str) -> MigrationResult | None:
+    """What the migration pass that finished last did; `StateError` if its record cannot be read."""
+    try:
+        record = CheckpointFile(store, partition).last_finished()
+        return TypeAdapter(MigrationResult).validate_python(record["result"]) if record else None
+    except (ValueError, KeyError, ValidationError):
+        raise StateError(
+            f"partition {partition}: the record of the last migration pass below "
+            f"{store.locate(names.passes(partition))} cannot be read. Move it away and migrate the partition again: "
+            f"imgmig migrate --partition {partition}"
+        ) from None

@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from pydantic import TypeAdapter, ValidationError
-
-from imgmig_dagster.errors import StateError
-from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.migration.results import MigrationResult, last_migration
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
@@ -137,19 +134,6 @@ def summarize(
 def command(verb: str, stage: str, partition: str | None = None) -> str:
     """What to type."""
     return f"imgmig {verb}{f' --partition {partition}' if partition else ''} --stage {stage}"
-
-
-def last_migration(store: StateStore, partition: str) -> MigrationResult | None:
-    """What the migration pass that finished last did; `StateError` if its record cannot be read."""
-    try:
-        record = CheckpointFile(store, partition).last_finished()
-        return TypeAdapter(MigrationResult).validate_python(record["result"]) if record else None
-    except (ValueError, KeyError, ValidationError):
-        raise StateError(
-            f"partition {partition}: the record of the last migration pass below "
-            f"{store.locate(names.passes(partition))} cannot be read. Move it away and migrate the partition again: "
-            f"imgmig migrate --partition {partition}"
-        ) from None
 
 
 def _holds_nothing(summary: PartitionSummary) -> bool:

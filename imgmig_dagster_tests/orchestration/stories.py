@@ -202,6 +202,7 @@ PROD: Story[Stage] = (
 SANDBOX: Story[Desk] = (
     Step("imgmig sandbox start", 0, "PostgreSQL  running on 127.0.0.1:"),
     Step("imgmig sandbox seed --csv my-images.csv", 0, "The source holds 600 images"),
+    Step("imgmig sandbox status", 0, "images      600"),
     Step("imgmig sandbox env", 0, "export IMGMIG_SOURCE_URL="),
     Step("imgmig demo", 0, "Verdict: PASS"),
     Step(
@@ -235,6 +236,9 @@ SANDBOX: Story[Desk] = (
     Step("imgmig sandbox reset --yes", 0, "PostgreSQL  running on 127.0.0.1:"),
     Step("imgmig sandbox delete --yes", 0, ""),
 )
+
+# What a target runs, tested where the target is.
+RUN_BY: dict[str, str] = {"imgmig rehearse": "make rehearsal", "imgmig ui": "make ui"}
 
 # Where the suite, or what has to pass before a change lands, makes a target; the others are long, and made by hand.
 MADE_BY: dict[str, str] = {

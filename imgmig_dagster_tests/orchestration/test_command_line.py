@@ -155,11 +155,12 @@ def test_a_clean_migration_ends_with_0_at_every_step_and_its_documents_hold_the_
     reported = imgmig("report", "--json")
     assert (reported.exit_code, reported.document["verdict"]) == (0, "pass")
 
-    status = imgmig("status", "--json")
-    assert [(each["migrated"], each["failed"], each["verdict"]) for each in status.document["partitions"]] == [
-        (5, 0, "PASS"),
-        (7, 0, "PASS"),
-    ]
+    found = imgmig("status", "--json").document["partitions"]
+    assert [(each["migrated"], each["failed"], each["verdict"]) for each in found] == [(5, 0, "PASS"), (7, 0, "PASS")]
+
+    assert imgmig("migrate", "--json").document["migrated"] == 0
+    found = imgmig("status", "--json").document["partitions"]
+    assert [(each["migrated"], each["in_target"]) for each in found] == [(0, 5), (0, 7)]
 
 
 def test_people_get_tables_and_lines(platform: Platform, imgmig: Imgmig) -> None:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from imgmig_dagster.cli.app import app
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target
 from imgmig_dagster_tests.conftest import Services, create_table
@@ -21,6 +24,7 @@ from imgmig_dagster_tests.orchestration.stories import (
     MADE_BY,
     MARCHS,
     PROD,
+    RUN_BY,
     SANDBOX,
     STAGING,
     Stage,
@@ -36,8 +40,22 @@ RUN = {step.command for story in (STAGING, PROD, SANDBOX) for step in steps_of(s
 def test_every_command_in_the_documents_is_run_by_a_story_or_made_elsewhere() -> None:
     found = documented()
     assert len(found) > 60
-    assert {command: names for command, names in found.items() if command not in RUN | {*MADE_BY}} == {}
+    assert {command: names for command, names in found.items() if command not in RUN | {*MADE_BY, *RUN_BY}} == {}
     assert {*MADE_BY} - {*found} == set()
+
+
+def commands_in(group: object) -> Iterator[str]:
+    """Every command of the command line by its words, sub-commands too."""
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
+        words = commands_in(command) if isinstance(command, TyperGroup) else [""]
+        yield from (f"{name} {rest}".strip() for rest in words)
+
+
+def test_every_command_stands_in_the_documents() -> None:
+    commands = [f"imgmig {words}" for words in commands_in(typer.main.get_command(app))]
+    assert len(commands) > 20
+    assert [each for each in commands if not any(f"{found} ".startswith(f"{each} ") for found in documented())] == []
 
 
 def test_commands_are_found_in_blocks_and_spans_and_in_code_only() -> None:
@@ -66,6 +84,7 @@ def test_a_target_in_a_document_can_be_made_and_what_makes_it_exists(command: st
         check=True,
     ).stdout
     assert ".venv/bin/" in shown
+    assert [run for run, target in RUN_BY.items() if target == command and f".venv/bin/{run}" not in shown] == []
     made_by = MADE_BY[command]
     if made_by == ".ci/run":
         assert command in (REPOSITORY / made_by).read_text().splitlines()
