@@ -19,7 +19,7 @@ from benchmarks.job import MARCH, PAGE, Job, Sample, cpu_seconds, measured, peak
 from imgmig_dagster.config import Stage, WriteMode
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.jobs import all_jobs
-from imgmig_dagster.defs.runner import JobRunner
+from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.migration.inventory import take_inventory
 from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.migration.plan import plan

@@ -7,7 +7,7 @@ from typing import Final
 from imgmig_dagster.errors import SettingsError
 
 INVOCATIONS: Final = "invocations"
-"""The folder in it that holds a lock for each running command (`defs.invocation`)."""
+"""The folder in it that holds a lock for each running command (`local_runs.invocation`)."""
 
 
 def check_dagster_home(home: Path) -> None:

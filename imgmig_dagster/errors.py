@@ -28,8 +28,8 @@
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── CertificateRefused         no certificate, or an altered one (reporting/certificate.py)   exit 2
-    ├── RunFailed                  an error that nobody foresaw (defs/runner.py)         exit 1
-    ├── InstanceUnavailable        Dagster's storage does not answer (defs/instance.py)  exit 3, retryable
+    ├── RunFailed                  an error that nobody foresaw (local_runs/runner.py)   exit 1
+    ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2

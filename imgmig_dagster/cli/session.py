@@ -73,7 +73,7 @@ class Session:
         from imgmig_dagster.defs.build import build_definitions
         from imgmig_dagster.defs.partitions import partitions_of, windows_of
         from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
-        from imgmig_dagster.defs.runner import JobRunner
+        from imgmig_dagster.local_runs.runner import JobRunner
 
         stage = self.stage.value
         self.windows: Sequence[Window] = windows_of(partitions_of(load_partitioning(self.stage)))

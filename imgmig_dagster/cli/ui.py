@@ -52,7 +52,7 @@ def ui(
     home = dagster_home(chosen)
     check_dagster_home(home)
     _check_free(port)
-    from imgmig_dagster.defs.instance import open_instance
+    from imgmig_dagster.local_runs.instance import open_instance
 
     # What is wrong with the instance is told here in one line, and by `dagster dev` in forty.
     open_instance(home).dispose()

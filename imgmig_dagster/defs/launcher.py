@@ -8,7 +8,7 @@ from dagster import DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster_aws.ecs import EcsRunLauncher as _EcsRunLauncher
 
-from imgmig_dagster.defs.invocation import GONE, Invocation
+from imgmig_dagster.local_runs.invocation import GONE, Invocation
 from imgmig_dagster.window import now
 
 

@@ -33,7 +33,7 @@ import atexit, gc, json, os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 
 import dagster_postgres.run_storage, dagster_postgres.event_log, dagster_postgres.schedule_storage
-import imgmig_dagster.cli.session, imgmig_dagster.defs.runner, imgmig_dagster.defs.build
+import imgmig_dagster.cli.session, imgmig_dagster.local_runs.runner, imgmig_dagster.defs.build
 import imgmig_dagster.reporting.render, matplotlib.figure, matplotlib.backends.backend_svg, pandas
 
 running = set()

@@ -6,8 +6,8 @@ import dagster as dg
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.utils import make_new_run_id
 
-from imgmig_dagster.defs.instance import CODE_LOCATION
-from imgmig_dagster.defs.invocation import DEAD_AFTER_S, Invocation
+from imgmig_dagster.local_runs.instance import CODE_LOCATION
+from imgmig_dagster.local_runs.invocation import DEAD_AFTER_S, Invocation
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from imgmig_dagster.defs.invocation import Lifeline
-from imgmig_dagster.defs.runner import JobRunner
+from imgmig_dagster.local_runs.invocation import Lifeline
+from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of

@@ -16,9 +16,9 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
-from imgmig_dagster.defs.instance import InstanceUnavailable
-from imgmig_dagster.defs.invocation import Heart, Invocation, Lifeline, fail_dead_runs
-from imgmig_dagster.defs.runner import JobRunner
+from imgmig_dagster.local_runs.instance import InstanceUnavailable
+from imgmig_dagster.local_runs.invocation import Heart, Invocation, Lifeline, fail_dead_runs
+from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform

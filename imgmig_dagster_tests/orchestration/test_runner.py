@@ -8,7 +8,7 @@ import pytest
 
 from imgmig_dagster import errors
 from imgmig_dagster.defs import assets
-from imgmig_dagster.defs.runner import JobRunner, RunFailed
+from imgmig_dagster.local_runs.runner import JobRunner, RunFailed
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform

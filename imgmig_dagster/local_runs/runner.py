@@ -21,10 +21,10 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL
 from dagster_shared.error import SerializableErrorInfo
 
 from imgmig_dagster.dagster_home import INVOCATIONS
-from imgmig_dagster.defs.instance import CODE_LOCATION, InstanceUnavailable, open_instance, storage_faults
-from imgmig_dagster.defs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
 from imgmig_dagster.files import refusal, refusals_as
+from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, open_instance, storage_faults
+from imgmig_dagster.local_runs.invocation import Lifeline, fail_dead_runs
 
 _REPOSITORY: Final = "__repository__"
 _INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
