@@ -27,7 +27,9 @@ _RARE_CALLS: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode":
 # What a private subnet may have no way to: whose the credentials are is asked before anything else, and whoever cannot
 # ask should know at once. What is asked of Lambda is good to know, and no more.
 _MAYBE_AWAY: Final = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-_BY_SERVICE: Final = {"sts": _MAYBE_AWAY, "lambda": _MAYBE_AWAY}
+# A lease of the state is kept although the replies to two tries in a row are lost.
+_IN_TIME: Final = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+_BY_SERVICE: Final = {"s3": _IN_TIME, "sts": _MAYBE_AWAY, "lambda": _MAYBE_AWAY}
 
 # Credentials that cannot be renewed are told by an error of ours; botocore adds a stack trace with what was answered.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)

@@ -89,6 +89,11 @@ def last_write(partition: str | None) -> str:
     return f"{partition}/last-write.json" if partition else "last-write.json"
 
 
+def late_writes(partition: str | None) -> str:
+    """What of ours wrote after it had lost its lock, or may have, one line each (`state.writes.LastWrite`)."""
+    return f"{partition}/late-writes.jsonl" if partition else "late-writes.jsonl"
+
+
 def retry(partition: str) -> str:
     """The last retry of a partition's failure ledger (`migration.results.MigrationResult`)."""
     return f"{partition}/retry.json"

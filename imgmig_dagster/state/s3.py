@@ -1,22 +1,18 @@
-"""State in an S3 prefix: writes conditional on the version that was read, and a lease instead of a lock."""
+"""State in an S3 prefix: writes conditional on the version that was read, and a lease (`lease`) instead of a lock."""
 
 import contextlib
-import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import orjson
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.errors import StateChanged, StateUnavailable
+from imgmig_dagster.fence import Fence
+from imgmig_dagster.state.lease import LEASE_SECONDS, Lease, awake_or_not
 from imgmig_dagster.state.store import ABSENT, Versioned, replaced
 
-# A holder that has not written its lease for this long is taken for dead.
-LEASE_SECONDS: Final = 30.0
-HEARTBEAT_SECONDS: Final = 10.0
 _ABSENT_CODES: Final = frozenset({"NoSuchKey"})  # S3 says so: a 404 alone is somebody else's
 _REFUSED_CODES: Final = frozenset({"PreconditionFailed", "412"})
 _CONFLICT_CODES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
@@ -39,14 +35,16 @@ class S3StateStore:
         client: Any,
         bucket: str,
         prefix: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake_or_not,
         sleep: Callable[[float], None] = time.sleep,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._clock = clock
         self._sleep = sleep
+        self._lease_seconds = lease_seconds
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`."""
@@ -126,16 +124,12 @@ class S3StateStore:
         return f"s3://{self._bucket}/{self._key(name)}"
 
     @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
-        """See `StateStore.exclusive`. A dead holder's lease is waited out for `LEASE_SECONDS`.
-
-        A holder that was taken for dead but lives finds out at its next conditional write: the successor has
-        rewritten the checkpoint.
-        """
-        lease = _Lease(self, name, self._clock, self._sleep)
+    def exclusive(self, name: str) -> Iterator[Fence]:
+        """See `StateStore.exclusive`. A dead holder's lease is waited out."""
+        lease = Lease(self, name, self._lease_seconds, self._clock, self._sleep)
         lease.acquire()
         try:
-            yield
+            yield lease.fence
         finally:
             lease.release()
 
@@ -166,82 +160,6 @@ class S3StateStore:
         return StateUnavailable(
             f"the state store could not {verb} {self.locate(name)}: {cause}. Check IMGMIG_STATE_URL, the credentials "
             "and the role's s3:GetObject, PutObject, DeleteObject and ListBucket there"
-        )
-
-
-class _Lease:
-    """Holds a name by rewriting its file; whoever sees it unchanged for long enough takes it over."""
-
-    def __init__(
-        self, store: S3StateStore, name: str, clock: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
-        self._store = store
-        self._name = name
-        self._clock = clock
-        self._sleep = sleep
-        self._owner = secrets.token_hex(8)
-        self._beats = 0
-        self._version = ABSENT
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"lease of {name}", daemon=True)
-
-    def acquire(self) -> None:
-        found = self._store.read(self._name)
-        if found is not None and found.content:
-            self._wait_out(found)
-        self._version = found.version if found else ABSENT
-        try:
-            self._write()
-        except StateChanged:
-            raise self._busy() from None
-        self._thread.start()
-
-    def release(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-        with contextlib.suppress(ImgmigError):
-            # Empty means free. It stays, so that its version goes on changing.
-            self._store.write(self._name, b"", self._version)
-
-    def _wait_out(self, found: Versioned) -> None:
-        """Return when the holder has shown no sign of life for the length of a lease; by this machine's clock."""
-        began = self._clock()
-        while self._clock() - began < LEASE_SECONDS:
-            self._sleep(1.0)
-            current = self._store.read(self._name)
-            if current is None or current.version != found.version:
-                raise self._busy()
-
-    def _beat(self) -> None:
-        while not self._stopped.wait(HEARTBEAT_SECONDS):
-            try:
-                self._write()
-            except StateChanged:
-                if not self._is_still_ours():
-                    return
-            except ImgmigError:
-                continue
-
-    def _is_still_ours(self) -> bool:
-        """Whether what stands there is a beat of ours whose reply was lost; its version is then the one to replace."""
-        try:
-            found = self._store.read(self._name)
-            if found is None or orjson.loads(found.content or b"{}").get("owner") != self._owner:
-                return False
-        except ImgmigError:
-            return True  # nothing is known: the next beat asks again
-        self._version = found.version
-        return True
-
-    def _write(self) -> None:
-        self._beats += 1
-        content = orjson.dumps({"owner": self._owner, "beat": self._beats})
-        self._version = self._store.write(self._name, content, self._version)
-
-    def _busy(self) -> PartitionBusy:
-        return PartitionBusy(
-            f"another run holds {self._store.locate(self._name)}: wait until it ends; two runs of one partition would "
-            "undo each other"
         )
 
 

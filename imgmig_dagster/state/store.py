@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.fence import Fence
 from imgmig_dagster.files import refusals_as
 
 ABSENT = "absent"
@@ -57,8 +58,8 @@ class StateStore(Protocol):
             StateChanged: the file has another version.
         """
 
-    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the named lock, which a dead process loses at once.
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[Fence]:
+        """Hold the named lock, which a dead process loses; the fence says whether it is held still.
 
         Raises:
             PartitionBusy: another process holds it.
@@ -146,16 +147,16 @@ class LocalStateStore:
         return str(self._path(name))
 
     @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def exclusive(self, name: str) -> Iterator[Fence]:
         """See `StateStore.exclusive`; the kernel frees a dead process's lock."""
         path = self._path(name)
         with contextlib.ExitStack() as held:
             with _refusals(path):  # and not what the holder of the lock does with other files
-                held.enter_context(self._locked(path, wait=False))
-            yield
+                descriptor = held.enter_context(self._locked(path, wait=False))
+            yield Fence(_FileLock(path, descriptor))
 
     @contextlib.contextmanager
-    def _locked(self, path: Path, wait: bool) -> Iterator[None]:
+    def _locked(self, path: Path, wait: bool) -> Iterator[int]:
         self._make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -165,7 +166,7 @@ class LocalStateStore:
                 raise PartitionBusy(
                     f"another run holds {path}: wait until it ends; two runs of one partition would undo each other"
                 ) from None
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -188,6 +189,27 @@ class LocalStateStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class _FileLock:
+    """A lock that the kernel keeps for as long as the process lives. It is lost with its file: who locks another one
+    by the same name knows nothing of it.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._locked = os.fstat(descriptor)
+
+    def is_certain(self) -> bool:
+        """See `fence.Lock`."""
+        with contextlib.suppress(OSError):
+            return os.path.samestat(self._locked, self._path.stat())
+        return False
+
+    def confirm(self) -> None:
+        """See `fence.Lock`."""
+        if not self.is_certain():
+            raise replaced(str(self._path))
 
 
 def _refusals(path: Path) -> contextlib.AbstractContextManager[None]:

@@ -68,6 +68,11 @@ class DynamoDBError(Exception):
         self.clock = clock
 
     @property
+    def is_refusal(self) -> bool:
+        """Whether the service itself declined: nothing was carried out, and nothing will be."""
+        return 400 <= self.status < 500
+
+    @property
     def fault(self) -> Fault:
         """What to do about it."""
         return Fault.SIGN_ANEW if self.clock else classify(self.code, self.status)
@@ -147,7 +152,6 @@ class DynamoDBClient:
     async def _exchange(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         if self._http is None:
             raise RuntimeError("the client is used outside its `async with`")
-        await self._follow_credentials()
         # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
         data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
         route, headers = self._route, self._signer.headers(operation, body)
@@ -192,7 +196,7 @@ class DynamoDBClient:
         """Use no signature again that was made for an earlier request."""
         self._signer = self._sign_with(self._signing_with)
 
-    async def _follow_credentials(self) -> None:
+    async def follow_credentials(self) -> None:
         """Sign with those that the process has now. A source of new ones is waited for only if the old ones have ended.
 
         In a thread: a source may be a service, a process, or a person.

@@ -9,6 +9,7 @@ import orjson
 
 from imgmig_dagster.aws_faults import credentials_refused
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import Fault
@@ -95,12 +96,14 @@ class Sender:
         retry: RetryPolicy,
         requests_in_flight: int,
         clock: Callable[[], float] = time.monotonic,
+        fence: Fence = UNFENCED,
     ) -> None:
         self._slots = asyncio.Semaphore(requests_in_flight)
         self.limiter = limiter
         self.retry = retry
         self.clock = clock
         self.traffic = Traffic()
+        self._fence = fence
         self._client = client
         self._refreshed_at = -60.0
         self._refreshes = 0
@@ -116,6 +119,7 @@ class Sender:
             TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
             TargetRefused: no request can succeed, as with a missing table or a lack of permission.
             AwsUnusable: nor can any, for credentials, TLS or the clock.
+            StateChanged: the run no longer owns what it works on; StateUnavailable: that cannot be found out.
         """
         backoff = backoff or Backoff(self)
         body = request.body()
@@ -124,10 +128,15 @@ class Sender:
             try:
                 async with self._slots:
                     await self.limiter.wait()
+                    await self._client.follow_credentials()
+                    await self._fence.let_out(request.is_read)
                     self.traffic.requests += 1
                     refreshes, sent_at = self._refreshes, self.clock()
                     reply = await self._client.call(request.operation, body)
+                    await self._fence.settled(request.is_read)
             except DynamoDBError as error:
+                if error.is_refusal:
+                    await self._fence.settled(request.is_read)
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
                 answers_before, answers = answers, self._answers
                 try:
@@ -149,6 +158,7 @@ class Sender:
 
     async def _probe(self, table: str) -> None:
         """Tell a fault of one request from a service that is away: an outage must not turn rows into failures."""
+        await self._fence.let_out(is_read=True)
         try:
             await self._client.call("DescribeTable", orjson.dumps({"TableName": table}))
         except DynamoDBError as error:

@@ -102,7 +102,9 @@ def why_void(
     if written and written.ended_at is None:
         return Void(Reason.WRITE_NOT_ENDED, f"a {written.by} began at {written.began_at} and has not come to its end")
     if written and not written.ended_before(evidence.started_at):
-        return Void(Reason.WRITTEN_SINCE, f"a {written.by} wrote after it began")
+        return Void(
+            Reason.WRITTEN_SINCE, f"a {written} {'may have written' if written.late else 'wrote'} after it began"
+        )
     if evidence.window != window.describe():
         return Void(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
     if changed := changed_identity(evidence.identity, today.identity):

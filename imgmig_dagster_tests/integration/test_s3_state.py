@@ -9,7 +9,8 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state.checkpoints import CheckpointFile
-from imgmig_dagster.state.s3 import LEASE_SECONDS, S3StateStore
+from imgmig_dagster.state.lease import LEASE_SECONDS
+from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster_tests.conftest import Services
 

@@ -3,13 +3,13 @@
 import json
 import signal
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, access
@@ -23,26 +23,20 @@ CODE = "import sys; from imgmig_dagster_tests.torture.child import main; main(sy
 class Place:
     """Where the state is: a folder, or a prefix of a bucket at `s3_url`.
 
-    A lease lasts `LEASE_SECONDS` divided by `lease_speed`: who takes over from a dead process waits less.
+    A short lease lets whoever takes over from a dead process wait less.
     """
 
     folder: str | None = None
     s3_url: str | None = None
     bucket: str = ""
     prefix: str = ""
-    lease_speed: float = 1.0
+    lease_seconds: float = LEASE_SECONDS
 
     def open(self) -> StateStore:
         if self.folder is not None:
             return LocalStateStore(Path(self.folder))
-        speed = self.lease_speed
-        return S3StateStore(
-            access(str(self.s3_url)).client("s3"),
-            self.bucket,
-            self.prefix,
-            clock=lambda: time.monotonic() * speed,
-            sleep=lambda seconds: time.sleep(seconds / speed),
-        )
+        client = access(str(self.s3_url)).client("s3")
+        return S3StateStore(client, self.bucket, self.prefix, lease_seconds=self.lease_seconds)
 
 
 @dataclass(frozen=True)

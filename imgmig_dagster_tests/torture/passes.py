@@ -20,8 +20,8 @@ from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.ground import BUCKET, Ground
 from imgmig_dagster_tests.torture.points import AT_THE_TARGET, Point
 
-# A successor on S3 waits half a second for the lease of a dead process, and not 30.
-LEASE_SPEED = 60.0
+# A successor on S3 waits so long for the lease of a dead process, and not 30 seconds.
+_LEASE_S = 1.0
 # What a death may cost: the rows since the checkpoint, and the page that is under way beside the one it waits for.
 MOST_DONE_AGAIN = CHECKPOINT_ROWS + PAGE_SIZE
 _PARTITION = MARCH.partition
@@ -68,7 +68,7 @@ class Pass:
         self.findings = Findings(way)
         name = uuid.uuid4().hex[:12]
         self.place = (
-            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=name, lease_speed=LEASE_SPEED)
+            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=name, lease_seconds=_LEASE_S)
             if way.on_s3
             else Place(folder=str(ground.folder / name))
         )

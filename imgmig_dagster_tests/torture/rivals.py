@@ -7,6 +7,7 @@ from dataclasses import replace
 import psutil  # type: ignore[import-untyped]
 
 from imgmig_dagster.config import WriteMode
+from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster_tests.orchestration.commands import Running, wait_until
 from imgmig_dagster_tests.torture.child import Place
 from imgmig_dagster_tests.torture.ground import Ground
@@ -21,7 +22,7 @@ def second_is_refused(ground: Ground, way: Way) -> Findings:
     go_on = threading.Event()
     with Pass(ground, way) as work:
         # A lease of the real length: the first run waits for the target, and its heartbeat goes on.
-        place = replace(work.place, lease_speed=1.0)
+        place = replace(work.place, lease_seconds=LEASE_SECONDS)
         work.proxy.before(lambda: go_on.wait(300), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
         first = work.start("first", place)
         wait_until(lambda: work.proxy.writes)

@@ -1,0 +1,163 @@
+"""A lock for a store that has none: a file that its holder rewrites. Who sees it unchanged for long takes over."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import orjson
+
+from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged
+from imgmig_dagster.fence import Fence
+from imgmig_dagster.state.store import ABSENT, Versioned
+
+LEASE_SECONDS: Final = 30.0
+"""A holder that has not written its lease for this long is taken for dead."""
+# Of the lease: how often it is rewritten, after a failure too, and for how long its holder relies on it.
+_BEAT: Final = 1 / 3
+_BEAT_AFTER_FAILURE: Final = 1 / 30
+_RELIED_ON: Final = 2 / 3
+
+
+def awake_or_not() -> float:
+    """Seconds of a clock that goes on while the machine is suspended."""
+    # macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC goes on.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Files(Protocol):
+    """What a lease needs of its store."""
+
+    def read(self, name: str) -> Versioned | None:
+        """See `StateStore.read`."""
+
+    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
+        """See `StateStore.write`."""
+
+    def locate(self, name: str) -> str:
+        """See `StateStore.locate`."""
+
+
+class Lease:
+    """Holds a name in a store for as long as its thread beats, however busy the others are.
+
+    A holder that stood still may go on if nobody has taken over: it renews the lease first, by a write that succeeds
+    only on its own last one.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        name: str,
+        seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = awake_or_not,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.fence = Fence(self)
+        self._files = files
+        self._name = name
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._owner = secrets.token_hex(8)
+        self._beats = 0
+        self._version = ABSENT
+        self._renewed_at = 0.0
+        self._is_lost = False
+        self._renewing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease of {name}", daemon=True)
+
+    def acquire(self) -> None:
+        """Take the lease, that of a dead holder after its time.
+
+        Raises:
+            PartitionBusy: another run holds it.
+        """
+        found = self._files.read(self._name)
+        if found is not None and found.content:
+            self._wait_out(found)
+        self._version = found.version if found else ABSENT
+        try:
+            self._write()
+        except StateChanged:
+            raise self._busy() from None
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give it back; the file stays, empty, so that its version goes on changing."""
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(ImgmigError), self._renewing:
+            if not self._is_lost:
+                self._replace(b"")
+
+    def is_certain(self) -> bool:
+        """See `fence.Lock`: whether the lease was renewed so lately that nobody can have taken over."""
+        return not self._is_lost and self._clock() - self._renewed_at < self._seconds * _RELIED_ON
+
+    def confirm(self) -> None:
+        """See `fence.Lock`: renew the lease, unless it was lost."""
+        with self._renewing:
+            if not self.is_certain():
+                self._renew()
+
+    def _beat(self) -> None:
+        pause = self._seconds * _BEAT
+        while not self._ended.wait(pause):
+            try:
+                with self._renewing:
+                    self._renew()
+                pause = self._seconds * _BEAT
+            except StateChanged:
+                return
+            except ImgmigError:
+                pause = self._seconds * _BEAT_AFTER_FAILURE
+
+    def _renew(self) -> None:
+        if not self._is_lost:
+            try:
+                self._write()
+                return
+            except StateChanged:
+                self.fence.lost()
+                self._is_lost = True
+        raise StateChanged(
+            f"another run has taken over {self._files.locate(self._name)} while this one stood still for longer than "
+            f"{self._seconds:g} s: this run sends nothing more. See by imgmig status how far the other one is; if it "
+            "has ended, give the same command again"
+        )
+
+    def _write(self) -> None:
+        # Before the request: whenever it was carried out, it was not earlier.
+        began = self._clock()
+        self._beats += 1
+        self._replace(orjson.dumps({"owner": self._owner, "beat": self._beats}))
+        self._renewed_at = began
+
+    def _replace(self, content: bytes) -> None:
+        try:
+            self._version = self._files.write(self._name, content, self._version)
+        except StateChanged:
+            # A beat of ours whose reply was lost stands there, or somebody else's.
+            found = self._files.read(self._name)
+            if found is None or f'"{self._owner}"'.encode() not in found.content:
+                raise
+            self._version = self._files.write(self._name, content, found.version)
+
+    def _wait_out(self, found: Versioned) -> None:
+        """Return when the holder has shown no sign of life for the length of a lease; by this machine's clock."""
+        began = self._clock()
+        while (left := began + self._seconds - self._clock()) > 0:
+            self._sleep(min(left, 1.0))
+            current = self._files.read(self._name)
+            if current is None or current.version != found.version:
+                raise self._busy()
+
+    def _busy(self) -> PartitionBusy:
+        return PartitionBusy(
+            f"another run holds {self._files.locate(self._name)}: wait until it ends; two runs of one partition would "
+            "undo each other"
+        )
