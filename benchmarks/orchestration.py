@@ -16,7 +16,6 @@ from pathlib import Path
 import dagster as dg
 
 from benchmarks.job import MARCH, PAGE, Job, Sample, cpu_seconds, measured, peak_mb
-from imgmig_dagster.config import Stage, WriteMode
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.local_runs.runner import JobRunner
@@ -25,6 +24,7 @@ from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.migration.plan import plan
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import Stage, WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window

@@ -3,8 +3,8 @@
 from typing import Any
 
 from benchmarks.job import MARCH, PAGE, Job, Sample, measured
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.migration.passes import MigrationRun
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.verifier import VerificationRun
 

@@ -1,4 +1,7 @@
-"""Stages and their settings: the only module that reads the environment."""
+"""Stages and their settings: the only module that reads the environment. Reading them starts nothing.
+
+The words that settings choose from are in `stage`; `sandbox.attaching` starts what the stage dev uses by default.
+"""
 
 import os
 from contextlib import suppress
@@ -12,13 +15,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings
 
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
 from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.stage import PictureMode as PictureMode
-from imgmig_dagster.stage import Stage as Stage
-from imgmig_dagster.stage import WriteMode as WriteMode
-from imgmig_dagster.stage import parse_stage as parse_stage
+from imgmig_dagster.stage import PictureMode, Stage, WriteMode, parse_stage
 from imgmig_dagster.transport import (
     LOOPBACK_NAMES,
     endpoint_is_allowed,
@@ -26,6 +26,9 @@ from imgmig_dagster.transport import (
     source_is_allowed,
     source_url_fault,
 )
+
+SANDBOX_VARIABLES: Final = "sandbox.env"
+"""The file of variables that a sandbox writes into its folder."""
 
 # What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
 _LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
@@ -165,7 +168,7 @@ def sandbox_root() -> Path:
 
 
 def uses_sandbox(stage: Stage) -> bool:
-    """Whether the stage attaches to the sandbox: dev, with no location of its own set."""
+    """Whether the stage is of the sandbox: dev, with no location of its own set."""
     return stage is Stage.DEV and not any(_variable(stage, name) for name in _LOCATIONS)
 
 
@@ -211,46 +214,28 @@ def child_environment(stage: Stage) -> dict[str, str]:
 
 def load_partitioning(stage: Stage) -> Partitioning:
     """How the stage is partitioned. Reads files and the environment only: definitions load offline."""
-    recorded: dict[str, str] = {}
-    if uses_sandbox(stage):
-        from imgmig_dagster.sandbox import Sandbox
-
-        recorded = Sandbox(sandbox_root()).partitioning() or {}
-    return _validated(Partitioning, stage, recorded)
+    return _validated(Partitioning, stage, _sandbox_variables() if uses_sandbox(stage) else {})
 
 
-def load_running_settings(stage: Stage) -> Settings:
-    """The stage's settings, for a command that reaches its services and starts none.
+def load_settings(stage: Stage) -> Settings:
+    """The stage's settings; in dev with no location set those that the sandbox wrote when it was last started.
 
-    `SandboxNotRunning` where they are of a sandbox that was not started, or was stopped.
+    `SettingsError` names every variable that is missing or wrong; `SandboxNotRunning` says that no sandbox was started.
     """
-    settings = load_settings(stage, start=False)
     if uses_sandbox(stage):
-        from imgmig_dagster.sandbox import Sandbox
-
-        Sandbox(sandbox_root()).require_running()
-    return settings
-
-
-def load_settings(stage: Stage, start: bool = True) -> Settings:
-    """The stage's settings; in dev with no location set the sandbox's.
-
-    That one is started if it does not run; unless `start`, it is left as it is, and `SandboxNotRunning` says so where
-    it was never started, or was deleted. `SettingsError` names every variable that is missing or wrong.
-    """
-    found: dict[str, str] = {}
-    if uses_sandbox(stage):
-        from imgmig_dagster.sandbox import Sandbox
-
-        sandbox = Sandbox(sandbox_root())
-        if start:
-            sandbox.start()
-        found = sandbox.environment()
-    elif secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
+        if found := _sandbox_variables():
+            return _validated(Settings, stage, found)
+        raise SandboxNotRunning(f"there is no sandbox in {sandbox_root()}: run `imgmig sandbox start` first")
+    if secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
         access = _validated(AwsSettings, stage, {}).aws()
         url = SourceSecret(access, secret, _variable(stage, "IMGMIG_SOURCE_URL")).url()
         return _validated(Settings, stage, {}, source_url=url)
-    return _validated(Settings, stage, found)
+    return _validated(Settings, stage, {})
+
+
+def _sandbox_variables() -> dict[str, str]:
+    found = dotenv_values(sandbox_root() / SANDBOX_VARIABLES)
+    return {name: value for name, value in found.items() if value}
 
 
 _SettingsT = TypeVar("_SettingsT", bound=BaseSettings)

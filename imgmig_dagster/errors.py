@@ -34,7 +34,7 @@
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2
     └── SandboxError               the local servers cannot be started or found          exit 3
-        └── SandboxNotRunning      it was never started (sandbox/environment.py)
+        └── SandboxNotRunning      it was never started, or was stopped
 
 ``retryable`` says whether the same call, with the same settings, may succeed later;
 ``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that
@@ -175,3 +175,7 @@ class SandboxError(ImgmigError):
     """The local servers cannot be started or found."""
 
     exit_code = 3
+
+
+class SandboxNotRunning(SandboxError):
+    """The sandbox of this folder was never started, was stopped, or was reset by hand."""

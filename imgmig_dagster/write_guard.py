@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_faults import may_pass
-from imgmig_dagster.config import Settings, Stage
+from imgmig_dagster.config import Settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
+from imgmig_dagster.stage import Stage
 
 
 @dataclass(frozen=True)

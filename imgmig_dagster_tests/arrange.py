@@ -14,7 +14,6 @@ import psycopg
 from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.passes import MigrationRun
@@ -24,6 +23,7 @@ from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines

@@ -55,7 +55,7 @@ def _load(which: str, stage: str | None) -> Certificate:
         with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()
         return parse(which, content)
-    settings = load_settings(chosen(stage), start=False)
+    settings = load_settings(chosen(stage))
     return parse(*kept_certificate(open_state(settings.state_url, settings.stage.value, settings.aws()), which))
 
 

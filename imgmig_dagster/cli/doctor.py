@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
-from imgmig_dagster.config import Settings, load_partitioning, load_running_settings
+from imgmig_dagster.config import Settings, load_partitioning, load_settings
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
@@ -26,7 +27,8 @@ def doctor(stage: StageOption = None, json: Json = False) -> None:
 
     Exit codes: 0 nothing failed (warnings do not count); 1 something failed; 3 a service cannot be reached.
     """
-    settings = load_running_settings(chosen(stage))
+    settings = load_settings(chosen(stage))
+    require_running(settings.stage)
     # Dagster takes a second to import: not before the settings are known to be there.
     from imgmig_dagster.defs.partitions import partitions_of, windows_of
 

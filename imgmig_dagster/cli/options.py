@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.config import Stage, parse_stage, stage_from_env
+from imgmig_dagster.config import stage_from_env
+from imgmig_dagster.stage import Stage, parse_stage
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]

@@ -18,7 +18,7 @@ import orjson
 import typer
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.config import Stage, sandbox_root
+from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
@@ -26,6 +26,7 @@ from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws import client
 from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, Journal
 from imgmig_dagster.sandbox.seed import synthetic_rows
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore

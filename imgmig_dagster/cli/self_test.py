@@ -8,9 +8,10 @@ import typer
 from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding, Output, print_error
-from imgmig_dagster.config import Stage, sandbox_root, uses_sandbox
+from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
+from imgmig_dagster.stage import Stage
 
 if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult

@@ -15,11 +15,9 @@ from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish, print_error
 from imgmig_dagster.config import (
     Settings,
-    Stage,
     dagster_home,
     hand_on_dagster_variables,
     load_partitioning,
-    load_running_settings,
     load_settings,
 )
 from imgmig_dagster.dagster_home import check_dagster_home
@@ -27,6 +25,8 @@ from imgmig_dagster.errors import ImgmigError, SessionRefused, SettingsError, Ta
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
+from imgmig_dagster.sandbox.attaching import attach, require_running
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -66,7 +66,11 @@ class Session:
 
     def __enter__(self) -> "Session":
         # Settings before imports: a missing variable is told at once, Dagster takes a second.
-        self.settings: Settings = load_settings(self.stage) if self._starts else load_running_settings(self.stage)
+        if self._starts:
+            attach(self.stage)
+        self.settings: Settings = load_settings(self.stage)
+        if not self._starts:
+            require_running(self.stage)
         hand_on_dagster_variables(self.stage)
         home = dagster_home(self.stage)
         check_dagster_home(home)

@@ -35,7 +35,7 @@ def throttle(
 
     Without an action or a rate, show what applies.
     """
-    settings = load_settings(chosen(stage), start=False)
+    settings = load_settings(chosen(stage))
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
     if rate is not None and rate < 0:
         raise SettingsError("--rate is a number of capacity units a second, or 0 for the settings' own ceiling")

@@ -17,10 +17,12 @@ import typer
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.cli.options import StageOption
 from imgmig_dagster.cli.options import chosen as chosen_stage
-from imgmig_dagster.config import Stage, child_environment, dagster_home, load_settings
+from imgmig_dagster.config import child_environment, dagster_home, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import in_scratch, scratch_folder
+from imgmig_dagster.sandbox.attaching import attach
+from imgmig_dagster.stage import Stage
 
 _HOST: Final = "127.0.0.1"
 _READY_WITHIN_S: Final = 120
@@ -48,6 +50,7 @@ def ui(
     Example: imgmig ui --port 3001
     """
     chosen = chosen_stage(stage)
+    attach(chosen)
     load_settings(chosen)
     home = dagster_home(chosen)
     check_dagster_home(home)

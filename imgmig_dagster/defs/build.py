@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from imgmig_dagster.config import Stage, load_partitioning
+from imgmig_dagster.config import load_partitioning
 from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
@@ -22,6 +22,7 @@ from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.defs.specs import asset_specs, table_specs
 from imgmig_dagster.defs.whole_table import whole_table_assets
 from imgmig_dagster.progress import Listener
+from imgmig_dagster.stage import Stage
 
 
 def build_definitions(stage: Stage, listener: Listener = lambda _progress: None) -> dg.Definitions:

@@ -5,12 +5,13 @@ from importlib import import_module
 
 import dagster as dg
 
-from imgmig_dagster.config import Stage, dagster_home
+from imgmig_dagster.config import dagster_home
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.defs.resources import SOURCE_POOL, TARGET_POOL, pool_limit
 from imgmig_dagster.doctor.results import Examination, Health
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.local_runs.instance import open_instance
+from imgmig_dagster.stage import Stage
 
 
 def dagster_examinations(stage: Stage) -> list[Examination]:

@@ -15,12 +15,14 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.config import Settings, load_settings, parse_stage
+from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
+from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
@@ -44,13 +46,14 @@ class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def settings(self) -> Settings:
-        """The stage's settings, read once a run; in dev the sandbox is started if they point to it."""
+        """The stage's settings, read once a run."""
         if self._settings is None:
             self._settings = load_settings(parse_stage(self.stage))
         return self._settings
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
-        """Forget what an earlier run in this process read."""
+        """A run begins: attach dev to its sandbox, and forget what an earlier run in this process read."""
+        attach(parse_stage(self.stage))
         self._settings = None
 
 

@@ -5,10 +5,10 @@ from typing import Final
 
 import dagster as dg
 
-from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory, TargetDynamoDB
 from imgmig_dagster.defs.run_config import SpotCheckConfig
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import now

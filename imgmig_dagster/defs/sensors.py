@@ -7,13 +7,13 @@ import dagster as dg
 
 from imgmig_dagster import remedies
 from imgmig_dagster.alerts import Fault, Webhook
-from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.names import FAILURES
 from imgmig_dagster.verification.changes import stale_partitions

@@ -5,12 +5,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.config import Settings, Stage
+from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.target.table import describe

@@ -5,10 +5,11 @@ from functools import partial
 from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess, ClientError
-from imgmig_dagster.config import Settings, WriteMode
+from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
 from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
+from imgmig_dagster.stage import WriteMode
 
 Finding = tuple[Health, str, str]
 _TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
@@ -15,6 +14,7 @@ from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.recording import OutcomeRecord
 from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError

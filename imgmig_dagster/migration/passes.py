@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TooManyFailures
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.audited import AuditedDeletes
@@ -23,6 +22,7 @@ from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import Page, SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather, run_interruptible
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
 from imgmig_dagster.migration.brake import Brake
@@ -20,6 +19,7 @@ from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, Outcome
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger

@@ -4,31 +4,27 @@ import contextlib
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.config import SANDBOX_VARIABLES
+from imgmig_dagster.errors import SandboxError, SandboxNotRunning
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
 from imgmig_dagster.sandbox.pictures import recorded
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
-from imgmig_dagster.sandbox.record import Record, SandboxStatus
+from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
 if TYPE_CHECKING:
     from imgmig_dagster.sandbox.dual_writer import DualWriter
     from imgmig_dagster.sandbox.scratch import ScratchTables
-
-
-class SandboxNotRunning(SandboxError):
-    """The sandbox of this folder was never started, or was reset by hand."""
 
 
 class Sandbox:
@@ -46,6 +42,7 @@ class Sandbox:
         self._postgres = postgres.Postgres(self.root)
         self._aws = aws.Moto(self.root, target_table)
         self._record_file = self.root / "sandbox.json"
+        self._variables_file = self.root / SANDBOX_VARIABLES
 
     def start(self) -> SandboxStatus:
         """Attach to the servers, or start those that do not run, on their recorded ports where these are free.
@@ -79,6 +76,17 @@ class Sandbox:
         record = self._read()
         if record is None:
             raise SandboxNotRunning(f"there is no sandbox in {self.root}: run `imgmig sandbox start` first")
+        return {
+            **self._settings(record),
+            "AWS_DEFAULT_REGION": aws.REGION,
+            "DAGSTER_HOME": str(self._dagster_home),
+            "PGHOST": HOST,
+            "PGPORT": str(record.postgres.port),
+            "PGUSER": postgres.OWNER,
+            "PGDATABASE": postgres.SOURCE_DATABASE,
+        }
+
+    def _settings(self, record: Record) -> dict[str, str]:
         url = aws.endpoint_url(record.aws.port)
         return {
             "IMGMIG_SOURCE_URL": postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.READER),
@@ -93,22 +101,8 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": aws.SECRET_ACCESS_KEY,
             "AWS_REGION": aws.REGION,
-            "AWS_DEFAULT_REGION": aws.REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "DAGSTER_HOME": str(self._dagster_home),
-            "PGHOST": HOST,
-            "PGPORT": str(record.postgres.port),
-            "PGUSER": postgres.OWNER,
-            "PGDATABASE": postgres.SOURCE_DATABASE,
         }
-
-    def partitioning(self) -> dict[str, str] | None:
-        """IMGMIG_PARTITION_START (an ISO date) and IMGMIG_PARTITION_GRAIN as recorded; None if nothing was.
-
-        Reads one file: definitions load with it while no server runs.
-        """
-        record = self._read()
-        return record.partitioning() if record else None
 
     def seed(self, rows: Iterable[ImageRow], partition_start: date | None = None) -> int:
         """Replace the source rows and their pictures in S3, and record where partitions start.
@@ -122,7 +116,7 @@ class Sandbox:
         with self._locked():
             record = self._start(self._read())
             url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
-            with self._replacing(aws.PICTURES_FILE) as file:
+            with replacing(self.root / aws.PICTURES_FILE) as file:
                 count, earliest = replace_rows(url, recorded(rows, file))
             self._aws.take_up_pictures(record.aws)
             self._write(replace(record, partition_start=partition_start or earliest or record.partition_start))
@@ -216,7 +210,7 @@ class Sandbox:
     ) -> Record:
         with ThreadPoolExecutor() as pool:
             on_postgres, on_aws = pool.map(attach_or_start, services, ports)
-        if record and found == (on_postgres, on_aws) == (record.postgres, record.aws):
+        if record and found == (on_postgres, on_aws) == (record.postgres, record.aws) and self._variables_file.exists():
             return record
         # What an interrupted start left running comes through here too: it is not in the record yet.
         self._postgres.prepare(on_postgres)
@@ -236,7 +230,7 @@ class Sandbox:
     def _delete(self) -> None:
         self._stop()
         self._postgres.remove()
-        for path in (self._record_file, self._aws.log, self.root / aws.PICTURES_FILE):
+        for path in (self._record_file, self._variables_file, self._aws.log, self.root / aws.PICTURES_FILE):
             path.unlink(missing_ok=True)
         for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)
@@ -283,17 +277,7 @@ class Sandbox:
             raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
 
     def _write(self, record: Record) -> None:
-        with self._replacing(self._record_file.name) as file:
+        with replacing(self._variables_file) as file:
+            file.writelines(f"{name}={value}\n" for name, value in self._settings(record).items())
+        with replacing(self._record_file) as file:
             file.write(record.to_json())
-
-    @contextlib.contextmanager
-    def _replacing(self, name: str) -> Iterator[IO[str]]:
-        # mkstemp's file is private to its owner; readers see the old file or the new one, never a part.
-        descriptor, temporary = tempfile.mkstemp(dir=self.root, prefix=f"{name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                yield file
-            Path(temporary).replace(self.root / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise

@@ -1,10 +1,14 @@
 """What a sandbox's folder says of it: to other processes, and to people."""
 
+import contextlib
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from imgmig_dagster.sandbox.process import Listener
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
@@ -43,7 +47,7 @@ class SandboxStatus:
 
 @dataclass(frozen=True)
 class Record:
-    """sandbox.json: what another process needs in order to find the servers and to load definitions offline."""
+    """sandbox.json: what another process needs in order to find the servers."""
 
     postgres: Listener
     aws: Listener
@@ -71,3 +75,17 @@ class Record:
             "IMGMIG_PARTITION_START": self.partition_start.isoformat(),
             "IMGMIG_PARTITION_GRAIN": self.partition_grain,
         }
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A file to write in place of the one at this path; readers see the old one or the new one, never a part."""
+    # mkstemp's file is private to its owner.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

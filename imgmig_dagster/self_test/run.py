@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.migration.passes import MigrationRun
@@ -20,6 +19,7 @@ from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, P
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census import take_census

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.defs.checks import no_rows_outside_partitions
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.mapping.transform import item_bytes
 from imgmig_dagster.reporting.model import build_report
 from imgmig_dagster.reporting.render import publish, render_spot_check
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore

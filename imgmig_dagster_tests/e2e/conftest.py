@@ -43,7 +43,7 @@ class DevStage:
         """Start a command: attached to the sandbox, or with its variables exported and DynamoDB behind a proxy."""
         environment: Mapping[str, str] = {"IMGMIG_SANDBOX_DIR": str(self.services.sandbox.root), **variables}
         if by_way_of:
-            exported = {**self.services.environment, **(self.services.sandbox.partitioning() or {})}
+            exported = self.services.sandbox.environment()
             environment = {**exported, "AWS_ENDPOINT_URL_DYNAMODB": by_way_of, **variables}
         return self.commands.start(*arguments, environment=environment, folder=self.folder)
 

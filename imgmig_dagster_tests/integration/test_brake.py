@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_before
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.verification.results import Mismatch

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of
 from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, reply
 from imgmig_dagster_tests.wire_faults import damaged

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import Settings, Stage, load_settings
+from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.doctor import aws
 from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
@@ -17,6 +17,7 @@ from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import psycopg
 import pytest
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.errors import SourceUnavailable
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.retry import RetryPolicy
@@ -17,6 +16,7 @@ from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Post
 from imgmig_dagster.sandbox.process import attach_or_start, command_line
 from imgmig_dagster.source.connection import ReadOnlyConnection
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy

@@ -18,8 +18,8 @@ import boto3
 import psycopg
 import pytest
 
-from imgmig_dagster.errors import SandboxError
-from imgmig_dagster.sandbox import Sandbox, SandboxNotRunning, SeedError
+from imgmig_dagster.errors import SandboxError, SandboxNotRunning
+from imgmig_dagster.sandbox import Sandbox, SeedError
 from imgmig_dagster.sandbox.seed import synthetic_rows
 
 REPOSITORY = Path(__file__).parents[2]
@@ -54,6 +54,11 @@ def client(sandbox: Sandbox, service: Any) -> Any:
     ).client(service, endpoint_url=env[f"AWS_ENDPOINT_URL_{service.upper()}"])
 
 
+def partitioning_of(sandbox: Sandbox) -> tuple[str, str]:
+    env = sandbox.environment()
+    return env["IMGMIG_PARTITION_START"], env["IMGMIG_PARTITION_GRAIN"]
+
+
 def put_item(sandbox: Sandbox) -> None:
     client(sandbox, "dynamodb").put_item(TableName="images-dev", Item={"PK": {"S": "IMAGE#1"}, "SK": {"S": "METADATA"}})
 
@@ -63,7 +68,6 @@ def count_items(sandbox: Sandbox) -> int:
 
 
 def test_a_sandbox_that_was_never_started_says_so(sandbox: Sandbox) -> None:
-    assert sandbox.partitioning() is None
     status = sandbox.status()
     assert not status.postgres_running
     assert not status.aws_running
@@ -77,8 +81,18 @@ def test_a_sandbox_that_was_never_started_says_so(sandbox: Sandbox) -> None:
 def test_a_second_start_attaches_to_the_same_servers(sandbox: Sandbox) -> None:
     first = sandbox.start()
     assert Sandbox(sandbox.root).start() == first
-    assert (sandbox.root / "sandbox.json").stat().st_mode & 0o777 == 0o600
+    for name in ("sandbox.json", "sandbox.env"):
+        assert (sandbox.root / name).stat().st_mode & 0o777 == 0o600
     assert sandbox.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_start_gives_a_sandbox_of_an_earlier_version_its_file_of_settings(sandbox: Sandbox) -> None:
+    first = sandbox.start()
+    (sandbox.root / "sandbox.env").unlink()
+    assert sandbox.start() == first
+    assert f"IMGMIG_TARGET_TABLE={sandbox.environment()['IMGMIG_TARGET_TABLE']}\n" in (
+        (sandbox.root / "sandbox.env").read_text().splitlines(keepends=True)
+    )
 
 
 def test_two_processes_that_start_it_at_once_get_the_same_servers(sandbox: Sandbox) -> None:
@@ -165,7 +179,7 @@ def test_seeding_replaces_the_rows_and_sets_the_partition_start_or_does_nothing(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     assert sandbox.seed_synthetic(2_000) == 2_000
-    assert sandbox.partitioning() == {"IMGMIG_PARTITION_START": "2023-01-01", "IMGMIG_PARTITION_GRAIN": "monthly"}
+    assert partitioning_of(sandbox) == ("2023-01-01", "monthly")
     with owner(sandbox) as connection:
         digest = "SELECT md5(string_agg(images::text, '|' ORDER BY id)) FROM images"
         first = connection.execute(digest).fetchone()
@@ -191,7 +205,7 @@ def test_seeding_replaces_the_rows_and_sets_the_partition_start_or_does_nothing(
         with pytest.raises(SeedError, match="line 2, column id"):
             sandbox.seed_csv(broken)
         assert connection.execute(digest).fetchone() == changed
-    assert sandbox.partitioning() == {"IMGMIG_PARTITION_START": "2020-07-01", "IMGMIG_PARTITION_GRAIN": "monthly"}
+    assert partitioning_of(sandbox) == ("2020-07-01", "monthly")
 
 
 def test_reset_empties_everything_on_the_same_ports(sandbox: Sandbox) -> None:
@@ -223,7 +237,6 @@ def test_a_stopped_sandbox_keeps_its_rows_ports_and_partitioning(sandbox: Sandbo
     stopped = sandbox.status()
     assert (stopped.postgres_running, stopped.aws_running, stopped.images) == (False, False, None)
     assert sandbox.environment() == environment
-    assert sandbox.partitioning()
 
     # After a reboot the recorded pids may belong to any program: here to this one, which has to survive.
     (sandbox.root / "aws.pid").write_text(f"{os.getpid()} {first.aws_port}")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import Settings, Stage, load_settings
+from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, WritesRefused
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.integration.aws_behind_proxy import sts_of_aws
 

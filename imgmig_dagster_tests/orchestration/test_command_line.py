@@ -1,6 +1,5 @@
 """The command line, each command in a process of its own: what it prints, and what it ends with."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typer.testing import CliRunner
 
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.cli.choice import chosen_partitions
-from imgmig_dagster.config import Stage, load_partitioning
+from imgmig_dagster.config import load_partitioning
 from imgmig_dagster.defs.partitions import partitions_of, windows_of
-from imgmig_dagster.sandbox.seed import SYNTHETIC_START
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
@@ -344,57 +343,3 @@ def test_a_reader_that_has_seen_enough_ends_no_migration(platform: Platform, com
         finished = commands.run(*arguments, environment=platform.environment, code=code)
         assert (finished.exit_code, finished.stderr) == (0, "")
     assert len(platform.target.items()) == 12
-
-
-@pytest.fixture
-def in_sandbox(commands: CommandServer, services: Services, tmp_path: Path) -> Imgmig:
-    """Runs a command on the session's sandbox."""
-
-    def run(*arguments: str, root: Path | None = None) -> Finished:
-        environment = {"IMGMIG_SANDBOX_DIR": str(root or services.sandbox.root)}
-        finished = commands.run(*arguments, environment=environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
-
-
-def test_sandbox_env_prints_what_a_shell_takes(in_sandbox: Imgmig, services: Services) -> None:
-    lines = in_sandbox("sandbox", "env").stdout.splitlines()
-    assert all(line.startswith("export ") for line in lines)
-    words = [shlex.split(line.removeprefix("export ")) for line in lines]
-    assert all(len(found) == 1 for found in words)
-    assert dict(found[0].split("=", 1) for found in words) == services.sandbox.environment()
-
-
-def test_sandbox_status_shows_what_runs(in_sandbox: Imgmig, services: Services) -> None:
-    found = in_sandbox("sandbox", "status", "--json").document
-    assert (found["postgres"]["running"], found["aws"]["running"]) == (True, True)
-    assert found["aws"]["port"] == services.sandbox.status().aws_port
-    assert "running on 127.0.0.1" in in_sandbox("sandbox", "status").stdout
-
-
-def test_a_sandbox_that_was_never_started_has_no_variables(in_sandbox: Imgmig, tmp_path: Path) -> None:
-    nowhere = tmp_path / "nowhere"
-    refused = in_sandbox("sandbox", "env", root=nowhere)
-    assert refused.exit_code == 3
-    assert "run `imgmig sandbox start` first" in refused.stderr
-    status = in_sandbox("sandbox", "status", root=nowhere)
-    assert (status.exit_code, "not running" in status.stdout) == (0, True)
-    assert not nowhere.exists()
-
-
-def test_a_file_that_cannot_be_loaded_is_refused_and_the_rows_stay(
-    in_sandbox: Imgmig, services: Services, tmp_path: Path
-) -> None:
-    assert in_sandbox("sandbox", "seed", "--images", "20").exit_code == 0
-    missing = in_sandbox("sandbox", "seed", "--csv", "missing.csv")
-    assert missing.exit_code == 2
-    assert "missing.csv cannot be read: No such file or directory; check its name" in missing.stderr
-    (tmp_path / "wrong.csv").write_text("id,name\n1,a\n")
-    wrong = in_sandbox("sandbox", "seed", "--csv", "wrong.csv")
-    assert wrong.exit_code == 2
-    assert "wrong.csv, line 1: the header must name each of these columns once" in wrong.stderr
-    assert services.sandbox.status().images == 20
-    assert in_sandbox("sandbox", "status", "--json").document["images"] == 20
-    services.sandbox.seed([], SYNTHETIC_START)

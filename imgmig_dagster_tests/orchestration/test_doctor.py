@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.examinations import dagster_examinations
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.orchestration.arrange import Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port

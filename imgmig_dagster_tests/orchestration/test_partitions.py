@@ -6,10 +6,11 @@ from typing import get_args
 
 import pytest
 
-from imgmig_dagster.config import Stage, load_partitioning
+from imgmig_dagster.config import load_partitioning
 from imgmig_dagster.defs.partitions import partitions_of, window_of, windows_of
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.partitioning import Grain, Partitioning
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.window import Window
 
 pytestmark = pytest.mark.usefixtures("clean_environment")

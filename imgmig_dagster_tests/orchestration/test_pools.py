@@ -6,10 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.resources import TARGET_POOL, TargetDynamoDB, pool_limit
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.orchestration.arrange import Platform
 
 

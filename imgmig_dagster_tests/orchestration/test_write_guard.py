@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from imgmig_dagster.config import Stage
 from imgmig_dagster.defs.build import build_definitions
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 
 # The asset of each job that writes, and its config.

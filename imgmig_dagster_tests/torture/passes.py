@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgmig_dagster.config import WriteMode
 from imgmig_dagster.migration.passes import CHECKPOINT_ROWS
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
 from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import psutil  # type: ignore[import-untyped]
 
-from imgmig_dagster.config import WriteMode
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster_tests.orchestration.commands import Running, wait_until
 from imgmig_dagster_tests.torture.child import Place

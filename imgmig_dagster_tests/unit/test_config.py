@@ -6,18 +6,16 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.config import (
-    Stage,
-    WriteMode,
     dagster_home,
     load_partitioning,
     load_settings,
-    parse_stage,
     sandbox_root,
     stage_from_env,
     uses_sandbox,
 )
-from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.errors import SandboxNotRunning, SettingsError
 from imgmig_dagster.partitioning import Partitioning
+from imgmig_dagster.stage import Stage, WriteMode, parse_stage
 from imgmig_dagster_tests.conftest import Services
 
 NEEDED = {
@@ -298,10 +296,16 @@ class TestSandbox:
 
     @pytest.mark.usefixtures("sandboxed")
     def test_partitions_start_where_the_sandboxs_rows_do(self, services: Services) -> None:
-        recorded = services.sandbox.partitioning()
+        recorded = services.sandbox.environment()["IMGMIG_PARTITION_START"]
 
-        assert recorded is not None
-        assert load_partitioning(Stage.DEV).partition_start.isoformat() == recorded["IMGMIG_PARTITION_START"]
+        assert load_partitioning(Stage.DEV).partition_start.isoformat() == recorded
+
+    @pytest.mark.usefixtures("env")
+    def test_reading_settings_starts_no_sandbox(self) -> None:
+        with pytest.raises(SandboxNotRunning, match="run `imgmig sandbox start` first"):
+            load_settings(Stage.DEV)
+
+        assert not sandbox_root().exists()
 
     @pytest.mark.usefixtures("env")
     def test_partitions_load_where_no_sandbox_was_ever_started(self, tmp_path: Path) -> None:

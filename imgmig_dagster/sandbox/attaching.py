@@ -1,0 +1,17 @@
+"""Attaches a stage to the sandbox, if it is of one. Reading the stage's settings (`config`) starts nothing."""
+
+from imgmig_dagster.config import sandbox_root, uses_sandbox
+from imgmig_dagster.sandbox.environment import Sandbox
+from imgmig_dagster.stage import Stage
+
+
+def attach(stage: Stage) -> None:
+    """Start the sandbox if the stage is of it and it does not run; nothing for any other stage."""
+    if uses_sandbox(stage):
+        Sandbox(sandbox_root()).start()
+
+
+def require_running(stage: Stage) -> None:
+    """Raise `SandboxNotRunning` if the stage is of a sandbox that does not run; starts nothing."""
+    if uses_sandbox(stage):
+        Sandbox(sandbox_root()).require_running()
