@@ -32,6 +32,7 @@
     ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
+    ├── Interrupted                Ctrl-C, or SIGTERM                                    exit 130
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2
     └── SandboxError               the local servers cannot be started or found          exit 3
         └── SandboxNotRunning      it was never started, or was stopped
@@ -169,6 +170,12 @@ class TooManyFailures(ImgmigError):
     """So many rows failed that going on would hide a systematic fault."""
 
     exit_code = 1
+
+
+class Interrupted(ImgmigError):
+    """A person, or the system, stopped the command; the message says how to go on."""
+
+    exit_code = 130
 
 
 class SandboxError(ImgmigError):

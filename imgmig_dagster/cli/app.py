@@ -3,20 +3,33 @@
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from imgmig_dagster.cli import certificate, demo, doctor, rehearsal, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, finish, print_error
 from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
-from imgmig_dagster.errors import FilesUnavailable, ImgmigError, SettingsError
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError, Interrupted, SettingsError
 from imgmig_dagster.files import refusal
+
+
+class _Commands(TyperGroup):
+    """Ctrl-C ends every command with one line and the exit code of `Interrupted`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped. Give the same command again to go on") from None
+
 
 app = typer.Typer(
     name="imgmig",
+    cls=_Commands,
     help="Moves image metadata from PostgreSQL to DynamoDB, and proves that nothing was lost or changed.",
     epilog="Exit codes: 0 done and clean; 1 mismatches, or failed, rejected or unverified items; 2 wrong usage or "
     "settings; 3 a service cannot be reached; 130 stopped by Ctrl-C.",

@@ -4,12 +4,11 @@ import secrets
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-import typer
 from rich.table import Table
 
-from imgmig_dagster.cli.console import Finding, Output, print_error
+from imgmig_dagster.cli.console import Finding, Output
 from imgmig_dagster.config import sandbox_root, uses_sandbox
-from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.stage import Stage
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult
 
 _SHOWN: Final = 20
-_INTERRUPTED: Final = 130
 
 
 def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: Output) -> Finding:
@@ -38,8 +36,7 @@ def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: 
     try:
         return _finding(run_self_test(Sandbox(sandbox_root()), seed, corruptions))
     except KeyboardInterrupt:
-        print_error("stopped; the self-test's tables are gone")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise Interrupted("stopped; the self-test's tables are gone") from None
 
 
 def _finding(result: "SelfTestResult") -> Finding:

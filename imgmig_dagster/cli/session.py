@@ -8,11 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-import typer
-
 from imgmig_dagster.cli import findings, left_out, migrations, repairs
 from imgmig_dagster.cli.choice import chosen_partitions
-from imgmig_dagster.cli.console import Finding, Output, finish, print_error
+from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import (
     Settings,
     dagster_home,
@@ -21,7 +19,7 @@ from imgmig_dagster.config import (
     load_settings,
 )
 from imgmig_dagster.dagster_home import check_dagster_home
-from imgmig_dagster.errors import ImgmigError, SessionRefused, SettingsError, TargetRefused
+from imgmig_dagster.errors import ImgmigError, Interrupted, SessionRefused, SettingsError, TargetRefused
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Listener, Progress
@@ -34,7 +32,6 @@ from imgmig_dagster.verification.results import SpotCheckResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.window import Window
 
-_INTERRUPTED: Final = 130
 _OF_THE_STAGE: Final = (SettingsError, TargetRefused, SessionRefused)
 
 
@@ -94,8 +91,7 @@ class Session:
     ) -> None:
         self._resources.close()
         if isinstance(error, KeyboardInterrupt):
-            print_error("stopped; nothing is lost. Run the same command again to resume")
-            raise typer.Exit(_INTERRUPTED) from None
+            raise Interrupted("stopped; nothing is lost. Run the same command again to resume") from None
 
     def finish(self, finding: Finding) -> None:
         """Show the finding, and end the command with its exit code."""

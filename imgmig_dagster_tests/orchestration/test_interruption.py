@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,20 @@ def test_ctrl_c_ends_a_migration_cleanly_and_the_same_command_resumes_it(platfor
 
 def test_a_termination_from_outside_is_as_good_as_ctrl_c(stalled: Stalled) -> None:
     assert_stops(stalled, signal.SIGTERM)
+
+
+def test_ctrl_c_ends_any_other_command_with_the_same_exit_code(platform: Platform, commands: CommandServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        port = silent.getsockname()[1]
+        platform.set(IMGMIG_SOURCE_URL=f"postgresql://imgmig@127.0.0.1:{port}/images")
+        command = commands.start("status", environment=platform.environment)
+        with silent.accept()[0]:
+            command.send(signal.SIGINT)
+            finished = command.wait()
+
+    assert finished.exit_code == 130
+    assert finished.stderr == "error: stopped. Give the same command again to go on\n"
 
 
 def assert_stops(stalled: Stalled, number: signal.Signals) -> None:
