@@ -13,7 +13,7 @@ from typing import Final
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.window import Window
@@ -46,7 +46,7 @@ class Job:
     run: str = ""
 
     def reader(self, table: str) -> SourceReader:
-        return SourceReader(ReadOnlyConnection(self.source_url), "public", table, IMAGE)
+        return SourceReader(ReadOnlyConnections(self.source_url), "public", table, IMAGE)
 
     def target(self) -> TargetSettings:
         access = AwsAccess(

@@ -21,7 +21,7 @@ from imgmig_dagster.migration.repair import RepairResult, RepairRun
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
@@ -123,12 +123,11 @@ class Source:
         """Delete a row."""
         self.execute("DELETE FROM {t} WHERE id::text = %s", row_id(number))
 
-    def reader(self) -> SourceReader:
+    def reader(self, at_once: int = 1) -> SourceReader:
         """A reader that waits for nothing."""
         retry = RetryPolicy(delays=(0.0, 0.0), random=lambda: 0.0)
-        return SourceReader(
-            ReadOnlyConnection(self.url, retry, sleep=lambda _seconds: None), self.schema, self.table, IMAGE
-        )
+        connections = ReadOnlyConnections(self.url, retry, sleep=lambda _seconds: None, at_once=at_once)
+        return SourceReader(connections, self.schema, self.table, IMAGE)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from imgmig_dagster.config import Settings, load_partitioning, load_settings
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
@@ -43,7 +43,7 @@ def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:
     from imgmig_dagster.doctor.source import source_examinations
 
     # One more try: a person waits.
-    connection = ReadOnlyConnection(settings.current_source_url, RetryPolicy(delays=(0.5,)))
+    connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     schema, name = settings.source_schema, settings.source_table
     with SourceReader(connection, schema, name, IMAGE, settings.source_time_zone) as reader:
         found = examine(

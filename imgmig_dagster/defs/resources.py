@@ -20,7 +20,7 @@ from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
@@ -64,7 +64,7 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
-        connection = ReadOnlyConnection(settings.current_source_url)
+        connection = ReadOnlyConnections(settings.current_source_url)
         with SourceReader(
             connection, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
         ) as reader:

@@ -7,7 +7,8 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.doctor.results import Examination, Health
-from imgmig_dagster.source.connection import Fetch, Pooling, ReadOnlyConnection
+from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.connections import Pooling, ReadOnlyConnections
 
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _READ_ONLY_ROLE: Final = "deploy/reader_role.sql makes a role that may only read"
@@ -22,7 +23,7 @@ _POOLING: Final = {
 
 
 def session_examinations(
-    connection: ReadOnlyConnection, schema: str, table: str, columns: Sequence[str]
+    connection: ReadOnlyConnections, schema: str, table: str, columns: Sequence[str]
 ) -> list[Examination]:
     """What to look at before the table itself; `columns` are those that are read."""
     fetch = connection.fetch
@@ -41,7 +42,7 @@ def server(fetch: Fetch) -> tuple[Health, str, str]:
     return Health.OK, f"version {fetch(_VERSION, None)[0][0]}, the primary", ""
 
 
-def encryption(connection: ReadOnlyConnection) -> tuple[Health, str, str]:
+def encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     """Whether this very session is encrypted, and all the way."""
     found = connection.fetch(_TLS)
     if not connection.encrypted():
@@ -54,7 +55,7 @@ def encryption(connection: ReadOnlyConnection) -> tuple[Health, str, str]:
     return Health.OK, f"{version}, {cipher}", ""
 
 
-def pooler(connection: ReadOnlyConnection) -> tuple[Health, str, str]:
+def pooler(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     """What stands between, and what that means."""
     return Health.OK, _POOLING[connection.pooling()], ""
 

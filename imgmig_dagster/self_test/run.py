@@ -16,7 +16,7 @@ from imgmig_dagster.sandbox.scratch import ScratchTables
 from imgmig_dagster.sandbox.seed import SYNTHETIC_END, SYNTHETIC_START, synthetic_rows
 from imgmig_dagster.self_test.judgement import Judgement, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
@@ -87,7 +87,7 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResu
 
 def _migrate(tables: ScratchTables, folder: Path) -> VerificationRun:
     """Migrate the rows; returns the verification, which reads through the same connection."""
-    source = SourceReader(ReadOnlyConnection(tables.reader_url), tables.schema, tables.source, IMAGE)
+    source = SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, IMAGE)
     target = TargetSettings(access=tables.access, table=tables.target, mapping=IMAGE)
     state = LocalStateStore(folder)
     MigrationRun(

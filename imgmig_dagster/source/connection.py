@@ -1,16 +1,14 @@
 """A read-only connection that leaves nothing behind in its session, and whose every result proves where it is from.
 
 A pooler may hand each transaction to another server connection, and each of those to another client afterwards. So
-whatever a statement needs is set within its own transaction, and nothing is prepared. What errors mean stands in
-`sqlstates.py`, what a process knows of its servers in `servers.py`, and how values are read in `loaders.py`.
+whatever a statement needs is set within its own transaction, and nothing is prepared. The set of connections that all
+else reads by is in `connections.py`. What errors mean stands in `sqlstates.py`, what a process knows of its servers in
+`servers.py`, and how values are read in `loaders.py`.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -20,9 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
-from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.loaders import register_loaders, take_any_bytes
-from imgmig_dagster.source.servers import KNOWN_SERVERS, Cluster, KnownServers, each_address
+from imgmig_dagster.source.servers import Cluster, KnownServers, each_address
 from imgmig_dagster.source.sqlstates import refuses_password, replica, told
 
 Parameters: TypeAlias = "dict[str, Any] | None"
@@ -66,22 +63,9 @@ SELECT current_user::text, (SELECT oid FROM pg_database WHERE datname = current_
        has_function_privilege('pg_control_system()', 'EXECUTE')
        AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE')
 """
-_PROCESS: Final = "SELECT pg_backend_pid()"
 _CONTROL: Final = (
     "SELECT (SELECT system_identifier::text FROM pg_control_system()), timeline_id FROM pg_control_checkpoint()"
 )
-
-
-class Pooling(Enum):
-    """What may stand between a client and PostgreSQL."""
-
-    NONE = "none"
-    TRANSACTION = "transaction"
-    """Each transaction may get another server connection: PgBouncer, Supavisor, RDS Proxy."""
-    SESSION = "session"
-    """A server connection is a client's for as long as it is connected."""
-    BALANCED = "balanced"
-    """pgpool-II, which sends reads to a replica where it may."""
 
 
 @dataclass(frozen=True)
@@ -102,106 +86,77 @@ class Session:
         return sql.SQL(_PROOF).format(statement=inside, other_cluster=sql.SQL(self.other_cluster))
 
 
-class ReadOnlyConnection:
-    """Statements on PostgreSQL's primary, each in a short read-only transaction, repeated after a lost connection.
+class Connection:
+    """One connection to PostgreSQL's primary, open from the beginning. Once it is lost, it is not opened again.
 
-    Reading again is always safe: nothing is written. `url` may be what gives it for each new connection, where its
-    password is rotated. `known` is what the process knows of its servers.
+    Raises:
+        SourceUnavailable: the server cannot be reached, or is busy.
+        SessionRefused: it gives no session that may be read through.
     """
 
-    def __init__(
-        self,
-        url: str | Callable[[], str],
-        retry: RetryPolicy | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        known: KnownServers = KNOWN_SERVERS,
-    ) -> None:
-        self._give_url = url if callable(url) else lambda: url
-        self._url = ""
-        self._retry = retry or RetryPolicy(delays=(0.1, 0.4, 1.6, 6.4))
-        self._sleep = sleep
+    def __init__(self, url: str, known: KnownServers) -> None:
+        self._url = url
         self._known = known
-        # A statement's transaction must not be entered by another thread's statement.
-        self._lock = threading.Lock()
-        self._connection: psycopg.Connection[Any] | None = None
         self._session = Session()
-
-    def fetch(self, query: sql.Composable | str, parameters: Parameters = None) -> list[Any]:
-        """All rows of one statement.
-
-        Raises:
-            SourceUnavailable: the server cannot be reached, is busy, or did not come back within the retries.
-            SessionRefused: it gives no session that may be read through.
-            SourceRefused: it refused the statement (no right, row-level security, no such column).
-        """
-        for retry in range(self._retry.attempts - 1):
-            try:
-                return self._fetch_once(query, parameters)
-            except SourceUnavailable as error:
-                if not error.again:
-                    raise
-                self._sleep(self._retry.delay(retry))
-        return self._fetch_once(query, parameters)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Fetch]:
-        """Several statements on one snapshot of the database; keep it short, and use only what is yielded meanwhile.
-
-        Raises:
-            SourceUnavailable: the connection was lost, and the snapshot with it.
-            SourceRefused: as for `fetch`.
-        """
-        self.fetch(_PROCESS)  # where the connection was lost since its last statement, nothing is lost with it
-        with self._lock, self._transaction("REPEATABLE READ") as fetch:
-            yield fetch
-
-    def pooling(self) -> Pooling:
-        """What stands between this connection and the server, as far as can be told."""
-        ((server_process,),) = self.fetch(_PROCESS)
-        with self._lock:
-            connection = self._connect()
-            is_direct = server_process == connection.info.backend_pid
-            if _is_pgpool(connection):
-                return Pooling.BALANCED
-        if is_direct:
-            return Pooling.NONE
-        other = ReadOnlyConnection(self._give_url, RetryPolicy(delays=()), self._sleep, self._known)
+        known.refuse_login_again(url)
         try:
-            # Two sessions that are open at once share a server's process only where that changes hands.
-            shared = other.fetch(_PROCESS) == [(server_process,)]
-        finally:
-            other.close()
-        return Pooling.TRANSACTION if shared else Pooling.SESSION
+            self._driver = self._open()
+        except psycopg.Error as error:
+            found = told(error, self._session.role, known.reached(url))
+            if isinstance(found, LoginRefused):
+                known.login_refused(url, str(found))
+            raise found from None
+        try:
+            self._session = self._introduce()
+        except BaseException:
+            self.close()
+            raise
 
-    def encrypted(self) -> bool:
-        """Whether what this side of the connection sends is encrypted, be it to the server or to a pooler."""
-        with self._lock:
-            return bool(self._connect().pgconn.ssl_in_use)
+    @property
+    def is_open(self) -> bool:
+        """Whether it was neither lost nor closed."""
+        return not self._driver.closed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what this side sends is encrypted, be it to the server or to a pooler."""
+        return bool(self._driver.pgconn.ssl_in_use)
+
+    @property
+    def process_at_login(self) -> int:
+        """The server's process as the login named it."""
+        return self._driver.info.backend_pid
+
+    def is_to_pgpool(self) -> bool:
+        """Whether pgpool-II answers."""
+        try:
+            self._driver.execute("SHOW pool_version")  # a setting of its own, which PostgreSQL does not know
+        except psycopg.Error:
+            return False
+        return True
 
     def close(self) -> None:
-        """Close the connection; the next statement opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _fetch_once(self, query: sql.Composable | str, parameters: Parameters) -> list[Any]:
-        with self._lock, self._transaction("READ COMMITTED") as fetch:
-            return fetch(query, parameters)
+        """Close it, whatever is under way."""
+        self._driver.close()
 
     @contextmanager
-    def _transaction(self, isolation: Isolation) -> Iterator[Fetch]:
-        """The only way to a statement."""
+    def transaction(self, isolation: Isolation) -> Iterator[Fetch]:
+        """The only way to a statement, for one thread at a time.
+
+        Raises:
+            SourceUnavailable: the connection was lost; SourceRefused: a statement was refused.
+        """
+        driver = self._driver
         try:
-            connection = self._connect()
             try:
-                connection.execute(self._session.begin(isolation))
-                with connection.cursor(binary=True) as cursor:
+                driver.execute(self._session.begin(isolation))
+                with driver.cursor(binary=True) as cursor:
                     yield partial(self._read, cursor)
-                connection.execute("COMMIT")
+                driver.execute("COMMIT")
             finally:
                 # An error leaves the transaction open; Ctrl-C may leave the statement running.
-                if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-                    self._roll_back(connection)
+                if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
+                    self._roll_back()
         except psycopg.Error as error:
             raise self._told(error) from None
 
@@ -212,12 +167,12 @@ class ReadOnlyConnection:
             take_any_bytes(cursor)
         return cursor.execute(self._session.proven(query), parameters).fetchall()
 
-    def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
-        if connection.info.transaction_status is TransactionStatus.ACTIVE:
+    def _roll_back(self) -> None:
+        if self._driver.info.transaction_status is TransactionStatus.ACTIVE:
             self.close()
             return
         try:
-            connection.execute("ROLLBACK")
+            self._driver.execute("ROLLBACK")
         except psycopg.Error:
             self.close()
 
@@ -230,22 +185,6 @@ class ReadOnlyConnection:
         if isinstance(found, SourceUnavailable) and found.again:
             self.close()
         return found
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        """The open connection, opened now if need be."""
-        if self._connection is None or self._connection.closed:
-            self._url = self._give_url()
-            self._known.refuse_login_again(self._url)
-            self._session = Session()
-            try:
-                self._connection = self._open()
-            except psycopg.Error as error:
-                found = self._told(error)
-                if isinstance(found, LoginRefused):
-                    self._known.login_refused(self._url, str(found))
-                raise found from None
-            self._session = self._introduce()
-        return self._connection
 
     def _open(self) -> psycopg.Connection[Any]:
         failures: list[tuple[str, psycopg.OperationalError]] = []
@@ -267,14 +206,10 @@ class ReadOnlyConnection:
 
     def _introduce(self) -> Session:
         """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""
-        try:
-            with self._transaction("READ COMMITTED") as fetch:
-                role, database, role_oid, may_ask = fetch(_WHO, None)[0]
-            system, timeline = self._control_data() if may_ask else (None, None)
-            self._known.recognize(self._url, Cluster(system, timeline, database, role_oid))
-        except BaseException:
-            self.close()
-            raise
+        with self.transaction("READ COMMITTED") as fetch:
+            role, database, role_oid, may_ask = fetch(_WHO, None)[0]
+        system, timeline = self._control_data() if may_ask else (None, None)
+        self._known.recognize(self._url, Cluster(system, timeline, database, role_oid))
         place, expected = "oid FROM pg_database WHERE datname = current_database()", database
         if system is not None:
             place, expected = "system_identifier FROM pg_control_system()", system
@@ -282,16 +217,8 @@ class ReadOnlyConnection:
 
     def _control_data(self) -> tuple[str | None, int | None]:
         try:
-            with self._transaction("READ COMMITTED") as fetch:
+            with self.transaction("READ COMMITTED") as fetch:
                 system, timeline = fetch(_CONTROL, None)[0]
         except SourceRefused:
             return None, None  # a service that has the functions, and no such file to read
         return system, timeline
-
-
-def _is_pgpool(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute("SHOW pool_version")  # a setting of pgpool's own, which PostgreSQL does not know
-    except psycopg.Error:
-        return False
-    return True

@@ -35,7 +35,7 @@ class Page(list[Row]):
 
 
 class SourceReader(Counting):
-    """One source table, read through one connection. Close it, or use it as a context manager.
+    """One source table, read through a set of connections. Close it, or use it as a context manager.
 
     Every method raises `SourceUnavailable` when PostgreSQL stays away, and `SourceRefused` where the table does not
     fit the mapping. Timestamps without a zone are read in `time_zone`.
@@ -91,7 +91,7 @@ class SourceReader(Counting):
             SourceRefused: two rows have one of the ids.
         """
         asked = set(ids)
-        known = representable(self.table.encoding, ids, self._connection.fetch)
+        known = representable(self.table.encoding, ids, self._connections.fetch)
         read = self._fetch("SELECT {columns} FROM {table} t WHERE {id_among}", lambda at: at.ids(known))
         stored = [content for row_id in asked if (content := stored_bytes(row_id)) is not None]
         if stored and self.table.encoding == UTF8:

@@ -10,7 +10,7 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.catalog import UTC, SourceTable, inspect
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.texts import decoded
 
@@ -29,13 +29,13 @@ class Statements:
 
     def __init__(
         self,
-        connection: ReadOnlyConnection,
+        connections: ReadOnlyConnections,
         schema: str,
         table: str,
         mapping: TableMapping,
         time_zone: str = UTC,
     ) -> None:
-        self._connection = connection
+        self._connections = connections
         self._schema = schema
         self._table = table
         self._time_zone = time_zone
@@ -48,8 +48,8 @@ class Statements:
         return self._expressions.table
 
     def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """Close the connections."""
+        self._connections.close()
 
     def __enter__(self: Self) -> Self:
         return self
@@ -69,7 +69,7 @@ class Statements:
         return self._pieces
 
     def _inspect(self) -> Expressions:
-        return Expressions(inspect(self._connection.fetch, self._schema, self._table, self.mapping, self._time_zone))
+        return Expressions(inspect(self._connections.fetch, self._schema, self._table, self.mapping, self._time_zone))
 
     def _fetch(self, query: str, parameters: Parameters = no_parameters) -> list[Any]:
         return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
@@ -78,7 +78,7 @@ class Statements:
     def _snapshot(self) -> Iterator[Callable[..., list[Any]]]:
         """`_fetch` for several statements on one snapshot of the database."""
         pieces = self._expressions  # read from the catalog before the snapshot has the connection
-        with self._connection.snapshot() as fetch_once:
+        with self._connections.snapshot() as fetch_once:
 
             def fetch(query: str, parameters: Parameters = no_parameters) -> list[Any]:
                 found = fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
@@ -94,10 +94,10 @@ class Statements:
         """
         pieces = self._expressions
         try:
-            found = self._connection.fetch(*make(pieces))
+            found = self._connections.fetch(*make(pieces))
         except SourceRefused:
             self._pieces = self._inspect()
             if self._pieces.table == pieces.table:
                 raise
-            found = self._connection.fetch(*make(self._pieces))
-        return decoded(pieces.table.encoding, found, self._connection.fetch)
+            found = self._connections.fetch(*make(self._pieces))
+        return decoded(pieces.table.encoding, found, self._connections.fetch)

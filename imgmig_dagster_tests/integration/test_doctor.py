@@ -15,7 +15,7 @@ from imgmig_dagster.doctor.source import source_examinations
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
@@ -26,7 +26,7 @@ from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 def of_source(source: Source, url: str | None = None) -> dict[str, Diagnosis]:
     retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
-    connection = ReadOnlyConnection(url or source.url, retry, sleep=lambda _seconds: None)
+    connection = ReadOnlyConnections(url or source.url, retry, sleep=lambda _seconds: None)
     windows = [MARCH, month(2024, 4)]
     with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
         found = examine(
@@ -320,7 +320,7 @@ class TestPictureBuckets:
     @staticmethod
     def found(source: Source, s3: str, source_url: str | None = None) -> list[Diagnosis]:
         retry = RetryPolicy(delays=(0.0,), random=lambda: 0.0)
-        connection = ReadOnlyConnection(source_url or source.url, retry, sleep=lambda _seconds: None)
+        connection = ReadOnlyConnections(source_url or source.url, retry, sleep=lambda _seconds: None)
         with SourceReader(connection, source.schema, source.table, IMAGE) as reader:
             return examine(
                 [

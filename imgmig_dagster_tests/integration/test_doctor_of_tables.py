@@ -7,14 +7,14 @@ from psycopg import sql
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine
 from imgmig_dagster.doctor.source import source_examinations
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
 
 
 def diagnoses(source: Source, zone: str = "UTC") -> dict[str, Diagnosis]:
-    connection = ReadOnlyConnection(source.url)
+    connection = ReadOnlyConnections(source.url)
     with SourceReader(connection, source.schema, source.table, IMAGE, zone) as reader:
         found = examine(source_examinations(connection.fetch, reader, [MARCH]))
     return {each.thing: each for each in found}

@@ -14,7 +14,7 @@ from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import attach_or_start, command_line
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
@@ -68,9 +68,10 @@ class RestartedSource(Source):
 
     up: threading.Event
 
-    def reader(self) -> SourceReader:
-        connection = ReadOnlyConnection(self.url, RetryPolicy(random=lambda: 0.0), sleep=lambda _s: self._wait())
-        return SourceReader(connection, self.schema, self.table, IMAGE)
+    def reader(self, at_once: int = 1) -> SourceReader:
+        retry = RetryPolicy(random=lambda: 0.0)
+        connections = ReadOnlyConnections(self.url, retry, sleep=lambda _s: self._wait(), at_once=at_once)
+        return SourceReader(connections, self.schema, self.table, IMAGE)
 
     def _wait(self) -> None:
         self.up.wait(300)

@@ -6,7 +6,7 @@ import pytest
 
 from imgmig_dagster.doctor.results import Health
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image, row_id
 from imgmig_dagster_tests.conftest import Services
@@ -74,7 +74,7 @@ def test_a_view_over_it_is_no_way_round(source: Source, services: Services, righ
         source.execute("GRANT SELECT ON {t} TO owner_of_a_view")
         source.execute(f"ALTER VIEW {view} OWNER TO owner_of_a_view")
         source.execute(f"GRANT SELECT ON {view} TO imgmig_reader")
-        connection = ReadOnlyConnection(source.url, known=KnownServers())
+        connection = ReadOnlyConnections(source.url, known=KnownServers())
 
         with pytest.raises(SourceRefused, match="row-level security of table images"):
             connection.fetch(f"TABLE {view}")

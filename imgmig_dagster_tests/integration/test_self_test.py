@@ -9,7 +9,7 @@ from imgmig_dagster.cli.app import app
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.seed import synthetic_rows
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.conftest import Services
 
@@ -62,7 +62,7 @@ def test_scratch_tables_are_gone_after_an_interruption_and_the_sandboxs_rows_are
     def interrupted() -> None:
         with services.sandbox.scratch_tables() as tables:
             tables.insert(synthetic_rows(20))
-            with SourceReader(ReadOnlyConnection(tables.reader_url), tables.schema, tables.source, IMAGE) as reader:
+            with SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, IMAGE) as reader:
                 assert reader.count_all() == 20
             assert left_behind(services) == ([tables.schema], [tables.target])
             raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import HOST, attach_or_start
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -66,7 +66,7 @@ def reader_by(
 ) -> SourceReader:
     retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)
     return SourceReader(
-        ReadOnlyConnection(source_url, retry, sleep, known or KnownServers()), "public", "images", IMAGE
+        ReadOnlyConnections(source_url, retry, sleep, known or KnownServers()), "public", "images", IMAGE
     )
 
 
@@ -130,7 +130,7 @@ def test_a_standby_is_refused_at_once_with_what_to_set_and_told_of_once(pair: Pa
     assert "is a replica, whose rows are late: point IMGMIG_SOURCE_URL at the primary" in str(caught.value)
     assert (slept, caught.value.exit_code) == ([], 2)
 
-    connection = ReadOnlyConnection(pair.url(pair.standby.port, attributes="any"), known=KnownServers())
+    connection = ReadOnlyConnections(pair.url(pair.standby.port, attributes="any"), known=KnownServers())
     found = examine(session_examinations(connection, "public", "images", IMAGE.columns))
     assert [(each.thing, each.health) for each in found] == [("server", Health.FAIL)]
     assert "point IMGMIG_SOURCE_URL at the primary" in found[0].found

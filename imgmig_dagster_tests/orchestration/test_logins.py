@@ -1,6 +1,7 @@
 """A wrong password is one failed login: more of them lock the account that others use too."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,7 @@ from imgmig_dagster.errors import LoginRefused
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import HOST, attach_or_start
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.orchestration.arrange import Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer
@@ -54,7 +55,7 @@ def test_all_readers_of_a_process_try_it_once_a_minute(guarded: Guarded) -> None
     known, before = KnownServers(clock=lambda: now[0]), guarded.failed_logins
 
     def read() -> None:
-        connection = ReadOnlyConnection(guarded.url("wrong"), RetryPolicy(), slept.append, known)
+        connection = ReadOnlyConnections(guarded.url("wrong"), RetryPolicy(), slept.append, known)
         with pytest.raises(LoginRefused, match="PostgreSQL refuses the password") as caught:
             connection.fetch("SELECT 1")
         assert "wrong" not in str(caught.value)
@@ -67,14 +68,27 @@ def test_all_readers_of_a_process_try_it_once_a_minute(guarded: Guarded) -> None
     assert guarded.failed_logins - before == 2
 
     # Another password is another login.
-    connection = ReadOnlyConnection(guarded.url("right"), known=known)
+    connection = ReadOnlyConnections(guarded.url("right"), known=known)
     assert connection.fetch("SELECT 1") == [(1,)]
     connection.close()
 
 
+def test_statements_at_once_try_it_once(guarded: Guarded) -> None:
+    before = guarded.failed_logins
+    connections = ReadOnlyConnections(guarded.url("wrong"), RetryPolicy(delays=()), known=KnownServers(), at_once=8)
+
+    def read(_number: int) -> None:
+        with pytest.raises(LoginRefused, match="PostgreSQL refuses the password"):
+            connections.fetch("SELECT 1")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read, range(8)))
+    assert guarded.failed_logins - before == 1
+
+
 def test_no_other_host_of_the_url_is_asked_with_it(guarded: Guarded) -> None:
     before = guarded.failed_logins
-    connection = ReadOnlyConnection(guarded.url("wrong", hosts=3), RetryPolicy(delays=()), known=KnownServers())
+    connection = ReadOnlyConnections(guarded.url("wrong", hosts=3), RetryPolicy(delays=()), known=KnownServers())
 
     with pytest.raises(LoginRefused, match="PostgreSQL refuses the password"):
         connection.fetch("SELECT 1")

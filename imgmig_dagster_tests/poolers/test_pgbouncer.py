@@ -14,7 +14,7 @@ from imgmig_dagster.errors import SessionRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import READER, Postgres
 from imgmig_dagster.sandbox.process import attach_or_start
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image
 from imgmig_dagster_tests.conftest import Services
@@ -148,7 +148,7 @@ def test_the_doctor_says_what_it_found(
 def test_statement_mode_is_refused_by_its_name_and_once(pooled: Callable[[int], Source], services: Services) -> None:
     slept: list[float] = []
     with pgbouncer(int(services.environment["PGPORT"]), "statement", [ROLE]) as port:
-        connection = ReadOnlyConnection(pooled(port).url, RetryPolicy(), slept.append, KnownServers())
+        connection = ReadOnlyConnections(pooled(port).url, RetryPolicy(), slept.append, KnownServers())
         with pytest.raises(SessionRefused, match="is in statement mode, and refuses every transaction"):
             connection.fetch("SELECT 1")
         found = of_source(pooled(port))
@@ -160,7 +160,7 @@ def test_a_pooler_without_its_server_is_waited_for() -> None:
     slept: list[float] = []
     with pgbouncer(1, "transaction", [ROLE], server_connect_timeout=1, query_wait_timeout=1) as port:
         url = f"postgresql://{ROLE}@127.0.0.1:{port}/images"
-        connection = ReadOnlyConnection(
+        connection = ReadOnlyConnections(
             url, RetryPolicy(delays=(0.1,), random=lambda: 0.0), slept.append, KnownServers()
         )
         with pytest.raises(SourceUnavailable):

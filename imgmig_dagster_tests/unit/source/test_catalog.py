@@ -6,7 +6,7 @@ import pytest
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image
 from imgmig_dagster_tests.conftest import NewSource
@@ -131,7 +131,7 @@ def test_text_attributes_come_from_any_text_like_column(source: Source, accepted
 
 @pytest.mark.parametrize(("schema", "table"), [("public", "no_such_table"), ("no_such_schema", "images")])
 def test_a_missing_table_is_refused_with_the_settings_to_check(source: Source, schema: str, table: str) -> None:
-    with SourceReader(ReadOnlyConnection(source.url), schema, table, IMAGE) as reader:
+    with SourceReader(ReadOnlyConnections(source.url), schema, table, IMAGE) as reader:
         with pytest.raises(SourceRefused, match=f"there is no table {schema}.{table}") as caught:
             reader.count(MARCH)
 

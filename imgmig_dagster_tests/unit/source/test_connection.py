@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-import psycopg
 import pytest
 
 from imgmig_dagster.errors import SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import Services
 
@@ -35,14 +34,14 @@ def test_a_pass_goes_on_after_its_session_was_ended_in_the_middle(source: Source
 
 def test_a_table_is_described_after_its_session_was_ended(source: Source) -> None:
     with source.reader() as reader:
-        reader._connection.fetch("SELECT 1")
+        reader._connections.fetch("SELECT 1")
         end_sessions(source)
 
         assert reader.count(MARCH) == 0
 
 
 def test_the_session_is_opened_anew_with_its_settings(source: Source) -> None:
-    connection = ReadOnlyConnection(source.url, RetryPolicy(delays=(0.0,)), sleep=lambda _seconds: None)
+    connection = ReadOnlyConnections(source.url, RetryPolicy(delays=(0.0,)), sleep=lambda _seconds: None)
     settings = "SELECT current_setting('transaction_read_only'), current_setting('TimeZone')"
     try:
         assert connection.fetch(settings) == [("on", "UTC")]
@@ -70,7 +69,7 @@ def owners_url(services: Services) -> str:
 )
 def test_nothing_can_be_written_even_by_a_role_that_may(services: Services, statement: str, sqlstate: str) -> None:
     services.owner.execute("CREATE SEQUENCE IF NOT EXISTS public.a_sequence")
-    connection = ReadOnlyConnection(owners_url(services))
+    connection = ReadOnlyConnections(owners_url(services))
     try:
         with pytest.raises(SourceRefused, match=f"SQLSTATE {sqlstate}"):
             connection.fetch(statement)
@@ -81,7 +80,7 @@ def test_nothing_can_be_written_even_by_a_role_that_may(services: Services, stat
 
 
 def test_the_servers_text_with_its_values_is_not_in_the_error(services: Services) -> None:
-    connection = ReadOnlyConnection(owners_url(services))
+    connection = ReadOnlyConnections(owners_url(services))
     try:
         with pytest.raises(SourceRefused) as caught:
             connection.fetch("SELECT %(name)s::int", {"name": "secret value"})
@@ -94,7 +93,7 @@ def test_the_servers_text_with_its_values_is_not_in_the_error(services: Services
 @pytest.mark.parametrize("parameter", ["sslmode", "port"])
 def test_a_parameter_that_libpq_cannot_read_is_not_quoted(parameter: str) -> None:
     """After an `&` that was not encoded it may be the rest of a password."""
-    connection = ReadOnlyConnection(
+    connection = ReadOnlyConnections(
         f"postgresql://u@127.0.0.1/x?password=pass&{parameter}=word",
         RetryPolicy(delays=()),
         sleep=lambda _seconds: None,
@@ -107,7 +106,7 @@ def test_a_parameter_that_libpq_cannot_read_is_not_quoted(parameter: str) -> Non
 def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
     slept: list[float] = []
     retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)
-    connection = ReadOnlyConnection("postgresql://nobody@127.0.0.1:1/x", retry, sleep=slept.append)
+    connection = ReadOnlyConnections("postgresql://nobody@127.0.0.1:1/x", retry, sleep=slept.append)
 
     with pytest.raises(SourceUnavailable, match="cannot be reached") as caught:
         connection.fetch("SELECT 1")
@@ -120,7 +119,7 @@ def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
 def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> None:
     """The server seems to be away until the second wait is over."""
     waited: list[float] = []
-    connection = ReadOnlyConnection(
+    connection = ReadOnlyConnections(
         lambda: source.url if len(waited) == 2 else "postgresql://nobody@127.0.0.1:1/x",
         RetryPolicy(delays=(0.1, 0.4)),
         waited.append,
@@ -135,7 +134,7 @@ def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> 
 
 def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Source) -> None:
     urls = iter(["postgresql://nobody@127.0.0.1:1/x", source.url])
-    connection = ReadOnlyConnection(lambda: next(urls), RetryPolicy(delays=(0.1,)), lambda _seconds: None)
+    connection = ReadOnlyConnections(lambda: next(urls), RetryPolicy(delays=(0.1,)), lambda _seconds: None)
 
     try:
         assert connection.fetch("SELECT 7") == [(7,)]
@@ -165,7 +164,7 @@ def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Sou
 def test_timestamps_arrive_as_microseconds_since_1970(
     source: Source, literal: str, expected: Callable[[int | None], bool]
 ) -> None:
-    connection = ReadOnlyConnection(source.url)
+    connection = ReadOnlyConnections(source.url)
     try:
         ((value,),) = connection.fetch(f"SELECT {literal}")
     finally:
@@ -188,7 +187,6 @@ def test_no_transaction_stays_open_between_pages(source: Source) -> None:
 def test_closing_ends_the_session(source: Source) -> None:
     with source.reader() as reader:
         reader.count(MARCH)
-        connection = reader._connection._connection
+        connection = reader._connections._free[0]._driver
 
-    assert isinstance(connection, psycopg.Connection)
     assert connection.closed

@@ -12,7 +12,7 @@ class TestIndexForPages:
 
     def follow(self, source: Source) -> list[str]:
         with source.reader() as reader:
-            fetch = reader._connection.fetch
+            fetch = reader._connections.fetch
             statements = list(missing_page_index(fetch, reader.table))
             for statement in statements:
                 source.owner.execute(statement)

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def refusal(source: Source, table: str = "images") -> str:
-    reader = SourceReader(ReadOnlyConnection(source.url), source.schema, table, IMAGE)
+    reader = SourceReader(ReadOnlyConnections(source.url), source.schema, table, IMAGE)
     with reader, pytest.raises(SourceRefused) as caught:
         list(reader.pages(MARCH, None, 10))
     return str(caught.value)
@@ -92,7 +92,7 @@ class TestInheritance:
             sql.SQL("ALTER TABLE {0} ADD PRIMARY KEY (id)").format(sql.Identifier(source.schema, "child"))
         )
 
-        with SourceReader(ReadOnlyConnection(source.url), source.schema, "child", IMAGE) as reader:
+        with SourceReader(ReadOnlyConnections(source.url), source.schema, "child", IMAGE) as reader:
             assert reader.count(MARCH) == 0
 
 
@@ -196,7 +196,7 @@ class TestViews:
         source.insert(image(number) for number in range(5))
         view(source, "SELECT * FROM {t} WHERE size_bytes < 1004")
 
-        with closing(SourceReader(ReadOnlyConnection(source.url), source.schema, "a_view", IMAGE)) as reader:
+        with closing(SourceReader(ReadOnlyConnections(source.url), source.schema, "a_view", IMAGE)) as reader:
             assert ids(reader) == [row_id(number) for number in range(4)]
             assert len([row for page in reader.all_rows(3) for row in page]) == 4
             assert reader.repeated_ids(MARCH).ids == 0
@@ -214,7 +214,7 @@ class TestViews:
             " FROM {t}",
         )
 
-        with SourceReader(ReadOnlyConnection(source.url), source.schema, "a_view", IMAGE) as reader:
+        with SourceReader(ReadOnlyConnections(source.url), source.schema, "a_view", IMAGE) as reader:
             assert ids(reader) == [row_id(1)]
 
     def test_ids_that_stand_twice_and_ids_that_are_null_are_found(self, source: Source) -> None:
@@ -226,7 +226,7 @@ class TestViews:
             " FROM {t} WHERE size_bytes < 1002",
         )
 
-        with SourceReader(ReadOnlyConnection(source.url), source.schema, "a_view", IMAGE) as reader:
+        with SourceReader(ReadOnlyConnections(source.url), source.schema, "a_view", IMAGE) as reader:
             found = reader.repeated_ids(MARCH)
 
         assert (found.ids, found.sample_ids) == (2, (row_id(0), "None"))
@@ -271,7 +271,7 @@ class TestViews:
 
     def test_another_query_of_the_view_is_another_source(self, source: Source) -> None:
         def identity() -> str:
-            with SourceReader(ReadOnlyConnection(source.url), source.schema, "a_view", IMAGE) as reader:
+            with SourceReader(ReadOnlyConnections(source.url), source.schema, "a_view", IMAGE) as reader:
                 return reader.table.identity
 
         view(source, "SELECT * FROM {t}", "inner_view")

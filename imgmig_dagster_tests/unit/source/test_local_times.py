@@ -6,7 +6,7 @@ import pytest
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, month, row_id, us
@@ -14,7 +14,7 @@ from imgmig_dagster_tests.conftest import NewSource
 
 
 def reader_in(source: Source, zone: str) -> SourceReader:
-    return SourceReader(ReadOnlyConnection(source.url), source.schema, source.table, IMAGE, zone)
+    return SourceReader(ReadOnlyConnections(source.url), source.schema, source.table, IMAGE, zone)
 
 
 def read(reader: SourceReader, window: Window, size: int) -> list[tuple[object, object]]:

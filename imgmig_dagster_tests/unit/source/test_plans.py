@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
-from imgmig_dagster.source.connection import ReadOnlyConnection
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -17,7 +17,7 @@ from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.integration.test_standby import READINGS
 
 
-class Recorded(ReadOnlyConnection):
+class Recorded(ReadOnlyConnections):
     """Keeps what it is asked, to have it explained."""
 
     def __init__(self, url: str) -> None:

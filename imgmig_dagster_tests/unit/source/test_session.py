@@ -11,7 +11,8 @@ from psycopg import sql
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.postgres import OWNER, READER, url
-from imgmig_dagster.source.connection import ReadOnlyConnection, Session
+from imgmig_dagster.source.connection import Session
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -75,7 +76,7 @@ def test_a_roles_own_settings_and_names_change_nothing_that_is_read(source: Sour
         rows = [row for page in reader.pages(MARCH, None, 7) for row in page]
         inventory = reader.inventory(MARCH)
     owner = "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**services.environment)
-    with SourceReader(ReadOnlyConnection(owner), source.schema, source.table, IMAGE) as reader:
+    with SourceReader(ReadOnlyConnections(owner), source.schema, source.table, IMAGE) as reader:
         expected = [row for page in reader.pages(MARCH, None, 30) for row in page]
         assert reader.inventory(MARCH).digest == inventory.digest
 
@@ -91,8 +92,7 @@ def test_nothing_stays_in_the_session(source: Source) -> None:
         reader.count(MARCH)
         with reader.window_ids(MARCH) as ids_between:
             ids_between(None, None)
-        connection = reader._connection._connection
-        assert connection is not None
+        connection = reader._connections._free[0]._driver
         prepared = connection.execute("SELECT count(*) FROM pg_catalog.pg_prepared_statements").fetchone()
 
         assert settings_of(connection) == expected
@@ -105,9 +105,9 @@ def test_a_role_that_may_not_ask_for_the_servers_identifier_reads_all_the_same(
     known = KnownServers()
     services.owner.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
     try:
-        connection = ReadOnlyConnection(source.url, known=known)
+        connection = ReadOnlyConnections(source.url, known=known)
         assert connection.fetch("SELECT 7") == [(7,)]
-        assert "pg_database" in connection._session.other_cluster
+        assert "pg_database" in connection._free[0]._session.other_cluster
         connection.close()
         assert connection.fetch("SELECT 8") == [(8,)]
         connection.close()
@@ -163,7 +163,7 @@ def encoded(services: Services, request: pytest.FixtureRequest) -> Iterator[str]
 
 @pytest.mark.parametrize("parameter", ["", "?client_encoding=sql_ascii", "?client_encoding=latin1"])
 def test_text_is_text_whatever_the_encodings_are(encoded: str, parameter: str) -> None:
-    connection = ReadOnlyConnection(encoded + parameter, known=KnownServers())
+    connection = ReadOnlyConnections(encoded + parameter, known=KnownServers())
     try:
         assert connection.fetch("SELECT %(text)s::text, 'plain', relname FROM pg_class LIMIT 1", {"text": "é"})[0][
             :2
@@ -175,8 +175,7 @@ def test_text_is_text_whatever_the_encodings_are(encoded: str, parameter: str) -
 def test_a_peer_that_vanished_is_noticed_within_a_minute(source: Source) -> None:
     with source.reader() as reader:
         reader.count(MARCH)
-        connection = reader._connection._connection
-        assert connection is not None
+        connection = reader._connections._free[0]._driver
         with socket.socket(fileno=connection.fileno()) as opened:
             idle, interval, count, unanswered_ms = (
                 opened.getsockopt(socket.IPPROTO_TCP, option)
@@ -196,10 +195,9 @@ def test_a_peer_that_vanished_is_noticed_within_a_minute(source: Source) -> None
 
 
 def test_what_the_url_says_of_them_counts(source: Source) -> None:
-    connection = ReadOnlyConnection(f"{source.url}?keepalives_idle=7&application_name=theirs", known=KnownServers())
+    connection = ReadOnlyConnections(f"{source.url}?keepalives_idle=7&application_name=theirs", known=KnownServers())
     connection.fetch("SELECT 1")
-    assert connection._connection is not None
-    with socket.socket(fileno=connection._connection.fileno()) as opened:
+    with socket.socket(fileno=connection._free[0]._driver.fileno()) as opened:
         idle = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
         opened.detach()
     connection.close()
@@ -229,10 +227,10 @@ def test_there_is_one_way_to_a_statement_and_it_proves_the_primary() -> None:
 
     assert executed == {
         "source/connection.py: psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)",
-        "source/connection.py: connection.execute(self._session.begin(isolation))",
-        "source/connection.py: connection.cursor(binary=True)",
+        "source/connection.py: driver.execute(self._session.begin(isolation))",
+        "source/connection.py: driver.cursor(binary=True)",
         "source/connection.py: cursor.execute(self._session.proven(query), parameters)",
-        "source/connection.py: connection.execute('COMMIT')",
-        "source/connection.py: connection.execute('ROLLBACK')",
-        "source/connection.py: connection.execute('SHOW pool_version')",
+        "source/connection.py: driver.execute('COMMIT')",
+        "source/connection.py: self._driver.execute('ROLLBACK')",
+        "source/connection.py: self._driver.execute('SHOW pool_version')",
     }

@@ -10,7 +10,8 @@ from psycopg import sql
 
 from imgmig_dagster.errors import LoginRefused, SessionRefused, SourceError, SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import Isolation, ReadOnlyConnection, Session
+from imgmig_dagster.source.connection import Isolation, Session
+from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster.source.sqlstates import MEANINGS, told
 from imgmig_dagster_tests.arrange import MARCH, Source, image
@@ -38,7 +39,7 @@ class Raised:
 
     def __call__(self, sqlstate: str) -> SourceError:
         retry = RetryPolicy(delays=(0.1, 0.4), random=lambda: 0.0)
-        connection = ReadOnlyConnection(self.url, retry, self.slept.append, KnownServers())
+        connection = ReadOnlyConnections(self.url, retry, self.slept.append, KnownServers())
         try:
             with pytest.raises(SourceError) as caught:
                 connection.fetch("SELECT public.fail(%(state)s)", {"state": sqlstate})
@@ -93,18 +94,19 @@ class Impatient(Session):
 
 
 @pytest.fixture
-def impatient(source: Source) -> Iterator[ReadOnlyConnection]:
+def impatient(source: Source) -> Iterator[ReadOnlyConnections]:
     def fail(_seconds: float) -> None:
         pytest.fail("it is not worth another try")
 
-    connection = ReadOnlyConnection(source.url, RetryPolicy(), fail, KnownServers())
+    connection = ReadOnlyConnections(source.url, RetryPolicy(), fail, KnownServers())
     connection.fetch("SELECT 1")
-    connection._session = Impatient(**vars(connection._session))
+    (opened,) = connection._free
+    opened._session = Impatient(**vars(opened._session))
     yield connection
     connection.close()
 
 
-def test_a_lock_is_told_as_one_after_one_wait(source: Source, impatient: ReadOnlyConnection) -> None:
+def test_a_lock_is_told_as_one_after_one_wait(source: Source, impatient: ReadOnlyConnections) -> None:
     statement = sql.SQL("TABLE {}").format(sql.Identifier(source.schema, "images"))
     with source.owner.transaction():
         source.execute("LOCK TABLE {t} IN ACCESS EXCLUSIVE MODE")
@@ -115,13 +117,13 @@ def test_a_lock_is_told_as_one_after_one_wait(source: Source, impatient: ReadOnl
     assert impatient.fetch(statement) == []
 
 
-def test_a_statement_that_takes_too_long_asks_for_an_index(impatient: ReadOnlyConnection) -> None:
+def test_a_statement_that_takes_too_long_asks_for_an_index(impatient: ReadOnlyConnections) -> None:
     with pytest.raises(SourceRefused, match="took longer than 10 minutes"):
         impatient.fetch("SELECT pg_sleep(60)")
 
 
-def test_a_statement_that_somebody_cancels_is_told_as_that(source: Source, impatient: ReadOnlyConnection) -> None:
-    impatient._session = Session()
+def test_a_statement_that_somebody_cancels_is_told_as_that(source: Source, impatient: ReadOnlyConnections) -> None:
+    impatient._free[0]._session = Session()
     cancel_it = (
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
         " WHERE query LIKE '%pg_sleep(61)%' AND state = 'active' AND pid <> pg_backend_pid()"
@@ -190,7 +192,7 @@ def test_a_right_to_connect_that_is_taken_away_meanwhile_may_be_given_back() -> 
 
 
 def test_a_role_that_may_not_write_is_told_which_attribute_to_ask_for(source: Source) -> None:
-    connection = ReadOnlyConnection(f"{source.url}?target_session_attrs=read-write", known=KnownServers())
+    connection = ReadOnlyConnections(f"{source.url}?target_session_attrs=read-write", known=KnownServers())
 
     with pytest.raises(SessionRefused, match="write target_session_attrs=primary"):
         connection.fetch("SELECT 1")
