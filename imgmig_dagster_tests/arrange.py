@@ -33,8 +33,9 @@ from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import Mismatch, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.verification.spot_check import spot_check
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window, now
 

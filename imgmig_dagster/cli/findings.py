@@ -18,8 +18,9 @@ from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import Mismatch, SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
 
 

@@ -30,8 +30,8 @@ from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.results import SpotCheckResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 
 EXAMPLE: Final = "Example: imgmig rehearse --images 2000 --rate 10"

@@ -28,8 +28,8 @@ from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import SpotCheckResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
 
 _OF_THE_STAGE: Final = (SettingsError, TargetRefused, SessionRefused)

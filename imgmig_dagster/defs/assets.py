@@ -98,22 +98,7 @@ def partitioned_assets(
                 save_record(run.state, names.retry(run.window.partition), result)
             else:
                 result = run.migrate(config.start_over, config.confirm_deletes)
-            log.info(
-                "%s: migration complete in %.1f s: total %d, migrated %d, skipped %d, failed %d, %.0f images/s, "
-                "success rate %.2f%%; vanished %d (items deleted %d, left %d, held back %d)",
-                context.partition_key,
-                result.duration_s,
-                result.total,
-                result.migrated,
-                result.skipped,
-                result.failed,
-                result.rate,
-                100 * result.success_rate,
-                result.vanished,
-                result.items_deleted,
-                result.items_left,
-                result.held_back,
-            )
+            log.info("%s: %s", context.partition_key, result.line())
             failures = FailureLedger(run.state, run.window.partition).entries()
         return dg.MaterializeResult(
             metadata=metadata.of_migration(result),

@@ -13,7 +13,8 @@ from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
-from imgmig_dagster.verification.results import SpotCheckResult, Verdict, VerificationResult
+from imgmig_dagster.verification.results import Verdict, VerificationResult
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 if TYPE_CHECKING:
     # Reports bring templates and charts with them, which a partition's run does not need.

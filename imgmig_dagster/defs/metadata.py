@@ -1,6 +1,6 @@
-"""Results as Dagster's metadata: numbers by the same names everywhere, so that Dagster plots them over time.
+"""Results as Dagster's metadata: their figures by name, so that Dagster plots them over time, and the keys at fault.
 
-A name says its unit, and is left out where there is no number. No row's values: keys and attribute names only.
+What a figure is called is declared with the result (`figures.py`). No row's values: keys and attribute names only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from imgmig_dagster import figures
 from imgmig_dagster.mapping.transform import Rejection
 from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.plan import MigrationPlan
@@ -15,8 +16,9 @@ from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import HELD_BACK, Failure
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import SpotCheckResult, VerificationResult
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 if TYPE_CHECKING:
     from imgmig_dagster.reporting.model import SummaryReport
@@ -28,10 +30,7 @@ def of_inventory(found: SourceInventory) -> dict[str, Any]:
     """What the source holds."""
     return {
         "dagster/row_count": found.rows,
-        "rows": found.rows,
-        "row_bytes": found.row_bytes,
-        "unmappable_rows": found.rejected,
-        "nulls": dg.MetadataValue.json(dict(found.nulls)),
+        **_figures(found),
         "digest": found.digest,
         "watermark": found.watermark or "no rows",
     }
@@ -39,46 +38,16 @@ def of_inventory(found: SourceInventory) -> dict[str, Any]:
 
 def of_plan(plan: MigrationPlan) -> dict[str, Any]:
     """What a migration would do."""
-    return {
-        "rows": plan.rows,
-        "would_write": plan.would_write,
-        "identical": plan.identical,
-        "would_judge": plan.would_judge,
-        "rejected": plan.rejected,
-        "unread": plan.unread,
-        "write_units": plan.write_units,
-        "dollars": round(plan.dollars, 6),
-        "predicted_duration_s": round(plan.duration_s, 1),
-        "at_write_units_per_s": plan.rate,
-        **_table("rejections", plan.rejections, _rejection),
-    }
+    return {**_figures(plan), **_table("rejections", plan.rejections, _rejection)}
 
 
 def of_migration(result: MigrationResult) -> dict[str, Any]:
     """What a pass did."""
     return {
         "dagster/row_count": result.total,
-        "rows": result.total,
-        "rows_in_window": result.rows_in_window,
-        "late": result.late,
-        "left_window": result.left_window,
-        "migrated": result.migrated,
-        "skipped": result.skipped,
-        "failed": result.failed,
-        "vanished": result.vanished,
-        "held_back": result.held_back,
-        "items_deleted": result.items_deleted,
-        "items_left": result.items_left,
-        **({"audit": dg.MetadataValue.path(result.audit)} if result.audit else {}),
-        "rate_rows_per_s": round(result.rate, 1),
-        "duration_s": result.duration_s,
-        "success_percent": round(100 * result.success_rate, 4),
+        **_figures(result),
+        **_audit(result.audit),
         "write_mode": result.write_mode,
-        "write_units": result.write_units,
-        "retries": result.retries,
-        "throttles": result.throttles,
-        "resumes": result.resumes,
-        **result.traffic.as_numbers(),
         "outcomes": _counts("outcome", result.outcomes),
     }
 
@@ -93,18 +62,7 @@ def of_verification(result: VerificationResult, full_values: str) -> dict[str, A
     """What a verification found; `full_values` is the file that has the values too."""
     return {
         "dagster/row_count": result.looked_at,
-        "rows": result.looked_at,
-        "rows_in_window": result.rows_in_window,
-        **dict(result.verdicts),
-        "settled": result.settled,
-        "inexact_timestamps": result.inexact_timestamps,
-        **({} if result.rate is None else {"rate_rows_per_s": round(result.rate, 1)}),
-        "duration_s": result.duration_s,
-        "resumes": result.resumes,
-        **result.traffic.as_numbers(),
-        "verdict": "PASS" if result.passed else "FAIL",
-        "differences_by_attribute": dg.MetadataValue.json(dict(result.by_attribute)),
-        "undeclared_attributes": dg.MetadataValue.json(dict(result.undeclared)),
+        **_figures(result),
         "digest": result.digest,
         "watermark": result.watermark or "no rows",
         "full_values": dg.MetadataValue.path(full_values),
@@ -131,30 +89,16 @@ def of_mismatches(result: VerificationResult) -> dict[str, Any]:
 def of_repair(result: RepairResult) -> dict[str, Any]:
     """What was done about each key, or would be."""
     return {
-        "applied": result.applied,
-        "keys": len(result.outcomes),
-        "beyond_the_list": result.unlisted,
+        **_figures(result),
         "outcomes": _counts("outcome", result.counts),
-        **({"audit": dg.MetadataValue.path(result.audit)} if result.audit else {}),
+        **_audit(result.audit),
         **_table("each_key", list(result.outcomes.items()), lambda entry: {"key": entry[0], "outcome": entry[1]}),
     }
 
 
 def of_census(result: CensusResult) -> dict[str, Any]:
     """What the comparison of the whole found."""
-    return {
-        "target_items": result.target_items,
-        "missing": result.missing,
-        "orphans": result.orphans,
-        "differing": result.differing,
-        "unverified": result.unverified,
-        "settled": result.settled,
-        "other_entities": result.other_entities,
-        "repeated": result.repeated,
-        **of_counts(result),
-        "duration_s": result.duration_s,
-        "verdict": "PASS" if result.passed else "FAIL",
-    }
+    return _figures(result)
 
 
 def of_counts(result: CensusResult) -> dict[str, Any]:
@@ -171,11 +115,8 @@ def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
         if not pair.agrees
     }
     return {
-        "images": len(result.pairs),
-        "drawn_at_random": result.random,
-        "seed": result.seed,
+        **_figures(result),
         "differing": len(faults),
-        **({} if result.bound is None else {"wrong_at_most_percent": round(100 * result.bound, 2)}),
         "object_faults": len(result.object_faults),
         **of_faults(faults),
     }
@@ -194,24 +135,7 @@ def of_review(review: SpotCheckReview) -> dict[str, Any]:
 
 def of_summary(report: "SummaryReport") -> dict[str, Any]:
     """The verdict, and the totals under the names that they have partition by partition."""
-    totals = report.totals
-    return {
-        "verdict": report.verdict.value,
-        "lacking": len(report.lacking),
-        "rows": totals.rows,
-        "migrated": totals.migrated,
-        "skipped": totals.skipped,
-        "failed": totals.failed,
-        "in_ledger": totals.in_ledger,
-        "rate_rows_per_s": totals.rate,
-        "duration_s": totals.duration_s,
-        "write_units": totals.write_units,
-        "retries": totals.retries,
-        "throttles": totals.throttles,
-        "verified": totals.verified,
-        "mismatches": totals.mismatches_found,
-        **totals.traffic.as_numbers(),
-    }
+    return {"verdict": report.verdict.value, "lacking": len(report.lacking), **_figures(report.totals)}
 
 
 def of_faults(faults: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -231,6 +155,18 @@ def of_ids(name: str, ids: Sequence[str]) -> dict[str, Any]:
 def of_rejections(found: SourceInventory) -> dict[str, Any]:
     """The rows that can never be written as they are."""
     return {"unmappable_rows": found.rejected, **_table("rejections", found.rejections, _rejection)}
+
+
+def _figures(result: object) -> dict[str, Any]:
+    """The figures by name, those of kinds of things as JSON."""
+    return {
+        name: dg.MetadataValue.json(dict(value)) if isinstance(value, Mapping) else value
+        for name, value in figures.shown(result).items()
+    }
+
+
+def _audit(place: str | None) -> dict[str, Any]:
+    return {"audit": dg.MetadataValue.path(place)} if place else {}
 
 
 def _rejection(found: Rejection) -> dict[str, str]:

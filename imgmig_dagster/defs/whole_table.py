@@ -28,8 +28,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census import take_census
-from imgmig_dagster.verification.results import SpotCheckResult
 from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
+from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.counting import NONE_REPEATED
@@ -24,9 +25,9 @@ class SourceInventory:
     """
 
     partition: str
-    rows: int
-    row_bytes: int
-    nulls: Mapping[str, int]
+    rows: Annotated[int, Figure("rows of the window")]
+    row_bytes: Annotated[int, Figure("length of the rows in PostgreSQL's binary format", "bytes")]
+    nulls: Annotated[Mapping[str, int], Figure("NULLs by column")]
     digest: str
     watermark: str | None
     read_at: str
@@ -36,7 +37,7 @@ class SourceInventory:
     repeated_ids: Sequence[str] = ()
 
     @property
-    def rejected(self) -> int:
+    def rejected(self) -> Annotated[int, Figure(name="unmappable_rows")]:
         """How many rows can never be written as they are."""
         return sum(self.rejected_by_code.values())
 

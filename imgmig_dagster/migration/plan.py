@@ -5,9 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from imgmig_dagster.concurrency import run_interruptible
+from imgmig_dagster.figures import SECONDS, Figure
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
@@ -27,37 +28,38 @@ DOLLARS_PER_WRITE_UNIT: Final = 0.625 / 1_000_000
 DEFAULT_RATE: Final = 1_000.0
 
 
-@dataclass(frozen=True)
-class MigrationPlan:
-    """What a migration would do to a partition's rows.
+@dataclass(frozen=True, kw_only=True)
+class PlanCounts:
+    """What a migration would do to a partition's rows, and what that costs."""
 
-    `would_write` rows have no item; `identical` ones need no write; `would_judge` ones have an item that differs,
-    which is judged by the rule for items that are already there. `write_units` is the cost of the rows to write,
-    `rate` the write units a second at which `duration_s` is predicted.
-    """
-
-    partition: str
-    rows: int
-    would_write: int
-    identical: int
-    would_judge: int
-    rejected: int
-    unread: int
-    rejections: Sequence[Rejection]
-    rejected_by_code: Mapping[str, int]
-    write_units: int
-    rate: float
-    took_s: float
+    rows: Annotated[int, Figure("rows of the window")]
+    would_write: Annotated[int, Figure("rows without an item, to be written")]
+    identical: Annotated[int, Figure("rows that need no write")]
+    would_judge: Annotated[int, Figure("rows whose item differs, to be judged by the rule for existing items")]
+    rejected: Annotated[int, Figure("rows that can never be written as they are")]
+    unread: Annotated[int, Figure("rows whose item could not be read")]
+    write_units: Annotated[int, Figure("capacity that the writes cost", "write units")]
+    rate: Annotated[float, Figure("rate of the prediction", "write units/s", "at_write_units_per_s", sums=False)]
 
     @property
-    def dollars(self) -> float:
+    def dollars(self) -> Annotated[float, Figure(unit="US dollars", digits=6)]:
         """The price of the writes, on demand."""
         return self.write_units * DOLLARS_PER_WRITE_UNIT
 
     @property
-    def duration_s(self) -> float:
+    def duration_s(self) -> Annotated[float, Figure(unit=SECONDS, name="predicted_duration_s", digits=1)]:
         """How long the writes take at `rate`."""
-        return self.write_units / self.rate
+        return self.write_units / self.rate if self.rate else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationPlan(PlanCounts):
+    """The dry run of one partition."""
+
+    partition: str
+    rejections: Sequence[Rejection]
+    rejected_by_code: Mapping[str, int]
+    took_s: float
 
 
 def plan(

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather, run_interruptible
+from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
 from imgmig_dagster.migration.brake import Brake
@@ -62,15 +63,20 @@ class RepairResult:
 
     partition: str | None
     run_id: str
-    applied: bool
+    applied: Annotated[bool, Figure("whether anything was written", "")]
     outcomes: Mapping[str, str]
-    unlisted: int
+    unlisted: Annotated[int, Figure("faults beyond the end of their list, left alone", "keys", "beyond_the_list")]
     audit: str | None
     started_at: str
     finished_at: str
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def keys(self) -> Annotated[int, Figure(unit="keys")]:
+        """How many keys were taken up."""
+        return len(self.outcomes)
+
+    @property
+    def counts(self) -> Annotated[Mapping[str, int], Figure(unit="keys", name="outcomes")]:
         """How many keys ended in each outcome."""
         return dict(Counter(self.outcomes.values()))
 

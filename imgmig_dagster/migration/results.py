@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import StateError
+from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, SHARE, Figure
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import StateStore
@@ -38,78 +40,71 @@ SKIPPED = (Outcome.IDENTICAL, Outcome.NEWER_IN_TARGET, Outcome.VANISHED)
 UNDONE = (Outcome.REJECTED, Outcome.FAILED, Outcome.HELD_BACK)
 
 
-@dataclass(frozen=True)
-class MigrationResult:
-    """One finished pass over a partition, or one retry of its ledger.
+@dataclass(frozen=True, kw_only=True)
+class MigrationCounts:
+    """What a pass over a partition did, or one retry of its ledger; of all its runs, where it was interrupted."""
 
-    `outcomes` counts rows by `Outcome` value. `rows_in_window` is the number of ids that one snapshot of the source
-    gave after the pass; `late` of them had been on no page and were taken up then, and `left_window` rows that the
-    pass saw were no longer among them. `items_deleted` of the vanished rows had an item that went with them, recorded
-    in the file `audit`; `items_left` have one that somebody wrote since, which is an orphan by now. Both count rows,
-    too, that earlier passes had held back. Duration, retries, throttles, units and traffic are of all runs of the pass.
-    """
-
-    partition: str
-    run_id: str
-    write_mode: str
-    outcomes: Mapping[str, int]
-    rows_in_window: int
-    late: int
-    left_window: int
-    started_at: str
-    finished_at: str
-    duration_s: float
-    resumes: int
-    retries: int
-    throttles: int
-    write_units: float
-    traffic: TrafficRecord = field(default_factory=TrafficRecord)
-    items_deleted: int = 0
-    items_left: int = 0
-    audit: str | None = None
+    outcomes: Annotated[Mapping[str, int], Figure("rows by what became of them")]
+    rows_in_window: Annotated[int, Figure("ids that one snapshot of the source gave after the pass")]
+    late: Annotated[int, Figure("rows on no page of the pass, taken up after it")]
+    left_window: Annotated[int, Figure("rows that the pass saw, and that were no longer in the snapshot")]
+    duration_s: Annotated[float, Figure("time spent in the pass", SECONDS, label="duration")]
+    resumes: Annotated[int, Figure("times that the pass was resumed", "times")]
+    retries: Annotated[int, Figure("requests that were tried again", REQUESTS)]
+    throttles: Annotated[int, Figure("requests that DynamoDB throttled", REQUESTS)]
+    write_units: Annotated[float, Figure("capacity that the writes used up", "write units")]
+    traffic: Annotated[TrafficRecord, Figure("latency and throttling of the requests", REQUESTS)] = field(
+        default_factory=TrafficRecord
+    )
+    items_deleted: Annotated[int, Figure("items deleted with their rows, of those held back before too", ITEMS)] = 0
+    items_left: Annotated[int, Figure("items of vanished rows that somebody wrote since: orphans by now", ITEMS)] = 0
 
     @property
-    def total(self) -> int:
+    def total(self) -> Annotated[int, Figure(name="rows", label="rows")]:
         """The rows that the pass read."""
         return sum(self.outcomes.values())
 
     @property
-    def migrated(self) -> int:
+    def migrated(self) -> Annotated[int, Figure()]:
         """The rows that the pass wrote."""
         return self._count(MIGRATED)
 
     @property
-    def skipped(self) -> int:
+    def skipped(self) -> Annotated[int, Figure()]:
         """The rows that needed no write, or must not be written."""
         return self._count(SKIPPED)
 
     @property
-    def failed(self) -> int:
+    def failed(self) -> Annotated[int, Figure()]:
         """The rows that are named in the ledger: not in the target, or gone with their items held back."""
         return self._count(UNDONE)
 
     @property
-    def vanished(self) -> int:
+    def vanished(self) -> Annotated[int, Figure()]:
         """The rows that were deleted while the pass went on, and are not held back."""
         return self._count((Outcome.VANISHED,))
 
     @property
-    def held_back(self) -> int:
+    def held_back(
+        self,
+    ) -> Annotated[int, Figure()]:
         """The rows that disappeared in such numbers that their items wait for a person's word."""
         return self._count((Outcome.HELD_BACK,))
 
     @property
-    def in_target(self) -> int:
+    def in_target(self) -> Annotated[int, Figure()]:
         """The rows that have an item."""
         return self.total - self.failed - self.vanished
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> Annotated[float, Figure(unit="rows/s", name="rate_rows_per_s", label="rows/s", digits=1)]:
         """Rows a second."""
         return self.total / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
-    def success_rate(self) -> float:
+    def success_rate(
+        self,
+    ) -> Annotated[float, Figure(unit=SHARE, name="success_percent", digits=4)]:
         """The share of the rows read that have an item, 0 to 1: neither failed nor vanished."""
         return self.in_target / self.total if self.total else 1.0
 
@@ -120,6 +115,27 @@ class MigrationResult:
 
     def _count(self, outcomes: tuple[Outcome, ...]) -> int:
         return sum(self.outcomes.get(outcome.value, 0) for outcome in outcomes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationResult(MigrationCounts):
+    """One finished pass over a partition, or one retry of its ledger. `audit` names the file of its deletes."""
+
+    partition: str
+    run_id: str
+    write_mode: str
+    started_at: str
+    finished_at: str
+    audit: str | None = None
+
+    def line(self) -> str:
+        """The pass in one line of a log."""
+        return (
+            f"migration complete in {self.duration_s:.1f} s: total {self.total}, migrated {self.migrated}, skipped "
+            f"{self.skipped}, failed {self.failed}, {self.rate:.0f} images/s, success rate {self.success_rate:.2%}; "
+            f"vanished {self.vanished} (items deleted {self.items_deleted}, left {self.items_left}, held back "
+            f"{self.held_back})"
+        )
 
 
 def last_migration(store: StateStore, partition: str) -> MigrationResult | None:

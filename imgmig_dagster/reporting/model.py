@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Annotated
 
+from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total
+from imgmig_dagster.migration.results import MigrationCounts
 from imgmig_dagster.reporting.partitions import (
     Lacking,
     PartitionSummary,
@@ -21,8 +24,9 @@ from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
-from imgmig_dagster.verification.results import Identity, Mismatch, SpotCheckResult
+from imgmig_dagster.verification.results import Identity, Mismatch, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
 
 
@@ -52,34 +56,35 @@ class Totals:
     """Sums over the partitions: of the rows now, of each one's last migration pass, and of evidence that counts.
 
     `partitions` counts by `ReportVerdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
-    value, `write_modes` partitions by how their last pass wrote. `duration_s` is the time spent in the passes, each
-    counted for itself, and `rate` the rows per second of that time. `success_rate` is None before any row was read.
-    `traffic` is of the last passes and verifications, and `latency` its percentiles for `read` and `write`.
+    value, `write_modes` partitions by how their last pass wrote. `latency` are the percentiles of `traffic`.
     """
 
     partitions: Mapping[str, int]
-    rows: int
+    rows: Annotated[int, Figure("rows in the source now", label="rows in the source")]
     read: int
-    migrated: int
-    skipped: int
-    failed: int
-    in_ledger: int
+    migrated: Annotated[int, Figure("rows that the last passes wrote")]
+    skipped: Annotated[int, Figure("rows that needed no write, or must not be written")]
+    failed: Annotated[int, Figure("rows that the last passes left undone")]
+    in_ledger: Annotated[int, Figure("rows in the failure ledgers", label="in failure ledgers")]
     outcomes: Mapping[str, int]
-    duration_s: float
-    rate: float
-    success_rate: float | None
-    retries: int
-    throttles: int
-    write_units: float
+    duration_s: Annotated[float, Figure("time in passes, each for itself", SECONDS, label="time in passes")]
+    rate: Annotated[float, Figure("rows read in a second of that time", "rows/s", "rate_rows_per_s", "rows per second")]
+    success_rate: Annotated[
+        float | None,
+        Figure("rows read that have an item; none before any was read", SHARE, "success_percent", digits=4),
+    ]
+    retries: Annotated[int, Figure("requests that were tried again", REQUESTS, label="retried requests")]
+    throttles: Annotated[int, Figure("requests that DynamoDB throttled", REQUESTS, label="throttled requests")]
+    write_units: Annotated[float, Figure("capacity that the writes used up", "write units")]
     write_modes: Mapping[str, int]
-    verified: int
+    verified: Annotated[int, Figure("rows of verifications that count", label="rows verified")]
     verdicts: Mapping[str, int]
-    mismatches_found: int
+    mismatches_found: Annotated[int, Figure("faults that they found", name="mismatches", label="mismatches")]
     mismatches_by_attribute: Mapping[str, int]
-    settled: int
-    inexact_timestamps: int
+    settled: Annotated[int, Figure("rows that differed at first only", label="differences that settled")]
+    inexact_timestamps: Annotated[int, Figure("within tolerance", label="timestamps not cut to the millisecond")]
     undeclared: Mapping[str, int]
-    traffic: TrafficRecord
+    traffic: Annotated[TrafficRecord, Figure("of the last passes and verifications", REQUESTS)]
     latency: Mapping[str, Percentiles]
 
 
@@ -239,41 +244,33 @@ def _judge_census(
 
 
 def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
-    passes = [each.migration for each in partitions if each.migration]
-    evidence = [each.evidence for each in partitions if each.evidence]
-    read, failed = sum(each.total for each in passes), sum(each.failed for each in passes)
-    duration_s = sum(each.duration_s for each in passes)
+    migrations = [each.migration for each in partitions if each.migration]
+    passes = total(MigrationCounts, migrations)
+    evidence = total(VerificationCounts, (each.evidence for each in partitions if each.evidence))
     traffic = sum((each.traffic for each in partitions), TrafficRecord())
     return Totals(
         partitions=dict(Counter(each.verdict.value for each in partitions)),
         rows=sum(each.rows for each in partitions),
-        read=read,
-        migrated=sum(each.migrated for each in passes),
-        skipped=sum(each.skipped for each in passes),
-        failed=failed,
+        read=passes.total,
+        migrated=passes.migrated,
+        skipped=passes.skipped,
+        failed=passes.failed,
         in_ledger=sum(len(each.failures) for each in partitions),
-        outcomes=_sum(each.outcomes for each in passes),
-        duration_s=round(duration_s, 3),
-        rate=round(read / duration_s, 1) if duration_s else 0.0,
-        success_rate=sum(each.in_target for each in passes) / read if read else None,
-        retries=sum(each.retries for each in passes),
-        throttles=sum(each.throttles for each in passes),
-        write_units=sum(each.write_units for each in passes),
-        write_modes=dict(Counter(each.write_mode for each in passes)),
-        verified=sum(each.looked_at for each in evidence),
-        verdicts=_sum(each.verdicts for each in evidence),
-        mismatches_found=sum(each.mismatches_found for each in evidence),
-        mismatches_by_attribute=_sum(each.by_attribute for each in evidence),
-        settled=sum(each.settled for each in evidence),
-        inexact_timestamps=sum(each.inexact_timestamps for each in evidence),
-        undeclared=_sum(each.undeclared for each in evidence),
+        outcomes=passes.outcomes,
+        duration_s=round(passes.duration_s, 3),
+        rate=round(passes.rate, 1),
+        success_rate=passes.success_rate if passes.total else None,
+        retries=passes.retries,
+        throttles=passes.throttles,
+        write_units=passes.write_units,
+        write_modes=dict(Counter(each.write_mode for each in migrations)),
+        verified=evidence.looked_at,
+        verdicts=evidence.verdicts,
+        mismatches_found=evidence.mismatches_found,
+        mismatches_by_attribute=evidence.by_attribute,
+        settled=evidence.settled,
+        inexact_timestamps=evidence.inexact_timestamps,
+        undeclared=evidence.undeclared,
         traffic=traffic,
         latency=traffic.latency(),
     )
-
-
-def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    totals: Counter[str] = Counter()
-    for each in counts:
-        totals.update(each)
-    return {name: totals[name] for name in sorted(totals)}

@@ -18,7 +18,7 @@ from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.results import SpotCheckResult
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 LISTED_IN_HTML: Final = 200
 LISTED_IN_MARKDOWN: Final = 20

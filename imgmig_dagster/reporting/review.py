@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from imgmig_dagster.reporting.partitions import Lacking, command, count
 from imgmig_dagster.verification.evidence import changed_identity
-from imgmig_dagster.verification.results import Identity, SpotCheckResult
+from imgmig_dagster.verification.results import Identity
 from imgmig_dagster.verification.review import SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 
 @dataclass(frozen=True)

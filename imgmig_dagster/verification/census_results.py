@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
+from imgmig_dagster.figures import ITEMS, SECONDS, Figure
 from imgmig_dagster.verification.results import Identity
 
 COUNTS_DISAGREE_ADVICE: Final = (
@@ -27,42 +28,45 @@ class CensusFinding:
 class CensusResult:
     """The whole target against the whole source.
 
-    `source_rows` are the rows that were read one by one. `rows_counted` is a plain count, and `rows_in_partitions` the
-    sum of the partitions', both on one snapshot, with `rows_outside`; `repeated` ids stand in the source more than
-    once, or are NULL. `missing`, `orphans` and `differing` are counts; `samples` holds ids of each, and `faults` the
-    attributes at fault of the `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in
-    ``census-findings.jsonl``. `rows_outside` counts rows that no partition holds.
+    `samples` holds ids of the `missing`, `orphans` and `differing`, and `faults` the attributes at fault of the
+    `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in ``census-findings.jsonl``.
+    `rows_counted`, `rows_in_partitions` and `rows_outside` are of one snapshot.
     """
 
     run_id: str
-    source_rows: int
-    target_items: int
-    other_entities: int
-    missing: int
-    orphans: int
-    differing: int
-    unverified: int
-    settled: int
+    source_rows: Annotated[int, Figure("rows that were read one by one")]
+    target_items: Annotated[int, Figure("items of the mapping", ITEMS)]
+    other_entities: Annotated[int, Figure("items that are no image, left out", ITEMS)]
+    missing: Annotated[int, Figure("rows without an item")]
+    orphans: Annotated[int, Figure("items without a row", ITEMS)]
+    differing: Annotated[int, Figure("rows whose item differs")]
+    unverified: Annotated[int, Figure("rows of which nothing is known")]
+    settled: Annotated[int, Figure("keys that differed at first, and agreed at the next look")]
     samples: Mapping[str, Sequence[str]]
-    rows_outside: int
+    rows_outside: Annotated[int, Figure("rows that no partition holds")]
     rows_outside_sample: Sequence[str]
     partitions_from: str
     partitions_to: str
     identity: Identity
     started_at: str
     finished_at: str
-    duration_s: float
+    duration_s: Annotated[float, Figure("time that the census took", SECONDS, label="duration")]
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # A record of before they were counted says so by disagreeing.
-    rows_counted: int = 0
-    rows_in_partitions: int = 0
-    repeated: int = 0
+    rows_counted: Annotated[int, Figure("rows by a plain count")] = 0
+    rows_in_partitions: Annotated[int, Figure("rows by the sum of the partitions")] = 0
+    repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
 
     @property
     def passed(self) -> bool:
         """Whether both sides hold the same, and every row lies in a partition, once."""
         faults = self.missing or self.orphans or self.differing or self.unverified or self.rows_outside or self.repeated
         return self.counts_agree and not faults
+
+    @property
+    def verdict(self) -> Annotated[str, Figure(unit="")]:
+        """``PASS`` or ``FAIL``."""
+        return "PASS" if self.passed else "FAIL"
 
     @property
     def counts_agree(self) -> bool:

@@ -12,7 +12,7 @@ from botocore.exceptions import ParamValidationError
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.mapping.spec import PictureColumns, Row, TableMapping, Value
 from imgmig_dagster.stage import PictureMode
-from imgmig_dagster.verification.results import ObjectFault, SpotCheckPair, StoredObject
+from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
 
 # A page of 50 images stays below 20 MB, and one of 1,000 can still be opened.
 EMBEDDED_BYTES: Final = 1024 * 1024

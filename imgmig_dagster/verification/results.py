@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
 
+from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
 from imgmig_dagster.mapping.spec import Cursor
-from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.traffic import TrafficRecord
 
 # Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
@@ -112,43 +112,76 @@ class Identity:
         return [name for name, value in vars(today).items() if name != "code" and getattr(self, name) != value]
 
 
-@dataclass(frozen=True)
-class VerificationResult:
+@dataclass(frozen=True, kw_only=True)
+class VerificationCounts:
+    """What the comparison of a partition found; `traffic` is of all runs of the pass itself."""
+
+    # Shown as four figures: match, mismatch, missing, unverified.
+    verdicts: Mapping[str, int]
+    rows_in_window: Annotated[int, Figure("ids that one snapshot of the source gave after the pass")]
+    late: Annotated[int, Figure("rows on no page of the pass, verified after it")]
+    left_window: Annotated[int, Figure("rows verified that were no longer in the snapshot: not counted")]
+    by_attribute: Annotated[Mapping[str, int], Figure("differences by attribute", name="differences_by_attribute")]
+    mismatches_found: Annotated[int, Figure("faults, of which the first are listed", name="mismatches")]
+    settled: Annotated[int, Figure("rows that differed at first, and agreed at the next look")]
+    inexact_timestamps: Annotated[int, Figure("timestamps within tolerance that are not the cut milliseconds")]
+    undeclared: Annotated[
+        Mapping[str, int], Figure("attributes that the mapping does not know", ITEMS, "undeclared_attributes")
+    ]
+    duration_s: Annotated[float, Figure("time spent in the pass", SECONDS, label="duration")]
+    resumes: Annotated[int, Figure("times that the pass was resumed", "times")] = 0
+    traffic: Annotated[TrafficRecord, Figure("latency and throttling of the requests", REQUESTS)] = field(
+        default_factory=TrafficRecord
+    )
+
+    @property
+    def looked_at(self) -> Annotated[int, Figure(name="rows", label="rows")]:
+        """The rows that got a verdict."""
+        return sum(self.verdicts.values())
+
+    @property
+    def match(self) -> Annotated[int, Figure()]:
+        """The rows that are equal."""
+        return self._count(Verdict.MATCH)
+
+    @property
+    def mismatch(self) -> Annotated[int, Figure()]:
+        """The rows that differ."""
+        return self._count(Verdict.MISMATCH)
+
+    @property
+    def missing(self) -> Annotated[int, Figure()]:
+        """The rows without an item."""
+        return self._count(Verdict.MISSING)
+
+    @property
+    def unverified(self) -> Annotated[int, Figure()]:
+        """The rows of which nothing is known."""
+        return self._count(Verdict.UNVERIFIED)
+
+    def _count(self, verdict: Verdict) -> int:
+        return self.verdicts.get(verdict.value, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationResult(VerificationCounts):
     """The comparison of one partition.
 
-    `verdicts` counts rows by `Verdict` value. `rows_in_window` is the number of ids that one snapshot of the source
-    gave after the pass; `late` of them had been on no page and were verified then, and `left_window` rows that the
-    pass verified were no longer among them: their verdicts are not counted. `by_attribute` counts differences by
-    attribute; `mismatches` lists at most `LISTED_MISMATCHES` of them. `settled` rows differed at first and agreed
-    at the next look.
-    `inexact_timestamps` counts timestamps within tolerance that are not the cut milliseconds. `undeclared` counts
-    attributes that the mapping does not know. `digest` and `watermark` are the source's, from before the pass.
-    `matches_from` is when the pass began whose matches were taken over, None where every row was looked at.
-    `traffic` is of all runs of the pass itself.
+    `verdicts` counts rows by `Verdict` value; `mismatches` lists at most `LISTED_MISMATCHES` faults. `digest` and
+    `watermark` are the source's, from before the pass. `matches_from` is when the pass began whose matches were taken
+    over, None where every row was looked at.
     """
 
     partition: str
     run_id: str
     window: str
-    verdicts: Mapping[str, int]
-    rows_in_window: int
-    late: int
-    left_window: int
-    by_attribute: Mapping[str, int]
     mismatches: Sequence[Mismatch]
-    mismatches_found: int
-    settled: int
-    inexact_timestamps: int
-    undeclared: Mapping[str, int]
     digest: str
     watermark: str | None
     identity: Identity
     started_at: str
     finished_at: str
-    duration_s: float
-    resumes: int = 0
     matches_from: str | None = None
-    traffic: TrafficRecord = field(default_factory=TrafficRecord)
 
     @property
     def oldest_look_at(self) -> str:
@@ -156,118 +189,25 @@ class VerificationResult:
         return self.matches_from or self.started_at
 
     @property
-    def looked_at(self) -> int:
-        """The rows that got a verdict."""
-        return sum(self.verdicts.values())
-
-    @property
     def passed(self) -> bool:
         """Whether every row of the window was looked at and matches."""
-        return self.coverage_is_complete and self.verdicts.get(Verdict.MATCH.value, 0) == self.looked_at
+        return self.coverage_is_complete and self.match == self.looked_at
+
+    @property
+    def verdict(self) -> Annotated[str, Figure(unit="")]:
+        """``PASS`` or ``FAIL``."""
+        return "PASS" if self.passed else "FAIL"
 
     @property
     def coverage_is_complete(self) -> bool:
         """Whether the verdicts sum to the rows of the window, and none is `unverified`."""
-        unverified = self.verdicts.get(Verdict.UNVERIFIED.value, 0)
-        return self.looked_at == self.rows_in_window and not unverified
+        return self.looked_at == self.rows_in_window and not self.unverified
 
     @property
-    def rate(self) -> float | None:
+    def rate(
+        self,
+    ) -> Annotated[float | None, Figure(unit="rows/s", name="rate_rows_per_s", label="rows/s", digits=1)]:
         """Rows a second; None where verdicts were taken over from an earlier verification."""
         if self.matches_from:
             return None
         return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
-
-
-class ObjectFault(str, Enum):
-    """What is wrong with an object in S3."""
-
-    MISSING = "missing"
-    SIZE = "another size"
-    TYPE = "another type"
-    UNREAD = "S3 could not be asked"
-    """It could not be reached, or refused: nothing is known, and that is no pass."""
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """Where a picture or a thumbnail lies according to its row, and what S3 says of it.
-
-    `size` (bytes) and `type` are S3's, None where it did not answer. `faults` compare them with what the row declares.
-    """
-
-    bucket: str | None
-    key: str | None
-    size: int | None
-    type: str | None
-    faults: Sequence[ObjectFault]
-
-
-@dataclass(frozen=True)
-class SpotCheckPair:
-    """One image, both records side by side: per attribute what the row says, what the item says, and if they agree.
-
-    `thumbnail` is None where the row declares none.
-    """
-
-    row_id: str
-    shape: Shape
-    fields: Sequence[tuple[str, str, str, bool]]
-    has_item: bool
-    picture: StoredObject
-    thumbnail: StoredObject | None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the item exists and every field agrees."""
-        return self.has_item and all(agrees for _attribute, _expected, _found, agrees in self.fields)
-
-    @property
-    def object_faults(self) -> Sequence[str]:
-        """What is wrong with the picture and the thumbnail in S3, without values."""
-        objects = {"picture": self.picture, "thumbnail": self.thumbnail}
-        return [f"{name}: {fault.value}" for name, found in objects.items() if found for fault in found.faults]
-
-
-@dataclass(frozen=True)
-class SpotCheckResult:
-    """A random sample; drawn again with the same seed it holds the same images."""
-
-    run_id: str
-    seed: int
-    requested: int
-    pairs: Sequence[SpotCheckPair]
-    source_rows: int
-    identity: Identity
-    checked_at: str
-
-    @property
-    def differing(self) -> Sequence[str]:
-        """The ids of the images that do not agree."""
-        return [pair.row_id for pair in self.pairs if not pair.agrees]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether every image of the sample agrees, and there is one."""
-        return bool(self.pairs) and not self.differing
-
-    @property
-    def object_faults(self) -> Mapping[str, Sequence[str]]:
-        """What is wrong in S3, by the ids of the images concerned."""
-        return {pair.row_id: pair.object_faults for pair in self.pairs if pair.object_faults}
-
-    @property
-    def random(self) -> int:
-        """How many images were drawn whatever they are, and not for their rare shape."""
-        return sum(pair.shape is Shape.RANDOM for pair in self.pairs)
-
-    @property
-    def bound(self) -> float | None:
-        """At 95 % confidence no more than this share of all rows is wrong; None for a sample that shows nothing.
-
-        The rule of three: were more than 3/n of the rows wrong, n rows drawn at random would miss them all less than
-        5 times in 100. The rows of rare shapes are not drawn at random, and do not count into n.
-        """
-        if not self.random or self.differing:
-            return None
-        return 0.0 if len(self.pairs) >= self.source_rows else min(1.0, 3 / self.random)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.verification.results import SpotCheckResult
+from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 
 class ReviewRefused(ImgmigError):

@@ -11,7 +11,7 @@ from imgmig_dagster.source.sampling import SampledRow
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import SpotCheckPair, SpotCheckResult
+from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
 from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import now
 

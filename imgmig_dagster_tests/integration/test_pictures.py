@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from imgmig_dagster.stage import PictureMode
 from imgmig_dagster.verification.pictures import EMBEDDED_BYTES, EMBEDDED_BYTES_OF_A_PAGE
-from imgmig_dagster.verification.results import ObjectFault, SpotCheckPair, SpotCheckResult, StoredObject
+from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster_tests.arrange import ImageValues, Migration, image, item_of, pictures, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.unit.reporting.stage_state import pair

@@ -9,7 +9,20 @@ def result(
     rows_in_window: int, duration_s: float = 2.0, late: int = 0, left_window: int = 0, **outcomes: int
 ) -> MigrationResult:
     return MigrationResult(
-        "p", "r", "batch", outcomes, rows_in_window, late, left_window, "a", "b", duration_s, 0, 0, 0, 0.0
+        partition="p",
+        run_id="r",
+        write_mode="batch",
+        outcomes=outcomes,
+        rows_in_window=rows_in_window,
+        late=late,
+        left_window=left_window,
+        started_at="a",
+        finished_at="b",
+        duration_s=duration_s,
+        resumes=0,
+        retries=0,
+        throttles=0,
+        write_units=0.0,
     )
 
 

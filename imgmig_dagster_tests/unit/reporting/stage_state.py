@@ -15,15 +15,9 @@ from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import (
-    Identity,
-    Mismatch,
-    SpotCheckPair,
-    SpotCheckResult,
-    StoredObject,
-    VerificationResult,
-)
+from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
+from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster.window import Window
 
 IDENTITY = Identity("mapping-1", "db.public.images", "arn:table/images", "2025-01-01T00:00:00+00:00", "1", "0.1.0")

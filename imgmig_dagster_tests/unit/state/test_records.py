@@ -35,7 +35,20 @@ RESULT = VerificationResult(
     finished_at="y",
     duration_s=1.5,
 )
-PLAN = MigrationPlan("p", 3, 1, 1, 0, 1, 0, [Rejection("a", None, "c", "r")], {"c": 1}, 5, 1000.0, 0.1)
+PLAN = MigrationPlan(
+    partition="p",
+    rows=3,
+    would_write=1,
+    identical=1,
+    would_judge=0,
+    rejected=1,
+    unread=0,
+    rejections=[Rejection("a", None, "c", "r")],
+    rejected_by_code={"c": 1},
+    write_units=5,
+    rate=1000.0,
+    took_s=0.1,
+)
 
 
 @pytest.mark.parametrize("record", [RESULT, PLAN, IDENTITY])

@@ -16,7 +16,25 @@ CENSUS = CensusResult("r", 1, 1, 0, 0, 0, 0, 0, 0, {}, 0, (), "a", "b", IDENTITY
 
 def verified(rows_in_window: int, **verdicts: int) -> VerificationResult:
     return VerificationResult(
-        "p", "r", "w", verdicts, rows_in_window, 0, 0, {}, [], 0, 0, 0, {}, "0", None, IDENTITY, "s", "f", 2.0
+        partition="p",
+        run_id="r",
+        window="w",
+        verdicts=verdicts,
+        rows_in_window=rows_in_window,
+        late=0,
+        left_window=0,
+        by_attribute={},
+        mismatches=[],
+        mismatches_found=0,
+        settled=0,
+        inexact_timestamps=0,
+        undeclared={},
+        digest="0",
+        watermark=None,
+        identity=IDENTITY,
+        started_at="s",
+        finished_at="f",
+        duration_s=2.0,
     )
 
 

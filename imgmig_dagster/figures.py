@@ -1,0 +1,108 @@
+"""What a result counts or measures: each figure is declared once, at the field or property that holds it.
+
+::
+
+    late: Annotated[int, Figure("rows on no page of the pass, taken up after it")]
+
+Dagster's metadata (`defs/metadata.py`), the terminal and `--json` (`cli/wording.py`), CSV, HTML and Markdown
+(`reporting/`) and the schema of the reports are views of these declarations. A class of counts, such as
+`MigrationCounts`, holds nothing but figures, so that `total` can add up those of many partitions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+from imgmig_dagster.traffic import TrafficRecord
+
+ROWS: Final = "rows"
+ITEMS: Final = "items"
+REQUESTS: Final = "requests"
+SECONDS: Final = "seconds"
+SHARE: Final = "share"
+"""0 to 1; shown in percent."""
+
+Counts = TypeVar("Counts")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a figure means, and in what `unit` it is. A property says it in the first line of its docstring.
+
+    The attribute is the key in records and JSON documents, `name` the one in Dagster's metadata, `label` the words of a
+    table's head: by default all are the same. A figure that does not sum is the same for all partitions of a command.
+    Where it is shown it has so many `digits`; records keep all of them.
+    """
+
+    meaning: str = ""
+    unit: str = ROWS
+    name: str = ""
+    label: str = ""
+    sums: bool = True
+    digits: int | None = None
+
+    def shown(self, value: Any) -> Any:
+        """The value as a person or a plot gets it."""
+        if self.unit == SHARE:
+            value = 100 * value
+        return value if self.digits is None else round(value, self.digits)
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> Any:
+        """Say in the schema of a report what the figure means."""
+        return {**handler(core_schema), "description": f"{self.meaning} ({self.unit})"}
+
+
+@lru_cache(maxsize=32)
+def figures_of(kind: Any) -> Mapping[str, Figure]:
+    """The figures of a class of results by attribute, in the order of their declaration; properties after fields."""
+    hints, meanings = get_type_hints(kind, include_extras=True), dict[str, str]()
+    for name, member in (each for base in reversed(kind.__mro__) for each in vars(base).items()):
+        if isinstance(member, property):
+            hints[name] = get_type_hints(member.fget, include_extras=True).get("return")
+            meanings[name] = (member.__doc__ or "").partition("\n")[0].rstrip(".")
+    return {
+        attribute: replace(
+            found,
+            meaning=found.meaning or meanings[attribute],
+            name=found.name or attribute,
+            label=found.label or attribute.replace("_", " "),
+        )
+        for attribute, hint in hints.items()
+        for found in get_args(hint)
+        if isinstance(found, Figure)
+    }
+
+
+def shown(result: object) -> dict[str, Any]:
+    """The figures of a result by name, as a person or a plot gets them; without those that have no value."""
+    numbers: dict[str, Any] = {}
+    for attribute, figure in figures_of(type(result)).items():  # type: ignore[arg-type]  # a class is hashable
+        value = getattr(result, attribute)
+        if isinstance(value, TrafficRecord):
+            numbers |= value.as_numbers()
+        elif value is not None:
+            numbers[figure.name] = figure.shown(value)
+    return numbers
+
+
+def total(kind: type[Counts], results: Iterable[Counts]) -> Counts:
+    """What the results of many partitions come to: their sums, and what follows from those."""
+    found, hints = list(results), get_type_hints(kind)
+    figures = figures_of(kind)  # type: ignore[arg-type]  # a class is hashable
+
+    def of_all(name: str) -> Any:
+        values = [getattr(each, name) for each in found]
+        if get_origin(hints[name]) is Mapping:
+            return _added(values)
+        return sum(values if figures[name].sums else values[:1], hints[name]())
+
+    return kind(**{each.name: of_all(each.name) for each in fields(kind)})  # type: ignore[arg-type]  # a dataclass
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    added: Counter[str] = Counter()
+    for each in counts:
+        added.update(each)
+    return {name: added[name] for name in sorted(added)}
