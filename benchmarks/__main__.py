@@ -18,6 +18,8 @@ from benchmarks.measures import MEASURES
 from benchmarks.scale import DEFAULT, FULL, QUICK, Scale
 
 _DOCUMENT: Final = Path("docs/benchmarks.md")
+# Starting the command line, a UI and its daemon takes too long for a quick look.
+_LONG: Final = ("command", "partitions", "daily", "demo", "backfill")
 _CACHE: Final = Path(".imgmig/bench")
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     load = f"{os.getloadavg()[0]:.1f}"
     started = time.monotonic()
     measured = []
-    with opened(scale, _CACHE.absolute(), lambda line: console.print(line, style="dim")) as bench:
+    with opened(scale, _CACHE.absolute(), options.before, lambda line: console.print(line, style="dim")) as bench:
         for name in options.only or _names(quick=options.quick):
             console.print(f"[bold]{name}[/]: {(MEASURES[name].__doc__ or '').splitlines()[0]}")
             measured.append(MEASURES[name](bench))
@@ -44,13 +46,13 @@ def main() -> None:
     if document is not None:
         document.parent.mkdir(parents=True, exist_ok=True)
         command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-        document.write_text(report.markdown(measured, scale, command, load, took), encoding="utf-8")
+        before = document.read_text(encoding="utf-8") if document.exists() else ""
+        document.write_text(report.markdown(measured, scale, command, load, took, before), encoding="utf-8")
         console.print(f"Written to {document}.")
 
 
 def _names(quick: bool) -> Sequence[str]:
-    # Starting the command line, or a process per run, takes too long for a quick look.
-    return [name for name in MEASURES if name not in ("command", "backfill") or not quick]
+    return [name for name in MEASURES if name not in _LONG or not quick]
 
 
 def _parse() -> argparse.Namespace:
@@ -60,6 +62,7 @@ def _parse() -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="up to 1,000,000 rows; much longer")
     parser.add_argument("--repetitions", type=int, help="how often each way is measured")
     parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="these measures; writes no file")
+    parser.add_argument("--before", metavar="COMMIT", help="measure the demo and a backfill beside this commit")
     parser.add_argument("--output", type=Path, help=f"where the Markdown goes; by default {_DOCUMENT}")
     return parser.parse_args()
 

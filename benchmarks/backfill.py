@@ -1,17 +1,16 @@
-"""A backfill as the UI launches one: a run of a process of its own per partition, from the daemon's queue."""
+"""A backfill as the UI launches one, from the daemon's queue."""
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import requests
+
+from benchmarks.before import Version
 
 _ASSETS: Final = ("source_images", "migrated_images")
 _READY_WITHIN_S: Final = 120
@@ -24,20 +23,16 @@ _STATUS: Final = """query($id: String!) {
 
 
 @contextmanager
-def user_interface(sandbox: Path, partition_start: str) -> Iterator[str]:
-    """`imgmig ui` over a sandbox, with its daemon; gives its URL."""
+def user_interface(version: Version) -> Iterator[str]:
+    """`imgmig ui` over a version's sandbox, with its daemon; gives its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("IMGMIG_", "DAGSTER_"))},
-        "STAGE": "dev",
-        "IMGMIG_SANDBOX_DIR": str(sandbox),
-        "IMGMIG_PARTITION_START": partition_start,
-    }
-    command = [sys.executable, "-c", "from imgmig_dagster.cli import main; main()", "ui", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command, environment = version.command("ui", "--port", str(port)), version.environment()
+    server = subprocess.Popen(
+        command, env=environment, cwd=version.sandbox.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _wait_until_ready(url, server)
         yield url

@@ -26,7 +26,10 @@ _OURS: Final = ("IMGMIG_", "AWS_", "DAGSTER_", "PG")
 
 @dataclass
 class Bench:
-    """What the measures share. `cache` outlives the run: what npm installed is kept there."""
+    """What the measures share. `cache` outlives the run: what npm installed is kept there.
+
+    `before` names the commit that today's code is measured beside.
+    """
 
     scale: Scale
     cache: Path
@@ -35,7 +38,8 @@ class Bench:
     environment: Mapping[str, str]
     owner: psycopg.Connection[Any]
     say: Callable[[str], None]
-    _numbers: count[int] = field(default_factory=count)
+    before: str | None = None
+    _numbers: Iterator[int] = field(default_factory=count)
     _tables: set[int] = field(default_factory=set)
 
     def table(self, rows: int) -> str:
@@ -47,7 +51,7 @@ class Bench:
             make_march_table(self.owner, rows)
         return march_table(rows)
 
-    def job(self, way: str, rows: int, endpoint: str, table: str | None = None, months: int = 0, run: str = "") -> Job:
+    def job(self, way: str, rows: int, endpoint: str, table: str | None = None, **more: Any) -> Job:
         """A job with a new scratch folder, over `table` or the March rows."""
         return Job(
             way=way,
@@ -58,8 +62,7 @@ class Bench:
             scratch=str(self.new_folder()),
             cache=str(self.cache / "node"),
             warm_up_table=self.table(WARM_UP_ROWS),
-            months=months,
-            run=run,
+            **more,
         )
 
     def new_folder(self) -> Path:
@@ -103,6 +106,7 @@ class Bench:
             "IMGMIG_TARGET_TABLE": TARGET_TABLE,
             "IMGMIG_STATE_URL": (Path(job.scratch) / "stage").as_uri(),
             "IMGMIG_PARTITION_START": partition_start,
+            "IMGMIG_PARTITION_GRAIN": "daily" if job.days else "monthly",
             "AWS_ENDPOINT_URL_DYNAMODB": job.endpoint,
             **{
                 name: self.environment[name]
@@ -113,7 +117,7 @@ class Bench:
 
 
 @contextlib.contextmanager
-def opened(scale: Scale, cache: Path, say: Callable[[str], None]) -> Iterator[Bench]:
+def opened(scale: Scale, cache: Path, before: str | None, say: Callable[[str], None]) -> Iterator[Bench]:
     """A bench on a sandbox of its own, which is deleted at the end."""
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="imgmig-bench-") as folder:
@@ -129,6 +133,6 @@ def opened(scale: Scale, cache: Path, say: Callable[[str], None]) -> Iterator[Be
                 autocommit=True,
             )
             with owner:
-                yield Bench(scale, cache, Path(folder), sandbox, environment, owner, say)
+                yield Bench(scale, cache, Path(folder), sandbox, environment, owner, say, before)
         finally:
             sandbox.delete()

@@ -31,7 +31,7 @@ MARCH: Final = Window(
 class Job:
     """One way's work. `scratch` is a folder that is new for this run; `cache` holds what npm installed.
 
-    `months` and `run` are for `orchestration`: how many partitions, and the name of the job to run.
+    `months`, `days` and `run` are for `orchestration`: how many partitions of which size, and the name of the job.
     """
 
     way: str
@@ -43,6 +43,7 @@ class Job:
     cache: str
     warm_up_table: str
     months: int = 0
+    days: int = 0
     run: str = ""
 
     def reader(self, table: str) -> SourceReader:

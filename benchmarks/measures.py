@@ -1,17 +1,15 @@
-"""The measures. In each, the ways take turns, so that a disturbance of the machine hits all of them alike."""
+"""The measures: here those of what a row costs, in `partition_measures` those of what a partition costs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import servers
-from benchmarks.backfill import seconds_of_backfill, user_interface
+from benchmarks import partition_measures, servers
 from benchmarks.bench import Bench
-from benchmarks.job import Job, Sample
+from benchmarks.job import Sample
 from benchmarks.results import Figure, Goal, Measured, ratios
 from benchmarks.servers import NotAvailable
-from benchmarks.source_tables import ONE_A_MONTH, make_monthly_table
+from benchmarks.turns import Way, speeds, take_turns, way
 
-_FIRST_MONTH: Final = "2023-01-01"
 _OURS_BATCH: Final = "imgmig_dagster, batch"
 _OURS_CONDITIONAL: Final = "imgmig_dagster, conditional"
 _OURS_VERIFICATION: Final = "imgmig_dagster, verification"
@@ -20,20 +18,18 @@ _PUT_ITEMS: Final = "boto3 put_item, 10 threads"
 _BATCH_GET: Final = "boto3 resource batch_get_item"
 _NODE: Final = "AWS SDK for JavaScript v3, 10 in flight"
 
-Way = Callable[[], Sample]
-
 
 def batch_mode(bench: Bench) -> Measured:
     """CPU per item from SQL rows to confirmed writes, against a server that answers at once."""
     rows, missing_node = bench.scale.rows, ""
     with servers.stub() as url:
-        ways: dict[str, Way] = {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_BATCH, _BATCH_WRITER)}
+        ways: dict[str, Way] = {name: way(bench, bench.job, name, rows, url) for name in (_OURS_BATCH, _BATCH_WRITER)}
         try:
             servers.install_node_packages(bench.cache)
             ways[_NODE] = lambda: bench.run_node("batch.mjs", bench.job(_NODE, rows, url))
         except NotAvailable as reason:
             missing_node = str(reason)
-        samples = _take_turns(bench, ways)
+        samples = take_turns(bench, ways)
         stages = bench.run(bench.job("stages of batch mode", rows, url)).parts
     ours = samples[_OURS_BATCH]
     return Measured(
@@ -63,8 +59,8 @@ def conditional_mode(bench: Bench) -> Measured:
     """CPU per item of conditional writes where nothing is there yet."""
     rows = bench.scale.conditional_rows
     with servers.stub() as url:
-        samples = _take_turns(
-            bench, {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_CONDITIONAL, _PUT_ITEMS)}
+        samples = take_turns(
+            bench, {name: way(bench, bench.job, name, rows, url) for name in (_OURS_CONDITIONAL, _PUT_ITEMS)}
         )
         stages = bench.run(bench.job("stages of conditional mode", rows, url)).parts
     return Measured(
@@ -88,8 +84,8 @@ def verification(bench: Bench) -> Measured:
     rows = bench.scale.rows
     with servers.stub(remember=True) as url:
         bench.run(bench.job(_OURS_BATCH, rows, url))
-        samples = _take_turns(
-            bench, {name: _way(bench, bench.job, name, rows, url) for name in (_OURS_VERIFICATION, _BATCH_GET)}
+        samples = take_turns(
+            bench, {name: way(bench, bench.job, name, rows, url) for name in (_OURS_VERIFICATION, _BATCH_GET)}
         )
         stages = bench.run(bench.job("stages of a verification", rows, url)).parts
     return Measured(
@@ -127,17 +123,17 @@ def throughput(bench: Bench) -> Measured:
 
                 return run
 
-            written = _take_turns(bench, {name: on_an_empty_table(name) for name in ("raw writes", _OURS_BATCH)})
-            read = _take_turns(
-                bench, {name: _way(bench, bench.job, name, rows, url) for name in ("raw reads", _OURS_VERIFICATION)}
+            written = take_turns(bench, {name: on_an_empty_table(name) for name in ("raw writes", _OURS_BATCH)})
+            read = take_turns(
+                bench, {name: way(bench, bench.job, name, rows, url) for name in ("raw reads", _OURS_VERIFICATION)}
             )
     except NotAvailable as reason:
         return Measured("throughput", [Figure(name, [], goal, note=str(reason)) for name in (writes, reads)])
     return Measured(
         "throughput",
         [
-            Figure(writes, _speeds(written[_OURS_BATCH], written["raw writes"]), goal),
-            Figure(reads, _speeds(read[_OURS_VERIFICATION], read["raw reads"]), goal),
+            Figure(writes, speeds(written[_OURS_BATCH], written["raw writes"]), goal),
+            Figure(reads, speeds(read[_OURS_VERIFICATION], read["raw reads"]), goal),
         ],
         {f"{name}, ministack": found for name, found in {**written, **read}.items()},
     )
@@ -176,8 +172,8 @@ def growth(bench: Bench) -> Measured:
     small, large = bench.scale.small, bench.scale.large
     with servers.stub() as url:
         names = {f"{_OURS_BATCH}, {rows:,} rows": rows for rows in (small, large)}
-        ways = {name: _way(bench, bench.job, _OURS_BATCH, rows, url) for name, rows in names.items()}
-        samples = _take_turns(bench, ways)
+        ways = {name: way(bench, bench.job, _OURS_BATCH, rows, url) for name, rows in names.items()}
+        samples = take_turns(bench, ways)
     few, many = samples.values()
     return Measured(
         "growth",
@@ -192,106 +188,6 @@ def growth(bench: Bench) -> Measured:
     )
 
 
-def orchestration(bench: Bench) -> Measured:
-    """What Dagster costs around the work, for partitions with hardly any."""
-    months, jobs = bench.scale.months, 3
-    make_monthly_table(bench.owner, months)
-    names = ("jobs", "jobs with empty bodies", "the bodies' calls alone")
-    with servers.stub(remember=True) as url:
-
-        def job(name: str, rows: int, url: str) -> Job:
-            return bench.job(name, rows, url, ONE_A_MONTH, months=months)
-
-        ways = {name: _way(bench, job, name, months * jobs, url, _FIRST_MONTH) for name in names}
-        samples = _take_turns(bench, ways, unit="run")
-    real, empty, calls = (samples[name] for name in names)
-    triples = list(zip(real, empty, calls, strict=True))
-    runs = f"{months} partitions of 1 row, {jobs} jobs each"
-    return Measured(
-        "orchestration",
-        [
-            Figure(
-                f"Orchestration: wall time without the bodies' calls, in the empty graph's ({runs})",
-                [(a.wall_s - c.wall_s) / b.wall_s for a, b, c in triples],
-                Goal(1.3, "≤ 1.30"),
-            ),
-            Figure(
-                "Orchestration: wall time with the bodies' calls, in the empty graph's",
-                [a.wall_s / b.wall_s for a, b, _c in triples],
-                Goal(1.3, "≤ 1.30"),
-            ),
-            Figure(
-                "Orchestration: CPU with the bodies' calls, in the empty graph's",
-                [a.cpu_s / b.cpu_s for a, b, _c in triples],
-                note="beside the wall time",
-            ),
-            Figure(
-                "Orchestration: share of the wall time that is the bodies' calls",
-                [100 * c.wall_s / a.wall_s for a, _b, c in triples],
-                digits=0,
-                unit=" %",
-            ),
-        ],
-        samples,
-        unit="run",
-    )
-
-
-def command(bench: Bench) -> Measured:
-    """`imgmig migrate` as a person runs it, and the domain's calls behind it."""
-    rows, months = bench.scale.command_rows, 24
-    bench.sandbox.seed_synthetic(rows)
-    names = ("imgmig migrate", "the migration's calls alone")
-
-    def job(name: str, rows: int, url: str) -> Job:
-        return bench.job(name, rows, url, "images", months=months)
-
-    with servers.stub() as url:
-        ways = {name: _way(bench, job, name, rows, url, _FIRST_MONTH) for name in names}
-        samples = _take_turns(bench, ways, bench.scale.command_repetitions)
-    whole, calls = (samples[name] for name in names)
-    return Measured(
-        "command",
-        [
-            Figure(
-                f"`imgmig migrate` of {rows:,} rows in {months} partitions, start to end",
-                [a.wall_s for a in whole],
-                digits=1,
-                unit=" s",
-                note="no goal",
-            ),
-            Figure(
-                "the domain's calls behind it, alone", [b.wall_s for b in calls], digits=1, unit=" s", note="no goal"
-            ),
-        ],
-        samples,
-    )
-
-
-def backfill(bench: Bench) -> Measured:
-    """A backfill of 24 partitions from the UI, and one of 24 that hold no row."""
-    rows, years = bench.scale.command_rows, {"without a row": (2021, 2022), "of the demo": (2023, 2024)}
-    bench.sandbox.seed_synthetic(rows)
-    took = {}
-    with user_interface(bench.sandbox.root, "2021-01-01") as url:
-        for name, of in years.items():
-            partitions = [f"{year}-{month:02}-01" for year in of for month in range(1, 13)]
-            took[name] = seconds_of_backfill(url, partitions)
-            bench.say(f"  24 partitions {name}: {took[name]:,.0f} s")
-    empty, full = took.values()
-    return Measured(
-        "backfill",
-        [
-            Figure(
-                f"Backfill from the UI: 24 partitions with {rows:,} rows, in 24 without",
-                [full / empty],
-                Goal(1.5, "≤ 1.50"),
-            ),
-            Figure("Backfill from the UI: 24 partitions without a row", [empty], digits=0, unit=" s", note="no goal"),
-        ],
-    )
-
-
 MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "batch": batch_mode,
     "conditional": conditional_mode,
@@ -299,35 +195,9 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "throughput": throughput,
     "memory": memory,
     "growth": growth,
-    "orchestration": orchestration,
-    "command": command,
-    "backfill": backfill,
+    "command": partition_measures.command,
+    "partitions": partition_measures.partitions,
+    "daily": partition_measures.daily,
+    "demo": partition_measures.demo,
+    "backfill": partition_measures.backfill,
 }
-
-
-def _way(
-    bench: Bench,
-    job: Callable[[str, int, str], Job],
-    name: str,
-    rows: int,
-    url: str,
-    partition_start: str = "2024-03-01",
-) -> Way:
-    return lambda: bench.run(job(name, rows, url), partition_start)
-
-
-def _take_turns(
-    bench: Bench, ways: Mapping[str, Way], repetitions: int | None = None, unit: str = "row"
-) -> dict[str, list[Sample]]:
-    samples: dict[str, list[Sample]] = {name: [] for name in ways}
-    for repetition in range(repetitions or bench.scale.repetitions):
-        order = list(ways) if repetition % 2 == 0 else list(ways)[::-1]
-        for name in order:
-            sample = ways[name]()
-            bench.say(f"  {name}: {sample.cpu_us_per_row:,.0f} µs of CPU a {unit}, {sample.rows_per_s:,.1f} {unit}s/s")
-            samples[name].append(sample)
-    return samples
-
-
-def _speeds(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
-    return [a.rows_per_s / b.rows_per_s for a, b in zip(ours, theirs, strict=True)]

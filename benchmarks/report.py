@@ -16,12 +16,12 @@ from benchmarks.results import Figure, Measured
 from benchmarks.scale import Scale
 
 _PACKAGES: Final = ("dagster", "psycopg", "aiohttp", "orjson", "botocore", "boto3", "moto")
-_FINDINGS: Final = Path(__file__).with_name("findings.md")
+_BY_HAND: Final = "## What was tried"
 
 _PAGE: Final = """# Benchmarks
 
 Written by `{command}` ({scale} scale, {repetitions} repetitions) on {date}, in {took:,.0f} s. Do not edit: run it
-again, or `make bench`. What is said under "What profiling says" comes from `benchmarks/findings.md`.
+again, or `make bench`. Only what stands under "What was tried" is written by hand, and stays.
 
 ## Machine
 
@@ -55,10 +55,7 @@ beyond the sum of its stages is tasks, locks, counting and the waits between req
 
 {missed}
 
-## What profiling says
-
-{findings}
-"""
+{kept}"""
 
 
 def table(measured: Sequence[Measured]) -> Table:
@@ -72,8 +69,8 @@ def table(measured: Sequence[Measured]) -> Table:
     return found
 
 
-def markdown(measured: Sequence[Measured], scale: Scale, command: str, load: str, took: float) -> str:
-    """The whole document."""
+def markdown(measured: Sequence[Measured], scale: Scale, command: str, load: str, took: float, before: str = "") -> str:
+    """The whole document; what the one `before` has under "What was tried" stays."""
     return _PAGE.format(
         command=command,
         scale=scale.name,
@@ -89,7 +86,7 @@ def markdown(measured: Sequence[Measured], scale: Scale, command: str, load: str
         stages="\n\n".join(_stages(each) for each in measured if each.stages),
         missed="\n".join(_missed(each) for each in measured if any(figure.missed for figure in each.figures))
         or "Nothing in this run.",
-        findings=_FINDINGS.read_text(encoding="utf-8").strip() if _FINDINGS.exists() else "Nothing yet.",
+        kept=before[before.index(_BY_HAND) :] if _BY_HAND in before else "",
     )
 
 

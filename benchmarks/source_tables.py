@@ -11,7 +11,7 @@ from benchmarks.job import MARCH
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, synthetic_rows
 
 _SYNTHETIC_START = datetime(SYNTHETIC_START.year, SYNTHETIC_START.month, SYNTHETIC_START.day, tzinfo=timezone.utc)
-ONE_A_MONTH = "images_one_a_month"
+FIRST_DAY = datetime(2016, 1, 1, tzinfo=timezone.utc)
 
 
 def march_table(rows: int) -> str:
@@ -31,14 +31,16 @@ def make_march_table(owner: psycopg.Connection[Any], rows: int) -> None:
     )
 
 
-def make_monthly_table(owner: psycopg.Connection[Any], months: int) -> None:
-    """Fill `ONE_A_MONTH`: one row in the middle of each month from January 2023 on."""
-    _fill(owner, ONE_A_MONTH, _one_a_month(months))
+def make_daily_table(owner: psycopg.Connection[Any], days: int, rows: int) -> str:
+    """Fill a table with so many rows at noon of each day from `FIRST_DAY` on, and return its name."""
+    name = f"images_{days}_days_of_{rows}"
+    _fill(owner, name, _daily(days, rows))
+    return name
 
 
-def _one_a_month(months: int) -> Iterator[ImageRow]:
-    for month, row in enumerate(synthetic_rows(months)):
-        moment = datetime(2023 + month // 12, month % 12 + 1, 15, tzinfo=timezone.utc)
+def _daily(days: int, rows: int) -> Iterator[ImageRow]:
+    for number, row in enumerate(synthetic_rows(days * rows)):
+        moment = FIRST_DAY + timedelta(days=number // rows, hours=12)
         yield row._replace(created_at=moment, updated_at=moment + timedelta(days=1))
 
 

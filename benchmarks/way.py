@@ -20,11 +20,10 @@ WAYS: Final = {
     "stages of batch mode": "anatomy.batch",
     "stages of conditional mode": "anatomy.conditional",
     "stages of a verification": "anatomy.verify",
-    "jobs": "orchestration.graph",
-    "jobs with empty bodies": "orchestration.empty_graph",
-    "the bodies' calls alone": "orchestration.domain_calls",
     "imgmig migrate": "orchestration.command",
     "the migration's calls alone": "orchestration.domain_migration",
+    "imgmig migrate and verify": "orchestration.both_commands",
+    "the calls of both alone": "orchestration.domain_calls",
     "one run": "orchestration.one_run",
 }
 
