@@ -1,24 +1,23 @@
 """What came of verifications, samples and reports, read from the state store: evidence, not the word of the run."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import nullcontext, suppress
 from typing import Any
 
-import orjson
-
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, error_lines, exit_code, table_of
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, figures, finding, table_of
+from imgmig_dagster.errors import ImgmigError, StateError
+from imgmig_dagster.figures import total
 from imgmig_dagster.migration.results import last_migration
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.partitions import Lacking, ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.results import Mismatch, VerificationCounts, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
@@ -29,66 +28,56 @@ def of_verification(
 ) -> Finding:
     """The verdicts, and with `whole_table` the census and the report's own verdict."""
     evidence = [found for key in keys if (found := load_record(state, names.evidence(key), VerificationResult))]
-    verdicts: Counter[str] = Counter()
-    table = table_of("partition", "rows", "match", "mismatch", "missing", "unverified", "images/s", "verdict")
-    for found in evidence:
-        verdicts.update(found.verdicts)
-        verdict = "[green]PASS[/]" if found.passed else "[red]FAIL[/]"
-        add_row(table, found.partition, found.rows_in_window, *found.verdicts.values(), found.rate, verdict)
+    whole = total(VerificationCounts, evidence)
     faults = [found for key in keys for found in load_lines(state, names.mismatches(key), Mismatch)]
     passed = len(evidence) == len(keys) and all(found.passed for found in evidence)
     lines = [f"{found.verdict.value}: {found.label}" for found in faults[:SHOWN_FAULTS]]
     if len(faults) > SHOWN_FAULTS:
         lines.append(f"... and {len(faults) - SHOWN_FAULTS:,} more; all of them are in the report")
-    lines.append(f"Verified {sum(verdicts.values()):,} images in {took_s:.1f} s: {counts_line(verdicts)}")
+    lines.append(f"Verified {whole.looked_at:,} images in {took_s:.1f} s: {counts_line(whole.verdicts)}")
     document: dict[str, Any] = {
-        "verdicts": dict(verdicts),
+        **figures(whole, "verdicts"),
         "mismatches": [{"key": found.row_id, "field": found.attribute, "verdict": found.verdict} for found in faults],
-        "partitions": [asdict(found) for found in evidence],
+        "partitions": evidence,
         "took_s": took_s,
-        "errors": [str(error) for error in errors],
     }
     if whole_table and not errors:
         census = load_record(state, names.CENSUS, CensusResult)
         passed = passed and census is not None and census.passed
         if census is not None:
-            document["census"] = asdict(census)
+            document["census"] = census
             lines.append(_census_line(census))
-    report = _summary(state)
     if whole_table:
+        report = _report(state, errors)
         passed = passed and _is_pass(report)
-        document["verdict"] = report.get("verdict")
+        document["verdict"] = report.verdict if report else None
         lines += _verdict_lines(state, report)
-    return Finding(exit_code(errors, clean=passed), document, [*lines, *error_lines(errors)], table)
+    columns = ("rows_in_window", "match", "mismatch", "missing", "unverified", "rate", "verdict")
+    return finding(errors, passed, document, lines, figure_table(VerificationResult, evidence, *columns))
 
 
 def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     """What the sample showed, and where its page is."""
     found = None if errors else load_record(state, names.SPOT_CHECK, SpotCheckResult)
     if found is None:
-        return Finding(
-            exit_code(errors, clean=False), {"errors": [str(error) for error in errors]}, error_lines(errors)
-        )
+        return finding(errors, False, {}, [])
     page = state.locate(names.SPOT_CHECK_PAGE)
     bound = "" if found.bound is None else f": at 95 % confidence at most {100 * found.bound:.1f} % of all are wrong"
     lines = [
         *(f"differs: {row_id}" for row_id in found.differing[:SHOWN_FAULTS]),
         *(f"{row_id}: {', '.join(what)}" for row_id, what in list(found.object_faults.items())[:SHOWN_FAULTS]),
-        f"{len(found.pairs):,} images drawn (seed {found.seed}), {found.random:,} of them at random, "
+        f"{found.images:,} images drawn (seed {found.seed}), {found.random:,} of them at random, "
         f"{len(found.differing):,} differ{bound}",
         f"{len(found.object_faults):,} have a picture or thumbnail that S3 does not have as declared",
         f"Review the pictures, and save your marks: {page}",
     ]
     document = {
-        "seed": found.seed,
-        "images": len(found.pairs),
+        **figures(found, "seed", "images", "differing", "object_faults"),
         "drawn_at_random": found.random,
         "wrong_at_most": found.bound,
-        "differing": list(found.differing),
-        "object_faults": dict(found.object_faults),
         "page": page,
     }
-    return Finding(exit_code(errors, clean=bool(found.pairs) and not found.differing), document, lines)
+    return finding(errors, found.is_clean, document, lines)
 
 
 def of_review(review: SpotCheckReview, stage: str) -> Finding:
@@ -99,15 +88,14 @@ def of_review(review: SpotCheckReview, stage: str) -> Finding:
         f"Next: imgmig report --stage {stage}",
     ]
     document = {"images": len(review.images), "issues": list(review.issues)}
-    return Finding(exit_code([], clean=not review.issues), document, lines)
+    return Finding(1 if review.issues else 0, document, lines)
 
 
 def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     """The report's verdict, and where it is."""
-    report = {} if errors else _summary(state)
-    lines = [*([] if errors else _verdict_lines(state, report)), *error_lines(errors)]
-    document = {**report, "errors": [str(error) for error in errors]}
-    return Finding(exit_code(errors, clean=_is_pass(report)), document, lines)
+    report = None if errors else _report(state, errors)
+    lines = [] if errors else _verdict_lines(state, report)
+    return finding(errors, _is_pass(report), vars(report) if report else {}, lines)
 
 
 def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:
@@ -124,12 +112,11 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
         entry = {
             "partition": key,
             "rows_now": rows_now.get(key, 0),
-            "in_target": found.in_target if found else None,
-            "migrated": found.migrated if found else None,
+            **(figures(found, "in_target", "migrated") if found else {"in_target": None, "migrated": None}),
             "failed": len(FailureLedger(state, key).entries()),
             "interrupted": interrupted,
             "verified_at": evidence.finished_at if evidence else None,
-            "verdict": None if evidence is None else "PASS" if evidence.passed else "FAIL",
+            "verdict": evidence.verdict if evidence else None,
         }
         entries.append(entry)
         add_row(table, key, *list(entry.values())[1:])
@@ -137,25 +124,26 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
     return Finding(0, {"partitions": entries}, [] if entries else [idle], table)
 
 
-def _summary(state: StateStore) -> dict[str, Any]:
-    found = state.read(names.report(names.SUMMARY_JSON))
-    report: dict[str, Any] = orjson.loads(found.content) if found else {}
-    return report
+def _report(state: StateStore, errors: Sequence[ImgmigError]) -> SummaryReport | None:
+    """The last report. Where errors kept a command from making another, one that cannot be read is none."""
+    with suppress(StateError) if errors else nullcontext():
+        return load_record(state, names.report(names.SUMMARY_JSON), SummaryReport)
+    return None
 
 
-def _is_pass(report: Mapping[str, Any]) -> bool:
-    return report.get("verdict") == ReportVerdict.PASS.value
+def _is_pass(report: SummaryReport | None) -> bool:
+    return report is not None and report.verdict is ReportVerdict.PASS
 
 
-def _verdict_lines(state: StateStore, report: Mapping[str, Any]) -> list[str]:
-    def lines(kind: str, name: str) -> list[str]:
-        return [f"{kind}: {each['what']} ({', '.join(each['commands'])})" for each in report.get(name, [])]
+def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]:
+    def lines(kind: str, lacking: Sequence[Lacking]) -> list[str]:
+        return [f"{kind}: {each.what} ({', '.join(each.commands)})" for each in lacking]
 
-    verdict = str(report.get("verdict", "no report")).upper()
+    verdict = report.verdict.value.upper() if report else "NO REPORT"
     return [
-        *lines("lacking", "lacking")[:SHOWN_FAULTS],
+        *(lines("lacking", report.lacking)[:SHOWN_FAULTS] if report else []),
         f"Verdict: {verdict}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
-        *lines("before cutover", "lacking_review"),
+        *(lines("before cutover", report.lacking_review) if report else []),
     ]
 
 

@@ -1,11 +1,12 @@
 """What came of a repair: key by key what was done, or would be, and what verification says of it afterwards."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.findings import of_verification
-from imgmig_dagster.cli.wording import error_lines, exit_code
+from imgmig_dagster.cli.wording import finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.migration.brake import Brake, held_back_line
 from imgmig_dagster.migration.repair import OrphanOutcome, RepairResult
@@ -66,24 +67,24 @@ def of_repair(
     lines = [line for found in everything for line in _lines(found)]
     lines += _orphan_lines(state, orphan_repair, stage) if orphan_repair else []
     lines += [f"orphan: {row_id}; --delete-orphans deletes it" for row_id in orphans_left if row_id not in handled]
-    listed = sum(len(found.outcomes) for found in everything)
     document: dict[str, Any] = {
         "applied": applied,
         "partitions": repairs,
         "orphans": list(orphans_left),
         "orphan_repair": orphan_repair,
         "took_s": took_s,
-        "errors": [str(error) for error in errors],
     }
     if not applied:
-        nothing = not (listed or orphans_left)
+        nothing = not (any(found.keys for found in everything) or orphans_left)
         lines.append("Nothing to repair." if nothing else "Nothing was written: --apply writes.")
-        return Finding(exit_code(errors, clean=nothing), document, [*lines, *error_lines(errors)])
+        return finding(errors, nothing, document, lines)
     verified = of_verification(state, keys, errors, took_s, whole_table=False)
-    document["verification"] = verified.document
-    code = verified.exit_code if keys else exit_code(errors, clean=True)
-    return Finding(
-        max(code, 1) if orphans_left else code, document, [*lines, *verified.lines], verified.table if keys else None
+    return replace(
+        verified,
+        exit_code=max(verified.exit_code, 1 if orphans_left else 0),
+        document={**document, "errors": verified.document["errors"], "verification": verified.document},
+        lines=[*lines, *verified.lines],
+        table=verified.table if keys else None,
     )
 
 

@@ -1,30 +1,51 @@
-"""How a command's result is put: lines, tables, exit codes, alike for all commands."""
+"""How a command's result is put: lines, tables, documents, exit codes, alike for all commands.
+
+What a figure is called is declared with the result that has it (`figures.py`).
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.table import Table
 
+from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.figures import figures_of
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
+_COLOURS: Final = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
 
 
-def error_lines(errors: Sequence[ImgmigError]) -> list[str]:
-    """What ended runs early; the same words once."""
-    return [f"error: {error}" for error in dict.fromkeys(map(str, errors))]
-
-
-def exit_code(errors: Sequence[ImgmigError], clean: bool) -> int:
-    """What the command ends with."""
+def finding(
+    errors: Sequence[ImgmigError],
+    clean: bool,
+    document: Mapping[str, Any],
+    lines: Sequence[str],
+    table: Table | None = None,
+) -> Finding:
+    """What a command found, and last what ended its runs early."""
+    told = [f"error: {error}" for error in dict.fromkeys(map(str, errors))]
     # A service that is away outranks a refusal, which outranks a finding.
-    return max((error.exit_code for error in errors), default=0 if clean else 1)
+    code = max((error.exit_code for error in errors), default=0 if clean else 1)
+    return Finding(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
 
 
-def counts_line(counts: Mapping[str, int]) -> str:
-    """How many of each there are."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
+def figures(result: object, *attributes: str) -> dict[str, Any]:
+    """These figures of a result, as a JSON document has them."""
+    return {name: getattr(result, name) for name in attributes}
+
+
+def figure_table(kind: Any, results: Sequence[Any], *attributes: str, total: object | None = None) -> Table:
+    """A line of these figures for each partition, and one of what they come to."""
+    declared = figures_of(kind)
+    table = table_of("partition", *(declared[name].label for name in attributes))
+    for each in results:
+        add_row(table, each.partition, *figures(each, *attributes).values())
+    if total is not None:
+        table.add_section()
+        add_row(table, "total", *figures(total, *attributes).values())
+    return table
 
 
 def table_of(first: str, *others: str) -> Table:
@@ -41,14 +62,13 @@ def add_row(table: Table, *cells: object) -> None:
     table.add_row(*(_cell(cell) for cell in cells))
 
 
+def counts_line(counts: Mapping[str, int]) -> str:
+    """How many of each there are."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:,.0f}" if is_number else str(value)
-
-
-def add_total(table: Table, *cells: object) -> None:
-    """The last line of a table."""
-    table.add_section()
-    add_row(table, "total", *cells)
+    return f"{value:,.0f}" if is_number else _COLOURS.get(str(value), str(value))
