@@ -58,7 +58,8 @@ def ui(
     from imgmig_dagster.local_runs.instance import open_instance
 
     # What is wrong with the instance is told here in one line, and by `dagster dev` in forty.
-    open_instance(home).dispose()
+    with open_instance(home):
+        pass
     output = Output(json=False)
     with scratch_folder("imgmig-ui-") as folder:
         workspace = folder / "workspace.yaml"

@@ -1,15 +1,15 @@
 """Looks at Dagster itself: its home, its storage, its pools, and whether run monitoring knows the command line."""
 
 from functools import partial
-from importlib import import_module
 
 import dagster as dg
 
 from imgmig_dagster.config import dagster_home
 from imgmig_dagster.dagster_home import check_dagster_home
-from imgmig_dagster.defs.resources import SOURCE_POOL, TARGET_POOL, pool_limit
+from imgmig_dagster.defs.resources import SOURCE_POOL, TARGET_POOL
 from imgmig_dagster.doctor.results import Examination, Health
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import open_instance
 from imgmig_dagster.stage import Stage
 
@@ -24,7 +24,8 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
     else:
         looks |= {"storage": partial(storage, stage)}
         try:
-            open_instance(dagster_home(stage)).dispose()
+            with open_instance(dagster_home(stage)):
+                pass
         except ImgmigError:
             pass
         else:
@@ -42,10 +43,9 @@ def home(stage: Stage) -> tuple[Health, str, str]:
 def storage(stage: Stage) -> tuple[Health, str, str]:
     """Whether the storage answers, and whether it takes as many runs at a time as the queue lets in."""
     with open_instance(dagster_home(stage)) as instance:
-        kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
-        queue = instance.get_concurrency_config().run_queue_config
-        found = f"{kind}, Dagster {dg.__version__}"
-    if kind == "Sqlite" and (queue is None or queue.max_concurrent_runs != 1):
+        kind, one_at_a_time = internals.storage_kind(instance), internals.allows_one_run_at_a_time(instance)
+    found = f"{kind}, Dagster {dg.__version__}"
+    if kind == "Sqlite" and not one_at_a_time:
         remedy = (
             "set max_concurrent_runs: 1 as in deploy/local/dagster.yaml, or take PostgreSQL as in deploy/dagster.yaml"
         )
@@ -56,10 +56,10 @@ def storage(stage: Stage) -> tuple[Health, str, str]:
 def pools(stage: Stage) -> tuple[Health, str, str]:
     """How many runs the pools let in, by which the write rate is divided."""
     with open_instance(dagster_home(stage)) as instance:
-        limits = {pool: pool_limit(instance, pool) for pool in (SOURCE_POOL, TARGET_POOL)}
-        granularity = instance.get_concurrency_config().pool_config.pool_granularity
+        limits = {pool: internals.pool_limit(instance, pool) for pool in (SOURCE_POOL, TARGET_POOL)}
+        by_run = internals.limits_pools_by_run(instance)
     found = ", ".join(f"{pool} {limit}" for pool, limit in limits.items())
-    if granularity is None or granularity.value != "run":
+    if not by_run:
         return Health.WARN, f"{found}; not by run", "set concurrency: pools: granularity: run in dagster.yaml"
     if closed := [pool for pool, limit in limits.items() if limit < 1]:
         return Health.WARN, f"{found}: no run gets in", f"dagster instance concurrency set {closed[0]} 1"
@@ -69,18 +69,15 @@ def pools(stage: Stage) -> tuple[Health, str, str]:
 def monitoring(stage: Stage) -> tuple[Health, str, str]:
     """Whether Dagster's daemon would fail the runs that the command line executes."""
     with open_instance(dagster_home(stage)) as instance:
-        launcher = instance.get_ref().run_launcher_data
-        on = instance.run_monitoring_enabled
+        on, launcher = internals.monitors_runs(instance), internals.launcher_of(instance)
     if not on or launcher is None:
         return Health.OK, "off" if not on else "on", ""
-    kind = getattr(import_module(launcher.module_name), launcher.class_name)
     from imgmig_dagster.defs.launcher import KnowsCommands
 
-    checks_health = kind.supports_check_run_worker_health is not dg.DefaultRunLauncher.supports_check_run_worker_health
-    if checks_health and not issubclass(kind, KnowsCommands):
+    if internals.knows_its_workers(launcher) and not issubclass(launcher, KnowsCommands):
         remedy = (
             "in dagster.yaml set run_launcher: module: imgmig_dagster.defs.launcher, class: EcsRunLauncher; another "
             "launcher needs a class like that one"
         )
-        return Health.FAIL, f"{launcher.class_name} knows no command's run: the daemon marks it as failed", remedy
-    return Health.OK, f"on, by {launcher.class_name}", ""
+        return Health.FAIL, f"{launcher.__name__} knows no command's run: the daemon marks it as failed", remedy
+    return Health.OK, f"on, by {launcher.__name__}", ""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig
+from imgmig_dagster.local_runs.dagster_internals import AssetJob
 
 
-def all_jobs() -> Sequence[UnresolvedAssetJobDefinition]:
+def all_jobs() -> Sequence[AssetJob]:
     """Every job, by the name that the command line uses too."""
     return [
         dg.define_asset_job(

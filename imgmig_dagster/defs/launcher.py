@@ -5,9 +5,9 @@ knows nothing of a run that a command executes in its own process; the command i
 """
 
 from dagster import DagsterRun
-from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster_aws.ecs import EcsRunLauncher as _EcsRunLauncher
 
+from imgmig_dagster.local_runs.dagster_internals import CheckRunHealthResult, RunLauncher, WorkerStatus
 from imgmig_dagster.local_runs.invocation import GONE, Invocation
 from imgmig_dagster.window import now
 

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
+from imgmig_dagster.local_runs.dagster_internals import note, noted
 from imgmig_dagster.remedies import Remedy
 from imgmig_dagster.window import now
 
@@ -130,14 +131,14 @@ class Outbox:
         return sent
 
     def _noted(self) -> _Cursor | None:
-        stored = self._context.instance.run_storage.get_cursor_values({self._key}).get(self._key)
-        note = json.loads(stored) if stored else {}
-        cursor = note["cursor"] if note and note["begun"] == self._begun else self._begun
+        stored = noted(self._context.instance, self._key)
+        last = json.loads(stored) if stored else {}
+        cursor = last["cursor"] if last and last["begun"] == self._begun else self._begun
         return _CURSORS.validate_json(cursor) if cursor else None
 
     def _note(self, cursor: str | None) -> None:
-        note = json.dumps({"begun": self._begun, "cursor": cursor}) if cursor else ""
-        self._context.instance.run_storage.set_cursor_values({self._key: note})
+        text = json.dumps({"begun": self._begun, "cursor": cursor}) if cursor else ""
+        note(self._context.instance, self._key, text)
 
 
 def _said(fault: Fault) -> str:

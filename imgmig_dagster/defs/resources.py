@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
+from imgmig_dagster.local_runs.dagster_internals import pool_limit
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
@@ -174,14 +175,6 @@ class ProgressListener:
             self.listen(progress)
 
         return tell
-
-
-def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
-    """How many runs the instance lets into a concurrency pool at once, 0 for none; 1 where nobody has said."""
-    storage = instance.event_log_storage
-    limits = {found.name: found.limit for found in storage.get_pool_limits()}
-    said = limits.get(pool, storage.get_pool_config().default_pool_limit)
-    return 1 if said is None else said
 
 
 def _with_partition(progress: Progress) -> str:

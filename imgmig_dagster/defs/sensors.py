@@ -11,6 +11,7 @@ from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
+from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
 from imgmig_dagster.stage import Stage
@@ -103,15 +104,12 @@ def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDef
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        box, events = Outbox(context, stage.value, "alert_failed_checks"), context.instance.event_log_storage
-        if box.after is None:
-            last = events.get_event_records(_evaluations(None), limit=1)
-            box.after = last[0].storage_id if last else 0
-        for record in events.get_event_records(_evaluations(box.after), limit=_EVALUATIONS_PER_TICK, ascending=True):
-            event = record.event_log_entry.dagster_event
-            if event is not None:
-                _look_at_check(box, event.asset_check_evaluation_data, event.partition)
-            box.after = record.storage_id
+        box = Outbox(context, stage.value, "alert_failed_checks")
+        after = internals.last_evaluation(context.instance) if box.after is None else box.after
+        box.after = after
+        for place, found in internals.evaluations(context.instance, after, _EVALUATIONS_PER_TICK):
+            _look_at_check(box, found)
+            box.after = place
         return box.send(webhook, alerts.ui)
 
     return alert_failed_checks
@@ -176,15 +174,12 @@ def _stale_evidence(
 
 def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
     """Whether it is a run of this code location, which may share its instance with others."""
-    ours = {CODE_LOCATION}
-    if context.code_location_origin:
-        ours.add(context.code_location_origin.location_name)
-    return run.remote_job_origin is not None and run.remote_job_origin.location_name in ours
+    return internals.location_of(run) in {CODE_LOCATION, internals.own_location(context)} - {None}
 
 
 def _of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord) -> Fault | None:
     """None where a check ended it: the check is told of, and not the run besides."""
-    names = _class_names(instance, run.run_id)
+    names = internals.error_classes(instance, run.run_id)
     if _ENDED_BY_A_CHECK in names:
         return None
     event = record.event_log_entry.dagster_event
@@ -197,20 +192,8 @@ def _of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLo
     return Fault(f"run of {run.job_name}", verdict, remedy, f"runs/{run.run_id}", "runs", partition)
 
 
-def _class_names(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """The classes of the errors that ended the run, the cause last."""
-    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
-    event = failures[0].event_log_entry.dagster_event if failures else None
-    error = event.step_failure_data.error if event else None
-    names = []
-    while error is not None:
-        names.append(error.cls_name or "an error")
-        error = error.cause
-    return names
-
-
-def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation, event_partition: str | None) -> None:
-    asset, partition = found.asset_key.to_user_string(), found.partition or event_partition
+def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:
+    asset, partition = found.asset_key.to_user_string(), found.partition
     name = f"{asset}:{found.check_name}:{partition}"
     if (asset, found.check_name) not in _OURS:
         return
@@ -248,10 +231,6 @@ def _of_ledger(partition: str, failures: Sequence[Failure]) -> Fault:
         tuple(f"{each.row_id}: {each.field or 'the whole item'} ({each.code})" for each in failures[:_KEYS]),
         max(0, len(failures) - _KEYS),
     )
-
-
-def _evaluations(after: int | None) -> dg.EventRecordsFilter:
-    return dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
 
 
 def _not_set() -> dg.SkipReason:

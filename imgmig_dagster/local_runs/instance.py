@@ -10,24 +10,17 @@ from typing import Any, Final
 
 import dagster as dg
 import sqlalchemy
-from dagster._core.instance.ref import InstanceRef
 
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.files import refusal
+from imgmig_dagster.local_runs.dagster_internals import instance_of
 
 CODE_LOCATION: Final = "imgmig_dagster"
 """As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
 
 _VARIABLE: Final = re.compile(r'environment variable "(\w+)"')
 _PLACE: Final = re.compile(r"at path root:(\S+?)\.? ")
-
-_NO_OUTPUT_CAPTURE: Final = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 
 
 class InstanceUnavailable(ImgmigError):
@@ -47,10 +40,8 @@ def open_instance(home: Path) -> dg.DagsterInstance:
     check_dagster_home(home)
     logging.getLogger().addFilter(_is_not_of_storage)
     try:
-        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
-        # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
-        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
-        instance.get_runs(limit=1)
+        instance = instance_of(home)
+        instance.get_run_records(limit=1)
     except Exception as error:
         raise _told(error, home / "dagster.yaml") from None
     if not sqlalchemy.event.contains(sqlalchemy.pool.Pool, "checkout", _ping):
@@ -64,7 +55,7 @@ def storage_faults(home: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        fault = _of_storage(_causes(error), home / "dagster.yaml")
+        fault = _of_storage(causes(error), home / "dagster.yaml")
         if fault is None:
             raise
         raise fault from None
@@ -75,23 +66,27 @@ def _is_not_of_storage(record: logging.LogRecord) -> bool:
     return "dagster_postgres" not in record.pathname
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes
+def causes(error: BaseException) -> list[BaseException]:
+    """The error, what caused it, and so on: the root is the last."""
+    chain = [error]
+    while True:
+        last = chain[-1]
+        cause = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if cause is None:
+            return chain
+        chain.append(cause)
 
 
-def _of_storage(causes: Sequence[BaseException], file: Path) -> InstanceUnavailable | None:
-    for cause in causes:
+def _of_storage(chain: Sequence[BaseException], file: Path) -> InstanceUnavailable | None:
+    for cause in chain:
         if isinstance(cause, sqlite3.Error):
             return InstanceUnavailable(f"Dagster's storage: {refusal(cause, f'a file of SQLite below {file.parent}')}")
-    if any(isinstance(cause, sqlalchemy.exc.OperationalError) for cause in causes):
+    if any(isinstance(cause, sqlalchemy.exc.OperationalError) for cause in chain):
         return InstanceUnavailable(
             f"Dagster's storage, which {file} names, does not answer: check that its server runs, that its disk is not "
             "full, and DAGSTER_POSTGRES_URL if the file reads it; then give the same command again"
         )
-    if any(isinstance(cause, sqlalchemy.exc.DBAPIError) for cause in causes):
+    if any(isinstance(cause, sqlalchemy.exc.DBAPIError) for cause in chain):
         return InstanceUnavailable(
             f"Dagster's storage, which {file} names, refuses what Dagster asks of it: check that the database is for "
             "Dagster alone, that its user owns the tables, and that dagster instance migrate was run after an upgrade "
@@ -102,10 +97,10 @@ def _of_storage(causes: Sequence[BaseException], file: Path) -> InstanceUnavaila
 
 def _told(error: BaseException, file: Path) -> ImgmigError:
     """The error in one line, without Dagster's own text: that quotes the configuration, passwords included."""
-    causes = _causes(error)
-    if fault := _of_storage(causes, file):
+    chain = causes(error)
+    if fault := _of_storage(chain, file):
         return fault
-    text = "\n".join(map(str, causes))
+    text = "\n".join(map(str, chain))
     if missing := _VARIABLE.search(text):
         return SettingsError(
             f"{file} reads the variable {missing[1]}, which is not set: export it in the environment of the process "

@@ -18,6 +18,7 @@ from typing import Final
 
 import dagster as dg
 
+from imgmig_dagster.local_runs.dagster_internals import note, noted, report_failed
 from imgmig_dagster.window import now, seconds_between
 
 # Tags below `.dagster/` are not shown in the UI's lists.
@@ -55,11 +56,11 @@ class Invocation:
 
     def beat(self, instance: dg.DagsterInstance, moment: str) -> None:
         """Say that it lives."""
-        instance.run_storage.set_cursor_values({self._beat: moment})
+        note(instance, self._beat, moment)
 
     def is_silent(self, instance: dg.DagsterInstance, moment: str) -> bool:
         """Whether it has not been heard of for `DEAD_AFTER_S`: all that can be known from another place."""
-        last = instance.run_storage.get_cursor_values({self._beat}).get(self._beat)
+        last = noted(instance, self._beat)
         return last is not None and seconds_between(last, moment) > DEAD_AFTER_S
 
 
@@ -119,8 +120,9 @@ class Heart:
     def beat(self) -> None:
         """Say that the process lives; interrupt it as Ctrl-C does if it has to end and has not begun to."""
         self._invocation.beat(self._instance, now())
-        canceling = self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING]))
-        ours = {run.run_id for run in canceling if Invocation.of(run) == self._invocation}
+        canceling = self._instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING]))
+        runs = [record.dagster_run for record in canceling]
+        ours = {run.run_id for run in runs if Invocation.of(run) == self._invocation}
         # After Ctrl-C a run is canceling too, but no longer at the next beat.
         if ours & self._terminating:
             os.kill(os.getpid(), signal.SIGINT)
@@ -145,7 +147,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, lifeline: Lifeline | None = Non
         if invocation is None:
             continue
         if lifeline.is_dead(invocation, instance) if lifeline else invocation.is_silent(instance, now()):
-            instance.report_run_failed(record.dagster_run, GONE)
+            report_failed(instance, record.dagster_run, GONE)
             dead.append(record.dagster_run.run_id)
     return dead
 

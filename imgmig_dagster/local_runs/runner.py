@@ -2,39 +2,26 @@
 
 import contextlib
 import logging
-import re
-import signal
-import socket
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
-from dagster_shared.error import SerializableErrorInfo
 
 from imgmig_dagster.dagster_home import INVOCATIONS
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
 from imgmig_dagster.files import refusal, refusals_as
-from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, open_instance, storage_faults
+from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, causes, open_instance, storage_faults
 from imgmig_dagster.local_runs.invocation import Lifeline, fail_dead_runs
+from imgmig_dagster.local_runs.signals import Signals, terminated_like_ctrl_c
 
-_REPOSITORY: Final = "__repository__"
-_INTERRUPTIONS: Final = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-# Of such a message a person is told the path, which is no row's value.
-_OS_REFUSAL: Final = re.compile(
-    r"(?:OS|Permission|FileNotFound|FileExists|NotADirectory|IsADirectory)Error: "
-    r"\[Errno (?P<errno>\d+)\] [^:']*(?:: '(?P<place>[^']*)')?"
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ class JobRunner:
         self._home = dagster_home
         self._resources = contextlib.ExitStack()
         self._instance: dg.DagsterInstance | None = None
-        self._signals = _Signals()
+        self._signals = Signals()
 
     def __enter__(self) -> "JobRunner":
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -78,6 +65,7 @@ class JobRunner:
                 with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
                     lifeline = Lifeline(self._home / INVOCATIONS)
                     self._invocation = self._resources.enter_context(lifeline.hold(instance))
+                self._resources.enter_context(terminated_like_ctrl_c())
                 self._resources.enter_context(self._signals)
                 fail_dead_runs(instance, lifeline)
             self._instance = instance
@@ -106,46 +94,26 @@ class JobRunner:
         if self._instance is None:
             raise RuntimeError("the runner is used outside its `with`")
         instance = self._instance
-        job = self._definitions.resolve_job_def(job_name)
+        ended_by: list[BaseException] = []
+        job = internals.job_of(self._definitions, job_name).with_hooks({_keep_the_error(ended_by)})
 
-        def cancel_when_interrupted(entry: dg.EventLogEntry) -> None:
-            event = entry.dagster_event
-            error = event.step_failure_data.error if event and event.is_step_failure else None
-            if any(cause.cls_name in _INTERRUPTIONS for cause in _chain(error)):
+        def cancel_if_interrupted() -> None:
+            if self._signals.arrived():
                 # Otherwise an interrupted run would end as a failed one.
-                run = instance.get_run_by_id(run_id)
-                if run is not None:
-                    instance.report_run_canceling(run)
+                internals.report_canceling(instance, run_id)
 
-        instance.add_event_listener(run_id, cancel_when_interrupted)
-        made = instance.create_run_for_job(
-            job,
-            run_id=run_id,
-            run_config={**_job_config(job, partition), **_asset_config(config), **_QUIET},
-            tags={
-                **job.run_tags,
-                **_partition_tags(job, partition),
-                # The label puts the run on its job's page.
-                REPOSITORY_LABEL_TAG: f"{_REPOSITORY}@{CODE_LOCATION}",
-                # No launcher could end it, and a large table takes more than a day.
-                MAX_RUNTIME_SECONDS_TAG: "0",
-                **self._invocation.tags(run_id),
-            },
-            # As if the code location had launched it: by this the UI can re-execute it.
-            remote_job_origin=RemoteRepositoryOrigin(
-                RegisteredCodeLocationOrigin(CODE_LOCATION), _REPOSITORY
-            ).get_job_origin(job_name),
-        )
-        result = execute_run(InMemoryJob(job), made, instance)
+        internals.when_a_step_fails(instance, run_id, cancel_if_interrupted)
+        run_config = merged(_job_config(job, partition), _asset_config(config), _QUIET)
+        tags = {**_partition_tags(job, partition), **self._invocation.tags(run_id)}
+        internals.execute(instance, job, run_id, run_config, tags, CODE_LOCATION)
         run = instance.get_run_by_id(run_id)
         status = run.status if run else dg.DagsterRunStatus.FAILURE
         if self._signals.arrived() and status is not dg.DagsterRunStatus.CANCELED:
             raise KeyboardInterrupt
-        failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-        error = next((_rebuilt(error) for error in failures if error), None)
-        if status is dg.DagsterRunStatus.FAILURE and not failures:
-            error = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
-        return RunResult(run_id, status, error)
+        if status is dg.DagsterRunStatus.FAILURE and not ended_by:
+            early = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
+            return RunResult(run_id, status, early)
+        return RunResult(run_id, status, _told(ended_by[0]) if ended_by else None)
 
     def observe(self, asset: str, facts: Mapping[str, Any]) -> None:
         """Record something about an asset that no run found, with `facts` as its metadata."""
@@ -155,11 +123,21 @@ class JobRunner:
             self._instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=dict(facts)))
 
 
+def merged(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """The run configs in one: what a later one says of a value holds, and what it does not speak of stays."""
+    result: dict[str, Any] = {}
+    for config in configs:
+        for key, value in config.items():
+            nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merged(result[key], value) if nested else value
+    return result
+
+
 def _job_config(job: dg.JobDefinition, partition: str | None) -> Mapping[str, Any]:
     # Config that is given to a run replaces the job's own as a whole, so that this has to be asked for first.
     if partition is not None and job.partitioned_config is not None:
         return job.partitioned_config.get_run_config_for_partition_key(partition)
-    return job.run_config or {}
+    return internals.config_of(job)
 
 
 def _asset_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -172,64 +150,27 @@ def _partition_tags(job: dg.JobDefinition, partition: str | None) -> Mapping[str
     return job.partitioned_config.get_tags_for_partition_key(partition, job_name=job.name)
 
 
-def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
-    while error is not None:
-        yield error
-        error = error.cause
+def _keep_the_error(ended_by: list[BaseException]) -> dg.HookDefinition:
+    @dg.failure_hook(name="keep_the_error")
+    def keep_the_error(context: dg.HookContext) -> None:
+        if context.op_exception is not None:
+            ended_by.append(context.op_exception)
+
+    return keep_the_error
 
 
-def _rebuilt(error: SerializableErrorInfo) -> ImgmigError | None:
+def _told(error: BaseException) -> ImgmigError | None:
     """The error of ours behind a failed step; None where a check did not hold."""
-    for cause in _chain(error):
-        kind = _error_kinds().get(cause.cls_name or "")
-        if kind is not None:
-            return kind(cause.message.partition(": ")[2].strip())
-        if cause.cls_name == "DagsterAssetCheckFailedError":
+    chain = causes(error)
+    for cause in chain:
+        if isinstance(cause, ImgmigError):
+            return cause
+        if isinstance(cause, internals.DagsterAssetCheckFailedError):
             return None
-    root = list(_chain(error))[-1]
-    if found := _OS_REFUSAL.match(root.message):
-        refused = OSError(int(found["errno"]), "", found["place"])
-        return FilesUnavailable(f"{refusal(refused)}. Then give the same command again")
-    logging.getLogger(__name__).debug("unforeseen error: %s", error.to_string())
+    root = chain[-1]
+    if isinstance(root, OSError):
+        # Of such an error a person is told the path, which is no row's value.
+        return FilesUnavailable(f"{refusal(root)}. Then give the same command again")
+    logging.getLogger(__name__).debug("unforeseen error", exc_info=error)
     # The message may hold values: it stays in the event log's stack trace.
-    return RunFailed(f"an unforeseen {root.cls_name}: see the run's page in the UI")
-
-
-def _error_kinds() -> dict[str, type[ImgmigError]]:
-    kinds, unseen = {}, [ImgmigError]
-    while unseen:
-        kind = unseen.pop()
-        kinds[kind.__name__] = kind
-        unseen += kind.__subclasses__()
-    return kinds
-
-
-class _Signals:
-    """Notes SIGINT and SIGTERM, those too that come between two runs, where Dagster swallows them."""
-
-    def __enter__(self) -> "_Signals":
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
-        self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._previous_handler = signal.signal(signal.SIGTERM, _raise_interrupt)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        signal.signal(signal.SIGTERM, self._previous_handler)
-        signal.set_wakeup_fd(self._previous_fd)
-        self._receiver.close()
-        self._sender.close()
-
-    def arrived(self) -> bool:
-        """Whether one came since the last question."""
-        try:
-            return any(number in (signal.SIGINT, signal.SIGTERM) for number in self._receiver.recv(4096))
-        except BlockingIOError:
-            return False
-
-
-def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return RunFailed(f"an unforeseen {type(root).__name__}: see the run's page in the UI")

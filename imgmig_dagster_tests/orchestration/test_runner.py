@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from imgmig_dagster import errors
 from imgmig_dagster.defs import assets
-from imgmig_dagster.local_runs.runner import JobRunner, RunFailed
+from imgmig_dagster.local_runs.runner import JobRunner, RunFailed, merged
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
@@ -123,6 +124,37 @@ def test_an_error_comes_out_of_the_run_as_its_own_kind_with_its_own_words(
     assert result.error.exit_code == exit_code
     assert str(result.error).startswith(message)
     assert "Error: " not in str(result.error).split(":")[0]
+
+
+def test_the_error_of_a_run_is_the_one_that_was_raised(platform: Platform, home: Path) -> None:
+    raised = errors.SourceRefused("the table: has no: such column")
+
+    def refuse(*_arguments: object) -> None:
+        raise raised
+
+    platform.monkeypatch.setattr(assets, "take_inventory", refuse)
+    with JobRunner(platform.definitions, home) as runner:
+        assert runner.run("migrate", MARCH).error is raised
+
+
+def test_config_of_a_run_adds_to_the_config_of_its_job(platform: Platform, home: Path) -> None:
+    platform.source.insert([image(1)])
+    with JobRunner(platform.definitions, home) as runner:
+        repaired = runner.run("repair", MARCH, {"repair_report": {"source_wins": True}})
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            [record] = instance.get_run_records(dg.RunsFilter(run_ids=[repaired.run_id]))
+    config: Any = record.dagster_run.run_config
+    assert config["ops"]["repair_report"]["config"] == {"apply": True, "source_wins": True}
+
+
+def test_configs_are_merged_value_by_value() -> None:
+    job = {"ops": {"a": {"config": {"apply": True, "listed": [1, 2]}}, "b": {"config": {"x": 1}}}}
+    caller = {"ops": {"a": {"config": {"listed": [3], "confirm": None}}}, "loggers": {}}
+    assert merged(job, caller) == {
+        "ops": {"a": {"config": {"apply": True, "listed": [3], "confirm": None}}, "b": {"config": {"x": 1}}},
+        "loggers": {},
+    }
+    assert job["ops"]["a"] == {"config": {"apply": True, "listed": [1, 2]}}, "what is merged stays as it was"
 
 
 def test_a_partition_that_another_run_holds_is_busy(platform: Platform, home: Path) -> None:

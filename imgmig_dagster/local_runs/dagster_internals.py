@@ -1,0 +1,187 @@
+"""Everything of Dagster that Dagster does not promise to keep: no other module uses any of it, which a test holds.
+
+Promised is what `dagster` exports, and of its classes what is marked as public. What is here is tried with each new
+version of Dagster, whose number is exact for this reason (pyproject.toml).
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.errors import DagsterAssetCheckFailedError as DagsterAssetCheckFailedError
+from dagster._core.execution.api import execute_run
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
+from dagster._core.launcher import RunLauncher as RunLauncher
+from dagster._core.launcher import WorkerStatus as WorkerStatus
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
+
+AssetJob: TypeAlias = UnresolvedAssetJobDefinition
+
+_REPOSITORY: Final = "__repository__"
+_NO_OUTPUT_CAPTURE: Final = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def instance_of(home: Path) -> dg.DagsterInstance:
+    """The instance of that folder, for one command: it captures no output, and pools its connections."""
+    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
+    # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
+    instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
+    return instance
+
+
+def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
+    """A job, with all that it needs."""
+    return definitions.resolve_job_def(name)
+
+
+def config_of(job: dg.JobDefinition) -> Mapping[str, Any]:
+    """The job's own run config."""
+    return job.run_config or {}
+
+
+def execute(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    run_id: str,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+    code_location: str,
+) -> None:
+    """Execute a job in this process, as a run of the code location: by that the UI can execute it again."""
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(code_location), _REPOSITORY)
+    run = instance.create_run_for_job(
+        job,
+        run_id=run_id,
+        run_config=dict(run_config),
+        tags={
+            **job.run_tags,
+            # The label puts the run on its job's page.
+            REPOSITORY_LABEL_TAG: f"{_REPOSITORY}@{code_location}",
+            # No launcher could end it, and a large table takes more than a day.
+            MAX_RUNTIME_SECONDS_TAG: "0",
+            **tags,
+        },
+        remote_job_origin=origin.get_job_origin(job.name),
+    )
+    execute_run(InMemoryJob(job), run, instance)
+
+
+def when_a_step_fails(instance: dg.DagsterInstance, run_id: str, act: Callable[[], None]) -> None:
+    """Call `act` as soon as the failure of a step is stored, before the run ends."""
+
+    def look(entry: dg.EventLogEntry) -> None:
+        if entry.dagster_event is not None and entry.dagster_event.is_step_failure:
+            act()
+
+    instance.add_event_listener(run_id, look)
+
+
+def report_canceling(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Have a run end as canceled, that otherwise would end as failed."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None:
+        instance.report_run_canceling(run)
+
+
+def report_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> None:
+    """Mark a run as failed of which no process is left."""
+    instance.report_run_failed(run, message)
+
+
+def note(instance: dg.DagsterInstance, key: str, value: str) -> None:
+    """Keep a value in Dagster's storage, under a key that is ours."""
+    instance.run_storage.set_cursor_values({key: value})
+
+
+def noted(instance: dg.DagsterInstance, key: str) -> str | None:
+    """The value kept under that key."""
+    return instance.run_storage.get_cursor_values({key}).get(key)
+
+
+def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
+    """How many runs the instance lets into a concurrency pool at once, 0 for none; 1 where nobody has said."""
+    storage = instance.event_log_storage
+    limits = {found.name: found.limit for found in storage.get_pool_limits()}
+    said = limits.get(pool, storage.get_pool_config().default_pool_limit)
+    return 1 if said is None else said
+
+
+def allows_one_run_at_a_time(instance: dg.DagsterInstance) -> bool:
+    """Whether the instance's queue lets in one run, and then the next."""
+    queue = instance.get_concurrency_config().run_queue_config
+    return queue is not None and queue.max_concurrent_runs == 1
+
+
+def limits_pools_by_run(instance: dg.DagsterInstance) -> bool:
+    """Whether the pools count runs, and not the ops in them."""
+    granularity = instance.get_concurrency_config().pool_config.pool_granularity
+    return granularity is not None and granularity.value == "run"
+
+
+def storage_kind(instance: dg.DagsterInstance) -> str:
+    """What keeps the runs: Sqlite, Postgres."""
+    return type(instance.run_storage).__name__.removesuffix("RunStorage")
+
+
+def monitors_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether the daemon asks of each run whether its worker lives."""
+    return instance.run_monitoring_enabled
+
+
+def launcher_of(instance: dg.DagsterInstance) -> type[RunLauncher] | None:
+    """The class of the launcher that `dagster.yaml` names; None where it names none."""
+    launcher = instance.get_ref().run_launcher_data
+    return getattr(import_module(launcher.module_name), launcher.class_name) if launcher else None
+
+
+def knows_its_workers(launcher: type[RunLauncher]) -> bool:
+    """Whether the launcher can be asked whether a run's worker lives."""
+    return launcher.supports_check_run_worker_health is not dg.DefaultRunLauncher.supports_check_run_worker_health
+
+
+def evaluations(instance: dg.DagsterInstance, after: int, limit: int) -> list[tuple[int, dg.AssetCheckEvaluation]]:
+    """What the checks found since, in order, each with its place in the event log."""
+    wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
+    records = instance.event_log_storage.get_event_records(wanted, limit=limit, ascending=True)
+    events = [(record.storage_id, record.event_log_entry.dagster_event) for record in records]
+    return [(place, event.asset_check_evaluation_data) for place, event in events if event is not None]
+
+
+def last_evaluation(instance: dg.DagsterInstance) -> int:
+    """The place in the event log of what a check found last; 0 where none has found anything."""
+    wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    last = instance.event_log_storage.get_event_records(wanted, limit=1)
+    return last[0].storage_id if last else 0
+
+
+def error_classes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The classes of the errors that ended a run, of whatever process, the cause last."""
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    event = failures[0].event_log_entry.dagster_event if failures else None
+    error = event.step_failure_data.error if event else None
+    names = []
+    while error is not None:
+        names.append(error.cls_name or "an error")
+        error = error.cause
+    return names
+
+
+def location_of(run: dg.DagsterRun) -> str | None:
+    """The code location that a run is of."""
+    return run.remote_job_origin.location_name if run.remote_job_origin is not None else None
+
+
+def own_location(context: dg.SensorEvaluationContext) -> str | None:
+    """The code location that a sensor is of; a test's is of none."""
+    return context.code_location_origin.location_name if context.code_location_origin else None
