@@ -10,7 +10,7 @@ BIN := .venv/bin
 needs = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq $(2); } || \
 	{ echo '$(1) is needed, as a command: install $(2) with the package manager' >&2; exit 1; }
 
-.PHONY: help demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint audit format bench bench-partitions lock clean
+.PHONY: help demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -84,6 +84,10 @@ lint: .venv/installed  ## check style, security and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/bandit -q -c pyproject.toml -r imgmig_dagster benchmarks
 	@$(BIN)/mypy
+
+check: .venv/installed  ## load each stage's definitions as Dagster does, and list them
+	@for stage in staging prod dev; do STAGE=$$stage $(BIN)/dg check defs || exit 1; done
+	@$(BIN)/dg list defs
 
 # Strict, since a package that the service does not know would otherwise count as one without a vulnerability.
 audit:  ## ask PyPI for known vulnerabilities of the locked dependencies (needs pip-audit)

@@ -21,8 +21,9 @@ def forbid(event, arguments):
 
 sys.addaudithook(forbid)
 from imgmig_dagster.definitions import defs
-dg.Definitions.validate_loadable(defs)
-print(len(list(defs.resolve_all_asset_specs())), defs.resources["source"].stage)
+loaded = defs()
+dg.Definitions.validate_loadable(loaded)
+print(len(list(loaded.resolve_all_asset_specs())), loaded.resources["source"].stage)
 """
 
 
