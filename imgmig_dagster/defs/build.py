@@ -17,7 +17,7 @@ from imgmig_dagster.defs.resources import (
     StateDirectory,
     TargetDynamoDB,
 )
-from imgmig_dagster.defs.schedules import all_schedules
+from imgmig_dagster.defs.schedules import all_schedules, verified_once_migrated
 from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.defs.specs import asset_specs, table_specs
 from imgmig_dagster.defs.whole_table import whole_table_assets
@@ -50,7 +50,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
         assets=assets,
         jobs=all_jobs(),
         schedules=all_schedules(partitions, stage),
-        sensors=all_sensors(partitions, stage),
+        sensors=[*all_sensors(partitions, stage), verified_once_migrated(stage)],
         resources={
             "source": SourceDatabase(stage=stage.value),
             "target": TargetDynamoDB(stage=stage.value),

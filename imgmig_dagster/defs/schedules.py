@@ -84,6 +84,16 @@ def all_schedules(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -
     ]
 
 
+def verified_once_migrated(stage: Stage) -> dg.AutomationConditionSensorDefinition:
+    """Looks each half minute for partitions that a run has migrated; the condition is the asset's (`specs`)."""
+    return dg.AutomationConditionSensorDefinition(
+        "verify_once_migrated",
+        target=dg.AssetSelection.assets("verification_report"),
+        default_status=dg.DefaultSensorStatus.STOPPED if stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING,
+        description="Verifies a partition once it was migrated and nothing writes to it; those of one tick together",
+    )
+
+
 def _requests(
     context: dg.ScheduleEvaluationContext, keys: Sequence[str], otherwise: str
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:

@@ -1,4 +1,4 @@
-"""What the graph shows of each asset: key, place, owner, description, columns, lineage, version, freshness.
+"""What Dagster knows of each asset: key, place, owner, description, columns, lineage, version, freshness, automation.
 
 Made from the one field list. How an asset is made is in `assets`, `repair` and `whole_table`; what its checks claim is
 in `claims`. Both tables are here too: they begin and end the graph, and no run makes them.
@@ -26,6 +26,15 @@ _RENEWED_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(da
 # Dagster shows by the version what other code made. The same two void evidence (`verification.evidence`).
 _MAPPED: Final = f"mapping {IMAGE.fingerprint()}"
 _JUDGED: Final = f"{_MAPPED}, verifier {VERIFIER_VERSION}"
+# A partition is verified once a run has migrated it, and nothing writes to it. Dagster has no event of what changes in
+# the source, or was migrated before the condition was turned on: that is left to `schedules`.
+_ONCE_MIGRATED: Final = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+    & ~dg.AutomationCondition.asset_matches("repair_report", dg.AutomationCondition.in_progress())
+).with_label("once migrated")
 _ATTRIBUTE_TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}
 
 
@@ -127,6 +136,7 @@ def _made_by_runs(partitions: dg.TimeWindowPartitionsDefinition) -> Iterator[dg.
         code_version=_JUDGED,
         partitions_def=partitions,
         freshness_policy=_RENEWED_DAILY,
+        automation_condition=_ONCE_MIGRATED,
     )
     yield _spec(
         "repair_report",

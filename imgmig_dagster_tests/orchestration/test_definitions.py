@@ -157,6 +157,7 @@ def test_the_sensors_are_these_and_run_by_default_but_in_dev(definitions: dg.Def
         "alert_failed_checks": status,
         "alert_failure_ledgers": status,
         "alert_stale_evidence": status,
+        "verify_once_migrated": status,
     }
     assert all(each.description for each in repository.sensor_defs)
     assert all(each.description for each in repository.schedule_defs)

@@ -47,7 +47,7 @@ def test_the_ui_comes_up_with_the_definitions_and_sigterm_ends_all_of_it(
     (location,) = graphql(url, LOADED)["workspaceOrError"]["locationEntries"]
     assert (location["name"], location["loadStatus"]) == ("imgmig_dagster", "LOADED")
     (repository,) = location["locationOrLoadError"]["repositories"]
-    assert len(repository["assetNodes"]) == 9
+    assert len(repository["assetNodes"]) == 11
     assert {"migrate", "verify"} <= {job["name"] for job in repository["jobs"]}
     wait_until(lambda: f"Dagster's UI for stage dev: {url}" in command.stdout.read_text())
 
