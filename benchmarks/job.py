@@ -4,20 +4,24 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.window import Window
+from imgmig_dagster.work import WritingWork, open_work, work_on
+from imgmig_dagster.write_guard import allow_scratch_writes
 
+Found = TypeVar("Found")
 PAGE: Final = 1_000
 IN_FLIGHT: Final = 10
 TARGET_TABLE: Final = "images-bench"
@@ -57,6 +61,20 @@ class Job:
             endpoint_urls=(("dynamodb", self.endpoint),),
         )
         return TargetSettings(access=access, table=TARGET_TABLE, mapping=IMAGE, requests_in_flight=IN_FLIGHT)
+
+    def work_on(self, table: str, state: str, do: Callable[[WritingWork], Coroutine[Any, Any, Found]]) -> Found:
+        """Do something with the work of a run over a table, whose state is in a folder of that name."""
+        with self.reader(table) as reader:
+            work = open_work(
+                reader,
+                allow_scratch_writes(self.target()),
+                LocalStateStore(self.folder(state)),
+                "bench",
+                page_size=PAGE,
+                settle_seconds=0.0,
+                listener=lambda _progress: None,
+            )
+            return work_on(work, do)
 
     def folder(self, name: str) -> Path:
         path = Path(self.scratch) / name

@@ -10,24 +10,24 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.job import MARCH, PAGE, Job, Sample, cpu_seconds, measured, peak_mb
+from benchmarks.job import MARCH, Job, Sample, cpu_seconds, measured, peak_mb
 from benchmarks.source_tables import FIRST_DAY
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.migration.inventory import take_inventory
-from imgmig_dagster.migration.passes import MigrationRun
-from imgmig_dagster.progress import Progress
+from imgmig_dagster.migration.passes import migrate
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.render import publish
-from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage, WriteMode
-from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.verification.verifier import identity_now, verify
 from imgmig_dagster.window import Window, now
+from imgmig_dagster.work import WritingWork
 
 
 def command(job: Job) -> Sample:
@@ -43,29 +43,20 @@ def both_commands(job: Job) -> Sample:
 def domain_migration(job: Job) -> Sample:
     """The domain's calls behind `imgmig migrate`, in a process that has imported them."""
 
-    def work() -> None:
-        for window in _windows(job):
-            _take_inventory(job, window)
-            _migrate(job, window)
-
-    return measured(job.rows, work)
+    return measured(job.rows, lambda: job.work_on(job.source_table, "state", partial(_migrate, windows=_windows(job))))
 
 
 def domain_calls(job: Job) -> Sample:
     """The domain's calls behind `both_commands`, in a process that has imported them."""
     windows = _windows(job)
-    store = LocalStateStore(job.folder("state"))
 
-    def work() -> None:
+    async def all_of_it(work: WritingWork) -> None:
+        await _migrate(work, windows)
         for window in windows:
-            _take_inventory(job, window)
-            _migrate(job, window)
-        for window in windows:
-            with job.reader(job.source_table) as reader:
-                VerificationRun(reader, job.target(), store, "bench", PAGE, 0.0, _ignore).verify(window)
-        publish(store, _report(job, store, windows))
+            await verify(work, window)
+        publish(work.state, _report(work, await identity_now(work), windows))
 
-    return measured(job.rows, work)
+    return measured(job.rows, lambda: job.work_on(job.source_table, "state", all_of_it))
 
 
 def one_run(job: Job) -> Sample:
@@ -96,38 +87,19 @@ def _commands(job: Job, *commands: Sequence[str]) -> Sample:
     return Sample(job.rows, cpu, wall, after.ru_maxrss * 1024 / 1e6)
 
 
-def _take_inventory(job: Job, window: Window) -> None:
-    with job.reader(job.source_table) as reader:
-        take_inventory(reader, window, PAGE, _ignore)
+async def _migrate(work: WritingWork, windows: Sequence[Window]) -> None:
+    for window in windows:
+        await take_inventory(work, window)
+        await migrate(work, window, WriteMode.BATCH)
 
 
-def _migrate(job: Job, window: Window) -> None:
-    with job.reader(job.source_table) as reader:
-        _migration(job, reader, window).migrate()
-
-
-def _migration(job: Job, reader: SourceReader, window: Window) -> MigrationRun:
-    return MigrationRun(
-        source=reader,
-        target=job.target(),
-        state=LocalStateStore(job.folder("state")),
-        window=window,
-        run_id="bench",
-        write_mode=WriteMode.BATCH,
-        page_size=PAGE,
-        settle_seconds=0.0,
-        listener=_ignore,
-    )
-
-
-def _report(job: Job, store: LocalStateStore, windows: Sequence[Window]) -> SummaryReport:
-    with job.reader(job.source_table) as reader:
-        counted = reader.rows_per_window(windows)
-        outside = reader.rows_outside(windows[0].start, windows[-1].end)
-        digests = {window.partition: reader.inventory(window).digest for window in windows}
-        run = VerificationRun(reader, job.target(), store, "bench", PAGE, 0.0, _ignore)
-        facts = RunFacts("bench", now(), now(), run.identity(), {}, {}, False, [], outside.rows)
-    return build_report(store, "dev", windows, counted, facts, digests)
+def _report(work: WritingWork, identity: Identity, windows: Sequence[Window]) -> SummaryReport:
+    reader = work.source
+    counted = reader.rows_per_window(windows)
+    outside = reader.rows_outside(windows[0].start, windows[-1].end)
+    digests = {window.partition: reader.inventory(window).digest for window in windows}
+    facts = RunFacts("bench", now(), now(), identity, {}, {}, False, [], outside.rows)
+    return build_report(work.state, "dev", windows, counted, facts, digests)
 
 
 def _windows(job: Job) -> Sequence[Window]:
@@ -135,7 +107,3 @@ def _windows(job: Job) -> Sequence[Window]:
     days = [FIRST_DAY + timedelta(days=day) for day in range(job.days + 1)]
     starts = days if job.days else months
     return [Window(start.date().isoformat(), start, end) for start, end in zip(starts, starts[1:])]  # noqa: B905, RUF007
-
-
-def _ignore(_progress: Progress) -> None:
-    pass

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -114,6 +114,40 @@ async def in_order(
         for _page, task in running:
             task.cancel()
         await asyncio.gather(*(task for _page, task in running), return_exceptions=True)
+
+
+@asynccontextmanager
+async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """A context that blocks when it begins and ends, entered and left in threads.
+
+    A thread cannot be cancelled: what was entered while the task was being cancelled is left again.
+    """
+    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
+    try:
+        entered = await asyncio.shield(entering)
+    except asyncio.CancelledError as error:
+        await asyncio.wait([entering])
+        if entering.exception() is None:
+            await _whole(context.__exit__, type(error), error, error.__traceback__)
+        raise
+    try:
+        yield entered
+    except BaseException as error:
+        if not await _whole(context.__exit__, type(error), error, error.__traceback__):
+            raise
+    else:
+        await _whole(context.__exit__, None, None, None)
+
+
+async def _whole(call: Callable[..., T], *arguments: Any) -> T:
+    """What a call in a thread returns; a cancellation waits until it has returned."""
+    called = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+    try:
+        return await asyncio.shield(called)
+    except asyncio.CancelledError:
+        await asyncio.wait([called])
+        called.exception()  # the cancellation is what is told
+        raise
 
 
 @contextmanager

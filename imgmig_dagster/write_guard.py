@@ -1,4 +1,7 @@
-"""Writes in prod are confirmed by name, and go to the configured account and region or nowhere."""
+"""Who may write: the only maker of `WritableTarget`.
+
+Writes in prod are confirmed by name, and go to the configured account and region or nowhere.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -9,6 +12,8 @@ from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.config import Settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.target.connection import TargetSettings, WritableTarget
+from imgmig_dagster.transport import is_loopback
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,13 @@ class Caller:
     arn: str
 
 
-def allow_writes(settings: Settings, confirmed: str | None) -> None:
-    """Return if this run may write to the target; every path that writes asks first. Only prod is guarded.
+def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettings) -> WritableTarget:
+    """The target, for a run that may write; every path that writes asks here. Only prod is guarded.
 
     Args:
         settings: of the stage; `confirm_writes` confirms as `confirmed` does, for every run.
         confirmed: the target table's name, as a person gave it for this run.
+        target: where these settings say that the target is.
 
     Raises:
         WritesRefused: not confirmed, an endpoint that is not AWS's own, or another account or region.
@@ -32,17 +38,34 @@ def allow_writes(settings: Settings, confirmed: str | None) -> None:
         TargetUnavailable: AWS cannot be reached.
     """
     if settings.stage is not Stage.PROD:
-        return
-    table = settings.target_table
+        return _writable(target)
+    table = target.table
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
             f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
             f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), which a "
             f"backfill takes too; or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
-    access = settings.aws()
+    access = target.access
     if fault := endpoint_fault(access, settings.aws_account) or account_fault(settings, caller(access).account):
         raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
+    return _writable(target)
+
+
+def allow_scratch_writes(target: TargetSettings) -> WritableTarget:
+    """The target, if it is an emulator's on this machine: what is tried there needs nobody's word.
+
+    Raises:
+        WritesRefused: it is another one.
+    """
+    url = target.access.endpoint_url("dynamodb")
+    if not is_loopback(urlsplit(url).hostname or ""):
+        raise WritesRefused(f"scratch tables are written on this machine alone, and DynamoDB is at {url}")
+    return _writable(target)
+
+
+def _writable(target: TargetSettings) -> WritableTarget:
+    return WritableTarget(**vars(target))
 
 
 def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:

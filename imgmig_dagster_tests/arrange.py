@@ -16,8 +16,7 @@ from psycopg import sql
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.migration.passes import MigrationRun
-from imgmig_dagster.migration.repair import RepairResult, RepairRun
+from imgmig_dagster.migration.repair import RepairResult, delete_orphans, repair
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
@@ -28,16 +27,16 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.target.connection import WritableTarget
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.verification.spot_check import spot_check
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.verification.verifier import VerificationRun
 from imgmig_dagster.window import Window, now
+from imgmig_dagster.work import ReadingWork
+from imgmig_dagster_tests.runs import Run
 
 ImageValues = dict[str, Any]
 
@@ -159,9 +158,9 @@ class Target:
         """Delete an item."""
         self.client.delete_item(TableName=self.name, Key=IMAGE.key(row_id(number)))
 
-    def settings(self, url: str | None = None, **changes: Any) -> TargetSettings:
+    def settings(self, url: str | None = None, **changes: Any) -> WritableTarget:
         """How the code under test reaches the table, through a proxy where `url` is one."""
-        return TargetSettings(
+        return WritableTarget(
             access=access(url or self.url), table=self.name, mapping=IMAGE, **{"retry": NO_WAIT, **changes}
         )
 
@@ -242,9 +241,9 @@ class Migration:
         told: list[Progress] | None = None,
         keep_values: bool = False,
         **target_settings: Any,
-    ) -> MigrationRun:
-        """A pass, through the proxy at `url` if given. Close its source, or use `migrate`."""
-        return MigrationRun(
+    ) -> Run:
+        """A run, through the proxy at `url` if given. Close its source, or use `migrate` and the like."""
+        return Run(
             source=self.source.reader(),
             target=self.target.settings(url, **target_settings),
             state=self.state,
@@ -252,7 +251,6 @@ class Migration:
             run_id=run_id,
             write_mode=write_mode,
             page_size=page_size,
-            settle_seconds=0.0,
             listener=(lambda _progress: None) if told is None else told.append,
             keep_values=keep_values,
         )
@@ -281,53 +279,55 @@ class Migration:
         """A verification of the window."""
         run = self.verification(url, page_size)
         with run.source:
-            return run.verify(self.window, only_failed)
+            return run.verify(only_failed)
 
     def today(self, reader: SourceReader) -> Today:
         """What evidence is held against."""
         return Today(now(), identity_of(reader, self.target.settings().identity()))
 
-    def repair(self, url: str | None = None, **settings: Any) -> RepairResult:
+    def repair(
+        self, url: str | None = None, apply: bool = False, source_wins: bool = False, show_values: bool = False
+    ) -> RepairResult:
         """A repair of what the last verification listed: a rehearsal unless `apply=True`."""
         partition = self.window.partition
         ids = dict.fromkeys(found.row_id for found in load_lines(self.state, names.mismatches(partition), Mismatch))
-        run = self.repair_run(url, **settings)
+        run = self.run(url, run_id="repair-1", keep_values=show_values)
+
+        async def call(work: ReadingWork) -> RepairResult:
+            return await repair(work, partition, list(ids), 0, source_wins)
+
         with run.source:
-            return run.repair(partition, list(ids), unlisted=0)
+            return run.do(call) if apply else run.look(call)
 
     def delete_orphans(
-        self, url: str | None = None, confirm_deletes: int | None = None, **settings: Any
+        self,
+        url: str | None = None,
+        confirm_deletes: int | None = None,
+        apply: bool = False,
+        show_values: bool = False,
     ) -> RepairResult:
         """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
         findings = load_lines(self.state, names.CENSUS_FINDINGS, CensusFinding)
-        run = self.repair_run(url, **settings)
-        with run.source:
-            seen = {found.row_id: found.sha256 for found in findings if found.sha256}
-            return run.delete_orphans(seen, unlisted=0, confirm_deletes=confirm_deletes)
+        seen = {found.row_id: found.sha256 for found in findings if found.sha256}
+        run = self.run(url, run_id="repair-1", keep_values=show_values)
 
-    def repair_run(self, url: str | None = None, **settings: Any) -> RepairRun:
-        """A repair; close its source."""
-        return RepairRun(
-            source=self.source.reader(),
-            target=self.target.settings(url),
-            state=self.state,
-            run_id="repair-1",
-            settle_seconds=0.0,
-            listener=lambda _progress: None,
-            **settings,
-        )
+        async def call(work: ReadingWork) -> RepairResult:
+            return await delete_orphans(work, seen, unlisted=0, confirm_deletes=confirm_deletes)
+
+        with run.source:
+            return run.do(call) if apply else run.look(call)
 
     def census(self, url: str | None = None) -> CensusResult:
         """A census, with the window as the only partition."""
         run = self.verification(url)
         with run.source:
-            return take_census(run, [self.window])
+            return run.census()
 
     def spot_check(self, count: int, seed: int, url: str | None = None, s3_url: str | None = None) -> SpotCheckResult:
         """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""
-        run = self.verification(url)
+        run, s3 = self.verification(url), pictures(s3_url or self.target.url)
         with run.source:
-            return spot_check(run, pictures(s3_url or self.target.url), PICTURE, count, seed)
+            return run.look(lambda work: spot_check(work, s3, PICTURE, count, seed))
 
     @property
     def ledger(self) -> dict[str, Failure]:
@@ -340,17 +340,9 @@ class Migration:
         found = self.state.read(f"{self.window.partition}/migration-progress.json")
         return json.loads(found.content)["checkpoint"] if found else None
 
-    def verification(self, url: str | None = None, page_size: int = 1000) -> VerificationRun:
-        """A verification; close its source."""
-        return VerificationRun(
-            source=self.source.reader(),
-            target=self.target.settings(url),
-            state=self.state,
-            run_id="verify-1",
-            page_size=page_size,
-            settle_seconds=0.0,
-            listener=lambda _progress: None,
-        )
+    def verification(self, url: str | None = None, page_size: int = 1000) -> Run:
+        """A run that verifies; close its source."""
+        return self.run(url, run_id="verify-1", page_size=page_size)
 
 
 def pictures(url: str) -> PictureStore:

@@ -1,17 +1,17 @@
 """What all assets have in common."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dagster as dg
 
-from imgmig_dagster.defs.resources import (
-    SourceDatabase,
-    TargetDynamoDB,
-)
-from imgmig_dagster.progress import Listener
-from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
+from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.work import Target, Work, open_work
+
+Table = TypeVar("Table", bound=TargetTable)
 
 # Dagster recognizes the bare class only: with a type argument it takes an asset with checks for one of many outputs.
 if TYPE_CHECKING:
@@ -20,21 +20,25 @@ else:
     Materialized = dg.MaterializeResult
 
 
-def verification_run(
+@contextmanager
+def working(
     context: dg.AssetExecutionContext,
-    reader: SourceReader,
     source: SourceDatabase,
-    target: TargetDynamoDB,
-    store: StateStore,
-    listener: Listener,
-) -> VerificationRun:
-    """A verification, or a census, with the settings of the stage and in the name of the Dagster run."""
-    return VerificationRun(
-        source=reader,
-        target=target.open_settings(context.instance),
-        state=store,
-        run_id=context.run.run_id,
-        page_size=source.settings.page_size,
-        settle_seconds=source.settings.settle_seconds,
-        listener=listener,
-    )
+    target: Target[Table],
+    state: StateDirectory,
+    progress: ProgressListener,
+) -> Iterator[tuple[AbstractAsyncContextManager[Work[Table]], logging.Logger]]:
+    """The work of a Dagster run, by the settings of the stage and in the run's name, and the stage's log."""
+    settings = source.settings
+    with source.reader() as reader, state.log() as log:
+        work = open_work(
+            reader,
+            target,
+            state.open(),
+            context.run.run_id,
+            page_size=settings.page_size,
+            settle_seconds=settings.settle_seconds,
+            listener=progress.for_run(log, context.log),
+            keep_values=settings.show_values,
+        )
+        yield work, log

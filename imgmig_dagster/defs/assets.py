@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
@@ -18,12 +18,14 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
 from imgmig_dagster.migration.inventory import take_inventory
-from imgmig_dagster.migration.passes import MigrationRun
+from imgmig_dagster.migration.passes import migrate, retry_failures
 from imgmig_dagster.migration.plan import plan
 from imgmig_dagster.migration.results import last_migration
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import save_record
+from imgmig_dagster.verification.verifier import verify
+from imgmig_dagster.work import work_on
 
 
 def partitioned_assets(
@@ -37,13 +39,14 @@ def partitioned_assets(
     def source_images(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
+        target: TargetDynamoDB,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         window = window_of(partitions, context.partition_key)
-        with source.reader() as reader, state.log() as log:
-            listener = progress.for_run(log, context.log)
-            found = take_inventory(reader, window, source.settings.page_size, listener)
+        table = target.open_settings(context.instance)
+        with working(context, source, table, state, progress) as (opening, _log):
+            found = work_on(opening, lambda work: take_inventory(work, window))
         save_record(state.open(), names.inventory(window.partition), found)
         return dg.MaterializeResult(
             metadata=metadata.of_inventory(found),
@@ -59,12 +62,10 @@ def partitioned_assets(
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         window, table = window_of(partitions, context.partition_key), target.open_settings(context.instance)
-        store = state.open()
         table.identity()  # a target that is away ends the run, and does not leave every row unread
-        with source.reader() as reader, state.log() as log:
-            listener = progress.for_run(log, context.log)
-            planned = plan(reader, table, window, source.settings.page_size, listener, store)
-        save_record(store, names.plan(window.partition), planned)
+        with working(context, source, table, state, progress) as (opening, _log):
+            planned = work_on(opening, lambda work: plan(work, window))
+        save_record(state.open(), names.plan(window.partition), planned)
         return dg.MaterializeResult(metadata=metadata.of_plan(planned))
 
     @dg.multi_asset(
@@ -78,33 +79,23 @@ def partitioned_assets(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        settings, table = source.settings, target.open_for_writing(context.instance, config.confirm)
-        with source.reader() as reader, state.log() as log:
-            run = MigrationRun(
-                source=reader,
-                target=table,
-                state=state.open(),
-                window=window_of(partitions, context.partition_key),
-                run_id=context.run.run_id,
-                write_mode=settings.write_mode,
-                page_size=settings.page_size,
-                settle_seconds=settings.settle_seconds,
-                listener=progress.for_run(log, context.log),
-                keep_values=settings.show_values,
-            )
-            log.info("%s: starting migration, mode %s", context.partition_key, settings.write_mode.value)
+        mode, table = source.settings.write_mode, target.open_for_writing(context.instance, config.confirm)
+        window, store = window_of(partitions, context.partition_key), state.open()
+        confirmed = config.confirm_deletes
+        with working(context, source, table, state, progress) as (opening, log):
+            log.info("%s: starting migration, mode %s", context.partition_key, mode.value)
             if config.retry_failures_only:
-                result = run.retry_failures(config.confirm_deletes)
-                save_record(run.state, names.retry(run.window.partition), result)
+                result = work_on(opening, lambda work: retry_failures(work, window, mode, confirmed))
+                save_record(store, names.retry(window.partition), result)
             else:
-                result = run.migrate(config.start_over, config.confirm_deletes)
+                result = work_on(opening, lambda work: migrate(work, window, mode, config.start_over, confirmed))
             log.info("%s: %s", context.partition_key, result.line())
-            failures = FailureLedger(run.state, run.window.partition).entries()
+            failures = FailureLedger(store, window.partition).entries()
         return dg.MaterializeResult(
             metadata=metadata.of_migration(result),
             # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
             check_results=[
-                checks.every_row_is_accounted_for(last_migration(run.state, run.window.partition)),
+                checks.every_row_is_accounted_for(last_migration(store, window.partition)),
                 checks.no_failed_items(failures),
             ],
         )
@@ -120,10 +111,10 @@ def partitioned_assets(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        partition, store = context.partition_key, state.open()
-        with source.reader() as reader, state.log() as log:
-            run = verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
-            result = run.verify(window_of(partitions, partition), config.only_failed)
+        partition, store, table = context.partition_key, state.open(), target.open_settings(context.instance)
+        with working(context, source, table, state, progress) as (opening, log):
+            window = window_of(partitions, partition)
+            result = work_on(opening, lambda work: verify(work, window, config.only_failed))
             log.info("%s: verified %d rows: %s", partition, result.looked_at, dict(result.verdicts))
         place = store.locate(names.mismatches(partition))
         return dg.MaterializeResult(

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from imgmig_dagster.config import Settings
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -16,15 +15,15 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
-from imgmig_dagster.migration.repair import RepairRun
-from imgmig_dagster.progress import Listener
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.migration.repair import RepairResult, delete_orphans, repair
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.verifier import verify
+from imgmig_dagster.work import ReadingWork, work_on
 
 
 def repair_assets(
@@ -46,15 +45,19 @@ def repair_assets(
         evidence = load_record(store, names.evidence(partition), VerificationResult)
         listed = load_lines(store, names.mismatches(partition), Mismatch)
         ids = list(dict.fromkeys(found.row_id for found in listed))
-        with source.reader() as reader, state.log() as log:
-            listener = progress.for_run(log, context.log)
-            run = _repair_run(context, reader, table, source.settings, store, listener, config)
-            result = run.repair(partition, ids, evidence.mismatches_found - len(listed) if evidence else 0)
-            log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
-            save_record(store, names.repair(partition), result)
-            if config.apply:
-                again = verification_run(context, reader, source, target, store, listener)
-                _report_verification(context, store, again.verify(window_of(partitions, partition), only_failed=True))
+        unlisted = evidence.mismatches_found - len(listed) if evidence else 0
+        with working(context, source, table, state, progress) as (opening, log):
+
+            async def mend(work: ReadingWork) -> tuple[RepairResult, VerificationResult | None]:
+                result = await repair(work, partition, ids, unlisted, config.source_wins)
+                log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
+                save_record(store, names.repair(partition), result)
+                window = window_of(partitions, partition)
+                return result, await verify(work, window, only_failed=True) if config.apply else None
+
+            result, verified = work_on(opening, mend)
+        if verified is not None:
+            _report_verification(context, store, verified)
         return dg.MaterializeResult(metadata=metadata.of_repair(result))
 
     @dg.multi_asset(specs=[specs["orphan_report"]], pool=TARGET_POOL)
@@ -70,11 +73,9 @@ def repair_assets(
         census = load_record(store, names.CENSUS, CensusResult)
         findings = load_lines(store, names.CENSUS_FINDINGS, CensusFinding)
         seen = {found.row_id: found.sha256 for found in findings if found.sha256 is not None}
-        with source.reader() as reader, state.log() as log:
-            listener = progress.for_run(log, context.log)
-            run = _repair_run(context, reader, table, source.settings, store, listener, config)
-            unlisted, rows = (census.orphans - len(seen), census.source_rows) if census else (0, 0)
-            result = run.delete_orphans(seen, unlisted, rows, config.confirm_deletes)
+        unlisted, rows = (census.orphans - len(seen), census.source_rows) if census else (0, 0)
+        with working(context, source, table, state, progress) as (opening, log):
+            result = work_on(opening, lambda work: delete_orphans(work, seen, unlisted, rows, config.confirm_deletes))
             log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
         save_record(store, names.ORPHAN_REPAIR, result)
         return dg.MaterializeResult(metadata=metadata.of_repair(result))
@@ -96,25 +97,3 @@ def _open_target(
 ) -> TargetSettings:
     """Every repair begins here: one that may write asks whether it may."""
     return target.open_for_writing(instance, config.confirm) if config.apply else target.open_settings(instance)
-
-
-def _repair_run(
-    context: dg.AssetExecutionContext,
-    reader: SourceReader,
-    table: TargetSettings,
-    settings: Settings,
-    store: StateStore,
-    listener: Listener,
-    config: RepairConfig | DeleteOrphansConfig,
-) -> RepairRun:
-    return RepairRun(
-        source=reader,
-        target=table,
-        state=store,
-        run_id=context.run.run_id,
-        settle_seconds=settings.settle_seconds,
-        listener=listener,
-        apply=config.apply,
-        source_wins=isinstance(config, RepairConfig) and config.source_wins,
-        show_values=settings.show_values,
-    )

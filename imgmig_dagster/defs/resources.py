@@ -27,7 +27,7 @@ from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.write_guard import allow_writes
@@ -75,10 +75,9 @@ class SourceDatabase(StageResource):
 class TargetDynamoDB(StageResource):
     """The DynamoDB table."""
 
-    def open_for_writing(self, instance: dg.DagsterInstance, confirmed: str | None) -> TargetSettings:
+    def open_for_writing(self, instance: dg.DagsterInstance, confirmed: str | None) -> WritableTarget:
         """The same as `open_settings`, where this run may write; see `allow_writes` for what it raises."""
-        allow_writes(self.settings, confirmed)
-        return self.open_settings(instance)
+        return allow_writes(self.settings, confirmed, self.open_settings(instance))
 
     def open_settings(self, instance: dg.DagsterInstance) -> TargetSettings:
         """How to reach the table, and how hard one of the instance's concurrent runs may drive it.

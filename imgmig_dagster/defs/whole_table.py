@@ -9,7 +9,7 @@ import dagster as dg
 
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import Materialized, verification_run
+from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import (
@@ -28,9 +28,11 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
+from imgmig_dagster.work import work_on
 
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
 
@@ -48,10 +50,9 @@ def whole_table_assets(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        windows = windows_of(partitions)
-        with source.reader() as reader, state.log() as log:
-            run = verification_run(context, reader, source, target, state.open(), progress.for_run(log, context.log))
-            result = take_census(run, windows)
+        windows, table = windows_of(partitions), target.open_settings(context.instance)
+        with working(context, source, table, state, progress) as (opening, _log):
+            result = work_on(opening, lambda work: take_census(work, windows))
         save_record(state.open(), names.CENSUS, result)
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
@@ -71,10 +72,9 @@ def whole_table_assets(
         from imgmig_dagster.reporting.render import render_spot_check
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
-        store, s3 = state.open(), pictures.open()
-        with source.reader() as reader, state.log() as log:
-            run = verification_run(context, reader, source, target, store, progress.for_run(log, context.log))
-            result = draw_spot_check(run, s3, PICTURE, config.count, seed)
+        store, s3, table = state.open(), pictures.open(), target.open_settings(context.instance)
+        with working(context, source, table, state, progress) as (opening, _log):
+            result = work_on(opening, lambda work: draw_spot_check(work, s3, PICTURE, config.count, seed))
         # A person may be looking at the last sample, or has: the daily one does not cost them their hour.
         last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if config.keep_last else None
         kept = last is not None and last.is_clean and result.is_clean and not last.identity.changes(result.identity)
@@ -107,12 +107,11 @@ def whole_table_assets(
             counted = reader.rows_per_window(windows)
             outside = reader.rows_outside(windows[0].start, windows[-1].end)
             digests = {each.partition: reader.inventory(each).digest for each in windows if each.partition in counted}
-            run = verification_run(context, reader, source, target, store, lambda _progress: None)
             facts = RunFacts(
                 run_id=context.run.run_id,
                 made_at=now(),
                 counted_at=counted_at,
-                identity=run.identity(),
+                identity=identity_of(reader, target.identity()),
                 settings=source.settings.shown(),
                 versions={
                     "imgmig_dagster": __version__,

@@ -19,7 +19,7 @@ from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.failures import HELD_BACK
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.rehearsed import Written
 
 
 class Departed(OutcomeRecord):
@@ -40,7 +40,7 @@ class Departures:
     """
 
     source: SourceReader
-    target: TargetTable
+    target: Written
     migrator: PageMigrator
     settle_seconds: float
     page_size: int

@@ -1,5 +1,6 @@
 """What the source holds of a partition, and whether every row of it can be mapped."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from typing import Annotated, Final
 
 from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.progress import Listener, ProgressMeter
-from imgmig_dagster.source.counting import NONE_REPEATED
+from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.source.counting import NONE_REPEATED, RepeatedIds
+from imgmig_dagster.source.inventory import Inventory
+from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
 
 LISTED_REJECTIONS: Final = 100
 
@@ -42,19 +46,19 @@ class SourceInventory:
         return sum(self.rejected_by_code.values())
 
 
-def take_inventory(source: SourceReader, window: Window, page_size: int, listener: Listener) -> SourceInventory:
+async def take_inventory(work: ReadingWork, window: Window) -> SourceInventory:
     """Count and digest the window's rows in the source, and try to transform each of them.
 
     Raises:
         SourceError: see there.
     """
-    found = source.inventory(window)
-    repeated = NONE_REPEATED if source.table.id_is_indexed else source.repeated_ids(window)
-    meter = ProgressMeter("Read", window.partition, found.rows, listener)
+    source = work.source
+    found, repeated = await asyncio.to_thread(_count, source, window)
+    meter = ProgressMeter("Read", window.partition, found.rows, work.listener, clock=work.clock.monotonic)
     transform = transformer(source.mapping)
     codes: Counter[str] = Counter()
     rejections: list[Rejection] = []
-    for page in source.pages(window, None, page_size):
+    async for page in ahead(source.pages(window, None, work.page_size)):
         rejected = [item for row in page if isinstance(item := transform(row), Rejection)]
         codes.update(rejection.code for rejection in rejected)
         rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
@@ -73,3 +77,7 @@ def take_inventory(source: SourceReader, window: Window, page_size: int, listene
         repeated=repeated.ids,
         repeated_ids=repeated.sample_ids,
     )
+
+
+def _count(source: SourceReader, window: Window) -> tuple[Inventory, RepeatedIds]:
+    return source.inventory(window), NONE_REPEATED if source.table.id_is_indexed else source.repeated_ids(window)

@@ -17,9 +17,8 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.rehearsed import Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.target.writer import BatchWriter
 
 _PERHAPS_OURS: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
 # Of a page's own inserts up to a tenth, or 10, may lose their rows under the write: an application that deletes. More
@@ -46,7 +45,7 @@ class PageMigrator:
     def __init__(
         self,
         source: SourceReader,
-        target: TargetTable,
+        target: Written,
         write_mode: WriteMode,
         reconciler: Reconciler,
         on_rows: Callable[[int], None],
@@ -60,7 +59,6 @@ class PageMigrator:
         self._write_mode = write_mode
         self._reconciler = reconciler
         self._on_rows = on_rows
-        self._writer = BatchWriter(target.sender, target.name)
         self._transform = transformer(target.mapping)
         self._compare = comparer(target.mapping)
 
@@ -108,7 +106,7 @@ class PageMigrator:
         return absent
 
     async def _write_batches(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> None:
-        failures = await self._writer.write([item for _row, item in pending], self._on_rows)
+        failures = await self._target.put_many([item for _row, item in pending], self._on_rows)
         for row, _item in pending:
             page.outcomes[row.id] = Outcome.WRITTEN
         for failure in failures:

@@ -1,15 +1,14 @@
 """A pass over a partition: read, transform, write, record, checkpoint."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
-from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
+from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import TooManyFailures
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.migration.audited import AuditedDeletes
@@ -18,23 +17,20 @@ from imgmig_dagster.migration.departures import Departed, Departures
 from imgmig_dagster.migration.page import PageMigrator, PageResult
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
-from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.accounting import Account, account
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import Page, SourceReader
+from imgmig_dagster.source.reader import Page
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
-from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.segments import SeenRows, Segments
-from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import writing
-from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.traffic import Traffic
-from imgmig_dagster.window import Window, now
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import WritingWork
 
 CHECKPOINT_ROWS: Final = 1_000
 # While one page's last requests are under way the next page's are sent: the writer never runs dry between pages.
@@ -44,95 +40,95 @@ _MAX_FAILED_SHARE: Final = 0.01
 _FAILURES_BEFORE_SHARE_COUNTS: Final = 100
 
 
-@dataclass(frozen=True)
-class MigrationRun:
-    """Everything that a pass works on. `run_id` names the run in checkpoints and reports.
+async def migrate(
+    work: WritingWork,
+    window: Window,
+    write_mode: WriteMode,
+    start_over: bool = False,
+    confirm_deletes: int | None = None,
+) -> MigrationResult:
+    """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
 
-    With `keep_values` the failure ledger holds the values at fault, and the audit record of deletes the items.
+    Args:
+        work: what it works on.
+        window: the partition.
+        write_mode: how items are treated that may stand in the target already.
+        start_over: forget the interrupted pass. Always safe: what stands in the target is looked up first.
+        confirm_deletes: how many items are deleted because their rows are gone; by default as `Brake` says.
+
+    Raises:
+        PartitionBusy: another run works on this partition.
+        CheckpointRefused: the checkpoint is torn, altered, or of something else.
+        SourceError, TargetError: see there. The pass can be resumed from its last checkpoint.
+        TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
     """
+    async with work.owning(names.write_lock(window.partition)) as owned:
+        return await _Pass(owned, window, write_mode, confirm_deletes).run(start_over)
 
-    source: SourceReader
-    target: TargetSettings
-    state: StateStore
-    window: Window
-    run_id: str
-    write_mode: WriteMode
-    page_size: int
-    settle_seconds: float
-    listener: Listener
-    keep_values: bool = False
 
-    def migrate(self, start_over: bool = False, confirm_deletes: int | None = None) -> MigrationResult:
-        """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
+async def retry_failures(
+    work: WritingWork, window: Window, write_mode: WriteMode, confirm_deletes: int | None = None
+) -> MigrationResult:
+    """Take up exactly the rows of the partition's ledger, and strike out those that succeed; see `migrate`.
 
-        Args:
-            start_over: forget the interrupted pass. Always safe: what stands in the target is looked up first.
-            confirm_deletes: how many items are deleted because their rows are gone; by default as `Brake` says.
-
-        Raises:
-            PartitionBusy: another run works on this partition.
-            CheckpointRefused: the checkpoint is torn, altered, or of something else.
-            SourceError, TargetError: see there. The pass can be resumed from its last checkpoint.
-            TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
-        """
-        with self.state.exclusive(names.write_lock(self.window.partition)), fewer_collections():
-            return run_interruptible(_Pass(self, confirm_deletes).run(start_over))
-
-    def retry_failures(self, confirm_deletes: int | None = None) -> MigrationResult:
-        """Take up exactly the rows of the partition's ledger, and strike out those that succeed.
-
-        Args:
-            confirm_deletes: see `migrate`.
-
-        Raises:
-            PartitionBusy: another run works on this partition.
-            SourceError, TargetError: see there.
-        """
-        with self.state.exclusive(names.write_lock(self.window.partition)):
-            return run_interruptible(_Pass(self, confirm_deletes).retry())
+    Raises:
+        PartitionBusy: another run works on this partition.
+        SourceError, TargetError: see there.
+    """
+    async with work.owning(names.write_lock(window.partition)) as owned:
+        return await _Pass(owned, window, write_mode, confirm_deletes).retry()
 
 
 class _Pass:
-    def __init__(self, run: MigrationRun, confirm_deletes: int | None) -> None:
+    def __init__(self, run: WritingWork, window: Window, write_mode: WriteMode, confirm_deletes: int | None) -> None:
         self._run = run
+        self._window = window
+        self._write_mode = write_mode
         self._confirm_deletes = confirm_deletes
         self._audit = AuditLog(run.state, run.run_id, run.keep_values)
-        self._checkpoints = CheckpointFile(run.state, run.window.partition)
-        self._segments = Segments(run.state, run.window.partition, names.SEEN, SeenRows)
-        self._ledger = FailureLedger(run.state, run.window.partition)
-        self._started = time.monotonic()
+        self._checkpoints = CheckpointFile(run.state, window.partition)
+        self._segments = Segments(run.state, window.partition, names.SEEN, SeenRows)
+        self._ledger = FailureLedger(run.state, window.partition)
+        self._started = run.clock.monotonic()
         self._failed = 0
         self._rows = 0
         self._unsaved: dict[str, Outcome] = {}  # settled since the last checkpoint
         self._taken_back: set[str] = set()
-        self._begun = self._checkpoint = Checkpoint(run.run_id, {}, now(), first_pass=False)
+        self._begun = self._checkpoint = Checkpoint(run.run_id, {}, run.clock.now(), first_pass=False)
 
     async def run(self, start_over: bool) -> MigrationResult:
         run = self._run
+        fingerprint = await self._fingerprint()
+        await asyncio.to_thread(self._begin, fingerprint, start_over)
+        total = await asyncio.to_thread(run.source.count, self._window)
+        meter = ProgressMeter("Migrated", self._window.partition, total, run.listener, done=self._begun.rows)
+        async with run.writing(self._window.partition, "migration"):
+            return await self._write(meter)
+
+    def _begin(self, fingerprint: Mapping[str, str], start_over: bool) -> None:
         left_over = self._segments.names()
-        opened = self._checkpoints.open(run.run_id, self._fingerprint(), self._begun.started_at, start_over)
+        opened = self._checkpoints.open(self._run.run_id, fingerprint, self._begun.started_at, start_over)
         self._begun = self._checkpoint = opened
         if not self._begun.segments:
             self._segments.remove(left_over)
-        total = await asyncio.to_thread(run.source.count, run.window)
-        meter = ProgressMeter("Migrated", run.window.partition, total, run.listener, done=self._begun.rows)
-        with writing(run.state, run.window.partition, "migration", run.run_id):
-            return await self._write(meter)
 
     async def _write(self, meter: ProgressMeter) -> MigrationResult:
         run = self._run
         async with self._open() as target:
             await self._write_pages(self._page_migrator(target, meter), meter, target.sender.traffic)
             segments = partial(self._segments.read, self._checkpoint.segments)
-            found = await asyncio.to_thread(account, run.source, run.window, segments)
+            found = await asyncio.to_thread(account, run.source, self._window, segments)
             departed = await self._take_up(found, target, meter)
             self._count_traffic(target.sender.traffic)
         result = self._result(departed, found.rows_in_window, late=len(found.unseen), left_window=len(found.gone))
+        await asyncio.to_thread(self._end, result)
+        return result
+
+    def _end(self, result: MigrationResult) -> None:
         # The record comes before the checkpoint's end: a crash between the two repeats a finished pass, and no more.
         left_over = self._segments.names()
         self._checkpoints.archive(self._checkpoint, result.finished_at, {"result": asdict(result)})
         self._segments.remove(left_over)
-        return result
 
     async def retry(self) -> MigrationResult:
         run = self._run
@@ -140,10 +136,10 @@ class _Pass:
         entries = sorted(failures)
         if not entries:
             return self._result(Departed(), 0, late=0, left_window=0)
-        await asyncio.to_thread(run.target.identity)
-        meter = ProgressMeter("Retried", run.window.partition, len(entries), run.listener)
-        with writing(run.state, run.window.partition, "retry", run.run_id, entries):
-            brake = Brake(await asyncio.to_thread(run.source.count, run.window), self._confirm_deletes)
+        await run.target_identity()
+        meter = ProgressMeter("Retried", self._window.partition, len(entries), run.listener)
+        async with run.writing(self._window.partition, "retry", entries):
+            brake = Brake(await asyncio.to_thread(run.source.count, self._window), self._confirm_deletes)
             async with self._open() as target:
                 departed = await self._departures(target, meter).settle(entries, brake, held_back(failures))
                 self._settle(departed.outcomes, departed.failures)
@@ -152,18 +148,16 @@ class _Pass:
         return self._result(departed, len(entries), late=0, left_window=0)
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[TargetTable]:
-        run = self._run
-        async with run.target.open() as table, obeying_throttle(run.state, table.sender.limiter, run.target.rate):
-            try:
-                yield AuditedDeletes(table, self._audit)
-            finally:
-                await self._audit.flush()
+    async def _open(self) -> AsyncIterator[WritableTable]:
+        try:
+            yield AuditedDeletes(self._run.target, self._audit)
+        finally:
+            await self._audit.flush()
 
     async def _write_pages(self, migrator: PageMigrator, meter: ProgressMeter, traffic: Traffic) -> None:
         """Write page after page; each is settled, in order, once all of its rows are confirmed."""
         run = self._run
-        pages = ahead(run.source.pages(run.window, self._begun.cursor, run.page_size))
+        pages = ahead(run.source.pages(self._window, self._begun.cursor, run.page_size))
 
         def write(page: Sequence[Row]) -> Coroutine[Any, Any, PageResult]:
             return migrator.migrate(page, look_first=not self._begun.first_pass)
@@ -192,7 +186,7 @@ class _Pass:
             self._save(traffic)
         if stop:
             raise TooManyFailures(
-                f"partition {self._run.window.partition}: {self._failed:,} of {self._rows:,} rows failed, so the pass "
+                f"partition {self._window.partition}: {self._failed:,} of {self._rows:,} rows failed, so the pass "
                 f"stopped. See {self._run.state.locate(self._ledger.name)} for the causes. Once they are gone, run the "
                 "same command to resume, then imgmig retry-failures for the rows that failed"
             )
@@ -221,14 +215,14 @@ class _Pass:
         begun = self._begun
         self._checkpoint = replace(
             self._checkpoint,
-            elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
+            elapsed_s=begun.elapsed_s + self._run.clock.monotonic() - self._started,
             retries=begun.retries + traffic.retries,
             throttles=begun.throttles + traffic.throttles,
             write_units=begun.write_units + traffic.units,
             traffic=begun.traffic + traffic.record(),
         )
 
-    async def _take_up(self, found: Account, target: TargetTable, meter: ProgressMeter) -> Departed:
+    async def _take_up(self, found: Account, target: WritableTable, meter: ProgressMeter) -> Departed:
         """Migrate the rows that were on no page, and look once more at those that are not where they were seen.
 
         Those whose items an earlier pass held back are judged with them, and not counted: they are of no page.
@@ -254,40 +248,40 @@ class _Pass:
         self._checkpoint = replace(self._checkpoint, deleting=sorted({*self._checkpoint.deleting, *ids}))
         self._checkpoints.save(self._checkpoint)
 
-    def _departures(self, target: TargetTable, meter: ProgressMeter, **of_a_pass: Any) -> Departures:
+    def _departures(self, target: WritableTable, meter: ProgressMeter, **of_a_pass: Any) -> Departures:
         run, migrator = self._run, self._page_migrator(target, meter)
         common = (run.source, target, migrator, run.settle_seconds, run.page_size, meter.advance)
-        return Departures(*common, **of_a_pass)
+        return Departures(*common, sleep=run.clock.sleep, **of_a_pass)
 
-    def _page_migrator(self, target: TargetTable, meter: ProgressMeter) -> PageMigrator:
+    def _page_migrator(self, target: WritableTable, meter: ProgressMeter) -> PageMigrator:
         run = self._run
-        reconciler = Reconciler(run.source, target, run.settle_seconds)
-        common = (run.source, target, run.write_mode, reconciler, meter.advance)
+        reconciler = Reconciler(run.source, target, run.settle_seconds, run.clock.sleep)
+        common = (run.source, target, self._write_mode, reconciler, meter.advance)
         return PageMigrator(*common, run.keep_values, self._taken_back)
 
-    def _fingerprint(self) -> Mapping[str, str]:
+    async def _fingerprint(self) -> Mapping[str, str]:
         run = self._run
-        identity = run.target.identity()
+        identity = await run.target_identity()
         return {
             "mapping": run.target.mapping.fingerprint(),
             "source": run.source.table.identity,
             "target": identity.arn,
             "target_created_at": identity.created_at,
-            "window": run.window.describe(),
+            "window": self._window.describe(),
         }
 
     def _result(self, departed: Departed, rows_in_window: int, late: int, left_window: int) -> MigrationResult:
         checkpoint = self._checkpoint
         return MigrationResult(
-            partition=self._run.window.partition,
+            partition=self._window.partition,
             run_id=self._run.run_id,
-            write_mode=self._run.write_mode.value,
+            write_mode=self._write_mode.value,
             outcomes=checkpoint.outcomes,
             rows_in_window=rows_in_window,
             late=late,
             left_window=left_window,
             started_at=checkpoint.started_at,
-            finished_at=now(),
+            finished_at=self._run.clock.now(),
             duration_s=round(checkpoint.elapsed_s, 3),
             resumes=checkpoint.resumes,
             retries=checkpoint.retries,

@@ -1,26 +1,21 @@
 """The dry run: what a migration would do to each row of a partition. Never writes to the target."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from imgmig_dagster.concurrency import run_interruptible
 from imgmig_dagster.figures import SECONDS, Figure
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
 from imgmig_dagster.migration.inventory import LISTED_REJECTIONS
-from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.state.obeying import obeying_throttle
-from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
 
 # On-demand price in us-east-1, https://aws.amazon.com/dynamodb/pricing/on-demand/
 DOLLARS_PER_WRITE_UNIT: Final = 0.625 / 1_000_000
@@ -62,44 +57,25 @@ class MigrationPlan(PlanCounts):
     took_s: float
 
 
-def plan(
-    source: SourceReader,
-    target: TargetSettings,
-    window: Window,
-    page_size: int,
-    listener: Listener,
-    state: StateStore,
-) -> MigrationPlan:
-    """Read and transform every row, and look up what the target already holds, as fast as `imgmig throttle` allows.
+async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
+    """Read and transform every row, and look up what the target already holds.
 
     Raises:
         SourceError, TargetError: see there.
     """
-    return run_interruptible(_plan(source, target, window, page_size, listener, state))
-
-
-async def _plan(
-    source: SourceReader,
-    target: TargetSettings,
-    window: Window,
-    page_size: int,
-    listener: Listener,
-    state: StateStore,
-) -> MigrationPlan:
-    started = time.monotonic()
-    total = await asyncio.to_thread(source.count, window)
-    meter = ProgressMeter("Planned", window.partition, total, listener)
+    started = work.clock.monotonic()
+    total = await asyncio.to_thread(work.source.count, window)
+    meter = ProgressMeter("Planned", window.partition, total, work.listener, clock=work.clock.monotonic)
     counts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     rejections: list[Rejection] = []
-    async with target.open() as table, obeying_throttle(state, table.sender.limiter, target.rate):
-        planner = _Planner(table)
-        async for page in ahead(source.pages(window, None, page_size)):
-            rejected = await planner.add(page, counts)
-            codes.update(rejection.code for rejection in rejected)
-            rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
-            meter.failures += len(rejected)
-            meter.advance(len(page))
+    planner = _Planner(work.target)
+    async for page in ahead(work.source.pages(window, None, work.page_size)):
+        rejected = await planner.add(page, counts)
+        codes.update(rejection.code for rejection in rejected)
+        rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
+        meter.failures += len(rejected)
+        meter.advance(len(page))
     return MigrationPlan(
         partition=window.partition,
         rows=counts["rows"],
@@ -111,8 +87,8 @@ async def _plan(
         rejections=rejections,
         rejected_by_code=dict(codes),
         write_units=counts["write_units"],
-        rate=target.rate or DEFAULT_RATE,
-        took_s=round(time.monotonic() - started, 3),
+        rate=work.rate or DEFAULT_RATE,
+        took_s=round(work.clock.monotonic() - started, 3),
     )
 
 

@@ -9,7 +9,7 @@ from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.migration.recording import NeverSettledError
 from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.rehearsed import Written
 
 _NEWER_US = 1_000_000
 # A key that is written more often than this, a settle time apart, is left to the next pass.
@@ -26,7 +26,7 @@ class Reconciler:
     def __init__(
         self,
         source: SourceReader,
-        target: TargetTable,
+        target: Written,
         settle_seconds: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         source_wins: bool = False,

@@ -3,35 +3,31 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, TypeAlias
 
 from imgmig_dagster.batches import batched
-from imgmig_dagster.concurrency import gather, run_interruptible
+from imgmig_dagster.concurrency import gather
 from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.migration.audited import AuditedTable, RehearsedTable
+from imgmig_dagster.migration.audited import AuditedTable
 from imgmig_dagster.migration.brake import Brake
 from imgmig_dagster.migration.departures import Departures
 from imgmig_dagster.migration.page import PageMigrator
 from imgmig_dagster.migration.reconcile import Reconciler
 from imgmig_dagster.migration.results import UNDONE, Outcome
-from imgmig_dagster.progress import Listener, ProgressMeter
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger
-from imgmig_dagster.state.obeying import obeying_throttle
-from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import writing
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.rehearsed import RehearsedTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.window import now
+from imgmig_dagster.target.writer import WritableTable
+from imgmig_dagster.work import ReadingWork
 
 _PAGE: Final = 500
 _Work: TypeAlias = Coroutine[Any, Any, "OrphanOutcome | None"]
@@ -81,79 +77,92 @@ class RepairResult:
         return dict(Counter(self.outcomes.values()))
 
 
-@dataclass(frozen=True)
-class RepairRun:
-    """Everything that a repair works on. Nothing is written to the target unless `apply` says so.
+async def repair(
+    work: ReadingWork, partition: str, ids: Sequence[str], unlisted: int, source_wins: bool = False
+) -> RepairResult:
+    """Take up exactly these keys of a partition, by the one rule for items that are already there.
 
-    With `source_wins` an item that is newer than its row is overwritten too. With `show_values` the audit record
-    holds items in full, and the failure ledger the values at fault.
+    An item whose row is gone is left alone: it is an orphan, which the next census names. With `source_wins` an item
+    that is newer than its row is overwritten too. Unless the work may write, nothing is: it is a rehearsal.
+
+    Raises:
+        PartitionBusy: another run works on this partition.
+        SourceError, TargetError: see there. What was done until then is in the audit record.
     """
+    async with work.owning(names.write_lock(partition)) as owned:
+        run = _Repair(owned)
+        async with run.writing(partition, ids):
+            return await run.repair(partition, ids, unlisted, source_wins)
 
-    source: SourceReader
-    target: TargetSettings
-    state: StateStore
-    run_id: str
-    settle_seconds: float
-    listener: Listener
-    apply: bool = False
-    source_wins: bool = False
-    show_values: bool = False
 
-    def repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
-        """Take up exactly these keys of a partition, by the one rule for items that are already there.
+async def delete_orphans(
+    work: ReadingWork,
+    seen: Mapping[str, str],
+    unlisted: int,
+    source_rows: int = 0,
+    confirm_deletes: int | None = None,
+) -> RepairResult:
+    """Delete items without a row that are still as a census saw them; a rehearsal unless the work may write.
 
-        An item whose row is gone is left alone: it is an orphan, which the next census names.
+    Args:
+        work: what it works on.
+        seen: their SHA-256 by id.
+        unlisted: how many more the census counted.
+        source_rows: how many rows the census found, of which the brake lets a share pass.
+        confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
 
-        Raises:
-            PartitionBusy: another run works on this partition.
-            SourceError, TargetError: see there. What was done until then is in the audit record.
-        """
-        self.target.identity()
-        with self.state.exclusive(names.write_lock(partition)):
-            written = writing(self.state, partition, "repair", self.run_id, ids) if self.apply else nullcontext()
-            with written:
-                return run_interruptible(self._repair(partition, ids, unlisted))
+    Raises:
+        PartitionBusy: another run deletes orphans.
+        SourceError, TargetError: see there.
+    """
+    async with work.owning(names.ORPHANS_LOCK) as owned:
+        run = _Repair(owned)
+        async with run.writing(None, list(seen)):
+            return await run.delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes))
 
-    def delete_orphans(
-        self, seen: Mapping[str, str], unlisted: int, source_rows: int = 0, confirm_deletes: int | None = None
-    ) -> RepairResult:
-        """Delete items without a row that are still as a census saw them: `seen` is their SHA-256 by id.
 
-        Args:
-            source_rows: how many rows the census found, of which the brake lets a share pass.
-            confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
+class _Repair:
+    def __init__(self, work: ReadingWork) -> None:
+        self._work = work
+        self._audit = (
+            AuditLog(work.state, work.run_id, work.keep_values) if isinstance(work.target, WritableTable) else None
+        )
 
-        Raises:
-            PartitionBusy: another run deletes orphans.
-            SourceError, TargetError: see there.
-        """
-        self.target.identity()
-        with self.state.exclusive(names.ORPHANS_LOCK):
-            written = writing(self.state, None, "repair", self.run_id, list(seen)) if self.apply else nullcontext()
-            with written:
-                return run_interruptible(self._delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes)))
+    @asynccontextmanager
+    async def writing(self, partition: str | None, ids: Sequence[str]) -> AsyncIterator[None]:
+        """Record that keys may be written, where they may."""
+        # A target that is away ends the run, and does not leave every item unread.
+        await self._work.target_identity()
+        if self._audit is None:
+            yield
+        else:
+            async with self._work.writing(partition, "repair", ids):
+                yield
 
-    async def _repair(self, partition: str, ids: Sequence[str], unlisted: int) -> RepairResult:
-        started_at, outcomes = now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", partition, len(ids), self.listener)
-        ledger = FailureLedger(self.state, partition)
-        audit = self._audit()
-        async with self._open(audit) as target:
-            reconciler = Reconciler(self.source, target, self.settle_seconds, source_wins=self.source_wins)
+    async def repair(self, partition: str, ids: Sequence[str], unlisted: int, source_wins: bool) -> RepairResult:
+        """See the function of that name."""
+        work, target = self._work, self._target()
+        started_at, outcomes = self._work.clock.now(), dict[str, str]()
+        meter = ProgressMeter("Repaired", partition, len(ids), self._work.listener)
+        ledger = FailureLedger(work.state, partition)
+        async with self._flushed():
+            reconciler = Reconciler(work.source, target, work.settle_seconds, work.clock.sleep, source_wins)
             # Whatever the setting says: a repair never replaces an item that it has not seen.
             migrator = PageMigrator(
-                self.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, self.show_values
+                work.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, work.keep_values
             )
-            departures = Departures(self.source, target, migrator, self.settle_seconds, _PAGE, lambda _rows: None)
+            departures = Departures(
+                work.source, target, migrator, work.settle_seconds, _PAGE, lambda _rows: None, sleep=work.clock.sleep
+            )
             went: list[str] = []
 
             def settle(done: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
                 outcomes.update({row_id: outcome.value for row_id, outcome in done.items()})
-                if self.apply:
+                if self._audit is not None:
                     ledger.record(failures, [row_id for row_id, outcome in done.items() if outcome not in UNDONE])
 
             for page in batched(ids, _PAGE):
-                rows = await asyncio.to_thread(self.source.rows, page)
+                rows = await asyncio.to_thread(work.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
                 gone = {row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED}
@@ -162,13 +171,14 @@ class RepairRun:
             # What was written for a row that went under the write must not outlive it; all of them pass one brake.
             departed = await departures.settle(went, Brake(len(ids)), held=())
             settle(departed.outcomes, departed.failures)
-        return self._result(partition, outcomes, unlisted, audit, started_at)
+        return self._result(partition, outcomes, unlisted, started_at)
 
-    async def _delete_orphans(self, seen: Mapping[str, str], unlisted: int, brake: Brake) -> RepairResult:
-        started_at, outcomes = now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", "orphans", len(seen), self.listener)
-        audit = self._audit()
-        async with self._open(audit) as target:
+    async def delete_orphans(self, seen: Mapping[str, str], unlisted: int, brake: Brake) -> RepairResult:
+        """See the function of that name."""
+        target = self._target()
+        started_at, outcomes = self._work.clock.now(), dict[str, str]()
+        meter = ProgressMeter("Repaired", "orphans", len(seen), self._work.listener)
+        async with self._flushed():
 
             async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:
                 for page in batched(ids, _PAGE):
@@ -180,14 +190,14 @@ class RepairRun:
             # All are judged before the first one is deleted.
             await each(list(seen), lambda row_id: self._judge_orphan(target, row_id, seen[row_id]))
             doomed = [row_id for row_id in seen if row_id not in outcomes]
-            if self.apply and not brake.lets_pass(len(doomed)):
+            if self._audit is not None and not brake.lets_pass(len(doomed)):
                 outcomes.update(dict.fromkeys(doomed, OrphanOutcome.HELD_BACK.value))
             else:
-                await asyncio.sleep(self.settle_seconds if doomed else 0)
+                await self._work.clock.sleep(self._work.settle_seconds if doomed else 0)
                 await each(doomed, lambda row_id: self._delete_orphan(target, row_id, seen[row_id]))
-        return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, unlisted, audit, started_at)
+        return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, unlisted, started_at)
 
-    async def _judge_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> OrphanOutcome | None:
+    async def _judge_orphan(self, target: Written, row_id: str, seen_sha256: str) -> OrphanOutcome | None:
         """What stands against deleting it; None where nothing does."""
         try:
             found = await self._look_at_orphan(target, row_id, seen_sha256)
@@ -195,7 +205,7 @@ class RepairRun:
             return OrphanOutcome.FAILED
         return found if isinstance(found, OrphanOutcome) else None
 
-    async def _delete_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> OrphanOutcome:
+    async def _delete_orphan(self, target: Written, row_id: str, seen_sha256: str) -> OrphanOutcome:
         try:
             found = await self._look_at_orphan(target, row_id, seen_sha256)
             if isinstance(found, OrphanOutcome):
@@ -207,47 +217,43 @@ class RepairRun:
             return OrphanOutcome.FAILED
         return OrphanOutcome.CHANGED
 
-    async def _look_at_orphan(self, target: TargetTable, row_id: str, seen_sha256: str) -> Item | OrphanOutcome:
+    async def _look_at_orphan(self, target: Written, row_id: str, seen_sha256: str) -> Item | OrphanOutcome:
         item = await target.get(row_id)
         if item is None:
             return OrphanOutcome.GONE
         # The row last: of an application that commits before it writes its item, the row of that item is there.
-        if await asyncio.to_thread(self.source.rows, [row_id]):
+        if await asyncio.to_thread(self._work.source.rows, [row_id]):
             return OrphanOutcome.HAS_A_ROW
         return item if item_sha256(item) == seen_sha256 else OrphanOutcome.CHANGED
 
-    def _audit(self) -> AuditLog | None:
-        return AuditLog(self.state, self.run_id, self.show_values) if self.apply else None
+    def _target(self) -> Written:
+        table = self._work.target
+        if isinstance(table, WritableTable) and self._audit is not None:
+            return AuditedTable(table, self._audit)
+        return RehearsedTable(table)
 
     @asynccontextmanager
-    async def _open(self, audit: AuditLog | None) -> AsyncIterator[TargetTable]:
-        async with (
-            self.target.open() as table,
-            obeying_throttle(self.state, table.sender.limiter, self.target.rate),
-        ):
-            if audit is None:
-                yield RehearsedTable(table)
-                return
-            try:
-                yield AuditedTable(table, audit)
-            finally:
-                await audit.flush()
+    async def _flushed(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if self._audit is not None:
+                await self._audit.flush()
 
     def _result(
         self,
         partition: str | None,
         outcomes: Mapping[str, str],
         unlisted: int,
-        audit: AuditLog | None,
         started_at: str,
     ) -> RepairResult:
         return RepairResult(
             partition=partition,
-            run_id=self.run_id,
-            applied=self.apply,
+            run_id=self._work.run_id,
+            applied=self._audit is not None,
             outcomes=outcomes,
             unlisted=unlisted,
-            audit=self.state.locate(audit.name) if audit is not None else None,
+            audit=self._work.state.locate(self._audit.name) if self._audit is not None else None,
             started_at=started_at,
-            finished_at=now(),
+            finished_at=self._work.clock.now(),
         )

@@ -1,15 +1,16 @@
 """The self-test: a migration of rows of its own, corruptions planted into it, and what verification makes of them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.migration.passes import MigrationRun
+from imgmig_dagster.migration.passes import migrate
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.scratch import ScratchTables
@@ -22,11 +23,16 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.verification.verifier import VerificationRun
+from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork, Target, Work, open_work, work_on
+from imgmig_dagster.write_guard import allow_scratch_writes
+
+Table = TypeVar("Table", bound=TargetTable)
 
 # Enough that every kind finds rows which lend themselves to it, and that many stay untouched.
 _ROWS_PER_CORRUPTION: Final = 1.5
@@ -65,15 +71,15 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResu
     rows = int(_ROWS_PER_CORRUPTION * corruptions)
     with scratch_folder("imgmig-self-test-") as folder, sandbox.scratch_tables() as tables:
         tables.insert(synthetic_rows(rows, seed))
-        verification = _migrate(tables, folder)
-        with verification.source:
-            items = tables.items()
-            harmless = corruptions // _CORRUPTIONS_PER_HARMLESS_CHANGE
-            plants = draw_plants(IMAGE, items, seed, corruptions, harmless, SAMPLE_SIZE)
-            put = [item for plant in plants for item in plant.put]
-            tables.write(put, [key for plant in plants for key in plant.delete])
-            result = verification.verify(_WINDOW)
-            census = take_census(verification, [_WINDOW])
+        target = TargetSettings(access=tables.access, table=tables.target, mapping=IMAGE)
+        written = _open(tables, folder, allow_scratch_writes(target))
+        work_on(written, lambda work: migrate(work, _WINDOW, WriteMode.BATCH))
+        items = tables.items()
+        harmless = corruptions // _CORRUPTIONS_PER_HARMLESS_CHANGE
+        plants = draw_plants(IMAGE, items, seed, corruptions, harmless, SAMPLE_SIZE)
+        put = [item for plant in plants for item in plant.put]
+        tables.write(put, [key for plant in plants for key in plant.delete])
+        result, census = work_on(_open(tables, folder, target), _verify)
     touched = {row_id for plant in plants for row_id in plant.ids}
     untouched = sum(IMAGE.row_id(item) not in touched for item in items)
     return SelfTestResult(
@@ -85,32 +91,24 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResu
     )
 
 
-def _migrate(tables: ScratchTables, folder: Path) -> VerificationRun:
-    """Migrate the rows; returns the verification, which reads through the same connection."""
-    source = SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, IMAGE)
-    target = TargetSettings(access=tables.access, table=tables.target, mapping=IMAGE)
-    state = LocalStateStore(folder)
-    MigrationRun(
-        source=source,
-        target=target,
-        state=state,
-        window=_WINDOW,
-        run_id=_RUN_ID,
-        write_mode=WriteMode.BATCH,
-        page_size=_PAGE_SIZE,
-        settle_seconds=0.0,
-        listener=_silent,
-    ).migrate()
-    return VerificationRun(
-        source=source,
-        target=target,
-        state=state,
-        run_id=_RUN_ID,
-        page_size=_PAGE_SIZE,
-        # Nobody else writes to these tables: there is nothing to wait for.
-        settle_seconds=0.0,
-        listener=_silent,
-    )
+@asynccontextmanager
+async def _open(tables: ScratchTables, folder: Path, table: Target[Table]) -> AsyncIterator[Work[Table]]:
+    with SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, IMAGE) as source:
+        async with open_work(
+            source,
+            table,
+            LocalStateStore(folder),
+            _RUN_ID,
+            page_size=_PAGE_SIZE,
+            # Nobody else writes to these tables: there is nothing to wait for.
+            settle_seconds=0.0,
+            listener=_silent,
+        ) as work:
+            yield work
+
+
+async def _verify(work: ReadingWork) -> tuple[VerificationResult, CensusResult]:
+    return await verify(work, _WINDOW), await take_census(work, [_WINDOW])
 
 
 def _silent(_progress: Progress) -> None:

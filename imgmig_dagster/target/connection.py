@@ -1,4 +1,4 @@
-"""Opens the target table for one run: client, retries and rate control around it."""
+"""Opens the target table for a run: client, retries and rate control around it; to read, or to read and write."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,11 +12,12 @@ from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.sender import Sender
 from imgmig_dagster.target.table import TargetIdentity, TargetTable, describe
+from imgmig_dagster.target.writer import WritableTable
 
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """Where the target is, and how hard one run may drive it.
+    """Where the target is, and how hard one run may drive it. Whoever opens it can only read.
 
     `rate` is a ceiling in capacity units per second, None for no ceiling.
     """
@@ -34,8 +35,24 @@ class TargetSettings:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[TargetTable]:
-        """The table, ready for requests."""
+        """The table, ready for requests that read."""
+        async with self._sender(may_write=False) as sender:
+            yield TargetTable(sender, self.table, self.mapping)
+
+    @asynccontextmanager
+    async def _sender(self, may_write: bool) -> AsyncIterator[Sender]:
         # Credentials may have to be asked for first.
         async with await asyncio.to_thread(DynamoDBClient, self.access, self.requests_in_flight) as client:
-            sender = Sender(client, RateLimiter(self.rate, sleep=self.retry.sleep), self.retry, self.requests_in_flight)
-            yield TargetTable(sender, self.table, self.mapping)
+            limiter = RateLimiter(self.rate, sleep=self.retry.sleep)
+            yield Sender(client, limiter, self.retry, self.requests_in_flight, may_write=may_write)
+
+
+@dataclass(frozen=True)
+class WritableTarget(TargetSettings):
+    """The target of a run that may write. Only `write_guard` makes one, which a test holds."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[WritableTable]:
+        """The table, ready for requests that read and write."""
+        async with self._sender(may_write=True) as sender:
+            yield WritableTable(sender, self.table, self.mapping)

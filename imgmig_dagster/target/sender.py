@@ -1,14 +1,16 @@
 """Sends requests and owns their retries: the only place where a failed request is sent again."""
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import orjson
 
 from imgmig_dagster.aws_faults import credentials_refused
-from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
@@ -86,8 +88,24 @@ class Backoff:
         await sender.retry.sleep(min(sender.retry.delay(0) * 2 ** (self._throttles - 1), 5.0))
 
 
+@dataclass
+class _Shared:
+    """What all partitions of a run have in common: the slots, how the service is, the renewal of credentials."""
+
+    slots: asyncio.Semaphore
+    answers: int = 0
+    refreshed_at: float = -60.0
+    refreshes: int = 0
+    refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class Sender:
-    """Sends each request until it is answered, by the table of `faults`, with a bounded number in flight."""
+    """Sends each request until it is answered, by the table of `faults`, with a bounded number in flight.
+
+    Client, slots, limiter and credentials are the run's; `traffic` and fence are of one partition: see
+    `for_partition`. Unless
+    `may_write`, a request that writes is refused before it leaves.
+    """
 
     def __init__(
         self,
@@ -97,18 +115,28 @@ class Sender:
         requests_in_flight: int,
         clock: Callable[[], float] = time.monotonic,
         fence: Fence = UNFENCED,
+        may_write: bool = False,
     ) -> None:
-        self._slots = asyncio.Semaphore(requests_in_flight)
         self.limiter = limiter
         self.retry = retry
         self.clock = clock
         self.traffic = Traffic()
         self._fence = fence
         self._client = client
-        self._refreshed_at = -60.0
-        self._refreshes = 0
-        self._refreshing = asyncio.Lock()
-        self._answers = 0
+        self._may_write = may_write
+        self._shared = _Shared(asyncio.Semaphore(requests_in_flight))
+
+    def for_partition(self, fence: Fence = UNFENCED) -> "Sender":
+        """The same way to the service, with a count of its own of what is sent, behind a partition's fence."""
+        sender = copy.copy(self)
+        sender.traffic, sender._fence = Traffic(), fence  # noqa: SLF001  # a copy of our own
+        return sender
+
+    def read_only(self) -> "Sender":
+        """The same way to the service, for requests that read."""
+        sender = copy.copy(self)
+        sender._may_write = False  # noqa: SLF001  # a copy of our own
+        return sender
 
     async def send(self, request: Request, backoff: Backoff | None = None) -> dict[str, Any]:
         """The service's reply.
@@ -120,25 +148,28 @@ class Sender:
             TargetRefused: no request can succeed, as with a missing table or a lack of permission.
             AwsUnusable: nor can any, for credentials, TLS or the clock.
             StateChanged: the run no longer owns what it works on; StateUnavailable: that cannot be found out.
+            WritesRefused: the request writes, and this sender only reads.
         """
-        backoff = backoff or Backoff(self)
+        if not (request.is_read or self._may_write):
+            raise WritesRefused(f"{request.operation} was to be sent to {request.table} by a run that only reads")
+        shared, backoff = self._shared, backoff or Backoff(self)
         body = request.body()
         answers = -1  # of the service to anybody, at this request's last failure
         while True:
             try:
-                async with self._slots:
+                async with shared.slots:
                     await self.limiter.wait()
                     await self._client.follow_credentials()
                     await self._fence.let_out(request.is_read)
                     self.traffic.requests += 1
-                    refreshes, sent_at = self._refreshes, self.clock()
+                    refreshes, sent_at = shared.refreshes, self.clock()
                     reply = await self._client.call(request.operation, body)
                     await self._fence.settled(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
                     await self._fence.settled(request.is_read)
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
-                answers_before, answers = answers, self._answers
+                answers_before, answers = answers, shared.answers
                 try:
                     await self._recover(error, backoff, refreshes)
                 except RetriesUsedUpError:
@@ -146,7 +177,7 @@ class Sender:
                         await self._probe(request.table)
                     raise
                 continue
-            self._answers += 1
+            shared.answers += 1
             self.traffic.answered(request.is_read, self.clock() - sent_at)
             self.pay(consumed_units(reply))
             return reply
@@ -188,15 +219,16 @@ class Sender:
 
     async def _refresh(self, code: str, refreshes: int) -> None:
         """Renew the credentials, once for all requests that were signed before; `CredentialsUnavailable` if in vain."""
-        async with self._refreshing:
-            if refreshes < self._refreshes:
+        shared = self._shared
+        async with shared.refreshing:
+            if refreshes < shared.refreshes:
                 return
-            in_vain = self.clock() - self._refreshed_at <= 30
+            in_vain = self.clock() - shared.refreshed_at <= 30
             # A source of credentials may take its time: other requests go on.
             if in_vain or not await asyncio.to_thread(self._client.refresh_credentials):
                 raise credentials_refused("DynamoDB", code)
-            self._refreshed_at = self.clock()
-            self._refreshes += 1
+            shared.refreshed_at = self.clock()
+            shared.refreshes += 1
 
 
 _ADVICE = {

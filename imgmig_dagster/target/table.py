@@ -1,8 +1,9 @@
-"""The target table as a whole: its identity, its key schema, and the operations on its items."""
+"""The target table as it is read: its identity, its key schema, and its items. What writes is in `writer`."""
 
+import copy
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -10,20 +11,15 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.mapping.spec import Item, TableMapping
-from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES, write_units
+from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
-from imgmig_dagster.target.requests import (
-    MAX_BATCH_GET,
-    BatchGetItem,
-    DeleteItem,
-    PutNewItem,
-    Scan,
-    Seen,
-    UpdateItem,
-)
+from imgmig_dagster.target.requests import MAX_BATCH_GET, BatchGetItem, Scan
 from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
+
+Table = TypeVar("Table", bound="TargetTable")
 
 
 @dataclass(frozen=True)
@@ -71,15 +67,8 @@ class Lookup:
     unread: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Something stands where a new item was to be written; `item` is None where the server does not hand it back."""
-
-    item: Item | None
-
-
 class TargetTable:
-    """Reads and writes single items, each write on a condition. `BatchWriter` writes many, without one."""
+    """Reads items. It has no way to write: that is `writer.WritableTable`."""
 
     def __init__(self, sender: Sender, name: str, mapping: TableMapping) -> None:
         self.sender = sender
@@ -87,30 +76,11 @@ class TargetTable:
         self.mapping = mapping
         self._longest_id = MAX_PARTITION_KEY_BYTES - len(mapping.key_prefix.encode())
 
-    async def put_new(self, item: Item) -> Standing | None:
-        """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
-
-        Raises:
-            DynamoDBError: the item is rejected.
-        """
-        try:
-            await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attribute))
-        except DynamoDBError as error:
-            if error.fault is Fault.CONDITION:
-                self._pay_for_refusal(item, error.standing or item)
-                return Standing(error.standing)
-            raise
-        return None
-
-    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
-        """Set attributes of an item as it was `seen`; False if anybody wrote it since."""
-        key = self.mapping.key(row_id)
-        request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attribute)
-        return await self._conditional(request, seen)
-
-    async def delete(self, row_id: str, seen: Item) -> bool:
-        """Delete an item as it was `seen`; False if anybody wrote it since."""
-        return await self._conditional(DeleteItem(self.name, self.mapping.key(row_id), self._seen(seen)), seen)
+    def for_partition(self: Table, fence: Fence = UNFENCED) -> Table:
+        """The same table for one partition of a run, whose requests are counted by themselves, behind its fence."""
+        table = copy.copy(self)
+        table.sender = self.sender.for_partition(fence)
+        return table
 
     async def get(self, row_id: str) -> Item | None:
         """One item, strongly consistent; None where there is none.
@@ -183,24 +153,3 @@ class TargetTable:
             start_key = reply.get("LastEvaluatedKey")
             if not start_key:
                 return
-
-    def _seen(self, item: Item) -> Seen:
-        attributes = (self.mapping.version_attribute, self.mapping.modified_attribute)
-        return Seen({attribute: item.get(attribute) for attribute in attributes})
-
-    async def _conditional(self, request: Any, seen: Item) -> bool:
-        try:
-            await self.sender.send(request)
-        except DynamoDBError as error:
-            if error.fault is Fault.CONDITION:
-                self._pay_for_refusal(seen)
-                return False
-            raise
-        return True
-
-    def _pay_for_refusal(self, *items: Item) -> None:
-        """A refused write costs the units of the larger item, the new or the standing one; its reply does not say so.
-
-        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
-        """
-        self.sender.pay(max(map(write_units, items)))

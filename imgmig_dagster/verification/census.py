@@ -7,14 +7,13 @@ said of them may hang on one way of reading.
 
 import asyncio
 import sqlite3
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from imgmig_dagster.batches import batched
-from imgmig_dagster.concurrency import gather, run_interruptible
+from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.mapping.compare import item_digest, row_digest
@@ -23,15 +22,15 @@ from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
-from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.records import save_lines
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.examiner import Examiner
 from imgmig_dagster.verification.results import LISTED_MISMATCHES, Verdict
-from imgmig_dagster.verification.verifier import VerificationRun
-from imgmig_dagster.window import Window, now
+from imgmig_dagster.verification.verifier import identity_now
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
 
 SEGMENTS: Final = 4
 _CHUNK: Final = 1_000
@@ -62,7 +61,7 @@ UNION ALL SELECT id FROM target LEFT JOIN source USING (id) WHERE source.id IS N
 """
 
 
-def take_census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:
+async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusResult:
     """Compare everything.
 
     `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
@@ -71,36 +70,32 @@ def take_census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
     """
-    return run_interruptible(_census(run, windows))
-
-
-async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResult:
-    started, started_at = time.monotonic(), now()
-    identity = run.identity()
+    clock, target = work.clock, work.target.for_partition()
+    started, started_at = clock.monotonic(), clock.now()
+    identity = await identity_now(work)
     with scratch_folder("imgmig-census-") as folder:
         sides = _Sides(folder / "census.sqlite")
-        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
-            # Both sides are read; the target's rows are about the source's.
-            expected = 2 * await asyncio.to_thread(run.source.count_all)
-            meter = ProgressMeter("Counted", "census", expected, run.listener)
-            await gather(
-                [_read_source(run, sides, meter), *(_read_segment(target, sides, n, meter) for n in range(SEGMENTS))]
-            )
-            rows, counts = await _count(run, windows, sides)
-            repeated, repeated_ids = sides.repeated()
-            if rows != counts.everything and not repeated:
-                # The second row of an id may lie at a page's edge, behind which the next one began.
-                found = await asyncio.to_thread(run.source.repeated_ids)
-                repeated, repeated_ids = found.ids, found.sample_ids
-            second_look = _SecondLook(run, target)
-            for ids in sides.differences():
-                await second_look.judge(ids)
+        # Both sides are read; the target's rows are about the source's.
+        expected = 2 * await asyncio.to_thread(work.source.count_all)
+        meter = ProgressMeter("Counted", "census", expected, work.listener)
+        await gather(
+            [_read_source(work, sides, meter), *(_read_segment(target, sides, n, meter) for n in range(SEGMENTS))]
+        )
+        rows, counts = await _count(work, windows, sides)
+        repeated, repeated_ids = sides.repeated()
+        if rows != counts.everything and not repeated:
+            # The second row of an id may lie at a page's edge, behind which the next one began.
+            found = await asyncio.to_thread(work.source.repeated_ids)
+            repeated, repeated_ids = found.ids, found.sample_ids
+        second_look = _SecondLook(work, target)
+        for ids in sides.differences():
+            await second_look.judge(ids)
         target_items = sides.count("target")
         sides.close()
     # Before the census itself, which counts them.
-    await asyncio.to_thread(save_lines, run.state, names.CENSUS_FINDINGS, second_look.findings)
+    await asyncio.to_thread(save_lines, work.state, names.CENSUS_FINDINGS, second_look.findings)
     return CensusResult(
-        run_id=run.run_id,
+        run_id=work.run_id,
         source_rows=rows,
         rows_counted=counts.everything,
         rows_in_partitions=counts.inside,
@@ -119,33 +114,33 @@ async def _census(run: VerificationRun, windows: Sequence[Window]) -> CensusResu
         partitions_to=windows[-1].end.isoformat(),
         identity=identity,
         started_at=started_at,
-        finished_at=now(),
-        duration_s=round(time.monotonic() - started, 3),
+        finished_at=clock.now(),
+        duration_s=round(clock.monotonic() - started, 3),
         faults=second_look.faults,
     )
 
 
-async def _read_source(run: VerificationRun, sides: "_Sides", meter: ProgressMeter) -> None:
-    async for page in ahead(run.source.all_rows(run.page_size)):
-        sides.add("source", [(row.id, row_digest(run.source.mapping, row)) for row in page])
+async def _read_source(work: ReadingWork, sides: "_Sides", meter: ProgressMeter) -> None:
+    async for page in ahead(work.source.all_rows(work.page_size)):
+        sides.add("source", [(row.id, row_digest(work.source.mapping, row)) for row in page])
         meter.advance(len(page))
 
 
-async def _count(run: VerificationRun, windows: Sequence[Window], sides: "_Sides") -> tuple[int, RowCounts]:
+async def _count(work: ReadingWork, windows: Sequence[Window], sides: "_Sides") -> tuple[int, RowCounts]:
     """How many rows were read, one by one, and how many the source counts.
 
     Rows that came or went while the others were read are no disagreement: where the numbers differ, the ids are read
     once more on the snapshot of the counts. Rows that nobody saw before are then compared too.
     """
-    counts = await asyncio.to_thread(run.source.counts, windows)
+    counts = await asyncio.to_thread(work.source.counts, windows)
     if sides.count("source") == counts.everything:
         return counts.everything, counts
-    async for recounted, ids in ahead(run.source.recount(windows, run.page_size)):
+    async for recounted, ids in ahead(work.source.recount(windows, work.page_size)):
         counts = recounted
         sides.recount(ids)
     for unseen in sides.unseen():
-        rows = await asyncio.to_thread(run.source.rows, unseen)
-        sides.add("source", [(row_id, row_digest(run.source.mapping, row)) for row_id, row in rows.items()])
+        rows = await asyncio.to_thread(work.source.rows, unseen)
+        sides.add("source", [(row_id, row_digest(work.source.mapping, row)) for row_id, row in rows.items()])
     sides.forget_gone()
     return sides.count("recount"), counts
 
@@ -228,17 +223,17 @@ class _Sides:
 class _SecondLook:
     """Judges the keys on which the sides differed as a verification would: what counts has held still."""
 
-    def __init__(self, run: VerificationRun, target: TargetTable) -> None:
+    def __init__(self, work: ReadingWork, target: TargetTable) -> None:
         self.counts: Counter[str] = Counter()
         self.samples: defaultdict[str, list[str]] = defaultdict(list)
         self.findings: list[CensusFinding] = []
         self.faults: dict[str, list[str]] = {}
-        self._run = run
+        self._work = work
         self._target = target
-        self._examiner = Examiner(run.source, target, run.settle_seconds)
+        self._examiner = Examiner(work.source, target, work.settle_seconds, work.clock.sleep)
 
     async def judge(self, ids: Sequence[str]) -> None:
-        rows = await asyncio.to_thread(self._run.source.rows, ids)
+        rows = await asyncio.to_thread(self._work.source.rows, ids)
         examined = await self._examiner.examine(list(rows.values()))
         for row_id, verdict in examined.verdicts.items():
             self._count(_KINDS[verdict], row_id)
@@ -252,8 +247,8 @@ class _SecondLook:
         if not ids:
             return
         before = await self._target.get_many(ids)
-        await asyncio.sleep(self._run.settle_seconds)
-        rows = await asyncio.to_thread(self._run.source.rows, ids)
+        await self._work.clock.sleep(self._work.settle_seconds)
+        rows = await asyncio.to_thread(self._work.source.rows, ids)
         after = await self._target.get_many(ids)
         for row_id in ids:
             item = after.items.get(row_id)

@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgmig_dagster.concurrency import run_interruptible
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
-from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
-from imgmig_dagster.verification.verifier import VerificationRun
-from imgmig_dagster.window import now
+from imgmig_dagster.verification.verifier import identity_now
+from imgmig_dagster.work import ReadingWork
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class _Sight:
         return self.sampled.row.id
 
 
-def spot_check(
-    run: VerificationRun, pictures: PictureStore, columns: PictureColumns, count: int, seed: int
+async def spot_check(
+    work: ReadingWork, pictures: PictureStore, columns: PictureColumns, count: int, seed: int
 ) -> SpotCheckResult:
     """Draw `count` images, read both sides of each, and ask S3 for its objects.
 
@@ -39,13 +37,13 @@ def spot_check(
     Raises:
         SourceError, TargetError: see there. An S3 that is away is no error: see `PictureStore.inspect`.
     """
-    identity = run.identity()  # a target that is away ends the run, and does not show every item as absent
-    source_rows = run.source.count_all()
-    sights = run_interruptible(_look_twice(run, run.source.sample(count, seed, columns)))
-    objects = pictures.inspect([sight.sampled.row for sight in sights])
-    mapping = run.source.mapping
+    identity = await identity_now(work)  # a target that is away ends the run, and does not show every item as absent
+    source_rows = await asyncio.to_thread(work.source.count_all)
+    sights = await _look_twice(work, await asyncio.to_thread(work.source.sample, count, seed, columns))
+    objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])
+    mapping = work.source.mapping
     return SpotCheckResult(
-        run_id=run.run_id,
+        run_id=work.run_id,
         seed=seed,
         requested=count,
         pairs=[
@@ -61,25 +59,25 @@ def spot_check(
         ],
         source_rows=source_rows,
         identity=identity,
-        checked_at=now(),
+        checked_at=work.clock.now(),
     )
 
 
-async def _look_twice(run: VerificationRun, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
-    compare = comparer(run.source.mapping)
+async def _look_twice(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
+    compare = comparer(work.source.mapping)
 
     def agrees(sight: _Sight) -> bool:
         return sight.item is not None and compare(sight.sampled.row, sight.item).equal
 
-    async with run.target.open() as table, obeying_throttle(run.state, table.sender.limiter, run.target.rate):
-        sights = await _look(table, drawn)
-        suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
-        if suspects:
-            await asyncio.sleep(run.settle_seconds)
-            rows = await asyncio.to_thread(run.source.rows, suspects)
-            again = [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()]
-            sights = {row_id: sight for row_id, sight in sights.items() if row_id in rows or agrees(sight)}
-            sights.update(await _look(table, again))
+    table = work.target.for_partition()
+    sights = await _look(table, drawn)
+    suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
+    if suspects:
+        await work.clock.sleep(work.settle_seconds)
+        rows = await asyncio.to_thread(work.source.rows, suspects)
+        again = [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()]
+        sights = {row_id: sight for row_id, sight in sights.items() if row_id in rows or agrees(sight)}
+        sights.update(await _look(table, again))
     return list(sights.values())
 
 

@@ -1,30 +1,25 @@
 """Compares every row of a partition with its item, field by field, by strongly consistent reads."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from imgmig_dagster.batches import batched
-from imgmig_dagster.concurrency import fewer_collections, in_order, run_interruptible
+from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import CheckpointRefused
-from imgmig_dagster.progress import Listener, ProgressMeter
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.accounting import account
 from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
-from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.segments import Segments
-from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.traffic import Traffic
 from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.examiner import Examined, Examiner
@@ -36,81 +31,74 @@ from imgmig_dagster.verification.results import (
     Verdict,
     VerificationResult,
 )
-from imgmig_dagster.window import Window, now
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
 
 # While one page's differences settle, or its last reply is on its way, the next page is read.
 _PAGES_IN_FLIGHT: Final = 2
 _CHECKPOINT_ROWS: Final = 1_000
 
 
-@dataclass(frozen=True)
-class VerificationRun:
-    """Everything that a verification works on; `run_id` names the run in evidence and reports."""
+async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -> VerificationResult:
+    """Compare every row of the window, and leave the evidence in the state store.
 
-    source: SourceReader
-    target: TargetSettings
-    state: StateStore
-    run_id: str
-    page_size: int
-    settle_seconds: float
-    listener: Listener
+    A difference counts only when the same row and the same item are seen again, a settle time later: the
+    application may write meanwhile. An interrupted verification is resumed if neither side is known to have
+    changed since.
 
-    def verify(self, window: Window, only_failed: bool = False) -> VerificationResult:
-        """Compare every row of the window, and leave the evidence in the state store.
+    Args:
+        work: what it works on.
+        window: the partition.
+        only_failed: look again only at the rows that did not match, where the evidence of the others still holds;
+            everything otherwise.
 
-        A difference counts only when the same row and the same item are seen again, a settle time later: the
-        application may write meanwhile. An interrupted verification is resumed if neither side is known to have
-        changed since.
+    Raises:
+        PartitionBusy: another run verifies this partition.
+        SourceError, TargetError: see there. Nothing is concluded from half a pass.
+    """
+    async with work.owning(names.verification_lock(window.partition)) as owned:
+        return await _Pass(owned, window).run(only_failed)
 
-        Args:
-            only_failed: look again only at the rows that did not match, where the evidence of the others still holds;
-                everything otherwise.
 
-        Raises:
-            PartitionBusy: another run verifies this partition.
-            SourceError, TargetError: see there. Nothing is concluded from half a pass.
-        """
-        with self.state.exclusive(names.verification_lock(window.partition)), fewer_collections():
-            return run_interruptible(_Pass(self, window).run(only_failed))
-
-    def identity(self) -> Identity:
-        """What this run compares, by what."""
-        return identity_of(self.source, self.target.identity())
+async def identity_now(work: ReadingWork) -> Identity:
+    """What a verification compares now, by what."""
+    return await asyncio.to_thread(identity_of, work.source, await work.target_identity())
 
 
 class _Pass:
-    def __init__(self, run: VerificationRun, window: Window) -> None:
+    def __init__(self, run: ReadingWork, window: Window) -> None:
         self._run = run
         self._window = window
-        self._started = time.monotonic()
-        self._started_at = now()
+        self._started = run.clock.monotonic()
+        self._started_at = run.clock.now()
         self._checkpoints = CheckpointFile(run.state, window.partition, names.VERIFICATION_PROGRESS)
         self._segments = Segments(run.state, window.partition, names.VERIFIED, ExaminedRows)
 
     async def run(self, only_failed: bool) -> VerificationResult:
         run, window = self._run, self._window
-        async with run.target.open() as target, obeying_throttle(run.state, target.sender.limiter, run.target.rate):
-            # Either side is asked while the other one answers.
-            before, self._identity = await asyncio.gather(
-                asyncio.to_thread(run.source.inventory, window), asyncio.to_thread(run.identity)
-            )
-            examiner = Examiner(run.source, target, run.settle_seconds)
-            evidence = self._evidence_of_matches(before) if only_failed else None
-            if evidence is not None:
-                return self._keep(await self._look_again(evidence, examiner, target.sender.traffic))
-            begun, traffic = self._open(before), target.sender.traffic
-            checkpoint = await self._examine_pages(begun, examiner, before.rows, traffic)
-            segments = partial(self._segments.read, checkpoint.segments)
-            found = await asyncio.to_thread(account, run.source, window, segments)
-            tally = await asyncio.to_thread(_sum, segments())
-            tally.forget({*found.gone, *found.moved}, found.void)
-            again = (*found.unseen, *found.moved)
-            vanished = 0
-            for ids in batched(again, run.page_size):
-                rows = await asyncio.to_thread(run.source.rows, ids)
-                examined = await examiner.examine(list(rows.values()))
-                tally.add(examined.tally)
-                vanished += len(ids) - len(examined.verdicts)
+        target = run.target
+        # Either side is asked while the other one answers.
+        before, self._identity = await asyncio.gather(
+            asyncio.to_thread(run.source.inventory, window), identity_now(run)
+        )
+        examiner = Examiner(run.source, target, run.settle_seconds, run.clock.sleep)
+        evidence = await asyncio.to_thread(self._evidence_of_matches, before) if only_failed else None
+        if evidence is not None:
+            looked_again = await self._look_again(evidence, examiner, target.sender.traffic)
+            return await asyncio.to_thread(self._keep, looked_again)
+        begun, traffic = await asyncio.to_thread(self._open, before), target.sender.traffic
+        checkpoint = await self._examine_pages(begun, examiner, before.rows, traffic)
+        segments = partial(self._segments.read, checkpoint.segments)
+        found = await asyncio.to_thread(account, run.source, window, segments)
+        tally = await asyncio.to_thread(_sum, segments())
+        tally.forget({*found.gone, *found.moved}, found.void)
+        again = (*found.unseen, *found.moved)
+        vanished = 0
+        for ids in batched(again, run.page_size):
+            rows = await asyncio.to_thread(run.source.rows, ids)
+            examined = await examiner.examine(list(rows.values()))
+            tally.add(examined.tally)
+            vanished += len(ids) - len(examined.verdicts)
         result = VerificationResult(
             partition=window.partition,
             run_id=run.run_id,
@@ -122,18 +110,21 @@ class _Pass:
             watermark=before.watermark.isoformat() if before.watermark else None,
             identity=self._identity,
             started_at=checkpoint.started_at,
-            finished_at=now(),
-            duration_s=round(checkpoint.elapsed_s + time.monotonic() - self._started, 3),
+            finished_at=self._run.clock.now(),
+            duration_s=round(checkpoint.elapsed_s + self._run.clock.monotonic() - self._started, 3),
             resumes=checkpoint.resumes,
             traffic=begun.traffic + traffic.record(),
             **vars(tally),
         )
+        await asyncio.to_thread(self._end, result)
+        return result
+
+    def _end(self, result: VerificationResult) -> None:
         self._keep(result)
         # An orphan of a killed run must not take away what its successor has written meanwhile.
         left_over = self._segments.names()
         self._checkpoints.remove()
         self._segments.remove(left_over)
-        return result
 
     def _open(self, before: Inventory) -> Checkpoint:
         """Take up an interrupted verification of the same rows by the same rules; otherwise begin anew.
@@ -188,7 +179,7 @@ class _Pass:
                 checkpoint,
                 segments=await asyncio.to_thread(add, checkpoint.segments, self._run.run_id, segment),
                 outcomes={**checkpoint.outcomes, **outcomes},
-                elapsed_s=begun.elapsed_s + time.monotonic() - self._started,
+                elapsed_s=begun.elapsed_s + self._run.clock.monotonic() - self._started,
                 traffic=begun.traffic + traffic.record(),
             )
         await asyncio.to_thread(self._checkpoints.save, checkpoint)
@@ -228,8 +219,8 @@ class _Pass:
             evidence,
             run_id=self._run.run_id,
             started_at=self._started_at,
-            finished_at=now(),
-            duration_s=round(time.monotonic() - self._started, 3),
+            finished_at=self._run.clock.now(),
+            duration_s=round(self._run.clock.monotonic() - self._started, 3),
             matches_from=evidence.oldest_look_at,
             traffic=traffic.record(),
             **vars(tally),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.conformance.servers import MINISTACK, MOTO, NAMED_ENDPOINT, Server
 from imgmig_dagster_tests.conftest import create_table
@@ -38,7 +38,7 @@ class Endpoint:
         return self.access.client("dynamodb")
 
 
-OnTable = Callable[[Callable[[TargetTable], Coroutine[Any, Any, Any]]], Any]
+OnTable = Callable[[Callable[[WritableTable], Coroutine[Any, Any, Any]]], Any]
 Endpoints = Callable[[Server], Endpoint]
 
 
@@ -101,7 +101,7 @@ def proxy(endpoint: Endpoint) -> Iterator[FaultProxy]:
 def on_table(endpoint: Endpoint, target: Target) -> OnTable:
     """Runs work on the table as the code under test opens it."""
 
-    def run(work: Callable[[TargetTable], Coroutine[Any, Any, Any]]) -> Any:
+    def run(work: Callable[[WritableTable], Coroutine[Any, Any, Any]]) -> Any:
         async def opened_work() -> Any:
             async with opened(target, endpoint.url, credentials=endpoint.access) as table:
                 return await work(table)

@@ -10,8 +10,8 @@ import pytest
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.stage import WriteMode
-from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.connection import WritableTarget
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of
 from imgmig_dagster_tests.fault_proxy import (
     Action,
@@ -41,7 +41,7 @@ CARRIED_OUT = {"reset after the commit", "truncated body", LATE}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnFakeTime(TargetSettings):
+class OnFakeTime(WritableTarget):
     """The target of a run whose waits cost no time; its requests do, and time out after `timeout` seconds."""
 
     at: Target
@@ -49,7 +49,7 @@ class OnFakeTime(TargetSettings):
     timeout: float
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[TargetTable]:
+    async def open(self) -> AsyncIterator[WritableTable]:
         async with opened(self.at, self.url, None, self.retry, self.requests_in_flight, timeout=self.timeout) as table:
             yield table
 

@@ -9,8 +9,8 @@ import pytest
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.mapping.transform import item_bytes
-from imgmig_dagster.target.table import Lookup, TargetTable
-from imgmig_dagster.target.writer import BatchWriter
+from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.verification.census import SEGMENTS
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import OnTable
@@ -34,15 +34,15 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-async def write(table: TargetTable, items: list[Item]) -> None:
-    assert await BatchWriter(table.sender, table.name).write(items, lambda _rows: None) == []
+async def write(table: WritableTable, items: list[Item]) -> None:
+    assert await table.put_many(items, lambda _rows: None) == []
 
 
 @pytest.mark.parametrize("how", ["PutItem", "BatchWriteItem"])
 def test_every_type_comes_back_as_it_was_written(on_table: OnTable, how: str) -> None:
     item: Item = {**IMAGE.key("types"), **VALUES}
 
-    async def work(table: TargetTable) -> tuple[Item | None, list[Item]]:
+    async def work(table: WritableTable) -> tuple[Item | None, list[Item]]:
         if how == "PutItem":
             await table.put_new(item)
         else:
@@ -67,7 +67,7 @@ def test_a_number_written_otherwise_comes_back_in_its_plain_form(
 def test_any_number_of_keys_is_read_and_absent_ones_have_no_item(on_table: OnTable) -> None:
     items = [item_of(number) for number in range(0, 210, 2)]
 
-    async def work(table: TargetTable) -> Lookup:
+    async def work(table: WritableTable) -> Lookup:
         await write(table, items)
         return await table.get_many([row_id(number) for number in range(210)])
 
@@ -80,7 +80,7 @@ def test_items_of_over_16_megabytes_together_are_all_read(on_table: OnTable, tar
     for item in items:
         target.put(item)
 
-    async def work(table: TargetTable) -> tuple[Lookup, int]:
+    async def work(table: WritableTable) -> tuple[Lookup, int]:
         return await table.get_many([row_id(number) for number in range(44)]), table.sender.traffic.requests
 
     lookup, requests = on_table(work)
@@ -92,7 +92,7 @@ def test_items_of_over_16_megabytes_together_are_all_read(on_table: OnTable, tar
 def test_a_key_that_no_item_can_have_is_absent_and_hides_no_other(on_table: OnTable, long: str) -> None:
     """DynamoDB would refuse the whole batch for it."""
 
-    async def work(table: TargetTable) -> Lookup:
+    async def work(table: WritableTable) -> Lookup:
         await write(table, [item_of(number) for number in range(20)])
         return await table.get_many([*(row_id(number) for number in range(20)), long])
 
@@ -104,7 +104,7 @@ def test_reads_report_the_units_that_they_cost(on_table: OnTable) -> None:
     """One for each started 4 KB of an item, and one for a key without an item; a scan's are of the page as a whole."""
     items = [item_of(0, originalFilename={"S": "x" * 5_000}), *map(item_of, range(1, 10))]
 
-    async def work(table: TargetTable) -> tuple[float, float]:
+    async def work(table: WritableTable) -> tuple[float, float]:
         await write(table, items)
         written = table.sender.traffic.units
         await table.get_many([row_id(number) for number in range(12)])
@@ -126,10 +126,10 @@ def test_the_segments_of_a_scan_hold_every_item_once(on_table: OnTable, target: 
     for item in items:
         target.put(item)
 
-    async def pages(table: TargetTable, segment: int) -> list[list[Item]]:
+    async def pages(table: WritableTable, segment: int) -> list[list[Item]]:
         return [page async for page in table.scan(segment, segments)]
 
-    async def work(table: TargetTable) -> list[list[list[Item]]]:
+    async def work(table: WritableTable) -> list[list[list[Item]]]:
         return [await pages(table, segment) for segment in range(segments)]
 
     scanned = on_table(work)

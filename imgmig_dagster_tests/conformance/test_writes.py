@@ -12,8 +12,8 @@ from imgmig_dagster.mapping.transform import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
 from imgmig_dagster.target.requests import BatchWriteItem, PutNewItem
-from imgmig_dagster.target.table import TargetTable, describe
-from imgmig_dagster.target.writer import BatchWriter, WriteFailure
+from imgmig_dagster.target.table import describe
+from imgmig_dagster.target.writer import WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import STRICT, Endpoint, OnTable
 from imgmig_dagster_tests.conformance.servers import Server
@@ -34,8 +34,8 @@ def by_key(items: list[Item]) -> dict[str, Item]:
 
 
 def write(on_table: OnTable, items: list[Item]) -> list[WriteFailure]:
-    async def work(table: TargetTable) -> list[WriteFailure]:
-        return await BatchWriter(table.sender, table.name).write(items, lambda _rows: None)
+    async def work(table: WritableTable) -> list[WriteFailure]:
+        return await table.put_many(items, lambda _rows: None)
 
     found: list[WriteFailure] = on_table(work)
     return found
@@ -44,7 +44,7 @@ def write(on_table: OnTable, items: list[Item]) -> list[WriteFailure]:
 def refusal(on_table: OnTable, request: Any) -> DynamoDBError | None:
     """The error by which the service refuses a request, None where it takes it."""
 
-    async def work(table: TargetTable) -> DynamoDBError | None:
+    async def work(table: WritableTable) -> DynamoDBError | None:
         try:
             await table.sender.send(request(table.name))
         except DynamoDBError as error:
@@ -160,8 +160,8 @@ class TestBatches:
     ) -> None:
         items = [item_of(number) for number in range(count)]
 
-        async def work(table: TargetTable) -> float:
-            assert await BatchWriter(table.sender, table.name).write(items, lambda _rows: None) == []
+        async def work(table: WritableTable) -> float:
+            assert await table.put_many(items, lambda _rows: None) == []
             return table.sender.traffic.units
 
         assert on_table(work) == count
@@ -255,15 +255,15 @@ class TestLimits:
 class TestTheTableItself:
     @pytest.mark.parametrize("how", ["put_new", "update", "delete", "get_many", "scan", "batch"])
     def test_a_missing_table_stops_every_operation(self, on_table: OnTable, how: str) -> None:
-        async def work(table: TargetTable) -> None:
-            missing = TargetTable(table.sender, "no-such-table", IMAGE)
+        async def work(table: WritableTable) -> None:
+            missing = WritableTable(table.sender, "no-such-table", IMAGE)
             operations: dict[str, Callable[[], Awaitable[object]]] = {
                 "put_new": lambda: missing.put_new(item_of(1)),
                 "update": lambda: missing.update(row_id(1), item_of(1), CHANGES),
                 "delete": lambda: missing.delete(row_id(1), item_of(1)),
                 "get_many": lambda: missing.get_many([row_id(1)]),
                 "scan": lambda: anext(missing.scan(0, 4)),
-                "batch": lambda: BatchWriter(table.sender, missing.name).write([item_of(1)], lambda _rows: None),
+                "batch": lambda: missing.put_many([item_of(1)], lambda _rows: None),
             }
             with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
                 await operations[how]()

@@ -82,7 +82,7 @@ def test_by_a_verification(migration: Migration, moves: Moves, request: pytest.F
     while_it_is_read(run.source, moving(migration, moves, width=7))
 
     with run.source:
-        result = run.verify(migration.window)
+        result = run.verify()
 
     changed = 0 if "behind the cursor" in request.node.name else 1
     assert result.verdicts == {"match": ROWS - changed, "mismatch": changed, "missing": 0, "unverified": 0}

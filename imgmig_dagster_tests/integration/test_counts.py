@@ -7,7 +7,6 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.arrange import COLUMNS, Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
@@ -119,7 +118,7 @@ def test_an_id_that_stands_twice_across_two_pages_is_named_too(migration: Migrat
     run = replace(migration.verification(), page_size=size)
 
     with run.source:
-        census = take_census(run, [migration.window])
+        census = run.census()
 
     assert (census.repeated, list(census.samples["repeated"])) == (1, [row_id(1)])
     assert not census.passed

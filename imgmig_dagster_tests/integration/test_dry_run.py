@@ -5,17 +5,17 @@ import json
 import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.migration.plan import MigrationPlan, plan
-from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
+from imgmig_dagster.migration.plan import MigrationPlan
+from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 
 FOREVER = 10_000
 
 
 def planned(migration: Migration, proxy: FaultProxy, page_size: int = 10, rate: float | None = None) -> MigrationPlan:
-    with migration.source.reader() as reader:
-        target = migration.target.settings(proxy.url, rate=rate)
-        return plan(reader, target, MARCH, page_size, lambda _progress: None, migration.state)
+    run = migration.run(proxy.url, page_size=page_size, rate=rate)
+    with run.source:
+        return run.plan()
 
 
 def test_every_row_is_planned_and_nothing_is_written(migration: Migration, proxy: FaultProxy) -> None:

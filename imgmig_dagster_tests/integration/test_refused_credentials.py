@@ -12,7 +12,6 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import ClockWrong, CredentialsUnavailable, ImgmigError
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.migration.passes import MigrationRun
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.table import describe
@@ -20,6 +19,7 @@ from imgmig_dagster.write_guard import caller
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of, row_id
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.runs import Run
 from imgmig_dagster_tests.unit.target.opened import opened
 
 OLD_KEYS = {"dynamodb": "UnrecognizedClientException", "s3": "InvalidAccessKeyId", "sts": "InvalidClientTokenId"}
@@ -116,7 +116,7 @@ def test_a_pass_whose_login_ends_is_resumed_after_another(
 ) -> None:
     migration.source.insert(image(number) for number in range(40))
 
-    def begin() -> MigrationRun:
+    def begin() -> Run:
         target = replace(migration.target.settings(), access=access)
         return replace(migration.run(page_size=10), target=target)
 

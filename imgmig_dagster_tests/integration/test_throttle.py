@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import StateUnavailable
-from imgmig_dagster.migration.plan import plan
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import LocalStateStore, Versioned
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
 from imgmig_dagster.target.rate_limit import RateLimiter
-from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of
+from imgmig_dagster_tests.arrange import Migration, image, item_of
 from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward, Reply
 
 
@@ -41,8 +40,9 @@ class PausedStore(LocalStateStore):
 
 
 def dry_run(migration: Migration, url: str) -> None:
-    with migration.source.reader() as reader:
-        plan(reader, migration.target.settings(url), MARCH, 10, lambda _progress: None, migration.state)
+    run = migration.run(url, page_size=10)
+    with run.source:
+        run.plan()
 
 
 WORK: dict[str, Callable[[Migration, str], object]] = {

@@ -8,7 +8,9 @@ import pytest
 
 from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, WritesRefused
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.integration.aws_behind_proxy import sts_of_aws
 
@@ -37,10 +39,14 @@ def prod(clean_environment: pytest.MonkeyPatch) -> Made:
     return make
 
 
+def allow(settings: Settings, confirmed: str | None) -> WritableTarget:
+    return allow_writes(settings, confirmed, TargetSettings(settings.aws(), settings.target_table, IMAGE))
+
+
 @pytest.mark.parametrize("confirmed", [None, "", "images-staging", "IMAGES-PROD", "yes"])
 def test_writes_that_are_not_confirmed_by_the_tables_name_are_refused(prod: Made, confirmed: str | None) -> None:
     with pytest.raises(WritesRefused, match=r"not confirmed: imgmig \.\.\. --confirm images-prod") as caught:
-        allow_writes(prod(), confirmed)
+        allow(prod(), confirmed)
 
     assert "IMGMIG_CONFIRM_WRITES=images-prod" in str(caught.value)
     assert caught.value.exit_code == 2
@@ -48,7 +54,7 @@ def test_writes_that_are_not_confirmed_by_the_tables_name_are_refused(prod: Made
 
 @pytest.mark.parametrize("stage", [Stage.DEV, Stage.STAGING])
 def test_other_stages_need_no_confirmation(prod: Made, stage: Stage) -> None:
-    allow_writes(prod(stage), None)
+    allow(prod(stage), None)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +68,12 @@ def test_other_stages_need_no_confirmation(prod: Made, stage: Stage) -> None:
 )
 def test_an_emulators_endpoint_and_another_regions_are_refused(prod: Made, changes: dict[str, str], fault: str) -> None:
     with pytest.raises(WritesRefused, match=fault):
-        allow_writes(prod(**changes), "images-prod")
+        allow(prod(**changes), "images-prod")
 
 
 def test_plain_http_is_refused_before_anything_is_asked(prod: Made) -> None:
     with pytest.raises(SettingsError, match="this stage speaks HTTPS only"):
-        allow_writes(prod(AWS_ENDPOINT_URL="http://127.0.0.1:1"), "images-prod")
+        allow(prod(AWS_ENDPOINT_URL="http://127.0.0.1:1"), "images-prod")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_confirmed_writes_to_the_configured_account_and_region_are_allowed(
     prod: Made, tmp_path: Path, confirmed: str | None, changes: dict[str, str]
 ) -> None:
     with sts_of_aws(tmp_path) as proxied:
-        allow_writes(prod(**proxied, **changes), confirmed)
+        allow(prod(**proxied, **changes), confirmed)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +95,4 @@ def test_confirmed_writes_to_the_configured_account_and_region_are_allowed(
 )
 def test_another_account_and_an_unnamed_one_are_refused(prod: Made, tmp_path: Path, account: str, fault: str) -> None:
     with sts_of_aws(tmp_path) as proxied, pytest.raises(WritesRefused, match=fault):
-        allow_writes(prod(**proxied, IMGMIG_AWS_ACCOUNT=account), "images-prod")
+        allow(prod(**proxied, IMGMIG_AWS_ACCOUNT=account), "images-prod")

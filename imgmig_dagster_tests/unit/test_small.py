@@ -1,6 +1,9 @@
 """Windows, retries, concurrency and the tree of errors."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmig_dagster import errors
-from imgmig_dagster.concurrency import gather
+from imgmig_dagster.concurrency import gather, in_thread
 from imgmig_dagster.doctor.results import Examination, Health
 from imgmig_dagster.errors import SourceUnavailable, TargetRefused
 from imgmig_dagster.retry import RetryPolicy
@@ -104,3 +107,52 @@ def test_whatever_the_doctor_finds_wrong_has_a_remedy(service: str) -> None:
     found = [Examination(service, "thing", look).diagnose() for look in looks]
 
     assert all(each.remedy for each in found)
+
+
+class TestInThread:
+    def test_what_is_entered_while_the_task_is_cancelled_is_left_again(self) -> None:
+        entering, go_on, events = threading.Event(), threading.Event(), list[str]()
+
+        @contextmanager
+        def slow() -> Iterator[None]:
+            entering.set()
+            assert go_on.wait(10)
+            events.append("entered")
+            yield
+            events.append("never")
+
+        async def run() -> None:
+            async def hold() -> None:
+                async with in_thread(slow()):
+                    raise AssertionError("the task was cancelled before")
+
+            task = asyncio.create_task(hold())
+            await asyncio.to_thread(entering.wait, 10)
+            task.cancel()
+            asyncio.get_running_loop().call_later(0, go_on.set)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            events.append("ended")
+
+        asyncio.run(run())
+
+        assert events == ["entered", "ended"], "left by the cancellation, before the task ended"
+
+    def test_an_error_passes_through_the_context(self) -> None:
+        left = list[str]()
+
+        @contextmanager
+        def noting() -> Iterator[None]:
+            try:
+                yield
+            except ValueError:
+                left.append("by an error")
+                raise
+
+        async def run() -> None:
+            async with in_thread(noting()):
+                raise ValueError("inside")
+
+        with pytest.raises(ValueError, match="inside"):
+            asyncio.run(run())
+        assert left == ["by an error"]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.unit.target.opened import opened
 
 LARGE: Item = item_of(1, version={"N": "2"}, note={"M": {"text": {"S": "x" * 3_000}}})
-WRITES: dict[str, Callable[[TargetTable], Coroutine[Any, Any, object]]] = {
+WRITES: dict[str, Callable[[WritableTable], Coroutine[Any, Any, object]]] = {
     "a new item": lambda table: table.put_new(item_of(1)),
     "an update": lambda table: table.update(row_id(1), {**LARGE, "version": {"N": "1"}}, {"width": {"N": "1"}}),
     "a delete": lambda table: table.delete(row_id(1), {**LARGE, "version": {"N": "1"}}),

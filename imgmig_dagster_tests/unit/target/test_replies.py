@@ -21,8 +21,8 @@ from imgmig_dagster.target.requests import (
     UpdateItem,
 )
 from imgmig_dagster.target.sender import Request
-from imgmig_dagster.target.table import Lookup, Standing, TargetTable
-from imgmig_dagster.target.writer import BatchWriter, WriteFailure
+from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reply
 from imgmig_dagster_tests.unit.target.opened import opened
@@ -37,11 +37,11 @@ ITEMS = [item_of(number) for number in range(20)]
 FOUND = Lookup({row_id(number): item for number, item in enumerate(ITEMS)}, frozenset())
 
 
-async def read(table: TargetTable) -> Lookup:
+async def read(table: WritableTable) -> Lookup:
     return await table.get_many(list(FOUND.items))
 
 
-async def scan(table: TargetTable) -> list[Item]:
+async def scan(table: WritableTable) -> list[Item]:
     return [item async for page in table.scan(0, 1) for item in page]
 
 
@@ -239,7 +239,7 @@ class TestWhatIsNoReplyOfDynamoDB:
 def write(target: Target, proxy: FaultProxy, items: list[Item]) -> list[WriteFailure]:
     async def run() -> list[WriteFailure]:
         async with opened(target, proxy.url) as table:
-            return await BatchWriter(table.sender, table.name).write(items, lambda _rows: None)
+            return await table.put_many(items, lambda _rows: None)
 
     return asyncio.run(run())
 

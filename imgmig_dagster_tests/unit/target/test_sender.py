@@ -13,7 +13,7 @@ from imgmig_dagster.errors import CredentialsUnavailable, SettingsError, TargetR
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import Standing
+from imgmig_dagster.target.writer import Standing
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (
     Action,

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import botocore.endpoint
 import pytest
 
-from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import Lookup, Standing, TargetTable, describe
+from imgmig_dagster.target.table import Lookup, describe
+from imgmig_dagster.target.writer import Standing, WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import (
@@ -33,7 +34,7 @@ FOREVER = 10_000
 def on_table(
     target: Target,
     url: str,
-    work: Callable[[TargetTable], Coroutine[Any, Any, T]],
+    work: Callable[[WritableTable], Coroutine[Any, Any, T]],
     clock: FakeClock | None = None,
 ) -> T:
     async def run() -> T:
@@ -41,6 +42,23 @@ def on_table(
             return await work(table)
 
     return asyncio.run(run())
+
+
+def test_what_may_only_read_lets_no_write_out(target: Target, proxy: FaultProxy) -> None:
+    target.put(item_of(1))
+
+    async def try_to_write(table: WritableTable) -> None:
+        reading = WritableTable(table.sender.read_only(), table.name, table.mapping)
+        writes = (reading.put_new(item_of(2)), reading.put_many([item_of(2)], lambda _items: None))
+        for write in (*writes, reading.update(row_id(1), item_of(1), {}), reading.delete(row_id(1), item_of(1))):
+            with pytest.raises(WritesRefused, match="by a run that only reads"):
+                await write
+        assert await reading.get(row_id(1)) == item_of(1)
+        assert await table.delete(row_id(1), item_of(1)), "the sender that it was made from goes on writing"
+
+    on_table(target, proxy.url, try_to_write)
+
+    assert [call.operation for call in proxy.calls] == ["BatchGetItem", "DeleteItem"]
 
 
 class TestPutNew:
@@ -70,7 +88,7 @@ class TestPutNew:
     def test_a_rejected_item_is_told(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(error("ValidationException"), "PutItem")
 
-        async def put(table: TargetTable) -> None:
+        async def put(table: WritableTable) -> None:
             with pytest.raises(DynamoDBError, match="ValidationException"):
                 await table.put_new(item_of(1))
 
@@ -151,7 +169,7 @@ class TestGetMany:
         assert sorted(len(call.keys) for call in proxy.calls) == [10, 100, 100]
 
     def test_reads_are_strongly_consistent(self, target: Target, proxy: FaultProxy) -> None:
-        async def read(table: TargetTable) -> None:
+        async def read(table: WritableTable) -> None:
             await table.get(row_id(1))
             await anext(table.scan(0, 1))
 
@@ -213,7 +231,7 @@ class TestGetMany:
     ) -> None:
         proxy.inject(error("InternalServerError", 500), "BatchGetItem", times=FOREVER)
 
-        async def get(table: TargetTable) -> None:
+        async def get(table: WritableTable) -> None:
             with pytest.raises(RetriesUsedUpError):
                 await table.get(row_id(1))
 
@@ -226,7 +244,7 @@ class TestGetMany:
 
 class TestScan:
     def scanned(self, target: Target, url: str, segments: int) -> list[str]:
-        async def scan(table: TargetTable) -> list[str]:
+        async def scan(table: WritableTable) -> list[str]:
             return [
                 item["PK"]["S"]
                 for segment in range(segments)

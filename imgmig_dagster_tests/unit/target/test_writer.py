@@ -7,7 +7,7 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.target.writer import BatchWriter, WriteFailure
+from imgmig_dagster.target.writer import WriteFailure
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (
     FaultProxy,
@@ -34,7 +34,7 @@ def write(
     async def run() -> list[WriteFailure]:
         async with opened(target, proxy.url, clock, replace(POLICY, deadline=deadline)) as table:
             on_batch = done.append if done is not None else lambda _rows: None
-            return await BatchWriter(table.sender, table.name).write(items, on_batch)
+            return await table.put_many(items, on_batch)
 
     return asyncio.run(run())
 

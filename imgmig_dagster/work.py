@@ -1,0 +1,149 @@
+"""What a run works on, opened once and shared by all its partitions, and how a run begins.
+
+The domain's calls are coroutines of a `Work`; those of several partitions may be under way at a time:
+
+- `migration.inventory.take_inventory(work, window)` gives a `SourceInventory`;
+- `migration.plan.plan(work, window)` gives a `MigrationPlan`;
+- `migration.passes.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
+  `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
+- `verification.verifier.verify(work, window, only_failed)` gives a `VerificationResult`;
+- `migration.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, unlisted,
+  source_rows, confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
+- `verification.census.take_census(work, windows)` gives a `CensusResult`;
+- `verification.spot_check.spot_check(work, pictures, columns, count, seed)` gives a `SpotCheckResult`.
+
+A caller that has no event loop says `work_on(open_work(...), lambda work: verify(work, window))`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
+from imgmig_dagster.concurrency import fewer_collections, in_thread, run_interruptible
+from imgmig_dagster.fence import UNFENCED, Fence
+from imgmig_dagster.progress import Listener
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.fenced import FencedStateStore
+from imgmig_dagster.state.obeying import obeying_throttle
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import writing
+from imgmig_dagster.target.table import TargetIdentity, TargetTable
+from imgmig_dagster.target.writer import WritableTable
+
+Table_co = TypeVar("Table_co", bound=TargetTable, covariant=True)
+Table = TypeVar("Table", bound=TargetTable)
+Found = TypeVar("Found")
+Opened = TypeVar("Opened")
+
+
+class Target(Protocol[Table_co]):
+    """Where the target is, and whether what it opens may write: `TargetSettings`, or `WritableTarget` of the guard."""
+
+    @property
+    def rate(self) -> float | None:
+        """A ceiling in capacity units per second."""
+
+    def identity(self) -> TargetIdentity:
+        """Ask which table it is."""
+
+    def open(self) -> AbstractAsyncContextManager[Table_co]:
+        """The table, ready for requests."""
+
+
+@dataclass(frozen=True)
+class Work(Generic[Table_co]):
+    """What a run works on: both sides and the state. `run_id` names it in checkpoints, evidence and reports.
+
+    `target` is open, by the one client of the run, whose `rate` in capacity units per second the settings bound. With
+    `keep_values` ledgers and audit records hold the values at fault.
+    """
+
+    source: SourceReader
+    target: Table_co
+    state: StateStore
+    run_id: str
+    page_size: int
+    settle_seconds: float
+    listener: Listener
+    keep_values: bool
+    rate: float | None
+    clock: Clock
+    describe_target: Callable[[], TargetIdentity]
+    fence: Fence = UNFENCED
+
+    async def target_identity(self) -> TargetIdentity:
+        """Which table the target is, asked for once a run; see `target.table.describe` for what it raises."""
+        return await asyncio.to_thread(self.describe_target)
+
+    @asynccontextmanager
+    async def owning(self, lock: str) -> AsyncIterator["Work[Table_co]"]:
+        """The work of whoever holds that lock: its requests, and what it writes to the state, pass the lock's fence.
+
+        Raises:
+            PartitionBusy: another run holds it.
+        """
+        async with in_thread(self.state.exclusive(lock)) as fence:
+            state = FencedStateStore(self.state, fence)
+            yield replace(self, target=self.target.for_partition(fence), state=state, fence=fence)
+
+    def writing(
+        self, partition: str | None, by: str, ids: Sequence[str] | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Record that the target may be written to while the context lasts; see `state.writes.writing`."""
+        return in_thread(writing(self.state, partition, by, self.run_id, ids, self.fence))
+
+
+ReadingWork: TypeAlias = Work[TargetTable]
+"""Of a run that reads; one that may write is such a one too."""
+WritingWork: TypeAlias = Work[WritableTable]
+"""Of a run that may write."""
+
+
+@asynccontextmanager
+async def open_work(
+    source: SourceReader,
+    target: Target[Table],
+    state: StateStore,
+    run_id: str,
+    *,
+    page_size: int,
+    settle_seconds: float,
+    listener: Listener,
+    keep_values: bool = False,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncIterator[Work[Table]]:
+    """Open the target for a run, and obey `imgmig throttle` while it lasts.
+
+    Raises:
+        SettingsError, AwsUnusable: no way to DynamoDB is known, or no credentials can be had.
+        StateError: what `imgmig throttle` asks for cannot be read.
+    """
+    async with target.open() as table, obeying_throttle(state, table.sender.limiter, target.rate):
+        with fewer_collections():
+            yield Work(
+                source=source,
+                target=table,
+                state=state,
+                run_id=run_id,
+                page_size=page_size,
+                settle_seconds=settle_seconds,
+                listener=listener,
+                keep_values=keep_values,
+                rate=target.rate,
+                clock=clock,
+                describe_target=cache(target.identity),
+            )
+
+
+def work_on(opening: AbstractAsyncContextManager[Opened], do: Callable[[Opened], Coroutine[Any, Any, Found]]) -> Found:
+    """Open the work and do something with it, in an event loop of its own that SIGINT and SIGTERM end."""
+
+    async def run() -> Found:
+        async with opening as work:
+            return await do(work)
+
+    return run_interruptible(run())
