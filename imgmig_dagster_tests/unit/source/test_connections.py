@@ -21,7 +21,7 @@ WHO = (
 )
 
 
-def connections_of(source: Source, at_once: int, delays: tuple[float, ...] = ()) -> "closing[ReadOnlyConnections]":
+def connections_of(source: Source, at_once: int, delays: tuple[float, ...] = ()) -> closing[ReadOnlyConnections]:
     retry = RetryPolicy(delays=delays, random=lambda: 0.0)
     return closing(ReadOnlyConnections(source.url, retry, lambda _seconds: None, KnownServers(), at_once))
 

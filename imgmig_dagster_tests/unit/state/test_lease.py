@@ -171,9 +171,9 @@ def test_a_mark_that_cannot_be_made_is_told(held: Held, tmp_path: Path) -> None:
 )
 def test_of_all_writes_the_last_one_counts(
     tmp_path: Path,
-    recorded: "tuple[int, int | None] | None",
+    recorded: tuple[int, int | None] | None,
     marks: list[int],
-    last: tuple[str, "int | None"],
+    last: tuple[str, int | None],
     earlier_until: int | None,
 ) -> None:
     def at(second: int | None) -> str | None:
