@@ -87,6 +87,11 @@ class Totals:
     traffic: Annotated[TrafficRecord, Figure("of the last passes and verifications", REQUESTS)]
     latency: Mapping[str, Percentiles]
 
+    @property
+    def undeclared_found(self) -> Annotated[int, Figure(label="attributes that the mapping does not declare")]:
+        """How many attributes were found that the mapping does not declare."""
+        return sum(self.undeclared.values())
+
 
 @dataclass(frozen=True)
 class SummaryReport:

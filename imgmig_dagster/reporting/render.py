@@ -3,21 +3,25 @@
 import base64
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from imgmig_dagster.migration.results import UNDONE
+from imgmig_dagster.figures import SECONDS, SHARE, figures_of
+from imgmig_dagster.migration.results import UNDONE, MigrationResult
 from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify, keep_certificate
-from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.pictures import ShownPictures
+from imgmig_dagster.verification.results import Verdict, VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 LISTED_IN_HTML: Final = 200
@@ -89,6 +93,29 @@ def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
     return {name: store.locate(names.report(name)) for name in files}
 
 
+class ShownFigure(NamedTuple):
+    """A figure as a page or a table shows it; `value` is what to sort by, None where there is none."""
+
+    label: str
+    meaning: str
+    text: str
+    value: float | None
+
+
+def _shown(kind: Any, attributes: Sequence[str], result: object | None) -> Sequence[ShownFigure]:
+    """These figures of a result; without one their heads alone."""
+    declared = figures_of(kind)
+    values = {name: None if result is None else getattr(result, name) for name in attributes}
+    return [
+        ShownFigure(declared[name].label, declared[name].meaning, _text(declared[name].unit, value), value)
+        for name, value in values.items()
+    ]
+
+
+def _text(unit: str, value: float | None) -> str:
+    return "–" if value is None else _FORMATS.get(unit, _number)(value)
+
+
 def _number(value: float) -> Markup:
     return Markup(f"{value:,.0f}")  # noqa: S704
 
@@ -115,6 +142,21 @@ def _moment(text: str) -> str:
     return f"{text[:19].replace('T', ' ')} UTC"
 
 
+_FORMATS: Final = {SECONDS: _duration, SHARE: _percent}
+_TILES: Final = (
+    *("rows", "migrated", "skipped", "failed", "success_rate", "duration_s", "rate"),
+    *("in_ledger", "verified", "mismatches_found"),
+)
+_FURTHER: Final = ("retries", "throttles", "write_units", "settled", "inexact_timestamps", "undeclared_found")
+# Which figures each table shows, in the page and in Markdown alike.
+_TABLES: Final = {
+    "tiles": partial(_shown, Totals, _TILES),
+    "further": partial(_shown, Totals, _FURTHER),
+    "of_pass": partial(_shown, MigrationResult, ("migrated", "skipped", "failed", "duration_s", "rate")),
+    "of_evidence": partial(_shown, VerificationResult, [verdict.value for verdict in Verdict]),
+}
+
+
 def _environment(**options: Any) -> Environment:
     environment = Environment(  # noqa: S701 - each caller says how it escapes
         loader=PackageLoader("imgmig_dagster.reporting"),
@@ -123,7 +165,7 @@ def _environment(**options: Any) -> Environment:
         lstrip_blocks=True,
         **options,
     )
-    environment.filters.update(number=_number, latency=_latency, percent=_percent, duration=_duration, moment=_moment)
+    environment.filters.update(number=_number, latency=_latency, duration=_duration, moment=_moment, **_TABLES)
     return environment
 
 

@@ -1,21 +1,27 @@
 """The report's tables as CSV, for spreadsheets. pandas is imported only when they are made."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.figures import Figure, figures_of
 from imgmig_dagster.reporting.escaping import spreadsheet_cell
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary
 from imgmig_dagster.state import names
 from imgmig_dagster.verification.results import Verdict
 
-_LATENCIES = tuple(f"{kind}_{name}_ms" for kind in ("read", "write") for name in ("p50", "p95", "p99"))
-_PARTITIONS = (
-    *("partition", "verdict", "rows", "read", "migrated", "skipped", "failed", "duration_s", "rows_per_second"),
-    *("write_mode", "migrated_at", "in_ledger", "match", "mismatch", "missing", "unverified", "verified_at"),
-    *("retries", "throttles", *_LATENCIES),
-)
+# The columns of a partition by the attributes that they show. What is more than a figure's has a name of its own here.
+_PASS: Final = {
+    "read": "total",
+    **{name: name for name in ("migrated", "skipped", "failed", "duration_s")},
+    "rows_per_second": "rate",
+    "write_mode": "write_mode",
+    "migrated_at": "finished_at",
+}
+_EVIDENCE: Final = {**{verdict.value: verdict.value for verdict in Verdict}, "verified_at": "finished_at"}
+_REQUESTS: Final = {"retries": "retries", "throttles": "throttles"}
+_LATENCIES: Final = tuple(f"{kind}_{name}_ms" for kind in ("read", "write") for name in ("p50", "p95", "p99"))
+_PARTITIONS: Final = (*("partition", "verdict", "rows", *_PASS, "in_ledger", *_EVIDENCE, *_REQUESTS, *_LATENCIES),)
 
 
 def csv_tables(report: SummaryReport) -> dict[str, bytes]:
@@ -43,25 +49,23 @@ def csv_tables(report: SummaryReport) -> dict[str, bytes]:
 
 
 def _partition(summary: PartitionSummary) -> Sequence[Any]:
-    migration, evidence, numbers = summary.migration, summary.evidence, summary.traffic.as_numbers()
+    latencies = summary.traffic.as_numbers()
     return (
-        summary.partition,
-        summary.verdict.value,
-        summary.rows,
-        *(_pass(migration) if migration else (None,) * 8),
+        *(summary.partition, summary.verdict.value, summary.rows),
+        *_values(summary.migration, _PASS),
         len(summary.failures),
-        *((evidence.verdicts.get(verdict.value, 0) for verdict in Verdict) if evidence else (None,) * len(Verdict)),
-        evidence.finished_at if evidence else None,
-        *((migration.retries, migration.throttles) if migration else (None, None)),
-        *(numbers.get(name) for name in _LATENCIES),
+        *_values(summary.evidence, _EVIDENCE),
+        *_values(summary.migration, _REQUESTS),
+        *(latencies.get(name) for name in _LATENCIES),
     )
 
 
-def _pass(migration: MigrationResult) -> Sequence[Any]:
-    return (
-        *(migration.total, migration.migrated, migration.skipped, migration.failed),
-        *(migration.duration_s, round(migration.rate, 1), migration.write_mode, migration.finished_at),
-    )
+def _values(result: object | None, columns: Mapping[str, str]) -> Sequence[Any]:
+    if result is None:
+        return [None] * len(columns)
+    declared: Mapping[str, Figure] = figures_of(type(result))  # type: ignore[arg-type]  # a class is hashable
+    values = {name: getattr(result, name) for name in columns.values()}
+    return [declared[name].shown(value) if name in declared else value for name, value in values.items()]
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
+from imgmig_dagster.figures import figures_of
+from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.reporting.__main__ import schema
-from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
@@ -195,6 +197,14 @@ def test_partitions_csv_keeps_integers_where_others_are_absent(store: LocalState
     first, second = csv.DictReader(io.StringIO(found.content.decode()))
     assert (first["verdict"], first["migrated"], first["match"]) == ("pass", "100", "100")
     assert (second["verdict"], second["migrated"], second["match"]) == ("not verified", "", "")
+
+
+def test_page_and_markdown_show_the_same_figures_and_the_page_what_they_mean(clean: SummaryReport) -> None:
+    page, text = render_html(clean), render_markdown(clean)
+    for figure in (figures_of(Totals)[name] for name in ("migrated", "success_rate", "mismatches_found")):
+        assert f'<div title="{figure.meaning}"><dt>{figure.label.capitalize()}</dt>' in page
+        assert f"\n| {figure.label} | " in text
+    assert f'title="{figures_of(MigrationResult)["skipped"].meaning}"><button type="button">Skipped</button>' in page
 
 
 def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryReport) -> None:
