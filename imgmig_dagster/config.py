@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
 from imgmig_dagster.partitioning import Partitioning
+from imgmig_dagster.places import Places
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import PictureMode, Stage, WriteMode, parse_stage
 from imgmig_dagster.transport import (
@@ -215,6 +216,11 @@ def child_environment(stage: Stage) -> dict[str, str]:
 def load_partitioning(stage: Stage) -> Partitioning:
     """How the stage is partitioned. Reads files and the environment only: definitions load offline."""
     return _validated(Partitioning, stage, _sandbox_variables() if uses_sandbox(stage) else {})
+
+
+def load_places(stage: Stage) -> Places:
+    """Where the stage's tables, state and reports are. Reads files and the environment only, and validates nothing."""
+    return _validated(Places, stage, _sandbox_variables() if uses_sandbox(stage) else {})
 
 
 def load_settings(stage: Stage) -> Settings:

@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from imgmig_dagster.config import load_partitioning
+from imgmig_dagster.config import load_partitioning, load_places
 from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
@@ -35,7 +35,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
     Raises:
         SettingsError: the partitioning of the stage is wrong.
     """
-    partitions = partitions_of(load_partitioning(stage))
+    partitions, places = partitions_of(load_partitioning(stage)), load_places(stage)
     specs = asset_specs(partitions)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
@@ -44,7 +44,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
             *partitioned_assets(partitions, specs),
             *repair_assets(partitions, specs),
             *whole_table_assets(partitions, stage.value, specs),
-            *table_specs(),
+            *table_specs(places),
         ]
     return dg.Definitions(
         assets=assets,
@@ -52,11 +52,13 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
         schedules=all_schedules(partitions, stage),
         sensors=[*all_sensors(partitions, stage), verified_once_migrated(stage)],
         resources={
-            "source": SourceDatabase(stage=stage.value),
-            "target": TargetDynamoDB(stage=stage.value),
+            "source": SourceDatabase(stage=stage.value, table=places.source_name, database=places.source),
+            "target": TargetDynamoDB(
+                stage=stage.value, table=places.target_table, region=places.region, endpoint=places.endpoint
+            ),
             "pictures": PictureBuckets(stage=stage.value),
-            "state": StateDirectory(stage=stage.value),
-            "reports": ReportBucket(stage=stage.value),
+            "state": StateDirectory(stage=stage.value, place=places.state),
+            "reports": ReportBucket(stage=stage.value, place=places.reports),
             "progress": ProgressListener(listener),
             "alerts": AlertWebhook(stage=stage.value),
         },

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -38,6 +39,11 @@ LOGGED_EVERY_ROWS = 100
 DAGSTER_LOG_INTERVAL_S = 1.0
 
 
+def _shown(what: str, variable: str) -> Any:
+    # The launchpad could otherwise seem to be a place to set it.
+    return Field(None, description=f"{what}, as {variable} says when the definitions load. Shown, and not used")
+
+
 class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A service of one stage."""
 
@@ -61,6 +67,9 @@ class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class SourceDatabase(StageResource):
     """The PostgreSQL primary, read-only."""
 
+    table: str | None = _shown("schema and name of the table", "IMGMIG_SOURCE_SCHEMA and _TABLE")
+    database: str | None = _shown("where the database is", "IMGMIG_SOURCE_URL")
+
     @contextmanager
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
@@ -74,6 +83,10 @@ class SourceDatabase(StageResource):
 
 class TargetDynamoDB(StageResource):
     """The DynamoDB table."""
+
+    table: str | None = _shown("name of the table", "IMGMIG_TARGET_TABLE")
+    region: str | None = _shown("AWS's region", "AWS_REGION")
+    endpoint: str | None = _shown("where DynamoDB is, if not at AWS's own endpoint", "AWS_ENDPOINT_URL")
 
     def open_for_writing(self, instance: dg.DagsterInstance, confirmed: str | None) -> WritableTarget:
         """The same as `open_settings`, where this run may write; see `allow_writes` for what it raises."""
@@ -116,6 +129,8 @@ class PictureBuckets(StageResource):
 class StateDirectory(StageResource):
     """Checkpoints, ledgers, evidence and reports."""
 
+    place: str | None = _shown("folder or bucket", "IMGMIG_STATE_URL")
+
     def open(self) -> StateStore:
         """The stage's state store."""
         return open_state(self.settings.state_url, self.stage, self.settings.aws())
@@ -130,6 +145,8 @@ class StateDirectory(StageResource):
 
 class ReportBucket(StageResource):
     """S3, where reports are published besides the state store, if IMGMIG_REPORTS_URL names a place."""
+
+    place: str | None = _shown("bucket and prefix", "IMGMIG_REPORTS_URL")
 
     def publish(self, files: Mapping[str, bytes]) -> dict[str, str]:
         """Upload the files, encrypted as the bucket has it; returns where each is. Nothing where no place is set.

@@ -12,6 +12,7 @@ import dagster as dg
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
+from imgmig_dagster.places import Places
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.results import VERIFIER_VERSION
 
@@ -43,7 +44,7 @@ def asset_specs(partitions: dg.TimeWindowPartitionsDefinition) -> Mapping[str, d
     return {spec.key.to_user_string(): spec for spec in _made_by_runs(partitions)}
 
 
-def table_specs() -> list[dg.AssetSpec]:
+def table_specs(places: Places) -> list[dg.AssetSpec]:
     """The two tables: what is migrated, and what comes of it."""
     return [
         dg.AssetSpec(
@@ -52,7 +53,10 @@ def table_specs() -> list[dg.AssetSpec]:
             kinds={"postgres", "table"},
             owners=_OWNERS,
             description="The source: the rows as the application writes them",
-            metadata={"dagster/column_schema": columns_of(IMAGE)},
+            metadata={
+                "dagster/column_schema": columns_of(IMAGE),
+                **_place(places.source, places.source_name),
+            },
         ),
         dg.AssetSpec(
             TARGET_TABLE,
@@ -66,6 +70,7 @@ def table_specs() -> list[dg.AssetSpec]:
                 "dagster/column_lineage": _lineage(
                     (name, dg.AssetKey("migrated_images"), name) for name, _column in _origins(IMAGE)
                 ),
+                **_place(places.target, places.target_table),
             },
         ),
     ]
@@ -186,6 +191,10 @@ def _made_by_runs(partitions: dg.TimeWindowPartitionsDefinition) -> Iterator[dg.
 
 def _spec(name: str, group: str, kind: str, description: str, **rest: Any) -> dg.AssetSpec:
     return dg.AssetSpec(name, group_name=group, kinds={kind}, owners=_OWNERS, description=description, **rest)
+
+
+def _place(url: str | None, table: str | None) -> dict[str, str]:
+    return {"dagster/uri": url, "dagster/table_name": table} if url and table else {}
 
 
 def _attribute(field: Field) -> dg.TableColumn:

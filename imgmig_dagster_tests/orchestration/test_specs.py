@@ -65,3 +65,38 @@ def test_a_version_of_code_says_by_which_rules_an_asset_was_made(graph: Any) -> 
         "spot_check",
         "migration_summary",
     }
+
+
+def test_tables_and_resources_say_where_they_are_and_no_secret(clean_environment: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "IMGMIG_SOURCE_URL": "postgresql://reader:geheim@db.example:5433/app?sslmode=verify-full&password=geheim",
+        "IMGMIG_TARGET_TABLE": "images-staging",
+        "IMGMIG_STATE_URL": "s3://state/imgmig",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL": "https://key:geheim@dynamodb.example",
+    }.items():
+        clean_environment.setenv(name, value)
+    definitions = build_definitions(Stage.STAGING)
+    graph, found = definitions.resolve_asset_graph(), definitions.resources or {}
+    assert graph.get(SOURCE_TABLE).metadata["dagster/uri"] == "postgresql://db.example:5433/app"
+    assert graph.get(SOURCE_TABLE).metadata["dagster/table_name"] == "public.images"
+    assert graph.get(TARGET_TABLE).metadata["dagster/uri"] == "dynamodb://eu-central-1/images-staging"
+    assert (found["source"].table, found["source"].database) == ("public.images", "postgresql://db.example:5433/app")
+    target = found["target"]
+    assert (target.table, target.region, target.endpoint) == (
+        "images-staging",
+        "eu-central-1",
+        "https://dynamodb.example",
+    )
+    assert (found["state"].place, found["reports"].place) == ("s3://state/imgmig", None)
+    shown = [node.metadata for node in graph.asset_nodes], {name: repr(each) for name, each in found.items()}
+    assert "geheim" not in repr(shown)
+    assert "reader" not in repr(shown)
+
+
+def test_a_source_url_that_nobody_can_read_keeps_no_definitions_from_loading(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
+    clean_environment.setenv("IMGMIG_SOURCE_URL", "postgresql://[::1/app")
+    definitions = build_definitions(Stage.STAGING)
+    assert (definitions.resources or {})["source"].database is None
