@@ -25,84 +25,6 @@ import pytest
 _PATIENCE_S = 300.0
 _MAIN = "from imgmig_dagster.cli import main; main()"
 
-# Isolated (-I): neither the current directory nor PYTHON* variables reach the commands, as for an installed script.
-_SERVER = """
-import atexit, gc, json, os, signal, sys, threading, time
-
-# The code under test is the checkout that the tests are of.
-sys.path.insert(0, sys.argv[1])
-
-import dagster_postgres.run_storage, dagster_postgres.event_log, dagster_postgres.schedule_storage
-import imgmig_dagster.cli.session, imgmig_dagster.local_runs.runner, imgmig_dagster.defs.build
-import imgmig_dagster.reporting.render, matplotlib.figure, matplotlib.backends.backend_svg, pandas
-
-running = set()
-
-def wait(pid, patience_s):
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            running.discard(pid)
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-
-def end(pid):
-    # Politely at first: `imgmig ui` has a session of its own to end.
-    os.kill(pid, signal.SIGTERM)
-    if wait(pid, 60) is None:
-        os.killpg(pid, signal.SIGKILL)
-        wait(pid, 60)
-
-def run(code):
-    # To the end as Python would, but for taking apart all that was imported: a tenth of a second a command.
-    exit_code = 0
-    try:
-        exec(code, {"__name__": "__main__"})
-    except SystemExit as ended:
-        exit_code = ended.code or 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        exit_code = 1
-    try:
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        exit_code = 120
-    os._exit(exit_code)
-
-gc.freeze()
-print("ready", flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    if "wait" in request:
-        exit_code = wait(request["wait"], request["patience_s"])
-        if exit_code is None:
-            end(request["wait"])
-        print(json.dumps(exit_code), flush=True)
-        continue
-    pid = os.fork()
-    if pid:
-        running.add(pid)
-        print(pid, flush=True)
-        continue
-    os.setsid()
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["folder"])
-    for descriptor, name in enumerate(("/dev/null", request["stdout"], request["stderr"])):
-        opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    sys.argv = ["imgmig", *request["arguments"]]
-    run(request["code"])
-for pid in list(running):
-    end(pid)
-"""
-
 
 @dataclass(frozen=True)
 class Finished:
@@ -149,7 +71,9 @@ class CommandServer:
         self._count = 0
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _SERVER, str(Path(__file__).parents[2])],
+            # Isolated (-I): neither the current directory nor PYTHON* variables reach the commands, as for an installed
+            # script.
+            [sys.executable, "-I", str(Path(__file__).with_name("command_server.py")), str(Path(__file__).parents[2])],
             # As bare as can be: what is imported here must not have read the environment.
             env={"PATH": os.environ["PATH"]},
             cwd=folder,
