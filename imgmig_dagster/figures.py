@@ -75,11 +75,14 @@ def figures_of(kind: Any) -> Mapping[str, Figure]:
     }
 
 
-def shown(result: object) -> dict[str, Any]:
-    """The figures of a result by name, as a person or a plot gets them; without those that have no value."""
-    numbers: dict[str, Any] = {}
-    for attribute, figure in figures_of(type(result)).items():  # type: ignore[arg-type]  # a class is hashable
-        value = getattr(result, attribute)
+def shown(result: object, *attributes: str) -> dict[str, Any]:
+    """The figures of a result by name, all or those of these attributes, as a person or a plot gets them.
+
+    What has no value is left out.
+    """
+    declared, numbers = figures_of(type(result)), dict[str, Any]()  # type: ignore[arg-type]  # a class is hashable
+    for attribute in attributes or declared:
+        figure, value = declared[attribute], getattr(result, attribute)
         if isinstance(value, TrafficRecord):
             numbers |= value.as_numbers()
         elif value is not None:

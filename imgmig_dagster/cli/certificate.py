@@ -35,7 +35,7 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
         f"Stage {found.stage}, {found.made_at}: {found.verdict}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
-        f"{len(found.partitions):,} partitions, {sum(each.rows for each in found.partitions):,} rows; "
+        f"{len(found.partitions):,} partitions, {found.rows:,} rows; "
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]
     finish(Output(json), Finding(0 if found.verdict == "PASS" else 1, asdict(found), lines))

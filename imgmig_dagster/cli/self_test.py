@@ -2,11 +2,10 @@
 
 import secrets
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
-
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from imgmig_dagster.cli.console import Finding, Output
+from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, table_of
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.sandbox import Sandbox
@@ -14,8 +13,6 @@ from imgmig_dagster.stage import Stage
 
 if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult
-
-_SHOWN: Final = 20
 
 
 def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: Output) -> Finding:
@@ -41,21 +38,18 @@ def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: 
 
 def _finding(result: "SelfTestResult") -> Finding:
     judgement = result.judgement
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("kind", no_wrap=True)
-    for column in ("planted", "named", "missed", "false"):
-        table.add_column(column, justify="right")
+    table = table_of("kind", "planted", "named", "missed", "false")
     for harmful in (True, False):
         for kind in judgement.kinds:
             if kind.harmful is harmful:
-                to_name = (f"{kind.named:,}", f"{kind.missed:,}") if harmful else ("", "")
-                table.add_row(kind.kind, f"{kind.planted:,}", *to_name, f"{kind.false:,}")
+                to_name = (kind.named, kind.missed) if harmful else (None, None)
+                add_row(table, kind.kind, kind.planted, *to_name, kind.false)
         table.add_section()
     corruptions = sum(kind.planted for kind in judgement.kinds if kind.harmful)
     named = sum(kind.named for kind in judgement.kinds)
     lines = [
-        *(f"missed: {row_id}: {attribute}" for row_id, attribute in judgement.missed[:_SHOWN]),
-        *(f"false alarm: {row_id}: {attribute}" for row_id, attribute in judgement.false[:_SHOWN]),
+        *(f"missed: {row_id}: {attribute}" for row_id, attribute in judgement.missed[:SHOWN_FAULTS]),
+        *(f"false alarm: {row_id}: {attribute}" for row_id, attribute in judgement.false[:SHOWN_FAULTS]),
         *(
             f"{what}: counted {counted:,}, and planted {planted:,}"
             for what, (counted, planted) in result.counts.items()

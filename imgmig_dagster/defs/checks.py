@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from imgmig_dagster import remedies
+from imgmig_dagster import figures, remedies
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.migration.brake import held_back_line
@@ -13,7 +13,7 @@ from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
-from imgmig_dagster.verification.results import Verdict, VerificationResult
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckR
         result.every_row_is_accounted_for,
         f"the pass accounted for {result.total:,} rows, of which {result.left_window:,} left the window meanwhile, and "
         f"the window holds {result.rows_in_window:,}. Migrate the partition again",
-        {
-            "rows": result.total,
-            "rows_in_window": result.rows_in_window,
-            "late": result.late,
-            "left_window": result.left_window,
-        },
+        figures.shown(result, "total", "rows_in_window", "late", "left_window"),
     )
 
 
@@ -96,25 +91,23 @@ def evaluation(asset: str, partition: str, found: dg.AssetCheckResult) -> dg.Ass
 
 def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
     """Whether no row differs or is missing. That all were looked at is `coverage_is_complete`'s claim."""
-    mismatch, missing = result.verdicts[Verdict.MISMATCH.value], result.verdicts[Verdict.MISSING.value]
     first = "; ".join(found.label for found in result.mismatches[:5])
     return _result(
         "zero_mismatches",
-        mismatch + missing == 0,
-        f"{mismatch:,} of {result.looked_at:,} rows differ and {missing:,} are missing: {first}",
+        result.mismatch + result.missing == 0,
+        f"{result.mismatch:,} of {result.looked_at:,} rows differ and {result.missing:,} are missing: {first}",
         metadata.of_mismatches(result),
     )
 
 
 def coverage_is_complete(result: VerificationResult) -> dg.AssetCheckResult:
     """Whether every row was looked at."""
-    unverified = result.verdicts[Verdict.UNVERIFIED.value]
     return _result(
         "coverage_is_complete",
         result.coverage_is_complete,
-        f"{result.looked_at:,} of {result.rows_in_window:,} rows got a verdict, {unverified:,} of them unverified: "
-        "verify the partition again",
-        {"rows": result.looked_at, "rows_in_window": result.rows_in_window, "unverified": unverified},
+        f"{result.looked_at:,} of {result.rows_in_window:,} rows got a verdict, {result.unverified:,} of them "
+        "unverified: verify the partition again",
+        figures.shown(result, "looked_at", "rows_in_window", "unverified"),
     )
 
 
@@ -124,7 +117,7 @@ def timestamps_are_exact(result: VerificationResult) -> dg.AssetCheckResult:
         "timestamps_are_exact",
         result.inexact_timestamps == 0,
         f"{result.inexact_timestamps:,} timestamps are within a second of the row's, but not its milliseconds",
-        {"inexact_timestamps": result.inexact_timestamps},
+        figures.shown(result, "inexact_timestamps"),
         severity=dg.AssetCheckSeverity.WARN,
     )
 
@@ -169,7 +162,7 @@ def counts_agree(result: CensusResult) -> dg.AssetCheckResult:
         "counts_agree",
         result.counts_agree,
         f"there are {result.disagreement}: {COUNTS_DISAGREE_ADVICE}",
-        metadata.of_counts(result),
+        figures.shown(result, "source_rows", "rows_counted", "rows_in_partitions", "rows_outside"),
     )
 
 

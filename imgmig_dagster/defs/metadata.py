@@ -101,12 +101,6 @@ def of_census(result: CensusResult) -> dict[str, Any]:
     return _figures(result)
 
 
-def of_counts(result: CensusResult) -> dict[str, Any]:
-    """How many rows there are, by each way of reading them."""
-    names = ("source_rows", "rows_counted", "rows_in_partitions", "rows_outside")
-    return {name: getattr(result, name) for name in names}
-
-
 def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
     """What the sample showed."""
     faults = {

@@ -81,6 +81,11 @@ class Certificate:
     settings: Mapping[str, str]
     versions: Mapping[str, str]
 
+    @property
+    def rows(self) -> int:
+        """The rows of all partitions."""
+        return sum(each.rows for each in self.partitions)
+
 
 @dataclass(frozen=True)
 class Change:

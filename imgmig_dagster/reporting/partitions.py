@@ -14,7 +14,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
-from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 
 
@@ -191,12 +191,10 @@ def _lacking_failures(summary: PartitionSummary, stage: str) -> Lacking:
 
 
 def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -> Lacking:
-    verdicts = evidence.verdicts
-    differing, missing = (verdicts.get(verdict.value, 0) for verdict in (Verdict.MISMATCH, Verdict.MISSING))
     found = [
-        (differing, f"{count(differing, 'row')} mismatched"),
-        (missing, f"{count(missing, 'row')} without an item"),
-        (unverified := verdicts.get(Verdict.UNVERIFIED.value, 0), f"{count(unverified, 'row')} unverified"),
+        (evidence.mismatch, f"{count(evidence.mismatch, 'row')} mismatched"),
+        (evidence.missing, f"{count(evidence.missing, 'row')} without an item"),
+        (evidence.unverified, f"{count(evidence.unverified, 'row')} unverified"),
         (
             evidence.looked_at != evidence.rows_in_window,
             f"{evidence.looked_at:,} of {evidence.rows_in_window:,} rows looked at",
@@ -205,7 +203,8 @@ def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -
     what = f"Partition {partition}: {', '.join(text for number, text in found if number)}"
     verify = command("verify", stage, partition)
     # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
-    return Lacking(what, (command("repair --apply", stage, partition),) if differing or missing else (verify,))
+    repairs = evidence.mismatch or evidence.missing
+    return Lacking(what, (command("repair --apply", stage, partition),) if repairs else (verify,))
 
 
 def count(number: int, noun: str) -> str:

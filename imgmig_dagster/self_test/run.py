@@ -135,8 +135,8 @@ def _counts(
     others = sum(plant.kind == OTHER_ENTITY for plant in plants)
     return {
         "rows verified": (result.looked_at, rows),
-        "rows that differ": (result.verdicts["mismatch"], differing),
-        "rows without an item": (result.verdicts["missing"], missing),
+        "rows that differ": (result.mismatch, differing),
+        "rows without an item": (result.missing, missing),
         "rows that differ, by the census": (census.differing, differing),
         "rows without an item, by the census": (census.missing, missing),
         "orphans, by the census": (census.orphans, orphans),

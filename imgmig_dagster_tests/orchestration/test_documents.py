@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.state.store import LocalStateStore
@@ -44,18 +44,29 @@ def test_every_command_in_the_documents_is_run_by_a_story_or_made_elsewhere() ->
     assert {*MADE_BY} - {*found} == set()
 
 
-def commands_in(group: object) -> Iterator[str]:
-    """Every command of the command line by its words, sub-commands too."""
+def commands_in(group: object, words: str = "imgmig") -> Iterator[tuple[str, TyperCommand]]:
+    """Every command of the command line with its words, sub-commands too."""
     assert isinstance(group, TyperGroup)
     for name, command in group.commands.items():
-        words = commands_in(command) if isinstance(command, TyperGroup) else [""]
-        yield from (f"{name} {rest}".strip() for rest in words)
+        if isinstance(command, TyperCommand):
+            yield f"{words} {name}", command
+        else:
+            yield from commands_in(command, f"{words} {name}")
+
+
+COMMANDS = dict(commands_in(typer.main.get_command(app)))
 
 
 def test_every_command_stands_in_the_documents() -> None:
-    commands = [f"imgmig {words}" for words in commands_in(typer.main.get_command(app))]
-    assert len(commands) > 20
-    assert [each for each in commands if not any(f"{found} ".startswith(f"{each} ") for found in documented())] == []
+    assert len(COMMANDS) > 20
+    assert [each for each in COMMANDS if not any(f"{found} ".startswith(f"{each} ") for found in documented())] == []
+
+
+@pytest.mark.parametrize("option", ["--stage", "--json"])
+def test_an_option_says_the_same_of_itself_to_every_command(option: str) -> None:
+    found = [each.help for command in COMMANDS.values() for each in command.params if option in each.opts]  # type: ignore[attr-defined]
+    assert len(found) > 8
+    assert len(set(found)) == 1
 
 
 def test_commands_are_found_in_blocks_and_spans_and_in_code_only() -> None:

@@ -1,0 +1,53 @@
+"""What a command says of the report that stands in the state."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from imgmig_dagster.cli.findings import of_report, of_verification
+from imgmig_dagster.errors import StateError, TargetUnavailable
+from imgmig_dagster.reporting.render import publish
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState
+
+AWAY = TargetUnavailable("DynamoDB is away")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StageState:
+    found = StageState(LocalStateStore(tmp_path / "staging"))
+    found.clean(MARCH, 100)
+    found.census()
+    publish(found.store, found.report())
+    return found
+
+
+def test_the_document_is_the_whole_report(state: StageState) -> None:
+    found = of_report(state.store, [])
+    written = state.store.read("reports/summary.json")
+    assert written is not None
+    assert orjson.loads(orjson.dumps(found.document)) == {**orjson.loads(written.content), "errors": []}
+    assert (found.exit_code, found.lines[0]) == (
+        0,
+        f"Verdict: PASS. Report: {state.store.locate('reports')}/summary.html",
+    )
+
+
+def test_a_report_that_cannot_be_read_is_no_report(state: StageState) -> None:
+    state.store.write("reports/summary.json", b'{"verdict": "pass"}')
+    with pytest.raises(StateError, match="cannot be read"):
+        of_report(state.store, [])
+
+
+def test_what_ended_a_command_is_told_although_the_report_before_it_cannot_be_read(state: StageState) -> None:
+    state.store.write("reports/summary.json", b'{"verdict": "pass"}')
+    found = of_verification(state.store, [MARCH.partition], [AWAY], 1.0, whole_table=True)
+    assert (found.exit_code, found.document["verdict"]) == (3, None)
+    assert found.lines[-1] == "error: DynamoDB is away"
+
+
+def test_what_was_verified_sums_up(state: StageState) -> None:
+    found = of_verification(state.store, [MARCH.partition], [], 1.0, whole_table=True)
+    assert (found.exit_code, found.document["verdicts"]["match"]) == (0, 100)
+    assert "Verified 100 images in 1.0 s: 100 match" in found.lines
