@@ -15,14 +15,16 @@ from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError, Interrupted, SettingsError
 from imgmig_dagster.files import refusal
+from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
 
 
 class _Commands(TyperGroup):
-    """Ctrl-C ends every command with one line and the exit code of `Interrupted`."""
+    """Ctrl-C, or SIGTERM, ends every command with one line and the exit code of `Interrupted`."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminated_like_ctrl_c():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("stopped. Give the same command again to go on") from None
 

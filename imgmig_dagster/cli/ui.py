@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -94,7 +93,6 @@ def _serve(stage: Stage, port: int, workspace: Path, output: Output) -> None:
         start_new_session=True,
         preexec_fn=_restore_signals,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _wait_until_ready(server, port)
         output.say(f"Dagster's UI for stage {stage.value}: http://{_HOST}:{port}  (Ctrl-C ends it)")
@@ -110,10 +108,6 @@ def _restore_signals() -> None:
     # In the background of a script these are ignored, and `dagster dev` would never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:

@@ -18,7 +18,7 @@ from imgmig_dagster.files import refusal, refusals_as
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, causes, open_instance, storage_faults
 from imgmig_dagster.local_runs.invocation import Lifeline, fail_dead_runs
-from imgmig_dagster.local_runs.signals import Signals, terminated_like_ctrl_c
+from imgmig_dagster.local_runs.signals import Signals
 
 # Dagster's own console lines stay off the terminal; they are in the event log all the same.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -65,7 +65,6 @@ class JobRunner:
                 with refusals_as(FilesUnavailable, self._home, "name another folder by DAGSTER_HOME"):
                     lifeline = Lifeline(self._home / INVOCATIONS)
                     self._invocation = self._resources.enter_context(lifeline.hold(instance))
-                self._resources.enter_context(terminated_like_ctrl_c())
                 self._resources.enter_context(self._signals)
                 fail_dead_runs(instance, lifeline)
             self._instance = instance
