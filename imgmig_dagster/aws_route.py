@@ -1,9 +1,7 @@
 """How botocore's own requests go to a service: endpoint, proxy, authorities. Other senders of requests ask here.
 
-The only module that reads what botocore found for a client, and shows nobody.
+What botocore found for a client, and shows nobody, is read in `botocore_internals`.
 """
-
-# ruff: noqa: SLF001
 
 import ssl
 from collections.abc import Mapping
@@ -11,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.httpsession import create_urllib3_context, get_cert_path
-
+from imgmig_dagster.botocore_internals import authorities_of, proxy_headers_of, proxy_of, tls_context
 from imgmig_dagster.errors import SettingsError
 
 
@@ -40,15 +37,14 @@ def route_of(client: Any) -> Route:
         AwsUnusable, SettingsError: there are no credentials, which may name the account; or as for `trusting`.
     """
     url = resolved_endpoint(client)
-    configured = client._endpoint.http_session._proxy_config
-    proxy = configured.proxy_url_for(url)
+    proxy = proxy_of(client, url)
     # aiohttp would read the credentials in a proxy's URL by rules of its own.
     place = urlsplit(proxy or "")
     return Route(
         url=url,
         region=client.meta.region_name,
         proxy=place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() or None,
-        proxy_headers=configured.proxy_headers_for(proxy) if proxy else {},
+        proxy_headers=proxy_headers_of(client, proxy) if proxy else {},
         tls=trusting(client) if url.startswith("https:") else None,
     )
 
@@ -61,12 +57,12 @@ def resolved_endpoint(client: Any) -> str:
 
 def proxy_place(client: Any) -> str:
     """Host and port of the proxy in a client's way, without its credentials."""
-    return urlsplit(_proxy(client) or "").netloc.rpartition("@")[2]
+    return urlsplit(proxy_of(client, client.meta.endpoint_url) or "").netloc.rpartition("@")[2]
 
 
 def check_proxy(client: Any) -> None:
     """Raise `SettingsError` where the URL of the proxy in a client's way is none; it can hold a password."""
-    if (proxy := _proxy(client)) is None:
+    if (proxy := proxy_of(client, client.meta.endpoint_url)) is None:
         return
     try:
         place = urlsplit(proxy)
@@ -81,11 +77,6 @@ def check_proxy(client: Any) -> None:
     )
 
 
-def _proxy(client: Any) -> str | None:
-    found: str | None = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
-    return found
-
-
 def trusting(client: Any) -> ssl.SSLContext:
     """A context that trusts what a client's requests trust, by the same rules.
 
@@ -94,8 +85,8 @@ def trusting(client: Any) -> ssl.SSLContext:
     Raises:
         SettingsError: the file of authorities cannot be read.
     """
-    authorities = get_cert_path(client._endpoint.http_session._verify)
-    context: ssl.SSLContext = create_urllib3_context()
+    authorities = authorities_of(client)
+    context = tls_context()
     context.check_hostname = True
     try:
         context.load_verify_locations(cafile=authorities)

@@ -163,6 +163,18 @@ def test_what_dagster_does_not_promise_is_used_in_one_module() -> None:
     assert offenders(outside(internals), fault) == {}
 
 
+def test_what_botocore_does_not_promise_is_used_in_one_module() -> None:
+    promised = {f"botocore.{module}" for module in ("config", "credentials", "exceptions", "session")}
+
+    def fault(module: str) -> object:
+        used = {name for name in imports(module) if name.startswith("botocore.")}
+        private = {name for name in used if ".".join(name.split(".")[:2]) not in promised}
+        return private | {"_endpoint", "_proxy_config"} & names(module)
+
+    assert fault("botocore_internals.py"), "nothing to hold"
+    assert offenders(outside("botocore_internals.py"), fault) == {}
+
+
 def test_the_mapping_is_pure() -> None:
     pure = {*sys.stdlib_module_names, "imgmig_dagster"} - {
         "os",

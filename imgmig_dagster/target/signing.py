@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
-import botocore.auth
-from botocore.auth import EMPTY_SHA256_HASH, SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from imgmig_dagster.botocore_internals import EMPTY_SHA256_HASH, AWSRequest, KeyKeepingAuth, signing_time
 
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 # The service takes signatures that are minutes old; botocore is still asked for its credentials this often.
@@ -48,14 +46,14 @@ class RequestSigner:
     def _sign_empty(self, operation: str, now: float) -> "_Signed":
         target = f"DynamoDB_20120810.{operation}"
         request = AWSRequest("POST", self._url, {"Content-Type": _CONTENT_TYPE, "X-Amz-Target": target}, b"")
-        auth = _KeyKeepingAuth(self._credentials.get_frozen_credentials(), "dynamodb", self._region)
+        auth = KeyKeepingAuth(self._credentials.get_frozen_credentials(), "dynamodb", self._region)
         auth.add_auth(request)
         headers = dict(request.headers.items())
         authorization = headers.pop("Authorization")
         del request.headers["Authorization"]
         return _Signed(
             at=now,
-            time=_wall_clock(),
+            time=signing_time(),
             auth=auth,
             request=request,
             headers=headers,
@@ -70,7 +68,7 @@ class _Signed:
 
     at: float
     time: datetime
-    auth: SigV4Auth
+    auth: KeyKeepingAuth
     request: AWSRequest
     headers: dict[str, str]
     canonical_request: str
@@ -82,15 +80,4 @@ def _wall_clock_moved(since: datetime) -> bool:
 
     The other clock stands still while the machine is suspended, and knows nothing of a step.
     """
-    return not timedelta(0) <= _wall_clock() - since < timedelta(seconds=2 * _REUSED_FOR_S)
-
-
-def _wall_clock() -> datetime:
-    return botocore.auth.get_current_datetime()  # type: ignore[attr-defined,no-any-return]
-
-
-class _KeyKeepingAuth(SigV4Auth):
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        # Four of a signature's five HMACs derive the key of the day, and come out the same every time.
-        self._sign = lru_cache(maxsize=8)(super()._sign)  # type: ignore[misc]
+    return not timedelta(0) <= signing_time() - since < timedelta(seconds=2 * _REUSED_FOR_S)

@@ -99,14 +99,17 @@ def test_a_termination_from_outside_is_as_good_as_ctrl_c(stalled: Stalled) -> No
     assert_stops(stalled, signal.SIGTERM)
 
 
-def test_ctrl_c_ends_any_other_command_with_the_same_exit_code(platform: Platform, commands: CommandServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_any_other_command_with_the_same_exit_code(
+    platform: Platform, commands: CommandServer, number: signal.Signals
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         port = silent.getsockname()[1]
         platform.set(IMGMIG_SOURCE_URL=f"postgresql://imgmig@127.0.0.1:{port}/images")
         command = commands.start("status", environment=platform.environment)
         with silent.accept()[0]:
-            command.send(signal.SIGINT)
+            command.send(number)
             finished = command.wait()
 
     assert finished.exit_code == 130

@@ -1,0 +1,59 @@
+"""Everything of botocore that botocore does not promise to keep: no other module uses any of it, which a test holds.
+
+Promised are its sessions, configs, credentials and exceptions, and its clients' operations. What is here is tried with
+each new version: by a real proxy, real certificates and real signatures.
+"""
+
+# ruff: noqa: SLF001
+
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import botocore.auth
+from botocore.auth import EMPTY_SHA256_HASH as EMPTY_SHA256_HASH
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest as AWSRequest
+from botocore.httpsession import create_urllib3_context, get_cert_path
+
+
+def proxy_of(client: Any, url: str) -> str | None:
+    """The proxy in the way of a client's requests to a URL, with its credentials."""
+    found: str | None = client._endpoint.http_session._proxy_config.proxy_url_for(url)
+    return found
+
+
+def proxy_headers_of(client: Any, proxy: str) -> Mapping[str, str]:
+    """The headers that hold the proxy's credentials."""
+    headers: Mapping[str, str] = client._endpoint.http_session._proxy_config.proxy_headers_for(proxy)
+    return headers
+
+
+def authorities_of(client: Any) -> str | None:
+    """The file of the certificate authorities that a client trusts."""
+    path: str | None = get_cert_path(client._endpoint.http_session._verify)
+    return path
+
+
+def tls_context() -> ssl.SSLContext:
+    """A context as a client makes its own; it trusts nobody yet."""
+    context: ssl.SSLContext = create_urllib3_context()
+    return context
+
+
+def signing_time() -> datetime:
+    """The moment that signatures bear."""
+    return botocore.auth.get_current_datetime()  # type: ignore[attr-defined,no-any-return]
+
+
+class KeyKeepingAuth(SigV4Auth):
+    """Signs as botocore does, and derives the key of the day once.
+
+    Four of a signature's five HMACs derive it, and come out the same every time.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sign = lru_cache(maxsize=8)(super()._sign)  # type: ignore[misc]
