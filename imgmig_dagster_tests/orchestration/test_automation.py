@@ -1,11 +1,12 @@
 """A migrated partition is verified without waiting for the night: once it was migrated, and nothing writes to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
 
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.stage import Stage
@@ -24,10 +25,20 @@ class Daemon:
 
     def tick(self) -> set[str | None]:
         """The partitions whose verification the next tick asks for."""
+        return set(self._evaluated().get_requested_partitions(VERIFIED))
+
+    def requests(self) -> Sequence[dg.RunRequest]:
+        """What the next tick asks Dagster to run."""
+        graph = self.definitions.resolve_asset_graph()
+        sensor = self.definitions.get_repository_def().get_sensor_def("verify_once_migrated")
+        assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+        return build_run_requests(list(self._evaluated()._requested_subsets), graph, {}, sensor.emit_backfills)
+
+    def _evaluated(self) -> Any:
         selected = dg.AssetSelection.assets(VERIFIED)
         result = dg.evaluate_automation_conditions(self.definitions, self.instance, selected, cursor=self._cursor)
         self._cursor = result.cursor
-        return set(result.get_requested_partitions(VERIFIED))
+        return result
 
     def migrated(self, *partitions: str, accounted: bool = True) -> None:
         """One run over the partitions, each recorded by itself."""
@@ -56,11 +67,14 @@ class Daemon:
     def verified(self, partition: str) -> None:
         self.instance.report_runless_asset_event(dg.AssetMaterialization(VERIFIED, partition=partition))
 
-    def begin(self, job: str, partition: str) -> dg.DagsterRun:
+    def begin(self, job: str, *partitions: str) -> dg.DagsterRun:
+        """A run over the partitions from the first to the last, as a backfill makes it."""
         definition = self.definitions.resolve_job_def(job)
-        return self.instance.create_run_for_job(
-            definition, tags={"dagster/partition": partition}, status=dg.DagsterRunStatus.STARTED
-        )
+        ends = {"start": partitions[0], "end": partitions[-1]}
+        tags = {f"dagster/asset_partition_range_{end}": partition for end, partition in ends.items()}
+        if len(partitions) == 1:
+            tags = {"dagster/partition": partitions[0]}
+        return self.instance.create_run_for_job(definition, tags=tags, status=dg.DagsterRunStatus.STARTED)
 
 
 @pytest.fixture
@@ -85,7 +99,14 @@ def test_a_migrated_partition_is_verified_once(daemon: Daemon) -> None:
 
 def test_the_partitions_of_a_range_are_asked_for_together(daemon: Daemon) -> None:
     daemon.migrated(JANUARY, FEBRUARY, MARCH)
-    assert daemon.tick() == {JANUARY, FEBRUARY, MARCH}
+    [request] = daemon.requests()
+    assert request.requires_backfill_daemon(), "a backfill, whose runs are as large as its policy lets them"
+
+
+def test_the_partitions_of_a_run_over_a_range_wait_for_its_end(daemon: Daemon) -> None:
+    daemon.migrated(JANUARY, FEBRUARY, MARCH)
+    daemon.begin("verify", JANUARY, FEBRUARY)
+    assert daemon.tick() == {MARCH}
 
 
 def test_what_was_verified_by_hand_meanwhile_is_not_verified_again(daemon: Daemon) -> None:
