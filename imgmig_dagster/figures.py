@@ -75,6 +75,11 @@ def figures_of(kind: Any) -> Mapping[str, Figure]:
     }
 
 
+def values(result: object, *attributes: str) -> dict[str, Any]:
+    """These figures of a result by attribute, as records and JSON documents have them."""
+    return {name: getattr(result, name) for name in attributes}
+
+
 def shown(result: object, *attributes: str) -> dict[str, Any]:
     """The figures of a result by name, all or those of these attributes, as a person or a plot gets them.
 

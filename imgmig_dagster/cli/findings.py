@@ -5,9 +5,9 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, figures, finding, table_of
+from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, finding, table_of
 from imgmig_dagster.errors import ImgmigError, StateError
-from imgmig_dagster.figures import total
+from imgmig_dagster.figures import total, values
 from imgmig_dagster.migration.results import last_migration
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import Lacking, ReportVerdict
@@ -36,7 +36,7 @@ def of_verification(
         lines.append(f"... and {len(faults) - SHOWN_FAULTS:,} more; all of them are in the report")
     lines.append(f"Verified {whole.looked_at:,} images in {took_s:.1f} s: {counts_line(whole.verdicts)}")
     document: dict[str, Any] = {
-        **figures(whole, "verdicts"),
+        **values(whole, "verdicts"),
         "mismatches": [{"key": found.row_id, "field": found.attribute, "verdict": found.verdict} for found in faults],
         "partitions": evidence,
         "took_s": took_s,
@@ -72,7 +72,7 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
         f"Review the pictures, and save your marks: {page}",
     ]
     document = {
-        **figures(found, "seed", "images", "differing", "object_faults"),
+        **values(found, "seed", "images", "differing", "object_faults"),
         "drawn_at_random": found.random,
         "wrong_at_most": found.bound,
         "page": page,
@@ -112,7 +112,7 @@ def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[st
         entry = {
             "partition": key,
             "rows_now": rows_now.get(key, 0),
-            **(figures(found, "in_target", "migrated") if found else {"in_target": None, "migrated": None}),
+            **(values(found, "in_target", "migrated") if found else {"in_target": None, "migrated": None}),
             "failed": len(FailureLedger(state, key).entries()),
             "interrupted": interrupted,
             "verified_at": evidence.finished_at if evidence else None,

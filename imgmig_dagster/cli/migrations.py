@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, figures, finding
+from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, finding
 from imgmig_dagster.errors import ImgmigError, SettingsError
-from imgmig_dagster.figures import total
+from imgmig_dagster.figures import total, values
 from imgmig_dagster.migration.brake import held_back_line
 from imgmig_dagster.migration.plan import MigrationPlan, PlanCounts
 from imgmig_dagster.migration.results import MigrationCounts, MigrationResult, last_migration
@@ -59,7 +59,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
         f"${whole.dollars:.4f} on demand, {whole.duration_s:,.0f} s at {whole.rate:,.0f} units/s. Nothing was written.",
     ]
     document = {
-        **figures(whole, *_PLANNED, "dollars"),
+        **values(whole, *_PLANNED, "dollars"),
         "predicted_duration_s": whole.duration_s,
         "partitions": plans,
         "took_s": took_s,
@@ -87,10 +87,10 @@ def of_migration(
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
         f"{took_s:.1f} s ({whole.rate:,.0f} images/s while writing); success rate "
-        f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(passes)}. Outcomes: {counts_line(whole.outcomes)}",
+        f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(whole, passes)}. Outcomes: {counts_line(whole.outcomes)}",
     ]
     document = {
-        **figures(whole, "total", "migrated", "skipped", "failed", *_DEPARTED, "outcomes"),
+        **values(whole, "total", "migrated", "skipped", "failed", *_DEPARTED, "outcomes"),
         "took_s": took_s,
         "success_rate": share,
         "partitions": passes,
@@ -113,8 +113,8 @@ def of_ledgers(
     `show_values` the values too that are in them."""
     left = {key: ledger(state, key) for key in keys}
     retries = [found for key in finished if (found := load_record(state, names.retry(key), MigrationResult))]
-    count = sum(len(entries) for entries in left.values())
-    summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions{_vanished(retries)}"
+    whole, count = total(MigrationCounts, retries), sum(len(entries) for entries in left.values())
+    summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions{_vanished(whole, retries)}"
     document = {
         # An entry may be of a time when IMGMIG_SHOW_VALUES was on.
         "failures": {
@@ -122,7 +122,7 @@ def of_ledgers(
             for key, entries in left.items()
         },
         "left": count,
-        **figures(total(MigrationCounts, retries), *_DEPARTED),
+        **values(whole, *_DEPARTED),
         "took_s": took_s,
     }
     lines = [
@@ -133,9 +133,8 @@ def of_ledgers(
     return finding(errors, not count, document, lines)
 
 
-def _vanished(results: Sequence[MigrationResult]) -> str:
-    whole = total(MigrationCounts, results)
-    if not any(figures(whole, *_DEPARTED).values()):
+def _vanished(whole: MigrationCounts, results: Sequence[MigrationResult]) -> str:
+    if not any(values(whole, *_DEPARTED).values()):
         return ""
     line = (
         f"; {whole.vanished:,} rows vanished, {whole.items_deleted:,} items were deleted with them, "

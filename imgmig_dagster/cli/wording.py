@@ -10,7 +10,7 @@ from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.figures import figures_of
+from imgmig_dagster.figures import figures_of, values
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
@@ -31,20 +31,15 @@ def finding(
     return Finding(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
 
 
-def figures(result: object, *attributes: str) -> dict[str, Any]:
-    """These figures of a result, as a JSON document has them."""
-    return {name: getattr(result, name) for name in attributes}
-
-
 def figure_table(kind: Any, results: Sequence[Any], *attributes: str, total: object | None = None) -> Table:
     """A line of these figures for each partition, and one of what they come to."""
     declared = figures_of(kind)
     table = table_of("partition", *(declared[name].label for name in attributes))
     for each in results:
-        add_row(table, each.partition, *figures(each, *attributes).values())
+        add_row(table, each.partition, *values(each, *attributes).values())
     if total is not None:
         table.add_section()
-        add_row(table, "total", *figures(total, *attributes).values())
+        add_row(table, "total", *values(total, *attributes).values())
     return table
 
 

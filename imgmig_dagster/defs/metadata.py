@@ -163,7 +163,7 @@ def _audit(place: str | None) -> dict[str, Any]:
     return {"audit": dg.MetadataValue.path(place)} if place else {}
 
 
-def _rejection(found: Rejection) -> dict[str, str]:
+def _rejection(found: Rejection | Failure) -> dict[str, str]:
     return {
         "key": found.row_id,
         "field": found.field or "the whole item",
@@ -173,13 +173,7 @@ def _rejection(found: Rejection) -> dict[str, str]:
 
 
 def _failure(found: Failure) -> dict[str, str]:
-    return {
-        "key": found.row_id,
-        "field": found.field or "the whole item",
-        "code": found.code,
-        "reason": found.reason,
-        "kind": "permanent" if found.permanent else "retry may succeed",
-    }
+    return {**_rejection(found), "kind": "permanent" if found.permanent else "retry may succeed"}
 
 
 def _counts(name: str, counts: Mapping[str, int]) -> dg.MetadataValue[Any]:

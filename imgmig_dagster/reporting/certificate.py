@@ -9,6 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.figures import values
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.review import SpotCheckSummary
@@ -204,19 +205,9 @@ def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
 def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:
     if census is None:
         return {}
-    counted = (
-        "source_rows",
-        "rows_counted",
-        "rows_in_partitions",
-        "repeated",
-        "target_items",
-        "missing",
-        "orphans",
-        "differing",
-        "unverified",
-        "rows_outside",
-    )
-    return {**{name: getattr(census, name) for name in counted}, "began at": census.started_at}
+    counted = values(census, "source_rows", "rows_counted", "rows_in_partitions", "repeated", "target_items", "missing")
+    faults = values(census, "orphans", "differing", "unverified", "rows_outside")
+    return {**counted, **faults, "began at": census.started_at}
 
 
 def _facts_of_partition(found: CertifiedPartition | None) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Annotated
 
-from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total
+from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.migration.results import MigrationCounts
 from imgmig_dagster.reporting.partitions import (
     Lacking,
@@ -257,25 +257,15 @@ def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
         partitions=dict(Counter(each.verdict.value for each in partitions)),
         rows=sum(each.rows for each in partitions),
         read=passes.total,
-        migrated=passes.migrated,
-        skipped=passes.skipped,
-        failed=passes.failed,
+        **values(passes, "migrated", "skipped", "failed", "outcomes", "retries", "throttles", "write_units"),
         in_ledger=sum(len(each.failures) for each in partitions),
-        outcomes=passes.outcomes,
         duration_s=round(passes.duration_s, 3),
         rate=round(passes.rate, 1),
         success_rate=passes.success_rate if passes.total else None,
-        retries=passes.retries,
-        throttles=passes.throttles,
-        write_units=passes.write_units,
         write_modes=dict(Counter(each.write_mode for each in migrations)),
         verified=evidence.looked_at,
-        verdicts=evidence.verdicts,
-        mismatches_found=evidence.mismatches_found,
+        **values(evidence, "verdicts", "mismatches_found", "settled", "inexact_timestamps", "undeclared"),
         mismatches_by_attribute=evidence.by_attribute,
-        settled=evidence.settled,
-        inexact_timestamps=evidence.inexact_timestamps,
-        undeclared=evidence.undeclared,
         traffic=traffic,
         latency=traffic.latency(),
     )
