@@ -87,7 +87,8 @@ def of_migration(
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
         f"{took_s:.1f} s ({whole.rate:,.0f} images/s while writing); success rate "
-        f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(whole, passes)}. Outcomes: {counts_line(whole.outcomes)}",
+        f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(whole, passes)}. "
+        f"Outcomes: {counts_line(whole.outcomes)}",
     ]
     document = {
         **values(whole, "total", "migrated", "skipped", "failed", *_DEPARTED, "outcomes"),
