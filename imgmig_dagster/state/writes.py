@@ -89,7 +89,7 @@ def writing(
     until = (earlier.ended_at or began_at) if earlier else None
     record = LastWrite(by, run_id, began_at, ids=ids, earlier_until=until)
     version = store.write(name, orjson.dumps(record), replacing=found.version if found else ABSENT)
-    with fence.marking(lambda: _mark(store, partition, replace(record, ended_at=now(), ids=None, late=True))):
+    with fence.marking(lambda: _mark(store, partition, replace(record, ids=None, late=True))):
         yield
     store.write(name, orjson.dumps(replace(record, ended_at=now())), replacing=version)
 
@@ -97,7 +97,7 @@ def writing(
 def _mark(store: StateStore, partition: str | None, late: LastWrite) -> None:
     name = names.late_writes(partition)
     try:
-        store.append(name, orjson.dumps(late) + b"\n")
+        store.append(name, orjson.dumps(replace(late, ended_at=max(now(), store.now()))) + b"\n")
     except ImgmigError as error:
         what, again = "items without a row", "imgmig repair --delete-orphans"
         if partition:

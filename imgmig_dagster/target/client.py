@@ -8,18 +8,20 @@ import asyncio
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_faults import clock_wrong, is_of_the_clock, proxy_refused, tls_refused
-from imgmig_dagster.errors import ClockWrong, SettingsError
+from imgmig_dagster.errors import ClockWrong, ImgmigError, SettingsError
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.signing import RequestSigner
@@ -120,15 +122,17 @@ class DynamoDBClient:
         if self._http is not None:
             await self._http.close()
 
-    async def call(self, operation: str, body: bytes) -> dict[str, Any]:
+    async def call(self, operation: str, body: bytes, let_out: Callable[[], Awaitable[None]]) -> dict[str, Any]:
         """Send one request and return the service's reply.
+
+        `let_out` is awaited in the step in which the request goes to the socket: if it raises, nothing was sent.
 
         Raises:
             DynamoDBError: the service refused it, or no whole reply came back; in the second case the request may
                 have been carried out all the same.
             AwsUnusable: no request can succeed, for credentials, TLS or a proxy.
         """
-        status, headers, content = await self._exchange(operation, body)
+        status, headers, content = await self._exchange(operation, body, _body(body, let_out))
         request_id = headers.get("x-amzn-RequestId")
         try:
             parsed = orjson.loads(_undamaged(content, headers))
@@ -149,11 +153,10 @@ class DynamoDBClient:
             raise DynamoDBError(operation, code, status, parsed.get("Item"), request_id, clock)
         return parsed
 
-    async def _exchange(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def _exchange(self, operation: str, body: bytes, data: "_Body") -> tuple[int, Mapping[str, str], bytes]:
         if self._http is None:
             raise RuntimeError("the client is used outside its `async with`")
-        # A batch of large items: aiohttp writes it piece by piece, so that other requests go on meanwhile.
-        data = io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
+        await self._follow_credentials()
         route, headers = self._route, self._signer.headers(operation, body)
         if route.tls is None:
             headers.update(route.proxy_headers)  # there is no tunnel to ask for: the proxy reads the request's own
@@ -174,6 +177,8 @@ class DynamoDBClient:
                 raise proxy_refused(route.proxy_place, error.status) from None
             raise DynamoDBError(operation, "ProxyFailed", error.status) from None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            if isinstance(data.kept_back, ImgmigError):
+                raise data.kept_back from None
             if refused := tls_refused(self._url, error):
                 raise refused from None
             code = "ProxyUnreachable" if isinstance(error, aiohttp.ClientProxyConnectionError) else "ConnectionFailed"
@@ -196,7 +201,7 @@ class DynamoDBClient:
         """Use no signature again that was made for an earlier request."""
         self._signer = self._sign_with(self._signing_with)
 
-    async def follow_credentials(self) -> None:
+    async def _follow_credentials(self) -> None:
         """Sign with those that the process has now. A source of new ones is waited for only if the old ones have ended.
 
         In a thread: a source may be a service, a process, or a person.
@@ -219,6 +224,37 @@ class DynamoDBClient:
         return RequestSigner(
             Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token), self._route.region, self._url
         )
+
+
+class _Body(Payload):
+    """A request's body, without which it is none: it goes to the socket in the step in which it is let out."""
+
+    let_out: Callable[[], Awaitable[None]]
+    kept_back: BaseException | None = None
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """aiohttp's name."""
+        try:
+            await self.let_out()
+        except BaseException as error:
+            self.kept_back = error  # aiohttp makes it an error of the connection
+            raise
+        await super().write_with_length(writer, content_length)
+
+
+class _SmallBody(_Body, BytesPayload):
+    pass
+
+
+class _LargeBody(_Body, BytesIOPayload):
+    """aiohttp writes it piece by piece, so that other requests go on meanwhile."""
+
+
+def _body(content: bytes, let_out: Callable[[], Awaitable[None]]) -> _Body:
+    is_large = len(content) > _LARGE_BODY_BYTES
+    body: _Body = _LargeBody(io.BytesIO(content)) if is_large else _SmallBody(content)
+    body.let_out = let_out
+    return body
 
 
 class _DamagedError(Exception):

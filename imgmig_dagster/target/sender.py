@@ -5,6 +5,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import orjson
@@ -153,17 +154,15 @@ class Sender:
         if not (request.is_read or self._may_write):
             raise WritesRefused(f"{request.operation} was to be sent to {request.table} by a run that only reads")
         shared, backoff = self._shared, backoff or Backoff(self)
-        body = request.body()
+        body, let_out = request.body(), partial(self._fence.let_out, request.is_read)
         answers = -1  # of the service to anybody, at this request's last failure
         while True:
             try:
                 async with shared.slots:
                     await self.limiter.wait()
-                    await self._client.follow_credentials()
-                    await self._fence.let_out(request.is_read)
                     self.traffic.requests += 1
                     refreshes, sent_at = shared.refreshes, self.clock()
-                    reply = await self._client.call(request.operation, body)
+                    reply = await self._client.call(request.operation, body, let_out)
                     await self._fence.settled(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
@@ -189,9 +188,9 @@ class Sender:
 
     async def _probe(self, table: str) -> None:
         """Tell a fault of one request from a service that is away: an outage must not turn rows into failures."""
-        await self._fence.let_out(is_read=True)
         try:
-            await self._client.call("DescribeTable", orjson.dumps({"TableName": table}))
+            body = orjson.dumps({"TableName": table})
+            await self._client.call("DescribeTable", body, partial(self._fence.let_out, is_read=True))
         except DynamoDBError as error:
             if error.fault is Fault.TRANSIENT:
                 raise TargetUnavailable(

@@ -11,7 +11,12 @@ from imgmig_dagster_tests.torture.events import death_before_the_event
 from imgmig_dagster_tests.torture.ground import Ground
 from imgmig_dagster_tests.torture.passes import WAYS, Findings, Pass, Way
 from imgmig_dagster_tests.torture.points import AT_THE_TARGET, IN_THE_PROCESS, Point
-from imgmig_dagster_tests.torture.rivals import STOPPING_POINTS, orphan_does_no_harm, second_is_refused
+from imgmig_dagster_tests.torture.rivals import (
+    STOPPING_POINTS,
+    orphan_does_no_harm,
+    second_is_refused,
+    sleeper_sends_nothing,
+)
 
 _KILLS_OF_A_PASS = (2, 5)
 
@@ -79,6 +84,7 @@ def rivals_and_events(ground: Ground, campaign: Campaign, tell: Callable[[Campai
     checks = [
         *(partial(second_is_refused, ground, way) for way in two_ways),
         *(partial(death_before_the_event, ground, way) for way in two_ways),
+        *(partial(sleeper_sends_nothing, ground, Way(on_s3=True, write_mode=mode)) for mode in WriteMode),
         *(
             partial(orphan_does_no_harm, ground, Way(on_s3=True, write_mode=mode), point, ends_first)
             for point, ends_first, mode in orphans

@@ -7,14 +7,18 @@ import uuid
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from imgmig_dagster.migration.passes import CHECKPOINT_ROWS
 from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
-from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward
+from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward, Reply
 from imgmig_dagster_tests.orchestration.commands import Finished, Running, wait_until
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.ground import BUCKET, Ground
@@ -156,15 +160,27 @@ class Pass:
                 doomed.pop().send(signal.SIGKILL)
             return Drop()
 
-        operations = _WRITES[self.way.write_mode]
-        rows = 25 if self.way.write_mode is WriteMode.BATCH else 1
+        self.proxy.inject(die, when=partial(self._is_due, nth), times=1_000_000)
 
-        def due(call: Call) -> bool:
-            # After a page was read, and nothing of it written.
-            arrived = len(self.proxy.of(*operations))
-            return call.operation in operations and arrived > nth * PAGE_SIZE // rows * 2 // 3
+    def stop_while_it_writes(self, run_id: str) -> Running:
+        """A run that stands still while writes are under way, which are carried out."""
+        running: list[Running] = []
 
-        self.proxy.inject(die, when=due, times=1_000_000)
+        async def stop(call: Call, forward: Forward) -> Reply:
+            if running:
+                running.pop().send(signal.SIGSTOP)
+            return await forward(call.body)
+
+        self.proxy.inject(stop, when=partial(self._is_due, 1), times=1_000_000)
+        running.append(started := self.start(run_id))
+        wait_until_stopped(started)
+        return started
+
+    def _is_due(self, nth: int, call: Call) -> bool:
+        """After a page was read, and nothing of it written."""
+        operations, rows = _WRITES[self.way.write_mode], 25 if self.way.write_mode is WriteMode.BATCH else 1
+        arrived = len(self.proxy.of(*operations))
+        return call.operation in operations and arrived > nth * PAGE_SIZE // rows * 2 // 3
 
     def _count_done_again(self) -> None:
         written = {row for call in self.proxy.writes for row in call.ids}
@@ -199,8 +215,8 @@ class Pass:
         )
         return {item["PK"]["S"] for page in pages for item in page["Items"]}
 
-    def look_at_the_end(self, finished: Finished, most_records: int = 1) -> None:
-        """Items, outcomes, ledger and files are exact."""
+    def look_at_the_end(self, finished: Finished, most_records: int = 1, after_late_writes: bool = False) -> None:
+        """Items, outcomes, ledger and files are exact; writes may have come late only if the caller knows of them."""
         rows, hold = self.ground.rows, self.findings.hold
         hold(
             finished.exit_code == 0, f"the last run ended with {finished.exit_code}: {finished.stdout}{finished.stderr}"
@@ -215,7 +231,7 @@ class Pass:
         hold(outcomes.get("rejected") == len(rows.rejected), f"rejected: {outcomes}")
         newer = len(rows.newer(self.way.write_mode))
         hold(outcomes.get("newer_in_target", 0) == newer, f"newer: {outcomes}")
-        self._look_at_the_files(most_records)
+        self._look_at_the_files(most_records, {names.late_writes(_PARTITION)} if after_late_writes else set())
 
     def look_at_items_and_ledger(self) -> None:
         """Every item is as it has to be, and the ledger names the rows that can never be migrated."""
@@ -226,12 +242,17 @@ class Pass:
         ledger = Migration(self.ground.source, self.target, self.state).ledger
         hold(set(ledger) == {row_id(n) for n in rows.rejected}, f"the ledger names {sorted(ledger)[:5]}")
 
-    def _look_at_the_files(self, most_records: int) -> None:
-        names = set(self.state.list(_PARTITION))
-        records = {name for name in names if name.startswith(f"{_PARTITION}/passes/")}
+    def _look_at_the_files(self, most_records: int, besides: set[str]) -> None:
+        found = set(self.state.list(_PARTITION))
+        records = {name for name in found if name.startswith(f"{_PARTITION}/passes/")}
         self.findings.hold(1 <= len(records) <= most_records, f"records: {sorted(records)}")
         expected = {f"{_PARTITION}/{name}" for name in ("run.lock", "migration-failures.json", "last-write.json")}
-        left = names - records - expected
+        left = found - records - expected - besides
         if self.place.folder:
             left |= {str(path) for path in Path(self.place.folder).rglob(".*") if path.name != ".write.lock"}
         self.findings.hold(not left, f"left behind: {sorted(left)}")
+
+
+def wait_until_stopped(running: Running) -> None:
+    """Until a process stands still by SIGSTOP."""
+    wait_until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED)

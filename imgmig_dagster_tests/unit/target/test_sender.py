@@ -4,12 +4,14 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import CredentialsUnavailable, SettingsError, TargetRefused, TargetUnavailable
+from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
@@ -362,4 +364,4 @@ def test_the_client_is_used_inside_its_context_only(target: Target) -> None:
     client = DynamoDBClient(access(target.url), 1)
 
     with pytest.raises(RuntimeError, match="async with"):
-        asyncio.run(client.call("PutItem", b"{}"))
+        asyncio.run(client.call("PutItem", b"{}", partial(UNFENCED.let_out, is_read=False)))
