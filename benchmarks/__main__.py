@@ -16,6 +16,7 @@ from benchmarks import report
 from benchmarks.bench import opened
 from benchmarks.measures import MEASURES
 from benchmarks.scale import DEFAULT, FULL, QUICK, Scale
+from imgmig_dagster.errors import Interrupted
 
 _DOCUMENT: Final = Path("docs/benchmarks.md")
 # Starting the command line, a UI and its daemon takes too long for a quick look.
@@ -78,4 +79,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)
