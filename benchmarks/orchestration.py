@@ -69,7 +69,7 @@ def one_run(job: Job) -> Sample:
 
 
 def _run(runner: JobRunner, name: str, partition: str | None) -> None:
-    result = runner.run(name, partition)
+    result = runner.run(name, [partition] if partition else None)
     if result.status is not dg.DagsterRunStatus.SUCCESS:
         raise RuntimeError(f"{name} of {partition} ended with {result.status}: {result.error}")
 

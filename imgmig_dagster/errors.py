@@ -28,7 +28,7 @@
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── CertificateRefused         no certificate, or an altered one (reporting/certificate.py)   exit 2
-    ├── RunFailed                  an error that nobody foresaw (local_runs/runner.py)   exit 1
+    ├── RunFailed                  an error that nobody foresaw                          exit 1
     ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
@@ -38,6 +38,7 @@
         └── SandboxNotRunning      it was never started, or was stopped
 
 ``retryable`` says whether the same call, with the same settings, may succeed later;
+``of_the_stage`` whether each partition would meet it;
 ``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that
 they concern and end with what to do next. They carry no row's values.
 """
@@ -48,10 +49,18 @@ class ImgmigError(Exception):
 
     exit_code = 2
     retryable = False
+    of_the_stage = False
+
+    @property
+    def ends_all(self) -> bool:
+        """Whether it ends the work on the other partitions too: they would meet it, or a service is away."""
+        return self.retryable or self.of_the_stage
 
 
 class SettingsError(ImgmigError):
     """A setting is missing or wrong; the message names it and the choices."""
+
+    of_the_stage = True
 
 
 class WritesRefused(SettingsError):
@@ -71,6 +80,8 @@ class SessionRefused(SourceRefused):
 
     Nothing else can be asked of PostgreSQL either.
     """
+
+    of_the_stage = True
 
 
 class LoginRefused(SessionRefused):
@@ -101,6 +112,8 @@ class TargetError(ImgmigError):
 
 class TargetRefused(TargetError):
     """The target would not take any item: no such table, wrong key schema, access denied."""
+
+    of_the_stage = True
 
 
 class TargetUnavailable(TargetError):
@@ -176,6 +189,12 @@ class Interrupted(ImgmigError):
     """A person, or the system, stopped the command; the message says how to go on."""
 
     exit_code = 130
+
+
+class RunFailed(ImgmigError):
+    """A run, or a partition of it, ended by an error that nobody foresaw."""
+
+    exit_code = 1
 
 
 class SandboxError(ImgmigError):

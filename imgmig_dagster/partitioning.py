@@ -1,4 +1,4 @@
-"""How `created_at` is cut into partitions: two settings, which load without any service."""
+"""How `created_at` is cut into partitions, and these into runs: settings that load without any service."""
 
 from datetime import date, datetime, timezone
 from typing import Final, Literal, TypeAlias
@@ -21,6 +21,7 @@ class Partitioning(BaseSettings):
 
     partition_grain: Grain = Field("monthly", description="length of a partition's time window, in UTC")
     partition_start: date = Field(date(2020, 1, 1), description="a day in the first partition")
+    partitions_per_run: int = Field(100, ge=1, le=10_000, description="partitions of one run of a backfill, at most")
 
     @field_validator("partition_start")
     @classmethod

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from imgmig_dagster.errors import StateError
+from imgmig_dagster.errors import ImgmigError, StateError
 
 # What is kept of lines that cannot be written, in case they can be later.
 _HELD_BYTES: Final = 65_536
@@ -32,6 +32,18 @@ class Progress:
 
 
 Listener: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one partition of a run ended. `error` is what ended it early; where there is none, it is recorded.
+
+    `red` are its blocking checks that do not hold.
+    """
+
+    partition: str
+    red: Sequence[str] = ()
+    error: ImgmigError | None = None
 
 
 class ProgressMeter:

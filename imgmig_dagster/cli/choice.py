@@ -44,6 +44,18 @@ def chosen_partitions(
     return found
 
 
+def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]:
+    """The keys, in order, cut where partitions lie between them that are not chosen."""
+    chosen = set(keys)
+    stretches: list[list[str]] = [[]]
+    for window in windows:
+        if window.partition in chosen:
+            stretches[-1].append(window.partition)
+        elif stretches[-1]:
+            stretches.append([])
+    return [stretch for stretch in stretches if stretch]
+
+
 def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:
     try:
         moment = datetime.fromisoformat(day)

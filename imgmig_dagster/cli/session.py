@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from imgmig_dagster.cli import findings, left_out, migrations, repairs
-from imgmig_dagster.cli.choice import chosen_partitions
+from imgmig_dagster.cli.choice import adjoining, chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.config import (
     Settings,
@@ -19,10 +19,10 @@ from imgmig_dagster.config import (
     load_settings,
 )
 from imgmig_dagster.dagster_home import check_dagster_home
-from imgmig_dagster.errors import ImgmigError, Interrupted, SessionRefused, SettingsError, TargetRefused
+from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
-from imgmig_dagster.progress import Listener, Progress
+from imgmig_dagster.progress import Ended, Listener, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
@@ -32,18 +32,23 @@ from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
 
-_OF_THE_STAGE: Final = (SettingsError, TargetRefused, SessionRefused)
+# The config of the assets for a run over some partitions.
+_Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
 
 
 @dataclass
 class _Relay:
-    """Passes progress on to whoever listens just now."""
+    """Passes progress on to whoever listens just now, and keeps how the partitions of the last run ended."""
 
     listener: Listener | None = None
+    ended: list[Ended] = field(default_factory=list)
 
     def __call__(self, progress: Progress) -> None:
         if self.listener is not None:
             self.listener(progress)
+
+    def end(self, ended: Ended) -> None:
+        self.ended.append(ended)
 
 
 class Session:
@@ -82,7 +87,8 @@ class Session:
         with self._resources:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader())
             self.rows_now = self.source.rows_per_window(self.windows)
-            self._runner = self._resources.enter_context(JobRunner(build_definitions(self.stage, self._relay), home))
+            definitions = build_definitions(self.stage, self._relay, self._relay.end)
+            self._runner = self._resources.enter_context(JobRunner(definitions, home))
             self._resources = self._resources.pop_all()
         return self
 
@@ -128,9 +134,7 @@ class Session:
         """
         confirmed = migrations.confirmed_deletes(self.state, keys, confirm_deletes, self.stage.value)
         config = {"start_over": start_over, "confirm": confirm}
-        finished, errors, took = self._run(
-            "migrate", "Migrated", keys, lambda key: {"migrated_images": {**config, "confirm_deletes": confirmed[key]}}
-        )
+        finished, errors, took = self._run("migrate", "Migrated", keys, _confirming(config, confirmed))
         found = migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
         return self._naming_left_out(found, keys)
 
@@ -141,12 +145,7 @@ class Session:
         failing = [key for key in keys if migrations.ledger(self.state, key)]
         confirmed = migrations.confirmed_deletes(self.state, failing, confirm_deletes, self.stage.value)
         config = {"retry_failures_only": True, "confirm": confirm}
-        finished, errors, took = self._run(
-            "retry_failures",
-            "Retried",
-            failing,
-            lambda key: {"migrated_images": {**config, "confirm_deletes": confirmed[key]}},
-        )
+        finished, errors, took = self._run("retry_failures", "Retried", failing, _confirming(config, confirmed))
         return migrations.of_ledgers(
             self.state, failing, finished, errors, took, self.stage.value, self.settings.show_values
         )
@@ -170,7 +169,7 @@ class Session:
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
         config: dict[str, Any] = {"repair_report": {"apply": apply, "source_wins": source_wins, "confirm": confirm}}
         job = "repair" if apply else "plan_repair"
-        finished, errors, took = self._run(job, "Repaired", failing, lambda _key: config)
+        finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)
         if delete_orphans and not errors and repairs.orphans(self.state):
             deletion = {"apply": apply, "confirm": confirm, "confirm_deletes": confirm_deletes}
             errors += self._run_one("delete_orphans", {"orphan_report": deletion})
@@ -185,7 +184,7 @@ class Session:
     def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
         config = {"verification_report": {"only_failed": only_failed}}
-        finished, errors, took = self._run("verify", "Verified", keys, lambda _key: config)
+        finished, errors, took = self._run("verify", "Verified", keys, lambda _keys: config)
         if whole_table and not errors:
             self.output.say("Taking the census of the whole table ...")
             errors += self._run_one("census")
@@ -231,30 +230,30 @@ class Session:
         return left_out.naming_left_out(finding, outside, repeated, order_column, self._whole_table)
 
     def _run(
-        self, job: str, verb: str, keys: Sequence[str], config: Callable[[str], Mapping[str, Any]] | None = None
+        self, job: str, verb: str, keys: Sequence[str], config: _Config = lambda _keys: None
     ) -> tuple[list[str], list[ImgmigError], float]:
-        """Run a job partition by partition, with the config of each.
+        """Run a job over partitions; where they do not adjoin, once for each stretch that does.
 
-        Returns the partitions whose run came to its end, the errors that ended the others' early, and the seconds
+        Returns the partitions that came to their end, the errors that ended the others early, and the seconds
         that all of it took. What the state holds of the others is of an earlier command.
 
-        An error of one partition lets the others go on. A service that is away ends the loop, and so does what
-        would be the same for each partition: settings, a target or a session with PostgreSQL that is refused.
+        An error of one partition lets the others go on; what the others would meet too ends the command.
         """
         started = time.monotonic()
         finished: list[str] = []
         errors: list[ImgmigError] = []
         total = sum(self.rows_now.get(key, 0) for key in keys)
         with self.output.progress(verb, total) as self._relay.listener:
-            for key in keys:
-                result = self._runner.run(job, key, config(key) if config else None)
+            for stretch in adjoining(self.windows, keys):
+                self._relay.ended = []
+                result = self._runner.run(job, stretch, config(stretch))
                 if result.interrupted:
                     raise KeyboardInterrupt
-                if result.error is None:
-                    finished.append(key)
-                    continue
-                errors.append(result.error)
-                if result.error.retryable or isinstance(result.error, _OF_THE_STAGE):
+                finished += [each.partition for each in self._relay.ended if each.error is None]
+                failed = [each.error for each in self._relay.ended if each.error is not None]
+                # A run that could not begin with any of its partitions has an error of its own.
+                errors += failed or ([result.error] if result.error is not None else [])
+                if any(error.ends_all for error in errors):
                     break
         self._relay.listener = None
         return finished, errors, time.monotonic() - started
@@ -264,3 +263,12 @@ class Session:
         if result.interrupted:
             raise KeyboardInterrupt
         return [result.error] if result.error is not None else []
+
+
+def _confirming(config: Mapping[str, Any], deletes: Mapping[str, int | None]) -> _Config:
+    """The config of a migration, which confirms the deletes that are held back in the ledgers of its partitions."""
+
+    def of(keys: Sequence[str]) -> Mapping[str, Any]:
+        return {"migrated_images": {**config, "confirm_deletes": sum(deletes[key] or 0 for key in keys) or None}}
+
+    return of

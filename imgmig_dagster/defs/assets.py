@@ -1,15 +1,20 @@
-"""The assets that have a part per time window: nouns, each made by one call of the domain."""
+"""The assets that have a part per time window: each part is made by calls of the domain.
 
-from collections.abc import Mapping, Sequence
+How a run goes through its partitions, and records each, is in `ranges`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import Materialized, working
+from imgmig_dagster.defs.asset_basics import working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.defs.ranges import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
-    SOURCE_POOL,
     TARGET_POOL,
     ProgressListener,
     SourceDatabase,
@@ -21,55 +26,36 @@ from imgmig_dagster.migration.inventory import take_inventory
 from imgmig_dagster.migration.passes import migrate, retry_failures
 from imgmig_dagster.migration.plan import plan
 from imgmig_dagster.migration.results import last_migration
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
-from imgmig_dagster.state.failures import FailureLedger
+from imgmig_dagster.state.failures import FailureLedger, confirmed_deletes
 from imgmig_dagster.state.records import save_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.verifier import verify
-from imgmig_dagster.work import work_on
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork, WritingWork
 
 
 def partitioned_assets(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], partitions_per_run: int
 ) -> Sequence[dg.AssetsDefinition]:
     """The assets that have a part per time window."""
-    # No backfill policy: a backfill then launches one run per partition, and only such runs record the partition
-    # of an asset check.
+    policy = dg.BackfillPolicy.multi_run(partitions_per_run)
+    return [_migrated_images(partitions, specs, policy), _verification_report(partitions, specs, policy)]
 
-    @dg.multi_asset(specs=[specs["source_images"]], check_specs=specs_of("source_images", partitions), pool=SOURCE_POOL)
-    def source_images(
-        context: dg.AssetExecutionContext,
-        source: SourceDatabase,
-        target: TargetDynamoDB,
-        state: StateDirectory,
-        progress: dg.ResourceParam[ProgressListener],
-    ) -> Materialized:
-        window = window_of(partitions, context.partition_key)
-        table = target.open_settings(context.instance)
-        with working(context, source, table, state, progress) as (opening, _log):
-            found = work_on(opening, lambda work: take_inventory(work, window))
-        save_record(state.open(), names.inventory(window.partition), found)
-        return dg.MaterializeResult(
-            metadata=metadata.of_inventory(found),
-            check_results=[checks.rows_are_mappable(found), checks.ids_are_unique(found)],
-        )
 
-    @dg.multi_asset(specs=[specs["migration_plan"]], pool=TARGET_POOL)
-    def migration_plan(
-        context: dg.AssetExecutionContext,
-        source: SourceDatabase,
-        target: TargetDynamoDB,
-        state: StateDirectory,
-        progress: dg.ResourceParam[ProgressListener],
-    ) -> Materialized:
-        window, table = window_of(partitions, context.partition_key), target.open_settings(context.instance)
-        table.identity()  # a target that is away ends the run, and does not leave every row unread
-        with working(context, source, table, state, progress) as (opening, _log):
-            planned = work_on(opening, lambda work: plan(work, window))
-        save_record(state.open(), names.plan(window.partition), planned)
-        return dg.MaterializeResult(metadata=metadata.of_plan(planned))
-
+def _migrated_images(
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], policy: dg.BackfillPolicy
+) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        specs=[specs["migrated_images"]], check_specs=specs_of("migrated_images", partitions), pool=TARGET_POOL
+        # The op bears the name by which run config knows it.
+        name="migrated_images",
+        specs=[specs[name] for name in ("source_images", "migration_plan", "migrated_images")],
+        check_specs=[*specs_of("source_images", partitions), *specs_of("migrated_images", partitions)],
+        can_subset=True,
+        pool=TARGET_POOL,
+        backfill_policy=policy,
     )
     def migrated_images(
         context: dg.AssetExecutionContext,
@@ -78,30 +64,51 @@ def partitioned_assets(
         target: TargetDynamoDB,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
-    ) -> Materialized:
-        mode, table = source.settings.write_mode, target.open_for_writing(context.instance, config.confirm)
-        window, store = window_of(partitions, context.partition_key), state.open()
-        confirmed = config.confirm_deletes
-        with working(context, source, table, state, progress) as (opening, log):
-            log.info("%s: starting migration, mode %s", context.partition_key, mode.value)
-            if config.retry_failures_only:
-                result = work_on(opening, lambda work: retry_failures(work, window, mode, confirmed))
-                save_record(store, names.retry(window.partition), result)
-            else:
-                result = work_on(opening, lambda work: migrate(work, window, mode, config.start_over, confirmed))
-            log.info("%s: %s", context.partition_key, result.line())
-            failures = FailureLedger(store, window.partition).entries()
-        return dg.MaterializeResult(
-            metadata=metadata.of_migration(result),
-            # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
-            check_results=[
-                checks.every_row_is_accounted_for(last_migration(store, window.partition)),
-                checks.no_failed_items(failures),
-            ],
-        )
+    ) -> Iterator[dg.DagsterEvent]:
+        assets = frozenset(key.to_user_string() for key in context.selected_asset_keys)
+        keys, mode = chosen(context, config.partitions), source.settings.write_mode
+        confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
 
+        async def read(work: ReadingWork, part: Part) -> bool:
+            """Whether what was found lets the partition's rows be written."""
+            window = window_of(partitions, part.partition)
+            if "source_images" in assets and not await _take_inventory(work, window, part):
+                return False
+            if "migration_plan" in assets:
+                await _plan(work, window, part)
+            return True
+
+        async def write(work: WritingWork, part: Part) -> None:
+            if await read(work, part):
+                window = window_of(partitions, part.partition)
+                await _migrate(work, window, part, mode, config, confirmed[part.partition], log)
+
+        async def only_read(work: ReadingWork, part: Part) -> None:
+            await read(work, part)
+
+        if "migrated_images" in assets:
+            table = target.open_for_writing(context.instance, config.confirm)
+            with working(context, source, table, state, progress) as (opening, log):
+                yield from over_range(context, keys, opening, write, progress.end)
+        else:
+            reads = target.open_settings(context.instance)
+            reads.identity()  # a target that is away ends the run, and does not leave every row unread
+            with working(context, source, reads, state, progress) as (reading, _log):
+                yield from over_range(context, keys, reading, only_read, progress.end)
+
+    return migrated_images
+
+
+def _verification_report(
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], policy: dg.BackfillPolicy
+) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        specs=[specs["verification_report"]], check_specs=specs_of("verification_report", partitions), pool=TARGET_POOL
+        name="verification_report",
+        specs=[specs["verification_report"]],
+        check_specs=specs_of("verification_report", partitions),
+        can_subset=True,
+        pool=TARGET_POOL,
+        backfill_policy=policy,
     )
     def verification_report(
         context: dg.AssetExecutionContext,
@@ -110,15 +117,57 @@ def partitioned_assets(
         target: TargetDynamoDB,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
-    ) -> Materialized:
-        partition, store, table = context.partition_key, state.open(), target.open_settings(context.instance)
+    ) -> Iterator[dg.DagsterEvent]:
+        keys, table = chosen(context, config.partitions), target.open_settings(context.instance)
         with working(context, source, table, state, progress) as (opening, log):
-            window = window_of(partitions, partition)
-            result = work_on(opening, lambda work: verify(work, window, config.only_failed))
-            log.info("%s: verified %d rows: %s", partition, result.looked_at, dict(result.verdicts))
-        place = store.locate(names.mismatches(partition))
-        return dg.MaterializeResult(
-            metadata=metadata.of_verification(result, place), check_results=checks.of_verification(result)
-        )
 
-    return [source_images, migration_plan, migrated_images, verification_report]
+            async def compare(work: ReadingWork, part: Part) -> None:
+                result = await verify(work, window_of(partitions, part.partition), config.only_failed)
+                log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
+                await record_verification(part, work.state, result)
+
+            yield from over_range(context, keys, opening, compare, progress.end)
+
+    return verification_report
+
+
+async def record_verification(part: Part, store: StateStore, result: VerificationResult) -> None:
+    """Record what was verified of a partition, and its checks."""
+    facts = metadata.of_verification(result, store.locate(names.mismatches(part.partition)))
+    await part.record("verification_report", facts, checks.of_verification(result))
+
+
+async def _take_inventory(work: ReadingWork, window: Window, part: Part) -> bool:
+    found = await take_inventory(work, window)
+    await asyncio.to_thread(save_record, work.state, names.inventory(part.partition), found)
+    results = [checks.rows_are_mappable(found), checks.ids_are_unique(found)]
+    return await part.record("source_images", metadata.of_inventory(found), results)
+
+
+async def _plan(work: ReadingWork, window: Window, part: Part) -> None:
+    planned = await plan(work, window)
+    await asyncio.to_thread(save_record, work.state, names.plan(part.partition), planned)
+    await part.record("migration_plan", metadata.of_plan(planned))
+
+
+async def _migrate(
+    work: WritingWork,
+    window: Window,
+    part: Part,
+    mode: WriteMode,
+    config: MigrateConfig,
+    deletes: int | None,
+    log: logging.Logger,
+) -> None:
+    log.info("%s: starting migration, mode %s", part.partition, mode.value)
+    if config.retry_failures_only:
+        result = await retry_failures(work, window, mode, deletes)
+        await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
+    else:
+        result = await migrate(work, window, mode, config.start_over, deletes)
+    log.info("%s: %s", part.partition, result.line())
+    # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
+    last = await asyncio.to_thread(last_migration, work.state, part.partition)
+    failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
+    results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
+    await part.record("migrated_images", metadata.of_migration(result), results)

@@ -1,6 +1,7 @@
 """One factory for what Dagster loads, what the command line runs and what tests execute."""
 
 import warnings
+from collections.abc import Callable
 
 import dagster as dg
 
@@ -21,28 +22,34 @@ from imgmig_dagster.defs.schedules import all_schedules, verified_once_migrated
 from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.defs.specs import asset_specs, table_specs
 from imgmig_dagster.defs.whole_table import whole_table_assets
-from imgmig_dagster.progress import Listener
+from imgmig_dagster.progress import Ended, Listener
 from imgmig_dagster.stage import Stage
 
 
-def build_definitions(stage: Stage, listener: Listener = lambda _progress: None) -> dg.Definitions:
+def build_definitions(
+    stage: Stage,
+    listener: Listener = lambda _progress: None,
+    end: Callable[[Ended], None] = lambda _ended: None,
+) -> dg.Definitions:
     """The definitions of a stage. Reaches no service: every stage loads offline.
 
     Args:
         stage: whose settings apply once a run begins.
         listener: is told the progress of runs in this process.
+        end: is told how each partition of these runs ended.
 
     Raises:
         SettingsError: the partitioning of the stage is wrong.
     """
-    partitions, places = partitions_of(load_partitioning(stage)), load_places(stage)
+    partitioning, places = load_partitioning(stage), load_places(stage)
+    partitions, per_run = partitions_of(partitioning), partitioning.partitions_per_run
     specs = asset_specs(partitions)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
-            *partitioned_assets(partitions, specs),
-            *repair_assets(partitions, specs),
+            *partitioned_assets(partitions, specs, per_run),
+            *repair_assets(partitions, specs, per_run),
             *whole_table_assets(partitions, stage.value, specs),
             *table_specs(places),
         ]
@@ -59,7 +66,7 @@ def build_definitions(stage: Stage, listener: Listener = lambda _progress: None)
             "pictures": PictureBuckets(stage=stage.value),
             "state": StateDirectory(stage=stage.value, place=places.state),
             "reports": ReportBucket(stage=stage.value, place=places.reports),
-            "progress": ProgressListener(listener),
+            "progress": ProgressListener(listener, end),
             "alerts": AlertWebhook(stage=stage.value),
         },
         # A process per step would import Dagster anew for each, about four seconds a step.

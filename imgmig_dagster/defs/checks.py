@@ -7,7 +7,6 @@ import dagster as dg
 
 from imgmig_dagster import figures, remedies
 from imgmig_dagster.defs import metadata
-from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.migration.brake import held_back_line
 from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.migration.results import MigrationResult
@@ -72,21 +71,6 @@ def no_failed_items(failures: Mapping[str, Failure]) -> dg.AssetCheckResult:
 def of_verification(result: VerificationResult) -> Sequence[dg.AssetCheckResult]:
     """The three claims about a verified partition."""
     return [zero_mismatches(result), coverage_is_complete(result), timestamps_are_exact(result)]
-
-
-def evaluation(asset: str, partition: str, found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """A result as the event that Dagster makes of it, for a run of another asset that re-establishes it."""
-    (claim,) = (claim for claim in CLAIMS if (claim.asset, claim.name) == (asset, found.check_name))
-    return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(asset),
-        check_name=claim.name,
-        passed=found.passed,
-        metadata=found.metadata,
-        severity=found.severity,
-        description=found.description,
-        blocking=claim.blocking,
-        partition=partition,
-    )
 
 
 def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:

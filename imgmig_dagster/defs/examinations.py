@@ -6,7 +6,7 @@ import dagster as dg
 
 from imgmig_dagster.config import dagster_home
 from imgmig_dagster.dagster_home import check_dagster_home
-from imgmig_dagster.defs.resources import SOURCE_POOL, TARGET_POOL
+from imgmig_dagster.defs.resources import TARGET_POOL
 from imgmig_dagster.doctor.results import Examination, Health
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.local_runs import dagster_internals as internals
@@ -54,15 +54,15 @@ def storage(stage: Stage) -> tuple[Health, str, str]:
 
 
 def pools(stage: Stage) -> tuple[Health, str, str]:
-    """How many runs the pools let in, by which the write rate is divided."""
+    """How many runs the pool lets in, by which the write rate is divided."""
     with open_instance(dagster_home(stage)) as instance:
-        limits = {pool: internals.pool_limit(instance, pool) for pool in (SOURCE_POOL, TARGET_POOL)}
+        limit = internals.pool_limit(instance, TARGET_POOL)
         by_run = internals.limits_pools_by_run(instance)
-    found = ", ".join(f"{pool} {limit}" for pool, limit in limits.items())
+    found = f"{TARGET_POOL} {limit}"
     if not by_run:
         return Health.WARN, f"{found}; not by run", "set concurrency: pools: granularity: run in dagster.yaml"
-    if closed := [pool for pool, limit in limits.items() if limit < 1]:
-        return Health.WARN, f"{found}: no run gets in", f"dagster instance concurrency set {closed[0]} 1"
+    if limit < 1:
+        return Health.WARN, f"{found}: no run gets in", f"dagster instance concurrency set {TARGET_POOL} 1"
     return Health.OK, f"{found} runs at a time", ""
 
 

@@ -27,7 +27,7 @@ def all_jobs() -> Sequence[AssetJob]:
             config=dg.RunConfig(
                 {
                     "migrated_images": MigrateConfig(
-                        start_over=False, retry_failures_only=True, confirm=None, confirm_deletes=None
+                        start_over=False, retry_failures_only=True, confirm=None, confirm_deletes=None, partitions=[]
                     )
                 }
             ),
@@ -47,7 +47,9 @@ def all_jobs() -> Sequence[AssetJob]:
         dg.define_asset_job(
             "repair",
             dg.AssetSelection.assets("repair_report"),
-            config=dg.RunConfig({"repair_report": RepairConfig(apply=True, source_wins=False, confirm=None)}),
+            config=dg.RunConfig(
+                {"repair_report": RepairConfig(apply=True, source_wins=False, confirm=None, partitions=[])}
+            ),
             description="Bring up to date what the last verification listed, and verify those keys again",
         ),
         dg.define_asset_job(

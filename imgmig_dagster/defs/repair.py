@@ -1,12 +1,15 @@
 """The assets of repair: what is done about what verification and census found, or, unless applied, would be."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs import metadata
 from imgmig_dagster.defs.asset_basics import Materialized, working
+from imgmig_dagster.defs.assets import record_verification
 from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.defs.ranges import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,
@@ -15,7 +18,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
-from imgmig_dagster.migration.repair import RepairResult, delete_orphans, repair
+from imgmig_dagster.migration.repair import delete_orphans, repair
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -27,11 +30,17 @@ from imgmig_dagster.work import ReadingWork, work_on
 
 
 def repair_assets(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], partitions_per_run: int
 ) -> Sequence[dg.AssetsDefinition]:
     """One per partition, and one of the items that belong to none."""
 
-    @dg.multi_asset(specs=[specs["repair_report"]], pool=TARGET_POOL)
+    @dg.multi_asset(
+        name="repair_report",
+        specs=[specs["repair_report"]],
+        can_subset=True,
+        pool=TARGET_POOL,
+        backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
+    )
     def repair_report(
         context: dg.AssetExecutionContext,
         config: RepairConfig,
@@ -39,26 +48,25 @@ def repair_assets(
         target: TargetDynamoDB,
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
-    ) -> Materialized:
-        table = _open_target(target, context.instance, config)
-        partition, store = context.partition_key, state.open()
-        evidence = load_record(store, names.evidence(partition), VerificationResult)
-        listed = load_lines(store, names.mismatches(partition), Mismatch)
-        ids = list(dict.fromkeys(found.row_id for found in listed))
-        unlisted = evidence.mismatches_found - len(listed) if evidence else 0
+    ) -> Iterator[dg.DagsterEvent]:
+        keys, table = chosen(context, config.partitions), _open_target(target, context.instance, config)
         with working(context, source, table, state, progress) as (opening, log):
 
-            async def mend(work: ReadingWork) -> tuple[RepairResult, VerificationResult | None]:
+            async def mend(work: ReadingWork, part: Part) -> None:
+                partition, store = part.partition, work.state
+                evidence, listed = await asyncio.to_thread(_last_verification, store, partition)
+                ids = list(dict.fromkeys(found.row_id for found in listed))
+                unlisted = evidence.mismatches_found - len(listed) if evidence else 0
                 result = await repair(work, partition, ids, unlisted, config.source_wins)
                 log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
-                save_record(store, names.repair(partition), result)
-                window = window_of(partitions, partition)
-                return result, await verify(work, window, only_failed=True) if config.apply else None
+                await asyncio.to_thread(save_record, store, names.repair(partition), result)
+                if config.apply:
+                    # An event, and no dependency: `verification_report` would otherwise ask for a repair before it.
+                    verified = await verify(work, window_of(partitions, partition), only_failed=True)
+                    await record_verification(part, store, verified)
+                await part.record("repair_report", metadata.of_repair(result))
 
-            result, verified = work_on(opening, mend)
-        if verified is not None:
-            _report_verification(context, store, verified)
-        return dg.MaterializeResult(metadata=metadata.of_repair(result))
+            yield from over_range(context, keys, opening, mend, progress.end)
 
     @dg.multi_asset(specs=[specs["orphan_report"]], pool=TARGET_POOL)
     def orphan_report(
@@ -83,17 +91,13 @@ def repair_assets(
     return [repair_report, orphan_report]
 
 
-def _report_verification(context: dg.AssetExecutionContext, store: StateStore, verified: VerificationResult) -> None:
-    # Events of the run, and no dependency: `verification_report` would otherwise ask for a repair before it.
-    asset, partition = "verification_report", context.partition_key
-    facts = metadata.of_verification(verified, store.locate(names.mismatches(partition)))
-    context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=facts))
-    for found in checks.of_verification(verified):
-        context.log_event(checks.evaluation(asset, partition, found))
-
-
 def _open_target(
     target: TargetDynamoDB, instance: dg.DagsterInstance, config: RepairConfig | DeleteOrphansConfig
 ) -> TargetSettings:
     """Every repair begins here: one that may write asks whether it may."""
     return target.open_for_writing(instance, config.confirm) if config.apply else target.open_settings(instance)
+
+
+def _last_verification(store: StateStore, partition: str) -> tuple[VerificationResult | None, Sequence[Mismatch]]:
+    evidence = load_record(store, names.evidence(partition), VerificationResult)
+    return evidence, load_lines(store, names.mismatches(partition), Mismatch)

@@ -5,7 +5,7 @@ holds a secret.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
-from imgmig_dagster.progress import Listener, Progress, every_rows, every_seconds, migration_log
+from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
@@ -33,7 +33,6 @@ from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.write_guard import allow_writes
 
-SOURCE_POOL = "source"
 TARGET_POOL = "target"
 LOGGED_EVERY_ROWS = 100
 DAGSTER_LOG_INTERVAL_S = 1.0
@@ -176,9 +175,10 @@ class ReportBucket(StageResource):
 
 @dataclass(frozen=True)
 class ProgressListener:
-    """Whom progress is told besides the logs: the command line's progress bar."""
+    """Whom progress is told besides the logs, and how each partition ended: the command line."""
 
     listen: Listener
+    end: Callable[[Ended], None]
 
     def for_run(self, log: logging.Logger, dagster_log: logging.Logger) -> Listener:
         """Tells ``migration.log`` every 100 rows, Dagster's log at most once a second, and the listener always."""

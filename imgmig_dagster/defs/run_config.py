@@ -9,8 +9,10 @@ _CONFIRM: Final = "In prod: the target table's name, which confirms that it is w
 
 
 _CONFIRM_DELETES: Final = (
-    "How many items are deleted because their rows are gone: the number that a run asked for when it held them back"
+    "How many items are deleted because their rows are gone: the number that runs asked for when they held them back, "
+    "of all partitions of this run together"
 )
+_PARTITIONS: Final = "Of the run's partitions only these; all of them where none is named"
 
 
 class MigrateConfig(dg.Config):
@@ -20,10 +22,13 @@ class MigrateConfig(dg.Config):
     retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
     confirm: str | None = Field(None, description=_CONFIRM)
     confirm_deletes: int | None = Field(None, description=_CONFIRM_DELETES)
+    partitions: list[str] = Field([], description=_PARTITIONS)
 
 
 class VerifyConfig(dg.Config):
     """What one run of `verification_report` does differently."""
+
+    partitions: list[str] = Field([], description=_PARTITIONS)
 
     only_failed: bool = Field(False, description="Look again only at rows that did not match, where that is enough")
 
@@ -34,6 +39,7 @@ class RepairConfig(dg.Config):
     apply: bool = Field(False, description="Write to the target; by default only what would be done is told")
     source_wins: bool = Field(False, description="Overwrite items that are newer than their rows, too")
     confirm: str | None = Field(None, description=_CONFIRM)
+    partitions: list[str] = Field([], description=_PARTITIONS)
 
 
 class DeleteOrphansConfig(dg.Config):

@@ -10,6 +10,7 @@ from imgmig_dagster.alerts import Fault, Webhook
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.partitions import windows_of
+from imgmig_dagster.defs.ranges import ChecksDoNotHold
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
@@ -29,7 +30,7 @@ _KEYS: Final = 3
 _FAILED: Final = dg.DagsterEventType.RUN_FAILURE
 _OURS: Final = {(claim.asset, claim.name) for claim in CLAIMS}
 # A check that blocks ends its run: the check is told of, and not the run besides.
-_ENDED_BY_A_CHECK: Final = "DagsterAssetCheckFailedError"
+_ENDED_BY_A_CHECK: Final = frozenset({"DagsterAssetCheckFailedError", ChecksDoNotHold.__name__})
 
 
 class AlertWebhook(StageResource):
@@ -50,14 +51,16 @@ def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> 
     """The alerts of a stage; they run by default where a stage is not dev."""
     status = dg.DefaultSensorStatus.STOPPED if stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING
     return [
-        _failed_runs(stage, status),
+        _failed_runs(partitions, stage, status),
         _failed_checks(stage, status),
         _failure_ledgers(stage, status),
         _stale_evidence(partitions, stage, status),
     ]
 
 
-def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def _failed_runs(
+    partitions: dg.TimeWindowPartitionsDefinition, stage: Stage, status: dg.DefaultSensorStatus
+) -> dg.SensorDefinition:
     # Not a run_failure_sensor: that tells of one run at a time, and moves its cursor only at the end of a tick.
     @dg.sensor(
         name="alert_failed_runs",
@@ -84,9 +87,8 @@ def _failed_runs(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefin
         for record in failed:
             run = instance.get_run_by_id(record.run_id)
             if run is not None and _is_ours(run, context):
-                fault = _of_run(instance, run, record)
-                if fault is not None:
-                    box.put(run.run_id, fault)
+                for fault in _of_run(instance, run, record, partitions):
+                    box.put(f"{run.run_id}:{fault.partition}", fault)
             box.after = record.storage_id
         return box.send(webhook, alerts.ui)
 
@@ -177,19 +179,43 @@ def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
     return internals.location_of(run) in {CODE_LOCATION, internals.own_location(context)} - {None}
 
 
-def _of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord) -> Fault | None:
-    """None where a check ended it: the check is told of, and not the run besides."""
+def _of_run(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    record: dg.EventLogRecord,
+    partitions: dg.TimeWindowPartitionsDefinition,
+) -> list[Fault]:
+    """A fault for each partition that did not come to its end; none where a check ended the run.
+
+    The check is told of then, and not the run besides.
+    """
     names = internals.error_classes(instance, run.run_id)
-    if _ENDED_BY_A_CHECK in names:
-        return None
+    if _ENDED_BY_A_CHECK & set(names):
+        return []
+    last = names[-1] if names else None
+    ended_by = internals.failed_partitions(instance, run.run_id) or dict.fromkeys(_partitions_of(run, partitions), last)
     event = record.event_log_entry.dagster_event
-    # The class and not the text: what a library says may hold values.
-    verdict = f"failed by {names[-1]}" if names else "failed"
-    if event is not None and event.message == GONE:
-        verdict = "failed: its process is gone"
-    remedy = remedies.of_run(run.job_name, names[-1] if names else None)
-    partition = run.tags.get("dagster/partition")
-    return Fault(f"run of {run.job_name}", verdict, remedy, f"runs/{run.run_id}", "runs", partition)
+    is_gone = event is not None and event.message == GONE
+    title, page = f"run of {run.job_name}", f"runs/{run.run_id}"
+    return [
+        # The class and not the text: what a library says may hold values.
+        Fault(
+            title,
+            "failed: its process is gone" if is_gone else f"failed by {name}" if name else "failed",
+            remedies.of_run(run.job_name, name),
+            page,
+            "runs",
+            partition,
+        )
+        for partition, name in ended_by.items()
+    ]
+
+
+def _partitions_of(run: dg.DagsterRun, partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[str | None]:
+    if (only := run.tags.get("dagster/partition")) or internals.RANGE_START not in run.tags:
+        return [only]
+    ends = run.tags[internals.RANGE_START], run.tags[internals.RANGE_END]
+    return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
 
 
 def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:

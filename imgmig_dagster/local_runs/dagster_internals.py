@@ -4,24 +4,37 @@ Promised is what `dagster` exports, and of its classes what is marked as public.
 version of Dagster, whose number is exact for this reason (pyproject.toml).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError as DagsterAssetCheckFailedError
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
 from dagster._core.launcher import RunLauncher as RunLauncher
 from dagster._core.launcher import WorkerStatus as WorkerStatus
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, REPOSITORY_LABEL_TAG
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage as SqliteEventLogStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage as DagsterSqliteStorage
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    MAX_RUNTIME_SECONDS_TAG,
+    REPOSITORY_LABEL_TAG,
+)
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
+
+RANGE_START: Final = ASSET_PARTITION_RANGE_START_TAG
+RANGE_END: Final = ASSET_PARTITION_RANGE_END_TAG
+"""The tags of a run over several partitions."""
 
 _REPOSITORY: Final = "__repository__"
 _NO_OUTPUT_CAPTURE: Final = {
@@ -30,11 +43,16 @@ _NO_OUTPUT_CAPTURE: Final = {
         "class": "NoOpComputeLogManager",
     }
 }
+_KEPT_OPEN: Final = {"module": "imgmig_dagster.local_runs.sqlite_events", "class": "KeptOpenStorage"}
 
 
 def instance_of(home: Path) -> dg.DagsterInstance:
     """The instance of that folder, for one command: it captures no output, and pools its connections."""
-    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE))
+    ref = InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE)
+    if ref.storage_data is not None and ref.storage_data.class_name == DagsterSqliteStorage.__name__:
+        kept_open = {**_KEPT_OPEN, "config": ref.storage_data.config_dict}
+        ref = InstanceRef.from_dir(str(home), overrides={**_NO_OUTPUT_CAPTURE, "storage": {"custom": kept_open}})
+    instance = dg.DagsterInstance.from_ref(ref)
     # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
     return instance
@@ -163,6 +181,64 @@ def last_evaluation(instance: dg.DagsterInstance) -> int:
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     last = instance.event_log_storage.get_event_records(wanted, limit=1)
     return last[0].storage_id if last else 0
+
+
+def evaluated(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partition: str,
+    results: Sequence[dg.AssetCheckResult],
+    blocking: Collection[str],
+) -> list[dg.AssetCheckEvaluation]:
+    """The events of an asset's checks, of its last materialization of that partition.
+
+    Without it a check's Partitions tab takes them for those of an earlier one.
+    """
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition]), limit=1
+    ).records[0]
+    target = AssetCheckEvaluationTargetMaterializationData(
+        run_id=found.run_id, storage_id=found.storage_id, timestamp=found.timestamp
+    )
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=result.check_name or "",
+            passed=result.passed,
+            metadata=result.metadata,
+            severity=result.severity,
+            description=result.description,
+            blocking=result.check_name in blocking,
+            partition=partition,
+            target_materialization_data=target,
+        )
+        for result in results
+    ]
+
+
+def logged(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
+    """The events that an op has logged, for its run's result: an error would keep them from it."""
+    yield from context.consume_events()
+
+
+def released(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
+    """What tells Dagster that this op's assets are there: it skips what is downstream in the same run otherwise.
+
+    An output of the op would do, but Dagster would materialize every partition of the range once more for it.
+    """
+    step = context.get_step_execution_context()
+    for key in sorted(context.selected_asset_keys):
+        name = context.assets_def.get_output_name_for_asset_key(key)
+        yield dg.DagsterEvent.step_output_event(step, StepOutputData(StepOutputHandle(step.step.key, name)))
+
+
+def failed_partitions(instance: dg.DagsterInstance, run_id: str) -> dict[str | None, str | None]:
+    """The partitions that a run over many says have failed, with the class of each one's error."""
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    event = failures[0].event_log_entry.dagster_event if failures else None
+    said = event.step_failure_data.user_failure_data if event else None
+    failed = said.metadata.get("failed") if said else None
+    return dict(failed.value) if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.value, dict) else {}
 
 
 def error_classes(instance: dg.DagsterInstance, run_id: str) -> list[str]:

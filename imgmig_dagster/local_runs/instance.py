@@ -115,6 +115,8 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
 
 def _ping(connection: Any, _record: object, _proxy: object) -> None:
     """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one."""
+    if isinstance(connection, sqlite3.Connection):
+        return  # a file has no server
     try:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute("SELECT 1")

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import Any, Final
 import dagster as dg
 
 from imgmig_dagster.dagster_home import INVOCATIONS
-from imgmig_dagster.errors import FilesUnavailable, ImgmigError
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError, RunFailed
 from imgmig_dagster.files import refusal, refusals_as
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, causes, open_instance, storage_faults
@@ -36,12 +36,6 @@ class RunResult:
     def interrupted(self) -> bool:
         """Whether Ctrl-C, or a termination from outside, ended it."""
         return self.status is dg.DagsterRunStatus.CANCELED
-
-
-class RunFailed(ImgmigError):
-    """A run ended by an error that nobody foresaw."""
-
-    exit_code = 1
 
 
 class JobRunner:
@@ -76,8 +70,10 @@ class JobRunner:
     ) -> None:
         self._resources.close()
 
-    def run(self, job_name: str, partition: str | None = None, config: Mapping[str, Any] | None = None) -> RunResult:
-        """Execute a job, of one partition where it is partitioned. `config` is config of its assets, by their names.
+    def run(
+        self, job_name: str, partitions: Sequence[str] | None = None, config: Mapping[str, Any] | None = None
+    ) -> RunResult:
+        """Execute a job, of adjoining partitions where it is partitioned. `config` is its assets' config, by name.
 
         Raises:
             KeyboardInterrupt: a signal came after the run had ended; the run's own result stands in the instance.
@@ -85,11 +81,13 @@ class JobRunner:
         run_id = str(uuid.uuid4())
         try:
             with storage_faults(self._home):
-                return self._run(run_id, job_name, partition, config)
+                return self._run(run_id, job_name, partitions or (), config)
         except InstanceUnavailable as error:
             return RunResult(run_id, dg.DagsterRunStatus.FAILURE, error)
 
-    def _run(self, run_id: str, job_name: str, partition: str | None, config: Mapping[str, Any] | None) -> RunResult:
+    def _run(
+        self, run_id: str, job_name: str, partitions: Sequence[str], config: Mapping[str, Any] | None
+    ) -> RunResult:
         if self._instance is None:
             raise RuntimeError("the runner is used outside its `with`")
         instance = self._instance
@@ -102,8 +100,8 @@ class JobRunner:
                 internals.report_canceling(instance, run_id)
 
         internals.when_a_step_fails(instance, run_id, cancel_if_interrupted)
-        run_config = merged(_job_config(job, partition), _asset_config(config), _QUIET)
-        tags = {**_partition_tags(job, partition), **self._invocation.tags(run_id)}
+        run_config = merged(_job_config(job, partitions), _asset_config(config), _QUIET)
+        tags = {**_partition_tags(partitions), **self._invocation.tags(run_id)}
         internals.execute(instance, job, run_id, run_config, tags, CODE_LOCATION)
         run = instance.get_run_by_id(run_id)
         status = run.status if run else dg.DagsterRunStatus.FAILURE
@@ -112,7 +110,7 @@ class JobRunner:
         if status is dg.DagsterRunStatus.FAILURE and not ended_by:
             early = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
             return RunResult(run_id, status, early)
-        return RunResult(run_id, status, _told(ended_by[0]) if ended_by else None)
+        return RunResult(run_id, status, told(ended_by[0]) if ended_by else None)
 
     def observe(self, asset: str, facts: Mapping[str, Any]) -> None:
         """Record something about an asset that no run found, with `facts` as its metadata."""
@@ -132,10 +130,10 @@ def merged(*configs: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _job_config(job: dg.JobDefinition, partition: str | None) -> Mapping[str, Any]:
+def _job_config(job: dg.JobDefinition, partitions: Sequence[str]) -> Mapping[str, Any]:
     # Config that is given to a run replaces the job's own as a whole, so that this has to be asked for first.
-    if partition is not None and job.partitioned_config is not None:
-        return job.partitioned_config.get_run_config_for_partition_key(partition)
+    if partitions and job.partitioned_config is not None:
+        return job.partitioned_config.get_run_config_for_partition_key(partitions[0])
     return internals.config_of(job)
 
 
@@ -143,10 +141,13 @@ def _asset_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"ops": {asset: {"config": values} for asset, values in config.items()}} if config else {}
 
 
-def _partition_tags(job: dg.JobDefinition, partition: str | None) -> Mapping[str, str]:
-    if partition is None or job.partitioned_config is None:
+def _partition_tags(partitions: Sequence[str]) -> Mapping[str, str]:
+    # As Dagster tags the runs of a backfill, and one of a single partition that is launched in the UI.
+    if len(partitions) == 1:
+        return {"dagster/partition": partitions[0]}
+    if not partitions:
         return {}
-    return job.partitioned_config.get_tags_for_partition_key(partition, job_name=job.name)
+    return {internals.RANGE_START: partitions[0], internals.RANGE_END: partitions[-1]}
 
 
 def _keep_the_error(ended_by: list[BaseException]) -> dg.HookDefinition:
@@ -158,13 +159,13 @@ def _keep_the_error(ended_by: list[BaseException]) -> dg.HookDefinition:
     return keep_the_error
 
 
-def _told(error: BaseException) -> ImgmigError | None:
-    """The error of ours behind a failed step; None where a check did not hold."""
+def told(error: BaseException) -> ImgmigError | None:
+    """The error of ours behind what ended a run, or a part of it; None where a check did not hold."""
     chain = causes(error)
     for cause in chain:
         if isinstance(cause, ImgmigError):
             return cause
-        if isinstance(cause, internals.DagsterAssetCheckFailedError):
+        if isinstance(cause, internals.DagsterAssetCheckFailedError) or is_of_checks(cause):
             return None
     root = chain[-1]
     if isinstance(root, OSError):
@@ -173,3 +174,8 @@ def _told(error: BaseException) -> ImgmigError | None:
     logging.getLogger(__name__).debug("unforeseen error", exc_info=error)
     # The message may hold values: it stays in the event log's stack trace.
     return RunFailed(f"an unforeseen {type(root).__name__}: see the run's page in the UI")
+
+
+def is_of_checks(error: BaseException) -> bool:
+    """Whether it is the failure of a run that no error ended: blocking checks of its partitions do not hold."""
+    return isinstance(error, dg.Failure) and error.__cause__ is None

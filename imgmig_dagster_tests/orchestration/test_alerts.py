@@ -186,7 +186,7 @@ def recorded(alerting: Platform, home: Path) -> Iterator[Platform]:
 def run(platform: Platform, home: Path, job: str, *partitions: str) -> None:
     with JobRunner(platform.definitions, home) as runner:
         for partition in partitions:
-            assert runner.run(job, partition).status is dg.DagsterRunStatus.FAILURE
+            assert runner.run(job, [partition]).status is dg.DagsterRunStatus.FAILURE
 
 
 def test_runs_of_the_command_line_that_fail_are_told_in_one_message_by_their_class(

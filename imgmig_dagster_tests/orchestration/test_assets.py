@@ -76,7 +76,11 @@ def test_each_check_is_recorded_with_the_partition_of_its_run(
     for partition in (MARCH, APRIL):
         migrated = platform.succeed("migrate", partition)
         assert {found.partition for found in checks_of(migrated).values()} == {partition}
-        assert [event.partition for event in migrated.asset_materializations_for_node("migrated_images")] == [partition]
+        events = migrated.asset_materializations_for_node("migrated_images")
+        assert [(event.asset_key.to_user_string(), event.partition) for event in events] == [
+            ("source_images", partition),
+            ("migrated_images", partition),
+        ]
     platform.target.delete(11)
     assert platform.run("verify", MARCH).success
     assert not platform.run("verify", APRIL).success

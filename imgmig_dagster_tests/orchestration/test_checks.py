@@ -28,7 +28,7 @@ def blocked(result: dg.ExecuteInProcessResult) -> str:
     """The error of the run whose blocking check did not hold."""
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.error
-    assert failure.error.cls_name == "DagsterAssetCheckFailedError"
+    assert failure.error.cls_name == "ChecksDoNotHold"
     return failure.error.message
 
 

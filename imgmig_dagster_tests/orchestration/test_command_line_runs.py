@@ -60,7 +60,7 @@ def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
     platform: Platform, home: Path, local: dg.DagsterInstance
 ) -> None:
     with JobRunner(platform.definitions, home) as runner:
-        parent = local.get_run_by_id(runner.run("migrate", MARCH).run_id)
+        parent = local.get_run_by_id(runner.run("migrate", [MARCH]).run_id)
     assert parent
     assert parent.tags["dagster/max_runtime"] == "0", "its beat tells whether it lives"
     # As `create_reexecuted_run` does.
@@ -76,7 +76,7 @@ def test_a_run_that_re_executes_a_commands_run_is_not_taken_for_the_commands(
 def test_a_storage_that_goes_away_meanwhile_is_the_runs_error(platform: Platform, home: Path) -> None:
     with JobRunner(platform.definitions, home) as runner:
         (home / "history" / "runs.db").write_bytes(100 * b"no database")
-        result = runner.run("dry_run", MARCH)
+        result = runner.run("dry_run", [MARCH])
 
     assert isinstance(result.error, InstanceUnavailable)
     assert "a file of SQLite below" in str(result.error)

@@ -77,9 +77,8 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
     for node in graph.asset_nodes:
         assert node.description, node.key
         assert node.owners, node.key
-        # A backfill launches one run per partition only without a policy, and only such runs record the partition
-        # of an asset check.
-        assert node.backfill_policy is None, node.key
+        policy = dg.BackfillPolicy.multi_run(100) if node.is_partitioned else None
+        assert node.is_external or node.backfill_policy == policy, node.key
 
 
 def test_the_checks_are_these(definitions: dg.Definitions) -> None:
@@ -190,6 +189,6 @@ def test_the_retry_job_takes_up_the_ledger_and_the_migrate_job_does_not(definiti
     retry, migrate = (definitions.resolve_job_def(name).partitioned_config for name in ("retry_failures", "migrate"))
     assert retry
     assert retry.get_run_config_for_partition_key("2024-03-01")["ops"] == {
-        "migrated_images": {"config": {"start_over": False, "retry_failures_only": True}}
+        "migrated_images": {"config": {"start_over": False, "retry_failures_only": True, "partitions": []}}
     }
     assert migrate is None or "ops" not in migrate.get_run_config_for_partition_key("2024-03-01")

@@ -1,4 +1,4 @@
-"""deploy/compose as it is meant to run: a code server, a daemon, a queue with pools, and ten partitions at once."""
+"""deploy/compose as it is meant to run: a code server, a daemon, a queue with a pool, and ten runs at once."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ from imgmig_dagster_tests.orchestration.servers import listens, program, running
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 MONTHS = range(1, 11)
 ROWS_OF_A_MONTH = 30
-POOLS = ("source", "target")
+POOL = "target"
 PARTITION, BACKFILL = "dagster/partition", "dagster/backfill"
 
 
@@ -60,7 +60,7 @@ def most_at_once(records: list[RunRecord]) -> int:
     return most
 
 
-def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_pools_allow(
+def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_pool_allows(
     production: Platform, tmp_path: Path
 ) -> None:
     numbers = [month * 100 + number for month in MONTHS for number in range(ROWS_OF_A_MONTH)]
@@ -70,7 +70,7 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
     workspace, port = tmp_path / "workspace.yaml", str(free_port())
     text = (COMPOSE / "workspace.yaml").read_text()
     workspace.write_text(text.replace("host: code", "host: 127.0.0.1").replace("port: 4000", f"port: {port}"))
-    environment = production.environment
+    environment = {**production.environment, "IMGMIG_PARTITIONS_PER_RUN": "1"}
     code = entrypoint("code", **{"0.0.0.0": "127.0.0.1", "4000": port})  # noqa: S104 - it is what is replaced
     daemon = entrypoint("daemon", **{"/app/workspace.yaml": str(workspace)})
 
@@ -82,8 +82,7 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
         limit = instance.get_concurrency_config().pool_config.default_pool_limit
         assert limit
         # As `dagster instance concurrency set` does: the first pass over a new instance's queue knows no other limits.
-        for pool in POOLS:
-            instance.event_log_storage.set_concurrency_slots(pool, limit)
+        instance.event_log_storage.set_concurrency_slots(POOL, limit)
         wait_until(lambda: listens(int(port)))
         job = ["-w", str(workspace), "-j", "migrate"]
         *of_the_backfill, ninth, tenth = partitions
@@ -107,7 +106,7 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
         ended = dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE])
         wait_until(lambda: instance.get_runs_count(ended) == len(MONTHS), patience_s=600)
         records = list(instance.get_run_records())
-        pools = [instance.event_log_storage.get_concurrency_info(pool) for pool in POOLS]
+        pool = instance.event_log_storage.get_concurrency_info(POOL)
         queue = instance.get_concurrency_config().run_queue_config
 
     assert {record.dagster_run.status for record in records} == {DagsterRunStatus.SUCCESS}
@@ -116,7 +115,7 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
     (of_backfills,) = queue.tag_concurrency_limits
     assert most_at_once([run for run in records if BACKFILL in run.dagster_run.tags]) <= of_backfills["limit"]
     assert 1 < most_at_once(records) == limit < queue.max_concurrent_runs
-    assert [(pool.slot_count, pool.claimed_slots, pool.pending_steps) for pool in pools] == [(limit, [], [])] * 2
+    assert (pool.slot_count, pool.claimed_slots, pool.pending_steps) == (limit, [], [])
     assert production.target.items() == {
         f"IMAGE#{row['id']}": item_of(number, createdAt={"S": row["created_at"][:23] + "Z"})
         for number, row in rows.items()

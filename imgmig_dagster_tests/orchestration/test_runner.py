@@ -9,7 +9,7 @@ import pytest
 
 from imgmig_dagster import errors
 from imgmig_dagster.defs import assets
-from imgmig_dagster.local_runs.runner import JobRunner, RunFailed, merged
+from imgmig_dagster.local_runs.runner import JobRunner, merged
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
@@ -26,16 +26,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_tell_success_failed_checks_and_errors_apart(platform: Platform, home: Path) -> None:
     platform.source.insert(image(number) for number in range(5))
     with JobRunner(platform.definitions, home) as runner:
-        migrated = runner.run("migrate", MARCH)
+        migrated = runner.run("migrate", [MARCH])
         assert (migrated.status, migrated.error, migrated.interrupted) == (dg.DagsterRunStatus.SUCCESS, None, False)
         platform.target.delete(3)
-        verified = runner.run("verify", MARCH)
+        verified = runner.run("verify", [MARCH])
         assert (verified.status, verified.error, verified.interrupted) == (dg.DagsterRunStatus.FAILURE, None, False)
         platform.target.delete(4)
         drawn = runner.run("draw_spot_check", config={"spot_check": {"count": 5, "seed": 1}})
         assert (drawn.status, drawn.error) == (dg.DagsterRunStatus.SUCCESS, None), "its check does not block"
         platform.set(IMGMIG_TARGET_TABLE="no-such-table")
-        refused = runner.run("migrate", MARCH)
+        refused = runner.run("migrate", [MARCH])
         assert refused.status is dg.DagsterRunStatus.FAILURE
         assert isinstance(refused.error, errors.TargetRefused)
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -103,7 +103,7 @@ def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
             3,
             "/some/where cannot be used (Permission denied)",
         ),
-        (do_what_nobody_foresaw, RunFailed, 1, "an unforeseen ZeroDivisionError"),
+        (do_what_nobody_foresaw, errors.RunFailed, 1, "an unforeseen ZeroDivisionError"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -119,7 +119,7 @@ def test_an_error_comes_out_of_the_run_as_its_own_kind_with_its_own_words(
     platform.source.insert(image(number) for number in range(5))
     fault(platform, proxy)
     with JobRunner(platform.definitions, home) as runner:
-        result = runner.run("migrate", MARCH)
+        result = runner.run("migrate", [MARCH])
     assert type(result.error) is kind, result.error
     assert result.error.exit_code == exit_code
     assert str(result.error).startswith(message)
@@ -134,17 +134,17 @@ def test_the_error_of_a_run_is_the_one_that_was_raised(platform: Platform, home:
 
     platform.monkeypatch.setattr(assets, "take_inventory", refuse)
     with JobRunner(platform.definitions, home) as runner:
-        assert runner.run("migrate", MARCH).error is raised
+        assert runner.run("migrate", [MARCH]).error is raised
 
 
 def test_config_of_a_run_adds_to_the_config_of_its_job(platform: Platform, home: Path) -> None:
     platform.source.insert([image(1)])
     with JobRunner(platform.definitions, home) as runner:
-        repaired = runner.run("repair", MARCH, {"repair_report": {"source_wins": True}})
+        repaired = runner.run("repair", [MARCH], {"repair_report": {"source_wins": True}})
         with dg.DagsterInstance.from_config(str(home)) as instance:
             [record] = instance.get_run_records(dg.RunsFilter(run_ids=[repaired.run_id]))
     config: Any = record.dagster_run.run_config
-    assert config["ops"]["repair_report"]["config"] == {"apply": True, "source_wins": True}
+    assert config["ops"]["repair_report"]["config"] == {"apply": True, "source_wins": True, "partitions": []}
 
 
 def test_configs_are_merged_value_by_value() -> None:
@@ -159,7 +159,7 @@ def test_configs_are_merged_value_by_value() -> None:
 
 def test_a_partition_that_another_run_holds_is_busy(platform: Platform, home: Path) -> None:
     with platform.state.exclusive(f"{MARCH}/run.lock"), JobRunner(platform.definitions, home) as runner:
-        result = runner.run("migrate", MARCH)
+        result = runner.run("migrate", [MARCH])
     assert isinstance(result.error, errors.PartitionBusy)
 
 
@@ -173,4 +173,4 @@ def test_a_home_without_an_instance_is_refused(platform: Platform, tmp_path: Pat
 
 def test_a_runner_outside_its_with_is_an_error(platform: Platform, home: Path) -> None:
     with pytest.raises(RuntimeError, match="outside"):
-        JobRunner(platform.definitions, home).run("migrate", MARCH)
+        JobRunner(platform.definitions, home).run("migrate", [MARCH])

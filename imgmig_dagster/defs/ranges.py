@@ -1,0 +1,190 @@
+"""A run over many partitions, of which each is recorded by itself, as soon as it is done.
+
+What is done with a partition is in `assets` and `repair`. Here is what becomes of a run's partitions: which they are,
+what Dagster is told of each, and how the run ends when some of them did not.
+
+Dagster itself would record the partitions of a range only at its end, and their checks not by partition at all. So the
+op logs the events that Dagster makes of one partition's run, in the same order.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+import dagster as dg
+
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.defs.claims import CLAIMS
+from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.local_runs.runner import told
+from imgmig_dagster.progress import Ended
+from imgmig_dagster.work import work_on
+
+Opened = TypeVar("Opened")
+
+AT_ONCE: Final = 4
+"""So many partitions are worked on at a time: while one waits for a reply the CPU, which is one, is another's."""
+_NAMED: Final = 20
+_BLOCKING: Final = frozenset((claim.asset, claim.name) for claim in CLAIMS if claim.blocking)
+
+
+class PartitionsFailed(dg.Failure):
+    """Partitions of a run ended early; its cause is the first one's error."""
+
+
+class ChecksDoNotHold(dg.Failure):
+    """Every partition of a run came to its end, and blocking checks of some do not hold."""
+
+
+@dataclass
+class Part:
+    """One partition of a run, and what is recorded of it. `red` are its blocking checks that do not hold."""
+
+    context: dg.AssetExecutionContext
+    partition: str
+    red: list[str] = field(default_factory=list)
+    unrecorded: bool = False
+
+    async def record(self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult] = ()) -> bool:
+        """Record the partition's asset with `facts`, then its checks; returns whether those that block hold.
+
+        Of an asset that the run is not of, and that is re-established on the way, no check makes the partition red.
+        """
+        self.unrecorded = True
+        await asyncio.to_thread(self._log, asset, facts, results)
+        self.unrecorded = False
+        blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
+        red = [found.check_name or "" for found in blocking if not found.passed]
+        if dg.AssetKey(asset) in self.context.selected_asset_keys:
+            self.red += red
+        return not red
+
+    def _log(self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult]) -> None:
+        self.context.log_event(dg.AssetMaterialization(asset, partition=self.partition, metadata=facts))
+        key = dg.AssetKey(asset)
+        if results:
+            blocking = {name for each, name in _BLOCKING if each == asset}
+            for event in internals.evaluated(self.context.instance, key, self.partition, results, blocking):
+                self.context.log_event(event)
+
+
+OfPartition: TypeAlias = Callable[[Opened, Part], Coroutine[Any, Any, None]]
+
+
+def over_range(
+    context: dg.AssetExecutionContext,
+    keys: Sequence[str],
+    opening: AbstractAsyncContextManager[Opened],
+    do: OfPartition[Opened],
+    tell: Callable[[Ended], None],
+) -> Iterator[dg.DagsterEvent]:
+    """Work on the partitions, a few at a time, and record each; then let go what depends on them in this run.
+
+    A partition's error ends that partition. One that the others would meet too ends the run at once: a service that is
+    away; settings, a target or a session with PostgreSQL that is refused.
+
+    Raises:
+        PartitionsFailed: at the end, naming the partitions that did not come to theirs, and why.
+        ChecksDoNotHold: at the end, where only blocking checks do not hold.
+    """
+    ended: list[Ended] = []
+
+    def end(each: Ended) -> None:
+        ended.append(each)
+        tell(each)
+
+    work_on(opening, lambda work: _all(context, keys, lambda part: do(work, part), end))
+    yield from internals.logged(context)
+    _raise_what_is_amiss(keys, sorted(ended, key=lambda each: keys.index(each.partition)))
+    yield from internals.released(context)
+
+
+def chosen(context: dg.AssetExecutionContext, named: Sequence[str]) -> list[str]:
+    """The partitions of the run, in order; of them only those that are `named`, where any is.
+
+    Raises:
+        SettingsError: one of them is not of the run, or the run is of checks alone.
+    """
+    if not context.selected_asset_keys:
+        raise SettingsError("a check is made with its asset: materialize the asset")
+    keys = list(context.partition_keys)
+    if strangers := sorted(set(named) - set(keys)):
+        raise SettingsError(
+            f"the run config names partitions that the run is not of: {', '.join(strangers[:_NAMED])}. It is of "
+            f"{keys[0]} to {keys[-1]}"
+        )
+    return [key for key in keys if key in named] if named else keys
+
+
+class _EndsAll(Exception):
+    """A partition ended by an error that the others would meet too."""
+
+
+async def _all(
+    context: dg.AssetExecutionContext,
+    keys: Sequence[str],
+    do: Callable[[Part], Coroutine[Any, Any, None]],
+    end: Callable[[Ended], None],
+) -> None:
+    waiting = iter(keys)
+
+    async def one_after_another() -> None:
+        for key in waiting:
+            part = Part(context, key)
+            error = await _error_of(do(part), part)
+            end(Ended(key, tuple(part.red), error))
+            if error is not None and error.ends_all:
+                raise _EndsAll
+
+    with suppress(_EndsAll):
+        await gather(one_after_another() for _ in range(min(AT_ONCE, len(keys))))
+
+
+async def _error_of(work: Coroutine[Any, Any, None], part: Part) -> ImgmigError | None:
+    try:
+        await work
+    except Exception as error:
+        found = told(error)
+        if part.unrecorded or found is None:
+            # Dagster's storage is away, for every partition.
+            raise
+        if found is not error:
+            found.__cause__ = error
+        return found
+    return None
+
+
+def _raise_what_is_amiss(keys: Sequence[str], ended: Sequence[Ended]) -> None:
+    errors = {each.partition: each.error for each in ended if each.error}
+    red = {each.partition: list(each.red) for each in ended if each.red}
+    if errors:
+        came_to_an_end = {each.partition for each in ended}
+        left = [key for key in keys if key not in came_to_an_end]
+        stopping = next((error for error in errors.values() if error.ends_all), None)
+        not_finished = f", and {len(left):,} were not begun or not finished" if left else ""
+        raise PartitionsFailed(
+            f"{len(errors):,} of {len(keys):,} partitions failed{not_finished}: "
+            f"{_listed({key: str(error) for key, error in errors.items()})}. Every other one is recorded. Start the "
+            "same run again: it resumes",
+            metadata={
+                "failed": {
+                    **{key: type(error).__name__ for key, error in errors.items()},
+                    **dict.fromkeys(left, type(stopping).__name__),
+                },
+                "checks_that_do_not_hold": red,
+            },
+        ) from (stopping or next(iter(errors.values())))
+    if red:
+        raise ChecksDoNotHold(
+            f"blocking checks do not hold of {len(red):,} of {len(keys):,} partitions: "
+            f"{_listed({key: ', '.join(names) for key, names in red.items()})}. Their pages say what to do",
+            metadata={"checks_that_do_not_hold": red},
+        )
+
+
+def _listed(what: Mapping[str, str]) -> str:
+    shown = [f"{key}: {why}" for key, why in list(what.items())[:_NAMED]]
+    return "; ".join([*shown, f"and {len(what) - _NAMED:,} more"] if len(what) > _NAMED else shown)
