@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final
@@ -11,11 +11,11 @@ import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from imgmig_dagster.progress import Listener, Progress, every_seconds
+from imgmig_dagster.progress import Ended, Listener, Progress, every_seconds
 
 _PLAIN_LINE_INTERVAL_S: Final = 5.0
 _PLAIN_WIDTH: Final = 160
@@ -68,25 +68,20 @@ class Output:
             self.say(line)
 
     @contextmanager
-    def progress(self, verb: str, total: int) -> Iterator[Listener]:
-        """A listener that shows the progress of all partitions together while the context lasts.
+    def progress(self, verb: str, total: int) -> Iterator["Watched"]:
+        """Shows how far all partitions are together while the context lasts; on a terminal each under way besides.
 
         Other work than `verb`'s, such as reading the inventory before a migration, is not shown.
         """
         whole = _Whole(verb, total)
         if self._console.is_terminal:
             with self._bar() as bar:
-                task = bar.add_task(verb, total=total, note="")
-
-                def update(progress: Progress) -> None:
-                    bar.update(task, completed=progress.done, total=progress.total, note=_note(progress))
-
-                yield whole.sum_up(update)
+                yield _live(bar, whole)
         else:
             lines = every_seconds(
                 _PLAIN_LINE_INTERVAL_S, lambda progress: self.say(f"{progress.line()}, {_note(progress)}")
             )
-            yield whole.sum_up(lines)
+            yield Watched(whole.sum_up(lines), lambda _ended: None)
 
     def _bar(self) -> Bar:
         return Bar(
@@ -102,20 +97,55 @@ class Output:
         )
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Who is told how far each partition is, and how it ended."""
+
+    progress: Listener
+    end: Callable[[Ended], None]
+
+
+def _live(bar: Bar, whole: "_Whole") -> Watched:
+    """A line for all partitions, one for each that is under way, and what is amiss of those that ended above them."""
+    everything = bar.add_task(whole.verb, total=whole.total, note="")
+    under_way: dict[str, TaskID] = {}
+
+    def sum_up(progress: Progress) -> None:
+        bar.update(everything, completed=progress.done, total=progress.total)
+
+    def show(progress: Progress) -> None:
+        if progress.verb == whole.verb:
+            if progress.partition not in under_way:
+                under_way[progress.partition] = bar.add_task(progress.partition, total=progress.total, note="")
+            task = under_way[progress.partition]
+            bar.update(task, completed=progress.done, total=progress.total, note=_rate(progress))
+            whole.sum_up(sum_up)(progress)
+
+    def end(ended: Ended) -> None:
+        if ended.partition in under_way:
+            bar.remove_task(under_way.pop(ended.partition))
+        if ended.error is not None:
+            bar.console.print(f"[red]{ended.partition}[/] failed: {escape(str(ended.error))}", soft_wrap=True)
+        elif ended.red:
+            bar.console.print(f"[red]{ended.partition}[/] does not hold: {', '.join(ended.red)}", soft_wrap=True)
+
+    return Watched(show, end)
+
+
 class _Whole:
-    """Turns the progress of one partition after another into that of all of them."""
+    """Turns the progress of each partition into that of all of them."""
 
     def __init__(self, verb: str, total: int) -> None:
-        self._verb = verb
-        self._total = total
+        self.verb = verb
+        self.total = total
         self._done: dict[str, int] = {}
 
     def sum_up(self, tell: Listener) -> Listener:
         def listen(progress: Progress) -> None:
-            if progress.verb == self._verb:
+            if progress.verb == self.verb:
                 self._done[progress.partition] = progress.done
                 done = sum(self._done.values())
-                tell(replace(progress, done=done, total=max(self._total, done)))
+                tell(replace(progress, done=done, total=max(self.total, done)))
 
         return listen
 
@@ -126,7 +156,11 @@ def _discard(stream: IO[str]) -> None:
 
 
 def _note(progress: Progress) -> str:
-    note = f"{progress.partition}: {progress.rate:,.0f}/s"
+    return f"{progress.partition}: {_rate(progress)}"
+
+
+def _rate(progress: Progress) -> str:
+    note = f"{progress.rate:,.0f}/s"
     if progress.retries:
         note += f", {progress.retries} retries"
     if progress.failures:

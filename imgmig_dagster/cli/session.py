@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from imgmig_dagster.cli import findings, left_out, migrations, repairs
 from imgmig_dagster.cli.choice import adjoining, chosen_partitions
-from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.console import Finding, Output, Watched, finish
 from imgmig_dagster.config import (
     Settings,
     dagster_home,
@@ -22,7 +22,7 @@ from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.migration.repair import RepairResult
-from imgmig_dagster.progress import Ended, Listener, Progress
+from imgmig_dagster.progress import Ended, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
@@ -40,15 +40,17 @@ _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
 class _Relay:
     """Passes progress on to whoever listens just now, and keeps how the partitions of the last run ended."""
 
-    listener: Listener | None = None
+    watched: Watched | None = None
     ended: list[Ended] = field(default_factory=list)
 
     def __call__(self, progress: Progress) -> None:
-        if self.listener is not None:
-            self.listener(progress)
+        if self.watched is not None:
+            self.watched.progress(progress)
 
     def end(self, ended: Ended) -> None:
         self.ended.append(ended)
+        if self.watched is not None:
+            self.watched.end(ended)
 
 
 class Session:
@@ -243,7 +245,7 @@ class Session:
         finished: list[str] = []
         errors: list[ImgmigError] = []
         total = sum(self.rows_now.get(key, 0) for key in keys)
-        with self.output.progress(verb, total) as self._relay.listener:
+        with self.output.progress(verb, total) as self._relay.watched:
             for stretch in adjoining(self.windows, keys):
                 self._relay.ended = []
                 result = self._runner.run(job, stretch, config(stretch))
@@ -255,7 +257,7 @@ class Session:
                 errors += failed or ([result.error] if result.error is not None else [])
                 if any(error.ends_all for error in errors):
                     break
-        self._relay.listener = None
+        self._relay.watched = None
         return finished, errors, time.monotonic() - started
 
     def _run_one(self, job: str, config: Mapping[str, Any] | None = None) -> list[ImgmigError]:

@@ -1,0 +1,58 @@
+"""What a person sees while partitions are worked on, on a terminal and elsewhere."""
+
+import contextlib
+import os
+import pty
+import re
+
+import pytest
+
+from imgmig_dagster.cli.console import Output, Watched
+from imgmig_dagster.errors import CheckpointRefused
+from imgmig_dagster.progress import Ended, Progress
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> str:
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        with Output(json=False).progress("Migrated", 300) as shown:
+            work_on_three(shown)
+    shown = b""
+    # Linux ends what is left of a closed terminal by an error.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 100_000):
+            shown += part
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+def work_on_three(shown: Watched) -> None:
+    for partition in ("2024-02-01", "2024-03-01", "2024-04-01"):
+        shown.progress(Progress("Migrated", partition, 40, 100, 12.0))
+    shown.end(Ended("2024-03-01", error=CheckpointRefused("partition 2024-03-01: torn")))
+    shown.end(Ended("2024-04-01", red=("no_failed_items",)))
+    shown.progress(Progress("Migrated", "2024-02-01", 100, 100, 12.0))
+
+
+def test_on_a_terminal_each_partition_under_way_has_a_line_and_what_is_amiss_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = on_a_terminal(monkeypatch)
+    assert "failed: partition 2024-03-01: torn" in screen
+    assert "does not hold: no_failed_items" in screen
+    last_frame = screen.rpartition("Migrated")[2]
+    assert "180/300" in last_frame
+    assert "100/100" in last_frame
+    assert "2024-03-01" not in last_frame, "it is no longer under way"
+
+
+def test_elsewhere_there_are_plain_lines_of_all_together(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgmig_dagster.cli.console._PLAIN_LINE_INTERVAL_S", 0.0)
+    with Output(json=False).progress("Migrated", 300) as shown:
+        work_on_three(shown)
+    assert capsys.readouterr().out.splitlines()[-1] == "Migrated 180/300 images (60.0%), 2024-02-01: 12/s"
