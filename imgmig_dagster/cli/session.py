@@ -251,8 +251,9 @@ class Session:
                 result = self._runner.run(job, stretch, config(stretch))
                 if result.interrupted:
                     raise KeyboardInterrupt
-                finished += [each.partition for each in self._relay.ended if each.error is None]
-                failed = [each.error for each in self._relay.ended if each.error is not None]
+                ended = sorted(self._relay.ended, key=lambda each: stretch.index(each.partition))
+                finished += [each.partition for each in ended if each.error is None]
+                failed = [each.error for each in ended if each.error is not None]
                 # A run that could not begin with any of its partitions has an error of its own.
                 errors += failed or ([result.error] if result.error is not None else [])
                 if any(error.ends_all for error in errors):

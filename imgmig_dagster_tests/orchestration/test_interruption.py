@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from imgmig_dagster_tests.arrange import image, item_of
-from imgmig_dagster_tests.fault_proxy import FaultProxy
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
+from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, wait_until
 
 ROWS, CHECKPOINT = 1_500, 1_000
@@ -142,3 +142,43 @@ def test_a_killed_migration_is_marked_as_failed_by_the_next_command_and_resumed(
     assert shown["interrupted"]
     assert stalled.last_runs()[run_id] == "FAILURE"
     assert_exact(platform, stalled.resume())
+
+
+MATERIALIZED = """
+import json, dagster as dg
+with dg.DagsterInstance.get() as instance:
+    print(json.dumps(sorted(instance.get_materialized_partitions(dg.AssetKey("migrated_images")))))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_range_that_is_stopped_keeps_its_finished_partitions_and_resumes_the_others(
+    platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    platform.source.insert([*images_of(2, range(3)), *images_of(3, range(10, 13)), *images_of(4, range(20, 23))])
+    platform.through(proxy.url)
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    platform.set(DAGSTER_HOME=str(home))
+    go_on = threading.Event()
+    proxy.before(lambda: go_on.wait(300), "BatchWriteItem", when=holds(image(10)["id"]))
+
+    def imgmig(*arguments: str) -> Finished:
+        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+
+    def materialized() -> set[str]:
+        return set(json.loads(commands.run(environment=platform.environment, code=MATERIALIZED).stdout))
+
+    assert materialized() == set()
+    command = commands.start("migrate", environment=platform.environment, folder=tmp_path)
+    wait_until(lambda: materialized() == {FEBRUARY, APRIL})
+    command.send(number)
+    go_on.set()
+    finished = command.wait()
+    assert finished.exit_code == (130 if number == signal.SIGINT else -number)
+    again = imgmig("migrate", "--json")
+    assert again.exit_code == 0
+    assert [each["partition"] for each in again.document["partitions"]] == [FEBRUARY, MARCH, APRIL]
+    assert len(platform.target.items()) == 9
+    assert materialized() == {FEBRUARY, MARCH, APRIL}

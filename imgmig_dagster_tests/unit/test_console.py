@@ -20,13 +20,13 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr("sys.stdout", terminal)
         with Output(json=False).progress("Migrated", 300) as shown:
             work_on_three(shown)
-    shown = b""
+    screen = b""
     # Linux ends what is left of a closed terminal by an error.
     with contextlib.suppress(OSError):
         while part := os.read(ours, 100_000):
-            shown += part
+            screen += part
     os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
 
 
 def work_on_three(shown: Watched) -> None:
