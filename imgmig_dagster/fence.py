@@ -1,8 +1,8 @@
 """Whether a run still owns what it works on, asked where a request leaves, and what left too late.
 
-A lock of the state yields a `Fence` (`state.store`, `state.lease`). A partition's sender asks it before each attempt
-(`target.sender`), and its state before each write (`state.fenced`). `state.writes` leaves a mark of what went out and
-may have been carried out after the lock was lost.
+A lock of the state yields a `Fence` (`state.store`, `state.lease`). Each attempt of a partition's requests asks it when
+it goes to the socket (`target.sender`, `target.client`), and its state before each write (`state.fenced`).
+`state.writes` leaves a mark of what went out and may have been carried out after the lock was lost.
 """
 
 import asyncio

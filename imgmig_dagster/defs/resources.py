@@ -73,9 +73,10 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
-        connection = ReadOnlyConnections(settings.current_source_url)
+        # As many as partitions are worked on at once; opened only when needed.
+        connections = ReadOnlyConnections(settings.current_source_url, at_once=4)
         with SourceReader(
-            connection, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
+            connections, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
         ) as reader:
             yield reader
 
