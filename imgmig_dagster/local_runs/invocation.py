@@ -125,7 +125,8 @@ class Heart:
         ours = {run.run_id for run in runs if Invocation.of(run) == self._invocation}
         # After Ctrl-C a run is canceling too, but no longer at the next beat.
         if ours & self._terminating:
-            os.kill(os.getpid(), signal.SIGINT)
+            # To the main thread: a signal that another one takes leaves a wait of the main one as it is.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         self._terminating = ours - self._terminating
 
     def beat_until(self, ended: threading.Event) -> None:
