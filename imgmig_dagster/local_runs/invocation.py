@@ -7,7 +7,6 @@ Dagster's own storage, for whoever is on another machine.
 
 import contextlib
 import fcntl
-import os
 import signal
 import threading
 import uuid
