@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.defs.ranges import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
@@ -73,8 +74,7 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
-        # As many as partitions are worked on at once; opened only when needed.
-        connections = ReadOnlyConnections(settings.current_source_url, at_once=4)
+        connections = ReadOnlyConnections(settings.current_source_url, at_once=AT_ONCE)
         with SourceReader(
             connections, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
         ) as reader:
