@@ -25,9 +25,10 @@ class Operator:
         expect.set_options(timeout=_SHOWN_WITHIN_MS)
 
     def launch(self, job: str, partitions: str, config: str | None = None) -> list[dict[str, Any]]:
-        """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its runs.
+        """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its run.
 
-        Returns the runs that were started, newest first: id, status, config as YAML.
+        Returns the runs that were started, newest first: id, status, config as YAML. Up to a hundred partitions are one
+        run.
         """
         before = {run["runId"] for run in self._runs()}
         self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")
@@ -36,10 +37,9 @@ class Operator:
         self._choose(dialog, partitions)
         if config is not None:
             self._configure(dialog, config)
-        chosen = dialog.get_by_text(re.compile(r"^\d+ partitions?$")).inner_text()
         self.shoot(f"launch-{job}")
         dialog.get_by_role("button", name=_LAUNCH).click()
-        return self._wait_for(before, int(chosen.split()[0]))
+        return self._wait_for(before, 1)
 
     def open_check(self, asset: str, check: str) -> Locator:
         """The page of a check: its last evaluation, and its history."""
