@@ -128,18 +128,18 @@ async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
     except asyncio.CancelledError as error:
         await asyncio.wait([entering])
         if entering.exception() is None:
-            await _whole(context.__exit__, type(error), error, error.__traceback__)
+            await whole_in_thread(context.__exit__, type(error), error, error.__traceback__)
         raise
     try:
         yield entered
     except BaseException as error:
-        if not await _whole(context.__exit__, type(error), error, error.__traceback__):
+        if not await whole_in_thread(context.__exit__, type(error), error, error.__traceback__):
             raise
     else:
-        await _whole(context.__exit__, None, None, None)
+        await whole_in_thread(context.__exit__, None, None, None)
 
 
-async def _whole(call: Callable[..., T], *arguments: Any) -> T:
+async def whole_in_thread(call: Callable[..., T], *arguments: Any) -> T:
     """What a call in a thread returns; a cancellation waits until it has returned."""
     called = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
     try:

@@ -116,8 +116,8 @@ class Departures:
         """Migrate those that have a row, as it is now; returns the others, and those whose row went meanwhile."""
         rows = await asyncio.to_thread(self.source.rows, ids)
         result = await self.migrator.migrate(list(rows.values()), look_first=True)
-        found.take(result.outcomes, result.failures)
-        went = [row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED]
+        found.take(result.results, result.failures)
+        went = [row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED]
         return [*went, *(row_id for row_id in ids if row_id not in rows)]
 
     async def _items(self, ids: Sequence[str], found: Departed) -> dict[str, Item | None]:

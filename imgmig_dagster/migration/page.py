@@ -29,10 +29,16 @@ _SHARE: Final = 10
 
 @dataclass(frozen=True)
 class PageResult:
-    """What became of a page's rows; `outcomes` maps each row's id to its outcome."""
+    """What became of the rows of a page, or of some; `results` maps each row's id to its outcome."""
 
-    outcomes: Mapping[str, Outcome]
+    results: Mapping[str, Outcome]
     failures: Sequence[Failure]
+    tally: None = None
+
+    def after(self, earlier: "PageResult") -> "PageResult":
+        """See `walk.coverage.Findings`: a second look that finds all well leaves what was done first."""
+        again = {row_id: of for row_id, of in self.results.items() if of is not Outcome.IDENTICAL}
+        return PageResult({**self.results, **earlier.results, **again}, self.failures)
 
 
 class PageMigrator:

@@ -165,8 +165,8 @@ class _Repair:
                 rows = await asyncio.to_thread(work.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
-                gone = {row_id for row_id, outcome in result.outcomes.items() if outcome is Outcome.VANISHED}
-                settle({row_id: of for row_id, of in result.outcomes.items() if row_id not in gone}, result.failures)
+                gone = {row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED}
+                settle({row_id: of for row_id, of in result.results.items() if row_id not in gone}, result.failures)
                 went += gone
             # What was written for a row that went under the write must not outlive it; all of them pass one brake.
             departed = await departures.settle(went, Brake(len(ids)), held=())

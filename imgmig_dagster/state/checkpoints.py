@@ -10,7 +10,7 @@ import orjson
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.state import names
-from imgmig_dagster.state.segments import SegmentsOfRuns
+from imgmig_dagster.state.row_log import SegmentsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore
 from imgmig_dagster.traffic import TrafficRecord
 

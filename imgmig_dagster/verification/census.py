@@ -235,12 +235,12 @@ class _SecondLook:
     async def judge(self, ids: Sequence[str]) -> None:
         rows = await asyncio.to_thread(self._work.source.rows, ids)
         examined = await self._examiner.examine(list(rows.values()))
-        for row_id, verdict in examined.verdicts.items():
+        for row_id, verdict in examined.results.items():
             self._count(_KINDS[verdict], row_id)
         for found in examined.tally.mismatches:
             if found.attribute is not None and found.row_id in self.samples["differing"]:
                 self.faults.setdefault(found.row_id, []).append(found.attribute)
-        await self._judge_without_row([row_id for row_id in ids if row_id not in examined.verdicts])
+        await self._judge_without_row([row_id for row_id in ids if row_id not in examined.results])
 
     async def _judge_without_row(self, ids: Sequence[str]) -> None:
         """An item is an orphan if it stands there twice, a settle time apart, and its row never."""

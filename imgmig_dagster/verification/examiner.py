@@ -1,6 +1,7 @@
 """Gives rows their verdicts: what differs is looked at again, on both sides, until it has held still."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,13 +22,21 @@ _MAX_LOOKS: Final = 5
 class Examined:
     """The verdicts of some rows by id, and what they come to."""
 
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    results: dict[str, Verdict] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
     def record(self, verdict: Verdict, ids: Collection[str]) -> None:
         """Give rows without one their verdict."""
-        self.verdicts.update(dict.fromkeys(ids, verdict))
+        self.results.update(dict.fromkeys(ids, verdict))
         self.tally.verdicts[verdict.value] += len(ids)
+
+    def after(self, earlier: "Examined") -> "Examined":
+        """See `walk.coverage.Findings`: what was seen of a row last counts."""
+        again = earlier.results.keys() & self.results.keys()
+        earlier.tally.forget(again, Counter(earlier.results[row_id].value for row_id in again))
+        earlier.results.update(self.results)
+        earlier.tally.add(self.tally)
+        return earlier
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Annotated, Final
 
 from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
-from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.traffic import TrafficRecord
 
 # Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
@@ -85,15 +84,6 @@ class Tally:
         self.mismatches_found -= len(dropped)
         self.by_attribute.subtract(found.attribute for found in dropped if found.attribute is not None)
         self.by_attribute = +self.by_attribute
-
-
-@dataclass(frozen=True)
-class ExaminedRows:
-    """Adjoining rows of a window that were verified: `until` is the last one's keyset position, `ids` by verdict."""
-
-    until: Cursor
-    ids: Mapping[str, Sequence[str]]
-    tally: Tally
 
 
 @dataclass(frozen=True)

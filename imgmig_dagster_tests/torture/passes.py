@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from imgmig_dagster.migration.passes import CHECKPOINT_ROWS
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
 from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward, Reply
 from imgmig_dagster_tests.orchestration.commands import Finished, Running, wait_until

@@ -6,25 +6,13 @@ moves within the window may have been on two.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.row_log import Segment
 from imgmig_dagster.window import Window
-
-
-class Segment(Protocol):
-    """Adjoining rows of a window, by what became of them."""
-
-    @property
-    def until(self) -> Cursor:
-        """The keyset position of the last row."""
-
-    @property
-    def ids(self) -> Mapping[str, Sequence[str]]:
-        """The ids by outcome or verdict."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ def account(source: SourceReader, window: Window, segments: Callable[[], Iterabl
         for segment in segments():
             found = ids_between(after, segment.until)
             present = set(found)
-            seen = _by_id(segment)
+            seen = segment.by_id()
             rows += len(found)  # an id that stands twice is two rows, and no outcome accounts for the second
             unseen.update(present - seen.keys())
             for row_id in seen.keys() - present:
@@ -81,10 +69,6 @@ def account(source: SourceReader, window: Window, segments: Callable[[], Iterabl
     )
 
 
-def _by_id(segment: Segment) -> dict[str, str]:
-    return {row_id: outcome for outcome, ids in segment.ids.items() for row_id in ids}
-
-
 def _standing_elsewhere(segments: Iterable[Segment], left: Mapping[str, Counter[str]]) -> dict[str, str]:
     """Those rows that left one segment and are where another one saw them, with what became of them there.
 
@@ -92,7 +76,7 @@ def _standing_elsewhere(segments: Iterable[Segment], left: Mapping[str, Counter[
     """
     seen: dict[str, Counter[str]] = {}
     for segment in segments:
-        for row_id, outcome in _by_id(segment).items():
+        for row_id, outcome in segment.by_id().items():
             if row_id in left:
                 seen.setdefault(row_id, Counter())[outcome] += 1
     return {row_id: outcome for row_id, counts in seen.items() for outcome in counts - left[row_id]}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from imgmig_dagster.errors import CheckpointRefused, StateError
 from imgmig_dagster.mapping.spec import Cursor
@@ -21,39 +21,43 @@ SegmentsOfRuns: TypeAlias = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class SeenRows:
-    """Adjoining rows of a window: `until` is the keyset position of the last, `ids` are theirs by outcome."""
+class Segment:
+    """Adjoining rows of a window: `until` is the keyset position of the last, `ids` are theirs by outcome or verdict.
+
+    `tally` is what else was found out about them, where a pass counts more than that.
+    """
 
     until: Cursor
     ids: Mapping[str, Sequence[str]]
+    tally: Any = None
 
     @classmethod
-    def of(cls, until: Cursor, outcomes: Mapping[str, Enum]) -> "SeenRows":
+    def of(cls, until: Cursor, results: Mapping[str, Enum], tally: Any = None) -> "Segment":
         """The rows, each with what became of it."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
-        for row_id, outcome in outcomes.items():
-            ids[outcome.value].append(row_id)
-        return cls(until, ids)
+        for row_id, result in results.items():
+            ids[result.value].append(row_id)
+        return cls(until, ids, tally)
+
+    def by_id(self) -> dict[str, str]:
+        """What became of each row."""
+        return {row_id: result for result, ids in self.ids.items() for row_id in ids}
 
 
-SegmentKind = TypeVar("SegmentKind")
-
-
-class Segments(Generic[SegmentKind]):
+class RowLog:
     """The segments of one partition's pass, in `folder` of its state."""
 
-    def __init__(self, store: StateStore, partition: str, folder: str, kind: type[SegmentKind]) -> None:
+    def __init__(self, store: StateStore, partition: str, folder: str) -> None:
         self._store = store
         self._folder = f"{partition}/{folder}"
-        self._kind = kind
 
-    def add(self, runs: SegmentsOfRuns, run_id: str, segment: SegmentKind) -> SegmentsOfRuns:
+    def add(self, runs: SegmentsOfRuns, run_id: str, segment: Segment) -> SegmentsOfRuns:
         """Write the next segment of a run; it counts once a checkpoint holds what is returned."""
         earlier, written = (runs[:-1], runs[-1][1]) if runs and runs[-1][0] == run_id else (runs, 0)
         save_record(self._store, self._name(run_id, written), segment)
         return (*earlier, (run_id, written + 1))
 
-    def read(self, runs: SegmentsOfRuns) -> Iterator[SegmentKind]:
+    def read(self, runs: SegmentsOfRuns) -> Iterator[Segment]:
         """The confirmed segments, in the order of their rows.
 
         Raises:
@@ -63,7 +67,7 @@ class Segments(Generic[SegmentKind]):
             for number in range(written):
                 name = self._name(run_id, number)
                 try:
-                    segment = load_record(self._store, name, self._kind)
+                    segment = load_record(self._store, name, Segment)
                 except StateError:
                     segment = None
                 if segment is None:

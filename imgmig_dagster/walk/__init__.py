@@ -1,0 +1,1 @@
+"""The one pass over a window: `walk` is its loop, `coverage` what it covered, `completeness` what it did not see."""

@@ -1,0 +1,58 @@
+"""The pass over a window, whatever is done with its rows: read, step, record, cover, and look for what was not seen.
+
+What is done with the rows is a `Step` (`migration.passes`, `verification.verifier`). How far the pass has come, so that
+it can be resumed at any instant, is in `coverage`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final, Generic
+
+from imgmig_dagster.concurrency import in_order
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.walk.completeness import Account, account
+from imgmig_dagster.walk.coverage import Coverage, Found
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
+
+# While one page's last requests are under way the next page's are sent: the requests never run dry between pages.
+_PAGES_IN_FLIGHT: Final = 2
+
+
+class Step(ABC, Generic[Found]):
+    """What a pass does with its rows. It knows nothing of resuming."""
+
+    @abstractmethod
+    async def page(self, rows: Sequence[Row]) -> Found:
+        """Work on the rows of a page, beside the next page's."""
+
+    async def record(self, found: Found) -> Found:
+        """Keep what has to be known of rows before the checkpoint covers them, page after page in their order."""
+        return found
+
+    def fault(self) -> ImgmigError | None:
+        """Why the pass has to stop, once it has saved what it did."""
+        return None
+
+
+async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> Account:
+    """Take all rows of the window through a step, from where the coverage ends, and hold them against a snapshot.
+
+    Raises:
+        SourceError, TargetError, StateError: see there. The pass can be resumed from its last checkpoint.
+    """
+    pages = ahead(work.source.pages(window, coverage.checkpoint.cursor, work.page_size))
+    async with aclosing(pages), aclosing(in_order(pages, step.page, _PAGES_IN_FLIGHT)) as worked_on:
+        async for page, found in worked_on:
+            coverage.cover(page.until, await step.record(found))
+            fault = step.fault()
+            if fault or coverage.is_due:
+                await coverage.save()
+            if fault:
+                raise fault
+    await coverage.save()
+    return await asyncio.to_thread(account, work.source, window, coverage.segments)
