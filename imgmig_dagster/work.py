@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from threading import Lock
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
@@ -135,8 +136,19 @@ async def open_work(
                 keep_values=keep_values,
                 rate=target.rate,
                 clock=clock,
-                describe_target=cache(target.identity),
+                describe_target=_once(target.identity),
             )
+
+
+def _once(ask: Callable[[], TargetIdentity]) -> Callable[[], TargetIdentity]:
+    """The answer, asked for once however many threads wait for it; an error is asked for anew."""
+    asking, answer = Lock(), cache(ask)
+
+    def answered() -> TargetIdentity:
+        with asking:
+            return answer()
+
+    return answered
 
 
 def work_on(opening: AbstractAsyncContextManager[Opened], do: Callable[[Opened], Coroutine[Any, Any, Found]]) -> Found:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.spec import Item, TableMapping
+from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.migration.brake import Brake
 from imgmig_dagster.migration.page import PageMigrator
 from imgmig_dagster.migration.recording import OutcomeRecord
 from imgmig_dagster.migration.results import Outcome
+from imgmig_dagster.rules.existing_item import is_as_migrated
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.failures import HELD_BACK
@@ -89,7 +90,7 @@ class Departures:
                 found.outcomes[row_id] = Outcome.VANISHED
                 if item is None:
                     found.items_deleted += row_id in self.begun
-                elif _is_as_migrated(item, self.target.mapping):
+                elif is_as_migrated(self.target.mapping, item):
                     doomed[row_id] = item_sha256(item)
                 else:
                     found.items_left += 1
@@ -126,9 +127,3 @@ class Departures:
         for row_id in lookup.unread:
             found.fail(row_id, "Unread", "the item could not be read; try again")
         return {row_id: lookup.items.get(row_id) for row_id in ids if row_id not in lookup.unread}
-
-
-def _is_as_migrated(item: Item, mapping: TableMapping) -> bool:
-    """Whether nobody wrote the item after the migration did: the application raises `version`."""
-    first_version = {"N": str(mapping.initial_version)}
-    return item.keys() == mapping.declared_attributes and item[mapping.version_attribute] == first_version

@@ -1,0 +1,1 @@
+"""Pure decisions, tested by tables. Who looks and who writes is in `migration` and `verification`."""
