@@ -91,6 +91,7 @@ _JOBS: Final = {
     "migrate": "imgmig migrate {write}",
     "retry_failures": "imgmig retry-failures {write}",
     "verify": "imgmig verify {where}",
+    "verify_due": "imgmig verify {where}",
     "plan_repair": "imgmig repair {where}",
     "repair": "imgmig repair {write} --apply",
     "delete_orphans": "imgmig repair {write_all} --apply --delete-orphans",

@@ -131,10 +131,12 @@ def _verification_report(
     return verification_report
 
 
-async def record_verification(part: Part, store: StateStore, result: VerificationResult) -> None:
-    """Record what was verified of a partition, and its checks."""
+async def record_verification(
+    part: Part, store: StateStore, result: VerificationResult, on_the_way: bool = False
+) -> None:
+    """Record what was verified of a partition, and its checks; see `Part.record`."""
     facts = metadata.of_verification(result, store.locate(names.mismatches(part.partition)))
-    await part.record("verification_report", facts, checks.of_verification(result))
+    await part.record("verification_report", facts, checks.of_verification(result), on_the_way)
 
 
 async def _take_inventory(work: ReadingWork, window: Window, part: Part) -> bool:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from imgmig_dagster.config import load_partitioning, load_places
 from imgmig_dagster.defs.assets import partitioned_assets
+from imgmig_dagster.defs.due import verify_due_job
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.defs.repair import repair_assets
@@ -55,8 +56,8 @@ def build_definitions(
         ]
     return dg.Definitions(
         assets=assets,
-        jobs=all_jobs(),
-        schedules=all_schedules(partitions, stage),
+        jobs=[*all_jobs(), verify_due_job(partitions)],
+        schedules=all_schedules(stage),
         sensors=[*all_sensors(partitions, stage), verified_once_migrated(stage)],
         resources={
             "source": SourceDatabase(stage=stage.value, table=places.source_name, database=places.source),

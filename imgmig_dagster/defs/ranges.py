@@ -48,17 +48,23 @@ class Part:
     red: list[str] = field(default_factory=list)
     unrecorded: bool = False
 
-    async def record(self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult] = ()) -> bool:
+    async def record(
+        self,
+        asset: str,
+        facts: Mapping[str, Any],
+        results: Sequence[dg.AssetCheckResult] = (),
+        on_the_way: bool = False,
+    ) -> bool:
         """Record the partition's asset with `facts`, then its checks; returns whether those that block hold.
 
-        Of an asset that the run is not of, and that is re-established on the way, no check makes the partition red.
+        Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         """
         self.unrecorded = True
         await asyncio.to_thread(self._log, asset, facts, results)
         self.unrecorded = False
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
         red = [found.check_name or "" for found in blocking if not found.passed]
-        if dg.AssetKey(asset) in self.context.selected_asset_keys:
+        if not on_the_way:
             self.red += red
         return not red
 

@@ -63,7 +63,7 @@ def repair_assets(
                 if config.apply:
                     # An event, and no dependency: `verification_report` would otherwise ask for a repair before it.
                     verified = await verify(work, window_of(partitions, partition), only_failed=True)
-                    await record_verification(part, store, verified)
+                    await record_verification(part, store, verified, on_the_way=True)
                 await part.record("repair_report", metadata.of_repair(result))
 
             yield from over_range(context, keys, opening, mend, progress.end)

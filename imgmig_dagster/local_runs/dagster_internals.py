@@ -216,6 +216,11 @@ def evaluated(
     ]
 
 
+def recording(context: dg.OpExecutionContext) -> dg.AssetExecutionContext:
+    """The context of an op that is of no asset, to record assets and their checks by."""
+    return dg.AssetExecutionContext(context)
+
+
 def logged(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
     """The events that an op has logged, for its run's result: an error would keep them from it."""
     yield from context.consume_events()

@@ -11,7 +11,7 @@ import pytest
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of, saved_review, verdicts_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-from imgmig_dagster_tests.orchestration.test_schedules import requests_of
+from imgmig_dagster_tests.orchestration.test_schedules import request_of
 
 Review: TypeAlias = Callable[..., Finished]
 
@@ -59,7 +59,7 @@ def test_a_cutover_asks_for_a_review_of_the_last_sample_without_an_issue(verifie
 def test_the_sample_of_each_day_takes_the_place_of_a_reviewed_one_only_if_it_is_not_clean(
     verified: Platform, review: Review
 ) -> None:
-    (daily,), _ = requests_of(verified, "spot_check_daily")
+    daily = request_of(verified, "spot_check_daily")
     config = {"spot_check": daily.run_config["ops"]["spot_check"]["config"]}
 
     verified.run("draw_spot_check", config=config)

@@ -1,131 +1,160 @@
-"""What the schedules ask for, evaluated on a real source and a real state store."""
+"""What the schedules ask for, and what the runs then verify, on a real source and a real state store."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.state import names
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 
 TICK = datetime(2025, 3, 2, 4, tzinfo=timezone.utc)
-# A day on which the third partition has its turn.
-DUE = datetime(2025, 3, 6, 4, tzinfo=timezone.utc)
 JANUARY, MAY = "2024-01-01", "2024-05-01"
+REPORT = dg.AssetKey("verification_report")
 
 
-def requests_of(
-    platform: Platform, schedule: str, tick_at: datetime = TICK
-) -> tuple[Sequence[dg.RunRequest], str | None]:
-    """The runs that the schedule asks for, and why there are none."""
+@pytest.fixture
+def recorded(platform: Platform) -> Iterator[Platform]:
+    """A stage whose instance holds no runs of other tests."""
+    with dg.DagsterInstance.ephemeral() as platform.instance:
+        yield platform
+
+
+def request_of(platform: Platform, schedule: str, tick_at: datetime = TICK) -> dg.RunRequest:
+    """The one run that a tick of the schedule asks for; the tick has no resources, so that it can ask no service."""
     repository = platform.definitions.get_repository_def()
-    context = dg.build_schedule_context(
-        repository_def=repository,
-        instance=platform.instance,
-        resources=dict(platform.definitions.resources or {}),
-        scheduled_execution_time=tick_at,
-    )
-    with context:
-        tick = repository.get_schedule_def(schedule).evaluate_tick(context)
-    return tick.run_requests or [], tick.skip_message
+    definition = repository.get_schedule_def(schedule)
+    with dg.build_schedule_context(repository_def=repository, scheduled_execution_time=tick_at) as context:
+        (request,) = definition.evaluate_tick(context).run_requests or []
+    return request
 
 
-def partitions_of(platform: Platform, schedule: str) -> list[str | None]:
-    return [request.partition_key for request in requests_of(platform, schedule)[0]]
+def launched(platform: Platform, schedule: str, tick_at: datetime = TICK) -> dg.ExecuteInProcessResult:
+    """The run that a tick asks for, executed."""
+    request = request_of(platform, schedule, tick_at)
+    config = {op: each["config"] for op, each in request.run_config.get("ops", {}).items()}
+    return platform.run("verify_due", config=config)
 
 
-def test_without_a_row_both_skip_and_say_why(platform: Platform) -> None:
-    assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
-    assert requests_of(platform, "verify_all") == ([], "no partition that is due was migrated")
+def verified_by(platform: Platform, result: dg.ExecuteInProcessResult) -> list[str]:
+    """The partitions that a run recorded a verification of."""
+    (job,) = {run.job_name for run in platform.instance.get_runs(dg.RunsFilter(run_ids=[result.run_id]))}
+    assert job == "verify_due"
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    assert {event.asset_key for event in events} <= {REPORT}
+    return sorted(str(event.partition) for event in events)
 
 
-def test_verify_changed_asks_for_exactly_the_partitions_whose_evidence_no_longer_holds(platform: Platform) -> None:
+def verdicts(platform: Platform, check: str = "zero_mismatches") -> dict[str, str]:
+    """What the check's Partitions tab shows."""
+    storage = platform.instance.event_log_storage
+    found = storage.get_asset_check_partition_info([dg.AssetCheckKey(REPORT, check)])
+    assert all(each.is_current for each in found)
+    return {str(each.partition_key): each.latest_execution_status.value for each in found}
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> Any:
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return failure
+
+
+def test_a_tick_asks_for_one_run_of_no_partition_and_asks_no_service(platform: Platform) -> None:
+    for schedule, job in (
+        ("verify_changed", "verify_due"),
+        ("verify_all", "verify_due"),
+        ("census_weekly", "census"),
+        ("spot_check_daily", "draw_spot_check"),
+    ):
+        assert platform.definitions.get_repository_def().get_schedule_def(schedule).job_name == job
+        assert request_of(platform, schedule).partition_key is None
+
+
+def test_without_a_row_nothing_is_due(recorded: Platform) -> None:
+    for schedule in ("verify_changed", "verify_all"):
+        result = launched(recorded, schedule)
+        assert (result.success, verified_by(recorded, result)) == (True, [])
+
+
+def test_verify_changed_verifies_exactly_the_partitions_whose_evidence_no_longer_holds(recorded: Platform) -> None:
+    def changed() -> list[str]:
+        return verified_by(recorded, launched(recorded, "verify_changed"))
+
     for month in (1, 2, 3, 4):
-        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
-    verified = [JANUARY, FEBRUARY, MARCH, APRIL]
-    assert partitions_of(platform, "verify_changed") == [], "never migrated: the first night after a deployment"
-    for partition in verified:
-        platform.succeed("migrate", partition)
-    assert partitions_of(platform, "verify_changed") == verified, "never verified"
-    for partition in verified:
-        platform.succeed("verify", partition)
-    assert requests_of(platform, "verify_changed") == ([], "the evidence of every partition counts")
+        recorded.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
+    migrated: list[str] = [JANUARY, FEBRUARY, MARCH, APRIL]
+    assert changed() == [], "never migrated: the first night after a deployment"
+    assert recorded.run_range("migrate", JANUARY, APRIL).success
+    assert changed() == migrated, "never verified"
+    assert verdicts(recorded) == dict.fromkeys(migrated, "SUCCEEDED")
+    assert changed() == []
 
-    platform.source.execute("UPDATE {t} SET width = 1 WHERE size_bytes = 1011")  # updated_at stays
-    assert partitions_of(platform, "verify_changed") == [JANUARY]
-    platform.source.delete(21)
-    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY]
-    platform.succeed("migrate", MARCH)
-    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH]
-    platform.source.insert(images_of(5, [50]))
-    platform.succeed("migrate", MAY)
-    assert partitions_of(platform, "verify_changed") == [JANUARY, FEBRUARY, MARCH, MAY]
-
+    recorded.source.execute("UPDATE {t} SET width = 1 WHERE size_bytes = 1011")  # updated_at stays
+    recorded.source.delete(21)
+    recorded.succeed("migrate", MARCH)
+    recorded.source.insert(images_of(5, [50]))
+    recorded.succeed("migrate", MAY)
+    result = launched(recorded, "verify_changed")
+    assert verified_by(recorded, result) == [JANUARY, FEBRUARY, MARCH, MAY]
+    assert not result.success
+    assert verdicts(recorded) == {**dict.fromkeys([*migrated, MAY], "SUCCEEDED"), JANUARY: "FAILED"}
     # Evidence counts again once it is new, whatever the verdict was.
-    assert not platform.run("verify", JANUARY).success
-    assert partitions_of(platform, "verify_changed") == [FEBRUARY, MARCH, MAY]
+    assert changed() == []
 
 
-def round_of(platform: Platform, first: datetime = TICK) -> list[str | None]:
-    """The partitions that six ticks of `verify_all` ask for."""
-    ticks = [requests_of(platform, "verify_all", first + timedelta(days=day))[0] for day in range(6)]
-    return [request.partition_key for requests in ticks for request in requests]
+def test_blocking_checks_that_do_not_hold_fail_the_run_and_name_their_partitions(recorded: Platform) -> None:
+    recorded.source.insert([*images_of(2, [20]), *images_of(3, [30])])
+    assert recorded.run_range("migrate", FEBRUARY, MARCH).success
+    recorded.target.delete(30)
+    failure = failure_of(launched(recorded, "verify_changed"))
+    assert failure.error.cls_name == "ChecksDoNotHold"
+    assert failure.user_failure_data.metadata["checks_that_do_not_hold"].value == {MARCH: ["zero_mismatches"]}
 
 
-def test_verify_all_asks_in_six_days_once_for_every_partition_that_was_migrated(platform: Platform) -> None:
-    platform.source.insert([*images_of(2, [1]), *images_of(3, [3]), *images_of(4, [2])])
-    platform.succeed("migrate", FEBRUARY)
-    platform.succeed("migrate", APRIL)
-    platform.succeed("verify", APRIL)
-    platform.source.delete(2)
-    assert sorted(map(str, round_of(platform))) == [FEBRUARY, APRIL]
-    assert sorted(map(str, round_of(platform, TICK + timedelta(days=3)))) == [FEBRUARY, APRIL], "any six days"
+def test_a_run_that_failed_chooses_again_and_takes_up_what_is_left(recorded: Platform, proxy: FaultProxy) -> None:
+    recorded.source.insert([*images_of(2, [20]), *images_of(3, [30])])
+    assert recorded.run_range("migrate", FEBRUARY, MARCH).success
+    recorded.through(proxy.url)
+    proxy.inject(error("AccessDeniedException"), "BatchGetItem")
+    failed = launched(recorded, "verify_changed")
+    assert failure_of(failed).error.cls_name == "PartitionsFailed"
+    again = launched(recorded, "verify_changed")
+    assert sorted([*verified_by(recorded, failed), *verified_by(recorded, again)]) == [FEBRUARY, MARCH]
 
 
-def test_verify_all_spreads_the_partitions_over_the_days(platform: Platform) -> None:
-    for month in range(1, 11):
-        platform.state.write(f"2024-{month:02}-01/passes/1.json", b"{}")
-    days = [len(requests_of(platform, "verify_all", TICK + timedelta(days=day))[0]) for day in range(6)]
-    assert sorted(days) == [1, 1, 2, 2, 2, 2]
+def test_a_partition_that_another_run_is_verifying_is_left_to_it(recorded: Platform) -> None:
+    recorded.source.insert([*images_of(2, [20]), *images_of(3, [30])])
+    assert recorded.run_range("migrate", FEBRUARY, MARCH).success
+    with recorded.state.exclusive(names.verification_lock(MARCH)):
+        result = launched(recorded, "verify_changed")
+    assert (result.success, verified_by(recorded, result)) == (True, [FEBRUARY])
+    assert verified_by(recorded, launched(recorded, "verify_changed")) == [MARCH]
 
 
-def test_the_census_and_the_spot_check_are_asked_for_whatever_is_known(platform: Platform) -> None:
-    for schedule in ("census_weekly", "spot_check_daily"):
-        ((request,), _) = requests_of(platform, schedule)
-        assert request.partition_key is None
+def test_verify_all_verifies_in_any_six_days_once_every_partition_that_was_migrated(recorded: Platform) -> None:
+    recorded.source.insert([*images_of(2, [1]), *images_of(3, [3]), *images_of(4, [2])])
+    recorded.succeed("migrate", FEBRUARY)
+    recorded.succeed("migrate", APRIL)
+    recorded.succeed("verify", APRIL)
+    for first in (TICK, TICK + timedelta(days=3)):
+        days = [launched(recorded, "verify_all", first + timedelta(days=day)) for day in range(6)]
+        assert sorted(key for day in days for key in verified_by(recorded, day)) == [FEBRUARY, APRIL]
 
 
-def test_a_request_is_one_run_of_one_partition_and_never_the_same_twice(platform: Platform) -> None:
-    platform.source.insert(images_of(3, [1]))
-    platform.succeed("migrate", MARCH)
-    for schedule, tick_at in (("verify_changed", TICK), ("verify_all", DUE)):
-        ((request,), _) = requests_of(platform, schedule, tick_at)
-        # Only runs with this tag record the partition of an asset check.
-        assert request.tags["dagster/partition"] == MARCH
-        assert request.run_key == f"{MARCH}@{tick_at.isoformat()}"
+def test_verify_all_spreads_the_partitions_over_the_days(recorded: Platform) -> None:
+    recorded.source.insert([row for month in range(1, 11) for row in images_of(month, [month])])
+    assert recorded.run_range("migrate", JANUARY, "2024-10-01").success
+    runs = [launched(recorded, "verify_all", TICK + timedelta(days=day)) for day in range(6)]
+    days = [verified_by(recorded, run) for run in runs]
+    assert sorted(map(len, days)) == [1, 1, 2, 2, 2, 2]
+    assert set(Counter(key for day in days for key in day).values()) == {1}
 
 
-def test_what_is_in_the_queue_already_is_not_asked_for_again(platform: Platform, tmp_path: Path) -> None:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as platform.instance:
-        asked_once(platform)
-
-
-def asked_once(platform: Platform) -> None:
-    platform.source.insert(images_of(3, [1]))
-    platform.succeed("migrate", MARCH)
-    job = platform.definitions.resolve_job_def("verify")
-    run = platform.instance.create_run_for_job(job, tags={"dagster/partition": MARCH})
-    for schedule, tick_at in (("verify_changed", TICK), ("verify_all", DUE)):
-        assert requests_of(platform, schedule, tick_at)[0] == []
-    platform.instance.report_run_failed(run)
-    assert partitions_of(platform, "verify_changed") == [MARCH]
-
-
-def test_a_tick_without_its_source_fails_and_names_it(platform: Platform) -> None:
-    platform.set(IMGMIG_SOURCE_TABLE="no_such_table")
-    with pytest.raises(dg.DagsterError) as raised:
-        requests_of(platform, "verify_changed")
-    assert isinstance(raised.value.__cause__, SourceRefused)
-    assert "no_such_table" in str(raised.value.__cause__)
+def test_a_run_without_its_source_fails_and_names_it(recorded: Platform) -> None:
+    recorded.set(IMGMIG_SOURCE_TABLE="no_such_table")
+    failure = failure_of(launched(recorded, "verify_changed"))
+    assert "SourceRefused" in failure.error.to_string()
+    assert "no_such_table" in failure.error.to_string()

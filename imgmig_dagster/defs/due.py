@@ -1,0 +1,99 @@
+"""The job that verifies what is due: the partitions are chosen in the run, and not by whoever launches it.
+
+To choose may read whole partitions of the source, for which a schedule's tick has no time. And a run over a range would
+announce checks of every partition in it, of which those that are not verified lose their verdict. So it is an op, of no
+partition, that records each partition as `ranges` does. When the job runs is in `schedules`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import dagster as dg
+from pydantic import Field
+
+from imgmig_dagster.defs.asset_basics import working
+from imgmig_dagster.defs.assets import record_verification
+from imgmig_dagster.defs.partitions import windows_of
+from imgmig_dagster.defs.ranges import Part, over_range
+from imgmig_dagster.defs.resources import (
+    TARGET_POOL,
+    ProgressListener,
+    SourceDatabase,
+    StateDirectory,
+    TargetDynamoDB,
+)
+from imgmig_dagster.errors import PartitionBusy
+from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
+from imgmig_dagster.verification.evidence import Today, identity_of
+from imgmig_dagster.verification.verifier import verify
+from imgmig_dagster.window import Window, now
+from imgmig_dagster.work import ReadingWork
+
+DAYS_OF_A_ROUND: Final = 6
+"""In any so many days each partition is verified, changed or not: a day before its evidence is too old."""
+
+
+class VerifyDueConfig(dg.Config):
+    """Which partitions are due."""
+
+    turn: int | None = Field(
+        None,
+        ge=0,
+        lt=DAYS_OF_A_ROUND,
+        description=f"Each {DAYS_OF_A_ROUND}th partition, from the one of this number on; by default those whose "
+        "evidence no longer counts",
+    )
+
+
+def verify_due_job(partitions: dg.TimeWindowPartitionsDefinition) -> dg.JobDefinition:
+    """The job of one op, which chooses and verifies."""
+
+    @dg.op(out={}, pool=TARGET_POOL)
+    def verify_what_is_due(
+        context: dg.OpExecutionContext,
+        config: VerifyDueConfig,
+        source: SourceDatabase,
+        target: TargetDynamoDB,
+        state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Iterator[dg.DagsterEvent]:
+        windows = {window.partition: window for window in windows_of(partitions)}
+        keys = _due(config.turn, list(windows.values()), source, target, state)
+        context.log.info("%d of %d partitions are due", len(keys), len(windows))
+        table, recording = target.open_settings(context.instance), internals.recording(context)
+        with working(recording, source, table, state, progress) as (opening, log):
+
+            async def compare(work: ReadingWork, part: Part) -> None:
+                try:
+                    result = await verify(work, windows[part.partition])
+                except PartitionBusy:
+                    log.info("%s: another run is verifying it", part.partition)
+                    return
+                log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
+                await record_verification(part, work.state, result)
+
+            yield from over_range(recording, keys, opening, compare, progress.end)
+
+    @dg.job(
+        name="verify_due",
+        description="Verify the migrated partitions whose evidence no longer counts, or a sixth of all, changed or not",
+    )
+    def job() -> None:
+        verify_what_is_due()
+
+    return job
+
+
+def _due(
+    turn: int | None,
+    windows: Sequence[Window],
+    source: SourceDatabase,
+    target: TargetDynamoDB,
+    state: StateDirectory,
+) -> Sequence[str]:
+    if turn is not None:
+        # By its place among all partitions, which never changes, each has its day.
+        return verifiable_partitions(state.open(), windows[turn::DAYS_OF_A_ROUND])
+    with source.reader() as reader:
+        return changed_partitions(reader, state.open(), windows, Today(now(), identity_of(reader, target.identity())))
