@@ -19,13 +19,13 @@ from benchmarks.job import MARCH, Job, Sample, cpu_seconds, measured, peak_mb
 from benchmarks.source_tables import FIRST_DAY
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.local_runs.runner import JobRunner
-from imgmig_dagster.migration.inventory import take_inventory
-from imgmig_dagster.migration.passes import migrate
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.render import publish
 from imgmig_dagster.stage import Stage, WriteMode
+from imgmig_dagster.steps.inventory import take_inventory
+from imgmig_dagster.steps.migrate import migrate
+from imgmig_dagster.steps.verify import identity_now, verify
 from imgmig_dagster.verification.results import Identity
-from imgmig_dagster.verification.verifier import identity_now, verify
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import WritingWork
 

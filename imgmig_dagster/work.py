@@ -2,15 +2,15 @@
 
 The domain's calls are coroutines of a `Work`; those of several partitions may be under way at a time:
 
-- `migration.inventory.take_inventory(work, window)` gives a `SourceInventory`;
-- `migration.plan.plan(work, window)` gives a `MigrationPlan`;
-- `migration.passes.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
+- `steps.inventory.take_inventory(work, window)` gives a `SourceInventory`;
+- `steps.plan.plan(work, window)` gives a `MigrationPlan`;
+- `steps.migrate.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
   `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
-- `verification.verifier.verify(work, window, only_failed)` gives a `VerificationResult`;
-- `migration.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, unlisted,
+- `steps.verify.verify(work, window, only_failed)` gives a `VerificationResult`;
+- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, unlisted,
   source_rows, confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
-- `verification.census.take_census(work, windows)` gives a `CensusResult`;
-- `verification.spot_check.spot_check(work, pictures, columns, count, seed)` gives a `SpotCheckResult`.
+- `steps.census.take_census(work, windows)` gives a `CensusResult`;
+- `steps.spot_check.spot_check(work, pictures, columns, count, seed)` gives a `SpotCheckResult`.
 
 A caller that has no event loop says `work_on(open_work(...), lambda work: verify(work, window))`.
 """

@@ -16,8 +16,6 @@ from psycopg import sql
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.migration.repair import RepairResult, delete_orphans, repair
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -27,12 +25,14 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.repair import RepairResult, delete_orphans, repair
+from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.connection import WritableTarget
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
-from imgmig_dagster.verification.spot_check import spot_check
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork

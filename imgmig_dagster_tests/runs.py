@@ -5,20 +5,20 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from imgmig_dagster.migration.inventory import SourceInventory, take_inventory
-from imgmig_dagster.migration.passes import migrate, retry_failures
-from imgmig_dagster.migration.plan import MigrationPlan, plan
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.inventory import SourceInventory, take_inventory
+from imgmig_dagster.steps.migrate import migrate, retry_failures
+from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.plan import MigrationPlan, plan
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, Work, WritingWork, open_work, work_on
 from imgmig_dagster.work import Target as OpensTable

@@ -8,7 +8,6 @@ from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, finding, table_of
 from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
-from imgmig_dagster.migration.results import last_migration
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import Lacking, ReportVerdict
 from imgmig_dagster.state import names
@@ -16,6 +15,7 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.migration_result import last_migration
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import Mismatch, VerificationCounts, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview

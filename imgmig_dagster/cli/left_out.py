@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.migration.inventory import SourceInventory
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.inventory import SourceInventory
 
 _SHOWN = 3
 

@@ -8,14 +8,14 @@ from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.findings import of_verification
 from imgmig_dagster.cli.wording import finding
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.migration.brake import Brake, held_back_line
-from imgmig_dagster.migration.repair import OrphanOutcome, RepairResult
-from imgmig_dagster.migration.results import MIGRATED, Outcome
 from imgmig_dagster.reporting.partitions import command
+from imgmig_dagster.rules.brake import Brake, held_back_line
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.steps.migration_result import MIGRATED, Outcome
+from imgmig_dagster.steps.repair import OrphanOutcome, RepairResult
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Mismatch
 

@@ -21,13 +21,13 @@ from imgmig_dagster.config import (
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.migration.repair import RepairResult
 from imgmig_dagster.progress import Ended, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window

@@ -22,17 +22,17 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
-from imgmig_dagster.migration.inventory import take_inventory
-from imgmig_dagster.migration.passes import migrate, retry_failures
-from imgmig_dagster.migration.plan import plan
-from imgmig_dagster.migration.results import last_migration
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger, confirmed_deletes
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.inventory import take_inventory
+from imgmig_dagster.steps.migrate import migrate, retry_failures
+from imgmig_dagster.steps.migration_result import last_migration
+from imgmig_dagster.steps.plan import plan
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, WritingWork
 

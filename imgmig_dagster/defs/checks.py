@@ -7,10 +7,10 @@ import dagster as dg
 
 from imgmig_dagster import figures, remedies
 from imgmig_dagster.defs import metadata
-from imgmig_dagster.migration.brake import held_back_line
-from imgmig_dagster.migration.inventory import SourceInventory
-from imgmig_dagster.migration.results import MigrationResult
+from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state.failures import Failure, held_back
+from imgmig_dagster.steps.inventory import SourceInventory
+from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult

@@ -24,9 +24,9 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
 

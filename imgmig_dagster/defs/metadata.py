@@ -10,11 +10,11 @@ import dagster as dg
 
 from imgmig_dagster import figures
 from imgmig_dagster.mapping.transform import Rejection
-from imgmig_dagster.migration.inventory import SourceInventory
-from imgmig_dagster.migration.plan import MigrationPlan
-from imgmig_dagster.migration.repair import RepairResult
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.state.failures import HELD_BACK, Failure
+from imgmig_dagster.steps.inventory import SourceInventory
+from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.plan import MigrationPlan
+from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview

@@ -18,14 +18,14 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
-from imgmig_dagster.migration.repair import delete_orphans, repair
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.repair import delete_orphans, repair
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.work import ReadingWork, work_on
 
 

@@ -27,9 +27,9 @@ from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.census import take_census
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.verification.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 from imgmig_dagster.work import work_on

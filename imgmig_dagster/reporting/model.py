@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Annotated
 
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
-from imgmig_dagster.migration.results import MigrationCounts
 from imgmig_dagster.reporting.partitions import (
     Lacking,
     PartitionSummary,
@@ -21,6 +20,7 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old

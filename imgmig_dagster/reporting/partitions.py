@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from imgmig_dagster.migration.results import MigrationResult, last_migration
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
 from imgmig_dagster.verification.results import Mismatch, VerificationResult

@@ -13,13 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from imgmig_dagster.figures import SECONDS, SHARE, figures_of
-from imgmig_dagster.migration.results import UNDONE, MigrationResult
 from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify, keep_certificate
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.results import Verdict, VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult

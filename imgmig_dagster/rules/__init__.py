@@ -1,1 +1,1 @@
-"""Pure decisions, tested by tables. Who looks and who writes is in `migration` and `verification`."""
+"""Pure decisions, tested by tables. Who looks and who writes is in `steps`."""

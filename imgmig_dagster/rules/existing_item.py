@@ -1,7 +1,7 @@
 """The one rule for an item that is already there, for migration, retry and repair alike.
 
 PostgreSQL wins over an item that is older, or as old; an item newer by a second or more is left alone, unless the
-source wins always. What an item lacks is filled in, whatever its age. `migration.reconcile` looks and writes by it.
+source wins always. What an item lacks is filled in, whatever its age. `steps.reconcile` looks and writes by it.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.migration.passes import migrate
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.scratch import ScratchTables
@@ -22,12 +21,13 @@ from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.migrate import migrate
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, Target, Work, open_work, work_on
 from imgmig_dagster.write_guard import allow_scratch_writes

@@ -65,12 +65,12 @@ def segment(folder: str, run_id: str, number: int) -> str:
 
 
 def inventory(partition: str) -> str:
-    """What the source says of a partition (`migration.inventory.SourceInventory`)."""
+    """What the source says of a partition (`steps.inventory.SourceInventory`)."""
     return f"{partition}/inventory.json"
 
 
 def plan(partition: str) -> str:
-    """The last dry run (`migration.plan.MigrationPlan`)."""
+    """The last dry run (`steps.plan.MigrationPlan`)."""
     return f"{partition}/plan.json"
 
 
@@ -95,12 +95,12 @@ def late_writes(partition: str | None) -> str:
 
 
 def retry(partition: str) -> str:
-    """The last retry of a partition's failure ledger (`migration.results.MigrationResult`)."""
+    """The last retry of a partition's failure ledger (`steps.migration_result.MigrationResult`)."""
     return f"{partition}/retry.json"
 
 
 def repair(partition: str) -> str:
-    """The last repair of a partition (`migration.repair.RepairResult`)."""
+    """The last repair of a partition (`steps.repair.RepairResult`)."""
     return f"{partition}/repair.json"
 
 

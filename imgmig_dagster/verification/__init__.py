@@ -1,1 +1,1 @@
-"""Does the target hold what the source holds? Comparison of partitions, of the whole, and of a sample."""
+"""What verifications, censuses and spot checks found, and whether it still counts. Who looks is in `steps`."""

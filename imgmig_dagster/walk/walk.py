@@ -1,6 +1,6 @@
 """The pass over a window, whatever is done with its rows: read, step, record, cover, and look for what was not seen.
 
-What is done with the rows is a `Step` (`migration.passes`, `verification.verifier`). How far the pass has come, so that
+What is done with the rows is a `Step` (`steps.migrate`, `steps.verify`). How far the pass has come, so that
 it can be resumed at any instant, is in `coverage`.
 """
 

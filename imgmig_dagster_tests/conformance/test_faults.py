@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.target.connection import WritableTarget
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of

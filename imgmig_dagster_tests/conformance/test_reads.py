@@ -9,9 +9,9 @@ import pytest
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.mapping.transform import item_bytes
+from imgmig_dagster.steps.census import SEGMENTS
 from imgmig_dagster.target.table import Lookup
 from imgmig_dagster.target.writer import WritableTable
-from imgmig_dagster.verification.census import SEGMENTS
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import OnTable
 from imgmig_dagster_tests.conformance.servers import Server

@@ -5,11 +5,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from imgmig_dagster.errors import PartitionBusy
-from imgmig_dagster.migration.passes import migrate
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.steps.migrate import migrate
+from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.verification.verifier import verify
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import WritingWork
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, month

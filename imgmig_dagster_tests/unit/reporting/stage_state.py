@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.state import names
@@ -14,6 +13,7 @@ from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
+from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview

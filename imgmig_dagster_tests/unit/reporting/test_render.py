@@ -12,12 +12,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from imgmig_dagster.figures import figures_of
-from imgmig_dagster.migration.results import MigrationResult
 from imgmig_dagster.reporting.__main__ import schema
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.results import Mismatch, Verdict

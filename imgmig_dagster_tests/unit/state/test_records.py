@@ -7,10 +7,10 @@ import pytest
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.transform import Rejection
-from imgmig_dagster.migration.plan import MigrationPlan
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.steps.plan import MigrationPlan
 from imgmig_dagster.verification.results import Identity, Mismatch, Verdict, VerificationResult
 
 IDENTITY = Identity("m", "s", "t", "2024", "1", "0.1.0")

@@ -12,17 +12,17 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.migration.audited import AuditedTable
-from imgmig_dagster.migration.brake import Brake
-from imgmig_dagster.migration.departures import Departures
-from imgmig_dagster.migration.page import PageMigrator
-from imgmig_dagster.migration.reconcile import Reconciler
-from imgmig_dagster.migration.results import UNDONE, Outcome
 from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.steps.audited import AuditedTable
+from imgmig_dagster.steps.departures import Departures
+from imgmig_dagster.steps.migration_result import UNDONE, Outcome
+from imgmig_dagster.steps.page import PageMigrator
+from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.rehearsed import RehearsedTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError

@@ -10,9 +10,9 @@ from imgmig_dagster.figures import SECONDS, Figure
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
-from imgmig_dagster.migration.inventory import LISTED_REJECTIONS
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.steps.inventory import LISTED_REJECTIONS
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork

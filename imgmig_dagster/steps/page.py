@@ -10,12 +10,12 @@ from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.migration.reconcile import Reconciler
-from imgmig_dagster.migration.recording import OutcomeRecord
-from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.steps.migration_result import Outcome
+from imgmig_dagster.steps.outcomes import OutcomeRecord
+from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.rehearsed import Written
 from imgmig_dagster.target.sender import RetriesUsedUpError

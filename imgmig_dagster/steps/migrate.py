@@ -10,17 +10,17 @@ from typing import Any, Final
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import ImgmigError, TooManyFailures
 from imgmig_dagster.mapping.spec import Row
-from imgmig_dagster.migration.audited import AuditedDeletes
-from imgmig_dagster.migration.brake import Brake
-from imgmig_dagster.migration.departures import Departed, Departures
-from imgmig_dagster.migration.page import PageMigrator, PageResult
-from imgmig_dagster.migration.reconcile import Reconciler
-from imgmig_dagster.migration.results import UNDONE, MigrationResult, Outcome
 from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
+from imgmig_dagster.steps.audited import AuditedDeletes
+from imgmig_dagster.steps.departures import Departed, Departures
+from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult, Outcome
+from imgmig_dagster.steps.page import PageMigrator, PageResult
+from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.walk.completeness import Account
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk

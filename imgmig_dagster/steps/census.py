@@ -23,12 +23,12 @@ from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.records import save_lines
+from imgmig_dagster.steps.second_look import Examiner
+from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
-from imgmig_dagster.verification.examiner import Examiner
 from imgmig_dagster.verification.results import LISTED_MISMATCHES, Verdict
-from imgmig_dagster.verification.verifier import identity_now
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 

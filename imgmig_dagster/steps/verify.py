@@ -17,8 +17,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.row_log import Segment
 from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.verification.examiner import Examined, Examiner
 from imgmig_dagster.verification.results import (
     Identity,
     Mismatch,

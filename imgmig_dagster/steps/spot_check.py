@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
-from imgmig_dagster.verification.verifier import identity_now
 from imgmig_dagster.work import ReadingWork
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.spec import Item
-from imgmig_dagster.migration.brake import Brake
-from imgmig_dagster.migration.page import PageMigrator
-from imgmig_dagster.migration.recording import OutcomeRecord
-from imgmig_dagster.migration.results import Outcome
+from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.existing_item import is_as_migrated
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.failures import HELD_BACK
+from imgmig_dagster.steps.migration_result import Outcome
+from imgmig_dagster.steps.outcomes import OutcomeRecord
+from imgmig_dagster.steps.page import PageMigrator
 from imgmig_dagster.target.rehearsed import Written
 
 

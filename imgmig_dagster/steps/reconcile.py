@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.spec import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.migration.recording import NeverSettledError
-from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.steps.migration_result import Outcome
+from imgmig_dagster.steps.outcomes import NeverSettledError
 from imgmig_dagster.target.rehearsed import Written
 
 # A key that is written more often than this, a settle time apart, is left to the next pass.

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from imgmig_dagster.mapping.transform import Rejection
-from imgmig_dagster.migration.results import Outcome
 from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 

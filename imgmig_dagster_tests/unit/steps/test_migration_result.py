@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgmig_dagster.migration.results import MIGRATED, SKIPPED, UNDONE, MigrationResult, Outcome
+from imgmig_dagster.steps.migration_result import MIGRATED, SKIPPED, UNDONE, MigrationResult, Outcome
 
 
 def result(

@@ -1,1 +1,0 @@
-"""Rows become items: the pass over a partition, the dry run, and the rule for an item that is already there."""
