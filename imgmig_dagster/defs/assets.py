@@ -89,12 +89,12 @@ def _migrated_images(
         if "migrated_images" in assets:
             table = target.open_for_writing(context.instance, config.confirm)
             with working(context, source, table, state, progress) as (opening, log):
-                yield from over_range(context, keys, opening, write, progress.end)
+                yield from over_range(context, specs, keys, opening, write, progress.end)
         else:
             reads = target.open_settings(context.instance)
             reads.identity()  # a target that is away ends the run, and does not leave every row unread
             with working(context, source, reads, state, progress) as (reading, _log):
-                yield from over_range(context, keys, reading, only_read, progress.end)
+                yield from over_range(context, specs, keys, reading, only_read, progress.end)
 
     return migrated_images
 
@@ -126,7 +126,7 @@ def _verification_report(
                 log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
                 await record_verification(part, work.state, result)
 
-            yield from over_range(context, keys, opening, compare, progress.end)
+            yield from over_range(context, specs, keys, opening, compare, progress.end)
 
     return verification_report
 
@@ -143,7 +143,7 @@ async def _take_inventory(work: ReadingWork, window: Window, part: Part) -> bool
     found = await take_inventory(work, window)
     await asyncio.to_thread(save_record, work.state, names.inventory(part.partition), found)
     results = [checks.rows_are_mappable(found), checks.ids_are_unique(found)]
-    return await part.record("source_images", metadata.of_inventory(found), results)
+    return await part.record("source_images", metadata.of_inventory(found), results, version=found.digest)
 
 
 async def _plan(work: ReadingWork, window: Window, part: Part) -> None:

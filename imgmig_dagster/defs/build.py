@@ -56,7 +56,7 @@ def build_definitions(
         ]
     return dg.Definitions(
         assets=assets,
-        jobs=[*all_jobs(), verify_due_job(partitions)],
+        jobs=[*all_jobs(), verify_due_job(partitions, specs)],
         schedules=all_schedules(stage),
         sensors=[*all_sensors(partitions, stage), verified_once_migrated(stage)],
         resources={

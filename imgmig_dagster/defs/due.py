@@ -5,7 +5,7 @@ announce checks of every partition in it, of which those that are not verified l
 partition, that records each partition as `ranges` does. When the job runs is in `schedules`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import dagster as dg
@@ -46,7 +46,9 @@ class VerifyDueConfig(dg.Config):
     )
 
 
-def verify_due_job(partitions: dg.TimeWindowPartitionsDefinition) -> dg.JobDefinition:
+def verify_due_job(
+    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
+) -> dg.JobDefinition:
     """The job of one op, which chooses and verifies."""
 
     @dg.op(out={}, pool=TARGET_POOL)
@@ -73,7 +75,7 @@ def verify_due_job(partitions: dg.TimeWindowPartitionsDefinition) -> dg.JobDefin
                 log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
                 await record_verification(part, work.state, result)
 
-            yield from over_range(recording, keys, opening, compare, progress.end)
+            yield from over_range(recording, specs, keys, opening, compare, progress.end)
 
     @dg.job(
         name="verify_due",

@@ -41,10 +41,14 @@ class ChecksDoNotHold(dg.Failure):
 
 @dataclass
 class Part:
-    """One partition of a run, and what is recorded of it. `red` are its blocking checks that do not hold."""
+    """One partition of a run, and what is recorded of it. `red` are its blocking checks that do not hold.
+
+    `specs` are of the assets that may be recorded, by name.
+    """
 
     context: dg.AssetExecutionContext
     partition: str
+    specs: Mapping[str, dg.AssetSpec]
     red: list[str] = field(default_factory=list)
     unrecorded: bool = False
 
@@ -54,13 +58,15 @@ class Part:
         facts: Mapping[str, Any],
         results: Sequence[dg.AssetCheckResult] = (),
         on_the_way: bool = False,
+        version: str | None = None,
     ) -> bool:
         """Record the partition's asset with `facts`, then its checks; returns whether those that block hold.
 
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
+        `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
         self.unrecorded = True
-        await asyncio.to_thread(self._log, asset, facts, results)
+        await asyncio.to_thread(self._log, asset, facts, results, version)
         self.unrecorded = False
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
         red = [found.check_name or "" for found in blocking if not found.passed]
@@ -68,8 +74,13 @@ class Part:
             self.red += red
         return not red
 
-    def _log(self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult]) -> None:
-        self.context.log_event(dg.AssetMaterialization(asset, partition=self.partition, metadata=facts))
+    def _log(
+        self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult], version: str | None
+    ) -> None:
+        tags = internals.version_tags(
+            self.context.instance, self.specs[asset], self.partition, version or self.context.run.run_id
+        )
+        self.context.log_event(dg.AssetMaterialization(asset, partition=self.partition, metadata=facts, tags=tags))
         key = dg.AssetKey(asset)
         if results:
             blocking = {name for each, name in _BLOCKING if each == asset}
@@ -82,6 +93,7 @@ OfPartition: TypeAlias = Callable[[Opened, Part], Coroutine[Any, Any, None]]
 
 def over_range(
     context: dg.AssetExecutionContext,
+    specs: Mapping[str, dg.AssetSpec],
     keys: Sequence[str],
     opening: AbstractAsyncContextManager[Opened],
     do: OfPartition[Opened],
@@ -102,7 +114,7 @@ def over_range(
         ended.append(each)
         tell(each)
 
-    work_on(opening, lambda work: _all(context, keys, lambda part: do(work, part), end))
+    work_on(opening, lambda work: _all(keys, lambda key: Part(context, key, specs), lambda part: do(work, part), end))
     yield from internals.logged(context)
     _raise_what_is_amiss(keys, sorted(ended, key=lambda each: keys.index(each.partition)))
     yield from internals.released(context)
@@ -130,8 +142,8 @@ class _EndsAll(Exception):
 
 
 async def _all(
-    context: dg.AssetExecutionContext,
     keys: Sequence[str],
+    part_of: Callable[[str], Part],
     do: Callable[[Part], Coroutine[Any, Any, None]],
     end: Callable[[Ended], None],
 ) -> None:
@@ -139,7 +151,7 @@ async def _all(
 
     async def one_after_another() -> None:
         for key in waiting:
-            part = Part(context, key)
+            part = part_of(key)
             error = await _error_of(do(part), part)
             end(Ended(key, tuple(part.red), error))
             if error is not None and error.ends_all:

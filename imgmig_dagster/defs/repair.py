@@ -66,7 +66,7 @@ def repair_assets(
                     await record_verification(part, store, verified, on_the_way=True)
                 await part.record("repair_report", metadata.of_repair(result))
 
-            yield from over_range(context, keys, opening, mend, progress.end)
+            yield from over_range(context, specs, keys, opening, mend, progress.end)
 
     @dg.multi_asset(specs=[specs["orphan_report"]], pool=TARGET_POOL)
     def orphan_report(

@@ -11,6 +11,14 @@ from typing import Any, Final, TypeAlias
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError as DagsterAssetCheckFailedError
@@ -181,6 +189,25 @@ def last_evaluation(instance: dg.DagsterInstance) -> int:
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     last = instance.event_log_storage.get_event_records(wanted, limit=1)
     return last[0].storage_id if last else 0
+
+
+def version_tags(
+    instance: dg.DagsterInstance, spec: dg.AssetSpec, partition: str, data_version: str
+) -> Mapping[str, str]:
+    """What a partition's materialization is of, by which Dagster tells whether it is out of date.
+
+    Dagster adds it to what an op puts out, and not to what it logs.
+    """
+    tags = {CODE_VERSION_TAG: spec.code_version or "", DATA_VERSION_TAG: data_version}
+    for each in spec.deps:
+        wanted = dg.AssetRecordsFilter(asset_key=each.asset_key, asset_partitions=[partition])
+        records = instance.fetch_materializations(wanted, limit=1).records
+        made = records[0] if records else None
+        made_tags = made.asset_materialization.tags if made and made.asset_materialization else None
+        version = (made_tags or {}).get(DATA_VERSION_TAG, DEFAULT_DATA_VERSION.value)
+        tags[get_input_data_version_tag(each.asset_key)] = version
+        tags[get_input_event_pointer_tag(each.asset_key)] = str(made.storage_id) if made else NULL_EVENT_POINTER
+    return tags
 
 
 def evaluated(

@@ -243,6 +243,7 @@ RUN_BY: dict[str, str] = {"imgmig rehearse": "make rehearsal", "imgmig ui": "mak
 # Where the suite, or what has to pass before a change lands, makes a target; the others are long, and made by hand.
 MADE_BY: dict[str, str] = {
     "make bench": "by hand",
+    "make bench-partitions": "by hand",
     "make check": ".ci/run",
     "make demo": "imgmig demo",
     "make mutants": "by hand",
