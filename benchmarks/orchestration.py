@@ -22,7 +22,7 @@ from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.render import publish
 from imgmig_dagster.stage import Stage, WriteMode
-from imgmig_dagster.steps.inventory import take_inventory
+from imgmig_dagster.steps.inventory import Rejections, count_source
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.verify import identity_now, verify
 from imgmig_dagster.verification.results import Identity
@@ -89,8 +89,8 @@ def _commands(job: Job, *commands: Sequence[str]) -> Sample:
 
 async def _migrate(work: WritingWork, windows: Sequence[Window]) -> None:
     for window in windows:
-        await take_inventory(work, window)
-        await migrate(work, window, WriteMode.BATCH)
+        await count_source(work, window)
+        await migrate(work, window, WriteMode.BATCH, rejections=Rejections(work.source.mapping))
 
 
 def _report(work: WritingWork, identity: Identity, windows: Sequence[Window]) -> SummaryReport:

@@ -2,7 +2,7 @@
 
 The domain's calls are coroutines of a `Work`; those of several partitions may be under way at a time:
 
-- `steps.inventory.take_inventory(work, window)` gives a `SourceInventory`;
+- `steps.inventory.take_inventory(work, window)` gives a `SourceInventory`, of a `SourceWork`;
 - `steps.plan.plan(work, window)` gives a `MigrationPlan`;
 - `steps.migrate.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
   `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
@@ -56,23 +56,29 @@ class Target(Protocol[Table_co]):
 
 
 @dataclass(frozen=True)
-class Work(Generic[Table_co]):
-    """What a run works on: both sides and the state. `run_id` names it in checkpoints, evidence and reports.
+class SourceWork:
+    """What a run works on that asks nothing of the target. `run_id` names it in checkpoints, evidence and reports."""
+
+    source: SourceReader
+    state: StateStore
+    run_id: str
+    page_size: int
+    listener: Listener
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Work(SourceWork, Generic[Table_co]):
+    """What a run works on: both sides and the state.
 
     `target` is open, by the one client of the run, whose `rate` in capacity units per second the settings bound. With
     `keep_values` ledgers and audit records hold the values at fault.
     """
 
-    source: SourceReader
     target: Table_co
-    state: StateStore
-    run_id: str
-    page_size: int
     settle_seconds: float
-    listener: Listener
     keep_values: bool
     rate: float | None
-    clock: Clock
     describe_target: Callable[[], TargetIdentity]
     fence: Fence = UNFENCED
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dagster as dg
 
+from imgmig_dagster.clock import SYSTEM_CLOCK
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.work import Target, Work, open_work
+from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
 Table = TypeVar("Table", bound=TargetTable)
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     Materialized: TypeAlias = dg.MaterializeResult[Any]
 else:
     Materialized = dg.MaterializeResult
+
+
+@contextmanager
+def reading_source(
+    context: dg.AssetExecutionContext, source: SourceDatabase, state: StateDirectory, progress: ProgressListener
+) -> Iterator[tuple[SourceWork, logging.Logger]]:
+    """What a Dagster run works on that asks nothing of the target, in the run's name, and the stage's log."""
+    with source.reader() as reader, state.log() as log:
+        listener, page_size = progress.for_run(log, context.log), source.settings.page_size
+        yield SourceWork(reader, state.open(), context.run.run_id, page_size, listener, SYSTEM_CLOCK), log
 
 
 @contextmanager
@@ -30,15 +41,15 @@ def working(
 ) -> Iterator[tuple[AbstractAsyncContextManager[Work[Table]], logging.Logger]]:
     """The work of a Dagster run, by the settings of the stage and in the run's name, and the stage's log."""
     settings = source.settings
-    with source.reader() as reader, state.log() as log:
+    with reading_source(context, source, state, progress) as (reading, log):
         work = open_work(
-            reader,
+            reading.source,
             target,
-            state.open(),
-            context.run.run_id,
-            page_size=settings.page_size,
+            reading.state,
+            reading.run_id,
+            page_size=reading.page_size,
             settle_seconds=settings.settle_seconds,
-            listener=progress.for_run(log, context.log),
+            listener=reading.listener,
             keep_values=settings.show_values,
         )
         yield work, log

@@ -6,11 +6,13 @@ How a run goes through its partitions, and records each, is in `ranges`.
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import dagster as dg
 
 from imgmig_dagster.defs import checks, metadata
-from imgmig_dagster.defs.asset_basics import working
+from imgmig_dagster.defs.asset_basics import reading_source, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import window_of
 from imgmig_dagster.defs.ranges import Part, chosen, over_range
@@ -22,19 +24,20 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
+from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger, confirmed_deletes
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.inventory import take_inventory
+from imgmig_dagster.steps.inventory import Rejections, SourceInventory, completed, count_source, take_inventory
 from imgmig_dagster.steps.migrate import migrate, retry_failures
-from imgmig_dagster.steps.migration_result import last_migration
+from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
 from imgmig_dagster.steps.plan import plan
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork, WritingWork
+from imgmig_dagster.work import ReadingWork, SourceWork, WritingWork
 
 
 def partitioned_assets(
@@ -66,35 +69,26 @@ def _migrated_images(
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
         assets = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        keys, mode = chosen(context, config.partitions), source.settings.write_mode
+        keys = chosen(context, config.partitions)
         confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
-
-        async def read(work: ReadingWork, part: Part) -> bool:
-            """Whether what was found lets the partition's rows be written."""
-            window = window_of(partitions, part.partition)
-            if "source_images" in assets and not await _take_inventory(work, window, part):
-                return False
-            if "migration_plan" in assets:
-                await _plan(work, window, part)
-            return True
-
-        async def write(work: WritingWork, part: Part) -> None:
-            if await read(work, part):
-                window = window_of(partitions, part.partition)
-                await _migrate(work, window, part, mode, config, confirmed[part.partition], log)
-
-        async def only_read(work: ReadingWork, part: Part) -> None:
-            await read(work, part)
-
+        making = _Making(partitions, "source_images" in assets, "migration_plan" in assets)
         if "migrated_images" in assets:
             table = target.open_for_writing(context.instance, config.confirm)
             with working(context, source, table, state, progress) as (opening, log):
+                mode = source.settings.write_mode
+
+                async def write(work: WritingWork, part: Part) -> None:
+                    await making.items(work, part, mode, config, confirmed[part.partition], log)
+
                 yield from over_range(context, specs, keys, opening, write, progress.end)
-        else:
+        elif making.plans:
             reads = target.open_settings(context.instance)
             reads.identity()  # a target that is away ends the run, and does not leave every row unread
             with working(context, source, reads, state, progress) as (reading, _log):
-                yield from over_range(context, specs, keys, reading, only_read, progress.end)
+                yield from over_range(context, specs, keys, reading, making.plan, progress.end)
+        else:
+            with reading_source(context, source, state, progress) as (of_source, _log):
+                yield from over_range(context, specs, keys, nullcontext(of_source), making.inventory, progress.end)
 
     return migrated_images
 
@@ -139,37 +133,98 @@ async def record_verification(
     await part.record("verification_report", facts, checks.of_verification(result), on_the_way)
 
 
-async def _take_inventory(work: ReadingWork, window: Window, part: Part) -> bool:
-    found = await take_inventory(work, window)
+@dataclass(frozen=True)
+class _Making:
+    """How a partition's inventory, plan and items are made: rows are read once for what one pass can serve."""
+
+    partitions: dg.TimeWindowPartitionsDefinition
+    counts: bool
+    plans: bool
+
+    async def inventory(self, work: SourceWork, part: Part) -> None:
+        """The inventory by itself."""
+        await self._read(work, part, await count_source(work, self._window(part)))
+
+    async def plan(self, work: ReadingWork, part: Part) -> None:
+        """The plan, and the inventory if it is asked for; that alone where ids repeat."""
+        counted = await self._count(work, part)
+        if counted and counted.repeated:
+            await self._read(work, part, counted)
+        else:
+            await self._plan(work, part, counted)
+
+    async def items(
+        self,
+        work: WritingWork,
+        part: Part,
+        mode: WriteMode,
+        config: MigrateConfig,
+        deletes: int | None,
+        log: logging.Logger,
+    ) -> None:
+        """The items, and whatever else is asked for; the inventory alone where ids repeat."""
+        counted = await self._count(work, part)
+        if counted and (counted.repeated or config.retry_failures_only):
+            await self._read(work, part, counted)
+            if counted.repeated:
+                return
+            counted = None
+        if self.plans:
+            # By a pass of its own: it is of what stands in the target before the first write.
+            await self._plan(work, part, counted)
+            counted = None
+        log.info("%s: starting migration, mode %s", part.partition, mode.value)
+        if config.retry_failures_only:
+            result = await retry_failures(work, self._window(part), mode, deletes)
+            await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
+        else:
+            result = await self._migrate(work, part, counted, mode, config.start_over, deletes)
+        log.info("%s: %s", part.partition, result.line())
+        # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
+        last = await asyncio.to_thread(last_migration, work.state, part.partition)
+        failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
+        results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
+        await part.record("migrated_images", metadata.of_migration(result), results)
+
+    async def _migrate(
+        self,
+        work: WritingWork,
+        part: Part,
+        counted: SourceInventory | None,
+        mode: WriteMode,
+        start_over: bool,
+        deletes: int | None,
+    ) -> MigrationResult:
+        rejections = Rejections(work.source.mapping) if counted else None
+        try:
+            result = await migrate(work, self._window(part), mode, start_over, deletes, rejections)
+        except ImgmigError as error:
+            # The pass knows of some rows: whoever mends the source needs all that are rejected.
+            if counted and not error.ends_all:
+                await self._read(work, part, counted)
+            raise
+        if counted and rejections:
+            await _record_inventory(work, part, completed(counted, rejections.by_code, rejections.listed))
+        return result
+
+    async def _plan(self, work: ReadingWork, part: Part, counted: SourceInventory | None) -> None:
+        planned = await plan(work, self._window(part))
+        if counted:
+            await _record_inventory(work, part, completed(counted, planned.rejected_by_code, planned.rejections))
+        await asyncio.to_thread(save_record, work.state, names.plan(part.partition), planned)
+        await part.record("migration_plan", metadata.of_plan(planned))
+
+    async def _count(self, work: SourceWork, part: Part) -> SourceInventory | None:
+        return await count_source(work, self._window(part)) if self.counts else None
+
+    async def _read(self, work: SourceWork, part: Part, counted: SourceInventory) -> None:
+        await _record_inventory(work, part, await take_inventory(work, self._window(part), counted))
+
+    def _window(self, part: Part) -> Window:
+        return window_of(self.partitions, part.partition)
+
+
+async def _record_inventory(work: SourceWork, part: Part, found: SourceInventory) -> None:
     await asyncio.to_thread(save_record, work.state, names.inventory(part.partition), found)
     results = [checks.rows_are_mappable(found), checks.ids_are_unique(found)]
-    return await part.record("source_images", metadata.of_inventory(found), results, version=found.digest)
-
-
-async def _plan(work: ReadingWork, window: Window, part: Part) -> None:
-    planned = await plan(work, window)
-    await asyncio.to_thread(save_record, work.state, names.plan(part.partition), planned)
-    await part.record("migration_plan", metadata.of_plan(planned))
-
-
-async def _migrate(
-    work: WritingWork,
-    window: Window,
-    part: Part,
-    mode: WriteMode,
-    config: MigrateConfig,
-    deletes: int | None,
-    log: logging.Logger,
-) -> None:
-    log.info("%s: starting migration, mode %s", part.partition, mode.value)
-    if config.retry_failures_only:
-        result = await retry_failures(work, window, mode, deletes)
-        await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
-    else:
-        result = await migrate(work, window, mode, config.start_over, deletes)
-    log.info("%s: %s", part.partition, result.line())
-    # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
-    last = await asyncio.to_thread(last_migration, work.state, part.partition)
-    failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
-    results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
-    await part.record("migrated_images", metadata.of_migration(result), results)
+    await part.record("source_images", metadata.of_inventory(found), results, version=found.digest)

@@ -1,20 +1,25 @@
-"""What the source holds of a partition, and whether every row of it can be mapped."""
+"""What the source holds of a partition, and whether every row of it can be mapped.
+
+What it holds PostgreSQL counts. Which rows cannot be mapped is known once each was read: by `plan` or `migrate`
+where one of them reads the rows anyway, else by `take_inventory`.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.figures import Figure
+from imgmig_dagster.mapping.spec import Row, TableMapping
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import ProgressMeter
-from imgmig_dagster.source.counting import NONE_REPEATED, RepeatedIds
-from imgmig_dagster.source.inventory import Inventory
+from imgmig_dagster.source.counting import NONE_REPEATED
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
+from imgmig_dagster.work import SourceWork
 
 LISTED_REJECTIONS: Final = 100
 
@@ -46,24 +51,64 @@ class SourceInventory:
         return sum(self.rejected_by_code.values())
 
 
-async def take_inventory(work: ReadingWork, window: Window) -> SourceInventory:
-    """Count and digest the window's rows in the source, and try to transform each of them.
+class Rejections:
+    """The rows that can never be written as they are, as a pass comes by them: all counted, the first ones listed."""
+
+    def __init__(self, mapping: TableMapping) -> None:
+        self.by_code: Counter[str] = Counter()
+        self.listed: list[Rejection] = []
+        self._transform = transformer(mapping)
+
+    def add(self, rejected: Sequence[Rejection]) -> None:
+        """Count these."""
+        self.by_code.update(rejection.code for rejection in rejected)
+        self.listed.extend(rejected[: LISTED_REJECTIONS - len(self.listed)])
+
+    def look_at(self, rows: Iterable[Row]) -> int:
+        """Try to transform each row; how many of them are rejected."""
+        rejected = [item for row in rows if isinstance(item := self._transform(row), Rejection)]
+        self.add(rejected)
+        return len(rejected)
+
+
+async def count_source(work: SourceWork, window: Window) -> SourceInventory:
+    """What PostgreSQL counts and digests of the window; which rows cannot be mapped is left to whoever reads them.
 
     Raises:
         SourceError: see there.
     """
-    source = work.source
-    found, repeated = await asyncio.to_thread(_count, source, window)
+    return await asyncio.to_thread(_count, work.source, window)
+
+
+async def take_inventory(work: SourceWork, window: Window, counted: SourceInventory | None = None) -> SourceInventory:
+    """The whole inventory, by reading every row and trying to transform it. `counted` is what is known already.
+
+    Raises:
+        SourceError: see there.
+    """
+    found = counted or await count_source(work, window)
     meter = ProgressMeter("Read", window.partition, found.rows, work.listener, clock=work.clock.monotonic)
-    transform = transformer(source.mapping)
-    codes: Counter[str] = Counter()
-    rejections: list[Rejection] = []
-    async for page in ahead(source.pages(window, None, work.page_size)):
-        rejected = [item for row in page if isinstance(item := transform(row), Rejection)]
-        codes.update(rejection.code for rejection in rejected)
-        rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
-        meter.failures += len(rejected)
+    rejections = Rejections(work.source.mapping)
+    async for page in ahead(work.source.pages(window, None, work.page_size)):
+        meter.failures += rejections.look_at(page)
         meter.advance(len(page))
+    return completed(found, rejections.by_code, rejections.listed)
+
+
+def completed(counted: SourceInventory, by_code: Mapping[str, int], listed: Sequence[Rejection]) -> SourceInventory:
+    """The inventory, with the rows that a pass found impossible to map."""
+    return replace(counted, rejected_by_code=dict(by_code), rejections=listed)
+
+
+async def look_at_ids(work: SourceWork, ids: Iterable[str], rejections: Rejections) -> None:
+    """Read these rows once more, and gather those that are rejected."""
+    for some in batched(sorted(ids), work.page_size):
+        rejections.look_at((await asyncio.to_thread(work.source.rows, some)).values())
+
+
+def _count(source: SourceReader, window: Window) -> SourceInventory:
+    found = source.inventory(window)
+    repeated = NONE_REPEATED if source.table.id_is_indexed else source.repeated_ids(window)
     return SourceInventory(
         partition=window.partition,
         rows=found.rows,
@@ -72,12 +117,8 @@ async def take_inventory(work: ReadingWork, window: Window) -> SourceInventory:
         digest=found.digest,
         watermark=found.watermark.isoformat() if found.watermark else None,
         read_at=found.read_at.isoformat(),
-        rejected_by_code=dict(codes),
-        rejections=rejections,
+        rejected_by_code={},
+        rejections=(),
         repeated=repeated.ids,
         repeated_ids=repeated.sample_ids,
     )
-
-
-def _count(source: SourceReader, window: Window) -> tuple[Inventory, RepeatedIds]:
-    return source.inventory(window), NONE_REPEATED if source.table.id_is_indexed else source.repeated_ids(window)

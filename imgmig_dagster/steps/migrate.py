@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -16,8 +16,10 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
+from imgmig_dagster.state.row_log import Segment
 from imgmig_dagster.steps.audited import AuditedDeletes
 from imgmig_dagster.steps.departures import Departed, Departures
+from imgmig_dagster.steps.inventory import Rejections, look_at_ids
 from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult, Outcome
 from imgmig_dagster.steps.page import PageMigrator, PageResult
 from imgmig_dagster.steps.reconcile import Reconciler
@@ -38,6 +40,7 @@ async def migrate(
     write_mode: WriteMode,
     start_over: bool = False,
     confirm_deletes: int | None = None,
+    rejections: Rejections | None = None,
 ) -> MigrationResult:
     """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
 
@@ -47,6 +50,7 @@ async def migrate(
         write_mode: how items are treated that may stand in the target already.
         start_over: forget the interrupted pass. Always safe: what stands in the target is looked up first.
         confirm_deletes: how many items are deleted because their rows are gone; by default as `Brake` says.
+        rejections: gathers the rows that can never be written as they are, for the inventory.
 
     Raises:
         PartitionBusy: another run works on this partition.
@@ -55,7 +59,7 @@ async def migrate(
         TooManyFailures: over 1 % of this run's rows failed and at least 100 did, or 10,000 did.
     """
     async with work.owning(names.write_lock(window.partition)) as owned:
-        return await _Migration(owned, window, write_mode, confirm_deletes).migrate(start_over)
+        return await _Migration(owned, window, write_mode, confirm_deletes).migrate(start_over, rejections)
 
 
 async def retry_failures(
@@ -88,7 +92,7 @@ class _Migration(Step[PageResult]):
         self._failed = 0
         self._rows = 0
 
-    async def migrate(self, start_over: bool) -> MigrationResult:
+    async def migrate(self, start_over: bool, rejections: Rejections | None) -> MigrationResult:
         work, window = self._work, self._window
         coverage: Coverage[PageResult] = Coverage(work, window.partition, names.MIGRATION_PROGRESS, names.SEEN)
         begun = await coverage.open(await self._fingerprint(), start_over)
@@ -100,6 +104,10 @@ class _Migration(Step[PageResult]):
                 found = await walk(work, window, self, coverage)
                 departed = await self._take_up(found, coverage)
                 coverage.count_requests()
+            if rejections is not None and coverage.checkpoint.outcomes.get(Outcome.REJECTED.value):
+                ids = await asyncio.to_thread(_rejected, coverage.segments())
+                late = {row_id for row_id, outcome in departed.outcomes.items() if outcome is Outcome.REJECTED}
+                await look_at_ids(work, (ids - found.gone.keys()) | late, rejections)
             checkpoint = coverage.checkpoint
             result = MigrationResult(
                 outcomes=checkpoint.outcomes,
@@ -239,3 +247,8 @@ class _Migration(Step[PageResult]):
             "items_left": departed.items_left,
             "audit": work.state.locate(self._audit.name) if self._audit.is_begun else None,
         }
+
+
+def _rejected(segments: Iterable[Segment]) -> set[str]:
+    """The rows that a pass rejected, in the runs before an interruption too: few, since a pass with many stops."""
+    return {row_id for segment in segments for row_id in segment.ids.get(Outcome.REJECTED.value, ())}

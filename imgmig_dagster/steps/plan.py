@@ -12,7 +12,7 @@ from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.steps.inventory import LISTED_REJECTIONS
+from imgmig_dagster.steps.inventory import Rejections
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
@@ -67,13 +67,11 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     total = await asyncio.to_thread(work.source.count, window)
     meter = ProgressMeter("Planned", window.partition, total, work.listener, clock=work.clock.monotonic)
     counts: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    rejections: list[Rejection] = []
+    rejections = Rejections(work.target.mapping)
     planner = _Planner(work.target)
     async for page in ahead(work.source.pages(window, None, work.page_size)):
         rejected = await planner.add(page, counts)
-        codes.update(rejection.code for rejection in rejected)
-        rejections.extend(rejected[: LISTED_REJECTIONS - len(rejections)])
+        rejections.add(rejected)
         meter.failures += len(rejected)
         meter.advance(len(page))
     return MigrationPlan(
@@ -82,10 +80,10 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
         would_write=counts["would_write"],
         identical=counts["identical"],
         would_judge=counts["would_judge"],
-        rejected=sum(codes.values()),
+        rejected=sum(rejections.by_code.values()),
         unread=counts["unread"],
-        rejections=rejections,
-        rejected_by_code=dict(codes),
+        rejections=rejections.listed,
+        rejected_by_code=dict(rejections.by_code),
         write_units=counts["write_units"],
         rate=work.rate or DEFAULT_RATE,
         took_s=round(work.clock.monotonic() - started, 3),

@@ -80,11 +80,11 @@ def refuse_a_file_that_nobody_thought_of(platform: Platform, _proxy: FaultProxy)
     def refuse(*_arguments: object) -> None:
         raise PermissionError(13, "Permission denied", "/some/where")
 
-    platform.monkeypatch.setattr(assets, "take_inventory", refuse)
+    platform.monkeypatch.setattr(assets, "count_source", refuse)
 
 
 def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
-    platform.monkeypatch.setattr(assets, "take_inventory", lambda *_arguments: 1 / 0)
+    platform.monkeypatch.setattr(assets, "count_source", lambda *_arguments: 1 / 0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_error_of_a_run_is_the_one_that_was_raised(platform: Platform, home:
     def refuse(*_arguments: object) -> None:
         raise raised
 
-    platform.monkeypatch.setattr(assets, "take_inventory", refuse)
+    platform.monkeypatch.setattr(assets, "count_source", refuse)
     with JobRunner(platform.definitions, home) as runner:
         assert runner.run("migrate", [MARCH]).error is raised
 
