@@ -14,14 +14,14 @@ from imgmig_dagster.window import now
 
 
 class AuditLog:
-    """One run's lines of JSON in ``audit/<time>-<run id>.jsonl``.
+    """One run's lines of JSON about one partition, in ``audit/<time>-<run id>-<partition>.jsonl``, or about orphans.
 
     There is no file until it `is_begun` by a change. Items are noted as the SHA-256 of their canonical JSON, or in full
     where `show_values` says so.
     """
 
-    def __init__(self, store: StateStore, run_id: str, show_values: bool) -> None:
-        self.name = names.audit(now(), run_id)
+    def __init__(self, store: StateStore, run_id: str, of: str, show_values: bool) -> None:
+        self.name = names.audit(now(), run_id, of)
         self._store = store
         self._show_values = show_values
         self._held: list[bytes] = []

@@ -104,9 +104,9 @@ def repair(partition: str) -> str:
     return f"{partition}/repair.json"
 
 
-def audit(moment: str, run_id: str) -> str:
-    """The changes that a repair made, one line each."""
-    return f"audit/{_stamp(moment)}-{run_id}.jsonl"
+def audit(moment: str, run_id: str, of: str) -> str:
+    """The changes that a run made to a partition, or to orphans, one line each."""
+    return f"audit/{_stamp(moment)}-{run_id}-{of}.jsonl"
 
 
 def certificate(moment: str) -> str:

@@ -90,7 +90,7 @@ async def repair(
         SourceError, TargetError: see there. What was done until then is in the audit record.
     """
     async with work.owning(names.write_lock(partition)) as owned:
-        run = _Repair(owned)
+        run = _Repair(owned, partition)
         async with run.writing(partition, ids):
             return await run.repair(partition, ids, unlisted, source_wins)
 
@@ -116,17 +116,16 @@ async def delete_orphans(
         SourceError, TargetError: see there.
     """
     async with work.owning(names.ORPHANS_LOCK) as owned:
-        run = _Repair(owned)
+        run = _Repair(owned, "orphans")
         async with run.writing(None, list(seen)):
             return await run.delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes))
 
 
 class _Repair:
-    def __init__(self, work: ReadingWork) -> None:
+    def __init__(self, work: ReadingWork, of: str) -> None:
         self._work = work
-        self._audit = (
-            AuditLog(work.state, work.run_id, work.keep_values) if isinstance(work.target, WritableTable) else None
-        )
+        may_write = isinstance(work.target, WritableTable)
+        self._audit = AuditLog(work.state, work.run_id, of, work.keep_values) if may_write else None
 
     @asynccontextmanager
     async def writing(self, partition: str | None, ids: Sequence[str]) -> AsyncIterator[None]:

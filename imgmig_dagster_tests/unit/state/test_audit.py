@@ -38,7 +38,7 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
     store = CountingStore(tmp_path)
 
     async def run() -> AuditLog:
-        audit = AuditLog(store, "run", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
 
         async def intend(number: int) -> None:
             await audit.intend(str(number), "put", None, ITEM)
@@ -52,11 +52,18 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
     assert store.appends < 20
 
 
+def test_partitions_of_one_run_that_begin_in_the_same_millisecond_have_files_of_their_own(tmp_path: Path) -> None:
+    store = LocalStateStore(tmp_path)
+    march, april = (AuditLog(store, "run", of, show_values=False).name for of in ("2024-03-01", "2024-04-01"))
+    assert march.endswith("-run-2024-03-01.jsonl")
+    assert april.endswith("-run-2024-04-01.jsonl")
+
+
 def test_results_wait_for_the_next_flush(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
 
     async def run() -> tuple[int, int]:
-        audit = AuditLog(store, "run", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
         await audit.intend("1", "put", None, ITEM)
         audit.conclude("1", "put", "done")
         before = len(lines_of(store, audit))
@@ -70,7 +77,7 @@ def test_an_intent_that_could_not_be_noted_is_an_error_and_not_lost(tmp_path: Pa
     store = CountingStore(tmp_path, refusals=1)
 
     async def run() -> AuditLog:
-        audit = AuditLog(store, "run", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
         with pytest.raises(StateUnavailable):
             await audit.intend("1", "put", None, ITEM)
         await audit.flush()
