@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
@@ -41,6 +42,7 @@ class Run:
     listener: Listener = lambda _progress: None
     keep_values: bool = False
     write_mode: WriteMode = WriteMode.CONDITIONAL
+    clock: Clock = SYSTEM_CLOCK
 
     def do(self, call: Callable[[WritingWork], Coroutine[Any, Any, Found]]) -> Found:
         """Open the work, and call with it."""
@@ -60,6 +62,7 @@ class Run:
             settle_seconds=self.settle_seconds,
             listener=self.listener,
             keep_values=self.keep_values,
+            clock=self.clock,
         )
 
     def migrate(self, start_over: bool = False, confirm_deletes: int | None = None) -> MigrationResult:

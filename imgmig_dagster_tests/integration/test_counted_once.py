@@ -1,16 +1,19 @@
-"""A row whose order column moves while a pass goes on is counted once, wherever it was met."""
+"""A row whose order column moves while a pass goes on is counted once, wherever it was met; and so is time."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from imgmig_dagster.clock import Clock
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.verification.results import Mismatch
 from imgmig_dagster_tests.arrange import Migration, image, row_id
+from imgmig_dagster_tests.runs import Run
 
 # Row n was created n seconds after midnight.
 Moves = dict[int, str]
@@ -103,3 +106,19 @@ def test_a_row_that_moves_to_another_window_is_none_of_this_one(migration: Migra
 
     assert (result.total, result.rows_in_window, result.left_window) == (ROWS, ROWS - 1, 1)
     assert migration.target.item(10) is not None
+
+
+@pytest.mark.parametrize("make_pass", [Run.migrate, Run.verify])
+def test_the_time_of_a_pass_is_counted_once_however_often_it_is_saved(
+    migration: Migration, make_pass: Callable[[Run], Any]
+) -> None:
+    migration.source.insert(image(number) for number in range(ROWS))
+    seconds = [0.0]
+
+    def a_second_goes_by(_page: int) -> None:
+        seconds[0] += 1
+
+    run = replace(migration.run(page_size=100), clock=Clock(monotonic=lambda: seconds[0]))
+    with run.source:
+        while_it_is_read(run.source, a_second_goes_by)
+        assert make_pass(run).duration_s == ROWS / 100
