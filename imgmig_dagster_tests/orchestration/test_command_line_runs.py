@@ -3,10 +3,8 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import dagster as dg
 import pytest
@@ -22,9 +20,9 @@ from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
-from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port, wait_until
+from imgmig_dagster_tests.orchestration.commands import CommandServer, wait_until
 from imgmig_dagster_tests.orchestration.invocations import begun, begun_by, long_ago
-from imgmig_dagster_tests.orchestration.servers import program, running
+from imgmig_dagster_tests.orchestration.servers import LAUNCHES_AT_ONCE, web_server
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 REEXECUTE = """mutation { launchRunReexecution(reexecutionParams: {parentRunId: "%s", strategy: ALL_STEPS}) {
@@ -151,39 +149,20 @@ def test_run_monitoring_on_ecs_leaves_a_commands_run_alone_until_the_command_is_
         assert status_of(instance, of_the_command) is dg.DagsterRunStatus.FAILURE
 
 
-def graphql(port: int, query: str) -> dict[str, dict[str, object]]:
-    url = f"http://127.0.0.1:{port}/graphql"
-    request = Request(url, json.dumps({"query": query}).encode(), {"Content-Type": "application/json"})
-    with urlopen(request, timeout=300) as reply:  # noqa: S310
-        found: dict[str, dict[str, object]] = json.load(reply)["data"]
-        return found
-
-
 def test_a_failed_run_of_the_command_line_is_re_executed_from_the_ui(
     platform: Platform, commands: CommandServer, home: Path, local: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     platform.source.insert([image(1)])
-    # Without a queue the web server launches at once.
-    at_once = {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"}
-    (home / "dagster.yaml").write_text(json.dumps({"run_coordinator": at_once, "telemetry": {"enabled": False}}))
+    (home / "dagster.yaml").write_text(LAUNCHES_AT_ONCE)
     platform.set(DAGSTER_HOME=str(home), IMGMIG_TARGET_TABLE="no-such-table")
     assert commands.run("migrate", environment=platform.environment, folder=tmp_path).exit_code == 2
     (failed,) = local.get_runs()
     platform.set(IMGMIG_TARGET_TABLE=platform.target.name)
-    code, web = free_port(), free_port()
-    workspace = tmp_path / "workspace.yaml"
-    workspace.write_text(
-        f"load_from: [{{grpc_server: {{host: 127.0.0.1, port: {code}, location_name: imgmig_dagster}}}}]\n"
-    )
-    server = program(*f"dagster code-server start -h 127.0.0.1 -p {code} -m imgmig_dagster.definitions -a defs".split())
-    ui = program(*f"dagster-webserver -h 127.0.0.1 -p {web} -w".split(), str(workspace))
 
-    with ExitStack() as stack:
-        for name, command, port in (("code", server, code), ("web", ui, web)):
-            stack.enter_context(running(command, platform.environment, tmp_path / f"{name}.log", port))
-        launched = graphql(web, REEXECUTE % failed.run_id)["launchRunReexecution"]
+    with web_server(platform.environment, tmp_path) as graphql:
+        launched = graphql(REEXECUTE % failed.run_id)["launchRunReexecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        again = str(launched["run"]["runId"])  # type: ignore[index]
+        again = str(launched["run"]["runId"])
         wait_until(lambda: status_of(local, again) in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE))
     assert status_of(local, again) is dg.DagsterRunStatus.SUCCESS
     run = local.get_run_by_id(again)
