@@ -6,7 +6,7 @@ from typing import Final
 
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, finding
-from imgmig_dagster.errors import ImgmigError, SettingsError
+from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.partitions import command
 from imgmig_dagster.rules.brake import held_back_line
@@ -24,28 +24,6 @@ _DEPARTED: Final = ("vanished", "held_back", "items_deleted", "items_left")
 def ledger(state: StateStore, partition: str) -> dict[str, Failure]:
     """The failures of a partition."""
     return FailureLedger(state, partition).entries()
-
-
-def confirmed_deletes(
-    state: StateStore, keys: Sequence[str], number: int | None, stage: str
-) -> Mapping[str, int | None]:
-    """What `--confirm-deletes` means for each partition: the deletes that its ledger holds back.
-
-    Raises:
-        SettingsError: together they are another number.
-    """
-    if number is None:
-        return dict.fromkeys(keys)
-    held = {key: len(held_back(ledger(state, key))) for key in keys}
-    total = sum(held.values())
-    if total != number:
-        retry = f"{command('retry-failures', stage)} --confirm-deletes {total}"
-        remedy = f"to delete them: {retry}" if total else "leave it out"
-        raise SettingsError(
-            f"--confirm-deletes is {number:,}, and {total:,} deletes are held back in the ledgers of these partitions. "
-            f"Nothing was done; {remedy}"
-        )
-    return {key: count or None for key, count in held.items()}
 
 
 def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:

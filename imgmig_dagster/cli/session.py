@@ -25,6 +25,7 @@ from imgmig_dagster.progress import Ended, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
+from imgmig_dagster.state.failures import confirmed_deletes
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import RepairResult
@@ -134,7 +135,7 @@ class Session:
         Raises:
             SettingsError: another number is held back.
         """
-        confirmed = migrations.confirmed_deletes(self.state, keys, confirm_deletes, self.stage.value)
+        confirmed = confirmed_deletes(self.state, keys, confirm_deletes)
         config = {"start_over": start_over, "confirm": confirm}
         finished, errors, took = self._run("migrate", "Migrated", keys, _confirming(config, confirmed))
         found = migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
@@ -145,9 +146,9 @@ class Session:
     ) -> Finding:
         """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
         failing = [key for key in keys if migrations.ledger(self.state, key)]
-        confirmed = migrations.confirmed_deletes(self.state, failing, confirm_deletes, self.stage.value)
-        config = {"retry_failures_only": True, "confirm": confirm}
-        finished, errors, took = self._run("retry_failures", "Retried", failing, _confirming(config, confirmed))
+        confirmed = confirmed_deletes(self.state, failing, confirm_deletes)
+        config = _confirming({"confirm": confirm}, confirmed)
+        finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return migrations.of_ledgers(
             self.state, failing, finished, errors, took, self.stage.value, self.settings.show_values
         )
@@ -169,7 +170,7 @@ class Session:
         `migrate`.
         """
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
-        config: dict[str, Any] = {"repair_report": {"apply": apply, "source_wins": source_wins, "confirm": confirm}}
+        config = {"repair_report": {"source_wins": source_wins, "confirm": confirm}}
         job = "repair" if apply else "plan_repair"
         finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)
         if delete_orphans and not errors and repairs.orphans(self.state):

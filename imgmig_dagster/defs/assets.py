@@ -70,8 +70,12 @@ def _migrated_images(
     ) -> Iterator[dg.DagsterEvent]:
         assets = frozenset(key.to_user_string() for key in context.selected_asset_keys)
         keys = chosen(context, config.partitions)
-        confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
+        # Of one partition the number is judged where the deletes are.
+        confirmed: Mapping[str, int | None] = dict.fromkeys(keys, config.confirm_deletes)
+        if len(keys) > 1:
+            confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
         making = _Making(partitions, "source_images" in assets, "migration_plan" in assets)
+
         if "migrated_images" in assets:
             table = target.open_for_writing(context.instance, config.confirm)
             with working(context, source, table, state, progress) as (opening, log):

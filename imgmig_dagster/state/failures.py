@@ -39,18 +39,17 @@ def held_back(failures: Mapping[str, Failure]) -> list[str]:
 def confirmed_deletes(store: StateStore, partitions: Sequence[str], number: int | None) -> Mapping[str, int | None]:
     """What a confirmed `number` of deletes means for each partition: those that its ledger holds back.
 
-    Of one partition it is passed on as it is, and judged where the deletes are.
-
     Raises:
         SettingsError: together the partitions hold back another number.
     """
-    if number is None or len(partitions) == 1:
-        return dict.fromkeys(partitions, number)
+    if number is None:
+        return dict.fromkeys(partitions)
     held = {each: len(held_back(FailureLedger(store, each).entries())) for each in partitions}
     if (total := sum(held.values())) != number:
+        remedy = f"--confirm-deletes {total} (in run config: confirm_deletes) deletes them" if total else "leave it out"
         raise SettingsError(
-            f"{number:,} deletes are confirmed, and {total:,} are held back in the ledgers of these "
-            f"{len(partitions):,} partitions. Nothing was done; confirm that number, or none"
+            f"{number:,} are confirmed, and {total:,} deletes are held back in the ledgers of these partitions. "
+            f"Nothing was done; {remedy}"
         )
     return {each: count or None for each, count in held.items()}
 
