@@ -47,6 +47,13 @@ class Operator:
         expect(self.page.get_by_text("Evaluation result")).to_be_visible()
         return self.page.locator("body")
 
+    def open_check_partitions(self, asset: str, check: str) -> Locator:
+        """How many partitions a check holds of, and of how many it does not."""
+        page = self.open_check(asset, check)
+        page.get_by_text("Partitions", exact=True).last.click()
+        expect(page.get_by_text(re.compile(r"^Execution Failed \("))).to_be_visible()
+        return page
+
     def open(self, path: str) -> Locator:
         """Another page."""
         self.page.goto(f"{self._url}/{path}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from uuid import UUID
 
@@ -56,6 +57,7 @@ class Platform:
 
     url: str
     dynamodb: str
+    state: Path
 
     def corrupt_width(self, row_id: str, width: int) -> None:
         """Change an item past all of our code."""
@@ -103,7 +105,9 @@ def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             server = subprocess.Popen([imgmig, "ui", "--port", str(port)], cwd=folder, stdout=log, stderr=log)
         try:
             _wait_until_ready(url, server, folder / "ui.log")
-            yield Platform(url, variables["AWS_ENDPOINT_URL_DYNAMODB"])
+            yield Platform(
+                url, variables["AWS_ENDPOINT_URL_DYNAMODB"], Path(urlsplit(variables["IMGMIG_STATE_URL"]).path)
+            )
         finally:
             server.terminate()
             assert server.wait(timeout=300) == 0, (folder / "ui.log").read_text()
@@ -137,7 +141,7 @@ def statuses(runs: list[dict[str, object]]) -> list[object]:
 class TestAnOperatorsMorning:
     """In this order: each step begins where the one before it ended."""
 
-    FIRST = first_of_months()[0].date().isoformat()
+    FIRST, *_, LAST = (month.date().isoformat() for month in first_of_months())
 
     def test_one_partition_is_migrated_to_green(self, operator: Operator) -> None:
         assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"]
@@ -170,6 +174,10 @@ class TestAnOperatorsMorning:
         page = operator.open("assets/verification_report?view=partitions")
         expect(page.get_by_text(f"{MONTHS} partitions").first).to_be_visible()
         operator.shoot("range-with-one-red-partition-asset")
+        page = operator.open_check_partitions("verification_report", "zero_mismatches")
+        for count in ("Failed (1)", f"Passed ({MONTHS - 1})", "Execution Failed (0)", "Missing (0)"):
+            expect(page.get_by_text(count, exact=True)).to_be_visible()
+        operator.shoot("range-with-one-red-partition-check")
         assert statuses(operator.launch("verify", self.FIRST)) == ["FAILURE"]
 
         page = operator.open_check("verification_report", "zero_mismatches")
@@ -185,6 +193,17 @@ class TestAnOperatorsMorning:
         expect(page.get_by_text("Passed", exact=True)).to_be_visible()
         expect(page.get_by_text(self.FIRST).first).to_be_visible()
         operator.shoot("repaired")
+
+    def test_a_partition_that_fails_is_told_apart_from_a_red_one(self, platform: Platform, operator: Operator) -> None:
+        checkpoint = platform.state / "dev" / self.LAST / "migration-progress.json"
+        checkpoint.write_text("{torn")
+        assert statuses(operator.launch("migrate", "All")) == ["FAILURE"]
+        checkpoint.unlink()
+
+        page = operator.open_check_partitions("migrated_images", "every_row_is_accounted_for")
+        for count in ("Failed (0)", f"Passed ({MONTHS - 1})", "Execution Failed (1)", "Missing (0)"):
+            expect(page.get_by_text(count, exact=True)).to_be_visible()
+        operator.shoot("range-with-one-failed-partition")
 
     def test_schedules_and_sensors_are_listed_with_what_they_do(self, operator: Operator) -> None:
         page = operator.open("automation")
