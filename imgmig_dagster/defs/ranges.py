@@ -59,8 +59,8 @@ class Part:
         results: Sequence[dg.AssetCheckResult] = (),
         on_the_way: bool = False,
         version: str | None = None,
-    ) -> bool:
-        """Record the partition's asset with `facts`, then its checks; returns whether those that block hold.
+    ) -> None:
+        """Record the partition's asset with `facts`, then its checks.
 
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
@@ -68,11 +68,9 @@ class Part:
         self.unrecorded = True
         await asyncio.to_thread(self._log, asset, facts, results, version)
         self.unrecorded = False
-        blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
-        red = [found.check_name or "" for found in blocking if not found.passed]
         if not on_the_way:
-            self.red += red
-        return not red
+            blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
+            self.red += [found.check_name or "" for found in blocking if not found.passed]
 
     def _log(
         self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult], version: str | None
