@@ -9,6 +9,7 @@ op logs the events that Dagster makes of one partition's run, in the same order.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
@@ -41,14 +42,15 @@ class ChecksDoNotHold(dg.Failure):
 
 @dataclass
 class Part:
-    """One partition of a run, and what is recorded of it. `red` are its blocking checks that do not hold.
+    """One partition of a run, and what is recorded of it, by the run's `recorder`.
 
-    `specs` are of the assets that may be recorded, by name.
+    `specs` are of the assets that may be recorded, by name. `red` are the blocking checks that do not hold.
     """
 
     context: dg.AssetExecutionContext
     partition: str
     specs: Mapping[str, dg.AssetSpec]
+    recorder: Executor
     red: list[str] = field(default_factory=list)
     unrecorded: bool = False
 
@@ -66,7 +68,8 @@ class Part:
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
         self.unrecorded = True
-        await asyncio.to_thread(self._log, asset, facts, results, version)
+        log = asyncio.get_running_loop().run_in_executor
+        await log(self.recorder, self._log, asset, facts, results, version)
         self.unrecorded = False
         if not on_the_way:
             blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
@@ -82,7 +85,8 @@ class Part:
         key = dg.AssetKey(asset)
         if results:
             blocking = {name for each, name in _BLOCKING if each == asset}
-            for event in internals.evaluated(self.context.instance, key, self.partition, results, blocking):
+            instance, run_id = self.context.instance, self.context.run.run_id
+            for event in internals.evaluated(instance, run_id, key, self.partition, results, blocking):
                 self.context.log_event(event)
 
 
@@ -112,7 +116,10 @@ def over_range(
         ended.append(each)
         tell(each)
 
-    work_on(opening, lambda work: _all(keys, lambda key: Part(context, key, specs), lambda part: do(work, part), end))
+    # Dagster stores one event after another in any case: several threads would want a connection each.
+    with ThreadPoolExecutor(1, "recorder") as recorder:
+        parts = [Part(context, key, specs, recorder) for key in keys]
+        work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
     yield from internals.logged(context)
     _raise_what_is_amiss(keys, sorted(ended, key=lambda each: keys.index(each.partition)))
     yield from internals.released(context)
@@ -140,23 +147,19 @@ class _EndsAll(Exception):
 
 
 async def _all(
-    keys: Sequence[str],
-    part_of: Callable[[str], Part],
-    do: Callable[[Part], Coroutine[Any, Any, None]],
-    end: Callable[[Ended], None],
+    parts: Sequence[Part], do: Callable[[Part], Coroutine[Any, Any, None]], end: Callable[[Ended], None]
 ) -> None:
-    waiting = iter(keys)
+    waiting = iter(parts)
 
     async def one_after_another() -> None:
-        for key in waiting:
-            part = part_of(key)
+        for part in waiting:
             error = await _error_of(do(part), part)
-            end(Ended(key, tuple(part.red), error))
+            end(Ended(part.partition, tuple(part.red), error))
             if error is not None and error.ends_all:
                 raise _EndsAll
 
     with suppress(_EndsAll):
-        await gather(one_after_another() for _ in range(min(AT_ONCE, len(keys))))
+        await gather(one_after_another() for _ in range(min(AT_ONCE, len(parts))))
 
 
 async def _error_of(work: Coroutine[Any, Any, None], part: Part) -> ImgmigError | None:

@@ -5,6 +5,7 @@ version of Dagster, whose number is exact for this reason (pyproject.toml).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -29,6 +30,7 @@ from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
 from dagster._core.launcher import RunLauncher as RunLauncher
 from dagster._core.launcher import WorkerStatus as WorkerStatus
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage as SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage as DagsterSqliteStorage
 from dagster._core.storage.tags import (
@@ -63,6 +65,9 @@ def instance_of(home: Path) -> dg.DagsterInstance:
     instance = dg.DagsterInstance.from_ref(ref)
     # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
+    if isinstance(storage := instance.event_log_storage, SqlEventLogStorage):
+        # Dagster asks whether its tables are there for each event of a check.
+        storage.has_table = lru_cache(storage.has_table)  # type: ignore[method-assign]
     return instance
 
 
@@ -212,20 +217,20 @@ def version_tags(
 
 def evaluated(
     instance: dg.DagsterInstance,
+    run_id: str,
     asset: dg.AssetKey,
     partition: str,
     results: Sequence[dg.AssetCheckResult],
     blocking: Collection[str],
 ) -> list[dg.AssetCheckEvaluation]:
-    """The events of an asset's checks, of its last materialization of that partition.
+    """The events of an asset's checks, of its last materialization, which the run has just recorded of that partition.
 
     Without it a check's Partitions tab takes them for those of an earlier one.
     """
-    found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition]), limit=1
-    ).records[0]
+    made: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
+    [found] = instance.get_asset_event_summary_records(made, asset, run_id, limit=1)
     target = AssetCheckEvaluationTargetMaterializationData(
-        run_id=found.run_id, storage_id=found.storage_id, timestamp=found.timestamp
+        run_id=run_id, storage_id=found.storage_id, timestamp=found.timestamp
     )
     return [
         dg.AssetCheckEvaluation(

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import re
+import select
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ CODE_LOCATION: Final = "imgmig_dagster"
 """As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
 
 _VARIABLE: Final = re.compile(r'environment variable "(\w+)"')
+_TRIED: Final = "imgmig: when it was tried"
+_TRY_AFTER_S: Final = 1.0
 _PLACE: Final = re.compile(r"at path root:(\S+?)\.? ")
 
 
@@ -113,12 +117,26 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
     )
 
 
-def _ping(connection: Any, _record: object, _proxy: object) -> None:
-    """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one."""
+def _ping(connection: Any, record: Any, _proxy: object) -> None:
+    """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one.
+
+    A server that ends says so on the connection, which is looked at each time; one that is cut off does not.
+    """
     if isinstance(connection, sqlite3.Connection):
         return  # a file has no server
+    moment = time.monotonic()
+    if moment - record.info.get(_TRIED, -_TRY_AFTER_S) < _TRY_AFTER_S and not _has_news(connection):
+        return
+    record.info[_TRIED] = moment
     try:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute("SELECT 1")
     except Exception as error:
         raise sqlalchemy.exc.DisconnectionError from error
+
+
+def _has_news(connection: Any) -> bool:
+    """Whether the server has sent something that nobody has read: of an idle connection, that it is closed."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

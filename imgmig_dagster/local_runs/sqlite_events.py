@@ -23,7 +23,6 @@ class KeptOpenEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._kept: dict[str, sqlalchemy.Engine] = {}
-        self._tables: set[str] = set()
         self._one_at_a_time = threading.Lock()
         super().__init__(*arguments, **named)
 
@@ -34,12 +33,6 @@ class KeptOpenEventLogStorage(SqliteEventLogStorage):
     def index_connection(self) -> Any:
         """A connection to the file of all runs."""
         return self._connection(_INDEX)
-
-    def has_table(self, table_name: str) -> bool:
-        """Whether the index has that table; asked for each event of a check, and a table that is there stays."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
 
     @contextlib.contextmanager
     def _connection(self, shard: str) -> Iterator[sqlalchemy.Connection]:
