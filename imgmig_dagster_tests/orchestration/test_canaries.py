@@ -28,7 +28,7 @@ import dagster as dg
 from imgmig_dagster.definitions import defs
 with dg.DagsterInstance.get() as instance:
     for job in ("migrate", "verify"):
-        defs.resolve_job_def(job).execute_in_process(instance=instance, partition_key={MARCH!r}, raise_on_error=False)
+        defs().resolve_job_def(job).execute_in_process(instance=instance, partition_key={MARCH!r}, raise_on_error=False)
 """
 
 
