@@ -20,6 +20,11 @@ from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a script that puts the suite in the background leaves it: every server of the tests would inherit that, and
+    # outlive the SIGINT that ends it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True)
 class Services:
