@@ -66,7 +66,6 @@ class Session:
         self.output = output
         self._relay = _Relay()
         self._resources = ExitStack()
-        self._interrupted = False
         self._whole_table = False
 
     def __enter__(self) -> "Session":

@@ -120,13 +120,20 @@ def _verification_report(
         with working(context, source, table, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
-                result = await verify(work, window_of(partitions, part.partition), config.only_failed)
-                log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
-                await record_verification(part, work.state, result)
+                await verify_part(work, window_of(partitions, part.partition), part, log, config.only_failed)
 
             yield from over_range(context, specs, keys, opening, compare, progress.end)
 
     return verification_report
+
+
+async def verify_part(
+    work: ReadingWork, window: Window, part: Part, log: logging.Logger, only_failed: bool = False
+) -> None:
+    """Verify a partition, and record what was found; see `verify` for what it raises."""
+    result = await verify(work, window, only_failed)
+    log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
+    await record_verification(part, work.state, result)
 
 
 async def record_verification(
@@ -181,11 +188,11 @@ class _Making:
         if config.retry_failures_only:
             result = await retry_failures(work, self._window(part), mode, deletes)
             await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
+            # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
+            last = await asyncio.to_thread(last_migration, work.state, part.partition)
         else:
-            result = await self._migrate(work, part, counted, mode, config.start_over, deletes)
+            result = last = await self._migrate(work, part, counted, mode, config.start_over, deletes)
         log.info("%s: %s", part.partition, result.line())
-        # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
-        last = await asyncio.to_thread(last_migration, work.state, part.partition)
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
         results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
         await part.record("migrated_images", metadata.of_migration(result), results)

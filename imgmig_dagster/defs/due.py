@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from imgmig_dagster.defs.asset_basics import working
-from imgmig_dagster.defs.assets import record_verification
+from imgmig_dagster.defs.assets import verify_part
 from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.ranges import Part, over_range
 from imgmig_dagster.defs.resources import (
@@ -24,7 +24,6 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_internals as internals
-from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import Window, now
@@ -68,12 +67,9 @@ def verify_due_job(
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 try:
-                    result = await verify(work, windows[part.partition])
+                    await verify_part(work, windows[part.partition], part, log)
                 except PartitionBusy:
                     log.info("%s: another run is verifying it", part.partition)
-                    return
-                log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
-                await record_verification(part, work.state, result)
 
             yield from over_range(recording, specs, keys, opening, compare, progress.end)
 

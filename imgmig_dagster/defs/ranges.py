@@ -121,7 +121,8 @@ def over_range(
         parts = [Part(context, key, specs, recorder) for key in keys]
         work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
     yield from internals.logged(context)
-    _raise_what_is_amiss(keys, sorted(ended, key=lambda each: keys.index(each.partition)))
+    place = {key: number for number, key in enumerate(keys)}
+    _raise_what_is_amiss(keys, sorted(ended, key=lambda each: place[each.partition]))
     yield from internals.released(context)
 
 
@@ -133,13 +134,13 @@ def chosen(context: dg.AssetExecutionContext, named: Sequence[str]) -> list[str]
     """
     if not context.selected_asset_keys:
         raise SettingsError("a check is made with its asset: materialize the asset")
-    keys = list(context.partition_keys)
-    if strangers := sorted(set(named) - set(keys)):
+    keys, wanted = list(context.partition_keys), set(named)
+    if strangers := sorted(wanted - set(keys)):
         raise SettingsError(
             f"the run config names partitions that the run is not of: {', '.join(strangers[:_NAMED])}. It is of "
             f"{keys[0]} to {keys[-1]}"
         )
-    return [key for key in keys if key in named] if named else keys
+    return [key for key in keys if key in wanted] if wanted else keys
 
 
 class _EndsAll(Exception):

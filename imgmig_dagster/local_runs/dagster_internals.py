@@ -24,6 +24,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError as DagsterAssetCheckFailedError
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
@@ -48,10 +49,7 @@ RANGE_END: Final = ASSET_PARTITION_RANGE_END_TAG
 
 _REPOSITORY: Final = "__repository__"
 _NO_OUTPUT_CAPTURE: Final = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
 _KEPT_OPEN: Final = {"module": "imgmig_dagster.local_runs.sqlite_events", "class": "KeptOpenStorage"}
 
@@ -271,23 +269,25 @@ def released(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
 
 def failed_partitions(instance: dg.DagsterInstance, run_id: str) -> dict[str | None, str | None]:
     """The partitions that a run over many says have failed, with the class of each one's error."""
-    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
-    event = failures[0].event_log_entry.dagster_event if failures else None
-    said = event.step_failure_data.user_failure_data if event else None
+    said = failure.user_failure_data if (failure := _failure_of(instance, run_id)) else None
     failed = said.metadata.get("failed") if said else None
     return dict(failed.value) if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.value, dict) else {}
 
 
 def error_classes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """The classes of the errors that ended a run, of whatever process, the cause last."""
-    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
-    event = failures[0].event_log_entry.dagster_event if failures else None
-    error = event.step_failure_data.error if event else None
+    error = failure.error if (failure := _failure_of(instance, run_id)) else None
     names = []
     while error is not None:
         names.append(error.cls_name or "an error")
         error = error.cause
     return names
+
+
+def _failure_of(instance: dg.DagsterInstance, run_id: str) -> StepFailureData | None:
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    event = failures[0].event_log_entry.dagster_event if failures else None
+    return event.step_failure_data if event else None
 
 
 def location_of(run: dg.DagsterRun) -> str | None:

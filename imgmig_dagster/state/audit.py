@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -43,6 +45,14 @@ class AuditLog:
             if lines := list(self._held):
                 await asyncio.to_thread(self._store.append, self.name, b"".join(lines))
                 del self._held[: len(lines)]
+
+    @asynccontextmanager
+    async def flushed(self) -> AsyncIterator[None]:
+        """Leave no line unwritten at the context's end, however it ends."""
+        try:
+            yield
+        finally:
+            await self.flush()
 
     def _hold(self, row_id: str, action: str, phase: str, **facts: Any) -> None:
         line = {"time": now(), "key": row_id, "action": action, "phase": phase, **facts}

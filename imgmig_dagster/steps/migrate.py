@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -100,7 +99,7 @@ class _Migration(Step[PageResult]):
         total = await asyncio.to_thread(work.source.count, window)
         self._tell("Migrated", total, begun.rows)
         async with work.writing(window.partition, "migration"):
-            async with self._flushed():
+            async with self._audit.flushed():
                 found = await walk(work, window, self, coverage)
                 departed = await self._take_up(found, coverage)
                 coverage.count_requests()
@@ -133,7 +132,7 @@ class _Migration(Step[PageResult]):
         if entries:
             await work.target_identity()
             self._tell("Retried", len(entries))
-            async with work.writing(window.partition, "retry", entries), self._flushed():
+            async with work.writing(window.partition, "retry", entries), self._audit.flushed():
                 brake = Brake(await asyncio.to_thread(work.source.count, window), self._confirm_deletes)
                 departed = await self._departures().settle(entries, brake, held_back(failures))
                 await self._settle(departed.outcomes, departed.failures)
@@ -217,13 +216,6 @@ class _Migration(Step[PageResult]):
         work = self._work
         common = (work.source, self._target, self._migrator, work.settle_seconds, work.page_size, self._meter.advance)
         return Departures(*common, sleep=work.clock.sleep, **of_a_pass)
-
-    @asynccontextmanager
-    async def _flushed(self) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await self._audit.flush()
 
     async def _fingerprint(self) -> Mapping[str, str]:
         work = self._work

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, TypeAlias
@@ -231,13 +231,8 @@ class _Repair:
             return AuditedTable(table, self._audit)
         return RehearsedTable(table)
 
-    @asynccontextmanager
-    async def _flushed(self) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            if self._audit is not None:
-                await self._audit.flush()
+    def _flushed(self) -> AbstractAsyncContextManager[None]:
+        return self._audit.flushed() if self._audit is not None else nullcontext()
 
     def _result(
         self,
