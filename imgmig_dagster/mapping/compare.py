@@ -13,7 +13,17 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from imgmig_dagster.mapping.spec import Field, FieldType, Item, Row, Rule, TableMapping, Value
+from imgmig_dagster.mapping.spec import (
+    INFINITY,
+    MINUS_INFINITY,
+    Field,
+    FieldType,
+    Item,
+    Row,
+    Rule,
+    TableMapping,
+    Value,
+)
 
 # As the application writes it: nearly all timestamps are of this spelling, and need not be taken apart.
 _CANONICAL_TIMESTAMP: Final = re.compile(
@@ -132,40 +142,55 @@ def describe_fields(mapping: TableMapping, row: Row, item: Item) -> list[tuple[s
     ]
 
 
-def row_digest(mapping: TableMapping, row: Row) -> bytes:
-    """A digest of a row's id and content as an item should hold it (timestamps cut to milliseconds), 16 bytes.
+def row_digest(mapping: TableMapping, row: Row) -> int:
+    """The digest of a row's id and content as an item should hold it; see `item_digest`.
 
-    Equals `item_digest` of a correct item; a difference is a candidate for a second look, since timestamps may
-    differ within their tolerance.
+    A difference is a candidate for a second look, since timestamps may differ within their tolerance.
     """
-    content: list[Any] = [row[0]]
+    parts = [_text_content(row[0])]
     for field, value in zip(mapping.fields, row[1:], strict=True):
-        if field.type is FieldType.TIMESTAMP and isinstance(value, int):
-            value = value // _MILLISECOND_US
-        content.append(value)
-    return _digest(content)
+        parts.append(_CONTENT[field.type](value))
+    return _digest(parts)
 
 
-def item_digest(mapping: TableMapping, item: Item) -> bytes:
-    """The digest of an item's key and declared content, 16 bytes; see `row_digest`."""
-    content: list[Any] = [mapping.row_id(item)]
+def item_digest(mapping: TableMapping, item: Item) -> int:
+    """The digest of an item's key and declared content, a signed number of 64 bits, as ``docs/recheck.md`` defines it.
+
+    Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
+    """
+    parts = [_text_content(mapping.row_id(item))]
     for field in mapping.fields:
         attribute = item.get(field.attribute)
         try:
             value = None if attribute is None else _DECODERS[field.type](attribute)
         except _Undecodable:
-            # A tuple, which no row holds: as text it would be spelled like a text of the row.
-            content.append(("undecodable", repr(attribute)))
-            continue
-        if field.type is FieldType.TIMESTAMP and isinstance(value, int):
-            value = value // _MILLISECOND_US
-        content.append(value)
-    return _digest(content)
+            parts.append(b"?" + repr(attribute).encode("utf-8", "surrogatepass"))  # what no row holds
+        else:
+            parts.append(_CONTENT[field.type](value))
+    return _digest(parts)
 
 
-def _digest(content: list[Any]) -> bytes:
-    # repr() quotes and escapes text and writes numbers bare, so that no two contents share a spelling.
-    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _digest(parts: list[bytes]) -> int:
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], "big", signed=True)
+
+
+def _text_content(value: Value) -> bytes:
+    if value is None:
+        return b"-"
+    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return b"S%d:%b" % (len(text), text)
+
+
+def _number_content(value: Value) -> bytes:
+    return b"-" if value is None else b"N%b;" % str(value).encode()
+
+
+def _timestamp_content(value: Value) -> bytes:
+    if value is None:
+        return b"-"
+    if value in (INFINITY, MINUS_INFINITY):
+        return b"Tinfinity;" if value == INFINITY else b"T-infinity;"
+    return b"T%d;" % (int(value) // _MILLISECOND_US)
 
 
 def _decode_text(attribute: dict[str, Any]) -> Value:
@@ -229,6 +254,12 @@ _DECODERS: Final[dict[FieldType, Callable[[dict[str, Any]], Value]]] = {
     FieldType.TEXT: _decode_text,
     FieldType.INTEGER: _decode_integer,
     FieldType.TIMESTAMP: _decode_timestamp,
+}
+
+_CONTENT: Final[dict[FieldType, Callable[[Value], bytes]]] = {
+    FieldType.TEXT: _text_content,
+    FieldType.INTEGER: _number_content,
+    FieldType.TIMESTAMP: _timestamp_content,
 }
 
 

@@ -15,6 +15,7 @@ from imgmig_dagster.errors import UnreadableText
 from imgmig_dagster.mapping.spec import Cursor, FieldType
 from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, Kind
+from imgmig_dagster.source.digests import field_content, row_digest
 from imgmig_dagster.source.texts import NO_ENCODING, UTF8, stored_bytes
 from imgmig_dagster.window import Window, from_microseconds
 
@@ -38,7 +39,8 @@ class Expressions:
         """The pieces by name.
 
         `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
-        the order column as a point in time. `place` is read behind the columns where `places_are_read`.
+        the order column as a point in time. `content` are the bytes of which `digest` is the digest: see `digests`.
+        `place` is read behind the columns where `places_are_read`.
         `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `id_among`
         by `ids`, `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
         """
@@ -47,6 +49,8 @@ class Expressions:
             "table": self.table.qualified,
             "with_children": self.table.with_children,
             "columns": sql.SQL(", ").join(self.read(name) for name in self._mapping.columns),
+            "content": self._content,
+            "digest": row_digest(self._content),
             "id": self._bare(self._id),
             "id_out": self.read(self._id.name),
             "id_text": self._as_text(self._id),
@@ -123,6 +127,22 @@ class Expressions:
     def starts(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Where the windows begin, as one parameter."""
         return {"starts": [self._literal(window.start) for window in windows]}
+
+    @property
+    def _content(self) -> sql.Composed:
+        fields = [
+            (self._mapping.id_column, FieldType.TEXT),
+            *((each.column, each.type) for each in self._mapping.fields),
+        ]
+        parts = []
+        for name, field in fields:
+            column = self.table.columns[name]
+            value = self._as_text(column) if field is FieldType.TEXT else self.read(name)
+            parts.append(field_content(field, column.kind, value))
+        joined = sql.SQL(" || ").join(parts)
+        if self._bytes_for_text:  # some of it may have no form in UTF-8, and would fail the statement
+            return sql.SQL("pg_catalog.convert_to({}, {})").format(joined, sql.Literal(NO_ENCODING))
+        return sql.SQL("pg_catalog.textsend({})").format(joined)  # which does not look whether it is UTF-8
 
     def _is_text(self, name: str) -> bool:
         return name == self._mapping.id_column or any(

@@ -44,8 +44,8 @@ _KINDS: Final = {
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-CREATE TABLE source (id TEXT PRIMARY KEY, digest BLOB NOT NULL, rows INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
-CREATE TABLE target (id TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE source (id TEXT PRIMARY KEY, digest INTEGER NOT NULL, rows INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+CREATE TABLE target (id TEXT PRIMARY KEY, digest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE recount (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _ADD: Final = {
@@ -172,7 +172,7 @@ class _Sides:
             self._database.executescript(_SCHEMA)
         self.other_entities = 0
 
-    def add(self, side: str, rows: Sequence[tuple[str, bytes]]) -> None:
+    def add(self, side: str, rows: Sequence[tuple[str, int]]) -> None:
         self._change(_ADD[side], rows)
 
     def recount(self, ids: Sequence[str]) -> None:

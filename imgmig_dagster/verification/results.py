@@ -10,7 +10,7 @@ from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
 from imgmig_dagster.traffic import TrafficRecord
 
 # Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
-VERIFIER_VERSION: Final = "2"
+VERIFIER_VERSION: Final = "3"
 LISTED_MISMATCHES: Final = 10_000
 
 

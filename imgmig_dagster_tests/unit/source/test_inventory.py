@@ -44,8 +44,8 @@ def test_an_empty_window_has_an_empty_inventory(reader: SourceReader) -> None:
     ("column", "changed"),
     [
         ("user_id", "0b6a2f6e-5a0c-4b7e-9a59-8f1d5a2f7c12"),
-        ("created_at", "2024-03-01T00:00:01.000002Z"),
-        ("updated_at", "2024-05-06T07:08:09.123457Z"),
+        ("created_at", "2024-03-01T00:00:01.001Z"),
+        ("updated_at", "2024-05-06T07:08:09.124Z"),
         ("original_filename", "IMG_1.JPG"),
         ("s3_key", ""),
         ("s3_bucket", "images-prod "),
