@@ -8,6 +8,7 @@ import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.cli.wording import verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import (
@@ -17,6 +18,7 @@ from imgmig_dagster.reporting.certificate import (
     kept_certificate,
     parse,
 )
+from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state.opening import open_state
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
@@ -27,18 +29,19 @@ Which = Annotated[str, typer.Argument(help="A file, or latest, or previous: of t
 
 @app.command(epilog="Example: imgmig certificate show latest --stage staging")
 def show(which: Which = "latest", stage: StageOption = None, json: Json = False) -> None:
-    """Check that a certificate is as it was written, and show what it says. Exit code 0 only for PASS."""
+    """Check that a certificate is as it was written, and show what it says. Exit code 0 only for READY."""
     found = _load(which, stage)
     census = found.census
     lines = [
         *(f"lacking: {each}" for each in found.lacking),
-        f"Stage {found.stage}, {found.made_at}: {found.verdict}",
+        *(f"before cutover: {each}" for each in found.lacking_review),
+        f"Stage {found.stage}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
         f"{len(found.partitions):,} partitions, {found.rows:,} rows; "
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]
-    finish(Output(json), Finding(0 if found.verdict == "PASS" else 1, asdict(found), lines))
+    finish(Output(json), Finding(0 if found.cutover is Cutover.READY else 1, asdict(found), lines))
 
 
 @app.command(epilog="Example: imgmig certificate diff previous latest --stage staging")

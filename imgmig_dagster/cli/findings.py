@@ -5,7 +5,7 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, finding, table_of
+from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, finding, table_of, verdict_line
 from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.model import SummaryReport
@@ -51,6 +51,7 @@ def of_verification(
         report = _report(state, errors)
         passed = passed and _is_pass(report)
         document["verdict"] = report.verdict if report else None
+        document["cutover"] = report.cutover if report else None
         lines += _verdict_lines(state, report)
     columns = ("rows_in_window", "match", "mismatch", "missing", "unverified", "rate", "verdict")
     return finding(errors, passed, document, lines, figure_table(VerificationResult, evidence, *columns))
@@ -139,10 +140,10 @@ def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]
     def lines(kind: str, lacking: Sequence[Lacking]) -> list[str]:
         return [f"{kind}: {each.what} ({', '.join(each.commands)})" for each in lacking]
 
-    verdict = report.verdict.value.upper() if report else "NO REPORT"
+    told = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
         *(lines("lacking", report.lacking)[:SHOWN_FAULTS] if report else []),
-        f"Verdict: {verdict}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
+        f"{told}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *(lines("before cutover", report.lacking_review) if report else []),
     ]
 

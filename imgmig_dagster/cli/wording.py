@@ -11,10 +11,12 @@ from rich.table import Table
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import figures_of, values
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.review import Cutover
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
-_COLOURS: Final = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
+_COLOURS: Final = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]", "NOT VERIFIED": "[yellow]NOT VERIFIED[/]"}
 
 
 def finding(
@@ -55,6 +57,11 @@ def table_of(first: str, *others: str) -> Table:
 def add_row(table: Table, *cells: object) -> None:
     """A line of a table."""
     table.add_row(*(_cell(cell) for cell in cells))
+
+
+def verdict_line(verdict: ReportVerdict, cutover: Cutover) -> str:
+    """What the data are, and whether production may cut over."""
+    return f"Verdict: {verdict.value}. Cutover: {cutover.value}"
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

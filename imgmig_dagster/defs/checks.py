@@ -1,7 +1,7 @@
 """The asset checks: whether their `claims` hold of what a run found, with the keys and fields at fault."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -14,6 +14,8 @@ from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+
+_NAMED: Final = 5
 
 if TYPE_CHECKING:
     # Reports bring templates and charts with them, which a partition's run does not need.
@@ -75,7 +77,7 @@ def of_verification(result: VerificationResult) -> Sequence[dg.AssetCheckResult]
 
 def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
     """Whether no row differs or is missing. That all were looked at is `coverage_is_complete`'s claim."""
-    first = "; ".join(found.label for found in result.mismatches[:5])
+    first = "; ".join(found.label for found in result.mismatches[:_NAMED])
     return _result(
         "zero_mismatches",
         result.mismatch + result.missing == 0,
@@ -190,8 +192,10 @@ def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
     return _result(
         "ready_for_cutover",
         not lacking,
-        f"{len(lacking):,} things are lacking, first: {lacking[0].what if lacking else ''}",
-        {"verdict": report.verdict.value, "lacking": len(lacking)},
+        f"verdict {report.verdict.value}, cutover {report.cutover.value}. Lacking: "
+        + "; ".join(each.sentence for each in lacking[:_NAMED])
+        + (f"; and {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""),
+        metadata.of_readiness(report),
     )
 
 

@@ -128,8 +128,21 @@ def of_review(review: SpotCheckReview) -> dict[str, Any]:
 
 
 def of_summary(report: "SummaryReport") -> dict[str, Any]:
-    """The verdict, and the totals under the names that they have partition by partition."""
-    return {"verdict": report.verdict.value, "lacking": len(report.lacking), **_figures(report.totals)}
+    """The verdict, whether a cutover is ready, and the totals under the names that partitions have them by."""
+    return {**of_readiness(report), **_figures(report.totals)}
+
+
+def of_readiness(report: "SummaryReport") -> dict[str, Any]:
+    """The verdict, whether a cutover is ready, and each thing that is lacking, with the commands that settle it."""
+    lacking = [*report.lacking, *report.lacking_review]
+    return {
+        "verdict": report.verdict.value,
+        "cutover": report.cutover.value,
+        "lacking": len(lacking),
+        **_table(
+            "what_is_lacking", lacking, lambda each: {"what": each.what, "type next": ", then ".join(each.commands)}
+        ),
+    }
 
 
 def of_faults(faults: Mapping[str, Sequence[str]]) -> dict[str, Any]:

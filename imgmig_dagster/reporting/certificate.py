@@ -12,7 +12,7 @@ from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
-from imgmig_dagster.reporting.review import SpotCheckSummary
+from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
@@ -21,7 +21,7 @@ from imgmig_dagster.verification.evidence import Void
 from imgmig_dagster.verification.results import Identity, VerificationResult
 from imgmig_dagster.window import seconds_between
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 ASSUMPTIONS: Final = (
     "PostgreSQL is the truth until cutover",
     "the application commits to PostgreSQL first, then writes to DynamoDB",
@@ -35,7 +35,7 @@ _CERTIFIED: Final = (
     "and no item is without its row, under the assumptions. The source's digests were then those of the comparisons; "
     "what somebody changed in the target alone since each comparison is not covered."
 )
-_NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the evidence and PASS."
+_NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the data and PASS."
 
 
 class CertificateRefused(ImgmigError):
@@ -58,21 +58,25 @@ class CertifiedPartition:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Everything that a verdict rests on. `verdict` is ``PASS`` or ``FAIL``, and `meaning` what that states.
+    """Everything that a verdict rests on, and `meaning`: what it states.
 
+    `verdict` is of the data alone, `cutover` of the data and the review. `lacking` stands between the data and PASS,
+    `lacking_review` between PASS and READY.
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help.
     """
 
     format: int
     stage: str
-    verdict: str
+    verdict: ReportVerdict
+    cutover: Cutover
     meaning: str
     assumptions: Sequence[str]
     made_at: str
     counted_at: str
     run_id: str
     lacking: Sequence[str]
+    lacking_review: Sequence[str]
     partitions: Sequence[CertifiedPartition]
     empty: Sequence[tuple[str, str]]
     census: CensusResult | None
@@ -100,18 +104,19 @@ class Change:
 
 def certify(report: SummaryReport) -> Certificate:
     """The certificate of a report."""
-    lacking = [each.sentence for each in (*report.lacking, *report.lacking_review)]
     failures = report.failures
     return Certificate(
         format=FORMAT,
         stage=report.stage,
-        verdict="FAIL" if lacking else "PASS",
-        meaning=_NOT_CERTIFIED if lacking else _CERTIFIED.format(counted_at=report.facts.counted_at),
+        verdict=report.verdict,
+        cutover=report.cutover,
+        meaning=_NOT_CERTIFIED if report.lacking else _CERTIFIED.format(counted_at=report.facts.counted_at),
         assumptions=[*ASSUMPTIONS, *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
         run_id=report.facts.run_id,
-        lacking=lacking,
+        lacking=[each.sentence for each in report.lacking],
+        lacking_review=[each.sentence for each in report.lacking_review],
         partitions=[_certified(each, report.facts.counted_at) for each in report.filled],
         empty=list(report.empty_ranges),
         census=report.census,
@@ -164,6 +169,11 @@ def parse(name: str, content: bytes) -> Certificate:
         written = document.pop("sha256")
         if written != _sha256(document):
             raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit its content")
+        if document["format"] != FORMAT:
+            raise CertificateRefused(
+                f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Make a new "
+                f"one: imgmig report --stage {document['stage']}"
+            )
         return TypeAdapter(Certificate).validate_python(document)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValidationError):
         raise CertificateRefused(f"{name} is no certificate of format {FORMAT}") from None
@@ -199,7 +209,8 @@ def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
 
 def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
     spot_check = asdict(found.spot_check) if found.spot_check else None
-    return {"stage": found.stage, "verdict": found.verdict, "spot check": spot_check, "identity": found.identity}
+    words = {"verdict": found.verdict.value, "cutover": found.cutover.value}
+    return {"stage": found.stage, **words, "spot check": spot_check, "identity": found.identity}
 
 
 def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from imgmig_dagster.reporting.partitions import (
     command,
     summarize,
 )
-from imgmig_dagster.reporting.review import SpotCheckSummary, judge_review, summarize_spot_check
+from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary, judge_review, summarize_spot_check
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
@@ -97,12 +97,14 @@ class Totals:
 class SummaryReport:
     """Everything that is known of a stage. Of rows ids and attribute names only, unless `RunFacts.show_values`.
 
-    `lacking` stands between the evidence and PASS, `lacking_review` besides between PASS and a cutover.
+    `verdict` is of the data alone, `cutover` of the data and the review. `lacking` stands between the data and PASS,
+    `lacking_review` between PASS and READY.
     """
 
     stage: str
     facts: RunFacts
     verdict: ReportVerdict
+    cutover: Cutover
     lacking: tuple[Lacking, ...]
     lacking_review: tuple[Lacking, ...]
     totals: Totals
@@ -182,12 +184,14 @@ def build_report(
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
         what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
         lacking.append(Lacking(what, (command("dry-run", stage),)))
+    lacking_review = judge_review(sample, review, run_facts.identity, stage)
     return SummaryReport(
         stage=stage,
         facts=run_facts,
         verdict=_overall(found | {census_verdict}, lacking),
+        cutover=Cutover.NOT_READY if lacking or lacking_review else Cutover.READY,
         lacking=tuple(lacking),
-        lacking_review=tuple(judge_review(sample, review, run_facts.identity, stage)),
+        lacking_review=tuple(lacking_review),
         totals=_totals(partitions),
         partitions=partitions,
         census=census,

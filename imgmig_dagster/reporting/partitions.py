@@ -21,11 +21,12 @@ from imgmig_dagster.window import Window
 class ReportVerdict(str, Enum):
     """What the evidence says of a partition, or of all of them."""
 
-    PASS = "pass"  # noqa: S105 - a verdict
-    FAIL = "fail"
-    NOT_VERIFIED = "not verified"
+    PASS = "PASS"  # noqa: S105 - a verdict
+    FAIL = "FAIL"
+    NOT_VERIFIED = "NOT VERIFIED"
     """There is no evidence, or none that still counts."""
-    EMPTY = "empty"
+    EMPTY = "EMPTY"
+    """Of a partition: it holds no row."""
 
 
 @dataclass(frozen=True)

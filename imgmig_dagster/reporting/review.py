@@ -1,12 +1,20 @@
-"""What the spot check and its review still lack before a cutover. The verdict of the evidence does not depend on it."""
+"""What a cutover needs besides the verdict, which does not depend on it: a spot check that a person has reviewed."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from imgmig_dagster.reporting.partitions import Lacking, command, count
 from imgmig_dagster.verification.evidence import changed_identity
 from imgmig_dagster.verification.results import Identity
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+
+
+class Cutover(str, Enum):
+    """Whether production may cut over: READY is the verdict PASS, and a review without an issue."""
+
+    READY = "READY"
+    NOT_READY = "NOT READY"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     assert "none of it was undone" in rehearsed.stdout
     assert "PASS. Migrating once more changed none of" in rehearsed.stdout
     report = json.loads((folder / "state/staging/reports/summary.json").read_text())
-    assert (report["verdict"], report["lacking"], report["lacking_review"]) == ("pass", [], [])
+    assert (report["verdict"], report["cutover"], report["lacking"], report["lacking_review"]) == (
+        "PASS",
+        "READY",
+        [],
+        [],
+    )
     assert "loopback" in json.dumps(report), "the report shows that TLS was not asked for"
     assert list((folder / "servers").iterdir()) == [folder / "servers" / "lock"], "servers and their data are gone"

@@ -179,7 +179,7 @@ def test_story_4_2_results_are_documented(hundred: HundredMigrated) -> None:
     """4.2, criterion 10: the report is there, and the log states totals, duration and success rate."""
     assert {"summary.json", "summary.md", "summary.html"} <= set(hundred.reports)
     assert all(hundred.reports.values())
-    assert hundred.verified.document["verdict"] == "pass"
+    assert hundred.verified.document["verdict"] == "PASS"
     assert re.search(
         r"migration complete in \d+\.\d s: total 100, migrated 100, skipped 0, failed 0, \d+ images/s, "
         r"success rate 100\.00%",

@@ -158,7 +158,7 @@ STAGING: Story[Stage] = (
     a_person_finds_every_image_fine,
     Step("imgmig spot-check --stage staging --review FILE", 0, "24 images reviewed, 0 with an issue"),
     Step("imgmig report --stage staging", 0, "Verdict: PASS"),
-    Step("imgmig certificate diff --stage staging", 1, "certificate: verdict: FAIL -> PASS"),
+    Step("imgmig certificate diff --stage staging", 1, "certificate: cutover: NOT READY -> READY"),
     items_are_changed_lost_and_left_over,
     Step("imgmig verify --stage staging --partition KEY", 1, f"mismatch: {row_id(21)}: width"),
     Step("imgmig verify --stage staging", 1, "1 orphans"),
@@ -194,8 +194,8 @@ PROD: Story[Stage] = (
     Step("imgmig spot-check --stage prod --review FILE", 0, "24 images reviewed, 0 with an issue"),
     Step("imgmig report --stage prod", 0, "Verdict: PASS"),
     Step("imgmig status --stage prod", 0, "PASS"),
-    Step("imgmig certificate show latest --stage prod", 0, ": PASS"),
-    Step("imgmig certificate diff previous latest --stage prod", 1, "certificate: verdict: FAIL -> PASS"),
+    Step("imgmig certificate show latest --stage prod", 0, "Verdict: PASS. Cutover: READY"),
+    Step("imgmig certificate diff previous latest --stage prod", 1, "certificate: cutover: NOT READY -> READY"),
 )
 
 # Stage dev in a sandbox of one's own, from the first command to the last.
@@ -227,7 +227,7 @@ SANDBOX: Story[Desk] = (
     Step("imgmig repair --delete-orphans", 0, "Nothing to repair."),
     Step("imgmig repair --apply --delete-orphans", 0, "Verified 0 images"),
     Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
-    Step("imgmig certificate show", 0, ": PASS"),
+    Step("imgmig certificate show", 0, "Verdict: PASS. Cutover: READY"),
     Step("imgmig certificate diff", 1, "census: began at: "),
     Step("imgmig sandbox stop", 0, "Stopped."),
     Step("imgmig sandbox seed --csv images.csv", 0, "The source holds 600 images"),

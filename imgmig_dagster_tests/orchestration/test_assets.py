@@ -126,12 +126,12 @@ def test_the_summary_is_written_though_checks_failed(platform: Platform) -> None
     assert not platform.run("verify", MARCH).success
     assert not verdicts_of(platform.succeed("census"))["no_missing_items"]
     found = metadata_of(platform.succeed("report"), "migration_summary")
-    assert (found["verdict"], found["rows"], found["migrated"], found["failed"]) == ("fail", 6, 5, 1)
+    assert (found["verdict"], found["rows"], found["migrated"], found["failed"]) == ("FAIL", 6, 5, 1)
     names = ("summary.json", "summary.md", "summary.html")
     assert all(platform.state.read(f"reports/{name}") for name in names)
     stored = platform.state.read("reports/summary.json")
     assert stored
-    assert orjson.loads(stored.content)["verdict"] == "fail"
+    assert orjson.loads(stored.content)["verdict"] == "FAIL"
 
 
 def test_no_value_of_a_row_reaches_dagster_the_log_or_the_summary(platform: Platform) -> None:

@@ -16,6 +16,7 @@ from imgmig_dagster_tests.orchestration.arrange import (
     checks_of,
     facts_of,
     images_of,
+    metadata_of,
     verdicts_of,
 )
 
@@ -240,9 +241,20 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
         platform.succeed("verify", partition)
     assert failed_checks(platform.succeed("report")) == {"ready_for_cutover"}, "there is no census"
     platform.succeed("census")
-    found = facts_of(platform.succeed("report"), "ready_for_cutover")
-    assert found == {"verdict": "pass", "lacking": 1}, "there is no spot check, and no review of it"
+    report = platform.succeed("report")
+    draw = "imgmig spot-check --stage dev"
+    found = {
+        "verdict": "PASS",
+        "cutover": "NOT READY",
+        "lacking": 1,
+        "what_is_lacking": [{"what": "There is no spot check", "type next": f"{draw}, then {draw} --review FILE"}],
+    }
+    assert facts_of(report, "ready_for_cutover") == found
+    assert {name: metadata_of(report, "migration_summary")[name] for name in found} == found, "check and asset agree"
     platform.succeed("migrate", APRIL)
     result = platform.succeed("report")
     assert failed_checks(result) == {"ready_for_cutover"}
-    assert facts_of(result, "ready_for_cutover") == {"verdict": "not verified", "lacking": 3}
+    found = facts_of(result, "ready_for_cutover")
+    assert [found[name] for name in ("verdict", "cutover", "lacking")] == ["NOT VERIFIED", "NOT READY", 3]
+    told = checks_of(result)["ready_for_cutover"].description or ""
+    assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is lacking, and what to type"

@@ -140,7 +140,7 @@ def test_a_clean_migration_ends_with_0_at_every_step_and_its_documents_hold_the_
     verified = imgmig("verify", "--json")
     assert verified.exit_code == 0
     found = verified.document
-    assert found["verdict"] == "pass"
+    assert (found["verdict"], found["cutover"]) == ("PASS", "NOT READY")
     assert found["verdicts"] == {"match": 12, "mismatch": 0, "missing": 0, "unverified": 0}
     assert (found["mismatches"], found["errors"]) == ([], [])
     census = found["census"]
@@ -152,7 +152,7 @@ def test_a_clean_migration_ends_with_0_at_every_step_and_its_documents_hold_the_
     assert Path(drawn.document["page"]).is_file()
 
     reported = imgmig("report", "--json")
-    assert (reported.exit_code, reported.document["verdict"]) == (0, "pass")
+    assert (reported.exit_code, reported.document["verdict"]) == (0, "PASS")
 
     found = imgmig("status", "--json").document["partitions"]
     assert [(each["migrated"], each["failed"], each["verdict"]) for each in found] == [(5, 0, "PASS"), (7, 0, "PASS")]
@@ -176,7 +176,7 @@ def test_people_get_tables_and_lines(platform: Platform, imgmig: Imgmig) -> None
     reported = imgmig("report")
     assert reported.exit_code == 1, "not verified yet"
     assert "lacking: Partition 2024-03-01 was migrated and not verified (5 rows)" in reported.stdout
-    assert "Verdict: NOT VERIFIED. Report: " in reported.stdout
+    assert "Verdict: NOT VERIFIED. Cutover: NOT READY. Report: " in reported.stdout
     shown = imgmig("status")
     assert shown.exit_code == 0
     assert MARCH in shown.stdout

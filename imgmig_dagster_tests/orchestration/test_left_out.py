@@ -83,7 +83,7 @@ def test_a_partitioned_table_is_migrated_and_certified_once_no_id_stands_twice(
     assert imgmig("migrate").exit_code == 0
     verified = imgmig("verify", "--json")
 
-    assert (verified.exit_code, verified.document["verdict"]) == (0, "pass")
+    assert (verified.exit_code, verified.document["verdict"]) == (0, "PASS")
 
 
 def test_an_id_that_stands_twice_stops_its_partitions_and_no_other(by_month: Platform, imgmig: Imgmig) -> None:

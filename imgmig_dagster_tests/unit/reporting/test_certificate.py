@@ -15,6 +15,8 @@ from imgmig_dagster.reporting.certificate import (
     parse,
     serialize,
 )
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
@@ -48,7 +50,8 @@ def certified(state: StageState) -> Certificate:
 def test_a_stage_of_which_all_is_proved_and_reviewed_passes(reviewed: StageState) -> None:
     found = certified(reviewed)
 
-    assert (found.verdict, found.lacking, found.stage) == ("PASS", [], "staging")
+    assert (found.verdict, found.cutover) == (ReportVerdict.PASS, Cutover.READY)
+    assert (found.lacking, found.lacking_review, found.stage) == ([], [], "staging")
     assert found.meaning.startswith(f"Every row that was visible in the source at {FACTS.counted_at} has its item")
     assert list(found.assumptions) == list(ASSUMPTIONS)
     assert [(each.partition, each.rows, each.age_s) for each in found.partitions] == [
@@ -80,20 +83,32 @@ def reject(state: StageState) -> None:
         lambda state: state.census(missing=1),
         lambda state: state.census(minute=5),
         lambda state: state.window(month(6), 7),
-        lambda state: state.review(ReviewedImage("a", fine=False, remark="")),
     ],
 )
 def test_anything_that_is_lacking_is_no_pass(reviewed: StageState, fault: Callable[[StageState], None]) -> None:
-    assert certified(reviewed).verdict == "PASS"
+    assert certified(reviewed).verdict is ReportVerdict.PASS
     fault(reviewed)
     found = certified(reviewed)
-    assert found.verdict == "FAIL"
+    assert found.verdict is not ReportVerdict.PASS
+    assert found.cutover is Cutover.NOT_READY
     assert found.lacking
     assert found.meaning.startswith("Nothing is certified")
 
 
-def test_without_a_review_nothing_is_certified(state: StageState) -> None:
-    assert certified(state).verdict == "FAIL"
+def find_an_issue(state: StageState) -> None:
+    state.spot_check(pair("a"))
+    state.review(ReviewedImage("a", fine=False, remark=""))
+
+
+@pytest.mark.parametrize("review", [lambda _state: None, find_an_issue])
+def test_the_verdict_is_of_the_data_and_the_cutover_of_the_review_too(
+    state: StageState, review: Callable[[StageState], None]
+) -> None:
+    review(state)
+    found = certified(state)
+    assert (found.verdict, found.cutover) == (ReportVerdict.PASS, Cutover.NOT_READY)
+    assert (found.lacking, len(found.lacking_review)) == ([], 1)
+    assert found.meaning.startswith("Every row that was visible")
 
 
 def test_it_says_why_evidence_does_not_count(reviewed: StageState) -> None:
@@ -111,7 +126,12 @@ def test_what_is_written_reads_back(reviewed: StageState) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(b'"verdict": "FAIL"', b'"verdict": "PASS"'), (b'"rows": 100', b'"rows": 101'), (b'"width', b'"height')],
+    [
+        (b'"verdict": "FAIL"', b'"verdict": "PASS"'),
+        (b'"NOT READY"', b'"READY"'),
+        (b'"rows": 100', b'"rows": 101'),
+        (b'"width', b'"height'),
+    ],
 )
 def test_an_altered_certificate_is_refused(reviewed: StageState, before: bytes, after: bytes) -> None:
     differ(reviewed)
@@ -120,6 +140,12 @@ def test_an_altered_certificate_is_refused(reviewed: StageState, before: bytes, 
     assert before in content
     with pytest.raises(CertificateRefused, match="c was altered since it was written"):
         parse("c", content.replace(before, after, 1))
+
+
+def test_one_of_an_earlier_format_is_refused_with_what_to_type(reviewed: StageState) -> None:
+    content = serialize(replace(certified(reviewed), format=1))
+    with pytest.raises(CertificateRefused, match=r"c is a certificate of format 1.*imgmig report --stage staging$"):
+        parse("c", content)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"sha256": 1}', b'"text"', b"null"])
@@ -163,9 +189,10 @@ def test_a_corruption_and_what_it_changes_are_named(reviewed: StageState) -> Non
 
     assert {(each.where, each.what, each.before, each.after) for each in found} >= {
         ("certificate", "verdict", "PASS", "FAIL"),
+        ("certificate", "cutover", "READY", "NOT READY"),
         ("census", "differing", 0, 1),
         ("ledger", "rows", 0, 1),
-        ("partition 2024-03-01", "verdict", "pass", "fail"),
+        ("partition 2024-03-01", "verdict", "PASS", "FAIL"),
         ("partition 2024-03-01", "match", 100, 99),
         ("partition 2024-03-01", "mismatch", None, 1),
         ("partition 2024-06-01", "rows", None, 7),

@@ -30,20 +30,20 @@ def test_the_document_is_the_whole_report(state: StageState) -> None:
     assert orjson.loads(orjson.dumps(found.document)) == {**orjson.loads(written.content), "errors": []}
     assert (found.exit_code, found.lines[0]) == (
         0,
-        f"Verdict: PASS. Report: {state.store.locate('reports')}/summary.html",
+        f"Verdict: PASS. Cutover: NOT READY. Report: {state.store.locate('reports')}/summary.html",
     )
 
 
 def test_a_report_that_cannot_be_read_is_no_report(state: StageState) -> None:
-    state.store.write("reports/summary.json", b'{"verdict": "pass"}')
+    state.store.write("reports/summary.json", b'{"verdict": "PASS"}')
     with pytest.raises(StateError, match="cannot be read"):
         of_report(state.store, [])
 
 
 def test_what_ended_a_command_is_told_although_the_report_before_it_cannot_be_read(state: StageState) -> None:
-    state.store.write("reports/summary.json", b'{"verdict": "pass"}')
+    state.store.write("reports/summary.json", b'{"verdict": "PASS"}')
     found = of_verification(state.store, [MARCH.partition], [AWAY], 1.0, whole_table=True)
-    assert (found.exit_code, found.document["verdict"]) == (3, None)
+    assert (found.exit_code, found.document["verdict"], found.document["cutover"]) == (3, None, None)
     assert found.lines[-1] == "error: DynamoDB is away"
 
 
@@ -51,3 +51,9 @@ def test_what_was_verified_sums_up(state: StageState) -> None:
     found = of_verification(state.store, [MARCH.partition], [], 1.0, whole_table=True)
     assert (found.exit_code, found.document["verdicts"]["match"]) == (0, 100)
     assert "Verified 100 images in 1.0 s: 100 match" in found.lines
+
+
+def test_a_verification_tells_both_words(state: StageState) -> None:
+    found = of_verification(state.store, [MARCH.partition], [], 1.0, whole_table=True)
+    assert (found.document["verdict"], found.document["cutover"]) == ("PASS", "NOT READY")
+    assert any(line.startswith("Verdict: PASS. Cutover: NOT READY.") for line in found.lines)

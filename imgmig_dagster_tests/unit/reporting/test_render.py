@@ -195,8 +195,8 @@ def test_partitions_csv_keeps_integers_where_others_are_absent(store: LocalState
     found = store.read("reports/partitions.csv")
     assert found is not None
     first, second = csv.DictReader(io.StringIO(found.content.decode()))
-    assert (first["verdict"], first["migrated"], first["match"]) == ("pass", "100", "100")
-    assert (second["verdict"], second["migrated"], second["match"]) == ("not verified", "", "")
+    assert (first["verdict"], first["migrated"], first["match"]) == ("PASS", "100", "100")
+    assert (second["verdict"], second["migrated"], second["match"]) == ("NOT VERIFIED", "", "")
 
 
 def test_page_and_markdown_show_the_same_figures_and_the_page_what_they_mean(clean: SummaryReport) -> None:
@@ -210,7 +210,8 @@ def test_page_and_markdown_show_the_same_figures_and_the_page_what_they_mean(cle
 def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryReport) -> None:
     page = render_html(clean)
     assert "<title>PASS: image migration, stage staging</title>" in page
-    assert "<strong>pass</strong>" in page
+    assert "<strong>PASS</strong>" in page
+    assert 'Cutover: <b class="not-verified">NOT READY</b>' in page
     references = [
         value
         for _tag, attributes in Tags(page).found
