@@ -130,6 +130,15 @@ class Source:
         return SourceReader(connections, self.schema, self.table, IMAGE)
 
 
+def partition_by_time(source: Source) -> None:
+    """Make the empty table a partitioned one, whose primary key must hold `created_at` too: an id can stand twice."""
+    source.execute("ALTER TABLE {t} RENAME TO plain")
+    plain, default = (sql.Identifier(source.schema, name).as_string() for name in ("plain", "everything"))
+    source.execute(f"CREATE TABLE {{t}} (LIKE {plain}, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at)")
+    source.execute(f"CREATE TABLE {default} PARTITION OF {{t}} DEFAULT")
+    source.execute("GRANT SELECT ON {t} TO imgmig_reader")
+
+
 @dataclass(frozen=True)
 class Target:
     """A DynamoDB table of the test's own; `client` is boto3's, and goes past any proxy."""

@@ -1,6 +1,11 @@
-"""How many rows there are: of a window, of all windows, outside of them, under one id."""
+"""How many rows there are, and which: of a window, of all windows, outside of them, under one id.
 
-from collections.abc import Callable, Sequence
+Which rows is told by the sum of their ids' hashes: where count and sum of two moments agree, so do the ids. What takes
+a `Snapshot` speaks of one moment together with whatever else is asked of that snapshot (`SourceReader.snapshot`).
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,10 +15,20 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.inventory import Inventory, inventory_of, statement
-from imgmig_dagster.source.statements import Statements
+from imgmig_dagster.source.statements import Snapshot, Statements
+from imgmig_dagster.source.texts import UTF8, stored_bytes
 from imgmig_dagster.window import Window
 
 SAMPLE_SIZE: Final = 20
+OUTSIDE: Final = "outside"
+"""Stands beside the keys of the partitions for the rows that none of them holds."""
+
+# In a sub-select the bounds are parsed once; beside the column they would be parsed for every row.
+_TABLE_COUNTS: Final = """
+SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])), count(*),
+       coalesce(sum({id_hash}), 0)::text
+FROM {table} t GROUP BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -36,16 +51,44 @@ NONE_REPEATED: Final = RepeatedIds(0, ())
 
 
 @dataclass(frozen=True)
+class RowsAndIds:
+    """How many rows there are, and the sum of their ids' hashes (`id_hash`) as decimal text."""
+
+    rows: int
+    id_sum: str
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Every row of the table at one moment, by one statement.
+
+    `groups` are the rows by partition key, and under `OUTSIDE` those of no partition; empty ones are left out.
+    """
+
+    groups: Mapping[str, RowsAndIds]
+    outside: RowsOutside
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(group.rows for group in self.groups.values())
+
+    @property
+    def rows_per_window(self) -> dict[str, int]:
+        """The rows by partition key."""
+        return {name: group.rows for name, group in self.groups.items() if name != OUTSIDE}
+
+
+@dataclass(frozen=True)
 class RowCounts:
     """The rows of the whole table, counted in two ways on one snapshot, which have to agree.
 
-    `everything` is a plain count, as the application's own queries would count; `inside` sums up the rows of adjoining
-    windows, and `outside` is what lies in none of them.
+    `everything` is a plain count, as the application's own queries would count; `table` groups the rows by the windows
+    that they lie in.
     """
 
     everything: int
-    inside: int
-    outside: RowsOutside
+    table: TableCounts
 
 
 class Counting(Statements):
@@ -75,24 +118,16 @@ class Counting(Statements):
 
         A look at the whole table, which only one without a unique index on the id is worth.
         """
-        query = (
-            "SELECT id, count(*) OVER () FROM ("
-            "(SELECT {id_out} AS id FROM {table} t {of_window} GROUP BY 1 HAVING count(*) > 1)"
-            " UNION ALL (SELECT {id_out} FROM {table} t WHERE {id} IS NULL {and_inside})) AS found LIMIT %(size)s"
-        )
-        of_window = "" if window is None else "WHERE {id} IN (SELECT {id} FROM {table} t WHERE {inside})"
-        query = query.replace("{of_window}", of_window).replace("{and_inside}", "AND {inside}" if window else "")
-        found = self._fetch(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
-        return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))
+        return _repeated(self._fetch, window)
 
     def rows_outside(self, start: datetime, end: datetime) -> RowsOutside:
         """The rows whose order column is not in ``[start, end)``, NULL and ±infinity included."""
         return _rows_outside(self._fetch, Window("all", start, end))
 
     def counts(self, windows: Sequence[Window]) -> RowCounts:
-        """The rows of the whole table, of these adjoining windows, and outside of them, on one snapshot."""
-        with self._snapshot() as fetch:
-            return counts_of(fetch, windows)
+        """The rows of the whole table, counted in two ways on one snapshot; the windows adjoin."""
+        with self.snapshot() as snapshot:
+            return row_counts(snapshot, windows)
 
     def rows_per_window(self, windows: Sequence[Window]) -> dict[str, int]:
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
@@ -109,13 +144,56 @@ class Counting(Statements):
             )
 
 
-def counts_of(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> RowCounts:
-    """See `Counting.counts`; `fetch` reads on one snapshot."""
-    return RowCounts(
-        everything=fetch("SELECT count(*) FROM {with_children} t")[0][0],
-        inside=sum(_rows_per_window(fetch, windows).values()),
-        outside=_rows_outside(fetch, Window("all", windows[0].start, windows[-1].end)),
-    )
+def row_counts(snapshot: Snapshot, windows: Sequence[Window]) -> RowCounts:
+    """See `Counting.counts`."""
+    return RowCounts(snapshot("SELECT count(*) FROM {with_children} t")[0][0], table_counts(snapshot, windows))
+
+
+def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
+    """Every row of the table by one statement: those of each of these adjoining windows, and those of none."""
+    whole = Window("all", windows[0].start, windows[-1].end)
+    # Behind the last window's end begins what no window holds, infinity included.
+    behind = Window("behind", whole.end, whole.end)
+    inside: dict[str, RowsAndIds] = {}
+    rows = id_sum = 0
+    for bucket, count, found in snapshot(_TABLE_COUNTS, lambda at: at.starts([*windows, behind])):
+        if bucket is not None and 0 < bucket <= len(windows):
+            inside[windows[bucket - 1].partition] = RowsAndIds(count, found)
+        else:
+            rows, id_sum = rows + count, id_sum + int(found)
+    groups = {window.partition: inside[window.partition] for window in windows if window.partition in inside}
+    if not rows:
+        return TableCounts(groups, RowsOutside(0, ()))
+    outside = RowsOutside(rows, _sample_outside(snapshot, whole))
+    return TableCounts({**groups, OUTSIDE: RowsAndIds(rows, str(id_sum))}, outside)
+
+
+def id_hash(row_id: str) -> int:
+    """The hash of an id: the first 8 bytes of the SHA-256 of its UTF-8 text, as a signed big-endian number.
+
+    Of one that is no text, that of its bytes. PostgreSQL hashes the bytes that are stored: in a database of another
+    encoding than UTF-8 the hashes of ids beyond ASCII differ from these.
+    """
+    stored = stored_bytes(row_id)
+    content = row_id.encode("utf-8", "surrogatepass") if stored is None else stored
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
+
+
+def repeated_on(snapshot: Snapshot) -> RepeatedIds:
+    """The ids that stand in the table more than once, or are NULL, where no unique index on the id keeps them single.
+
+    Where there is one this asks nothing: what a corrupt index lets in, the census sees.
+    """
+    return NONE_REPEATED if snapshot.table.id_is_indexed else _repeated(snapshot, None)
+
+
+def present(snapshot: Snapshot, ids: Sequence[str]) -> set[str]:
+    """Those of some ids that a row has, wherever in the table."""
+    found = snapshot("SELECT {id_out} FROM {table} t WHERE {id_among}", lambda at: at.ids(ids))
+    stored = [content for row_id in ids if (content := stored_bytes(row_id)) is not None]
+    if stored and snapshot.table.encoding == UTF8:
+        found += snapshot("SELECT {id_out} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
+    return {str(row_id) for (row_id,) in found}
 
 
 def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, int]:
@@ -131,9 +209,24 @@ def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window])
 
 def _rows_outside(fetch: Callable[..., list[Any]], everything: Window) -> RowsOutside:
     count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", lambda at: at.window(everything))[0][0]
-    if not count:  # to look for some would walk the whole of the id's index
-        return RowsOutside(0, ())
+    # To look for some where there are none would walk the whole of the id's index.
+    return RowsOutside(count, _sample_outside(fetch, everything) if count else ())
+
+
+def _sample_outside(fetch: Callable[..., list[Any]], everything: Window) -> tuple[str, ...]:
     # OFFSET keeps the planner from walking the id's index in search of them.
     query = "SELECT {id_out} FROM (SELECT {id} FROM {table} t WHERE {outside} OFFSET 0) t ORDER BY {id} LIMIT %(size)s"
     found = fetch(query, lambda at: {**at.window(everything), "size": SAMPLE_SIZE})
-    return RowsOutside(count, tuple(str(row_id) for (row_id,) in found))
+    return tuple(str(row_id) for (row_id,) in found)
+
+
+def _repeated(fetch: Callable[..., list[Any]], window: Window | None) -> RepeatedIds:
+    query = (
+        "SELECT id, count(*) OVER () FROM ("
+        "(SELECT {id_out} AS id FROM {table} t {of_window} GROUP BY 1 HAVING count(*) > 1)"
+        " UNION ALL (SELECT {id_out} FROM {table} t WHERE {id} IS NULL {and_inside})) AS found LIMIT %(size)s"
+    )
+    of_window = "" if window is None else "WHERE {id} IN (SELECT {id} FROM {table} t WHERE {inside})"
+    query = query.replace("{of_window}", of_window).replace("{and_inside}", "AND {inside}" if window else "")
+    found = fetch(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
+    return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))

@@ -39,8 +39,8 @@ class Expressions:
         """The pieces by name.
 
         `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
-        the order column as a point in time. `content` are the bytes of which `digest` is the digest: see `digests`.
-        `place` is read behind the columns where `places_are_read`.
+        the order column as a point in time. `content` are the bytes of which `digest` is the digest: see `digests`;
+        `id_hash` is the same of the id's text alone. `place` is read behind the columns where `places_are_read`.
         `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `id_among`
         by `ids`, `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
         """
@@ -54,6 +54,7 @@ class Expressions:
             "id": self._bare(self._id),
             "id_out": self.read(self._id.name),
             "id_text": self._as_text(self._id),
+            "id_hash": row_digest(self._bytes_of(self._as_text(self._id))),
             "order": self._bare(self._order),
             "order_type": self._order.type,
             "instant": self.read(self._order.name),
@@ -139,10 +140,12 @@ class Expressions:
             column = self.table.columns[name]
             value = self._as_text(column) if field is FieldType.TEXT else self.read(name)
             parts.append(field_content(field, column.kind, value))
-        joined = sql.SQL(" || ").join(parts)
+        return self._bytes_of(sql.SQL(" || ").join(parts))
+
+    def _bytes_of(self, text: sql.Composable) -> sql.Composed:
         if self._bytes_for_text:  # some of it may have no form in UTF-8, and would fail the statement
-            return sql.SQL("pg_catalog.convert_to({}, {})").format(joined, sql.Literal(NO_ENCODING))
-        return sql.SQL("pg_catalog.textsend({})").format(joined)  # which does not look whether it is UTF-8
+            return sql.SQL("pg_catalog.convert_to({}, {})").format(text, sql.Literal(NO_ENCODING))
+        return sql.SQL("pg_catalog.textsend({})").format(text)  # which does not look whether it is UTF-8
 
     def _is_text(self, name: str) -> bool:
         return name == self._mapping.id_column or any(

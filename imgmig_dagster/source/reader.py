@@ -13,7 +13,7 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Cursor, PictureColumns, Row
-from imgmig_dagster.source.counting import Counting, RowCounts, counts_of
+from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
 from imgmig_dagster.source.statements import Parameters
@@ -68,7 +68,7 @@ class SourceReader(Counting):
         """
         self._refuse_repeated_ids(window)
         pieces = self._expressions
-        with self._snapshot() as fetch:
+        with self.snapshot() as fetch:
 
             def ids_between(after: Cursor | None, until: Cursor | None) -> list[str]:
                 query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", pieces.window(window)
@@ -117,8 +117,8 @@ class SourceReader(Counting):
 
         One page at least, which may be empty.
         """
-        with self._snapshot() as fetch:
-            counts, after = counts_of(fetch, windows), None
+        with self.snapshot() as fetch:
+            counts, after = row_counts(fetch, windows), None
             while True:
                 ids = [str(row_id) for (row_id,) in fetch(*self._page_by_id("{id_out}", after, size))]
                 yield counts, ids

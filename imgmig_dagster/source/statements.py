@@ -1,7 +1,11 @@
-"""Carries out statements on the source table, and looks at the table anew where one is refused."""
+"""Carries out statements on the source table, one by one or on one snapshot.
+
+Where a statement is refused the table is looked at anew. What is asked of it stands in `reader` and `counting`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -10,6 +14,7 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.catalog import UTC, SourceTable, inspect
+from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.texts import decoded
@@ -22,6 +27,24 @@ Self = TypeVar("Self", bound="Statements")
 def no_parameters(_pieces: Expressions) -> dict[str, Any]:
     """Of a statement that has none."""
     return {}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of the database: what is asked of it, by calling it, is all of one moment."""
+
+    _pieces: Expressions
+    _fetch_once: Fetch
+
+    @property
+    def table(self) -> SourceTable:
+        """The table as its catalog described it before the snapshot."""
+        return self._pieces.table
+
+    def __call__(self, query: str, parameters: Parameters = no_parameters) -> list[Any]:
+        """All rows of a statement that is made of the pieces by name."""
+        found = self._fetch_once(sql.SQL(query).format(**self._pieces.names), parameters(self._pieces))
+        return decoded(self.table.encoding, found, self._fetch_once)
 
 
 class Statements:
@@ -75,16 +98,19 @@ class Statements:
         return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Callable[..., list[Any]]]:
-        """`_fetch` for several statements on one snapshot of the database."""
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One snapshot for several statements; keep it short, and read by nothing else meanwhile.
+
+        `counting.table_counts`, `counting.repeated_on` and `counting.present` take it::
+
+            with reader.snapshot() as snapshot:
+                counts = table_counts(snapshot, windows)
+
+        A connection that is lost meanwhile raises `SourceUnavailable`: the snapshot is lost with it.
+        """
         pieces = self._expressions  # read from the catalog before the snapshot has the connection
         with self._connections.snapshot() as fetch_once:
-
-            def fetch(query: str, parameters: Parameters = no_parameters) -> list[Any]:
-                found = fetch_once(sql.SQL(query).format(**pieces.names), parameters(pieces))
-                return decoded(pieces.table.encoding, found, fetch_once)
-
-            yield fetch
+            yield Snapshot(pieces, fetch_once)
 
     def _carry_out(self, make: Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]) -> list[Any]:
         """All rows of a statement.

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster_tests.arrange import COLUMNS, Migration, image, item_of, row_id
+from imgmig_dagster_tests.arrange import COLUMNS, Migration, image, item_of, partition_by_time, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 # What the planner prefers for large tables.
@@ -52,22 +52,11 @@ def test_the_counts_of_a_clean_table_agree(migration: Migration) -> None:
     assert census.counts_agree
 
 
-def partition(migration: Migration, rows: list[dict[str, object]]) -> None:
-    """The table by month of created_at, under a primary key of both columns, as partitioned tables have one."""
-    source = migration.source
-    source.execute("ALTER TABLE {t} RENAME TO plain")
-    plain = sql.Identifier(source.schema, "plain").as_string()
-    source.execute(f"CREATE TABLE {{t}} (LIKE {plain}, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at)")
-    default = sql.Identifier(source.schema, "everything").as_string()
-    source.execute(f"CREATE TABLE {default} PARTITION OF {{t}} DEFAULT")
-    source.execute("GRANT SELECT ON {t} TO imgmig_reader")
-    source.insert(rows)
-
-
 @pytest.mark.parametrize("page_size", [2, 100])
 def test_two_rows_that_match_one_item_are_no_pass(migration: Migration, page_size: int) -> None:
     """Less than a second apart, each of them is equal to the item by the rules of the comparison."""
-    partition(migration, [*map(image, range(5)), image(2, created_at="2024-03-01T00:00:02.0001Z")])
+    partition_by_time(migration.source)
+    migration.source.insert([*map(image, range(5)), image(2, created_at="2024-03-01T00:00:02.0001Z")])
     for number in range(5):
         migration.target.put(item_of(number))
 

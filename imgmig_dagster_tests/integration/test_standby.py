@@ -15,6 +15,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import HOST, attach_or_start
 from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.counting import TableCounts, table_counts
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -78,6 +79,7 @@ READINGS: dict[str, Callable[[SourceReader], Any]] = {
     "table": lambda reader: reader.table,
     "pages": lambda reader: list(reader.pages(MARCH, None, 10)),
     "window_ids": lambda reader: ids_in_a_snapshot(reader),
+    "snapshot": lambda reader: counted_in_a_snapshot(reader),
     "count": lambda reader: reader.count(MARCH),
     "count_all": lambda reader: reader.count_all(),
     "counts": lambda reader: reader.counts([MARCH]),
@@ -96,6 +98,11 @@ READINGS: dict[str, Callable[[SourceReader], Any]] = {
 def ids_in_a_snapshot(reader: SourceReader) -> list[str]:
     with reader.window_ids(MARCH) as ids_between:
         return ids_between(None, None)
+
+
+def counted_in_a_snapshot(reader: SourceReader) -> TableCounts:
+    with reader.snapshot() as snapshot:
+        return table_counts(snapshot, [MARCH])
 
 
 def test_every_way_of_reading_is_among_them() -> None:
