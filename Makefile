@@ -82,7 +82,7 @@ test-e2e: .venv/installed .venv-browser/installed  ## use the UI and the reports
 lint: .venv/installed  ## check style, security and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/bandit -q -c pyproject.toml -r imgmig_dagster benchmarks
+	@$(BIN)/bandit -q -c pyproject.toml -r imgmig_dagster benchmarks recheck
 	@$(BIN)/mypy
 
 check: .venv/installed  ## load each stage's definitions as Dagster does, and list them

@@ -1,0 +1,149 @@
+"""docs/recheck.md: its definition, its test vectors, PostgreSQL, our own comparison and recheck.py give one digest."""
+
+import importlib.util
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from types import ModuleType
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.spec import Field, FieldType, Rule, TableMapping
+from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import Window
+from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.orchestration.documents import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "recheck.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+VECTORS: list[dict[str, Any]] = json.loads(next(text for language, text in BLOCKS if language == "json"))
+DOCUMENT = TableMapping(
+    entity="document",
+    id_column="id",
+    key_attribute="PK",
+    key_prefix="DOC#",
+    sort_key_attribute="SK",
+    sort_key="PAGE",
+    version_attribute="version",
+    initial_version=1,
+    order_column="created",
+    modified_column="read",
+    fields=(
+        Field("title", "title", FieldType.TEXT, nullable=True),
+        Field("pages", "pages", FieldType.INTEGER, nullable=True),
+        Field("created", "created", FieldType.TIMESTAMP, rule=Rule.WITHIN_ONE_SECOND),
+        Field("read", "read", FieldType.TIMESTAMP, nullable=True, rule=Rule.WITHIN_ONE_SECOND),
+    ),
+)
+KINDS = ["text", *(field.type.value for field in DOCUMENT.fields)]
+ALWAYS = Window("always", datetime(1, 1, 1, tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc))
+each_vector = pytest.mark.parametrize("vector", VECTORS, ids=[each["what"] for each in VECTORS])
+each_item = pytest.mark.parametrize(
+    "vector", [each for each in VECTORS if "item" in each], ids=lambda each: each["what"]
+)
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """What the page's own code defines."""
+    code = next(text for language, text in BLOCKS if language == "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    defined: dict[str, Any] = {}
+    exec(compile(code, "docs/recheck.md", "exec"), defined)  # noqa: S102
+    return defined
+
+
+@pytest.fixture(scope="module")
+def recheck() -> ModuleType:
+    """The file that an auditor runs."""
+    spec = importlib.util.spec_from_file_location("recheck", REPOSITORY / "recheck" / "recheck.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def by_postgresql(services: Services) -> Iterator[Callable[[list[str | None]], tuple[int, str]]]:
+    """Adds a row to an empty table or to those before it, and gives the count and digest that PostgreSQL computes."""
+    schema = f"test_{uuid.uuid4().hex[:12]}"
+    names = {"schema": sql.Identifier(schema), "table": sql.Identifier(schema, "documents")}
+    create = (
+        "CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO imgmig_reader;"
+        " CREATE TABLE {table} (id text PRIMARY KEY, title text, pages bigint, created timestamptz, read timestamptz);"
+        " GRANT SELECT ON {table} TO imgmig_reader"
+    )
+    services.owner.execute(sql.SQL(create).format(**names))
+    connections = ReadOnlyConnections(services.environment["IMGMIG_SOURCE_URL"])
+    with SourceReader(connections, schema, "documents", DOCUMENT) as reader:
+
+        def computed(row: list[str | None], alone: bool = True) -> tuple[int, str]:
+            if alone:
+                services.owner.execute(sql.SQL("TRUNCATE {table}").format(**names))
+            services.owner.execute(sql.SQL("INSERT INTO {table} VALUES (%s, %s, %s, %s, %s)").format(**names), row)
+            found = reader.inventory(ALWAYS)
+            return found.rows, found.digest
+
+        yield computed
+    services.owner.execute(sql.SQL("DROP SCHEMA {schema} CASCADE").format(**names))
+
+
+def test_there_is_a_vector_of_each_kind() -> None:
+    rows = [each["row"] for each in VECTORS]
+    items = [each["item"] for each in VECTORS if "item" in each]
+    spelled = {attribute.get("N", attribute.get("S")) for item in items for attribute in item.values()}
+    assert any(None in row for row in rows)
+    assert any("" in row for row in rows)
+    assert any(len(text.encode()) > len(text) and max(text) > "\uffff" for row in rows for text in row if text)
+    assert {"infinity", "-infinity"} <= {row[4] for row in rows}
+    assert any(int(row[2] or 0) < 0 for row in rows)
+    assert {"1E2", "2024-03-01T14:00:00.123+02:00", "2024-03-01T12:00:00Z"} <= spelled
+    assert any(row[3].startswith("1969-") and not row[3].endswith("000Z") for row in rows)
+    assert any("read" not in item for item in items)
+    assert any(item.get("read") == {"NULL": True} for item in items)
+
+
+@each_vector
+def test_the_pages_own_code_gives_content_and_digest(page: dict[str, Any], vector: dict[str, Any]) -> None:
+    assert b"".join(map(page["content"], KINDS, vector["row"])).decode() == vector["content"]
+    assert str(page["digest"](KINDS, vector["row"])) == vector["digest"]
+
+
+@each_vector
+def test_postgresql_computes_the_digest_of_the_row(
+    by_postgresql: Callable[[list[str | None]], tuple[int, str]], vector: dict[str, Any]
+) -> None:
+    assert by_postgresql(vector["row"]) == (1, vector["digest"])
+
+
+@each_item
+def test_our_comparison_computes_the_digest_of_the_item(vector: dict[str, Any]) -> None:
+    assert str(item_digest(DOCUMENT, vector["item"])) == vector["digest"]
+
+
+@each_item
+def test_recheck_computes_the_digest_of_the_item(recheck: ModuleType, vector: dict[str, Any]) -> None:
+    attributes = (
+        recheck.of_attribute(field.type.value, vector["item"].get(field.attribute)) for field in DOCUMENT.fields
+    )
+    assert str(recheck.digest(KINDS, [vector["row"][0], *attributes])) == vector["digest"]
+
+
+def test_the_digest_of_many_is_their_sum(by_postgresql: Callable[..., tuple[int, str]]) -> None:
+    different = {each["digest"]: each["row"] for each in VECTORS}
+    said = re.search(r"sum of the (\d+) different digests is `(-?\d+)`", PAGE)
+    assert said
+    first, *others = different.values()
+    found = by_postgresql(first)
+    for row in others:
+        found = by_postgresql(row, alone=False)
+
+    assert found == (len(different), said[2]) == (int(said[1]), str(sum(map(int, different))))
+    assert abs(int(said[2])) > 2**63, "no sum of 64 bits would be seen to be one"
