@@ -50,7 +50,7 @@ def demo(
         phases_of_work: list[tuple[str, Callable[[], Finding]]] = [
             ("dry run", lambda: session.dry_run(keys)),
             ("migrate", lambda: session.migrate(keys)),
-            ("spot check", lambda: session.spot_check(50, None)),
+            ("spot check", lambda: session.spot_check(50, None, keep_last=True)),
             ("verify, census, report", lambda: session.verify(keys, whole_table=True)),
         ]
         for name, work in phases_of_work:

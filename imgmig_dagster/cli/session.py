@@ -193,9 +193,10 @@ class Session:
         errors += self._run_one("report")
         return findings.of_verification(self.state, finished, errors, took, whole_table)
 
-    def spot_check(self, count: int, seed: int | None) -> Finding:
-        """Run the job `draw_spot_check`."""
-        errors = self._run_one("draw_spot_check", {"spot_check": {"count": count, "seed": seed}})
+    def spot_check(self, count: int, seed: int | None, keep_last: bool = False) -> Finding:
+        """Run the job `draw_spot_check`; with `keep_last` a sample that a person has reviewed, or may, stays."""
+        config = {"count": count, "seed": seed, "keep_last": keep_last}
+        errors = self._run_one("draw_spot_check", {"spot_check": config})
         return findings.of_spot_check(self.state, errors)
 
     def review(self, file: Path) -> Finding:

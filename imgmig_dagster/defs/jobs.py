@@ -67,7 +67,7 @@ def all_jobs() -> Sequence[AssetJob]:
             # Not "spot_check": Dagster refuses a job that is named like an asset.
             "draw_spot_check",
             dg.AssetSelection.assets("spot_check"),
-            description="Draw random images, and show both records side by side",
+            description="Draw random images, and show both records side by side; keep_last: false for a new review",
         ),
         dg.define_asset_job(
             "report",

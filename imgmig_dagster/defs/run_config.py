@@ -54,7 +54,11 @@ class SpotCheckConfig(dg.Config):
     """How a sample is drawn."""
 
     count: int = Field(50, ge=1, le=1_000, description="Images to draw")
-    seed: int | None = Field(None, description="Draws the same images again; by default a new one per run")
+    seed: int | None = Field(
+        None, description="Draws the same images again, and replaces the last sample; by default a new one per run"
+    )
     keep_last: bool = Field(
-        False, description="Leave the last sample and its review in place, if that and this one are clean"
+        True,
+        description="Leave the last sample and its review in place, if both samples are clean and of the same table "
+        "and mapping; false draws one for a new review",
     )

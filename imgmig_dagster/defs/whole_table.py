@@ -75,8 +75,9 @@ def whole_table_assets(
         store, s3, table = state.open(), pictures.open(), target.open_settings(context.instance)
         with working(context, source, table, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: draw_spot_check(work, s3, PICTURE, config.count, seed))
-        # A person may be looking at the last sample, or has: the daily one does not cost them their hour.
-        last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if config.keep_last else None
+        # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
+        keeps = config.keep_last and config.seed is None
+        last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if keeps else None
         kept = last is not None and last.is_clean and result.is_clean and not last.identity.changes(result.identity)
         if not kept:
             shown = s3.show(result.pairs, source.settings.spot_check_pictures)

@@ -9,7 +9,15 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster_tests.arrange import row_id
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, facts_of, images_of, saved_review, verdicts_of
+from imgmig_dagster_tests.orchestration.arrange import (
+    MARCH,
+    Platform,
+    facts_of,
+    images_of,
+    metadata_of,
+    saved_review,
+    verdicts_of,
+)
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
 from imgmig_dagster_tests.orchestration.test_schedules import request_of
 
@@ -53,10 +61,36 @@ def test_a_cutover_asks_for_a_review_of_the_last_sample_without_an_issue(verifie
     assert accepted.exit_code == 0
     assert "Recorded: 5 images reviewed, 0 with an issue. Next: imgmig report --stage dev" in accepted.stdout
     assert readiness(verified) == {"verdict": "PASS", "cutover": "READY", "lacking": 0}
-    verified.succeed("draw_spot_check")
+    verified.run("draw_spot_check", config={"spot_check": {"keep_last": False}})
     assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, (
         "the review is of an older sample"
     )
+
+
+def test_materializing_everything_keeps_a_review_until_a_person_asks_for_a_new_sample(
+    verified: Platform, review: Review, commands: CommandServer
+) -> None:
+    verified.succeed("draw_spot_check")
+    assert review().exit_code == 0
+    page = verified.state.read("spot-check.html")
+
+    everything = verified.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=verified.instance, tags={"dagster/partition": MARCH}, raise_on_error=False
+    )
+
+    made = {
+        event.asset_key and event.asset_key.to_user_string() for event in everything.get_asset_materialization_events()
+    }
+    assert {"migrated_images", "verification_report", "spot_check", "migration_summary"} <= made
+    assert metadata_of(everything, "spot_check")["last_sample_kept"] is True
+    assert verified.state.read("spot-check.html") == page
+    readied = {"verdict": "PASS", "cutover": "READY", "lacking": 0}
+    assert readiness(verified) == readied
+
+    verified.succeed("draw_spot_check")
+    assert readiness(verified) == readied, "nor does the job, by default"
+    assert commands.run("spot-check", environment=verified.environment).exit_code == 0
+    assert readiness(verified) == {**readied, "cutover": "NOT READY", "lacking": 1}
 
 
 def test_the_sample_of_each_day_takes_the_place_of_a_reviewed_one_only_if_it_is_not_clean(
