@@ -72,10 +72,14 @@ class TrafficRecord:
 
 
 class Traffic:
-    """What a run's requests came to so far; `now` gives seconds since 1970."""
+    """What a run's requests came to so far; `now` gives seconds since 1970.
+
+    `requests` and `writes_sent` count each try. A write that is not among them cannot have reached the table.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.requests = 0
+        self.writes_sent = 0
         self.retries = 0
         self.throttles = 0
         self.units = 0.0
@@ -83,6 +87,11 @@ class Traffic:
         self._reads = [0] * len(_BOUNDS_S)
         self._writes = [0] * len(_BOUNDS_S)
         self._throttled: Counter[int] = Counter()
+
+    def sending(self, is_read: bool) -> None:
+        """Count a request that is about to leave."""
+        self.requests += 1
+        self.writes_sent += not is_read
 
     def answered(self, is_read: bool, seconds: float) -> None:
         """Count a request that was answered; on the hot path of every request."""

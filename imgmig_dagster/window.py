@@ -35,14 +35,6 @@ def now() -> str:
     return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")
 
 
-def is_after(moment: str, other: str) -> bool:
-    """Whether an ISO 8601 time of the state lies after another.
-
-    Within one millisecond nobody knows, and evidence must begin after what it is to prove: not after.
-    """
-    return datetime.fromisoformat(moment) > datetime.fromisoformat(other)
-
-
 def seconds_between(earlier: str, later: str) -> float:
     """How many seconds lie between two ISO 8601 times of the state."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

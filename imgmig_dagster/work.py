@@ -101,7 +101,20 @@ class Work(SourceWork, Generic[Table_co]):
         self, partition: str | None, by: str, ids: Sequence[str] | None = None
     ) -> AbstractAsyncContextManager[None]:
         """Record that the target may be written to while the context lasts; see `state.writes.writing`."""
-        return in_thread(writing(self.state, partition, by, self.run_id, ids, self.fence))
+        traffic = self.target.sender.traffic
+        sent_before = traffic.writes_sent
+        return in_thread(
+            writing(
+                self.state,
+                partition,
+                by,
+                self.run_id,
+                ids,
+                self.fence,
+                has_written=lambda: traffic.writes_sent > sent_before,
+                now=self.clock.now,
+            )
+        )
 
 
 ReadingWork: TypeAlias = Work[TargetTable]

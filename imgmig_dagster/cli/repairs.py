@@ -34,8 +34,7 @@ def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
     return [
         key
         for key in keys
-        if load_lines(state, names.mismatches(key), Mismatch)
-        or ((last := last_write(state, key)) and not last.ended_at)
+        if load_lines(state, names.mismatches(key), Mismatch) or ((last := last_write(state, key)) and last.is_open)
     ]
 
 

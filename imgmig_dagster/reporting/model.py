@@ -19,10 +19,10 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
-from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
+from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult
 from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
 from imgmig_dagster.verification.results import Identity, Mismatch, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
@@ -212,10 +212,14 @@ def _late_writes(
     if census is None:
         return []
     writes = [
-        *((f"partition {each.partition}", each.written) for each in partitions),
-        ("orphans", last_write(store, None)),
+        *((each.partition, f"partition {each.partition}", each.written) for each in partitions),
+        (ORPHANS, ORPHANS, last_write(store, None)),
     ]
-    return [name for name, written in writes if written and not written.ended_before(census.started_at)]
+    return [name for key, name, written in writes if _was_written(written, census.writes.get(key, 0))]
+
+
+def _was_written(last: LastWrite | None, seen: int | None) -> bool:
+    return seen is None or (last is not None and last.is_open) or seen != (last.number if last else 0)
 
 
 def _judge_census(

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from imgmig_dagster.mapping.canonical import canonical_item
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.window import now
+from imgmig_dagster.window import now as system_now
 
 
 class AuditLog:
@@ -22,7 +22,10 @@ class AuditLog:
     where `show_values` says so.
     """
 
-    def __init__(self, store: StateStore, run_id: str, of: str, show_values: bool) -> None:
+    def __init__(
+        self, store: StateStore, run_id: str, of: str, show_values: bool, now: Callable[[], str] = system_now
+    ) -> None:
+        self._now = now
         self.name = names.audit(now(), run_id, of)
         self._store = store
         self._show_values = show_values
@@ -55,7 +58,7 @@ class AuditLog:
             await self.flush()
 
     def _hold(self, row_id: str, action: str, phase: str, **facts: Any) -> None:
-        line = {"time": now(), "key": row_id, "action": action, "phase": phase, **facts}
+        line = {"time": self._now(), "key": row_id, "action": action, "phase": phase, **facts}
         self.is_begun = True
         self._held.append(orjson.dumps(line) + b"\n")
 

@@ -29,10 +29,6 @@ class FencedStateStore:
         """See `StateStore.locate`."""
         return self._store.locate(name)
 
-    def now(self) -> str:
-        """See `StateStore.now`."""
-        return self._store.now()
-
     def exclusive(self, name: str) -> AbstractContextManager[Fence]:
         """See `StateStore.exclusive`."""
         return self._store.exclusive(name)

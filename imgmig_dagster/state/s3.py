@@ -3,8 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
@@ -124,15 +122,6 @@ class S3StateStore:
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""
         return f"s3://{self._bucket}/{self._key(name)}"
-
-    def now(self) -> str:
-        """See `StateStore.now`: S3's time, of which it names whole seconds only."""
-        try:
-            reply = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
-        except (ClientError, BotoCoreError) as error:
-            raise self._unavailable("list", "", error) from None
-        second = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return (second + timedelta(seconds=1)).isoformat(timespec="milliseconds")
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[Fence]:

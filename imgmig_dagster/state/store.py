@@ -12,7 +12,6 @@ from typing import Protocol
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.window import now
 
 ABSENT = "absent"
 """The version of a file that does not exist."""
@@ -68,9 +67,6 @@ class StateStore(Protocol):
 
     def locate(self, name: str) -> str:
         """Where a person finds the file: a path or a URL."""
-
-    def now(self) -> str:
-        """The time by the clock of where the files are, ISO 8601: that of this machine may have stood still."""
 
 
 class LocalStateStore:
@@ -149,10 +145,6 @@ class LocalStateStore:
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""
         return str(self._path(name))
-
-    def now(self) -> str:
-        """See `StateStore.now`."""
-        return now()
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[Fence]:

@@ -1,12 +1,16 @@
-"""When our own runs last wrote to a partition's items: what was verified before says nothing of them.
+"""How often our own runs have written to a partition's items, and what wrote last.
 
-A run notes that it writes, and that it has ended (`writing`). One that was taken for dead and woke up may have written
-when its successor had ended long since: it leaves a mark besides. `last_write` gives the later of both.
+Evidence and the census note the number that they found when they began (`writes_so_far`), and count only while it is
+the same. It is a count and no time, because the clocks of two machines differ. A run notes that it writes, and that it
+has ended (`writing`); one that sent no write leaves the number as it was. A run that had lost its lock leaves a mark
+besides, which counts too. How evidence is judged is in `verification.evidence`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 import orjson
 
@@ -15,7 +19,9 @@ from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import ABSENT, StateStore
-from imgmig_dagster.window import is_after, now
+from imgmig_dagster.window import now as system_now
+
+_FIRST_BELOW: Final = 2**40
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,8 @@ class LastWrite:
     """A run that wrote, or may have written. `by` is ``migration``, ``retry`` or ``repair``.
 
     `ended_at` is None for a run that has not come to its end: it goes on, or broke off. `ids` are the only keys that
-    it worked on, None for a whole window. `earlier_until` is the end of the write before it, None where there was none.
-    `late`: it had lost its lock, and nobody knows what it had sent until then, or what of that arrived.
+    it worked on, None for a whole window. `late`: it had lost its lock, and nobody knows what it had sent until then,
+    or what of that arrived. `number` counts the partition's writes up to this one. The times are for people.
     """
 
     by: str
@@ -32,22 +38,23 @@ class LastWrite:
     began_at: str
     ended_at: str | None = None
     ids: Sequence[str] | None = None
-    earlier_until: str | None = None
     late: bool = False
+    number: int = 0
 
     def __str__(self) -> str:
         return f"{self.by} that had lost its lock" if self.late else self.by
 
-    def ended_before(self, moment: str) -> bool:
-        """Whether nothing was written from `moment` on."""
-        return self.ended_at is not None and is_after(moment, self.ended_at)
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.ended_at is None
 
-    def spared_others_since(self, moment: str, ids: Collection[str]) -> bool:
-        """Whether no other keys than these were written from `moment` on."""
-        if self.ended_at is None or self.ended_before(moment):
-            return self.ended_at is not None
-        alone = self.earlier_until is None or is_after(moment, self.earlier_until)
-        return alone and self.ids is not None and set(self.ids) <= set(ids)
+    def spared_others_since(self, number: int | None, ids: Collection[str]) -> bool:
+        """Whether no other keys than these were written since the writes numbered `number`."""
+        if self.is_open or number is None:
+            return False
+        alone = self.number == number + 1 and self.ids is not None
+        return self.number == number or (alone and set(self.ids or ()) <= set(ids))
 
 
 def last_write(store: StateStore, partition: str | None) -> LastWrite | None:
@@ -57,12 +64,21 @@ def last_write(store: StateStore, partition: str | None) -> LastWrite | None:
         StateError: the record cannot be read; it is never taken for an absent one.
     """
     recorded = load_record(store, names.last_write(partition), LastWrite)
-    writes = [*load_lines(store, names.late_writes(partition), LastWrite), *([recorded] if recorded else [])]
-    if not writes:
-        return None
-    *earlier, last = sorted(writes, key=lambda each: each.ended_at or "open, and after every time")
-    until = max([last.earlier_until or "", *(each.ended_at or "" for each in earlier)])
-    return replace(last, earlier_until=until or None)
+    marks = load_lines(store, names.late_writes(partition), LastWrite)
+    last = recorded
+    if marks and (recorded is None or not (recorded.is_open or recorded.number > marks[-1].number)):
+        last = marks[-1]
+    return replace(last, number=(recorded.number if recorded else 0) + len(marks)) if last else None
+
+
+def writes_so_far(store: StateStore, partition: str | None) -> int | None:
+    """How often the partition was written to; None while a write goes on, or where one broke off.
+
+    Raises:
+        StateError: see `last_write`.
+    """
+    last = last_write(store, partition)
+    return 0 if last is None else None if last.is_open else last.number
 
 
 @contextmanager
@@ -73,31 +89,49 @@ def writing(
     run_id: str,
     ids: Sequence[str] | None = None,
     fence: Fence = UNFENCED,
+    has_written: Callable[[], bool] = lambda: True,
+    now: Callable[[], str] = system_now,
 ) -> Iterator[None]:
     """Record that a run may write while the context lasts; the record stays open if it ends by an error.
 
     The caller holds the lock of `fence`. A write that may have been carried out after the lock was lost is marked.
+    `has_written` says at the end whether any write was sent: if none was, nothing is counted.
 
     Raises:
         StateChanged: another run has taken over.
         StateUnavailable: the state store is away; also for the mark, and then the message says so.
     """
     name = names.last_write(partition)
-    found = store.read(name)
-    earlier, began_at = last_write(store, partition), now()
-    # Of a run that broke off nobody knows when it wrote last: it may have been just now.
-    until = (earlier.ended_at or began_at) if earlier else None
-    record = LastWrite(by, run_id, began_at, ids=ids, earlier_until=until)
+    found, earlier = store.read(name), load_record(store, name, LastWrite)
+    before = earlier.number if earlier else _first(store, partition)
+    record = LastWrite(by, run_id, now(), ids=ids, number=before + 1)
     version = store.write(name, orjson.dumps(record), replacing=found.version if found else ABSENT)
-    with fence.marking(lambda: _mark(store, partition, replace(record, ids=None, late=True))):
+    with fence.marking(lambda: _mark(store, partition, replace(record, ids=None, late=True), now)):
         yield
-    store.write(name, orjson.dumps(replace(record, ended_at=now())), replacing=version)
+    ended = replace(record, ended_at=now())
+    if not has_written():
+        # What broke off before it may have written, and is counted already.
+        ended = earlier if earlier and not earlier.is_open else replace(ended, number=before)
+    store.write(name, orjson.dumps(ended), replacing=version)
 
 
-def _mark(store: StateStore, partition: str | None, late: LastWrite) -> None:
+def _first(store: StateStore, partition: str | None) -> int:
+    """Where a count begins: at 0, or at a number by lot where there were writes, and their record is gone.
+
+    A count that began anew could come to the very number that evidence of before has noted.
+    """
+    is_lost = store.list(names.passes(partition)) if partition else store.read(names.ORPHAN_REPAIR)
+    return secrets.randbelow(_FIRST_BELOW) if is_lost else 0
+
+
+def _mark(store: StateStore, partition: str | None, late: LastWrite, now: Callable[[], str]) -> None:
     name = names.late_writes(partition)
+    with suppress(ImgmigError):
+        # The number that has begun by now tells whether anything has written since.
+        recorded = load_record(store, names.last_write(partition), LastWrite)
+        late = replace(late, number=recorded.number) if recorded else late
     try:
-        store.append(name, orjson.dumps(replace(late, ended_at=max(now(), store.now()))) + b"\n")
+        store.append(name, orjson.dumps(replace(late, ended_at=now())) + b"\n")
     except ImgmigError as error:
         what, again = "items without a row", "imgmig repair --delete-orphans"
         if partition:

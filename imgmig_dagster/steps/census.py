@@ -23,11 +23,13 @@ from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.records import save_lines
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import writes_so_far
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
+from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
 from imgmig_dagster.verification.results import LISTED_MISMATCHES, Verdict
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
@@ -72,6 +74,8 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
     """
     clock, target = work.clock, work.target.for_partition()
     started, started_at = clock.monotonic(), clock.now()
+    # Before anything is looked at: what is written from here on voids the census.
+    writes = await asyncio.to_thread(_writes, work.state, windows)
     identity = await identity_now(work)
     with scratch_folder("imgmig-census-") as folder:
         sides = _Sides(folder / "census.sqlite")
@@ -117,7 +121,14 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
         finished_at=clock.now(),
         duration_s=round(clock.monotonic() - started, 3),
         faults=second_look.faults,
+        writes=writes,
     )
+
+
+def _writes(state: StateStore, windows: Sequence[Window]) -> dict[str, int | None]:
+    return {each.partition: writes_so_far(state, each.partition) for each in windows} | {
+        ORPHANS: writes_so_far(state, None)
+    }
 
 
 async def _read_source(work: ReadingWork, sides: "_Sides", meter: ProgressMeter) -> None:

@@ -125,7 +125,7 @@ class _Repair:
     def __init__(self, work: ReadingWork, of: str) -> None:
         self._work = work
         may_write = isinstance(work.target, WritableTable)
-        self._audit = AuditLog(work.state, work.run_id, of, work.keep_values) if may_write else None
+        self._audit = AuditLog(work.state, work.run_id, of, work.keep_values, work.clock.now) if may_write else None
 
     @asynccontextmanager
     async def writing(self, partition: str | None, ids: Sequence[str]) -> AsyncIterator[None]:

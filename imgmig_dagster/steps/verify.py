@@ -16,7 +16,7 @@ from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.row_log import Segment
-from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.state.writes import last_write, writes_so_far
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.results import (
@@ -73,6 +73,8 @@ class _Verification(Step[Examined]):
 
     async def verify(self, only_failed: bool) -> VerificationResult:
         work, window, coverage = self._work, self._window, self._coverage
+        # Before anything is looked at: what is written from here on is not in the evidence.
+        self._writes = await asyncio.to_thread(writes_so_far, work.state, window.partition)
         # Either side is asked while the other one answers.
         before, self._identity = await asyncio.gather(
             asyncio.to_thread(work.source.inventory, window), identity_now(work)
@@ -108,6 +110,7 @@ class _Verification(Step[Examined]):
             duration_s=round(checkpoint.elapsed_s, 3),
             resumes=checkpoint.resumes,
             traffic=checkpoint.traffic,
+            writes=self._writes,
             **vars(tally),
         )
         await whole_in_thread(self._keep, result)
@@ -135,13 +138,12 @@ class _Verification(Step[Examined]):
 
     def _fingerprint(self, before: Inventory) -> Mapping[str, str]:
         """What an interrupted verification has to be of: the same rows, by the same rules."""
-        written = last_write(self._work.state, self._window.partition)
         return {
             **vars(self._identity),
             "window": self._window.describe(),
             "digest": before.digest,
             # What wrote since then voids what was verified before it.
-            "last_write": f"{written.run_id}, ended {written.ended_at}" if written else "none",
+            "writes": "open" if self._writes is None else str(self._writes),
         }
 
     def _evidence_of_matches(self, before: Inventory) -> VerificationResult | None:
@@ -152,7 +154,7 @@ class _Verification(Step[Examined]):
             return None
         listed = load_lines(state, names.mismatches(partition), Mismatch)
         written = last_write(state, partition)
-        if written and not written.spared_others_since(evidence.started_at, {found.row_id for found in listed}):
+        if written and not written.spared_others_since(evidence.writes, {found.row_id for found in listed}):
             return None
         whole = len(listed) == evidence.mismatches_found and evidence.coverage_is_complete
         return replace(evidence, mismatches=listed) if whole else None
@@ -176,6 +178,7 @@ class _Verification(Step[Examined]):
             finished_at=self._work.clock.now(),
             duration_s=round(self._work.clock.monotonic() - self._started, 3),
             matches_from=evidence.oldest_look_at,
+            writes=self._writes,
             traffic=self._work.target.sender.traffic.record(),
             **vars(tally),
         )

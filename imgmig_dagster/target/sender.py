@@ -160,7 +160,7 @@ class Sender:
             try:
                 async with shared.slots:
                     await self.limiter.wait()
-                    self.traffic.requests += 1
+                    self.traffic.sending(request.is_read)
                     refreshes, sent_at = shared.refreshes, self.clock()
                     reply = await self._client.call(request.operation, body, let_out)
                     await self._fence.settled(request.is_read)

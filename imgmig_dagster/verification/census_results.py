@@ -11,6 +11,8 @@ COUNTS_DISAGREE_ADVICE: Final = (
     "an index of the table may be corrupt, or tables inherit from it: see imgmig doctor, and REINDEX the table"
 )
 
+ORPHANS: Final = "orphans"
+
 
 @dataclass(frozen=True)
 class CensusFinding:
@@ -30,7 +32,8 @@ class CensusResult:
 
     `samples` holds ids of the `missing`, `orphans` and `differing`, and `faults` the attributes at fault of the
     `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in ``census-findings.jsonl``.
-    `rows_counted`, `rows_in_partitions` and `rows_outside` are of one snapshot.
+    `rows_counted`, `rows_in_partitions` and `rows_outside` are of one snapshot. `writes` is how often each partition
+    had been written to when it began, as in a verification; under `ORPHANS`, items without a row.
     """
 
     run_id: str
@@ -55,6 +58,7 @@ class CensusResult:
     # A record of before they were counted says so by disagreeing.
     rows_counted: Annotated[int, Figure("rows by a plain count")] = 0
     rows_in_partitions: Annotated[int, Figure("rows by the sum of the partitions")] = 0
+    writes: Mapping[str, int | None] = field(default_factory=dict)
     repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
 
     @property

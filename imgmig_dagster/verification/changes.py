@@ -73,7 +73,7 @@ def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[
 
 def _is_verifiable(state: StateStore, partition: str) -> bool:
     checkpoint, written = CheckpointFile(state, partition), last_write(state, partition)
-    if checkpoint.is_open() or (written is not None and written.ended_at is None):
+    if checkpoint.is_open() or (written is not None and written.is_open):
         return False
     return bool(checkpoint.finished_passes()) or state.read(names.evidence(partition)) is not None
 

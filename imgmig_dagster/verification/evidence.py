@@ -8,9 +8,10 @@ from typing import Final
 
 from imgmig_dagster import __version__
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.target.table import TargetIdentity
 from imgmig_dagster.verification.results import VERIFIER_VERSION, Identity, VerificationResult
 from imgmig_dagster.window import Window
@@ -99,12 +100,10 @@ def why_void(
     written = last_write(store, window.partition)
     if CheckpointFile(store, window.partition).is_open():
         return Void(Reason.WRITE_NOT_ENDED, "a migration pass has begun since its last one finished")
-    if written and written.ended_at is None:
+    if written and written.is_open:
         return Void(Reason.WRITE_NOT_ENDED, f"a {written.by} began at {written.began_at} and has not come to its end")
-    if written and not written.ended_before(evidence.started_at):
-        return Void(
-            Reason.WRITTEN_SINCE, f"a {written} {'may have written' if written.late else 'wrote'} after it began"
-        )
+    if since := _written_since(store, window.partition, evidence.writes, written):
+        return Void(Reason.WRITTEN_SINCE, since)
     if evidence.window != window.describe():
         return Void(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
     if changed := changed_identity(evidence.identity, today.identity):
@@ -116,6 +115,17 @@ def why_void(
     if digest is not None and evidence.digest != digest():
         return Void(Reason.ROWS_CHANGED, "its rows have changed in the source since")
     return None
+
+
+def _written_since(store: StateStore, partition: str, seen: int | None, written: LastWrite | None) -> str | None:
+    """What has written to a partition since it had been written to `seen` times, in words; None: nothing."""
+    if written:
+        how = "may have written" if written.late else "wrote"
+        return f"a {written} {how} after it began" if written.number != seen else None
+    # Whatever writes leaves a record.
+    if seen == 0 and not CheckpointFile(store, partition).finished_passes():
+        return None
+    return f"{store.locate(names.last_write(partition))} is gone, which tells whether anything wrote since"
 
 
 def changed_identity(found: Identity, today: Identity | None) -> str | None:

@@ -159,7 +159,8 @@ class VerificationResult(VerificationCounts):
 
     `verdicts` counts rows by `Verdict` value; `mismatches` lists at most `LISTED_MISMATCHES` faults. `digest` and
     `watermark` are the source's, from before the pass. `matches_from` is when the pass began whose matches were taken
-    over, None where every row was looked at.
+    over, None where every row was looked at. `writes` is how often the partition had been written to when it began,
+    None where a write was open (`state.writes`).
     """
 
     partition: str
@@ -172,6 +173,7 @@ class VerificationResult(VerificationCounts):
     started_at: str
     finished_at: str
     matches_from: str | None = None
+    writes: int | None = 0
 
     @property
     def oldest_look_at(self) -> str:

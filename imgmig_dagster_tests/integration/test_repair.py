@@ -216,6 +216,7 @@ def test_a_repair_that_broke_off_leaves_its_trace_and_voids_the_evidence(
 
 def test_after_two_repairs_all_rows_are_looked_at_again(verified: Migration, proxy: FaultProxy) -> None:
     verified.repair(apply=True)
+    verified.target.delete(MISSING)
     verified.repair(apply=True)
 
     verified.verify(proxy.url, only_failed=True)

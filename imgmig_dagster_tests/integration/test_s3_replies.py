@@ -10,11 +10,8 @@ import pytest
 
 from imgmig_dagster.defs.resources import ReportBucket
 from imgmig_dagster.errors import StateChanged, StateUnavailable
-from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import ABSENT
-from imgmig_dagster.state.writes import LastWrite, writing
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, Rule, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
@@ -216,25 +213,3 @@ def test_a_lease_outlives_a_beat_whose_reply_and_reading_were_lost(gate: AwsGate
         gate.rule = rule
         assert owners.wait(60), "the heartbeat went on"
     assert store.read("p/run.lock").content == b"", "released"  # type: ignore[union-attr]
-
-
-def test_a_mark_bears_the_time_of_s3_where_this_machines_clock_stood_still(store: S3StateStore, gate: AwsGate) -> None:
-    def rule(asked: Asked) -> Answer | None:
-        is_list = asked.operation == "GET" and "list-type" in asked.path
-        date, body = "Fri, 01 Jan 2100 00:00:00 GMT", b"<ListBucketResult></ListBucketResult>"
-        return Answer(200, body, {"Date": date, "Content-Type": "application/xml"}) if is_list else None
-
-    def be_lost() -> None:
-        store.write("p/run.lock", b"another's")
-        fence._lock._renew()  # type: ignore[attr-defined]  # as the next beat does, long before the lease is over
-
-    gate.rule = rule
-    with (
-        store.exclusive("p/run.lock") as fence,
-        pytest.raises(StateChanged),
-        writing(store, "p", "migration", "run-1", fence=fence),
-    ):
-        be_lost()
-
-    marks = load_lines(store, names.late_writes("p"), LastWrite)
-    assert {mark.ended_at for mark in marks} == {"2100-01-01T00:00:01.000+00:00"}

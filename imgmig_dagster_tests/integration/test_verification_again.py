@@ -51,6 +51,7 @@ def test_an_interrupted_verification_resumes_behind_its_checkpoint(migration: Mi
 def test_what_was_verified_before_a_pass_wrote_is_verified_again(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration)
     interrupted(migration, proxy)
+    migration.target.put(item_of(7, width={"N": "1"}))
     migration.migrate(run_id="run-2")
 
     result = migration.verify(proxy.url)

@@ -12,9 +12,9 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import LastWrite
+from imgmig_dagster.state.writes import LastWrite, writes_so_far
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.census_results import ORPHANS, CensusResult
 from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
@@ -87,7 +87,8 @@ class StageState:
         self.write(window.partition, "migration", minute)
 
     def write(self, partition: str | None, by: str, minute: int, ended: bool = True) -> None:
-        last = LastWrite(by, f"{by}-{minute}", moment(minute), moment(minute + 1) if ended else None)
+        number = (writes_so_far(self.store, partition) or 0) + 1
+        last = LastWrite(by, f"{by}-{minute}", moment(minute), moment(minute + 1) if ended else None, number=number)
         save_record(self.store, names.last_write(partition), last)
 
     def interrupt_a_pass(self, window: Window) -> None:
@@ -129,6 +130,7 @@ class StageState:
             started_at=moment(minute),
             finished_at=moment(minute + 1),
             duration_s=1.0,
+            writes=writes_so_far(self.store, window.partition),
         )
         save_record(self.store, names.evidence(window.partition), replace(result, **changes))
         save_lines(self.store, names.mismatches(window.partition), mismatches)
@@ -156,6 +158,8 @@ class StageState:
             started_at=moment(minute),
             finished_at=moment(minute + 1),
             duration_s=1.5,
+            writes={each.partition: writes_so_far(self.store, each.partition) for each in self.windows}
+            | {ORPHANS: writes_so_far(self.store, None)},
         )
         save_record(self.store, names.CENSUS, replace(result, **changes))
 

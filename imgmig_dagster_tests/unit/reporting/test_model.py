@@ -7,6 +7,7 @@ import pytest
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
@@ -179,10 +180,35 @@ def test_the_verifiers_rules_are_what_counts_of_the_code(state: StageState) -> N
 def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState, by: str) -> None:
     state.clean(MARCH, 100)
     state.census()
-    state.write(MARCH.partition, by, VERIFIED - 1)
-    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "in the same millisecond"
-    state.write(MARCH.partition, by, VERIFIED - 2)
+    state.write(MARCH.partition, by, MIGRATED)
+    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "whatever its clock said"
+    state.verify(MARCH, {"match": 100})
+    state.census()
     assert state.report().verdict is ReportVerdict.PASS
+
+
+def test_evidence_without_the_record_of_what_wrote_since_is_none(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.store.delete(names.last_write(MARCH.partition))
+    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    state.verify(MARCH, {"match": 100})
+    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    state.write(MARCH.partition, "migration", MIGRATED)
+    state.verify(MARCH, {"match": 100})
+    state.census()
+    assert state.report().verdict is ReportVerdict.PASS
+
+
+@pytest.mark.parametrize("looks_at", ["verification", "census"])
+def test_what_began_while_a_write_was_open_never_counts(state: StageState, looks_at: str) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    if looks_at == "census":
+        state.census(writes={MARCH.partition: None})
+    else:
+        state.verify(MARCH, {"match": 100}, writes=None)
+    assert state.report().verdict is ReportVerdict.NOT_VERIFIED
 
 
 def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
@@ -265,7 +291,7 @@ def test_without_a_census_nothing_passes(state: StageState) -> None:
 
 def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -> None:
     state.clean(MARCH, 100)
-    state.census(minute=5)
+    state.census(writes={})
     report = state.report()
     assert report.verdict is ReportVerdict.NOT_VERIFIED
     assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(

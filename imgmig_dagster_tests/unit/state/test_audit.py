@@ -52,6 +52,16 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
     assert store.appends < 20
 
 
+def test_its_times_are_those_of_the_runs_clock(tmp_path: Path) -> None:
+    store, times = LocalStateStore(tmp_path), [f"2031-01-01T00:00:0{second}.000+00:00" for second in range(2)]
+    audit = AuditLog(store, "run", "2024-03-01", show_values=False, now=iter(times).__next__)
+
+    asyncio.run(audit.intend("1", "put", None, ITEM))
+
+    assert audit.name.startswith("audit/2031-01-01T000000.000Z")
+    assert [line["time"] for line in lines_of(store, audit)] == times[1:]
+
+
 def test_partitions_of_one_run_that_begin_in_the_same_millisecond_have_files_of_their_own(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
     march, april = (AuditLog(store, "run", of, show_values=False).name for of in ("2024-03-01", "2024-04-01"))

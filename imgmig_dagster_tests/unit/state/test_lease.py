@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import orjson
 import pytest
 
 from imgmig_dagster.errors import StateChanged, StateUnavailable
@@ -16,8 +15,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.fenced import FencedStateStore
 from imgmig_dagster.state.lease import LEASE_SECONDS, Lease, awake_or_not
 from imgmig_dagster.state.records import load_lines
-from imgmig_dagster.state.store import ABSENT, LocalStateStore
-from imgmig_dagster.state.writes import LastWrite, last_write, writing
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.state.writes import LastWrite, writing
 
 MARCH = "2024-03-01"
 LOCK = names.write_lock(MARCH)
@@ -157,40 +156,6 @@ def test_a_mark_that_cannot_be_made_is_told(held: Held, tmp_path: Path) -> None:
 
     assert f"run imgmig migrate --partition {MARCH}, then imgmig verify" in str(caught.value)
     assert (caught.value.exit_code, caught.value.retryable) == (3, True)
-
-
-@pytest.mark.parametrize(
-    ("recorded", "marks", "last", "earlier_until"),
-    [
-        (None, [5], ("late", 5), None),
-        ((1, 4), [5], ("late", 5), 4),
-        ((1, 6), [5], ("run", 6), 5),
-        ((1, 6), [7, 5], ("late", 7), 6),
-        ((6, None), [7], ("run", None), 7),
-    ],
-)
-def test_of_all_writes_the_last_one_counts(
-    tmp_path: Path,
-    recorded: tuple[int, int | None] | None,
-    marks: list[int],
-    last: tuple[str, int | None],
-    earlier_until: int | None,
-) -> None:
-    def at(second: int | None) -> str | None:
-        return None if second is None else f"2025-01-01T00:00:0{second}.000+00:00"
-
-    store = LocalStateStore(tmp_path)
-    if recorded:
-        record = LastWrite("migration", "run", str(at(recorded[0])), at(recorded[1]))
-        store.write(names.last_write(MARCH), orjson.dumps(record), ABSENT)
-    for mark in marks:
-        late = LastWrite("migration", "late", str(at(0)), at(mark), late=True)
-        store.append(names.late_writes(MARCH), orjson.dumps(late) + b"\n")
-
-    found = last_write(store, MARCH)
-
-    assert found
-    assert (found.run_id, found.ended_at, found.earlier_until) == (last[0], at(last[1]), at(earlier_until))
 
 
 def test_nothing_of_the_state_is_replaced_once_the_lock_is_lost(held: Held) -> None:
