@@ -7,18 +7,15 @@ import pytest
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
-from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.review import ReviewedImage
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
-    COUNTED,
     FACTS,
     IDENTITY,
     MARCH,
-    MIGRATED,
     VERIFIED,
     StageState,
     moment,
@@ -113,16 +110,6 @@ def test_a_ledger_entry_fails_even_where_the_evidence_passes(state: StageState) 
     assert "imgmig retry-failures --partition 2024-03-01 --stage staging, then imgmig verify" in lacking(report)
 
 
-def test_a_migration_after_the_verification_began_voids_it(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.migrate(MARCH, {"identical": 100}, minute=VERIFIED)
-    state.census()
-    report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "no longer counts, because a migration wrote after it began" in lacking(report)
-    assert (report.totals.verified, report.totals.skipped) == (0, 100)
-
-
 def test_mismatches_of_void_evidence_are_not_reported(state: StageState) -> None:
     state.window(MARCH, 1)
     state.verify(MARCH, {"missing": 1}, [Mismatch("a", Verdict.MISSING)])
@@ -174,60 +161,6 @@ def test_the_verifiers_rules_are_what_counts_of_the_code(state: StageState) -> N
     state.census()
     assert state.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is ReportVerdict.PASS
     assert state.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is ReportVerdict.NOT_VERIFIED
-
-
-@pytest.mark.parametrize("by", ["migration", "retry", "repair"])
-def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState, by: str) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(MARCH.partition, by, MIGRATED)
-    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "whatever its clock said"
-    state.verify(MARCH, {"match": 100})
-    state.census()
-    assert state.report().verdict is ReportVerdict.PASS
-
-
-def test_evidence_without_the_record_of_what_wrote_since_is_none(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.store.delete(names.last_write(MARCH.partition))
-    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
-    state.verify(MARCH, {"match": 100})
-    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
-    state.write(MARCH.partition, "migration", MIGRATED)
-    state.verify(MARCH, {"match": 100})
-    state.census()
-    assert state.report().verdict is ReportVerdict.PASS
-
-
-@pytest.mark.parametrize("looks_at", ["verification", "census"])
-def test_what_began_while_a_write_was_open_never_counts(state: StageState, looks_at: str) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    if looks_at == "census":
-        state.census(writes={MARCH.partition: None})
-    else:
-        state.verify(MARCH, {"match": 100}, writes=None)
-    assert state.report().verdict is ReportVerdict.NOT_VERIFIED
-
-
-def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(MARCH.partition, "repair", MIGRATED, ended=False)
-    report = state.report()
-    assert verdict_of(report) is ReportVerdict.NOT_VERIFIED
-    assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in lacking(report)
-    assert "The census no longer counts" in lacking(report)
-
-
-def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(None, "repair", COUNTED)
-    report = state.report()
-    assert verdict_of(report) is ReportVerdict.PASS
-    assert lacking(report).startswith("The census no longer counts: orphans may have been written to since it began")
 
 
 def at(**since_verified: float) -> RunFacts:
@@ -287,16 +220,6 @@ def test_without_a_census_nothing_passes(state: StageState) -> None:
     report = state.report()
     assert (report.verdict, verdict_of(report)) == (ReportVerdict.NOT_VERIFIED, ReportVerdict.PASS)
     assert lacking(report) == "There is no census of the whole table: imgmig verify --stage staging"
-
-
-def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census(writes={})
-    report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(
-        report
-    )
 
 
 @pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside", "repeated"])

@@ -1,0 +1,101 @@
+"""What a report makes of writes of our own after the evidence and the census."""
+
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.unit.reporting.stage_state import COUNTED, MARCH, MIGRATED, VERIFIED, StageState
+
+VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
+MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StageState:
+    return StageState(LocalStateStore(tmp_path / "staging"))
+
+
+def lacking(report: SummaryReport) -> str:
+    return "\n".join(each.sentence for each in report.lacking)
+
+
+def verdict_of(report: SummaryReport) -> ReportVerdict:
+    return report.partitions[0].verdict
+
+
+def test_a_migration_after_the_verification_began_voids_it(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.migrate(MARCH, {"identical": 100}, minute=VERIFIED)
+    state.census()
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "no longer counts, because a migration wrote after it began" in lacking(report)
+    assert (report.totals.verified, report.totals.skipped) == (0, 100)
+
+
+@pytest.mark.parametrize("by", ["migration", "retry", "repair"])
+def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState, by: str) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(MARCH.partition, by, MIGRATED)
+    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "whatever its clock said"
+    state.verify(MARCH, {"match": 100})
+    state.census()
+    assert state.report().verdict is ReportVerdict.PASS
+
+
+def test_evidence_without_the_record_of_what_wrote_since_is_none(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.store.delete(names.last_write(MARCH.partition))
+    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    state.verify(MARCH, {"match": 100})
+    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    state.write(MARCH.partition, "migration", MIGRATED)
+    state.verify(MARCH, {"match": 100})
+    state.census()
+    assert state.report().verdict is ReportVerdict.PASS
+
+
+@pytest.mark.parametrize("looks_at", ["verification", "census"])
+def test_what_began_while_a_write_was_open_never_counts(state: StageState, looks_at: str) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    if looks_at == "census":
+        state.census(writes={MARCH.partition: None})
+    else:
+        state.verify(MARCH, {"match": 100}, writes=None)
+    assert state.report().verdict is ReportVerdict.NOT_VERIFIED
+
+
+def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(MARCH.partition, "repair", MIGRATED, ended=False)
+    report = state.report()
+    assert verdict_of(report) is ReportVerdict.NOT_VERIFIED
+    assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in lacking(report)
+    assert "The census no longer counts" in lacking(report)
+
+
+def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    state.write(None, "repair", COUNTED)
+    report = state.report()
+    assert verdict_of(report) is ReportVerdict.PASS
+    assert lacking(report).startswith("The census no longer counts: orphans may have been written to since it began")
+
+
+def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census(writes={})
+    report = state.report()
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(
+        report
+    )
