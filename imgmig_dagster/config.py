@@ -4,18 +4,20 @@ The words that settings choose from are in `stage`; `sandbox.attaching` starts w
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
+from imgmig_dagster.ignored_columns import parse_ignored
 from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.places import Places
 from imgmig_dagster.source_secret import SourceSecret
@@ -66,6 +68,11 @@ class Settings(Partitioning, AwsSettings):
     source_schema: str = Field("public", description="schema of the source table")
     source_table: str = Field("images", description="name of the source table")
     source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
+    ignored_columns: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_ignored)] = Field(
+        default_factory=dict,
+        validate_default=False,
+        description="columns of the source that are not migrated on purpose, with the reason",
+    )
     target_table: str = Field(min_length=3, description="name of the DynamoDB table")
     state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")

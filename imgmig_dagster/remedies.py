@@ -42,6 +42,8 @@ def _choice(partitions: Sequence[str]) -> str:
 _CHECKS: Final = {
     "rows_are_mappable": "mend these rows in PostgreSQL, then imgmig dry-run {where}",
     "ids_are_unique": "mend the ids that it names in PostgreSQL, then imgmig migrate {write}",
+    "columns_are_declared": "map the columns that it names, or give the reason why not in IMGMIG_IGNORED_COLUMNS; then "
+    "imgmig report {stage}",
     "every_row_is_accounted_for": "imgmig migrate {write}",
     "no_failed_items": "mend what is permanent, then imgmig retry-failures {write}",
     "zero_mismatches": "imgmig repair {where} tells what a repair would do; imgmig repair {write} --apply does it",

@@ -38,6 +38,7 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
         f"Stage {found.stage}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
+        *found.columns.ignored_lines,
         f"{len(found.partitions):,} partitions, {found.rows:,} rows; "
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]

@@ -44,8 +44,8 @@ def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:
 
     # One more try: a person waits.
     connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    schema, name = settings.source_schema, settings.source_table
-    with SourceReader(connection, schema, name, IMAGE, settings.source_time_zone) as reader:
+    schema, name, mapping = settings.source_schema, settings.source_table, IMAGE.ignoring(settings.ignored_columns)
+    with SourceReader(connection, schema, name, mapping, settings.source_time_zone) as reader:
         found = examine(
             [
                 *dagster_examinations(settings.stage),

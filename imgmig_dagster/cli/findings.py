@@ -142,6 +142,7 @@ def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]
 
     told = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
+        *(report.facts.columns.ignored_lines if report else []),
         *(lines("lacking", report.lacking)[:SHOWN_FAULTS] if report else []),
         f"{told}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *(lines("before cutover", report.lacking_review) if report else []),

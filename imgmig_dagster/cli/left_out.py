@@ -1,9 +1,10 @@
-"""Rows that no migration reaches: those that no partition holds, and those whose id is not theirs alone."""
+"""What no migration reaches: rows that no partition holds, or whose id is not theirs alone, and columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
@@ -17,6 +18,15 @@ def repeated_ids(state: StateStore, keys: Sequence[str]) -> Mapping[str, SourceI
     """The inventories of the partitions of which an id stands in the table twice, by key."""
     found = {key: load_record(state, names.inventory(key), SourceInventory) for key in keys}
     return {key: inventory for key, inventory in found.items() if inventory and inventory.repeated}
+
+
+def naming_columns(finding: Finding, columns: NotMigrated) -> Finding:
+    """What a command found, with the columns of the source that no item carries; it ends as it would without them."""
+    return replace(
+        finding,
+        document={**finding.document, "columns": columns},
+        lines=[*finding.lines, *columns.lines],
+    )
 
 
 def naming_left_out(

@@ -191,7 +191,8 @@ class Session:
             self.output.say("Taking the census of the whole table ...")
             errors += self._run_one("census")
         errors += self._run_one("report")
-        return findings.of_verification(self.state, finished, errors, took, whole_table)
+        found = findings.of_verification(self.state, finished, errors, took, whole_table)
+        return found if whole_table else self._naming_columns(found)
 
     def spot_check(self, count: int, seed: int | None, keep_last: bool = False) -> Finding:
         """Run the job `draw_spot_check`; with `keep_last` a sample that a person has reviewed, or may, stays."""
@@ -230,7 +231,14 @@ class Session:
         outside = self.source.rows_outside(self.windows[0].start, self.windows[-1].end)
         repeated = left_out.repeated_ids(self.state, keys)
         order_column = self.source.mapping.order_column
-        return left_out.naming_left_out(finding, outside, repeated, order_column, self._whole_table)
+        found = self._naming_columns(finding)
+        return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table)
+
+    def _naming_columns(self, finding: Finding) -> Finding:
+        """The finding, with the columns that no item carries; as it is where the source could not be asked."""
+        if finding.exit_code > 1:
+            return finding
+        return left_out.naming_columns(finding, self.source.columns_not_migrated())
 
     def _run(
         self, job: str, verb: str, keys: Sequence[str], config: _Config = lambda _keys: None

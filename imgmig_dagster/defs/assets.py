@@ -237,5 +237,9 @@ class _Making:
 
 async def _record_inventory(work: SourceWork, part: Part, found: SourceInventory) -> None:
     await asyncio.to_thread(save_record, work.state, names.inventory(part.partition), found)
-    results = [checks.rows_are_mappable(found), checks.ids_are_unique(found)]
+    results = [
+        checks.rows_are_mappable(found),
+        checks.ids_are_unique(found),
+        checks.columns_are_declared(work.source.table.not_migrated),
+    ]
     await part.record("source_images", metadata.of_inventory(found), results, version=found.digest)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from imgmig_dagster import figures, remedies
 from imgmig_dagster.defs import metadata
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.steps.inventory import SourceInventory
@@ -40,6 +41,11 @@ def ids_are_unique(found: SourceInventory) -> dg.AssetCheckResult:
         f"{found.repeated:,} ids stand in the table more than once, or are NULL: mend them in the source",
         {"repeated": found.repeated, **metadata.of_ids("repeated", found.repeated_ids)},
     )
+
+
+def columns_are_declared(found: NotMigrated) -> dg.AssetCheckResult:
+    """Whether each column of the source is mapped, or named as ignored."""
+    return _result("columns_are_declared", not found.unmapped, found.fault, metadata.of_columns(found))
 
 
 def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckResult:
@@ -195,7 +201,7 @@ def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
         f"verdict {report.verdict.value}, cutover {report.cutover.value}. Lacking: "
         + "; ".join(each.sentence for each in lacking[:_NAMED])
         + (f"; and {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""),
-        metadata.of_readiness(report),
+        {**metadata.of_readiness(report), **metadata.of_columns(report.facts.columns)},
     )
 
 

@@ -20,6 +20,7 @@ class Claim:
 CLAIMS: Final = (
     Claim("source_images", "rows_are_mappable", "Every row can be written as an item"),
     Claim("source_images", "ids_are_unique", "No id of the partition stands in the table twice", blocking=True),
+    Claim("source_images", "columns_are_declared", "Every column is mapped, or named as ignored with a reason"),
     Claim(
         "migrated_images",
         "every_row_is_accounted_for",

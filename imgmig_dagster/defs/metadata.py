@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from imgmig_dagster import figures
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.transform import Rejection
 from imgmig_dagster.state.failures import HELD_BACK, Failure
 from imgmig_dagster.steps.inventory import SourceInventory
@@ -34,6 +35,14 @@ def of_inventory(found: SourceInventory) -> dict[str, Any]:
         "digest": found.digest,
         "watermark": found.watermark or "no rows",
     }
+
+
+def of_columns(found: NotMigrated) -> dict[str, Any]:
+    """The columns of the source that no item carries."""
+    treated = [(name, "neither mapped nor ignored", "") for name in found.unmapped]
+    treated += [(name, "ignored", reason) for name, reason in found.ignored.items()]
+    heads = ("column", "treatment", "reason")
+    return _table("columns_not_migrated", treated, lambda entry: dict(zip(heads, entry, strict=True)))
 
 
 def of_plan(plan: MigrationPlan) -> dict[str, Any]:

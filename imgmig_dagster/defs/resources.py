@@ -74,9 +74,10 @@ class SourceDatabase(StageResource):
     def reader(self) -> Iterator[SourceReader]:
         """A reader of the source table, closed at the end."""
         settings = self.settings
+        mapping = IMAGE.ignoring(settings.ignored_columns)
         connections = ReadOnlyConnections(settings.current_source_url, at_once=AT_ONCE)
         with SourceReader(
-            connections, settings.source_schema, settings.source_table, IMAGE, settings.source_time_zone
+            connections, settings.source_schema, settings.source_table, mapping, settings.source_time_zone
         ) as reader:
             yield reader
 

@@ -122,6 +122,7 @@ def whole_table_assets(
                 show_values=source.settings.show_values,
                 assumptions=list(reader.table.assumptions),
                 rows_outside=outside.rows,
+                columns=reader.columns_not_migrated(),
             )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
         report = build_report(store, stage, windows, rows_now, facts, digests)

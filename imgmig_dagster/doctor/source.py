@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.ignored_columns import SETTING, listed, shown
 from imgmig_dagster.source.catalog import UTC
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.indexes import missing_page_index
@@ -19,6 +20,7 @@ def source_examinations(fetch: Fetch, reader: SourceReader, windows: Sequence[Wi
     """What to look at, by `fetch` and by a reader over the same connection."""
     looks = {
         "table": partial(fits, reader),
+        "columns": partial(columns, reader),
         "inheritance": partial(inheritance, fetch, reader),
         "unique ids": partial(unique_ids, reader),
         "time zone": partial(time_zone, fetch, reader),
@@ -33,6 +35,19 @@ def fits(reader: SourceReader) -> tuple[Health, str, str]:
     table = reader.table
     unique = f"with a unique {table.mapping.id_column}" if table.id_is_indexed else "by its columns"
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
+
+
+def columns(reader: SourceReader) -> tuple[Health, str, str]:
+    """Whether each column is mapped, or named as ignored."""
+    found = reader.columns_not_migrated()
+    ignored = "; ".join(f"{shown(name)} ({reason})" for name, reason in found.ignored.items())
+    declared = f"ignored: {ignored}" if ignored else "all of them are mapped"
+    if found.unmapped:
+        return Health.FAIL, f"{found.fault}{f'; {declared}' if ignored else ''}", found.remedy
+    if found.absent:
+        remedy = f"check the spelling in {SETTING}, capitals too, or take them out"
+        return Health.WARN, f"{declared}; ignored, and not in the source: {listed(found.absent)}", remedy
+    return Health.OK, declared, ""
 
 
 def inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:

@@ -11,6 +11,9 @@ Generated from the declaration in `imgmig_dagster/mapping/image.py` by
 
 {table}
 
+A column of the source that is in none of these lines is named with a reason by `IMGMIG_IGNORED_COLUMNS`, or turns the
+verdict to FAIL.
+
 Timestamps are written as JavaScript's `toISOString()` writes them: UTC, exactly three decimals, microseconds
 cut and not rounded.
 

@@ -2,10 +2,15 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Final, TypeAlias
+
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.ignored_columns import SETTING, listed
+from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
 
 Value: TypeAlias = str | int | bytes | None
 """A column's value: text and ids as `str`, integers as `int`, timestamps as `int` microseconds since
@@ -85,7 +90,8 @@ class TableMapping:
 
     The item's key is ``<key_prefix><id>`` under `key_attribute` and the constant `sort_key` under
     `sort_key_attribute`. `order_column` (with the id) orders the rows and cuts them into partitions;
-    `modified_column` tells which side is newer. Both are columns of `fields`.
+    `modified_column` tells which side is newer. Both are columns of `fields`. `ignored` are the columns that no item
+    carries on purpose, with the reason: it changes no comparison.
     """
 
     entity: str
@@ -99,6 +105,7 @@ class TableMapping:
     order_column: str
     modified_column: str
     fields: tuple[Field, ...]
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -128,6 +135,20 @@ class TableMapping:
             | {field.attribute for field in self.fields}
         )
 
+    def ignoring(self, further: Mapping[str, str]) -> "TableMapping":
+        """The same mapping, which ignores further columns.
+
+        Raises:
+            SettingsError: one of them is mapped.
+        """
+        if both := [name for name in further if name in self.columns]:
+            raise SettingsError(f"{SETTING} names {listed(both)}, which the mapping carries: take it out of there")
+        return replace(self, ignored={**self.ignored, **further})
+
+    def not_migrated(self, columns: Iterable[str]) -> NotMigrated:
+        """Which of the source's columns no item carries."""
+        return not_migrated(columns, self.columns, self.ignored)
+
     def key(self, row_id: str) -> Item:
         """The primary key of the item of a row's id."""
         return {
@@ -145,9 +166,9 @@ class TableMapping:
         return key[len(self.key_prefix) :]
 
     def fingerprint(self) -> str:
-        """A hash of the whole declaration: changes when any rule of the mapping changes."""
-        declared = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(declared.encode()).hexdigest()[:16]
+        """A hash of the declaration: changes when any rule changes by which items are made or compared."""
+        declared = {name: value for name, value in asdict(self).items() if name != "ignored"}
+        return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:16]
 
     def markdown_table(self) -> str:
         """The mapping as the documentation shows it."""
@@ -158,10 +179,9 @@ class TableMapping:
             "| text | never | exact |",
             f"| | `{self.sort_key_attribute}` = `{self.sort_key}` | text | never | exact |",
         ]
-        for field in self.fields:
-            null = "written as NULL; equals an absent attribute" if field.nullable else "rejected"
-            lines.append(
-                f"| `{field.column}` | `{field.attribute}` | {field.type.value} | {null} | {field.rule.value} |"
-            )
+        for each in self.fields:
+            null = "written as NULL; equals an absent attribute" if each.nullable else "rejected"
+            lines.append(f"| `{each.column}` | `{each.attribute}` | {each.type.value} | {null} | {each.rule.value} |")
         lines.append(f"| | `{self.version_attribute}` = {self.initial_version} | integer | never | not compared |")
+        lines += [f"| `{name}` | ignored: {reason} | | | |" for name, reason in self.ignored.items()]
         return "\n".join(lines)

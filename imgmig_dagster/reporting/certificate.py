@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
@@ -63,7 +64,8 @@ class Certificate:
     `verdict` is of the data alone, `cutover` of the data and the review. `lacking` stands between the data and PASS,
     `lacking_review` between PASS and READY.
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
-    without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help.
+    without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
+    are those of the source that no item carries.
     """
 
     format: int
@@ -85,6 +87,7 @@ class Certificate:
     identity: Identity | None
     settings: Mapping[str, str]
     versions: Mapping[str, str]
+    columns: NotMigrated = field(default_factory=NotMigrated)
 
     @property
     def rows(self) -> int:
@@ -125,6 +128,7 @@ def certify(report: SummaryReport) -> Certificate:
         identity=report.facts.identity,
         settings=report.facts.settings,
         versions=report.facts.versions,
+        columns=report.facts.columns,
     )
 
 
@@ -210,7 +214,8 @@ def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
 def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
     spot_check = asdict(found.spot_check) if found.spot_check else None
     words = {"verdict": found.verdict.value, "cutover": found.cutover.value}
-    return {"stage": found.stage, **words, "spot check": spot_check, "identity": found.identity}
+    facts = {"spot check": spot_check, "identity": found.identity, "columns not migrated": found.columns}
+    return {"stage": found.stage, **words, **facts}
 
 
 def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Annotated
 
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.partitions import (
     Lacking,
     PartitionSummary,
@@ -37,7 +38,8 @@ class RunFacts:
     `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
     `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
-    the source table asks for, and `rows_outside` counts the rows that no partition holds.
+    the source table asks for, and `rows_outside` counts the rows that no partition holds. `columns` are those of the
+    source that no item carries.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class RunFacts:
     show_values: bool = False
     assumptions: Sequence[str] = field(default_factory=list)
     rows_outside: int = 0
+    columns: NotMigrated = field(default_factory=NotMigrated)
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,10 @@ def build_report(
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
         what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
         lacking.append(Lacking(what, (command("dry-run", stage),)))
+    if run_facts.columns.unmapped:
+        found.add(ReportVerdict.FAIL)
+        what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"
+        lacking.insert(0, Lacking(what, (command("report", stage),)))
     lacking_review = judge_review(sample, review, run_facts.identity, stage)
     return SummaryReport(
         stage=stage,

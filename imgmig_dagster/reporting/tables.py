@@ -27,9 +27,14 @@ _PARTITIONS: Final = (*("partition", "verdict", "rows", *_PASS, "in_ledger", *_E
 def csv_tables(report: SummaryReport) -> dict[str, bytes]:
     """The CSV files by name, UTF-8. No cell can be taken for a formula.
 
-    The columns of rows' values are empty unless the report shows them.
+    The columns of rows' values are empty unless the report shows them. Columns of the source that are not migrated have
+    a file where there are any.
     """
+    columns = report.facts.columns
+    treated = [(column, "unmapped", "") for column in columns.unmapped]
+    treated += [(column, "ignored", reason) for column, reason in columns.ignored.items()]
     return {
+        **({names.COLUMNS_TABLE: _csv(("column", "treatment", "reason"), treated)} if treated else {}),
         names.PARTITIONS_TABLE: _csv(_PARTITIONS, [_partition(each) for each in report.partitions]),
         names.FAILURES_TABLE: _csv(
             ("partition", "key", "field", "code", "reason", "permanent", "value"),

@@ -10,6 +10,7 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import FieldType, TableMapping
 from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
 from imgmig_dagster.source.connection import Fetch
@@ -22,9 +23,10 @@ UTC: Final = "UTC"
 class SourceTable:
     """A source table that fits its mapping.
 
-    `columns` are the mapped ones by name. `id_is_indexed` says that an index keeps the id unique; where none does,
-    the inventory and the census look whether it is. `encoding` is the database's, and `time_zone` the one in which
-    timestamps without a zone are read. `identity` names server, database, table, and the rules by which it is read.
+    `columns` are the mapped ones by name, and `not_migrated` the others. `id_is_indexed` says that an index keeps the
+    id unique; where none does, the inventory and the census look whether it is. `encoding` is the database's, and
+    `time_zone` the one in which timestamps without a zone are read. `identity` names server, database, table, and the
+    rules by which it is read.
     """
 
     schema: str
@@ -32,6 +34,7 @@ class SourceTable:
     mapping: TableMapping
     relation: Relation
     columns: Mapping[str, Column]
+    not_migrated: NotMigrated
     id_is_indexed: bool
     encoding: str
     time_zone: str
@@ -67,7 +70,7 @@ class SourceTable:
         if not self.id_is_indexed:
             found.append(f"no index keeps {self.mapping.id_column} unique: none stood twice when the census looked")
         if self.relation.is_view:
-            found.append(f"the view {self.relation.shown} gives all rows that are to be migrated")
+            found.append(f"the view {self.relation.shown} gives all rows and columns that are to be migrated")
         return tuple(found)
 
 
@@ -80,7 +83,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     """
     table = f"{schema}.{name}"
     relation = find_relation(fetch, schema, name)
-    columns = {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
+    columns = _columns(fetch, relation)
     faults = _column_faults(mapping, columns)
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
@@ -92,12 +95,27 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
         mapping=mapping,
         relation=relation,
         columns=mapped,
+        not_migrated=mapping.not_migrated(columns),
         id_is_indexed=_id_is_indexed(fetch, relation, mapped[mapping.id_column]),
         encoding=fetch("SELECT current_setting('server_encoding')", None)[0][0],
         time_zone=time_zone,
         identity=_identity(fetch, table),
     )
     return _with_rules(fetch, found)
+
+
+def columns_not_migrated(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> NotMigrated:
+    """Which columns of the table no item carries, by its catalog as it is now.
+
+    Raises:
+        SourceRefused: there is no such table.
+    """
+    return mapping.not_migrated(_columns(fetch, find_relation(fetch, schema, name)))
+
+
+def _columns(fetch: Fetch, relation: Relation) -> dict[str, Column]:
+    """The columns in the table's order, those of PostgreSQL's own left out."""
+    return {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
 
 
 def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias, TypeVar
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.catalog import UTC, SourceTable, inspect
+from imgmig_dagster.source.catalog import UTC, SourceTable, columns_not_migrated, inspect
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
@@ -69,6 +70,10 @@ class Statements:
     def table(self) -> SourceTable:
         """The table as its catalog describes it, checked once per reader."""
         return self._expressions.table
+
+    def columns_not_migrated(self) -> NotMigrated:
+        """Which columns no item carries, looked up anew: one may have been added since the table was checked."""
+        return columns_not_migrated(self._connections.fetch, self._schema, self._table, self.mapping)
 
     def close(self) -> None:
         """Close the connections."""

@@ -23,6 +23,7 @@ SUMMARY_JSON: Final = "summary.json"
 SUMMARY_MARKDOWN: Final = "summary.md"
 SUMMARY_HTML: Final = "summary.html"
 PARTITIONS_TABLE: Final = "partitions.csv"
+COLUMNS_TABLE: Final = "columns.csv"
 FAILURES_TABLE: Final = "failures.csv"
 MISMATCHES_TABLE: Final = "mismatches.csv"
 

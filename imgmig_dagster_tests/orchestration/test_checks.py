@@ -48,6 +48,7 @@ def test_rows_are_mappable_and_no_failed_items_name_a_rejected_row_until_it_is_m
     assert verdicts_of(result) == {
         "rows_are_mappable": False,
         "ids_are_unique": True,
+        "columns_are_declared": True,
         "every_row_is_accounted_for": True,
         "no_failed_items": False,
     }

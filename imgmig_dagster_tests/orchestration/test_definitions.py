@@ -94,6 +94,7 @@ def test_the_checks_are_these(definitions: dg.Definitions) -> None:
     assert found == {
         ("source_images", "rows_are_mappable"): ("", "partitioned"),
         ("source_images", "ids_are_unique"): ("blocking", "partitioned"),
+        ("source_images", "columns_are_declared"): ("", "partitioned"),
         ("migrated_images", "every_row_is_accounted_for"): ("blocking", "partitioned"),
         ("migrated_images", "no_failed_items"): ("", "partitioned"),
         ("verification_report", "zero_mismatches"): ("blocking", "partitioned"),

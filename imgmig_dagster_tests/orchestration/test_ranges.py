@@ -47,6 +47,7 @@ def test_one_run_records_each_partition_and_its_checks_by_itself(ranged: Platfor
     for asset, check in (
         ("source_images", "rows_are_mappable"),
         ("source_images", "ids_are_unique"),
+        ("source_images", "columns_are_declared"),
         ("migrated_images", "every_row_is_accounted_for"),
         ("migrated_images", "no_failed_items"),
     ):

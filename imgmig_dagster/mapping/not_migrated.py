@@ -1,0 +1,65 @@
+"""Which of the source's columns no item carries, and whether each is named as ignored.
+
+The declaration is in `spec`, the setting that adds to it in `ignored_columns`; `source.catalog` reads which columns the
+source has.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from imgmig_dagster.ignored_columns import NO_REASON, SETTING, listed, shown
+
+
+@dataclass(frozen=True)
+class NotMigrated:
+    """The columns of the source that no item carries.
+
+    `unmapped` are neither mapped nor named as ignored: what they hold would be lost in silence. `ignored` are the
+    others, with the reason. `absent` are named as ignored, and the source does not have them.
+    """
+
+    unmapped: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, as a sentence without its end; empty where every column is declared."""
+        if not self.unmapped:
+            return ""
+        one = len(self.unmapped) == 1
+        return (
+            f"{len(self.unmapped):,} {'column' if one else 'columns'} of the source {'is' if one else 'are'} neither "
+            f"mapped nor ignored: {listed(self.unmapped)}"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the fault."""
+        entries = json.dumps(dict.fromkeys(self.unmapped, NO_REASON), ensure_ascii=False)
+        return f"map them in imgmig_dagster/mapping/image.py, or add them to {SETTING}: {entries}"
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it for a terminal, the fault last."""
+        return [*self.ignored_lines, *([f"{self.fault}. To mend that, {self.remedy}"] if self.unmapped else [])]
+
+    @property
+    def ignored_lines(self) -> list[str]:
+        """The columns that are ignored, with the reasons."""
+        lines = [f"ignored column {shown(name)}: {reason}" for name, reason in self.ignored.items()]
+        if self.absent:
+            lines.append(f"ignored, and not in the source: {listed(self.absent)}; check the spelling in {SETTING}")
+        return lines
+
+
+def not_migrated(columns: Iterable[str], mapped: Iterable[str], ignored: Mapping[str, str]) -> NotMigrated:
+    """Sort the source's columns, in their order, by what was declared. A name counts letter for letter."""
+    columns = list(columns)
+    left = [name for name in columns if name not in set(mapped)]
+    return NotMigrated(
+        unmapped=tuple(name for name in left if name not in ignored),
+        ignored={name: ignored[name] for name in left if name in ignored},
+        absent=tuple(name for name in ignored if name not in columns),
+    )
