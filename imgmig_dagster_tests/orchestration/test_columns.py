@@ -51,7 +51,7 @@ def test_columns_that_nobody_declared_turn_the_verdict_to_fail_until_each_has_a_
 ) -> None:
     assert imgmig("migrate").exit_code == 0
     verified = imgmig("verify", "--json")
-    assert (verified.exit_code, verified.document["verdict"]) == (1, "fail")
+    assert (verified.exit_code, verified.document["verdict"]) == (1, "FAIL")
     shown = imgmig("report")
     assert shown.exit_code == 1
     assert f"lacking: {FAULT}" in shown.stdout
@@ -89,7 +89,7 @@ def test_a_certificate_fails_over_a_column_that_was_added_since_the_last_one(
     assert facts_of(result, "ready_for_cutover")["columns_not_migrated"] == [
         {"column": "alt_text", "treatment": "neither mapped nor ignored", "reason": ""}
     ]
-    assert metadata_of(result, "migration_summary")["verdict"] == "fail"
+    assert metadata_of(result, "migration_summary")["verdict"] == "FAIL"
     shown = imgmig("certificate", "show")
     assert shown.exit_code == 1
     assert "alt_text" in shown.stdout
