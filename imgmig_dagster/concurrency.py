@@ -1,12 +1,11 @@
-"""Concurrent work of which no part outlives a failure of another, and fewer pauses in it."""
+"""Concurrent work of which no part outlives a failure of another."""
 
 import asyncio
-import gc
 import signal
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -148,18 +147,3 @@ async def whole_in_thread(call: Callable[..., T], *arguments: Any) -> T:
         await asyncio.wait([called])
         called.exception()  # the cancellation is what is told
         raise
-
-
-@contextmanager
-def fewer_collections() -> Iterator[None]:
-    """Collect cyclic garbage less often while the context lasts.
-
-    Rows and items are thousands of containers without a cycle among them: reference counts free them, and looking
-    for cycles was a fifth of the CPU of a pass (docs/benchmarks.md).
-    """
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)

@@ -24,8 +24,9 @@ from threading import Lock
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
-from imgmig_dagster.concurrency import fewer_collections, in_thread, run_interruptible
+from imgmig_dagster.concurrency import in_thread, run_interruptible
 from imgmig_dagster.fence import UNFENCED, Fence
+from imgmig_dagster.garbage import fewer_collections
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.fenced import FencedStateStore

@@ -1,5 +1,6 @@
 """The commands that work on a stage."""
 
+import gc
 import sqlite3
 import sys
 from pathlib import Path
@@ -227,3 +228,6 @@ def main() -> None:
         # Whatever has no better words of its own.
         print_error(f"{refusal(error)}. Then give the same command again")
         sys.exit(FilesUnavailable.exit_code)
+    finally:
+        # The process ends with what it holds, unsearched.
+        gc.freeze()

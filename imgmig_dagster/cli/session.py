@@ -21,6 +21,7 @@ from imgmig_dagster.config import (
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.garbage import kept_for_good
 from imgmig_dagster.progress import Ended, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
@@ -78,10 +79,11 @@ class Session:
         hand_on_dagster_variables(self.stage)
         home = dagster_home(self.stage)
         check_dagster_home(home)
-        from imgmig_dagster.defs.build import build_definitions
-        from imgmig_dagster.defs.partitions import partitions_of, windows_of
-        from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
-        from imgmig_dagster.local_runs.runner import JobRunner
+        with kept_for_good():
+            from imgmig_dagster.defs.build import build_definitions
+            from imgmig_dagster.defs.partitions import partitions_of, windows_of
+            from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
+            from imgmig_dagster.local_runs.runner import JobRunner
 
         stage = self.stage.value
         self.windows: Sequence[Window] = windows_of(partitions_of(load_partitioning(self.stage)))
