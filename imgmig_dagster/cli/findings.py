@@ -1,26 +1,30 @@
 """What came of verifications, samples and reports, read from the state store: evidence, not the word of the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, counts_line, figure_table, finding, table_of, verdict_line
+from imgmig_dagster.cli.wording import (
+    SHOWN_FAULTS,
+    counts_line,
+    figure_table,
+    finding,
+    lacking_lines,
+    review_lines,
+    verdict_line,
+)
 from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partitions import Lacking, ReportVerdict
+from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state import names
-from imgmig_dagster.state.checkpoints import CheckpointFile
-from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.migration_result import last_migration
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import Mismatch, VerificationCounts, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.window import Window
 
 
 def of_verification(
@@ -99,32 +103,6 @@ def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     return finding(errors, _is_pass(report), vars(report) if report else {}, lines)
 
 
-def of_status(state: StateStore, windows: Sequence[Window], rows_now: Mapping[str, int]) -> Finding:
-    """What is known of each partition that holds rows, or of which anything is known."""
-    columns = ("rows now", "in target", "migrated", "failed", "interrupted", "verified at", "verdict")
-    table = table_of("partition", *columns)
-    entries = []
-    for window in windows:
-        key = window.partition
-        found, evidence = last_migration(state, key), load_record(state, names.evidence(key), VerificationResult)
-        interrupted = CheckpointFile(state, key).is_open()
-        if not (rows_now.get(key) or found or evidence or interrupted):
-            continue
-        entry = {
-            "partition": key,
-            "rows_now": rows_now.get(key, 0),
-            **(values(found, "in_target", "migrated") if found else {"in_target": None, "migrated": None}),
-            "failed": len(FailureLedger(state, key).entries()),
-            "interrupted": interrupted,
-            "verified_at": evidence.finished_at if evidence else None,
-            "verdict": evidence.verdict if evidence else None,
-        }
-        entries.append(entry)
-        add_row(table, key, *list(entry.values())[1:])
-    idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
-    return Finding(0, {"partitions": entries}, [] if entries else [idle], table)
-
-
 def _report(state: StateStore, errors: Sequence[ImgmigError]) -> SummaryReport | None:
     """The last report. Where errors kept a command from making another, one that cannot be read is none."""
     with suppress(StateError) if errors else nullcontext():
@@ -137,15 +115,12 @@ def _is_pass(report: SummaryReport | None) -> bool:
 
 
 def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]:
-    def lines(kind: str, lacking: Sequence[Lacking]) -> list[str]:
-        return [f"{kind}: {each.what} ({', '.join(each.commands)})" for each in lacking]
-
     told = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
         *(report.facts.columns.ignored_lines if report else []),
-        *(lines("lacking", report.lacking)[:SHOWN_FAULTS] if report else []),
+        *(lacking_lines(report) if report else []),
         f"{told}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
-        *(lines("before cutover", report.lacking_review) if report else []),
+        *(review_lines(report) if report else []),
     ]
 
 

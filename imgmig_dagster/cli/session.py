@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from imgmig_dagster.cli import findings, left_out, migrations, repairs
+from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import adjoining, chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, Watched, finish
 from imgmig_dagster.config import (
@@ -32,7 +32,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, now
 
 # The config of the assets for a run over some partitions.
 _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
@@ -90,6 +90,7 @@ class Session:
         self.state: StateStore = StateDirectory(stage=stage).open()
         with self._resources:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader())
+            self._counted_at = now()
             self.rows_now = self.source.rows_per_window(self.windows)
             definitions = build_definitions(self.stage, self._relay, self._relay.end)
             self._runner = self._resources.enter_context(JobRunner(definitions, home))
@@ -223,8 +224,19 @@ class Session:
         return findings.of_report(self.state, self._run_one("report"))
 
     def status(self) -> Finding:
-        """What the state store knows; runs no job."""
-        return findings.of_status(self.state, self.windows, self.rows_now)
+        """What is known, judged as the report does; runs no job."""
+        from imgmig_dagster.defs.resources import TargetDynamoDB
+
+        target = TargetDynamoDB(stage=self.stage.value)
+        return status.of_stage(
+            self.state,
+            self.stage.value,
+            self.windows,
+            self.source,
+            self.rows_now,
+            self._counted_at,
+            target.identity,
+        )
 
     def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:
         """The finding, with the rows that no migration reaches; as it is where the source could not be asked."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import figures_of, values
+from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.reporting.review import Cutover
 
@@ -62,6 +63,21 @@ def add_row(table: Table, *cells: object) -> None:
 def verdict_line(verdict: ReportVerdict, cutover: Cutover) -> str:
     """What the data are, and whether production may cut over."""
     return f"Verdict: {verdict.value}. Cutover: {cutover.value}"
+
+
+def lacking_lines(report: SummaryReport) -> list[str]:
+    """The first things that stand between the data and PASS, with what to type."""
+    return [f"lacking: {each.what} ({', '.join(each.commands)})" for each in report.lacking[:SHOWN_FAULTS]]
+
+
+def review_lines(report: SummaryReport) -> list[str]:
+    """What stands between PASS and a cutover, with what to type."""
+    return [f"before cutover: {each.what} ({', '.join(each.commands)})" for each in report.lacking_review]
+
+
+def moment(text: str | None) -> str:
+    """An ISO 8601 time in UTC, to the second; nothing for none."""
+    return f"{text[:19].replace('T', ' ')} UTC" if text else ""
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

@@ -1,0 +1,109 @@
+"""What is known of a stage without running anything: judged by the rule of the report, from what can be asked at once.
+
+The source counts its rows, and the target says which table it is. The source is not asked for digests: what changed
+within rows since they were verified is seen by the report.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.wording import add_row, finding, lacking_lines, moment, review_lines, table_of, verdict_line
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.figures import values
+from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
+from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.target.table import TargetIdentity
+from imgmig_dagster.verification.evidence import identity_of
+from imgmig_dagster.window import Window
+
+_MIGRATED: Final = ("in_target", "migrated")
+
+
+def of_stage(
+    store: StateStore,
+    stage: str,
+    windows: Sequence[Window],
+    source: SourceReader,
+    rows: Mapping[str, int],
+    counted_at: str,
+    identity_of_target: Callable[[], TargetIdentity],
+) -> Finding:
+    """What the state store knows of each partition, held against the source and the target of this moment.
+
+    `rows` is what the source counted in each partition at `counted_at`. A target that cannot be asked ends nothing:
+    what is known is shown, with that error, and the verdict is no PASS.
+
+    Raises:
+        SourceError, StateError: see there.
+    """
+    identity, errors = None, []
+    try:
+        target = identity_of_target()
+    except ImgmigError as error:
+        errors.append(error)
+    else:
+        identity = identity_of(source, target)
+    facts = RunFacts(
+        run_id="",
+        made_at=counted_at,
+        counted_at=counted_at,
+        identity=identity,
+        settings={},
+        versions={},
+        rows_outside=source.rows_outside(windows[0].start, windows[-1].end).rows,
+        columns=source.columns_not_migrated(),
+    )
+    rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}
+    return _finding(build_report(store, stage, windows, rows_now, facts), errors)
+
+
+def _finding(report: SummaryReport, errors: Sequence[ImgmigError]) -> Finding:
+    """What is known of each partition that holds rows, or of which anything is known, and of all of them.
+
+    `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
+    """
+    columns = ("rows now", "in target", "migrated", "failed", "interrupted", "verified at", "verdict")
+    table, entries = table_of("partition", *columns), []
+    for each in report.partitions:
+        if each.verdict is ReportVerdict.EMPTY and not (each.migration or each.verification):
+            continue
+        entry = {
+            "partition": each.partition,
+            "rows_now": each.rows,
+            **(values(each.migration, *_MIGRATED) if each.migration else dict.fromkeys(_MIGRATED)),
+            "failed": len(each.failures),
+            "interrupted": each.pass_open,
+            "verified_at": each.verification.finished_at if each.verification else None,
+            "verdict": each.verdict.value,
+        }
+        entries.append(entry | {"lacking": [lacking.sentence for lacking in each.lacking]})
+        add_row(table, *(entry | {"verified_at": moment(entry["verified_at"])}).values())
+    verdict, cutover = report.verdict, report.cutover
+    if errors and verdict is ReportVerdict.PASS:
+        verdict, cutover = ReportVerdict.NOT_VERIFIED, Cutover.NOT_READY
+    counted_at = report.facts.counted_at
+    asked = (
+        "the target was not asked, so that each verdict is of when it was verified" if errors else "the target asked"
+    )
+    document = {
+        "verdict": verdict.value,
+        "cutover": cutover.value,
+        "counted_at": counted_at,
+        "target_asked": not errors,
+        "lacking": [each.sentence for each in report.lacking],
+        "lacking_review": [each.sentence for each in report.lacking_review],
+        "partitions": entries,
+    }
+    lines = [
+        *report.facts.columns.ignored_lines,
+        *lacking_lines(report),
+        f"{verdict_line(verdict, cutover)}. As of {moment(counted_at)}: rows counted, {asked}. What changed within "
+        f"rows since they were verified is seen by imgmig report --stage {report.stage}",
+        *review_lines(report),
+    ]
+    idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
+    return finding(errors, True, document, lines if entries else [idle], table)
