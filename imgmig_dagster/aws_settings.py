@@ -9,7 +9,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.transport import PlainTraffic
 
-_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda")
+_SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda", "kms")
 
 
 class AwsSettings(BaseSettings):
@@ -34,6 +34,7 @@ class AwsSettings(BaseSettings):
     aws_endpoint_url_sts: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_STS")
     aws_endpoint_url_secretsmanager: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_SECRETS_MANAGER")
     aws_endpoint_url_lambda: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_LAMBDA")
+    aws_endpoint_url_kms: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL_KMS")
 
     @property
     def plain_traffic(self) -> PlainTraffic:

@@ -24,10 +24,12 @@
     │   ├── PartitionBusy          another run works on this partition                   exit 2
     │   ├── StateChanged           another writer replaced a file under us               exit 2
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
+    ├── SigningRefused             the key that signs certificates cannot be used       exit 2
+    ├── SigningUnavailable         KMS cannot be reached, or fails                      exit 3, retryable
     ├── FilesUnavailable           a file or folder of this machine cannot be used       exit 3, retryable
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
-    ├── CertificateRefused         no certificate, or an altered one (reporting/certificate.py)   exit 2
+    ├── CertificateRefused         none, or an altered one (reporting/certificate_file.py)  exit 2
     ├── RunFailed                  an error that nobody foresaw                          exit 1
     ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
@@ -167,6 +169,17 @@ class StateChanged(StateError):
 
 class StateUnavailable(StateError):
     """The state store cannot be reached, or refuses."""
+
+    exit_code = 3
+    retryable = True
+
+
+class SigningRefused(ImgmigError):
+    """The key of KMS that signs certificates cannot be used. The certificate is kept, unsigned."""
+
+
+class SigningUnavailable(ImgmigError):
+    """KMS cannot be reached, or fails. The certificate is kept, unsigned."""
 
     exit_code = 3
     retryable = True

@@ -180,7 +180,7 @@ def access(url: str) -> AwsAccess:
         region="us-east-1",
         access_key_id="test",
         secret_access_key="test",
-        endpoint_urls=tuple((service, url) for service in ("dynamodb", "s3", "sts", "secretsmanager")),
+        endpoint_urls=tuple((service, url) for service in ("dynamodb", "s3", "sts", "secretsmanager", "kms")),
     )
 
 

@@ -286,7 +286,7 @@ def read(path: str) -> Document:
     document: Document = json.loads(Path(path).read_bytes())
     if document["format"] != FORMAT:
         raise ValueError(f"{path} is of format {document['format']}, and this file reads {FORMAT}")
-    covered = {name: value for name, value in document.items() if name != "sha256"}
+    covered = {name: value for name, value in document.items() if name not in ("sha256", "signature")}
     canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if hashlib.sha256(canonical).hexdigest() != document["sha256"]:
         raise ValueError(f"{path} was altered since it was written: its SHA-256 does not fit its content")

@@ -1,4 +1,4 @@
-"""``imgmig certificate``: shows certificates, and tells what changed between two."""
+"""``imgmig certificate``: shows certificates, checks hash and signature, and tells what changed between two."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,26 +11,30 @@ from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.cli.wording import verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.reporting.certificate import (
-    Certificate,
-    CertificateRefused,
-    compare,
-    kept_certificate,
-    parse,
-)
+from imgmig_dagster.reporting.certificate import compare
+from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
 from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state.opening import open_state
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 
 _KEPT: Final = ("latest", "previous")
+_HASH_PROVES: Final = "That tells an accident or a careless edit; whoever edits on purpose can make a new hash."
+_SIGNATURE_PROVES: Final = "Nobody made or changed it who may not sign with that key."
+_OWN_KEY_PROVES: Final = (
+    "That does not say whose key it is: whoever alters the file can put a key of their own into it. Name the right one "
+    "by --public-key."
+)
 Which = Annotated[str, typer.Argument(help="A file, or latest, or previous: of those that the state keeps.")]
+PublicKey = Annotated[
+    str | None, typer.Option("--public-key", help="File with the public key, in PEM, that must have signed it.")
+]
 
 
 @app.command(epilog="Example: imgmig certificate show latest --stage staging")
 def show(which: Which = "latest", stage: StageOption = None, json: Json = False) -> None:
     """Check that a certificate is as it was written, and show what it says. Exit code 0 only for READY."""
-    found = _load(which, stage)
+    found = _load(which, stage).certificate
     census = found.census
     lines = [
         *(f"lacking: {each}" for each in found.lacking),
@@ -48,13 +52,66 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
 @app.command(epilog="Example: imgmig certificate diff previous latest --stage staging")
 def diff(before: Which = "previous", after: Which = "latest", stage: StageOption = None, json: Json = False) -> None:
     """Tell what changed between two certificates. Exit code 0 if nothing did, 1 otherwise."""
-    changes = compare(_load(before, stage), _load(after, stage))
+    changes = compare(_load(before, stage).certificate, _load(after, stage).certificate)
     lines = [f"{each.where}: {each.what}: {_shown(each.before)} -> {_shown(each.after)}" for each in changes]
     document = {"changes": [asdict(each) for each in changes]}
     finish(Output(json), Finding(1 if changes else 0, document, lines or ["Nothing changed."]))
 
 
-def _load(which: str, stage: str | None) -> Certificate:
+@app.command(epilog="Example: imgmig certificate verify certificate.json --public-key cutover.pem")
+def verify(
+    which: Which = "latest", public_key: PublicKey = None, stage: StageOption = None, json: Json = False
+) -> None:
+    """Check a certificate's hash and signature, without AWS, and say what each proves.
+
+    Exit code 0: both hold, and it says READY. 1: both hold, and it says something else. 2: one of them does not hold,
+    or there is no signature by the key of --public-key.
+    """
+    found = _load(which, stage)
+    signature, proven = found.signature, False
+    if public_key is not None:
+        _refuse_unless_signed_by(public_key, which, found)
+        proven = True
+    lines = [f"SHA-256 {found.sha256}: the file is as it was written. {_HASH_PROVES}"]
+    if signature is None:
+        lines.append("No signature: nothing in the file says who made it.")
+    elif proven:
+        lines.append(f"Signature ({signature.algorithm}): by the key in {public_key}. {_SIGNATURE_PROVES}")
+    else:
+        lines.append(f"Signature ({signature.algorithm}): by the public key in the file itself. {_OWN_KEY_PROVES}")
+        lines.append(f"The file says that this is the key {signature.key}")
+    certificate = found.certificate
+    verdict = verdict_line(certificate.verdict, certificate.cutover)
+    lines.append(f"Stage {certificate.stage}, as of {certificate.counted_at}. {verdict}")
+    document = {
+        "sha256": found.sha256,
+        "signature": None if signature is None else {**asdict(signature), "by_public_key": proven},
+        "verdict": certificate.verdict.value,
+        "cutover": certificate.cutover.value,
+    }
+    finish(Output(json), Finding(0 if certificate.cutover is Cutover.READY else 1, document, lines))
+
+
+def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile) -> None:
+    with refusals_as(CertificateRefused, public_key, "name a file with the public key in PEM", reads=True):
+        pem = Path(public_key).read_bytes()
+    if found.signature is None:
+        raise CertificateRefused(f"{which} bears no signature: set IMGMIG_SIGNING_KEY, then imgmig report")
+    try:
+        fits = found.signature.fits(bytes.fromhex(found.sha256), pem.decode("ascii", "replace"))
+    except ValueError:
+        raise CertificateRefused(
+            f"{public_key} is no public key in PEM, of an elliptic curve or of RSA: aws kms get-public-key gives it in "
+            "DER, and openssl pkey -pubin -inform DER makes PEM of it"
+        ) from None
+    if not fits:
+        raise CertificateRefused(
+            f"{which} is not signed by the key in {public_key}. The file names {found.signature.key}: ask whose key "
+            "that is, and whoever keeps the certificates for the right file"
+        )
+
+
+def _load(which: str, stage: str | None) -> CertificateFile:
     if which not in _KEPT:
         with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()

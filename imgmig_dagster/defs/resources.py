@@ -22,6 +22,7 @@ from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
+from imgmig_dagster.reporting.signature import SigningKey
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
@@ -148,6 +149,11 @@ class ReportBucket(StageResource):
     """S3, where reports are published besides the state store, if IMGMIG_REPORTS_URL names a place."""
 
     place: str | None = _shown("bucket and prefix", "IMGMIG_REPORTS_URL")
+
+    def signing_key(self) -> SigningKey | None:
+        """The key of KMS that signs certificates, if IMGMIG_SIGNING_KEY names one."""
+        name = self.settings.signing_key
+        return SigningKey(self.settings.aws(), name) if name else None
 
     def publish(self, files: Mapping[str, bytes]) -> dict[str, str]:
         """Upload the files, encrypted as the bucket has it; returns where each is. Nothing where no place is set.

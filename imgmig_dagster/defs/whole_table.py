@@ -100,6 +100,7 @@ def whole_table_assets(
         state: StateDirectory,
         reports: ReportBucket,
     ) -> Materialized:
+        from imgmig_dagster.reporting.certificate_file import sign_certificate
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
 
@@ -127,7 +128,12 @@ def whole_table_assets(
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
         report = build_report(store, stage, windows, rows_now, facts, digests)
         files = publish(store, report)
-        published = reports.publish({name: _content(store, name) for name in files})
+        try:
+            if key := reports.signing_key():
+                sign_certificate(store, facts.made_at, key)
+        finally:
+            # Signed or not, it is kept.
+            published = reports.publish({name: _content(store, name) for name in files})
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_summary(report),

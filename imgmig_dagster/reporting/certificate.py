@@ -1,21 +1,17 @@
-"""The certificate of a stage: what the evidence proved at one moment, in a form that shows when it was altered."""
+"""The certificate of a stage: what the evidence proved at one moment, and what changed between two of them.
 
-import hashlib
+As a file, with hash and signature, it is in `certificate_file`.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
-
-from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
-from imgmig_dagster.state import names
-from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.evidence import Void
@@ -37,10 +33,6 @@ _CERTIFIED: Final = (
     "what somebody changed in the target alone since each comparison is not covered."
 )
 _NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the data and PASS."
-
-
-class CertificateRefused(ImgmigError):
-    """A certificate that is not there, cannot be read, or was altered."""
 
 
 @dataclass(frozen=True)
@@ -132,57 +124,6 @@ def certify(report: SummaryReport) -> Certificate:
     )
 
 
-def serialize(certificate: Certificate) -> bytes:
-    """The certificate as JSON, with the SHA-256 of the rest of it.
-
-    The hash tells an accident or a careless edit; whoever edits on purpose can make a new one.
-    """
-    body = orjson.loads(orjson.dumps(asdict(certificate)))
-    return orjson.dumps({**body, "sha256": _sha256(body)}, option=orjson.OPT_INDENT_2)
-
-
-def keep_certificate(store: StateStore, certificate: Certificate) -> bytes:
-    """Keep the certificate beside the earlier ones, and return its content."""
-    content = serialize(certificate)
-    store.write(names.certificate(certificate.made_at), content)
-    return content
-
-
-def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
-    """Name and content of the ``latest`` certificate, or of the one before it, the ``previous`` one.
-
-    Raises:
-        CertificateRefused: there is none.
-    """
-    kept = store.list(names.CERTIFICATES)
-    place = {"latest": 1, "previous": 2}[which]
-    found = store.read(kept[-place]) if len(kept) >= place else None
-    if found is None:
-        raise CertificateRefused(f"there is no {which} certificate below {store.locate(names.CERTIFICATES)}")
-    return store.locate(kept[-place]), found.content
-
-
-def parse(name: str, content: bytes) -> Certificate:
-    """The certificate in a file.
-
-    Raises:
-        CertificateRefused: it is none, or not what was written.
-    """
-    try:
-        document = orjson.loads(content)
-        written = document.pop("sha256")
-        if written != _sha256(document):
-            raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit its content")
-        if document["format"] != FORMAT:
-            raise CertificateRefused(
-                f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Make a new "
-                f"one: imgmig report --stage {document['stage']}"
-            )
-        return TypeAdapter(Certificate).validate_python(document)
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValidationError):
-        raise CertificateRefused(f"{name} is no certificate of format {FORMAT}") from None
-
-
 def compare(before: Certificate, after: Certificate) -> Sequence[Change]:
     """What changed between two certificates; not their own times, runs and ages, which always do."""
     changes = [
@@ -245,7 +186,3 @@ def _changes(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
         for what in dict.fromkeys([*before, *after])
         if before.get(what) != after.get(what)
     ]
-
-
-def _sha256(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from imgmig_dagster.figures import SECONDS, SHARE, figures_of
 from imgmig_dagster.reporting import charts, escaping
-from imgmig_dagster.reporting.certificate import certify, keep_certificate
+from imgmig_dagster.reporting.certificate import certify
+from imgmig_dagster.reporting.certificate_file import keep_certificate
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names

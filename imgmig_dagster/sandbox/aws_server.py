@@ -1,6 +1,7 @@
 """The process behind the sandbox's AWS: moto's server, whose S3 also holds the pictures of the seeded rows.
 
-Its DynamoDB answers several times as fast as moto's own, and on the wire as AWS does (`wire`).
+Its DynamoDB answers several times as fast as moto's own, and on the wire as AWS does (`wire`); its KMS signs as AWS's
+does (`kms`).
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from werkzeug.serving import run_simple
 
 from imgmig_dagster.sandbox import wire
 from imgmig_dagster.sandbox.aws import PICTURES_FILE, PICTURES_PATH, REGION
+from imgmig_dagster.sandbox.kms import answer_as_kms
 from imgmig_dagster.sandbox.pictures import PictureObject, read_objects
 
 # Rows may declare any size: what is larger can be asked about by HeadObject, and not be read.
@@ -147,6 +149,7 @@ def main() -> None:
     # One line of access log per request would grow without bound.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     SERVICE_SPECIFIC_SERIALIZERS["dynamodb"] = {"json": _DynamoDBSerializer}
+    answer_as_kms()
     Table.all_items = _in_order  # type: ignore[method-assign, assignment]
     moto = DomainDispatcherApplication(create_backend_app)
     _load(folder / PICTURES_FILE)

@@ -169,6 +169,14 @@ STAGING: Story[Stage] = (
     Step("imgmig verify --stage staging", 0, "Verdict: PASS"),
 )
 
+
+def the_certificate_is_at_hand(desk: Stage) -> None:
+    """It was handed on as a file."""
+    found = desk.state.read("reports/certificate.json")
+    assert found
+    (desk.folder / "certificate.json").write_bytes(found.content)
+
+
 # Everything that reads goes to its end, by TLS; whatever writes finds out that this DynamoDB is not AWS's.
 NOT_AWS = "writes to images-prod in prod are refused: the endpoint"
 PROD: Story[Stage] = (
@@ -195,6 +203,12 @@ PROD: Story[Stage] = (
     Step("imgmig report --stage prod", 0, "Verdict: PASS"),
     Step("imgmig status --stage prod", 0, "PASS"),
     Step("imgmig certificate show latest --stage prod", 0, "Verdict: PASS. Cutover: READY"),
+    Step(
+        "imgmig certificate verify latest --stage prod --public-key cutover.pem", 0, "by the key in cutover.pem. Nobody"
+    ),
+    Step("imgmig certificate verify --stage prod --public-key cutover.pem", 0, "Verdict: PASS. Cutover: READY"),
+    the_certificate_is_at_hand,
+    Step("imgmig certificate verify certificate.json --public-key cutover.pem", 0, "Cutover: READY"),
     Step("imgmig certificate diff previous latest --stage prod", 1, "certificate: cutover: NOT READY -> READY"),
 )
 
@@ -228,6 +242,7 @@ SANDBOX: Story[Desk] = (
     Step("imgmig repair --apply --delete-orphans", 0, "Verified 0 images"),
     Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
     Step("imgmig certificate show", 0, "Verdict: PASS. Cutover: READY"),
+    Step("imgmig certificate verify", 0, "No signature: nothing in the file says who made it."),
     Step("imgmig certificate diff", 1, "census: began at: "),
     Step("imgmig sandbox stop", 0, "Stopped."),
     Step("imgmig sandbox seed --csv images.csv", 0, "The source holds 600 images"),

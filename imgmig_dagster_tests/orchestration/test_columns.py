@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.reporting.certificate import parse
+from imgmig_dagster.reporting.certificate_file import parse
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.orchestration.arrange import (
     MARCH,
@@ -152,7 +152,7 @@ def test_every_form_of_the_report_and_the_certificate_name_each_column_and_its_r
         assert "<i>" not in content(name)
         assert "deleted_at" in content(name).replace("\\_", "_")
         assert "never shown" in content(name)
-    certificate = parse("certificate", content(names.CERTIFICATE).encode())
+    certificate = parse("certificate", content(names.CERTIFICATE).encode()).certificate
     assert certificate.verdict == "FAIL"
     assert certificate.columns.unmapped == ("deleted_at", "<b>=1")
     assert certificate.columns.ignored == {"caption": "never shown | <i>dropped</i>"}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from typer.core import TyperCommand, TyperGroup
 
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster_tests.arrange import Source, Target
+from imgmig_dagster_tests.arrange import Source, Target, access
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.orchestration.arrange import images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer
@@ -150,6 +151,15 @@ def images_prod(services: Services) -> Iterator[Target]:
     services.dynamodb.delete_table(TableName="images-prod")
 
 
+def signing_key(services: Services, pem: Path) -> str:
+    """A key of KMS; its public key goes to `pem`."""
+    kms = access(services.dynamodb_url).client("kms")
+    arn: str = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    key = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
+    pem.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return arn
+
+
 def test_prod(services: Services, commands: CommandServer, source: Source, images_prod: Target, tmp_path: Path) -> None:
     source.insert(ROWS)
     status = services.sandbox.status()
@@ -163,6 +173,7 @@ def test_prod(services: Services, commands: CommandServer, source: Source, image
             "IMGMIG_AWS_ACCOUNT": "123456789012",
             "IMGMIG_WRITE_RATE": "2000",
             "AWS_ENDPOINT_URL": f"https://localhost:{aws}",
+            "IMGMIG_SIGNING_KEY": signing_key(services, tmp_path / "cutover.pem"),
         }
         write_settings(tmp_path, "prod", {**settings(services, source, images_prod, tmp_path), **by_tls})
         desk = stage_at(tmp_path, "prod", commands, source, images_prod, AWS_CA_BUNDLE=str(certificate.file))

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.reporting.certificate import (
-    ASSUMPTIONS,
-    Certificate,
+from imgmig_dagster.reporting.certificate import ASSUMPTIONS, Certificate, certify, compare
+from imgmig_dagster.reporting.certificate_file import (
     CertificateRefused,
-    certify,
-    compare,
     keep_certificate,
     kept_certificate,
     parse,
@@ -121,7 +118,7 @@ def test_it_says_why_evidence_does_not_count(reviewed: StageState) -> None:
 
 def test_what_is_written_reads_back(reviewed: StageState) -> None:
     found = certified(reviewed)
-    assert serialize(parse("c", serialize(found))) == serialize(found)
+    assert serialize(parse("c", serialize(found)).certificate) == serialize(found)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +160,8 @@ def test_the_last_two_are_found_by_name(reviewed: StageState) -> None:
     with pytest.raises(CertificateRefused, match="there is no previous certificate"):
         kept_certificate(reviewed.store, "previous")
     keep_certificate(reviewed.store, second)
-    assert parse(*kept_certificate(reviewed.store, "previous")).run_id == "report-run"
-    assert parse(*kept_certificate(reviewed.store, "latest")).run_id == "second"
+    assert parse(*kept_certificate(reviewed.store, "previous")).certificate.run_id == "report-run"
+    assert parse(*kept_certificate(reviewed.store, "latest")).certificate.run_id == "second"
 
 
 def changes(before: Certificate, after: Certificate) -> set[tuple[str, str]]:
@@ -177,7 +174,7 @@ def test_two_certificates_of_the_same_evidence_do_not_differ(reviewed: StageStat
 
 
 def test_a_corruption_and_what_it_changes_are_named(reviewed: StageState) -> None:
-    before = parse("before", serialize(certified(reviewed)))
+    before = parse("before", serialize(certified(reviewed))).certificate
     reviewed.verify(
         MARCH, {"match": 99, "mismatch": 1}, [Mismatch("a", Verdict.MISMATCH, "width")], minute=VERIFIED + 1
     )
@@ -185,7 +182,7 @@ def test_a_corruption_and_what_it_changes_are_named(reviewed: StageState) -> Non
     reviewed.census(differing=1)
     reviewed.clean(month(6), 7)
 
-    found = compare(before, parse("after", serialize(certified(reviewed))))
+    found = compare(before, parse("after", serialize(certified(reviewed))).certificate)
 
     assert {(each.where, each.what, each.before, each.after) for each in found} >= {
         ("certificate", "verdict", "PASS", "FAIL"),

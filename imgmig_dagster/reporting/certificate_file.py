@@ -1,0 +1,121 @@
+"""A certificate as a file: canonical bytes, their SHA-256 and its signature, and where certificates are kept.
+
+docs/recheck.md defines the canonical bytes, so that anybody can check a file without this package.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.reporting.certificate import FORMAT, Certificate
+from imgmig_dagster.reporting.signature import Signature, SigningKey
+from imgmig_dagster.state import names
+from imgmig_dagster.state.store import StateStore
+
+# Beside what they are of.
+_NOT_COVERED: Final = ("sha256", "signature")
+
+
+class CertificateRefused(ImgmigError):
+    """A certificate that is not there, cannot be read, was altered, or is not signed as it should be."""
+
+
+@dataclass(frozen=True)
+class CertificateFile:
+    """A certificate that is as it was written, with what says so."""
+
+    certificate: Certificate
+    sha256: str
+    signature: Signature | None
+
+
+def serialize(certificate: Certificate) -> bytes:
+    """The certificate as JSON, with the SHA-256 of the rest of it."""
+    body = orjson.loads(orjson.dumps(asdict(certificate)))
+    return _dumped({**body, "sha256": _sha256(body)})
+
+
+def keep_certificate(store: StateStore, certificate: Certificate) -> bytes:
+    """Keep the certificate beside the earlier ones, and return its content."""
+    content = serialize(certificate)
+    store.write(names.certificate(certificate.made_at), content)
+    return content
+
+
+def sign_certificate(store: StateStore, made_at: str, key: SigningKey) -> None:
+    """Put a signature to the certificate of that time, where it is kept and in the report.
+
+    Raises:
+        SigningRefused, SigningUnavailable, AwsUnusable: as `SigningKey.sign`; the certificate stays unsigned.
+        CertificateRefused: there is no such certificate.
+    """
+    kept = names.certificate(made_at)
+    found = store.read(kept)
+    if found is None:
+        raise CertificateRefused(f"{store.locate(kept)} is gone although it was just written: imgmig report")
+    document = orjson.loads(found.content)
+    content = _dumped({**document, "signature": asdict(key.sign(bytes.fromhex(document["sha256"])))})
+    for name in (kept, names.report(names.CERTIFICATE)):
+        store.write(name, content)
+
+
+def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
+    """Name and content of the ``latest`` certificate, or of the one before it, the ``previous`` one.
+
+    Raises:
+        CertificateRefused: there is none.
+    """
+    kept = store.list(names.CERTIFICATES)
+    place = {"latest": 1, "previous": 2}[which]
+    found = store.read(kept[-place]) if len(kept) >= place else None
+    if found is None:
+        raise CertificateRefused(f"there is no {which} certificate below {store.locate(names.CERTIFICATES)}")
+    return store.locate(kept[-place]), found.content
+
+
+def parse(name: str, content: bytes) -> CertificateFile:
+    """The certificate in a file.
+
+    Raises:
+        CertificateRefused: it is none, or not what was written.
+    """
+    try:
+        document = orjson.loads(content)
+        if document["format"] != FORMAT:
+            raise CertificateRefused(
+                f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Make a new "
+                f"one: imgmig report --stage {document['stage']}"
+            )
+        sha256 = document["sha256"]
+        if sha256 != _sha256(document):
+            raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit its content")
+        signature = TypeAdapter(Signature | None).validate_python(document.get("signature"))
+        if signature and not _fits(signature, sha256):
+            raise CertificateRefused(f"{name} was altered since it was signed: its signature does not fit its content")
+        covered = {field: value for field, value in document.items() if field not in _NOT_COVERED}
+        return CertificateFile(TypeAdapter(Certificate).validate_python(covered), sha256, signature)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValidationError):
+        raise CertificateRefused(f"{name} is no certificate of format {FORMAT}") from None
+
+
+def _fits(signature: Signature, sha256: str) -> bool:
+    try:
+        return signature.fits(bytes.fromhex(sha256))
+    except ValueError:  # what stands there as its public key is none
+        return False
+
+
+def _sha256(document: Mapping[str, Any]) -> str:
+    covered = {field: value for field, value in document.items() if field not in _NOT_COVERED}
+    canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _dumped(document: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
