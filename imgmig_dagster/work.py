@@ -7,9 +7,10 @@ The domain's calls are coroutines of a `Work`; those of several partitions may b
 - `steps.migrate.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
   `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
 - `steps.verify.verify(work, window, only_failed)` gives a `VerificationResult`;
-- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, unlisted,
-  source_rows, confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
-- `steps.census.take_census(work, windows)` gives a `CensusResult`;
+- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, source_rows,
+  confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
+- `steps.census.take_census(work, windows)` gives a `CensusResult`, and `steps.rows_left.judge_rows_left(work, census)`
+  a `LeftSince`;
 - `steps.spot_check.spot_check(work, pictures, columns, count, seed)` gives a `SpotCheckResult`.
 
 A caller that has no event loop says `work_on(open_work(...), lambda work: verify(work, window))`.

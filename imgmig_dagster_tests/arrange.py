@@ -23,13 +23,13 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
-from imgmig_dagster.state.records import load_lines
+from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.repair import RepairResult, delete_orphans, repair
 from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.connection import WritableTarget
-from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince, listed_orphans
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
@@ -316,12 +316,13 @@ class Migration:
         show_values: bool = False,
     ) -> RepairResult:
         """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
-        findings = load_lines(self.state, names.CENSUS_FINDINGS, CensusFinding)
-        seen = {found.row_id: found.sha256 for found in findings if found.sha256}
+        census = load_record(self.state, names.CENSUS, CensusResult)
+        assert census, "no census was taken"
+        seen = listed_orphans(self.state, census)
         run = self.run(url, run_id="repair-1", keep_values=show_values)
 
         async def call(work: ReadingWork) -> RepairResult:
-            return await delete_orphans(work, seen, unlisted=0, confirm_deletes=confirm_deletes)
+            return await delete_orphans(work, seen, confirm_deletes=confirm_deletes)
 
         with run.source:
             return run.do(call) if apply else run.look(call)
@@ -331,6 +332,12 @@ class Migration:
         run = self.verification(url)
         with run.source:
             return run.census()
+
+    def rows_left(self, url: str | None = None, seen_since: Sequence[str] = ()) -> LeftSince:
+        """What became of the rows that have left the source since the last census."""
+        run = self.verification(url)
+        with run.source:
+            return run.rows_left(seen_since)
 
     def spot_check(self, count: int, seed: int, url: str | None = None, s3_url: str | None = None) -> SpotCheckResult:
         """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""

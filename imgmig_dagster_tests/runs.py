@@ -1,24 +1,28 @@
 """A run of a test's own, whose calls of the domain each have an event loop of their own."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
 from imgmig_dagster.progress import Listener
+from imgmig_dagster.source.counting import table_counts
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.inventory import SourceInventory, take_inventory
 from imgmig_dagster.steps.migrate import migrate, retry_failures
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.plan import MigrationPlan, plan
+from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, Work, WritingWork, open_work, work_on
@@ -76,6 +80,14 @@ class Run:
 
     def census(self) -> CensusResult:
         return self.look(lambda work: take_census(work, [self.window]))
+
+    def rows_left(self, seen_since: Sequence[str] = ()) -> LeftSince:
+        census = load_record(self.state, names.CENSUS, CensusResult)
+        assert census, "no census was taken"
+        with self.source.snapshot() as snapshot:
+            counts = table_counts(snapshot, [self.window])
+            note_rows_left(self.state, census, snapshot, [self.window], counts, seen_since)
+        return self.look(lambda work: judge_rows_left(work, census))
 
     def plan(self) -> MigrationPlan:
         return self.look(lambda work: plan(work, self.window))

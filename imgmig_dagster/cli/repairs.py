@@ -16,7 +16,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.steps.migration_result import MIGRATED, Outcome
 from imgmig_dagster.steps.repair import OrphanOutcome, RepairResult
-from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.verification.results import Mismatch
 
 _LEFT: Final = {
@@ -39,9 +39,9 @@ def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
 
 
 def orphans(state: StateStore) -> list[str]:
-    """The ids of the items without a row that the last census listed."""
-    findings = load_lines(state, names.CENSUS_FINDINGS, CensusFinding)
-    return [found.row_id for found in findings if found.kind == "orphans"]
+    """The ids of the items without a row that are known since the last census."""
+    census = load_record(state, names.CENSUS, CensusResult)
+    return list(listed_orphans(state, census)) if census else []
 
 
 def held_back(found: RepairResult) -> list[str]:

@@ -24,7 +24,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import delete_orphans, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.verification.census_results import CensusFinding, CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.work import ReadingWork, work_on
 
@@ -79,11 +79,9 @@ def repair_assets(
     ) -> Materialized:
         table, store = _open_target(target, context.instance, config), state.open()
         census = load_record(store, names.CENSUS, CensusResult)
-        findings = load_lines(store, names.CENSUS_FINDINGS, CensusFinding)
-        seen = {found.row_id: found.sha256 for found in findings if found.sha256 is not None}
-        unlisted, rows = (census.orphans - len(seen), census.source_rows) if census else (0, 0)
+        seen, rows = (listed_orphans(store, census), census.source_rows) if census else ({}, 0)
         with working(context, source, table, state, progress) as (opening, log):
-            result = work_on(opening, lambda work: delete_orphans(work, seen, unlisted, rows, config.confirm_deletes))
+            result = work_on(opening, lambda work: delete_orphans(work, seen, rows, config.confirm_deletes))
             log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
         save_record(store, names.ORPHAN_REPAIR, result)
         return dg.MaterializeResult(metadata=metadata.of_repair(result))

@@ -53,7 +53,6 @@ def whole_table_assets(
         windows, table = windows_of(partitions), target.open_settings(context.instance)
         with working(context, source, table, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: take_census(work, windows))
-        save_record(state.open(), names.CENSUS, result)
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
             check_results=checks.of_census(result),

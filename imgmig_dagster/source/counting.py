@@ -179,6 +179,20 @@ def id_hash(row_id: str) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
 
 
+def bucket_of(hashed: int, bits: int) -> int:
+    """The bucket of an id by the highest bits of its hash."""
+    return hashed >> (64 - bits)
+
+
+def counts_by_bucket(snapshot: Snapshot, window: Window, bits: int) -> dict[int, RowsAndIds]:
+    """The rows of a window by `bucket_of` their ids; `bits` is at least 1."""
+    found = snapshot(
+        "SELECT {id_hash} >> %(by)s::integer, count(*), sum({id_hash})::text FROM {table} t WHERE {inside} GROUP BY 1",
+        lambda at: {"by": 64 - bits, **at.window(window)},
+    )
+    return {bucket: RowsAndIds(rows, id_sum) for bucket, rows, id_sum in found if bucket is not None}
+
+
 def repeated_on(snapshot: Snapshot) -> RepeatedIds:
     """The ids that stand in the table more than once, or are NULL, where no unique index on the id keeps them single.
 

@@ -4,6 +4,8 @@ from typing import Final
 
 CENSUS: Final = "census.json"
 CENSUS_FINDINGS: Final = "census-findings.jsonl"
+"""Where earlier versions listed what a census found."""
+CENSUSES: Final = "censuses"
 ORPHAN_REPAIR: Final = "orphan-repair.json"
 CERTIFICATES: Final = "certificates"
 SPOT_CHECK: Final = "spot-check.json"
@@ -93,6 +95,36 @@ def last_write(partition: str | None) -> str:
 def late_writes(partition: str | None) -> str:
     """What of ours wrote after it had lost its lock, or may have, one line each (`state.writes.LastWrite`)."""
     return f"{partition}/late-writes.jsonl" if partition else "late-writes.jsonl"
+
+
+def census(run_id: str) -> str:
+    """The folder of the lists of a census."""
+    return f"{CENSUSES}/{run_id}"
+
+
+def census_ids(run_id: str, group: str) -> str:
+    """The list of the ids that a census saw in a partition, or outside of all (`state.long_lists`)."""
+    return f"{census(run_id)}/ids/{group}"
+
+
+def census_findings(run_id: str) -> str:
+    """The list of the keys on which a census found the sides to differ (`verification.census_results`)."""
+    return f"{census(run_id)}/findings"
+
+
+def rows_left(run_id: str) -> str:
+    """The list of the ids whose rows have left the source since a census."""
+    return f"{census(run_id)}/left"
+
+
+def orphans_since(run_id: str) -> str:
+    """The list of those among them whose items still stand (`verification.census_results.CensusFinding`)."""
+    return f"{census(run_id)}/orphans-since"
+
+
+def part_of_list(folder: str, number: int) -> str:
+    """A file of a long list."""
+    return f"{folder}/{number:06d}.json.gz"
 
 
 def retry(partition: str) -> str:

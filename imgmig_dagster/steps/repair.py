@@ -98,7 +98,6 @@ async def repair(
 async def delete_orphans(
     work: ReadingWork,
     seen: Mapping[str, str],
-    unlisted: int,
     source_rows: int = 0,
     confirm_deletes: int | None = None,
 ) -> RepairResult:
@@ -107,7 +106,6 @@ async def delete_orphans(
     Args:
         work: what it works on.
         seen: their SHA-256 by id.
-        unlisted: how many more the census counted.
         source_rows: how many rows the census found, of which the brake lets a share pass.
         confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
 
@@ -118,7 +116,7 @@ async def delete_orphans(
     async with work.owning(names.ORPHANS_LOCK) as owned:
         run = _Repair(owned, "orphans")
         async with run.writing(None, list(seen)):
-            return await run.delete_orphans(seen, unlisted, Brake(source_rows, confirm_deletes))
+            return await run.delete_orphans(seen, Brake(source_rows, confirm_deletes))
 
 
 class _Repair:
@@ -172,7 +170,7 @@ class _Repair:
             settle(departed.outcomes, departed.failures)
         return self._result(partition, outcomes, unlisted, started_at)
 
-    async def delete_orphans(self, seen: Mapping[str, str], unlisted: int, brake: Brake) -> RepairResult:
+    async def delete_orphans(self, seen: Mapping[str, str], brake: Brake) -> RepairResult:
         """See the function of that name."""
         target = self._target()
         started_at, outcomes = self._work.clock.now(), dict[str, str]()
@@ -194,7 +192,7 @@ class _Repair:
             else:
                 await self._work.clock.sleep(self._work.settle_seconds if doomed else 0)
                 await each(doomed, lambda row_id: self._delete_orphan(target, row_id, seen[row_id]))
-        return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, unlisted, started_at)
+        return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, 0, started_at)
 
     async def _judge_orphan(self, target: Written, row_id: str, seen_sha256: str) -> OrphanOutcome | None:
         """What stands against deleting it; None where nothing does."""

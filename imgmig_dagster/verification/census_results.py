@@ -1,10 +1,15 @@
-"""What a census found."""
+"""What a census found, and what became of rows that left since; who looks is `steps.census` and `steps.rows_left`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from imgmig_dagster.figures import ITEMS, SECONDS, Figure
+from imgmig_dagster.source.counting import RowsAndIds
+from imgmig_dagster.state import names
+from imgmig_dagster.state.long_lists import read_list
+from imgmig_dagster.state.records import load_lines
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.results import Identity
 
 COUNTS_DISAGREE_ADVICE: Final = (
@@ -31,9 +36,10 @@ class CensusResult:
     """The whole target against the whole source.
 
     `samples` holds ids of the `missing`, `orphans` and `differing`, and `faults` the attributes at fault of the
-    `differing` ones among them. The first `LISTED_MISMATCHES` of each kind are in ``census-findings.jsonl``.
-    `rows_counted`, `rows_in_partitions` and `rows_outside` are of one snapshot. `writes` is how often each partition
-    had been written to when it began, as in a verification; under `ORPHANS`, items without a row.
+    `differing` ones among them; all are in the list `state.names.census_findings`. `rows_counted`, `rows_in_partitions`
+    and `rows_outside` are of one snapshot. `writes` is how often each partition had been written to when it began, as
+    in a verification; under `ORPHANS`, items without a row. `groups` says which ids had a row, by partition key and for
+    those outside of all; the ids themselves are in the lists `state.names.census_ids`.
     """
 
     run_id: str
@@ -60,6 +66,7 @@ class CensusResult:
     rows_in_partitions: Annotated[int, Figure("rows by the sum of the partitions")] = 0
     writes: Mapping[str, int | None] = field(default_factory=dict)
     repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
+    groups: Mapping[str, RowsAndIds] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -84,3 +91,35 @@ class CensusResult:
             f"{self.source_rows:,} rows one by one, {self.rows_counted:,} by a plain count, "
             f"{self.rows_in_partitions:,} in the partitions and {self.rows_outside:,} outside of them"
         )
+
+
+@dataclass(frozen=True)
+class LeftSince:
+    """What became of the rows that have left the source since the census of the run `census`.
+
+    `samples` holds ids of the `orphans` and `unverified`; all orphans are in the list `state.names.orphans_since`.
+    """
+
+    census: str
+    rows: Annotated[int, Figure("rows that have left the source since the census")]
+    orphans: Annotated[int, Figure("items of theirs that still stand", ITEMS)]
+    unverified: Annotated[int, Figure("items of theirs that could not be read, or moved at every look", ITEMS)]
+    samples: Mapping[str, Sequence[str]]
+
+
+def listed_orphans(store: StateStore, census: CensusResult) -> dict[str, str]:
+    """The items without a row that a census found, and those that have lost their row since; each with its SHA-256.
+
+    Raises:
+        StateError: a list cannot be read.
+    """
+    found = {each.row_id: each.sha256 for each in _findings(store, census) if each.sha256 is not None}
+    for orphans in read_list(store, names.orphans_since(census.run_id), CensusFinding):
+        found.update({each.row_id: each.sha256 for each in orphans if each.sha256 is not None})
+    return found
+
+
+def _findings(store: StateStore, census: CensusResult) -> Iterator[CensusFinding]:
+    yield from load_lines(store, names.CENSUS_FINDINGS, CensusFinding)  # of an earlier version's census
+    for findings in read_list(store, names.census_findings(census.run_id), CensusFinding):
+        yield from findings

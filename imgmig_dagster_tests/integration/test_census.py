@@ -1,5 +1,7 @@
 """The whole target against the whole source."""
 
+from itertools import count
+
 import pytest
 
 from imgmig_dagster.errors import TargetUnavailable
@@ -135,3 +137,77 @@ def test_samples_are_bounded_and_counts_are_not(migration: Migration) -> None:
     census = migration.census()
 
     assert (census.missing, len(census.samples["missing"])) == (60, 20)
+
+
+class TestWhileAnItemsRowComesOrGoes:
+    """An item without a row is an orphan only if it holds still."""
+
+    def test_a_delete_that_is_on_its_way_is_no_fault(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 5)
+        migration.source.delete(2)
+        proxy.after(lambda: migration.target.delete(2), "BatchGetItem")
+
+        census = migration.census(proxy.url)
+
+        assert census.passed
+        assert (census.settled, census.samples) == (1, {})
+
+    def test_a_row_that_comes_with_its_item_is_compared(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 5)
+        for number in (7, 8):
+            migration.target.put(item_of(number))
+        rows = [image(7), image(8, width="1")]
+        proxy.before(lambda: migration.source.insert(rows), "BatchGetItem")
+
+        census = migration.census(proxy.url)
+
+        assert (census.settled, census.samples) == (1, {"differing": [row_id(8)]})
+        assert census.faults == {row_id(8): ["width"]}
+
+    def test_one_that_moves_at_every_look_is_unverified(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 5)
+        migration.source.delete(2)
+        versions = count()
+        proxy.before(
+            lambda: migration.target.put(item_of(2, version={"N": str(next(versions))})), "BatchGetItem", FOREVER
+        )
+
+        census = migration.census(proxy.url)
+
+        assert (census.orphans, census.unverified, census.samples) == (0, 1, {"unverified": [row_id(2)]})
+        assert next(versions) < 10, "looked at without end"
+
+    def test_one_whose_row_comes_and_goes_for_ever_is_unverified(self, migration: Migration, proxy: FaultProxy) -> None:
+        migrated(migration, 5)
+        migration.target.put(item_of(7))
+        looks = count()
+
+        def come_or_go() -> None:
+            """At the second look at an item without a row the row is there, and is gone once it is compared."""
+            look = next(looks) % 3
+            if look == 1:
+                migration.source.insert([image(7, width="1")])
+            elif look == 2:
+                migration.source.delete(7)
+
+        proxy.before(come_or_go, "BatchGetItem", FOREVER)
+
+        census = migration.census(proxy.url)
+
+        assert (census.unverified, census.samples) == (1, {"unverified": [row_id(7)]})
+        assert next(looks) < 60, "looked at without end"
+
+    def test_one_row_that_goes_for_each_that_comes_hides_neither(self, migration: Migration, proxy: FaultProxy) -> None:
+        """There are as many rows as were read, and not the same."""
+        migrated(migration, 5)
+
+        def swap() -> None:
+            migration.source.delete(2)
+            migration.source.insert([image(7)])
+
+        proxy.after(swap, "Scan", when=lambda call: call.body["Segment"] == 3)
+
+        census = migration.census(proxy.url)
+
+        assert census.samples == {"missing": [row_id(7)], "orphans": [row_id(2)]}
+        assert census.counts_agree

@@ -1,0 +1,152 @@
+"""Which rows have left the source since the census, and what became of their items.
+
+The census looked at every item that had no row then. Of an item whose row was deleted since, it knows nothing: so its
+ids are held against the source again. `note_rows_left` does that on a snapshot, and `judge_rows_left` afterwards looks
+at the items.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final
+
+from imgmig_dagster.batches import batched
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.source.counting import (
+    SAMPLE_SIZE,
+    RowsAndIds,
+    TableCounts,
+    bucket_of,
+    counts_by_bucket,
+    id_hash,
+    present,
+)
+from imgmig_dagster.source.statements import Snapshot
+from imgmig_dagster.state import names
+from imgmig_dagster.state.audit import item_sha256
+from imgmig_dagster.state.long_lists import LongList, read_list
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.without_row import look_without_rows
+from imgmig_dagster.verification.census_results import CensusFinding, CensusResult, LeftSince
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
+
+_ASKED_AT_ONCE: Final = 1_000
+_IDS_IN_A_BUCKET: Final = 64
+_MOST_BUCKETS: Final = 16  # as a power of two: a reply of 65,536 rows
+
+
+def note_rows_left(
+    store: StateStore,
+    census: CensusResult,
+    snapshot: Snapshot,
+    windows: Sequence[Window],
+    counts: TableCounts,
+    seen_since: Iterable[str] = (),
+) -> int:
+    """List the ids of the census, and those that somebody saw since, that no row of a snapshot has; how many.
+
+    A partition whose rows have the count and the sum of ids of the census still has those rows. Of another one only
+    the ids are asked for whose hashes lie where counts or sums differ.
+
+    Args:
+        store: the stage's state, where the list is kept for `judge_rows_left`.
+        census: the last one.
+        snapshot: of the source.
+        windows: the partitions as they are today.
+        counts: `counting.table_counts` of the snapshot.
+        seen_since: ids that had a row after the census, as evidence knows them, and may have none now.
+
+    Raises:
+        StateError: the ids of the census are gone or altered.
+        SourceError: see there.
+    """
+    left, rows = LongList(store, names.rows_left(census.run_id)), 0
+    known = {window.partition: window for window in windows}
+    suspects = [
+        _suspects(store, census, group, snapshot, known.get(group))
+        for group, then in census.groups.items()
+        if counts.groups.get(group) != then
+    ]
+    for ids in (*suspects, batched(list(seen_since), _ASKED_AT_ONCE)):
+        for some in ids:
+            there = present(snapshot, some)
+            gone = [row_id for row_id in some if row_id not in there]
+            left.add(gone)
+            rows += len(gone)
+    left.close()
+    return rows
+
+
+async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
+    """Look at the items of the rows that `note_rows_left` listed; those that still stand are orphans, and listed.
+
+    Raises:
+        SourceError, TargetError: see there.
+    """
+    orphans = LongList(work.state, names.orphans_since(census.run_id))
+    counts: Counter[str] = Counter()
+    samples: defaultdict[str, list[str]] = defaultdict(list)
+    for ids in read_list(work.state, names.rows_left(census.run_id), str):
+        for some in batched(ids, _ASKED_AT_ONCE):
+            # What has a row again by now is that row's partition's to verify.
+            rows = await asyncio.to_thread(work.source.rows, some)
+            found = await look_without_rows(
+                work.source,
+                work.target,
+                [row_id for row_id in some if row_id not in rows],
+                work.settle_seconds,
+                work.clock.sleep,
+            )
+            standing = {row_id: item_sha256(item) for row_id, item in found.orphans.items()}
+            await asyncio.to_thread(orphans.add, [CensusFinding("orphans", *each) for each in standing.items()])
+            counts["rows"] += len(some)
+            for kind, which in (("orphans", list(standing)), ("unverified", found.unverified)):
+                counts[kind] += len(which)
+                samples[kind].extend(which[: SAMPLE_SIZE - len(samples[kind])])
+    await asyncio.to_thread(orphans.close)
+    return LeftSince(
+        census=census.run_id,
+        rows=counts["rows"],
+        orphans=counts["orphans"],
+        unverified=counts["unverified"],
+        samples={kind: ids for kind, ids in samples.items() if ids},
+    )
+
+
+def _suspects(
+    store: StateStore, census: CensusResult, group: str, snapshot: Snapshot, window: Window | None
+) -> Iterator[Sequence[str]]:
+    """The ids of a partition of the census among which are those that left it."""
+    then = census.groups[group]
+    bits = min(_MOST_BUCKETS, (then.rows // _IDS_IN_A_BUCKET).bit_length())
+    rows: Counter[int] = Counter()
+    sums: Counter[int] = Counter()
+    for row_id in _ids(store, census, group):
+        hashed = id_hash(row_id)
+        bucket = bucket_of(hashed, bits)
+        rows[bucket] += 1
+        sums[bucket] += hashed
+    if (sum(rows.values()), str(sum(sums.values()))) != (then.rows, then.id_sum):
+        raise StateError(
+            f"{store.locate(names.census_ids(census.run_id, group))} does not hold the ids that the census saw: files "
+            "are gone, or were altered. Run imgmig verify, which takes a new census"
+        )
+    differing: Collection[int] = rows.keys()
+    if window is not None and bits:
+        now = counts_by_bucket(snapshot, window, bits)
+        differing = {bucket for bucket in rows if now.get(bucket) != RowsAndIds(rows[bucket], str(sums[bucket]))}
+    chosen: list[str] = []
+    for row_id in _ids(store, census, group):
+        if bucket_of(id_hash(row_id), bits) in differing:
+            chosen.append(row_id)
+        if len(chosen) == _ASKED_AT_ONCE:
+            yield chosen
+            chosen = []
+    if chosen:
+        yield chosen
+
+
+def _ids(store: StateStore, census: CensusResult, group: str) -> Iterator[str]:
+    for ids in read_list(store, names.census_ids(census.run_id, group), str):
+        yield from ids
