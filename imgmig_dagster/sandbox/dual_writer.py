@@ -6,12 +6,14 @@ assumes of the application.
 """
 
 import json
+import math
 import random
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_CLOCK_ERROR_S: Final = 0.5
 THREADS: Final = 4
+# On a machine that does much besides, a write takes up to 100 ms from one side to the other.
+_MOST_THREADS: Final = 10
+_WRITES_PER_THREAD: Final = 10
 # An attribute that no migration declares: it must survive whatever the migration does to the item.
 OWN_ATTRIBUTE: Final = "lastViewedBy"
 _WEIGHTS: Final = {"insert": 2, "update": 4, "touch": 3, "delete": 1}
@@ -68,24 +73,33 @@ class DualWriter:
         self._seed = seed
         self._journal = Journal()
         self._guard = threading.Lock()
-        self._busy: set[str] = set()
-        self._ids: list[str] = []
+        self._ids = _Ids([])
 
     def run(self, rate: float, seconds: float, stop: threading.Event | None = None) -> Journal:
-        """Write about `rate` times a second for `seconds`, or until `stop` is set; returns what was done."""
+        """Write about `rate` times a second for `seconds`, or until `stop` is set; returns what was done.
+
+        An infinite rate is as fast as `THREADS` threads are. An error of PostgreSQL or DynamoDB ends it: an application
+        that stands still in silence tests nothing.
+        """
         stop = stop or threading.Event()
         with self._connect() as connection:
-            self._ids = [str(row[0]) for row in connection.execute("SELECT id FROM images ORDER BY id")]
+            self._ids = _Ids(str(row[0]) for row in connection.execute("SELECT id FROM images ORDER BY id"))
         deadline = time.monotonic() + seconds
-        threads = [
-            threading.Thread(target=self._write_until, args=(number, rate / THREADS, deadline, stop))
-            for number in range(THREADS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        threads = THREADS
+        if math.isfinite(rate):
+            threads = max(THREADS, min(_MOST_THREADS, math.ceil(rate / _WRITES_PER_THREAD)))
+        with ThreadPoolExecutor(threads) as pool:
+            writing = [pool.submit(self._write, number, rate / threads, deadline, stop) for number in range(threads)]
+            for each in writing:
+                each.result()
         return self._journal
+
+    def _write(self, number: int, rate: float, deadline: float, stop: threading.Event) -> None:
+        try:
+            self._write_until(number, rate, deadline, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     def _write_until(self, number: int, rate: float, deadline: float, stop: threading.Event) -> None:
         chance = random.Random(f"dual-writer {self._seed} {number}")  # noqa: S311
@@ -102,13 +116,13 @@ class DualWriter:
     def _write_once(
         self, kind: str, chance: random.Random, connection: "psycopg.Connection[Any]", clock_error: timedelta
     ) -> None:
-        row_id = str(uuid.UUID(int=chance.getrandbits(128), version=4)) if kind == "insert" else self._pick(chance)
+        row_id = self._pick(chance)
         if row_id is None:
             return
         now = datetime.now(tz=timezone.utc) + clock_error
         try:
             if kind == "insert":
-                self._insert(row_id, connection, now)
+                self._insert(str(uuid.uuid4()), row_id, connection, now)
             elif kind == "update":
                 self._update(row_id, chance, connection, now)
             elif kind == "touch":
@@ -117,18 +131,15 @@ class DualWriter:
                 self._delete(row_id, connection)
         finally:
             with self._guard:
-                self._busy.discard(row_id)
+                self._ids.release(row_id)
                 self._journal.counts[kind] += 1
 
     def _pick(self, chance: random.Random) -> str | None:
         with self._guard:
-            row_id = chance.choice(self._ids) if self._ids else None
-            if row_id is None or row_id in self._busy:
-                return None
-            self._busy.add(row_id)
-            return row_id
+            return self._ids.hold(chance)
 
-    def _insert(self, row_id: str, connection: "psycopg.Connection[Any]", now: datetime) -> None:
+    def _insert(self, row_id: str, beside: str, connection: "psycopg.Connection[Any]", now: datetime) -> None:
+        """A new image, created when the image `beside` was: behind the migration's cursor, or before it."""
         row = {
             "user_id": str(uuid.uuid5(uuid.NAMESPACE_OID, row_id)),
             "original_filename": f"{row_id[:8]}.png",
@@ -136,15 +147,13 @@ class DualWriter:
             "mime_type": "image/png",
             "size_bytes": 4_096,
         }
-        connection.execute(
+        found = connection.execute(
             "INSERT INTO images (id, user_id, created_at, updated_at, original_filename, s3_key, s3_bucket,"
             " mime_type, size_bytes) SELECT %(id)s, %(user_id)s, created_at, %(now)s, %(original_filename)s,"
             " %(s3_key)s, 'images-dev', %(mime_type)s, %(size_bytes)s"
-            # In the window of the rows that are being migrated, behind and before the migration's cursor.
-            " FROM images ORDER BY random() LIMIT 1",
-            {**row, "id": row_id, "now": now},
-        )
-        found = connection.execute("SELECT created_at FROM images WHERE id = %s", (row_id,)).fetchone()
+            " FROM images WHERE id = %(beside)s RETURNING created_at",
+            {**row, "id": row_id, "now": now, "beside": beside},
+        ).fetchone()
         if found is None:
             return
         self._set_item(
@@ -164,7 +173,7 @@ class DualWriter:
             },
         )
         with self._guard:
-            self._ids.append(row_id)
+            self._ids.add(row_id)
 
     def _update(self, row_id: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime) -> None:
         """A new thumbnail and size, and the time of it: a partial item where the image was not migrated yet."""
@@ -195,8 +204,7 @@ class DualWriter:
             self._journal.deleted.add(row_id)
             self._journal.versions.pop(row_id, None)
             self._journal.own.pop(row_id, None)
-            if row_id in self._ids:
-                self._ids.remove(row_id)
+            self._ids.remove(row_id)
 
     def _set_item(self, row_id: str, values: dict[str, Any]) -> None:
         """Set attributes and raise the version, whatever of the item is there."""
@@ -218,6 +226,36 @@ class DualWriter:
             if version <= self._journal.versions.get(row_id, 0):
                 self._journal.lowered.append(row_id)
             self._journal.versions[row_id] = version
+
+
+class _Ids:
+    """The ids that there are, and those that are being written to; drawing, adding and removing one costs the same."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._drawn = list(ids)
+        self._places = {row_id: place for place, row_id in enumerate(self._drawn)}
+        self._held: set[str] = set()
+
+    def hold(self, chance: random.Random) -> str | None:
+        """One by lot; None if there is none, or somebody holds it."""
+        row_id = chance.choice(self._drawn) if self._drawn else None
+        if row_id is None or row_id in self._held:
+            return None
+        self._held.add(row_id)
+        return row_id
+
+    def release(self, row_id: str) -> None:
+        self._held.discard(row_id)
+
+    def add(self, row_id: str) -> None:
+        self._places[row_id] = len(self._drawn)
+        self._drawn.append(row_id)
+
+    def remove(self, row_id: str) -> None:
+        place, last = self._places.pop(row_id), self._drawn.pop()
+        if last != row_id:
+            self._drawn[place] = last
+            self._places[last] = place
 
 
 def _key(row_id: str) -> dict[str, Any]:

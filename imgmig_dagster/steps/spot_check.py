@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
@@ -12,6 +13,8 @@ from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
 from imgmig_dagster.work import ReadingWork
+
+_MAX_LOOKS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,15 @@ async def spot_check(
 ) -> SpotCheckResult:
     """Draw `count` images, read both sides of each, and ask S3 for its objects.
 
-    An image that differs is read again a settle time later: the application may write meanwhile. One that is deleted
-    in between is not in the sample.
+    An image that differs is looked at again, until it has held still for a settle time: the application may write
+    meanwhile. One that is deleted in between is not in the sample.
 
     Raises:
         SourceError, TargetError: see there. An S3 that is away is no error: see `PictureStore.inspect`.
     """
     identity = await identity_now(work)  # a target that is away ends the run, and does not show every item as absent
     source_rows = await asyncio.to_thread(work.source.count_all)
-    sights = await _look_twice(work, await asyncio.to_thread(work.source.sample, count, seed, columns))
+    sights = await _look_until_still(work, await asyncio.to_thread(work.source.sample, count, seed, columns))
     objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])
     mapping = work.source.mapping
     return SpotCheckResult(
@@ -63,7 +66,7 @@ async def spot_check(
     )
 
 
-async def _look_twice(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
+async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
     compare = comparer(work.source.mapping)
 
     def agrees(sight: _Sight) -> bool:
@@ -72,12 +75,17 @@ async def _look_twice(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequenc
     table = work.target.for_partition()
     sights = await _look(table, drawn)
     suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
-    if suspects:
+    for _look_number in range(_MAX_LOOKS):
+        if not suspects:
+            break
         await work.clock.sleep(work.settle_seconds)
         rows = await asyncio.to_thread(work.source.rows, suspects)
-        again = [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()]
-        sights = {row_id: sight for row_id, sight in sights.items() if row_id in rows or agrees(sight)}
-        sights.update(await _look(table, again))
+        again = await _look(table, [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()])
+        moved = [row_id for row_id, sight in again.items() if sight != sights[row_id]]
+        for row_id in suspects:
+            del sights[row_id]
+        sights.update(again)
+        suspects = [row_id for row_id in moved if not agrees(again[row_id])]
     return list(sights.values())
 
 

@@ -122,6 +122,25 @@ def test_an_image_that_is_changed_or_deleted_meanwhile_is_no_false_alarm(
     assert result.differing == []
 
 
+def test_an_image_that_is_changed_at_each_look_is_looked_at_until_it_has_held_still(
+    migration: Migration, proxy: FaultProxy
+) -> None:
+    migrated(migration, 3)
+    migration.target.put(item_of(1, width={"N": "1"}))
+    migration.target.put(item_of(2, width={"N": "1"}))
+    widths = iter(range(2, 5))
+
+    def change() -> None:
+        """The row of 1, whose item is one step behind each time; 2 stays wrong."""
+        width = next(widths)
+        migration.source.update(1, width=width, updated_at=image(1)["updated_at"])
+        migration.target.put(item_of(1, width={"N": str(width if width == 4 else width - 1)}))
+
+    proxy.after(change, "BatchGetItem", times=3)
+
+    assert migration.spot_check(3, 0, proxy.url).differing == [row_id(2)]
+
+
 def test_an_image_whose_item_could_not_be_read_does_not_agree(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration, 3)
     proxy.inject(error("InternalServerError", 500), "BatchGetItem", FOREVER)
