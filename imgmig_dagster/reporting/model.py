@@ -1,13 +1,14 @@
 """The summary of a stage, built from evidence in the state store, whatever the checks say."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Annotated
 
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.reporting.census import judge_census
 from imgmig_dagster.reporting.partitions import (
     Lacking,
     PartitionSummary,
@@ -20,11 +21,10 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
-from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult
-from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince
+from imgmig_dagster.verification.evidence import Today
 from imgmig_dagster.verification.results import Identity, Mismatch, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
@@ -39,7 +39,8 @@ class RunFacts:
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
     `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
     the source table asks for, and `rows_outside` counts the rows that no partition holds. `columns` are those of the
-    source that no item carries.
+    source that no item carries. `left` is what became of the rows that have left the source since the census; None
+    leaves that out.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class RunFacts:
     assumptions: Sequence[str] = field(default_factory=list)
     rows_outside: int = 0
     columns: NotMigrated = field(default_factory=NotMigrated)
+    left: LeftSince | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def build_report(
     census = load_record(store, names.CENSUS, CensusResult)
     sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
-    census_verdict, census_lacking = _judge_census(census, _late_writes(store, partitions, census), today, stage)
+    census_verdict, census_lacking = judge_census(store, census, run_facts.left, partitions, today, stage)
     lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
     if run_facts.rows_outside:
         # Also those that came since the census.
@@ -210,57 +212,6 @@ def _overall(verdicts: set[ReportVerdict], lacking: Sequence[Lacking]) -> Report
     if ReportVerdict.FAIL in verdicts:
         return ReportVerdict.FAIL
     return ReportVerdict.NOT_VERIFIED if lacking else ReportVerdict.PASS
-
-
-def _late_writes(
-    store: StateStore, partitions: Iterable[PartitionSummary], census: CensusResult | None
-) -> Sequence[str]:
-    """What was written to since the census began, or may have been."""
-    if census is None:
-        return []
-    writes = [
-        *((each.partition, f"partition {each.partition}", each.written) for each in partitions),
-        (ORPHANS, ORPHANS, last_write(store, None)),
-    ]
-    return [name for key, name, written in writes if _was_written(written, census.writes.get(key, 0))]
-
-
-def _was_written(last: LastWrite | None, seen: int | None) -> bool:
-    return seen is None or (last is not None and last.is_open) or seen != (last.number if last else 0)
-
-
-def _judge_census(
-    census: CensusResult | None, late_writes: Sequence[str], today: Today, stage: str
-) -> tuple[ReportVerdict, list[Lacking]]:
-    """Whether the census of the whole table is there, still counts, and is clean."""
-    verify = (command("verify", stage),)
-    if census is None:
-        return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
-    if late_writes:
-        more = f" and {len(late_writes) - 1:,} more" if len(late_writes) > 1 else ""
-        void: str | None = f"{late_writes[0]}{more} may have been written to since it began"
-    elif is_too_old(census.started_at, today.moment):
-        void = f"it is more than {COUNTS_FOR.days} days old"
-    else:
-        void = changed_identity(census.identity, today.identity)
-    if void:
-        return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
-    if census.passed:
-        return ReportVerdict.PASS, []
-    found = (
-        (census.missing, "missing from the target"),
-        (census.orphans, "in the target without a row"),
-        (census.differing, "differing"),
-        (census.unverified, "unverified"),
-        (census.rows_outside, "outside of every partition"),
-        (census.repeated, "ids that stand in the source more than once"),
-    )
-    faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
-    if not census.counts_agree:
-        faults += f"{'; ' if faults else ''}counts that disagree: {census.disagreement} ({COUNTS_DISAGREE_ADVICE})"
-    # Deleting orphans is for a person to decide: this lists them.
-    commands = (command("repair", stage), *verify) if census.orphans else verify
-    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]
 
 
 def _totals(partitions: Sequence[PartitionSummary]) -> Totals:

@@ -152,7 +152,7 @@ class StageState:
             samples={},
             rows_outside=0,
             rows_outside_sample=[],
-            partitions_from="2024-01-01T00:00:00+00:00",
+            partitions_from=min(window.start for window in self.windows).isoformat(),
             partitions_to="2025-01-01T00:00:00+00:00",
             identity=IDENTITY,
             started_at=moment(minute),

@@ -1,0 +1,110 @@
+"""What the census of the whole table says by the time of a report: whether it counts, and what is lacking.
+
+What lies outside of the partitions today is counted by the report itself (`model`); the evidence of a partition is
+judged in `partitions`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from imgmig_dagster.reporting.partitions import Lacking, PartitionSummary, ReportVerdict, command
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult, LeftSince
+from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
+
+
+def judge_census(
+    store: StateStore,
+    census: CensusResult | None,
+    left: LeftSince | None,
+    partitions: Sequence[PartitionSummary],
+    today: Today,
+    stage: str,
+) -> tuple[ReportVerdict, list[Lacking]]:
+    """Whether the census of the whole table is there, still counts, and is clean, and no item has lost its row since.
+
+    Args:
+        store: the stage's state, which knows what has written since.
+        census: the last one.
+        left: what became of the rows that have left since; None leaves that out.
+        partitions: all of them as they are today, oldest first.
+        today: what the census is held against.
+        stage: named in the commands to type next.
+    """
+    verify = (command("verify", stage),)
+    if census is None:
+        return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
+    if void := _why_void(store, census, partitions, today):
+        return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
+    verdict, lacking = (ReportVerdict.PASS, []) if census.passed else _faults(census, stage)
+    if left is None:
+        return verdict, lacking
+    if left.census != census.run_id:
+        what = "Another census was taken while the report was being made"
+        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", stage),))]
+    if left.orphans:
+        # Deleting orphans is for a person to decide: this lists them.
+        verdict, commands = ReportVerdict.FAIL, (command("repair", stage), *verify)
+        lacking.append(Lacking(f"{_rows_left(left)}: {_named(left, 'orphans')} still stand", commands))
+    if left.unverified:
+        if verdict is ReportVerdict.PASS:
+            verdict = ReportVerdict.NOT_VERIFIED
+        what = f"{_rows_left(left)}: {_named(left, 'unverified')} could not be read, or moved at every look"
+        lacking.append(Lacking(what, (command("report", stage),)))
+    return verdict, lacking
+
+
+def _why_void(
+    store: StateStore, census: CensusResult, partitions: Sequence[PartitionSummary], today: Today
+) -> str | None:
+    if late_writes := _late_writes(store, partitions, census):
+        more = f" and {len(late_writes) - 1:,} more" if len(late_writes) > 1 else ""
+        return f"{late_writes[0]}{more} may have been written to since it began"
+    if is_too_old(census.started_at, today.moment):
+        return f"it is more than {COUNTS_FOR.days} days old"
+    # A later end is ordinary: time goes on. Rows before another start were in a partition then, or were not.
+    if census.partitions_from != (begin := partitions[0].start.isoformat()):
+        return f"the first partition began at {census.partitions_from} then, and begins at {begin} today"
+    return changed_identity(census.identity, today.identity)
+
+
+def _late_writes(store: StateStore, partitions: Iterable[PartitionSummary], census: CensusResult) -> Sequence[str]:
+    """What was written to since the census began, or may have been."""
+    writes = [
+        *((each.partition, f"partition {each.partition}", each.written) for each in partitions),
+        (ORPHANS, ORPHANS, last_write(store, None)),
+    ]
+    return [name for key, name, written in writes if _was_written(written, census.writes.get(key, 0))]
+
+
+def _was_written(last: LastWrite | None, seen: int | None) -> bool:
+    return seen is None or (last is not None and last.is_open) or seen != (last.number if last else 0)
+
+
+def _faults(census: CensusResult, stage: str) -> tuple[ReportVerdict, list[Lacking]]:
+    found = (
+        (census.missing, "missing from the target"),
+        (census.orphans, "in the target without a row"),
+        (census.differing, "differing"),
+        (census.unverified, "unverified"),
+        (census.rows_outside, "outside of every partition"),
+        (census.repeated, "ids that stand in the source more than once"),
+    )
+    faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
+    if not census.counts_agree:
+        faults += f"{'; ' if faults else ''}counts that disagree: {census.disagreement} ({COUNTS_DISAGREE_ADVICE})"
+    verify = (command("verify", stage),)
+    # Deleting orphans is for a person to decide: this lists them.
+    commands = (command("repair", stage), *verify) if census.orphans else verify
+    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]
+
+
+def _rows_left(left: LeftSince) -> str:
+    return f"Of the {left.rows:,} rows that have left the source since the census"
+
+
+def _named(left: LeftSince, kind: str) -> str:
+    """How many items, and some of them."""
+    number, ids = getattr(left, kind), left.samples[kind]
+    shown = ", ".join(ids[:3])
+    return f"the items of {number:,} ({shown}{' and more' if number > len(ids[:3]) else ''})"
