@@ -115,8 +115,9 @@ class Settings(Partitioning, AwsSettings):
     def _batch_only_without_dual_write(self) -> "Settings":
         if self.write_mode is WriteMode.BATCH and self.dual_write and self.force_batch != self.target_table:
             raise ValueError(
-                "IMGMIG_WRITE_MODE=batch replaces whole items, which can undo what the application wrote while "
-                "IMGMIG_DUAL_WRITE is on; use conditional, or force it with IMGMIG_FORCE_BATCH=<target table>"
+                "IMGMIG_WRITE_MODE=batch replaces items that appear between look and write, which can undo what the "
+                "application wrote while IMGMIG_DUAL_WRITE is on; use conditional, or force it with "
+                "IMGMIG_FORCE_BATCH=<target table>"
             )
         return self
 

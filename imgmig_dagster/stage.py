@@ -24,7 +24,8 @@ class WriteMode(str, Enum):
     CONDITIONAL = "conditional"
     """PutItem with `attribute_not_exists`: safe while the application writes to both sides."""
     BATCH = "batch"
-    """BatchWriteItem, which replaces whole items: only for a source that nobody else writes to."""
+    """BatchWriteItem, which takes no condition, where a look found nothing: an item that somebody else writes between
+    look and write is replaced whole. Only for a target that nobody else writes to."""
 
 
 class PictureMode(str, Enum):

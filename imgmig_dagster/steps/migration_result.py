@@ -20,7 +20,7 @@ class Outcome(str, Enum):
 
     INSERTED = "inserted"
     WRITTEN = "written"
-    """By BatchWriteItem, which cannot know whether something stood there."""
+    """By BatchWriteItem, where a look found nothing."""
     IDENTICAL = "identical"
     COMPLETED = "completed"
     """The item lacked attributes, and was filled in."""

@@ -72,7 +72,8 @@ class PageMigrator:
         """Write the rows' items.
 
         With `look_first` the target is read before anything is written, as in every pass after the first: what is
-        there already costs a read instead of a write, and what differs is judged.
+        there already costs a read instead of a write, and what differs is judged. Batches are never written without a
+        look: BatchWriteItem takes no condition, and replaces whatever stands there.
         """
         page = OutcomeRecord()
         transformed = ((row, self._transform(row)) for row in rows)
@@ -83,9 +84,10 @@ class PageMigrator:
             else:
                 pending.append((row, item))
         self._on_rows(len(rows) - len(pending))
-        if look_first:
+        in_batches = self._write_mode is WriteMode.BATCH
+        if look_first or in_batches:
             pending = await self._look(pending, page)
-        if self._write_mode is WriteMode.BATCH:
+        if in_batches:
             await self._write_batches(pending, page)
         else:
             await gather(self._put(row, item, page) for row, item in pending)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.steps.plan import MigrationPlan
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
@@ -53,6 +54,31 @@ def test_its_prediction_is_what_the_migration_then_does(migration: Migration, pr
     assert result.outcomes == {"inserted": found.would_write, "rejected": found.rejected}
     # Names 106 bytes, values of fixed length 205, four numbers of 3, 3, 2 and 2 bytes at most, and the name itself.
     assert found.write_units == sum(-(-(310 + number * 300) // 1_024) for number in range(30))
+
+
+@pytest.mark.parametrize("write_mode", list(WriteMode))
+def test_it_says_of_items_that_stand_there_what_a_first_pass_then_does(
+    migration: Migration, proxy: FaultProxy, write_mode: WriteMode
+) -> None:
+    migration.source.insert(image(number) for number in range(40))
+    tagged = {"tags": {"SS": ["kept"]}, "version": {"N": "7"}}
+    for number in range(8):
+        migration.target.put(item_of(number, **tagged))
+    for number in range(8, 12):
+        migration.target.put(item_of(number, originalFilename={"S": "old.jpg"}, **tagged))
+
+    found = planned(migration, proxy)
+    outcomes = migration.migrate(write_mode=write_mode).outcomes
+
+    written = outcomes.get("written", 0) + outcomes.get("inserted", 0)
+    assert (written, outcomes["identical"], outcomes["updated"]) == (
+        found.would_write,
+        found.identical,
+        found.would_judge,
+    )
+    for number in range(12):
+        item = migration.target.item(number) or {}
+        assert (item["tags"], item["version"]) == ({"SS": ["kept"]}, {"N": "7" if number < 8 else "8"})
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(None, 0.03), (300.0, 0.1)])

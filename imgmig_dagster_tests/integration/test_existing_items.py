@@ -17,14 +17,23 @@ FOREVER = 100_000
 Finish = Callable[..., Any]
 
 
-@pytest.fixture(params=["a first pass", "a later pass", "a later pass in batch mode", "a retry of the ledger"])
+@pytest.fixture(
+    params=[
+        "a first pass",
+        "a first pass in batch mode",
+        "a later pass",
+        "a later pass in batch mode",
+        "a retry of the ledger",
+    ]
+)
 def finish(request: pytest.FixtureRequest, migration: Migration) -> Finish:
     """The ways in which a run comes upon an item: one rule holds for all of them."""
     how = request.param
 
     def run(url: str | None = None) -> dict[str, int]:
-        if how == "a first pass":
-            return dict(migration.migrate(url).outcomes)
+        mode = WriteMode.BATCH if "batch" in how else WriteMode.CONDITIONAL
+        if how.startswith("a first pass"):
+            return dict(migration.migrate(url, write_mode=mode).outcomes)
         if how == "a retry of the ledger":
             migration.state.write(
                 "2024-03-01/migration-failures.json",
@@ -33,7 +42,6 @@ def finish(request: pytest.FixtureRequest, migration: Migration) -> Finish:
             )
             return dict(migration.retry_failures(url).outcomes)
         migration.state.write("2024-03-01/passes/2024-01-01T000000.000Z-earlier.json", b"{}")
-        mode = WriteMode.BATCH if "batch" in how else WriteMode.CONDITIONAL
         return dict(migration.migrate(url, write_mode=mode).outcomes)
 
     return run
