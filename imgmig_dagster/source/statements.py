@@ -18,6 +18,7 @@ from imgmig_dagster.source.catalog import UTC, SourceTable, columns_not_migrated
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
+from imgmig_dagster.source.published import PublishedSource, published
 from imgmig_dagster.source.texts import decoded
 
 Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
@@ -74,6 +75,10 @@ class Statements:
     def columns_not_migrated(self) -> NotMigrated:
         """Which columns no item carries, looked up anew: one may have been added since the table was checked."""
         return columns_not_migrated(self._connections.fetch, self._schema, self._table, self.mapping)
+
+    def published(self) -> PublishedSource:
+        """What a certificate tells a stranger of the table."""
+        return published(self._expressions)
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,55 @@
+"""What a certificate tells a stranger of the source: which table it is, and the SQL of its figures, to be run by psql.
+
+`reporting.certificate` carries it; docs/recheck.md shows how to use it. The statements are made of the pieces by which
+this package reads the table itself (`expressions`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg import sql
+
+from imgmig_dagster.source.expressions import Expressions
+
+# What changes what is read, or hides rows, as `connection` sets it. PostgreSQL refuses to write then.
+_SCRIPT: Final = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL row_security = off; SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL client_encoding = 'UTF8'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD';
+{statement};
+COMMIT;
+"""
+_STATEMENTS: Final = {
+    "digest": ("SELECT count(*) AS rows, coalesce(sum({digest}), 0)::text AS digest FROM {table} t WHERE {inside}"),
+    "row_digests": (
+        "SELECT {id_out} AS id, ({digest})::text AS digest FROM {table} t WHERE {inside} ORDER BY {order}, {id}"
+    ),
+}
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s|%%")
+
+
+@dataclass(frozen=True)
+class PublishedSource:
+    """The source table. `only` leaves out tables that inherit from it; `time_zone` is that of timestamps without one.
+
+    `statements` are scripts for psql by name: ``digest`` has count and digest of a window, ``row_digests`` id and
+    digest of each of its rows. psql's variables ``start`` and ``end`` are the window's, in ISO 8601.
+    """
+
+    schema: str
+    table: str
+    only: bool
+    time_zone: str
+    statements: Mapping[str, str]
+
+
+def published(pieces: Expressions) -> PublishedSource:
+    """The table as a stranger reads it."""
+    table, found = pieces.table, {}
+    for name, statement in _STATEMENTS.items():
+        composed = sql.SQL(statement).format(**pieces.names).as_string()
+        # A colon within quotes is none of psql's variables.
+        written = _PARAMETER.sub(lambda match: f":'{match[1]}'" if match[1] else "%", composed)
+        found[name] = _SCRIPT.format(statement=written)
+    return PublishedSource(table.schema, table.name, table.relation.is_plain, table.time_zone, found)
