@@ -1,8 +1,6 @@
 """Checks a certificate of imgmig against both databases. It writes nothing, and shares no code with what made it.
 
-It needs Python 3.10, psycopg 3 and boto3; a role that may SELECT from the source table and that no row-level security
-applies to; and credentials that may dynamodb:BatchGetItem on the target (and dynamodb:Scan for --scan).
-docs/recheck.md defines the digest, and says what this check sees and what it does not.
+docs/recheck.md says what it needs, what it sees and what it does not, and defines the digest.
 """
 
 import argparse
@@ -11,11 +9,12 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from psycopg import sql
 
 EPILOG = """example, with the password in PGPASSWORD or ~/.pgpass:
   python recheck.py certificate.json --source 'postgresql://auditor@db.example.com/app?sslmode=verify-full' --scan
-
 exit code 0: the certificate's figures are today's, and row by row both sides agree
           1: not so; lines that begin with DIFFERS say what
           2: could not look: the certificate, PostgreSQL or DynamoDB cannot be read"""
@@ -46,7 +44,7 @@ Document = dict[str, Any]
 
 
 class Unreadable(str):
-    """A value that is not of the declared type: it has no digest, and equals nothing on the other side."""
+    """A value that is not of the declared type: it has no digest, and equals nothing."""
 
 
 def whole(text: str) -> Any:
@@ -58,10 +56,8 @@ def whole(text: str) -> Any:
 
 def of_column(kind: str, stored: Any) -> Any:
     """A column's value: text, a whole number, or microseconds since 1970."""
-    if stored is None or kind == "text":
-        return stored
-    if kind == "integer":
-        return whole(stored)
+    if stored is None or kind != "timestamp":
+        return whole(stored) if stored and kind == "integer" else stored
     since_2000 = int.from_bytes(stored, "big", signed=True)
     return INFINITE.get(since_2000, since_2000 + SINCE_1970)
 
@@ -115,11 +111,8 @@ class Sides:
         self.begin = sql.SQL(SNAPSHOT).format(zone=said["source"]["time_zone"])
         table = sql.Identifier(*(said["source"][part].replace("%", "%%") for part in ("schema", "table")))
         self.source = sql.SQL("ONLY {}" if said["source"]["only"] else "{}").format(table)
-        self.connection = psycopg.connect(
-            url, autocommit=True, prepare_threshold=None, connect_timeout=10, target_session_attrs="primary"
-        )
-        self.seen: set[str] = set()  # ids of rows, and those that stand twice
-        self.repeated: dict[str, str] = {}
+        self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=None, target_session_attrs="primary")
+        self.seen = Counter[str]()  # ids of rows
         self.target = arn.rpartition("/")[2]
         self.dynamodb: Any = boto3.client("dynamodb", region_name=arn.split(":")[3])
 
@@ -161,30 +154,20 @@ class Sides:
     def items(self, ids: Iterable[str]) -> dict[str, Values]:
         """The values of the items of these ids, by id, read strongly consistently."""
         found: dict[str, Values] = {}
-        lengths = {row_id: len((self.mapping["key_prefix"] + row_id).encode()) for row_id in ids}
-        # For a key that no item can have DynamoDB would refuse the whole request.
-        keys = iter([self.key(row_id) for row_id, length in lengths.items() if 0 < length <= 2_048])
-        while batch := list(islice(keys, 100)):
-            for wait in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6):
-                request = {self.target: {"Keys": batch, "ConsistentRead": True}}
-                reply = self.dynamodb.batch_get_item(RequestItems=request)
-                for item in reply["Responses"].get(self.target, ()):
-                    row_id = str(self.row_id(item))
-                    values = (of_attribute(field["type"], item.get(field["attribute"])) for field in self.fields)
-                    found[row_id] = [row_id, *values]
-                if self.target not in reply["UnprocessedKeys"]:
-                    break
-                batch = reply["UnprocessedKeys"][self.target]["Keys"]
-                time.sleep(wait)
-            else:
-                raise TimeoutError(f"DynamoDB throttles {self.target}: try again later")
+        prefix = self.mapping["key_prefix"]
+        # For a key that no item can have, or one that stands there twice, DynamoDB would refuse the whole request.
+        keys = [self.key(each) for each in dict.fromkeys(ids) if 0 < len((prefix + each).encode()) <= 2_048]
+        while keys:
+            request = {self.target: {"Keys": keys[:100], "ConsistentRead": True}}
+            reply = self.dynamodb.batch_get_item(RequestItems=request)
+            for item in reply["Responses"].get(self.target, ()):
+                row_id = str(self.row_id(item))
+                values = (of_attribute(field["type"], item.get(field["attribute"])) for field in self.fields)
+                found[row_id] = [row_id, *values]
+            left = reply["UnprocessedKeys"].get(self.target, {}).get("Keys", [])
+            keys = keys[100:] + left
+            time.sleep(0.1 if left else 0)  # the reply was full, or the table throttles
         return found
-
-    def item_ids(self) -> Iterator[str]:
-        """The ids of all items of the mapping's entity, by a scan."""
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.target, ConsistentRead=True)
-        found = (self.row_id(item) for page in pages for item in page["Items"])
-        return (row_id for row_id in found if row_id is not None)
 
     def fault(self, row: Values | None, item: Values | None) -> str:
         """What is wrong with a row and its item; empty where they agree by the declared rules."""
@@ -196,63 +179,62 @@ class Sides:
             if a != b and not (isinstance(a, int) and isinstance(b, int) and abs(a - b) < TOLERANCE[field["rule"]])
         )
 
+    def look_again(self, ids: list[str]) -> dict[str, str]:
+        """What is wrong with these ids now."""
+        with self.snapshot():
+            rows = {row[0]: row for page in self.rows("{id} = ANY(%s)", [ids]) for row in page} if ids else {}
+        items = self.items(ids)
+        return {row_id: fault for row_id in ids if (fault := self.fault(rows.get(row_id), items.get(row_id)))}
+
 
 class Look:
-    """One look at a partition: count and digest of each side, and what is wrong by id."""
+    """One look at a partition: count and digest of each side, how many rows are `close` or `newer`, faults by id."""
 
     def __init__(self, sides: Sides, pages: Iterable[list[Values]], since: int) -> None:
         modified = sides.columns.index(sides.mapping["modified_column"])
-        self.rows = {"source": 0, "target": 0}
-        self.digest = {"source": 0, "target": 0}
+        self.rows, self.digest = {"source": 0, "target": 0}, {"source": 0, "target": 0}
         self.close = self.newer = 0
         self.faults: dict[str, str] = {}
         for page in pages:
+            sides.seen.update(row[0] for row in page)
             items = sides.items(row[0] for row in page)
             for row in page:
-                if row[0] in sides.seen:
-                    sides.repeated[row[0]] = ""
-                sides.seen.add(row[0])
-                pair = {"source": row, "target": items.get(row[0])}
-                digests = {side: digest(sides.kinds, values) for side, values in pair.items() if values is not None}
-                for side, found in digests.items():
+                item = items.get(row[0])
+                digests = [digest(sides.kinds, values) for values in (row, item) if values is not None]
+                for side, found in zip(self.rows, digests, strict=False):
                     self.rows[side] += 1
                     self.digest[side] += found or 0
                 self.newer += isinstance(row[modified], int) and row[modified] > since
-                if fault := sides.fault(*pair.values()):
+                if fault := sides.fault(row, item):
                     self.faults[row[0]] = fault
-                else:
-                    self.close += len(set(digests.values())) > 1
+                self.close += not fault and digests[0] != digests[1]
 
 
 def findings(certificate: Document, url: str, scan: bool) -> Iterator[tuple[bool, str]]:
     """Each finding: whether it is good, and its sentence."""
     sides, partitions = Sides(certificate, url), certificate["partitions"]
     since = (datetime.fromisoformat(certificate["counted_at"]) - EPOCH) // MICROSECOND
-
-    def look_again(ids: Sequence[str]) -> dict[str, str]:
-        with sides.snapshot():
-            rows = {row[0]: row for page in sides.rows("{id} = ANY(%s)", [list(ids)]) for row in page} if ids else {}
-        items = sides.items(ids)
-        return {row_id: fault for row_id in ids if (fault := sides.fault(rows.get(row_id), items.get(row_id)))}
-
     with sides.snapshot():
         inside, ranges = "{at} >= %s AND {at} < %s", [(each["start"], each["end"]) for each in partitions]
         looks = [Look(sides, sides.rows(inside, each), since) for each in ranges]
-        nowhere = " OR ".join(["false", *(f"({inside})" for _ in ranges)])
-        pages = sides.rows(f"({nowhere}) IS NOT TRUE", [moment for each in ranges for moment in each])
-        outside = {row[0]: "" for page in pages for row in page}
-    sides.seen.update(outside)
-    if sides.repeated:
-        yield False, f"{len(sides.repeated):,} ids stand in the source twice: {named(sides.repeated)}"
+        # Where one partition ends and the next begins is no edge of what is certified.
+        edges = [moment for moment, times in Counter(chain(*ranges)).items() if times == 1]
+        nowhere = " OR ".join(["false", *(f"({inside})" for _ in edges[::2])])
+        outside = {row[0]: "" for page in sides.rows(f"({nowhere}) IS NOT TRUE", edges) for row in page}
+    sides.seen.update(list(outside))
+    if repeated := {row_id: "" for row_id, times in sides.seen.items() if times > 1}:
+        yield False, f"{len(repeated):,} ids stand in the source twice: {named(repeated)}"
     # An application may have written between the looks at a row and at its item: a fault is one that shows twice.
-    still = look_again([row_id for look in looks for row_id in look.faults])
+    still = sides.look_again([row_id for look in looks for row_id in look.faults])
     for each, look in zip(partitions, looks, strict=True):
         look.faults = {row_id: still[row_id] for row_id in look.faults if row_id in still}
         yield judge(each, look)
     if outside:
         yield False, f"{len(outside):,} rows lie in no certified partition: {named(outside)}"
     if scan:
-        orphans = look_again([row_id for row_id in sides.item_ids() if row_id not in sides.seen])
+        pages = sides.dynamodb.get_paginator("scan").paginate(TableName=sides.target, ConsistentRead=True)
+        ids = {found for page in pages for item in page["Items"] if (found := sides.row_id(item)) is not None}
+        orphans = sides.look_again(sorted(ids - sides.seen.keys()))
         yield not orphans, f"{len(orphans):,} items have no row{': ' if orphans else ''}{named(orphans)}"
 
 
