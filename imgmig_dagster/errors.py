@@ -28,6 +28,7 @@
     ├── SigningUnavailable         KMS cannot be reached, or fails                      exit 3, retryable
     ├── FilesUnavailable           a file or folder of this machine cannot be used       exit 3, retryable
     ├── ReviewRefused              a review of another sample (verification/review.py)  exit 2
+    ├── CensusRefused              nothing may be deleted by it (verification/census_results.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── CertificateRefused         none, or an altered one (reporting/certificate_file.py)  exit 2
     ├── RunFailed                  an error that nobody foresaw                          exit 1

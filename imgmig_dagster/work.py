@@ -7,7 +7,7 @@ The domain's calls are coroutines of a `Work`; those of several partitions may b
 - `steps.migrate.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
   `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
 - `steps.verify.verify(work, window, only_failed)` gives a `VerificationResult`;
-- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, seen, source_rows,
+- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, census, windows,
   confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
 - `steps.census.take_census(work, windows)` gives a `CensusResult`, and `steps.rows_left.judge_rows_left(work, census)`
   a `LeftSince`;

@@ -29,7 +29,7 @@ from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.repair import RepairResult, delete_orphans, repair
 from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.connection import WritableTarget
-from imgmig_dagster.verification.census_results import CensusResult, LeftSince, listed_orphans
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
@@ -317,12 +317,10 @@ class Migration:
     ) -> RepairResult:
         """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
         census = load_record(self.state, names.CENSUS, CensusResult)
-        assert census, "no census was taken"
-        seen = listed_orphans(self.state, census)
         run = self.run(url, run_id="repair-1", keep_values=show_values)
 
         async def call(work: ReadingWork) -> RepairResult:
-            return await delete_orphans(work, seen, confirm_deletes=confirm_deletes)
+            return await delete_orphans(work, census, [self.window], confirm_deletes)
 
         with run.source:
             return run.do(call) if apply else run.look(call)
@@ -333,11 +331,11 @@ class Migration:
         with run.source:
             return run.census()
 
-    def rows_left(self, url: str | None = None, seen_since: Sequence[str] = ()) -> LeftSince:
+    def rows_left(self, url: str | None = None) -> LeftSince:
         """What became of the rows that have left the source since the last census."""
         run = self.verification(url)
         with run.source:
-            return run.rows_left(seen_since)
+            return run.rows_left()
 
     def spot_check(self, count: int, seed: int, url: str | None = None, s3_url: str | None = None) -> SpotCheckResult:
         """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""

@@ -1,6 +1,6 @@
 """A run of a test's own, whose calls of the domain each have an event loop of their own."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -81,12 +81,12 @@ class Run:
     def census(self) -> CensusResult:
         return self.look(lambda work: take_census(work, [self.window]))
 
-    def rows_left(self, seen_since: Sequence[str] = ()) -> LeftSince:
+    def rows_left(self) -> LeftSince:
         census = load_record(self.state, names.CENSUS, CensusResult)
         assert census, "no census was taken"
         with self.source.snapshot() as snapshot:
             counts = table_counts(snapshot, [self.window])
-            note_rows_left(self.state, census, snapshot, [self.window], counts, seen_since)
+            note_rows_left(self.state, census, snapshot, [self.window], counts)
         return self.look(lambda work: judge_rows_left(work, census))
 
     def plan(self) -> MigrationPlan:

@@ -8,7 +8,7 @@ import dagster as dg
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.assets import record_verification
-from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.defs.partitions import window_of, windows_of
 from imgmig_dagster.defs.ranges import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -24,7 +24,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import delete_orphans, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
+from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.work import ReadingWork, work_on
 
@@ -78,10 +78,9 @@ def repair_assets(
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
         table, store = _open_target(target, context.instance, config), state.open()
-        census = load_record(store, names.CENSUS, CensusResult)
-        seen, rows = (listed_orphans(store, census), census.source_rows) if census else ({}, 0)
+        census, windows = load_record(store, names.CENSUS, CensusResult), windows_of(partitions)
         with working(context, source, table, state, progress) as (opening, log):
-            result = work_on(opening, lambda work: delete_orphans(work, seen, rows, config.confirm_deletes))
+            result = work_on(opening, lambda work: delete_orphans(work, census, windows, config.confirm_deletes))
             log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
         save_record(store, names.ORPHAN_REPAIR, result)
         return dg.MaterializeResult(metadata=metadata.of_repair(result))

@@ -23,10 +23,13 @@ from imgmig_dagster.steps.departures import Departures
 from imgmig_dagster.steps.migration_result import UNDONE, Outcome
 from imgmig_dagster.steps.page import PageMigrator
 from imgmig_dagster.steps.reconcile import Reconciler
+from imgmig_dagster.steps.rows_left import refuse_unexplained
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.rehearsed import RehearsedTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WritableTable
+from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
+from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
 _PAGE: Final = 500
@@ -97,26 +100,32 @@ async def repair(
 
 async def delete_orphans(
     work: ReadingWork,
-    seen: Mapping[str, str],
-    source_rows: int = 0,
+    census: CensusResult | None,
+    windows: Sequence[Window],
     confirm_deletes: int | None = None,
 ) -> RepairResult:
-    """Delete items without a row that are still as a census saw them; a rehearsal unless the work may write.
+    """Delete items without a row that are still as they were seen; a rehearsal unless the work may write.
 
     Args:
         work: what it works on.
-        seen: their SHA-256 by id.
-        source_rows: how many rows the census found, of which the brake lets a share pass.
+        census: the last one, which named them; of its rows the brake lets a share pass. Without one there is nothing.
+        windows: the partitions as they are today.
         confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
 
     Raises:
+        CensusRefused: the census does not explain what the source lacks today.
         PartitionBusy: another run deletes orphans.
         SourceError, TargetError: see there.
     """
     async with work.owning(names.ORPHANS_LOCK) as owned:
+        seen: dict[str, str] = {}
+        if census is not None:
+            seen = await asyncio.to_thread(listed_orphans, work.state, census)
+        if census is not None and seen:
+            await refuse_unexplained(owned, census, windows, seen)
         run = _Repair(owned, "orphans")
         async with run.writing(None, list(seen)):
-            return await run.delete_orphans(seen, Brake(source_rows, confirm_deletes))
+            return await run.delete_orphans(seen, Brake(census.source_rows if census else 0, confirm_deletes))
 
 
 class _Repair:

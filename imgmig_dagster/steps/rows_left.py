@@ -7,7 +7,7 @@ at the items.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Final
 
 from imgmig_dagster.batches import batched
@@ -20,17 +20,21 @@ from imgmig_dagster.source.counting import (
     counts_by_bucket,
     id_hash,
     present,
+    table_counts,
 )
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.long_lists import LongList, read_list
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.without_row import look_without_rows
-from imgmig_dagster.verification.census_results import CensusFinding, CensusResult, LeftSince
+from imgmig_dagster.steps.verify import identity_now
+from imgmig_dagster.steps.without_row import WithoutRow, look_without_rows
+from imgmig_dagster.verification.census_results import CensusFinding, CensusRefused, CensusResult, LeftSince
+from imgmig_dagster.verification.evidence import COUNTS_FOR, changed_identity, is_too_old
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
+_VERIFY_FIRST: Final = "Nothing was deleted: imgmig verify first, which takes a census"
 _ASKED_AT_ONCE: Final = 1_000
 _IDS_IN_A_BUCKET: Final = 64
 _MOST_BUCKETS: Final = 16  # as a power of two: a reply of 65,536 rows
@@ -42,9 +46,8 @@ def note_rows_left(
     snapshot: Snapshot,
     windows: Sequence[Window],
     counts: TableCounts,
-    seen_since: Iterable[str] = (),
 ) -> int:
-    """List the ids of the census, and those that somebody saw since, that no row of a snapshot has; how many.
+    """List the ids of the census that no row of a snapshot has; how many.
 
     A partition whose rows have the count and the sum of ids of the census still has those rows. Of another one only
     the ids are asked for whose hashes lie where counts or sums differ.
@@ -55,7 +58,6 @@ def note_rows_left(
         snapshot: of the source.
         windows: the partitions as they are today.
         counts: `counting.table_counts` of the snapshot.
-        seen_since: ids that had a row after the census, as evidence knows them, and may have none now.
 
     Raises:
         StateError: the ids of the census are gone or altered.
@@ -63,13 +65,10 @@ def note_rows_left(
     """
     left, rows = LongList(store, names.rows_left(census.run_id)), 0
     known = {window.partition: window for window in windows}
-    suspects = [
-        _suspects(store, census, group, snapshot, known.get(group))
-        for group, then in census.groups.items()
-        if counts.groups.get(group) != then
-    ]
-    for ids in (*suspects, batched(list(seen_since), _ASKED_AT_ONCE)):
-        for some in ids:
+    for group, then in census.groups.items():
+        if counts.groups.get(group) == then:
+            continue
+        for some in _suspects(store, census, group, snapshot, known.get(group)):
             there = present(snapshot, some)
             gone = [row_id for row_id in some if row_id not in there]
             left.add(gone)
@@ -87,23 +86,13 @@ async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
     orphans = LongList(work.state, names.orphans_since(census.run_id))
     counts: Counter[str] = Counter()
     samples: defaultdict[str, list[str]] = defaultdict(list)
-    for ids in read_list(work.state, names.rows_left(census.run_id), str):
-        for some in batched(ids, _ASKED_AT_ONCE):
-            # What has a row again by now is that row's partition's to verify.
-            rows = await asyncio.to_thread(work.source.rows, some)
-            found = await look_without_rows(
-                work.source,
-                work.target,
-                [row_id for row_id in some if row_id not in rows],
-                work.settle_seconds,
-                work.clock.sleep,
-            )
-            standing = {row_id: item_sha256(item) for row_id, item in found.orphans.items()}
-            await asyncio.to_thread(orphans.add, [CensusFinding("orphans", *each) for each in standing.items()])
-            counts["rows"] += len(some)
-            for kind, which in (("orphans", list(standing)), ("unverified", found.unverified)):
-                counts[kind] += len(which)
-                samples[kind].extend(which[: SAMPLE_SIZE - len(samples[kind])])
+    async for rows, found in _items_of_rows_left(work, census):
+        standing = {row_id: item_sha256(item) for row_id, item in found.orphans.items()}
+        await asyncio.to_thread(orphans.add, [CensusFinding("orphans", *each) for each in standing.items()])
+        counts["rows"] += rows
+        for kind, which in (("orphans", list(standing)), ("unverified", found.unverified)):
+            counts[kind] += len(which)
+            samples[kind].extend(which[: SAMPLE_SIZE - len(samples[kind])])
     await asyncio.to_thread(orphans.close)
     return LeftSince(
         census=census.run_id,
@@ -112,6 +101,57 @@ async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
         unverified=counts["unverified"],
         samples={kind: ids for kind, ids in samples.items() if ids},
     )
+
+
+async def refuse_unexplained(
+    work: ReadingWork, census: CensusResult, windows: Sequence[Window], known: Collection[str]
+) -> None:
+    """Refuse to delete by a census that does not explain what the source lacks today.
+
+    A row that left since, and whose item still stands, may be one that the application deleted on one side; or the
+    source may have lost rows, and then the absence of any row proves nothing.
+
+    Args:
+        work: what it works on.
+        census: the last one.
+        windows: the partitions as they are today.
+        known: the items without a row that a census or a report has named.
+
+    Raises:
+        CensusRefused: the census counts no longer, or such an item was never named.
+        SourceError, TargetError, StateError: see there.
+    """
+    void = changed_identity(census.identity, await identity_now(work))
+    if is_too_old(census.started_at, work.clock.now()):
+        void = f"it is more than {COUNTS_FOR.days} days old"
+    if void:
+        raise CensusRefused(f"the census of {census.finished_at} counts no longer: {void}. {_VERIFY_FIRST}")
+
+    def note() -> None:
+        with work.source.snapshot() as snapshot:
+            note_rows_left(work.state, census, snapshot, windows, table_counts(snapshot, windows))
+
+    await asyncio.to_thread(note)
+    async for _rows, found in _items_of_rows_left(work, census):
+        unexplained = [row_id for row_id in (*found.orphans, *found.unverified) if row_id not in known]
+        if unexplained:
+            raise CensusRefused(
+                f"the row of {unexplained[0]} has left the source since the census of {census.finished_at}, its item "
+                f"still stands, and nobody has named it yet: rows may have been lost. {_VERIFY_FIRST}"
+            )
+
+
+async def _items_of_rows_left(work: ReadingWork, census: CensusResult) -> AsyncIterator[tuple[int, WithoutRow]]:
+    """What became of the rows of the list, some at a time: of how many, and what."""
+    for ids in read_list(work.state, names.rows_left(census.run_id), str):
+        for some in batched(ids, _ASKED_AT_ONCE):
+            # What has a row again by now is that row's partition's to verify.
+            rows = await asyncio.to_thread(work.source.rows, some)
+            without = [row_id for row_id in some if row_id not in rows]
+            yield (
+                len(some),
+                await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep),
+            )
 
 
 def _suspects(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
+from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import ITEMS, SECONDS, Figure
 from imgmig_dagster.source.counting import RowsAndIds
 from imgmig_dagster.state import names
@@ -17,6 +18,10 @@ COUNTS_DISAGREE_ADVICE: Final = (
 )
 
 ORPHANS: Final = "orphans"
+
+
+class CensusRefused(ImgmigError):
+    """A census by which nothing may be deleted."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
 """What a verification listed is brought up to date by the one rule, on conditions, and nothing besides."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imgmig_dagster.errors import PartitionBusy, TargetRefused
+from imgmig_dagster.errors import PartitionBusy, SourceRefused, TargetRefused
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.state.writes import last_write
+from imgmig_dagster.verification.census_results import CensusRefused, CensusResult
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, reset_after
 
@@ -297,3 +301,61 @@ class TestOrphans:
         orphaned.source.insert(image(number) for number in range(10, 25))
 
         assert orphaned.delete_orphans(apply=True).counts == {"has_a_row": 15, "deleted": 10}
+
+    def test_an_item_that_lost_its_row_after_the_census_is_deleted_once_a_report_has_named_it(
+        self, orphaned: Migration
+    ) -> None:
+        orphaned.source.delete(1)
+        with pytest.raises(CensusRefused, match=f"row of {row_id(1)} has left .* imgmig verify first") as refused:
+            orphaned.delete_orphans(apply=True, confirm_deletes=26)
+        assert refused.value.exit_code == 2
+        with pytest.raises(CensusRefused):
+            orphaned.delete_orphans(apply=True, confirm_deletes=25)
+        assert len(orphaned.target.items()) == 27
+        assert last_write(orphaned.state, None) is None, "nothing was begun"
+
+        assert orphaned.rows_left().samples == {"orphans": [row_id(1)]}
+
+        assert orphaned.delete_orphans(apply=True, confirm_deletes=26).counts == {"deleted": 26}
+        assert set(orphaned.target.items()) == {f"IMAGE#{row_id(2)}"}
+
+    def test_rows_that_left_together_with_their_items_stand_in_nobodys_way(self, orphaned: Migration) -> None:
+        orphaned.source.delete(1)
+        orphaned.target.delete(1)
+
+        assert orphaned.delete_orphans(apply=True, confirm_deletes=25).counts == {"deleted": 25}
+
+    @pytest.mark.parametrize("fault", ["age", "identity"])
+    def test_nothing_is_deleted_by_a_census_that_counts_no_longer(self, orphaned: Migration, fault: str) -> None:
+        census = load_record(orphaned.state, names.CENSUS, CensusResult)
+        assert census
+        changed = {
+            "age": replace(census, started_at="2020-01-01T00:00:00.000+00:00"),
+            "identity": replace(census, identity=replace(census.identity, source="another")),
+        }
+        save_record(orphaned.state, names.CENSUS, changed[fault])
+
+        with pytest.raises(CensusRefused, match=r"counts no longer: .* imgmig verify first"):
+            orphaned.delete_orphans(apply=True, confirm_deletes=25)
+        assert len(orphaned.target.items()) == 27
+
+    @pytest.mark.parametrize("moment", ["before", "at the last look"])
+    def test_no_row_that_a_policy_hides_counts_as_absent(
+        self, orphaned: Migration, proxy: FaultProxy, moment: str
+    ) -> None:
+        """All rows come back, and a policy hides them: a connection that may be filtered would see none."""
+
+        def hide() -> None:
+            orphaned.source.insert(image(number) for number in range(10, 35))
+            orphaned.source.execute("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY")
+            orphaned.source.execute("CREATE POLICY none ON {t} FOR SELECT TO imgmig_reader USING (false)")
+
+        if moment == "before":
+            hide()
+        else:
+            proxy.before(lambda: None, "BatchGetItem", times=25)
+            proxy.before(hide, "BatchGetItem")
+
+        with pytest.raises(SourceRefused, match="row-level security of table images"):
+            orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=25)
+        assert len(orphaned.target.items()) == 27

@@ -96,15 +96,6 @@ def test_rows_that_no_partition_holds_are_known_too(migration: Migration) -> Non
     assert migration.rows_left().samples == {"orphans": ids([2, 3])}
 
 
-def test_what_had_a_row_only_after_the_census_is_looked_at_if_somebody_saw_it(migration: Migration) -> None:
-    counted(migration, 3)
-    migration.target.put(item_of(7))
-
-    assert migration.rows_left().orphans == 0
-    left = migration.rows_left(seen_since=[row_id(7), row_id(1)])
-    assert (left.rows, left.samples) == (1, {"orphans": [row_id(7)]})
-
-
 def test_a_partition_that_begins_later_today_hides_none_of_its_rows(migration: Migration) -> None:
     counted(migration, 5)
     migration.source.delete(3)
