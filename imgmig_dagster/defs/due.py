@@ -67,7 +67,8 @@ def verify_due_job(
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 try:
-                    await verify_part(work, windows[part.partition], part, log)
+                    # In its turn all of a partition is looked at; what has changed is followed.
+                    await verify_part(work, windows[part.partition], part, log, only_failed=config.turn is None)
                 except PartitionBusy:
                     log.info("%s: another run is verifying it", part.partition)
 

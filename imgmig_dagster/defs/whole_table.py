@@ -1,5 +1,6 @@
 """The assets of the table as a whole: nouns, each made by one call of the domain."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
@@ -24,15 +25,16 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import SpotCheckConfig
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.image import PICTURE
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
-from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
-from imgmig_dagster.work import work_on
+from imgmig_dagster.work import ReadingWork, work_on
 
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
 
@@ -97,35 +99,45 @@ def whole_table_assets(
         source: SourceDatabase,
         target: TargetDynamoDB,
         state: StateDirectory,
+        progress: dg.ResourceParam[ProgressListener],
         reports: ReportBucket,
     ) -> Materialized:
         from imgmig_dagster.reporting.certificate_file import sign_certificate
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
 
-        windows, store, counted_at = windows_of(partitions), state.open(), now()
-        with source.reader() as reader:
-            counted = reader.rows_per_window(windows)
-            outside = reader.rows_outside(windows[0].start, windows[-1].end)
-            digests = {each.partition: reader.inventory(each).digest for each in windows if each.partition in counted}
-            facts = RunFacts(
-                run_id=context.run.run_id,
-                made_at=now(),
-                counted_at=counted_at,
-                identity=identity_of(reader, target.identity()),
-                settings=source.settings.shown(),
-                versions={
-                    "imgmig_dagster": __version__,
-                    "python": python_version(),
-                    **{name: version(name) for name in _REPORTED_VERSIONS},
-                },
-                show_values=source.settings.show_values,
-                assumptions=list(reader.table.assumptions),
-                rows_outside=outside.rows,
-                columns=reader.columns_not_migrated(),
-            )
+        windows, store, settings = windows_of(partitions), state.open(), source.settings
+        with working(context, source, target.open_settings(context.instance), state, progress) as (opening, log):
+
+            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated]:
+                certified = await certify(work, windows, log.info)
+                columns = await asyncio.to_thread(work.source.columns_not_migrated)
+                return certified, work.source.table.assumptions, columns
+
+            certified, assumptions, columns = work_on(opening, look)
+        counted = {**certified.counts.rows_per_window, **certified.rows}
+        facts = RunFacts(
+            run_id=context.run.run_id,
+            made_at=now(),
+            counted_at=certified.as_of,
+            identity=certified.identity,
+            settings=settings.shown(),
+            versions={
+                "imgmig_dagster": __version__,
+                "python": python_version(),
+                **{name: version(name) for name in _REPORTED_VERSIONS},
+            },
+            show_values=settings.show_values,
+            assumptions=list(assumptions),
+            rows_outside=certified.counts.outside.rows,
+            repeated=certified.repeated.sample_ids,
+            columns=columns,
+            rounds=certified.rounds,
+            ends=certified.ends,
+            left=certified.left,
+        )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
-        report = build_report(store, stage, windows, rows_now, facts, digests)
+        report = build_report(store, stage, windows, rows_now, facts, certified.digests)
         files = publish(store, report)
         try:
             if key := reports.signing_key():

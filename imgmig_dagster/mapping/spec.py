@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -29,6 +29,19 @@ class Row(tuple[Value, ...]):
     def id(self) -> str:
         """The id as text; one that is no text goes by the name that `str` gives it."""
         return str(self[0])
+
+
+class DigestedRow(Row):
+    """A row with the digest that PostgreSQL computed of it (`source.digests`)."""
+
+    digest: int
+
+    @classmethod
+    def read(cls, values: Sequence[Value]) -> "DigestedRow":
+        """The row of values of which the last is the digest."""
+        row = cls(values[:-1])
+        row.digest = values[-1]  # type: ignore[assignment]  # a number of 64 bits, never NULL
+        return row
 
 
 Item: TypeAlias = dict[str, dict[str, Any]]

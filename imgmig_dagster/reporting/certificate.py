@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from imgmig_dagster.figures import values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
-from imgmig_dagster.reporting.model import SummaryReport
+from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.evidence import Void
-from imgmig_dagster.verification.results import Identity, VerificationResult
+from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between
 
 FORMAT: Final = 2
@@ -30,7 +30,11 @@ ASSUMPTIONS: Final = (
 _CERTIFIED: Final = (
     "Every row that was visible in the source at {counted_at} has its item in the target, equal in every mapped field, "
     "and no item is without its row, under the assumptions. The source's digests were then those of the comparisons; "
-    "what somebody changed in the target alone since each comparison is not covered."
+    "what somebody changed in the target alone since each comparison is not covered.{moving}"
+)
+_MOVING: Final = (
+    " {rows:,} of these rows changed again while they were looked at: each was seen equal, or gone on both sides, "
+    "after that."
 )
 _NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the data and PASS."
 
@@ -57,7 +61,7 @@ class Certificate:
     `lacking_review` between PASS and READY.
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
-    are those of the source that no item carries.
+    are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`.
     """
 
     format: int
@@ -80,6 +84,7 @@ class Certificate:
     settings: Mapping[str, str]
     versions: Mapping[str, str]
     columns: NotMigrated = field(default_factory=NotMigrated)
+    rounds: Rounds | None = None
 
     @property
     def rows(self) -> int:
@@ -105,7 +110,7 @@ def certify(report: SummaryReport) -> Certificate:
         stage=report.stage,
         verdict=report.verdict,
         cutover=report.cutover,
-        meaning=_NOT_CERTIFIED if report.lacking else _CERTIFIED.format(counted_at=report.facts.counted_at),
+        meaning=_NOT_CERTIFIED if report.lacking else _meaning(report.facts),
         assumptions=[*ASSUMPTIONS, *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
@@ -121,6 +126,7 @@ def certify(report: SummaryReport) -> Certificate:
         settings=report.facts.settings,
         versions=report.facts.versions,
         columns=report.facts.columns,
+        rounds=report.facts.rounds,
     )
 
 
@@ -150,6 +156,11 @@ def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
         void=summary.void,
         last_write=summary.written,
     )
+
+
+def _meaning(facts: RunFacts) -> str:
+    moving = len(facts.rounds.moving) if facts.rounds else 0
+    return _CERTIFIED.format(counted_at=facts.counted_at, moving=_MOVING.format(rows=moving) if moving else "")
 
 
 def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:

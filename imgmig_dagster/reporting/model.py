@@ -8,6 +8,7 @@ from typing import Annotated
 
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.reporting.census import judge_census
 from imgmig_dagster.reporting.partitions import (
     Lacking,
@@ -25,7 +26,7 @@ from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Today
-from imgmig_dagster.verification.results import Identity, Mismatch, VerificationCounts
+from imgmig_dagster.verification.results import Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
@@ -38,9 +39,10 @@ class RunFacts:
     `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
     `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
-    the source table asks for, and `rows_outside` counts the rows that no partition holds. `columns` are those of the
-    source that no item carries. `left` is what became of the rows that have left the source since the census; None
-    leaves that out.
+    the source table asks for, and `rows_outside` counts the rows that no partition holds. `repeated` are some ids of
+    more than one row, `rounds` tells how the evidence came to be of `counted_at`, and `ends` has the places of the
+    first and the last row of each partition then. `columns` are those of the source that no item carries. `left`
+    is what became of the rows that have left the source since the census; None leaves that out.
     """
 
     run_id: str
@@ -52,6 +54,9 @@ class RunFacts:
     show_values: bool = False
     assumptions: Sequence[str] = field(default_factory=list)
     rows_outside: int = 0
+    repeated: Sequence[str] = field(default_factory=list)
+    rounds: Rounds | None = None
+    ends: Mapping[str, tuple[Cursor, Cursor]] = field(default_factory=dict)
     columns: NotMigrated = field(default_factory=NotMigrated)
     left: LeftSince | None = None
 
@@ -156,7 +161,8 @@ def build_report(
         windows: every partition, oldest first.
         rows_now: rows by partition, as the source counts them at `run_facts.counted_at`; every window's, zeros too.
         run_facts: what else the report states.
-        digests_now: the source's digests by partition now; a partition without one is not held against its evidence.
+        digests_now: the source's digests by partition now: evidence of a partition that is not among them does not
+            count. None leaves out whether the rows are still the same.
 
     Raises:
         StateError: a state file cannot be read.
@@ -170,7 +176,7 @@ def build_report(
             rows_now[window.partition],
             today,
             stage,
-            (digests_now or {}).get(window.partition),
+            None if digests_now is None else digests_now.get(window.partition, "that of another verification"),
             run_facts.show_values,
         )
         for window in windows
@@ -184,6 +190,12 @@ def build_report(
         # Also those that came since the census.
         what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
         lacking.append(Lacking(what, (command("migrate", stage), command("verify", stage))))
+    if run_facts.repeated:
+        what = f"{run_facts.repeated[0]} and perhaps other ids stand in the source more than once. Once that is mended"
+        lacking.append(Lacking(what, (command("verify", stage),)))
+    if run_facts.rounds and run_facts.rounds.behind:
+        what = f"No moment was found of which PASS could speak: {run_facts.rounds.behind}. At a quieter hour"
+        lacking.append(Lacking(what, (command("report", stage),)))
     found = {partition.verdict for partition in partitions}
     if found <= {ReportVerdict.EMPTY}:
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -16,6 +17,8 @@ from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
+
+_SHOWN_IDS: Final = 3
 
 
 class ReportVerdict(str, Enum):
@@ -200,12 +203,28 @@ def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -
             evidence.looked_at != evidence.rows_in_window,
             f"{evidence.looked_at:,} of {evidence.rows_in_window:,} rows looked at",
         ),
+        (
+            len(evidence.orphans),
+            f"{count(len(evidence.orphans), 'item')} of rows that were deleted since: {_some(evidence.orphans)}",
+        ),
+        (
+            len(evidence.repeated),
+            f"{count(len(evidence.repeated), 'id')} of more than one row: {_some(evidence.repeated)}",
+        ),
     ]
     what = f"Partition {partition}: {', '.join(text for number, text in found if number)}"
     verify = command("verify", stage, partition)
     # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
-    repairs = evidence.mismatch or evidence.missing
-    return Lacking(what, (command("repair --apply", stage, partition),) if repairs else (verify,))
+    if evidence.mismatch or evidence.missing:
+        return Lacking(what, (command("repair --apply", stage, partition),))
+    if evidence.orphans:
+        return Lacking(what, (command("verify", stage), command("repair --apply --delete-orphans", stage)))
+    return Lacking(what, (verify,))
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
+    return f"{', '.join(ids[:_SHOWN_IDS])}{more}"
 
 
 def count(number: int, noun: str) -> str:

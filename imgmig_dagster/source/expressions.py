@@ -7,7 +7,8 @@ next does would be both unseen and gone.
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any
 
 from psycopg import sql
 
@@ -17,10 +18,8 @@ from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, Kind
 from imgmig_dagster.source.digests import field_content, row_digest
 from imgmig_dagster.source.texts import NO_ENCODING, UTF8, stored_bytes
+from imgmig_dagster.source.window_conditions import in_window, in_zoned_window, out_of_window, out_of_zoned_window
 from imgmig_dagster.window import Window, from_microseconds
-
-# More than the clocks of any zone were ever put on or back at once: a day, where the date line moved.
-_LONGEST_SHIFT: Final = "interval '25 hours'"
 
 
 class Expressions:
@@ -41,10 +40,15 @@ class Expressions:
         `id` and `order` are the bare columns, to compare and sort by; `id_out` is the id as it is read, and `instant`
         the order column as a point in time. `content` are the bytes of which `digest` is the digest: see `digests`;
         `id_hash` is the same of the id's text alone. `place` is read behind the columns where `places_are_read`.
-        `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `id_among`
-        by `ids`, `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
+        `behind_after`, `up_to_until` and `id_behind_after` take parameters by `position` and `id_position`, `ranges` by
+        `between`, `id_among` by `ids`, `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
         """
-        is_zoned = self._is_zoned(self._order)
+        is_zoned, order = self._is_zoned(self._order), self._bare(self._order)
+        inside, outside = in_window(order, self._order.type), out_of_window(order, self._order.type)
+        if is_zoned:
+            instant = self.read(self._order.name)
+            inside = in_zoned_window(order, instant, self.table.time_zone)
+            outside = out_of_zoned_window(order, instant, self.table.time_zone)
         return {
             "table": self.table.qualified,
             "with_children": self.table.with_children,
@@ -60,11 +64,16 @@ class Expressions:
             "instant": self.read(self._order.name),
             "instant_type": sql.SQL("timestamptz") if is_zoned else self._order.type,
             "modified": self.read(self._mapping.modified_column),
-            "inside": self._inside_zoned if is_zoned else self._inside,
-            "outside": self._outside_zoned if is_zoned else self._outside,
+            "inside": inside,
+            "outside": outside,
             "place": sql.SQL(", {}").format(self._bare(self._order)) if is_zoned else sql.SQL(""),
             "behind_after": self._beside("after", ">"),
             "up_to_until": self._beside("until", "<="),
+            "ranges": self._ranges,
+            "within_range": sql.SQL("{} AND {}").format(
+                self._compared(">", sql.SQL("range.after"), sql.SQL("range.after_id")),
+                self._compared("<=", sql.SQL("range.until"), sql.SQL("range.until_id")),
+            ),
             "id_behind_after": self._id_behind("after"),
             "id_among": self._id_among,
             "stored_id_among": sql.SQL("pg_catalog.textsend({}::text) = ANY(%(ids)s::bytea[])").format(
@@ -110,6 +119,14 @@ class Expressions:
     def position(self, name: str, cursor: Cursor) -> dict[str, Any]:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
         return {name: self._literal(from_microseconds(cursor[0])), **self.id_position(name, cursor[1])}
+
+    def between(self, places: Sequence[Cursor]) -> dict[str, Any]:
+        """The parameters of `ranges`: those between each of these places and the next."""
+        found: dict[str, Any] = {}
+        for after, until in pairwise(places):
+            for name, value in (self.position("after", after) | self.position("until", until)).items():
+                found.setdefault(name, []).append(value)
+        return found
 
     def id_position(self, name: str, row_id: str) -> dict[str, Any]:
         """The parameter of `id_behind_after`."""
@@ -193,11 +210,16 @@ class Expressions:
         return sql.SQL("{} {} {}").format(self._bare(self._id), self._operator(">"), self._id_parameter(f"{name}_id"))
 
     def _beside(self, name: str, relation: str) -> sql.Composable:
+        return self._compared(
+            relation, sql.SQL(f"%({name})s::{{}}").format(self._order.type), self._id_parameter(f"{name}_id")
+        )
+
+    def _compared(self, relation: str, place: sql.Composable, place_id: sql.Composable) -> sql.Composable:
         pieces = {
             "order": self._bare(self._order),
             "id": self._bare(self._id),
-            "place": sql.SQL(f"%({name})s::{{}}").format(self._order.type),
-            "place_id": self._id_parameter(f"{name}_id"),
+            "place": place,
+            "place_id": place_id,
             "relation": self._operator(relation),
         }
         if not self._id.has_own_operators:
@@ -210,51 +232,28 @@ class Expressions:
         ).format(**pieces)
 
     @property
-    def _inside(self) -> sql.Composable:
-        return sql.SQL("{order} >= %(start)s::{type} AND {order} < %(end)s::{type}").format(
-            order=self._bare(self._order), type=self._order.type
-        )
-
-    @property
-    def _outside(self) -> sql.Composable:
-        # Each of the three can use an index on the order column; a negation of `inside` cannot.
-        return sql.SQL("({order} < %(start)s::{type} OR {order} >= %(end)s::{type} OR {order} IS NULL)").format(
-            order=self._bare(self._order), type=self._order.type
-        )
-
-    # Where the clocks are put on or back, the order of local times is not that of instants. The bare column narrows
-    # the rows down, for the index's sake, and the instant decides.
-    @property
-    def _inside_zoned(self) -> sql.Composable:
+    def _ranges(self) -> sql.Composable:
+        """Ranges of the keyset as rows: `n`, and the places behind which and up to which each goes."""
+        names = ("after", "after_id", "until", "until_id")
+        arrays = ["%(after)s::text[]", "%(after_id)s::text[]", "%(until)s::text[]", "%(until_id)s::text[]"]
+        ids = {name: sql.SQL(name) for name in ("after_id", "until_id")}
+        columns = list(names)
+        if self._bytes_for_text:
+            arrays = [each.replace("_id)s::text", "_id)s::bytea") for each in arrays]
+            for name in ids:
+                arrays.append(f"%({name}_encoding)s::name[]")
+                columns.append(f"{name}_encoding")
+                ids[name] = sql.SQL(f"pg_catalog.convert_from({name}, {name}_encoding)")
         return sql.SQL(
-            "{order} >= {earliest} AND {order} < {latest} AND {instant} >= %(start)s::timestamptz"
-            " AND {instant} < %(end)s::timestamptz"
+            "SELECT n, after::{order} AS after, {after_id}::{id} AS after_id, until::{order} AS until,"
+            " {until_id}::{id} AS until_id FROM unnest({arrays}) WITH ORDINALITY AS given({columns}, n)"
         ).format(
-            order=self._bare(self._order),
-            instant=self.read(self._order.name),
-            earliest=self._local("LEAST", "start"),
-            latest=self._local("GREATEST", "end"),
+            order=self._order.type,
+            id=self._id.type,
+            arrays=sql.SQL(", ".join(arrays)),
+            columns=sql.SQL(", ".join(columns)),
+            **ids,
         )
-
-    @property
-    def _outside_zoned(self) -> sql.Composable:
-        return sql.SQL(
-            "(({order} < {latest} AND {instant} < %(start)s::timestamptz)"
-            " OR ({order} >= {earliest} AND {instant} >= %(end)s::timestamptz) OR {order} IS NULL)"
-        ).format(
-            order=self._bare(self._order),
-            instant=self.read(self._order.name),
-            latest=self._local("GREATEST", "start"),
-            earliest=self._local("LEAST", "end"),
-        )
-
-    def _local(self, which: str, name: str) -> sql.Composable:
-        """The earliest or latest local time that can be this instant, by the offsets before, at and after it."""
-        return sql.SQL(
-            f"{which}(%({name})s::timestamptz AT TIME ZONE {{zone}},"
-            f" (%({name})s::timestamptz - {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} + {_LONGEST_SHIFT},"
-            f" (%({name})s::timestamptz + {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} - {_LONGEST_SHIFT})"
-        ).format(zone=sql.Literal(self.table.time_zone))
 
     @staticmethod
     def _literal(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.spec import Cursor, PictureColumns, Row
+from imgmig_dagster.mapping.spec import Cursor, DigestedRow, PictureColumns, Row
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
@@ -41,14 +41,14 @@ class SourceReader(Counting):
     fit the mapping. Timestamps without a zone are read in `time_zone`.
     """
 
-    def pages(self, window: Window, after: Cursor | None, size: int) -> Iterator[Page]:
-        """The window's rows in order, at most `size` at a time, from behind `after`.
+    def pages(self, window: Window, after: Cursor | None, size: int, digested: bool = False) -> Iterator[Page]:
+        """The window's rows in order, at most `size` at a time, from behind `after`; as `DigestedRow` if `digested`.
 
         Keyset pagination on (order column, id): each page is a statement of its own, so that no transaction stays
         open while the page is written.
         """
         while True:
-            page = self._page(window, after, size)
+            page = self._page(window, after, size, digested)
             if not page:
                 return
             yield page
@@ -84,7 +84,7 @@ class SourceReader(Counting):
 
             yield ids_between
 
-    def rows(self, ids: Sequence[str]) -> dict[str, Row]:
+    def rows(self, ids: Sequence[str]) -> dict[str, DigestedRow]:
         """The rows of these ids as they are now; an id that is gone is not in the result.
 
         Raises:
@@ -92,12 +92,14 @@ class SourceReader(Counting):
         """
         asked = set(ids)
         known = representable(self.table.encoding, ids, self._connections.fetch)
-        read = self._fetch("SELECT {columns} FROM {table} t WHERE {id_among}", lambda at: at.ids(known))
+        read = self._fetch("SELECT {columns}, {digest} FROM {table} t WHERE {id_among}", lambda at: at.ids(known))
         stored = [content for row_id in asked if (content := stored_bytes(row_id)) is not None]
         if stored and self.table.encoding == UTF8:
             # No parameter in UTF-8 can be such an id, and no index finds it.
-            read += self._fetch("SELECT {columns} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
-        found = [row for row in map(Row, read) if row.id in asked]
+            read += self._fetch(
+                "SELECT {columns}, {digest} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored}
+            )
+        found = [row for row in map(DigestedRow.read, read) if row.id in asked]
         rows = {row.id: row for row in found}
         self._refuse_twice([row.id for row in found])
         return rows
@@ -153,9 +155,13 @@ class SourceReader(Counting):
 
         return {str(bucket): int(rows) for bucket, rows in self._carry_out(make)}
 
-    def _page(self, window: Window, after: Cursor | None, size: int) -> Page:
-        query = "SELECT {columns}{place} FROM {table} t WHERE {inside} {behind} ORDER BY {order}, {id} LIMIT %(size)s"
+    def _page(self, window: Window, after: Cursor | None, size: int, digested: bool) -> Page:
+        query = (
+            "SELECT {columns}{digested}{place} FROM {table} t WHERE {inside} {behind} ORDER BY {order}, {id}"
+            " LIMIT %(size)s"
+        )
         query = query.replace("{behind}", "" if after is None else "AND {behind_after}")
+        query = query.replace("{digested}", ", {digest}" if digested else "")
 
         def parameters(at: Expressions) -> dict[str, Any]:
             position = {} if after is None else at.position("after", after)
@@ -164,13 +170,13 @@ class SourceReader(Counting):
         rows = self._fetch(query, parameters)
         if not rows:
             return Page([], (0, ""))
+        place = rows[-1][self.mapping.order_index]
         if self._expressions.places_are_read:
-            place, rows = rows[-1][-1], [Row(row[:-1]) for row in rows]
-        else:
-            place, rows = rows[-1][self.mapping.order_index], [Row(row) for row in rows]
+            place, rows = rows[-1][-1], [row[:-1] for row in rows]
         if not isinstance(place, int):
             raise TypeError("a row without an order column has no place in a window")
-        return Page(rows, (place, rows[-1].id))
+        page = [*map(DigestedRow.read if digested else Row, rows)]
+        return Page(page, (place, page[-1].id))
 
     def _refuse_twice(self, ids: Sequence[str]) -> None:
         if len(set(ids)) < len(ids):

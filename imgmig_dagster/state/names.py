@@ -63,7 +63,7 @@ def finished_pass(partition: str, moment: str, run_id: str) -> str:
 
 
 def segment(folder: str, run_id: str, number: int) -> str:
-    """The results of some of a pass's rows; the folder is `SEEN` or `VERIFIED` of a partition."""
+    """The results of some of a pass's rows; the folder is `SEEN` or `VERIFIED` of a partition, or its `segments`."""
     return f"{folder}/{run_id}-{number:06d}.json"
 
 
@@ -80,6 +80,11 @@ def plan(partition: str) -> str:
 def evidence(partition: str) -> str:
     """The last verification (`verification.results.VerificationResult`), without values."""
     return f"{partition}/evidence.json"
+
+
+def segments(partition: str) -> str:
+    """The folder of what the evidence says row by row (`verification.segments`)."""
+    return f"{partition}/segments"
 
 
 def mismatches(partition: str) -> str:

@@ -17,7 +17,7 @@ from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.compare import item_digest
-from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.spec import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
 from imgmig_dagster.source.paging import ahead
@@ -212,13 +212,13 @@ class _SecondLook:
                 return
         await self._record("unverified", dict.fromkeys(ids))
 
-    async def _judge_rows(self, rows: Mapping[str, Row]) -> Mapping[str, Verdict]:
+    async def _judge_rows(self, rows: Mapping[str, DigestedRow]) -> Mapping[str, Verdict]:
         self._sides.add_later(rows.values())
         examined = await self._examiner.examine(list(rows.values()))
         for verdict, kind in _KINDS.items():
             found = [row_id for row_id, given in examined.results.items() if given is verdict]
             await self._record(kind, dict.fromkeys(found))
-        for mismatch in examined.tally.mismatches:
+        for mismatch in examined.rows.faults:
             if mismatch.attribute is not None and mismatch.row_id in self.samples["differing"]:
                 self.faults.setdefault(mismatch.row_id, []).append(mismatch.attribute)
         return examined.results

@@ -2,48 +2,70 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.compare import comparer, item_digest, undeclared_attributes
+from imgmig_dagster.mapping.spec import DigestedRow, Item
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.requests import MAX_BATCH_GET
 from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.results import Mismatch, Tally, Verdict
+from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.verification.segments import PackedRows, Seen, SeenRows
 
 _MAX_LOOKS: Final = 5
 
 
 @dataclass(frozen=True)
+class LoggedRows:
+    """What a pass keeps of examined rows until it ends; see `Examined`."""
+
+    rows: PackedRows
+    undeclared: Mapping[str, int]
+    settled: int
+
+
+@dataclass
 class Examined:
-    """The verdicts of some rows by id, and what they come to."""
+    """The verdicts of some rows by id, and what was seen of them.
+
+    `undeclared` counts attributes that the mapping does not know, and `settled` the rows that differed at first, and
+    agreed at the next look.
+    """
 
     results: dict[str, Verdict] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    rows: SeenRows = field(default_factory=SeenRows)
+    undeclared: Counter[str] = field(default_factory=Counter)
+    settled: int = 0
 
-    def record(self, verdict: Verdict, ids: Collection[str]) -> None:
-        """Give rows without one their verdict."""
-        self.results.update(dict.fromkeys(ids, verdict))
-        self.tally.verdicts[verdict.value] += len(ids)
+    @property
+    def tally(self) -> LoggedRows:
+        """See `walk.coverage.Findings`."""
+        return LoggedRows(PackedRows.of(self.rows), self.undeclared, self.settled)
 
     def after(self, earlier: "Examined") -> "Examined":
         """See `walk.coverage.Findings`: what was seen of a row last counts."""
-        again = earlier.results.keys() & self.results.keys()
-        earlier.tally.forget(again, Counter(earlier.results[row_id].value for row_id in again))
-        earlier.results.update(self.results)
-        earlier.tally.add(self.tally)
+        if again := earlier.results.keys() & self.results.keys():
+            earlier.rows.forget(again)
+        earlier.add(self)
         return earlier
+
+    def add(self, other: "Examined") -> None:
+        """Count other rows in."""
+        self.results.update(other.results)
+        self.rows.add(other.rows)
+        self.undeclared.update(other.undeclared)
+        self.settled += other.settled
 
 
 @dataclass(frozen=True)
 class _Sight:
     """A row and its item as one look found them; `unread` where the item could not be read."""
 
-    row: Row
+    row: DigestedRow
     item: Item | None
     unread: bool
 
@@ -64,7 +86,7 @@ class Examiner:
         self._sleep = sleep
         self._compare = comparer(target.mapping)
 
-    async def examine(self, rows: Sequence[Row]) -> Examined:
+    async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
         examined = Examined()
         looks = await gather(self._look(chunk, examined) for chunk in batched(rows, MAX_BATCH_GET))
@@ -74,26 +96,21 @@ class Examiner:
                 return examined
             await self._sleep(self._settle_seconds)
             suspects = await self._look_again(suspects, examined)
-        for row_id in suspects:
-            self._list(row_id, Verdict.UNVERIFIED, examined)
+        for row_id, sight in suspects.items():
+            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
 
-    async def _look(self, rows: Sequence[Row], examined: Examined) -> dict[str, _Sight]:
+    async def _look(self, rows: Sequence[DigestedRow], examined: Examined) -> dict[str, _Sight]:
         """Compare the rows of one request as soon as it is answered, while others are on their way.
 
         Returns what does not match.
         """
-        ids = [row.id for row in rows]
-        lookup = await self._target.get_many(ids)
-        matching: list[str] = []
+        lookup = await self._target.get_many([row.id for row in rows])
         others: dict[str, _Sight] = {}
-        for row_id, row in zip(ids, rows, strict=True):
-            item = lookup.items.get(row_id)
-            if item is not None and self._matches(row, item, examined.tally):
-                matching.append(row_id)
-            else:
-                others[row_id] = _Sight(row, item, row_id in lookup.unread)
-        examined.record(Verdict.MATCH, matching)
+        for row in rows:
+            item = lookup.items.get(row.id)
+            if item is None or not self._matches(row, item, examined):
+                others[row.id] = _Sight(row, item, row.id in lookup.unread)
         return others
 
     async def _look_again(self, suspects: Mapping[str, _Sight], examined: Examined) -> dict[str, _Sight]:
@@ -103,39 +120,45 @@ class Examiner:
         moved: dict[str, _Sight] = {}
         for row_id, row in rows.items():
             sight = _Sight(row, lookup.items.get(row_id), row_id in lookup.unread)
-            if sight.item is not None and self._matches(row, sight.item, examined.tally):
-                examined.record(Verdict.MATCH, [row_id])
-                examined.tally.settled += 1
+            if sight.item is not None and self._matches(row, sight.item, examined):
+                examined.settled += 1
             elif sight == suspects[row_id]:
                 self._judge(row_id, sight, examined)
             else:
                 moved[row_id] = sight
         return moved
 
-    def _matches(self, row: Row, item: Item, tally: Tally) -> bool:
+    def _matches(self, row: DigestedRow, item: Item, examined: Examined) -> bool:
         comparison = self._compare(row, item)
         if comparison.differences:
             return False
-        tally.inexact_timestamps += len(comparison.inexact)
-        self._count_undeclared(item, tally)
+        examined.results[row.id] = Verdict.MATCH
+        seen = Seen(row.digest, item_digest(self._target.mapping, item), len(comparison.inexact))
+        examined.rows.equal[row.id] = seen
+        self._count_undeclared(item, examined)
         return True
 
     def _judge(self, row_id: str, sight: _Sight, examined: Examined) -> None:
         if sight.unread:
-            self._list(row_id, Verdict.UNVERIFIED, examined)
+            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         elif sight.item is None:
-            self._list(row_id, Verdict.MISSING, examined)
+            self._fault(row_id, Verdict.MISSING, sight, examined)
         else:
-            examined.record(Verdict.MISMATCH, [row_id])
-            self._count_undeclared(sight.item, examined.tally)
-            for found in self._compare(sight.row, sight.item).differences:
-                examined.tally.by_attribute[found.attribute] += 1
-                examined.tally.list(Mismatch(row_id, Verdict.MISMATCH, found.attribute, found.expected, found.found))
+            differences = self._compare(sight.row, sight.item).differences
+            self._count_undeclared(sight.item, examined)
+            examined.results[row_id] = Verdict.MISMATCH
+            examined.rows.at_fault[row_id] = sight.row.digest
+            examined.rows.faults += (
+                Mismatch(row_id, Verdict.MISMATCH, found.attribute, found.expected, found.found)
+                for found in differences
+            )
 
-    def _list(self, row_id: str, verdict: Verdict, examined: Examined) -> None:
-        examined.record(verdict, [row_id])
-        examined.tally.list(Mismatch(row_id, verdict))
+    def _fault(self, row_id: str, verdict: Verdict, sight: _Sight, examined: Examined) -> None:
+        examined.results[row_id] = verdict
+        examined.rows.faults.append(Mismatch(row_id, verdict))
+        if verdict is not Verdict.UNVERIFIED:  # what nobody knows is looked at again
+            examined.rows.at_fault[row_id] = sight.row.digest
 
-    def _count_undeclared(self, item: Item, tally: Tally) -> None:
+    def _count_undeclared(self, item: Item, examined: Examined) -> None:
         if undeclared := undeclared_attributes(self._target.mapping, item):
-            tally.undeclared.update(undeclared)
+            examined.undeclared.update(undeclared)

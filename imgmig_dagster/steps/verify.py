@@ -2,35 +2,30 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import whole_in_thread
-from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.spec import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
-from imgmig_dagster.state.row_log import Segment
+from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
-from imgmig_dagster.steps.second_look import Examined, Examiner
-from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.verification.results import (
-    Identity,
-    Mismatch,
-    Tally,
-    VerificationResult,
-)
+from imgmig_dagster.steps.follow import follow, totals
+from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
+from imgmig_dagster.verification.evidence import identity_of, is_too_old
+from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
+from imgmig_dagster.verification.segments import Segment, SegmentIndex, SegmentStore
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-_TALLY: Final = TypeAdapter(Tally)
+_LOGGED: Final = TypeAdapter(LoggedRows)
 
 
 async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -> VerificationResult:
@@ -43,8 +38,8 @@ async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -
     Args:
         work: what it works on.
         window: the partition.
-        only_failed: look again only at the rows that did not match, where the evidence of the others still holds;
-            everything otherwise.
+        only_failed: look again only at the rows that did not match, or have changed since, where the evidence of the
+            others still holds; everything otherwise.
 
     Raises:
         PartitionBusy: another run verifies this partition.
@@ -62,10 +57,11 @@ async def identity_now(work: ReadingWork) -> Identity:
 class _Verification(Step[Examined]):
     """What is done with the rows of a page: compare."""
 
+    digested = True
+
     def __init__(self, work: ReadingWork, window: Window) -> None:
         self._work = work
         self._window = window
-        self._started, self._started_at = work.clock.monotonic(), work.clock.now()
         self._coverage: Coverage[Examined] = Coverage(
             work, window.partition, names.VERIFICATION_PROGRESS, names.VERIFIED
         )
@@ -80,9 +76,9 @@ class _Verification(Step[Examined]):
             asyncio.to_thread(work.source.inventory, window), identity_now(work)
         )
         if only_failed:
-            evidence = await asyncio.to_thread(self._evidence_of_matches, before)
+            evidence = await asyncio.to_thread(self._evidence_to_follow)
             if evidence is not None:
-                return await whole_in_thread(self._keep, await self._look_again(evidence))
+                return await self._follow(evidence)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
         fingerprint = await asyncio.to_thread(self._fingerprint, before)
         begun = await coverage.open(fingerprint, start_over_if_refused=True)
@@ -90,18 +86,16 @@ class _Verification(Step[Examined]):
             "Verified", window.partition, before.rows, work.listener, begun.rows, work.clock.monotonic
         )
         found = await walk(work, window, self, coverage)
-        tally = await asyncio.to_thread(_sum, coverage.segments())
-        tally.forget({*found.gone, *found.moved}, found.void)
-        vanished = await self._examine([*found.unseen, *found.moved], tally)
         coverage.count_requests()
+        segments = await whole_in_thread(self._write_segments, {*found.gone, *found.moved})
         checkpoint = coverage.checkpoint
-        result = VerificationResult(
+        evidence = VerificationResult(
             partition=window.partition,
             run_id=work.run_id,
             window=window.describe(),
-            rows_in_window=found.rows_in_window - vanished,
+            rows_in_window=found.rows_in_window,
             late=len(found.unseen),
-            left_window=len(found.gone) + vanished,
+            left_window=len(found.gone),
             digest=before.digest,
             watermark=before.watermark.isoformat() if before.watermark else None,
             identity=self._identity,
@@ -111,30 +105,43 @@ class _Verification(Step[Examined]):
             resumes=checkpoint.resumes,
             traffic=checkpoint.traffic,
             writes=self._writes,
-            **vars(tally),
+            **segments,
         )
-        await whole_in_thread(self._keep, result)
-        await coverage.end(result.finished_at)
-        return result
+        # What was not seen, or has changed since it was, is looked at now.
+        followed = await follow(work, window, evidence)
+        await coverage.end(followed.result.finished_at)
+        return followed.result
 
-    async def page(self, rows: Sequence[Row]) -> Examined:
+    async def _follow(self, evidence: VerificationResult) -> VerificationResult:
+        work, started = self._work, self._work.clock.monotonic()
+        renewed = replace(
+            evidence, started_at=work.clock.now(), matches_from=evidence.oldest_look_at, writes=self._writes
+        )
+        result = (await follow(work, self._window, renewed, faults_again=True)).result
+        took = round(work.clock.monotonic() - started, 3)
+        return replace(result, duration_s=took, traffic=work.target.sender.traffic.record())
+
+    async def page(self, rows: Sequence[DigestedRow]) -> Examined:
         """See `Step.page`: give each row its verdict. The row log keeps it: nothing else has to be recorded."""
         found = await self._examiner.examine(rows)
-        self._meter.failures += len(found.results) - found.tally.verdicts["match"]
+        self._meter.failures += len(found.rows.at_fault)
         self._meter.advance(len(rows))
         return found
 
-    async def _examine(self, ids: Sequence[str], tally: Tally, meter: ProgressMeter | None = None) -> int:
-        """Give rows their verdicts by their ids; how many of them have vanished."""
-        vanished = 0
-        for some in batched(ids, self._work.page_size):
-            rows = await asyncio.to_thread(self._work.source.rows, some)
-            examined = await self._examiner.examine(list(rows.values()))
-            tally.add(examined.tally)
-            vanished += len(some) - len(examined.results)
-            if meter is not None:
-                meter.advance(len(some))
-        return vanished
+    def _write_segments(self, unplaced: Collection[str]) -> dict[str, Any]:
+        """The segments of the pass, without rows that are gone or moved, and what they come to."""
+        store = SegmentStore(self._work.state, self._window.partition, self._work.run_id)
+        segments, undeclared, settled = list[Segment](), Counter[str](), 0
+        for logged in self._coverage.segments():
+            found = _LOGGED.validate_python(logged.tally)
+            rows = found.rows.unpacked()
+            rows.forget(unplaced)
+            segments.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
+            undeclared.update(found.undeclared)
+            settled += found.settled
+        index = SegmentIndex(tuple(segments))
+        name = store.write_index(segments)
+        return {**totals(index, store), "undeclared": undeclared, "settled": settled, "segments": name}
 
     def _fingerprint(self, before: Inventory) -> Mapping[str, str]:
         """What an interrupted verification has to be of: the same rows, by the same rules."""
@@ -146,53 +153,16 @@ class _Verification(Step[Examined]):
             "writes": "open" if self._writes is None else str(self._writes),
         }
 
-    def _evidence_of_matches(self, before: Inventory) -> VerificationResult | None:
-        """The last evidence, if what it says of the matching rows holds to this day, and every other row is listed."""
+    def _evidence_to_follow(self) -> VerificationResult | None:
+        """The last evidence, if what it says of rows that have not changed since holds to this day."""
         state, partition = self._work.state, self._window.partition
         evidence = load_record(state, names.evidence(partition), VerificationResult)
-        if evidence is None or evidence.identity != self._identity or evidence.digest != before.digest:
+        if evidence is None or evidence.identity != self._identity or not evidence.segments:
             return None
-        listed = load_lines(state, names.mismatches(partition), Mismatch)
+        if evidence.window != self._window.describe() or is_too_old(evidence.oldest_look_at, self._work.clock.now()):
+            return None
         written = last_write(state, partition)
-        if written and not written.spared_others_since(evidence.writes, {found.row_id for found in listed}):
+        failed = {found.row_id for found in load_lines(state, names.mismatches(partition), Mismatch)}
+        if written and not written.spared_others_since(evidence.writes, failed):
             return None
-        whole = len(listed) == evidence.mismatches_found and evidence.coverage_is_complete
-        return replace(evidence, mismatches=listed) if whole else None
-
-    async def _look_again(self, evidence: VerificationResult) -> VerificationResult:
-        failed = {found.row_id: found.verdict.value for found in evidence.mismatches}
-        meter = ProgressMeter("Verified again", self._window.partition, len(failed), self._work.listener)
-        tally = Tally(
-            **{name: getattr(evidence, name) for name in ("settled", "inexact_timestamps", "mismatches_found")},
-            verdicts=dict(evidence.verdicts),
-            mismatches=list(evidence.mismatches),
-        )
-        tally.by_attribute.update(evidence.by_attribute)
-        tally.undeclared.update(evidence.undeclared)
-        tally.forget(failed, Counter(failed.values()))
-        await self._examine(list(failed), tally, meter)
-        return replace(
-            evidence,
-            run_id=self._work.run_id,
-            started_at=self._started_at,
-            finished_at=self._work.clock.now(),
-            duration_s=round(self._work.clock.monotonic() - self._started, 3),
-            matches_from=evidence.oldest_look_at,
-            writes=self._writes,
-            traffic=self._work.target.sender.traffic.record(),
-            **vars(tally),
-        )
-
-    def _keep(self, result: VerificationResult) -> VerificationResult:
-        """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
-        state, partition = self._work.state, result.partition
-        save_lines(state, names.mismatches(partition), result.mismatches)
-        save_record(state, names.evidence(partition), replace(result, mismatches=()))
-        return result
-
-
-def _sum(segments: Iterable[Segment]) -> Tally:
-    tally = Tally()
-    for segment in segments:
-        tally.add(_TALLY.validate_python(segment.tally))
-    return tally
+        return evidence

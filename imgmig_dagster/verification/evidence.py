@@ -17,7 +17,8 @@ from imgmig_dagster.verification.results import VERIFIER_VERSION, Identity, Veri
 from imgmig_dagster.window import Window
 
 COUNTS_FOR: Final = timedelta(days=7)
-# The application may add rows to a window that has not ended, and changes those of late more than others.
+# The application may add rows to a window that has not ended, and changes those of late more than others: without a
+# look at the source, which tells whether it did, evidence of such a window counts no longer.
 OPEN_WINDOW_COUNTS_FOR: Final = timedelta(hours=1)
 RENEWED_WITHIN: Final = timedelta(days=2)
 """The schedules renew evidence each night: what does not count for longer is not being renewed."""
@@ -110,10 +111,12 @@ def why_void(
         return Void(Reason.OTHER_IDENTITY, changed)
     if evidence.rows_in_window != rows:
         return Void(Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now")
-    if aged := _aged(window, evidence, today.moment):
-        return Void(Reason.TOO_OLD, aged)
+    if is_too_old(evidence.oldest_look_at, today.moment):
+        return Void(Reason.TOO_OLD, f"it is more than {COUNTS_FOR.days} days old")
     if digest is not None and evidence.digest != digest():
         return Void(Reason.ROWS_CHANGED, "its rows have changed in the source since")
+    if digest is None and _was_open(window, evidence, today.moment):
+        return Void(Reason.TOO_OLD, "its window was still open, and it is more than an hour old")
     return None
 
 
@@ -139,8 +142,6 @@ def is_too_old(began_at: str, moment: str) -> bool:
     return datetime.fromisoformat(moment) - datetime.fromisoformat(began_at) > COUNTS_FOR
 
 
-def _aged(window: Window, evidence: VerificationResult, moment: str) -> str | None:
-    looked = datetime.fromisoformat(evidence.oldest_look_at)
-    if datetime.fromisoformat(moment) - looked > OPEN_WINDOW_COUNTS_FOR and window.end + _SETTLES_WITHIN > looked:
-        return "its window was still open, and it is more than an hour old"
-    return f"it is more than {COUNTS_FOR.days} days old" if is_too_old(evidence.oldest_look_at, moment) else None
+def _was_open(window: Window, evidence: VerificationResult, moment: str) -> bool:
+    looked = datetime.fromisoformat(evidence.as_of or evidence.started_at)
+    return datetime.fromisoformat(moment) - looked > OPEN_WINDOW_COUNTS_FOR and window.end + _SETTLES_WITHIN > looked

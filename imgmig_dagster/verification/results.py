@@ -1,7 +1,6 @@
 """What a verification found. Only `Verdict.MATCH` passes."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Final
@@ -29,7 +28,8 @@ class Verdict(str, Enum):
 class Mismatch:
     """One fault. `attribute`, `expected` and `found` are None where there is no item to compare.
 
-    `expected` and `found` are full values: personal data, for the 0600 file, and for reports only where
+    `segment` is the place of the last row of its segment: the order column, a slash, the id. `expected` and
+    `found` are full values: personal data, for the 0600 file, and for reports only where
     IMGMIG_SHOW_VALUES shows them.
     """
 
@@ -38,52 +38,12 @@ class Mismatch:
     attribute: str | None = None
     expected: str | None = None
     found: str | None = None
+    segment: str | None = None
 
     @property
     def label(self) -> str:
         """Key and field, without values."""
         return f"{self.row_id}: {self.attribute or self.verdict.value}"
-
-
-@dataclass
-class Tally:
-    """What was found out about some rows, without their ids; see `VerificationResult` for the fields."""
-
-    verdicts: dict[str, int] = field(default_factory=lambda: {verdict.value: 0 for verdict in Verdict})
-    by_attribute: Counter[str] = field(default_factory=Counter)
-    undeclared: Counter[str] = field(default_factory=Counter)
-    mismatches: list[Mismatch] = field(default_factory=list)
-    mismatches_found: int = 0
-    settled: int = 0
-    inexact_timestamps: int = 0
-
-    def add(self, other: "Tally") -> None:
-        """Count another one in."""
-        for verdict, rows in other.verdicts.items():
-            self.verdicts[verdict] += rows
-        self.by_attribute.update(other.by_attribute)
-        self.undeclared.update(other.undeclared)
-        for mismatch in other.mismatches:
-            self.list(mismatch)
-        self.mismatches_found += other.mismatches_found - len(other.mismatches)
-        self.settled += other.settled
-        self.inexact_timestamps += other.inexact_timestamps
-
-    def list(self, mismatch: Mismatch) -> None:
-        """Count a fault, and list it while there is room."""
-        self.mismatches_found += 1
-        if len(self.mismatches) < LISTED_MISMATCHES:
-            self.mismatches.append(mismatch)
-
-    def forget(self, rows: Collection[str], verdicts: Mapping[str, int]) -> None:
-        """Take back what was found out about rows that are judged again or are gone, and so many verdicts."""
-        for verdict, count in verdicts.items():
-            self.verdicts[verdict] -= count
-        dropped = [found for found in self.mismatches if found.row_id in rows]
-        self.mismatches = [found for found in self.mismatches if found.row_id not in rows]
-        self.mismatches_found -= len(dropped)
-        self.by_attribute.subtract(found.attribute for found in dropped if found.attribute is not None)
-        self.by_attribute = +self.by_attribute
 
 
 @dataclass(frozen=True)
@@ -157,10 +117,14 @@ class VerificationCounts:
 class VerificationResult(VerificationCounts):
     """The comparison of one partition.
 
-    `verdicts` counts rows by `Verdict` value; `mismatches` lists at most `LISTED_MISMATCHES` faults. `digest` and
-    `watermark` are the source's, from before the pass. `matches_from` is when the pass began whose matches were taken
-    over, None where every row was looked at. `writes` is how often the partition had been written to when it began,
-    None where a write was open (`state.writes`).
+    `verdicts` counts rows by `Verdict` value; `mismatches` lists the first `LISTED_MISMATCHES` faults, all of which are
+    in the `segments` (the name of their index in the state; see `verification.segments`). `digest` is the source's on
+    the snapshot of `as_of`; `items_digest` is that of the items of the rows that were seen equal. `moving` are rows
+    that changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that.
+    `orphans` are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more
+    than one row. `matches_from` is when the look began that lies back furthest, None where that is `started_at`.
+    `writes` is how often the partition had been written to when it began, None where a write was open
+    (`state.writes`).
     """
 
     partition: str
@@ -174,6 +138,12 @@ class VerificationResult(VerificationCounts):
     finished_at: str
     matches_from: str | None = None
     writes: int | None = 0
+    as_of: str = ""
+    segments: str = ""
+    items_digest: str = ""
+    moving: Sequence[str] = ()
+    orphans: Sequence[str] = ()
+    repeated: Sequence[str] = ()
 
     @property
     def oldest_look_at(self) -> str:
@@ -182,8 +152,8 @@ class VerificationResult(VerificationCounts):
 
     @property
     def passed(self) -> bool:
-        """Whether every row of the window was looked at and matches."""
-        return self.coverage_is_complete and self.match == self.looked_at
+        """Whether every row of the window was looked at and matches, and no item was left behind by a deleted row."""
+        return self.coverage_is_complete and self.match == self.looked_at and not self.orphans and not self.repeated
 
     @property
     def verdict(self) -> Annotated[str, Figure(unit="")]:
@@ -203,3 +173,19 @@ class VerificationResult(VerificationCounts):
         if self.matches_from:
             return None
         return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How a certificate came to its moment.
+
+    `looked_again` counts the looks at rows that had changed, of all rounds. `moving` are rows that changed while the
+    last round looked at them: each was seen equal, or gone on both sides, after that. `behind` says why the application
+    could not be followed; None where it could.
+    """
+
+    rounds: int
+    looked_again: int
+    seconds: float
+    moving: Sequence[str] = ()
+    behind: str | None = None

@@ -8,11 +8,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.mapping.spec import Row
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.walk.completeness import Account, account
 from imgmig_dagster.walk.coverage import Coverage, Found
@@ -24,10 +23,12 @@ _PAGES_IN_FLIGHT: Final = 2
 
 
 class Step(ABC, Generic[Found]):
-    """What a pass does with its rows. It knows nothing of resuming."""
+    """What a pass does with its rows. It knows nothing of resuming. `digested`: the source's digest of each is read."""
+
+    digested: bool = False
 
     @abstractmethod
-    async def page(self, rows: Sequence[Row]) -> Found:
+    async def page(self, rows: Sequence[Any]) -> Found:
         """Work on the rows of a page, beside the next page's."""
 
     async def record(self, found: Found) -> Found:
@@ -45,7 +46,7 @@ async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: C
     Raises:
         SourceError, TargetError, StateError: see there. The pass can be resumed from its last checkpoint.
     """
-    pages = ahead(work.source.pages(window, coverage.checkpoint.cursor, work.page_size))
+    pages = ahead(work.source.pages(window, coverage.checkpoint.cursor, work.page_size, step.digested))
     async with aclosing(pages), aclosing(in_order(pages, step.page, _PAGES_IN_FLIGHT)) as worked_on:
         async for page, found in worked_on:
             coverage.cover(page.until, await step.record(found))

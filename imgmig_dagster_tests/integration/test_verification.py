@@ -74,7 +74,8 @@ def test_expected_and_found_values_are_told_with_their_types(migration: Migratio
 
     (mismatch,) = migration.verify().mismatches
 
-    assert mismatch == Mismatch(row_id(1), Verdict.MISMATCH, "width", "NULL", "N:0")
+    place = f"2024-03-01T00:00:01.000001+00:00/{row_id(1)}"
+    assert mismatch == Mismatch(row_id(1), Verdict.MISMATCH, "width", "NULL", "N:0", place)
     assert mismatch.label == f"{row_id(1)}: width"
 
 
@@ -84,7 +85,7 @@ def test_a_missing_item_is_missing(migration: Migration) -> None:
 
     result = migration.verify()
 
-    assert result.mismatches == [Mismatch(row_id(4), Verdict.MISSING)]
+    assert [(found.row_id, found.verdict) for found in result.mismatches] == [(row_id(4), Verdict.MISSING)]
     assert (result.verdicts["match"], result.verdicts["missing"]) == (9, 1)
     assert not result.passed
 

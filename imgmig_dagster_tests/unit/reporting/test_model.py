@@ -8,8 +8,10 @@ from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state.failures import Failure
+from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.verification.evidence import Today, Void, why_void
+from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
@@ -181,17 +183,26 @@ def test_evidence_ages_in_a_week(state: StageState) -> None:
 
 
 @pytest.mark.parametrize(("ended_before_s", "counts"), [(61, True), (60, True), (59, False), (-86_400, False)], ids=str)
-def test_evidence_of_a_window_that_was_open_ages_in_an_hour(
+def test_evidence_of_a_window_that_was_open_ages_in_an_hour_where_the_source_is_not_asked(
     state: StageState, ended_before_s: int, counts: bool
 ) -> None:
     end = datetime.fromisoformat(moment(VERIFIED)) - timedelta(seconds=ended_before_s)
     open_window = Window("2025-01-01", datetime(2025, 1, 1, tzinfo=timezone.utc), end)
     state.clean(open_window, 100)
     state.census()
-    assert state.report(at(hours=1)).verdict is ReportVerdict.PASS
-    report = state.report(at(hours=1, seconds=1))
-    assert (report.verdict is ReportVerdict.PASS) is counts
-    assert ("its window was still open, and it is more than an hour old" in lacking(report)) is not counts
+    evidence = load_record(state.store, "2025-01-01/evidence.json", VerificationResult)
+    assert evidence is not None
+
+    def why(since: timedelta, digest: str | None) -> Void | None:
+        today = Today((datetime.fromisoformat(moment(VERIFIED)) + since).isoformat(), None)
+        return why_void(state.store, open_window, evidence, today, 100, (lambda: digest) if digest else None)
+
+    assert why(timedelta(hours=1), None) is None
+    void = why(timedelta(hours=1, seconds=1), None)
+    assert (void is None) is counts
+    assert void is None or void.what == "its window was still open, and it is more than an hour old"
+    assert why(timedelta(days=1), evidence.digest) is None
+    assert state.report(at(days=1)).verdict is ReportVerdict.PASS
 
 
 def test_evidence_is_as_old_as_the_matches_that_it_took_over(state: StageState) -> None:

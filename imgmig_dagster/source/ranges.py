@@ -1,0 +1,121 @@
+"""What a window holds on one snapshot of the source, by ranges of its order: counts, digests, and places.
+
+`Statements.snapshot` opens one; whatever is asked of it is of one moment. Rows themselves are read by `reader`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imgmig_dagster.batches import batched
+from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.source.expressions import Expressions
+from imgmig_dagster.source.statements import Parameters, Snapshot
+from imgmig_dagster.window import Window, from_microseconds
+
+# Ranges of one statement: far from what a statement may be long.
+_RANGES: Final = 500
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How many rows there are, and the sum of their digests."""
+
+    rows: int
+    digest: int
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One row: its place in the window, and the digest of its content."""
+
+    place: Cursor
+    digest: int
+
+    @property
+    def id(self) -> str:
+        """The row's id."""
+        return self.place[1]
+
+
+def moment_of(snapshot: Snapshot) -> str:
+    """When the snapshot is of, ISO 8601 by the clock of the server: what was committed before is in it."""
+    ((moment,),) = snapshot("SELECT now()")
+    return from_microseconds(moment).isoformat(timespec="milliseconds")
+
+
+def ends(snapshot: Snapshot, window: Window) -> tuple[Cursor, Cursor] | None:
+    """The places of the window's first and last row; None where it is empty."""
+    query = "SELECT {order}, {id_out} FROM {table} t WHERE {inside} ORDER BY {order}{way}, {id}{way} LIMIT 1"
+    found = [snapshot(query.replace("{way}", way), _parameters(window, {})) for way in ("", " DESC")]
+    if not found[0]:
+        return None
+    (first, first_id), (last, last_id) = found[0][0], found[1][0]
+    return (first, str(first_id)), (last, str(last_id))
+
+
+def sums(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> list[Sum]:
+    """The sums of the ranges into which these places, in order, cut the window: one more than there are places.
+
+    Each range ends with its place; the last one goes to the window's end.
+    """
+    if not places:
+        return [_sum(snapshot, window, "")]
+    first = _sum(snapshot, window, "AND {up_to_until}", until=places[0])
+    last = _sum(snapshot, window, "AND {behind_after}", after=places[-1])
+    return [first, *_between(snapshot, window, places), last]
+
+
+def placed_rows(
+    snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int
+) -> Iterator[list[Placed]]:
+    """The rows of a range in order, at most `size` at a time; None is the window's start or end."""
+    while True:
+        found = _placed(snapshot, window, after, until, size)
+        if found:
+            yield found
+        if len(found) < size:
+            return
+        after = found[-1].place
+
+
+def _sum(snapshot: Snapshot, window: Window, range_: str, **places: Cursor) -> Sum:
+    query = f"SELECT count(*), coalesce(sum({{digest}}), 0)::text FROM {{table}} t WHERE {{inside}} {range_}"  # noqa: S608
+    ((rows, digest),) = snapshot(query, _parameters(window, places))
+    return Sum(rows, int(digest))
+
+
+def _between(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> Iterator[Sum]:
+    query = (
+        "SELECT found.rows, found.digest FROM ({ranges}) AS range CROSS JOIN LATERAL"
+        " (SELECT count(*) AS rows, coalesce(sum({digest}), 0)::text AS digest FROM {table} t"
+        " WHERE {inside} AND {within_range}) AS found ORDER BY range.n"
+    )
+    for some in batched(range(len(places) - 1), _RANGES):
+        chosen = places[some[0] : some[-1] + 2]
+
+        def parameters(at: Expressions, chosen: Sequence[Cursor] = chosen) -> dict[str, Any]:
+            return {**at.window(window), **at.between(chosen)}
+
+        yield from (Sum(rows, int(digest)) for rows, digest in snapshot(query, parameters))
+
+
+def _placed(snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int) -> list[Placed]:
+    query, places = "SELECT {order}, {id_out}, {digest} FROM {table} t WHERE {inside}", dict[str, Cursor]()
+    if after is not None:
+        query, places["after"] = f"{query} AND {{behind_after}}", after
+    if until is not None:
+        query, places["until"] = f"{query} AND {{up_to_until}}", until
+    within = _parameters(window, places)
+    found = snapshot(f"{query} ORDER BY {{order}}, {{id}} LIMIT %(size)s", lambda at: {**within(at), "size": size})
+    return [Placed((order, str(row_id)), digest) for order, row_id, digest in found]
+
+
+def _parameters(window: Window, places: Mapping[str, Cursor]) -> Parameters:
+    def of(at: Expressions) -> dict[str, Any]:
+        found = at.window(window)
+        for name, place in places.items():
+            found |= at.position(name, place)
+        return found
+
+    return of

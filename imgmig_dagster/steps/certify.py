@@ -1,0 +1,200 @@
+"""Brings all evidence to one moment, so that a certificate can say what it says of that moment.
+
+Rounds of `steps.follow`: first each partition on a snapshot of its own, then all of them on one snapshot of the whole
+table, again and again until every row of it was seen equal as it was then. While the application writes, what is left
+is what changed in the seconds that the last round took.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from imgmig_dagster.concurrency import gather
+from imgmig_dagster.errors import PartitionBusy
+from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
+from imgmig_dagster.source.ranges import ends, moment_of
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record
+from imgmig_dagster.steps.follow import Drift, Followed, find_drift, follow, settle
+from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
+from imgmig_dagster.steps.verify import identity_now
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince
+from imgmig_dagster.verification.evidence import Today, why_void
+from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
+from imgmig_dagster.verification.segments import SegmentStore
+from imgmig_dagster.window import Window
+from imgmig_dagster.work import ReadingWork
+
+_AT_ONCE: Final = 4
+_MOST_ROUNDS: Final = 12
+_ROUNDS_BEFORE_GIVING_UP: Final = 3
+_SECONDS: Final = 600.0
+# More rows than these that never stood still at a snapshot are not "a few that were moving".
+_MOVING_SHARE: Final = 100
+_FEW_MOVING: Final = 100
+
+
+@dataclass(frozen=True)
+class Certified:
+    """The source on one snapshot, and the evidence as of it.
+
+    `rows` and `digests` are of every partition whose evidence was brought to this moment, `ends` the places of its
+    first and last row. `counts` are of the whole table, and `left` is what became of the rows that have left since the
+    census.
+    """
+
+    as_of: str
+    counts: TableCounts
+    repeated: RepeatedIds
+    identity: Identity
+    rounds: Rounds
+    rows: Mapping[str, int] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    ends: Mapping[str, tuple[Cursor, Cursor]] = field(default_factory=dict)
+    left: LeftSince | None = None
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What one snapshot of the whole table showed."""
+
+    as_of: str
+    counts: TableCounts
+    repeated: RepeatedIds
+    drifts: Mapping[str, tuple[VerificationResult, Drift]]
+    ends: Mapping[str, tuple[Cursor, Cursor]]
+
+
+async def certify(work: ReadingWork, windows: Sequence[Window], tell: Callable[[str], None]) -> Certified:
+    """Bring the evidence of all partitions to one moment.
+
+    Partitions without evidence that counts are counted, and nothing else. `tell` gets a line for each round.
+
+    Raises:
+        SourceError, TargetError, StateError: see there.
+    """
+    return await _Certifying(work, windows, tell).certify()
+
+
+class _Certifying:
+    def __init__(self, work: ReadingWork, windows: Sequence[Window], tell: Callable[[str], None]) -> None:
+        self._work = work
+        self._windows = windows
+        self._tell = tell
+        self._started = work.clock.monotonic()
+        self._looked = 0
+
+    async def certify(self) -> Certified:
+        self._identity = await identity_now(self._work)
+        self._census = await asyncio.to_thread(load_record, self._work.state, names.CENSUS, CensusResult)
+        followed = await asyncio.to_thread(self._with_evidence)
+        at_once = asyncio.Semaphore(_AT_ONCE)
+        await gather(self._catch_up(window, at_once) for window in followed)
+        unsettled: int | None = None
+        for number in range(1, _MOST_ROUNDS + 1):
+            began = self._work.clock.monotonic()
+            sight = await asyncio.to_thread(self._look_at_all, followed, number == 1)
+            results = await gather(self._settle(window, sight, at_once) for window in followed)
+            moving = sum(_unsettled(result) for result in results)
+            changed = sum(len(drift.changed) for _evidence, drift in sight.drifts.values())
+            took = self._work.clock.monotonic() - began
+            self._tell(f"Round {number}: {changed:,} rows had changed, {moving:,} of them changed again meanwhile")
+            gives_up = number >= _ROUNDS_BEFORE_GIVING_UP and unsettled is not None and moving >= unsettled
+            if not moving or gives_up or self._work.clock.monotonic() - self._started > _SECONDS:
+                break
+            unsettled = moving
+        left = None if self._census is None else await judge_rows_left(self._work, self._census)
+        certified = self._certified(sight, results, number, changed / took if took > 0 else 0.0)
+        return replace(certified, left=left)
+
+    def _with_evidence(self) -> list[Window]:
+        return [window for window in self._windows if self._evidence(window) is not None]
+
+    def _evidence(self, window: Window) -> VerificationResult | None:
+        """The partition's evidence, if it is of what stands there, and can be followed."""
+        state = self._work.state
+        evidence = load_record(state, names.evidence(window.partition), VerificationResult)
+        if evidence is None or not evidence.segments:
+            return None
+        today = Today(self._work.clock.now(), self._identity)
+        void = why_void(state, window, evidence, today, evidence.rows_in_window, lambda: evidence.digest)
+        return evidence if void is None or void.only_aged else None
+
+    async def _catch_up(self, window: Window, at_once: asyncio.Semaphore) -> None:
+        async with at_once:
+            try:
+                async with self._work.owning(names.verification_lock(window.partition)) as owned:
+                    evidence = await asyncio.to_thread(self._evidence, window)
+                    if evidence is not None:
+                        self._looked += (await follow(owned, window, evidence, faults_again=True)).looked_again
+            except PartitionBusy:
+                self._tell(f"{window.partition}: another run verifies it")
+
+    def _look_at_all(self, followed: Sequence[Window], is_first: bool) -> _Sight:
+        drifts, places = dict[str, tuple[VerificationResult, Drift]](), dict[str, tuple[Cursor, Cursor]]()
+        with self._work.source.snapshot() as snapshot:
+            counts = table_counts(snapshot, self._windows)
+            if is_first and self._census is not None:
+                # Rows that leave later were seen by then: the rounds find them gone.
+                note_rows_left(self._work.state, self._census, snapshot, self._windows, counts)
+            for window in followed:
+                evidence = self._evidence(window)
+                if evidence is None:
+                    continue
+                drifts[window.partition] = (
+                    evidence,
+                    find_drift(snapshot, window, self._segments(window), evidence, faults_again=False),
+                )
+                if found := ends(snapshot, window):
+                    places[window.partition] = found
+            return _Sight(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
+
+    async def _settle(self, window: Window, sight: _Sight, at_once: asyncio.Semaphore) -> VerificationResult | None:
+        """The evidence as of the snapshot; None where that of another run has taken its place."""
+        evidence, drift = sight.drifts.get(window.partition, (None, None))
+        if evidence is None or drift is None:
+            return None
+        if drift.is_known(evidence):
+            return replace(evidence, moving=())
+        async with at_once:
+            try:
+                async with self._work.owning(names.verification_lock(window.partition)) as owned:
+                    now = await asyncio.to_thread(self._evidence, window)
+                    if now is None or now.segments != evidence.segments:
+                        return None
+                    settled: Followed = await settle(owned, evidence, drift, self._segments(window))
+            except PartitionBusy:
+                return None
+        self._looked += settled.looked_again
+        return settled.result
+
+    def _segments(self, window: Window) -> SegmentStore:
+        return SegmentStore(self._work.state, window.partition, self._work.run_id)
+
+    def _certified(
+        self, sight: _Sight, results: Sequence[VerificationResult | None], rounds: int, changes_per_second: float
+    ) -> Certified:
+        found = [result for result in results if result is not None]
+        moving = [row_id for result in found for row_id in result.moving]
+        behind = None
+        if len(moving) > max(_FEW_MOVING, sight.counts.rows // _MOVING_SHARE):
+            behind = (
+                f"after {rounds} rounds {len(moving):,} rows still changed while they were compared, about "
+                f"{changes_per_second:,.0f} a second: the application writes faster than it can be followed"
+            )
+        return Certified(
+            as_of=sight.as_of,
+            counts=sight.counts,
+            repeated=sight.repeated,
+            identity=self._identity,
+            rounds=Rounds(rounds, self._looked, round(self._work.clock.monotonic() - self._started, 3), moving, behind),
+            rows={result.partition: result.rows_in_window for result in found},
+            digests={result.partition: result.digest for result in found},
+            ends=sight.ends,
+        )
+
+
+def _unsettled(result: VerificationResult | None) -> int:
+    return 1 if result is None else len(result.moving) + result.unverified

@@ -1,0 +1,222 @@
+"""What was seen of a partition's rows, in segments of about a thousand: the digest of each row when it got its verdict.
+
+A partition's `SegmentIndex` lists its segments, each with count and digest, which one statement of the source can be
+compared with; the rows of a segment are in a file of its own. `steps.verify` writes them, and `steps.follow` keeps
+them true. An index counts once ``evidence.json`` names it.
+"""
+
+import base64
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from imgmig_dagster.errors import StateError
+from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.window import from_microseconds
+
+
+class Seen(NamedTuple):
+    """A row that was seen equal to its item: the digests of both, and how many timestamps are equal by tolerance only.
+
+    The digests differ where there are such timestamps, and nowhere else.
+    """
+
+    row: int
+    item: int
+    inexact: int = 0
+
+
+@dataclass
+class SeenRows:
+    """The rows of a segment: `equal` by id, the `faults` of the others, and the digest of each row `at_fault`."""
+
+    equal: dict[str, Seen] = field(default_factory=dict)
+    faults: list[Mismatch] = field(default_factory=list)
+    at_fault: dict[str, int] = field(default_factory=dict)
+
+    def digests(self) -> dict[str, int]:
+        """The digest of each row when it got its verdict."""
+        return {**{row_id: seen.row for row_id, seen in self.equal.items()}, **self.at_fault}
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Drop rows that are judged again, or are gone."""
+        self.equal = {row_id: seen for row_id, seen in self.equal.items() if row_id not in ids}
+        self.faults = [fault for fault in self.faults if fault.row_id not in ids]
+        self.at_fault = {row_id: digest for row_id, digest in self.at_fault.items() if row_id not in ids}
+
+    def only(self, ids: Mapping[str, object]) -> "SeenRows":
+        """Those of some ids."""
+        return SeenRows(
+            {row_id: self.equal[row_id] for row_id in ids if row_id in self.equal},
+            [fault for fault in self.faults if fault.row_id in ids],
+            {row_id: self.at_fault[row_id] for row_id in ids if row_id in self.at_fault},
+        )
+
+    def add(self, other: "SeenRows") -> None:
+        """Put other rows in."""
+        self.equal |= other.equal
+        self.faults += other.faults
+        self.at_fault |= other.at_fault
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """`SeenRows` as a file holds them: the digests of `ids` as signed big-endian 64-bit integers, in base64.
+
+    `inexact` has the item's digest, and the number of timestamps, of the rows whose digests differ.
+    """
+
+    ids: Sequence[str]
+    digests: str
+    inexact: Mapping[str, tuple[int, int]]
+    faults: Sequence[Mismatch]
+    at_fault: Mapping[str, int]
+
+    @classmethod
+    def of(cls, rows: SeenRows) -> "PackedRows":
+        """The rows, packed."""
+        packed = struct.pack(f">{len(rows.equal)}q", *(seen.row for seen in rows.equal.values()))
+        inexact = {row_id: (seen.item, seen.inexact) for row_id, seen in rows.equal.items() if seen.item != seen.row}
+        return cls(list(rows.equal), base64.b64encode(packed).decode(), inexact, rows.faults, rows.at_fault)
+
+    def unpacked(self) -> SeenRows:
+        """The rows.
+
+        Raises:
+            ValueError: there are not as many digests as ids.
+        """
+        digests = [digest for (digest,) in struct.iter_unpack(">q", base64.b64decode(self.digests))]
+        equal = {
+            row_id: Seen(digest, *self.inexact.get(row_id, (digest, 0)))
+            for row_id, digest in zip(self.ids, digests, strict=True)
+        }
+        return SeenRows(equal, list(self.faults), dict(self.at_fault))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Adjoining rows of a window: those behind the segment before, up to `until`; see `SegmentIndex`.
+
+    `rows` and `digest` are of the rows seen equal, `items_digest` of their items, both as decimal text; `verdicts`
+    counts all rows by `Verdict` value. `looked_at` is when the look at any of them began that lies back furthest.
+    """
+
+    until: Cursor
+    rows: int
+    digest: str
+    items_digest: str
+    inexact: int
+    verdicts: Mapping[str, int]
+    by_attribute: Mapping[str, int]
+    looked_at: str
+    file: str
+
+
+@dataclass(frozen=True)
+class SegmentIndex:
+    """The segments of a partition, in the order of their rows, which is that of pages."""
+
+    segments: Sequence[Segment] = ()
+
+    @property
+    def places(self) -> list[Cursor]:
+        """Where each segment ends."""
+        return [(segment.until[0], segment.until[1]) for segment in self.segments]
+
+    def verdicts(self) -> dict[str, int]:
+        """The rows of all segments by verdict."""
+        found = {verdict.value: 0 for verdict in Verdict}
+        for segment in self.segments:
+            for verdict, rows in segment.verdicts.items():
+                found[verdict] += rows
+        return found
+
+    def by_attribute(self) -> Counter[str]:
+        """The differences of all segments by attribute."""
+        found: Counter[str] = Counter()
+        for segment in self.segments:
+            found.update(segment.by_attribute)
+        return found
+
+
+class SegmentStore:
+    """The segments of one partition in the state. A run writes files under names of its own only."""
+
+    def __init__(self, store: StateStore, partition: str, run_id: str) -> None:
+        self._store = store
+        self._partition = partition
+        self._run_id = run_id
+        numbers = [name.rpartition("-")[2].partition(".")[0] for name in store.list(names.segments(partition))]
+        self._written = max(map(int, numbers), default=0)
+
+    def index(self, name: str) -> SegmentIndex:
+        """The segments that an evidence names; none where it names none."""
+        found = load_record(self._store, name, SegmentIndex) if name else SegmentIndex()
+        if found is None:
+            raise self._gone(name)
+        return found
+
+    def rows(self, segment: Segment) -> SeenRows:
+        """The rows of a segment.
+
+        Raises:
+            StateError: its file is gone or cannot be read.
+        """
+        found = load_record(self._store, segment.file, PackedRows)
+        if found is None:
+            raise self._gone(segment.file)
+        return found.unpacked()
+
+    def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> Segment:
+        """Write a segment's rows; it counts once an index that an evidence names has it."""
+        name = names.segment(names.segments(self._partition), self._run_id, self._next())
+        save_record(self._store, name, PackedRows.of(rows))
+        verdicts = Counter(dict.fromkeys([Verdict.MATCH.value], len(rows.equal)))
+        verdicts.update({fault.row_id: fault.verdict.value for fault in rows.faults}.values())
+        return Segment(
+            until=until,
+            rows=len(rows.equal),
+            digest=str(sum(seen.row for seen in rows.equal.values())),
+            items_digest=str(sum(seen.item for seen in rows.equal.values())),
+            inexact=sum(seen.inexact for seen in rows.equal.values()),
+            verdicts=verdicts,
+            by_attribute=Counter(fault.attribute for fault in rows.faults if fault.attribute is not None),
+            looked_at=looked_at,
+            file=name,
+        )
+
+    def write_index(self, segments: Sequence[Segment]) -> str:
+        """Write the list of segments, and return its name."""
+        name = names.segment(names.segments(self._partition), f"{self._run_id}-index", self._next())
+        save_record(self._store, name, SegmentIndex(tuple(segments)))
+        return name
+
+    def keep_only(self, index: str, segments: Sequence[Segment]) -> None:
+        """Remove the files that no evidence names any more."""
+        kept = {index, *(segment.file for segment in segments)}
+        for name in self._store.list(names.segments(self._partition)):
+            if name not in kept:
+                self._store.delete(name)
+
+    def faults(self, segments: Sequence[Segment]) -> Iterator[Mismatch]:
+        """Every fault of these segments, each with the place up to which its segment goes."""
+        for segment in segments:
+            if segment.by_attribute or len(segment.verdicts) > 1:
+                until = f"{from_microseconds(segment.until[0]).isoformat()}/{segment.until[1]}"
+                yield from (replace(fault, segment=until) for fault in self.rows(segment).faults)
+
+    def _next(self) -> int:
+        self._written += 1
+        return self._written
+
+    def _gone(self, name: str) -> StateError:
+        return StateError(
+            f"{self._store.locate(name)}, to which the evidence of partition {self._partition} refers, is gone: imgmig "
+            f"verify --partition {self._partition} looks at all rows again"
+        )
