@@ -212,10 +212,11 @@ def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     time.sleep(options.pause)
     again = stage.imgmig("report")
     second = again.document["verdict"]
-    share = again.seconds / verified.seconds
+    full = verified.document["took_s"] + verified.document["census"]["duration_s"]
+    share = f"{stage.rounds['seconds'] / full:.0%} of the full verification's {full:.1f} s"
     _say(
-        f"   again after {options.pause:.0f} s: {second}, {_of_rounds(stage.rounds)}; command {again.seconds:.0f} s, "
-        f"{share:.0%} of the verification"
+        f"   again after {options.pause:.0f} s: {second}, {_of_rounds(stage.rounds)}, {share}; "
+        f"command {again.seconds:.0f} s"
     )
     named = _plant(stage, _KINDS[number % len(_KINDS)], random.Random(f"live {options.seed} {number}"))
     return first == second == "PASS" and named
