@@ -1,5 +1,6 @@
 """``imgmig rehearse``: a migration of stage staging, command by command, while an application writes to both sides."""
 
+import math
 import shlex
 import shutil
 import subprocess
@@ -47,8 +48,8 @@ def rehearse(
 ) -> None:
     """Rehearse a migration of stage staging on this machine, in a database and a table of its own.
 
-    An application writes to both sides while the images are migrated. Exit code 0 only if the certificate is PASS,
-    and migrating once more writes nothing.
+    An application writes to both sides from the first step to the certificate. Exit code 0 only if that says READY,
+    nothing that the application wrote was undone, and migrating once more writes nothing.
     """
     output, folder = Output(json=False), sandbox_root() / "rehearsal"
     started = time.monotonic()
@@ -65,17 +66,20 @@ def rehearse(
             staging.imgmig("doctor")
             staging.imgmig("dry-run")
             staging.imgmig("migrate")
+            staging.imgmig("verify")
+            staging.imgmig("spot-check", "--count", "50")
+            staging.imgmig("spot-check", "--review", str(staging.reviewed()))
+            staging.imgmig("report")
+            staging.imgmig("certificate", "show", "latest")
+            if writing.done():
+                ended_by = type(writing.exception()).__name__
+                raise SandboxError(f"the rehearsal failed: the application ended before it was stopped, by {ended_by}")
         journal = writing.result()
         undone = _undone(journal, _items(sandbox))
         if undone:
             raise SandboxError(f"the rehearsal failed: of what the application wrote was undone: {', '.join(undone)}")
         counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(journal.counts.items()))
         output.say(f"The application has stopped. It wrote meanwhile: {counts}; none of it was undone.")
-        staging.imgmig("verify")
-        staging.imgmig("spot-check", "--count", "50")
-        staging.imgmig("spot-check", "--review", str(staging.reviewed()))
-        staging.imgmig("report")
-        staging.imgmig("certificate", "show", "latest")
         before = _items(sandbox)
         staging.imgmig("migrate")
         if _items(sandbox) != before:
@@ -160,7 +164,7 @@ def _application(sandbox: Sandbox, rate: float) -> Iterator[Future[Journal]]:
     stop, writer = threading.Event(), sandbox.dual_writer()
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:
-            yield pool.submit(writer.run, rate, _COMMAND_WITHIN_S, stop)
+            yield pool.submit(writer.run, rate, math.inf, stop)
         finally:
             stop.set()
 
