@@ -24,6 +24,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
+from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
@@ -74,6 +75,7 @@ def _migrated_images(
         confirmed: Mapping[str, int | None] = dict.fromkeys(keys, config.confirm_deletes)
         if len(keys) > 1:
             confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
+        standing = Standing(partitions, state.open())
         making = _Making(partitions, "source_images" in assets, "migration_plan" in assets)
 
         if "migrated_images" in assets:
@@ -84,15 +86,17 @@ def _migrated_images(
                 async def write(work: WritingWork, part: Part) -> None:
                     await making.items(work, part, mode, config, confirmed[part.partition], log)
 
-                yield from over_range(context, specs, keys, opening, write, progress.end)
+                yield from over_range(context, specs, keys, opening, write, progress.end, standing)
         elif making.plans:
             reads = target.open_settings(context.instance)
             reads.identity()  # a target that is away ends the run, and does not leave every row unread
             with working(context, source, reads, state, progress) as (reading, _log):
-                yield from over_range(context, specs, keys, reading, making.plan, progress.end)
+                yield from over_range(context, specs, keys, reading, making.plan, progress.end, standing)
         else:
             with reading_source(context, source, state, progress) as (of_source, _log):
-                yield from over_range(context, specs, keys, nullcontext(of_source), making.inventory, progress.end)
+                yield from over_range(
+                    context, specs, keys, nullcontext(of_source), making.inventory, progress.end, standing
+                )
 
     return migrated_images
 
@@ -117,12 +121,13 @@ def _verification_report(
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
         keys, table = chosen(context, config.partitions), target.open_settings(context.instance)
+        standing = Standing(partitions, state.open())
         with working(context, source, table, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 await verify_part(work, window_of(partitions, part.partition), part, log, config.only_failed)
 
-            yield from over_range(context, specs, keys, opening, compare, progress.end)
+            yield from over_range(context, specs, keys, opening, compare, progress.end, standing)
 
     return verification_report
 

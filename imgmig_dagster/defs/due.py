@@ -22,8 +22,9 @@ from imgmig_dagster.defs.resources import (
     StateDirectory,
     TargetDynamoDB,
 )
+from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import PartitionBusy
-from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import Window, now
@@ -62,7 +63,7 @@ def verify_due_job(
         windows = {window.partition: window for window in windows_of(partitions)}
         keys = _due(config.turn, list(windows.values()), source, target, state)
         context.log.info("%d of %d partitions are due", len(keys), len(windows))
-        table, recording = target.open_settings(context.instance), internals.recording(context)
+        table, recording = target.open_settings(context.instance), events.recording(context)
         with working(recording, source, table, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
@@ -72,7 +73,9 @@ def verify_due_job(
                 except PartitionBusy:
                     log.info("%s: another run is verifying it", part.partition)
 
-            yield from over_range(recording, specs, keys, opening, compare, progress.end)
+            yield from over_range(
+                recording, specs, keys, opening, compare, progress.end, Standing(partitions, state.open())
+            )
 
     @dg.job(
         name="verify_due",

@@ -18,8 +18,9 @@ import dagster as dg
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.defs.claims import CLAIMS
+from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import ImgmigError, SettingsError
-from imgmig_dagster.local_runs import dagster_internals as internals
+from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.local_runs.runner import told
 from imgmig_dagster.progress import Ended
 from imgmig_dagster.work import work_on
@@ -51,8 +52,11 @@ class Part:
     partition: str
     specs: Mapping[str, dg.AssetSpec]
     recorder: Executor
+    standing: Standing
     red: list[str] = field(default_factory=list)
     unrecorded: bool = False
+    begun: bool = False
+    ended: bool = False
 
     async def record(
         self,
@@ -69,16 +73,34 @@ class Part:
         """
         self.unrecorded = True
         log = asyncio.get_running_loop().run_in_executor
-        await log(self.recorder, self._log, asset, facts, results, version)
+        blocking = [found for found in results if (asset, found.check_name) in _BLOCKING and not on_the_way]
+        red = [found.check_name or "" for found in blocking if not found.passed]
+        await log(self.recorder, self._log, asset, facts, results, version, bool(red))
         self.unrecorded = False
-        if not on_the_way:
-            blocking = [found for found in results if (asset, found.check_name) in _BLOCKING]
-            self.red += [found.check_name or "" for found in blocking if not found.passed]
+        self.red += red
+
+    async def end(self) -> None:
+        """Show in Dagster what is amiss with the partition by now, although it was materialized."""
+        self.unrecorded = True
+        log = asyncio.get_running_loop().run_in_executor
+        await log(self.recorder, self.standing.show, self.context, self.partition)
+        self.unrecorded = False
+        self.ended = True
+
+    def break_off(self) -> None:
+        """Show what is amiss after a run that was interrupted: it ends as canceled, which no partition shows."""
+        if self.begun and (self.red or not self.ended):
+            self.standing.show(self.context, self.partition, in_progress_too=True)
 
     def _log(
-        self, asset: str, facts: Mapping[str, Any], results: Sequence[dg.AssetCheckResult], version: str | None
+        self,
+        asset: str,
+        facts: Mapping[str, Any],
+        results: Sequence[dg.AssetCheckResult],
+        version: str | None,
+        is_red: bool,
     ) -> None:
-        tags = internals.version_tags(
+        tags = events.version_tags(
             self.context.instance, self.specs[asset], self.partition, version or self.context.run.run_id
         )
         self.context.log_event(dg.AssetMaterialization(asset, partition=self.partition, metadata=facts, tags=tags))
@@ -86,8 +108,10 @@ class Part:
         if results:
             blocking = {name for each, name in _BLOCKING if each == asset}
             instance, run_id = self.context.instance, self.context.run.run_id
-            for event in internals.evaluated(instance, run_id, key, self.partition, results, blocking):
+            for event in events.evaluated(instance, run_id, key, self.partition, results, blocking):
                 self.context.log_event(event)
+        if is_red:
+            events.announced_again(self.context, key, self.partition)
 
 
 OfPartition: TypeAlias = Callable[[Opened, Part], Coroutine[Any, Any, None]]
@@ -100,6 +124,7 @@ def over_range(
     opening: AbstractAsyncContextManager[Opened],
     do: OfPartition[Opened],
     tell: Callable[[Ended], None],
+    standing: Standing,
 ) -> Iterator[dg.DagsterEvent]:
     """Work on the partitions, a few at a time, and record each; then let go what depends on them in this run.
 
@@ -118,12 +143,17 @@ def over_range(
 
     # Dagster stores one event after another in any case: several threads would want a connection each.
     with ThreadPoolExecutor(1, "recorder") as recorder:
-        parts = [Part(context, key, specs, recorder) for key in keys]
-        work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
-    yield from internals.logged(context)
+        parts = [Part(context, key, specs, recorder, standing) for key in keys]
+        try:
+            work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
+        except BaseException:
+            for part in parts:
+                part.break_off()
+            raise
+    yield from events.logged(context)
     place = {key: number for number, key in enumerate(keys)}
     _raise_what_is_amiss(keys, sorted(ended, key=lambda each: place[each.partition]))
-    yield from internals.released(context)
+    yield from events.released(context)
 
 
 def chosen(context: dg.AssetExecutionContext, named: Sequence[str]) -> list[str]:
@@ -165,7 +195,7 @@ async def _all(
 
 async def _error_of(work: Coroutine[Any, Any, None], part: Part) -> ImgmigError | None:
     try:
-        await work
+        await _whole(work, part)
     except Exception as error:
         found = told(error)
         if part.unrecorded or found is None:
@@ -175,6 +205,16 @@ async def _error_of(work: Coroutine[Any, Any, None], part: Part) -> ImgmigError 
             found.__cause__ = error
         return found
     return None
+
+
+async def _whole(work: Coroutine[Any, Any, None], part: Part) -> None:
+    part.begun = True
+    try:
+        await work
+    except Exception:
+        await part.end()
+        raise
+    await part.end()
 
 
 def _raise_what_is_amiss(keys: Sequence[str], ended: Sequence[Ended]) -> None:

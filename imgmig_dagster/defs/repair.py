@@ -18,6 +18,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
+from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -50,6 +51,7 @@ def repair_assets(
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
         keys, table = chosen(context, config.partitions), _open_target(target, context.instance, config)
+        standing = Standing(partitions, state.open())
         with working(context, source, table, state, progress) as (opening, log):
 
             async def mend(work: ReadingWork, part: Part) -> None:
@@ -66,7 +68,7 @@ def repair_assets(
                     await record_verification(part, store, verified, on_the_way=True)
                 await part.record("repair_report", metadata.of_repair(result))
 
-            yield from over_range(context, specs, keys, opening, mend, progress.end)
+            yield from over_range(context, specs, keys, opening, mend, progress.end, standing)
 
     @dg.multi_asset(specs=[specs["orphan_report"]], pool=TARGET_POOL)
     def orphan_report(

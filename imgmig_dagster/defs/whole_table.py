@@ -23,6 +23,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import SpotCheckConfig
+from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
@@ -138,6 +139,7 @@ def whole_table_assets(
         )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
         report = build_report(store, stage, windows, rows_now, facts, certified.digests)
+        Standing(partitions, store).show_judged(context, report)
         files = publish(store, report)
         try:
             if key := reports.signing_key():

@@ -1,31 +1,22 @@
-"""Everything of Dagster that Dagster does not promise to keep: no other module uses any of it, which a test holds.
+"""What Dagster does not promise to keep, of instances and runs; that of assets' events is in `dagster_events`.
 
-Promised is what `dagster` exports, and of its classes what is marked as public. What is here is tried with each new
-version of Dagster, whose number is exact for this reason (pyproject.toml).
+No other module uses any of it, which a test holds. Promised is what `dagster` exports, and of its classes what is
+marked as public. What is here is tried with each new version of Dagster, whose number is exact for this reason
+(pyproject.toml).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    DEFAULT_DATA_VERSION,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError as DagsterAssetCheckFailedError
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
 from dagster._core.launcher import RunLauncher as RunLauncher
@@ -192,79 +183,6 @@ def last_evaluation(instance: dg.DagsterInstance) -> int:
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     last = instance.event_log_storage.get_event_records(wanted, limit=1)
     return last[0].storage_id if last else 0
-
-
-def version_tags(
-    instance: dg.DagsterInstance, spec: dg.AssetSpec, partition: str, data_version: str
-) -> Mapping[str, str]:
-    """What a partition's materialization is of, by which Dagster tells whether it is out of date.
-
-    Dagster adds it to what an op puts out, and not to what it logs.
-    """
-    tags = {CODE_VERSION_TAG: spec.code_version or "", DATA_VERSION_TAG: data_version}
-    for each in spec.deps:
-        wanted = dg.AssetRecordsFilter(asset_key=each.asset_key, asset_partitions=[partition])
-        records = instance.fetch_materializations(wanted, limit=1).records
-        made = records[0] if records else None
-        made_tags = made.asset_materialization.tags if made and made.asset_materialization else None
-        version = (made_tags or {}).get(DATA_VERSION_TAG, DEFAULT_DATA_VERSION.value)
-        tags[get_input_data_version_tag(each.asset_key)] = version
-        tags[get_input_event_pointer_tag(each.asset_key)] = str(made.storage_id) if made else NULL_EVENT_POINTER
-    return tags
-
-
-def evaluated(
-    instance: dg.DagsterInstance,
-    run_id: str,
-    asset: dg.AssetKey,
-    partition: str,
-    results: Sequence[dg.AssetCheckResult],
-    blocking: Collection[str],
-) -> list[dg.AssetCheckEvaluation]:
-    """The events of an asset's checks, of its last materialization, which the run has just recorded of that partition.
-
-    Without it a check's Partitions tab takes them for those of an earlier one.
-    """
-    made: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
-    [found] = instance.get_asset_event_summary_records(made, asset, run_id, limit=1)
-    target = AssetCheckEvaluationTargetMaterializationData(
-        run_id=run_id, storage_id=found.storage_id, timestamp=found.timestamp
-    )
-    return [
-        dg.AssetCheckEvaluation(
-            asset_key=asset,
-            check_name=result.check_name or "",
-            passed=result.passed,
-            metadata=result.metadata,
-            severity=result.severity,
-            description=result.description,
-            blocking=result.check_name in blocking,
-            partition=partition,
-            target_materialization_data=target,
-        )
-        for result in results
-    ]
-
-
-def recording(context: dg.OpExecutionContext) -> dg.AssetExecutionContext:
-    """The context of an op that is of no asset, to record assets and their checks by."""
-    return dg.AssetExecutionContext(context)
-
-
-def logged(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-    """The events that an op has logged, for its run's result: an error would keep them from it."""
-    yield from context.consume_events()
-
-
-def released(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-    """What tells Dagster that this op's assets are there: it skips what is downstream in the same run otherwise.
-
-    An output of the op would do, but Dagster would materialize every partition of the range once more for it.
-    """
-    step = context.get_step_execution_context()
-    for key in sorted(context.selected_asset_keys):
-        name = context.assets_def.get_output_name_for_asset_key(key)
-        yield dg.DagsterEvent.step_output_event(step, StepOutputData(StepOutputHandle(step.step.key, name)))
 
 
 def failed_partitions(instance: dg.DagsterInstance, run_id: str) -> dict[str | None, str | None]:

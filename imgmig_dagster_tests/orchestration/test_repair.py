@@ -76,7 +76,7 @@ def test_a_repair_is_told_then_applied_and_the_certificates_say_what_it_changed(
     kept = sorted((Path(damaged.state.locate("certificates"))).iterdir())
     unchanged = imgmig("certificate", "diff", str(kept[-1]), "latest")
     assert (unchanged.exit_code, unchanged.stdout) == (0, "Nothing changed.\n")
-    kept[-1].write_bytes(kept[-1].read_bytes().replace(b'"FAIL"', b'"PASS"'))
+    kept[-1].write_bytes(kept[-1].read_bytes().replace(b'"NOT READY"', b'"READY"'))
     refused = imgmig("certificate", "show", str(kept[-1]))
     assert refused.exit_code == 2
     assert "was altered since it was written" in refused.stderr

@@ -94,6 +94,7 @@ def test_verify_changed_verifies_exactly_the_partitions_whose_evidence_no_longer
 
     recorded.source.execute("UPDATE {t} SET width = 1 WHERE size_bytes = 1011")  # updated_at stays
     recorded.source.delete(21)
+    recorded.source.update(30, width=2)
     recorded.succeed("migrate", MARCH)
     recorded.source.insert(images_of(5, [50]))
     recorded.succeed("migrate", MAY)

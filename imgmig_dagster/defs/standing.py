@@ -1,0 +1,84 @@
+"""Which partitions must not look well in Dagster, whatever was materialized of them last.
+
+Dagster takes the status of a partition from its last materialization, which stays green when a later migration has
+voided the evidence, or beside a pass that broke off. What the state holds is the truth, and `Standing` shows it: the
+asset's Partitions tab says Failed until the partition is materialized again. How that is recorded is in
+`local_runs.dagster_events`; a blocking check that does not hold is shown by `ranges`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.local_runs import dagster_events as events
+from imgmig_dagster.state import names
+from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.records import load_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.verification.evidence import Today, why_void
+from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.window import now
+
+if TYPE_CHECKING:
+    from imgmig_dagster.reporting.model import SummaryReport
+
+_BROKEN_OFF: Final = "a migration pass was begun and has not finished. The job migrate resumes it"
+_FAULTS: Final = "when it was looked at last, rows and items did not agree. The job verify names them in its checks"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the state of a stage says of partitions that Dagster would show as well."""
+
+    partitions: dg.TimeWindowPartitionsDefinition
+    store: StateStore
+
+    def show(self, context: dg.AssetExecutionContext, partition: str, in_progress_too: bool = False) -> None:
+        """Show what is amiss with a partition that a run has worked on; see `events.shown_as_failed`.
+
+        By the state alone: what changed in the source, or became another table, is left to the report.
+
+        Raises:
+            StateError: a file of the partition cannot be read.
+        """
+        for asset, why in self._amiss(partition).items():
+            self._show(context, asset, {partition: why}, in_progress_too)
+
+    def show_judged(self, context: dg.AssetExecutionContext, report: "SummaryReport") -> None:
+        """Show what a report found amiss with partitions: also what a run that was killed could not show."""
+        judged: dict[str, dict[str, str]] = {"migrated_images": {}, "verification_report": {}}
+        for each in report.partitions:
+            if each.pass_open:
+                judged["migrated_images"][each.partition] = _BROKEN_OFF
+            if each.void:
+                judged["verification_report"][each.partition] = _voided(each.void.what)
+            elif each.verification and not each.verification.passed:
+                judged["verification_report"][each.partition] = _FAULTS
+        for asset, whys in judged.items():
+            self._show(context, asset, whys)
+
+    def _amiss(self, partition: str) -> Mapping[str, str]:
+        found = {}
+        if CheckpointFile(self.store, partition).is_open():
+            found["migrated_images"] = _BROKEN_OFF
+        evidence = load_record(self.store, names.evidence(partition), VerificationResult)
+        if evidence:
+            window, today = window_of(self.partitions, partition), Today(now(), None)
+            void = why_void(self.store, window, evidence, today, evidence.rows_in_window, None)
+            if void:
+                found["verification_report"] = _voided(void.what)
+            elif not evidence.passed:
+                found["verification_report"] = _FAULTS
+        return found
+
+    def _show(
+        self, context: dg.AssetExecutionContext, asset: str, whys: Mapping[str, str], in_progress_too: bool = False
+    ) -> None:
+        events.shown_as_failed(context, dg.AssetKey(asset), self.partitions, whys, in_progress_too)
+
+
+def _voided(why: str) -> str:
+    return f"the verification no longer counts, because {why}. The job verify makes a new one"
