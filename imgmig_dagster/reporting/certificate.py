@@ -13,7 +13,7 @@ from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
 from imgmig_dagster.state.writes import LastWrite
-from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Void
 from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between
@@ -29,8 +29,12 @@ ASSUMPTIONS: Final = (
 )
 _CERTIFIED: Final = (
     "Every row that was visible in the source at {counted_at} has its item in the target, equal in every mapped field, "
-    "and no item is without its row, under the assumptions. The source's digests were then those of the comparisons; "
-    "what somebody changed in the target alone since each comparison is not covered.{moving}"
+    "under the assumptions. The source's digests were then those of the comparisons; what somebody changed in the "
+    "target alone since each comparison is not covered.{moving}{orphans}"
+)
+_NO_ORPHANS: Final = (
+    " Every item that the census met, begun at {census}, had its row. Of the rows of then {left:,} have left the "
+    "source until {counted_at}; the items of all of them are gone."
 )
 _MOVING: Final = (
     " {rows:,} of these rows changed again while they were looked at: each was seen equal, or gone on both sides, "
@@ -61,7 +65,8 @@ class Certificate:
     `lacking_review` between PASS and READY.
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
-    are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`.
+    are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`, and
+    `left` what became of the rows that have left the source since the census.
     """
 
     format: int
@@ -85,6 +90,7 @@ class Certificate:
     versions: Mapping[str, str]
     columns: NotMigrated = field(default_factory=NotMigrated)
     rounds: Rounds | None = None
+    left: LeftSince | None = None
 
     @property
     def rows(self) -> int:
@@ -110,7 +116,7 @@ def certify(report: SummaryReport) -> Certificate:
         stage=report.stage,
         verdict=report.verdict,
         cutover=report.cutover,
-        meaning=_NOT_CERTIFIED if report.lacking else _meaning(report.facts),
+        meaning=_NOT_CERTIFIED if report.lacking else _meaning(report.facts, report.census),
         assumptions=[*ASSUMPTIONS, *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
@@ -127,6 +133,7 @@ def certify(report: SummaryReport) -> Certificate:
         versions=report.facts.versions,
         columns=report.facts.columns,
         rounds=report.facts.rounds,
+        left=report.facts.left,
     )
 
 
@@ -158,9 +165,15 @@ def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
     )
 
 
-def _meaning(facts: RunFacts) -> str:
+def _meaning(facts: RunFacts, census: CensusResult | None) -> str:
     moving = len(facts.rounds.moving) if facts.rounds else 0
-    return _CERTIFIED.format(counted_at=facts.counted_at, moving=_MOVING.format(rows=moving) if moving else "")
+    orphans = ""
+    if census and facts.left:
+        # Of items that never had a row the census speaks, and of those that lost theirs the report.
+        orphans = _NO_ORPHANS.format(census=census.started_at, left=facts.left.rows, counted_at=facts.counted_at)
+    return _CERTIFIED.format(
+        counted_at=facts.counted_at, orphans=orphans, moving=_MOVING.format(rows=moving) if moving else ""
+    )
 
 
 def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:

@@ -7,8 +7,10 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.source.counting import RepeatedIds, repeated_on
+from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster_tests.arrange import COLUMNS, Migration, image, item_of, partition_by_time, row_id
+from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Migration, image, item_of, month, partition_by_time, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 # What the planner prefers for large tables.
@@ -65,6 +67,29 @@ def test_two_rows_that_match_one_item_are_no_pass(migration: Migration, page_siz
             read(page_size=page_size)
     census = migration.census()
     assert (census.repeated, census.samples["repeated"], census.passed) == (1, [row_id(2)], False)
+
+
+def test_an_id_that_stands_in_two_partitions_of_the_source_is_named(migration: Migration) -> None:
+    """Neither of which has it twice, as none of ours has."""
+    source, april = migration.source, month(2024, 4)
+    partition_by_time(source)
+    name = sql.Identifier(source.schema, "april").as_string()
+    source.execute(f"CREATE TABLE {name} PARTITION OF {{t}} FOR VALUES FROM ('2024-04-01Z') TO ('2024-05-01Z')")
+    source.insert([*map(image, range(5)), image(2, created_at="2024-04-02T00:00:00Z")])
+    for number in range(5):
+        migration.target.put(item_of(number))
+    run = migration.verification()
+
+    with run.source:
+        census = run.look(lambda work: take_census(work, [MARCH, april]))
+        with run.source.snapshot() as snapshot:
+            assert repeated_on(snapshot) == RepeatedIds(1, (row_id(2),))
+
+    assert (census.repeated, census.samples["repeated"], census.passed) == (1, [row_id(2)], False)
+    assert (census.rows_in_partitions, sum(group.rows for group in census.groups.values())) == (6, 5)
+    for window in (MARCH, april):
+        with pytest.raises(SourceRefused, match=f"more than one row with the id {row_id(2)}"):
+            replace(migration, window=window).verify()
 
 
 def test_rows_outside_are_counted_where_the_role_may_read_the_mapped_columns_alone(migration: Migration) -> None:

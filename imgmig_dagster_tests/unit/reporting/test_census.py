@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.census_results import LeftSince
@@ -81,3 +82,13 @@ def test_partitions_that_time_has_added_are_no_reason(state: StageState) -> None
     state.window(month(4), 0)
 
     assert judged(state) == (ReportVerdict.PASS, [])
+
+
+def test_a_certificate_says_of_which_time_it_speaks(state: StageState) -> None:
+    certificate = certify(state.report(replace(FACTS, left=LeftSince("census", 1_007, 0, 0, {}))))
+
+    assert (
+        "Every item that the census met, begun at 2025-01-02T10:30:00.000+00:00, had its row. Of the rows "
+        f"of then 1,007 have left the source until {FACTS.counted_at}; the items of all of them are gone."
+    ) in certificate.meaning
+    assert certificate.left == LeftSince("census", 1_007, 0, 0, {})
