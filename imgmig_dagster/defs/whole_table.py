@@ -27,6 +27,7 @@ from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -110,12 +111,13 @@ def whole_table_assets(
         windows, store, settings = windows_of(partitions), state.open(), source.settings
         with working(context, source, target.open_settings(context.instance), state, progress) as (opening, log):
 
-            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated]:
+            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck]:
                 certified = await certify(work, windows, log.info)
                 columns = await asyncio.to_thread(work.source.columns_not_migrated)
-                return certified, work.source.table.assumptions, columns
+                recheck = Recheck(work.source.mapping, work.source.published())
+                return certified, work.source.table.assumptions, columns, recheck
 
-            certified, assumptions, columns = work_on(opening, look)
+            certified, assumptions, columns, recheck = work_on(opening, look)
         counted = {**certified.counts.rows_per_window, **certified.rows}
         facts = RunFacts(
             run_id=context.run.run_id,
@@ -133,6 +135,7 @@ def whole_table_assets(
             rows_outside=certified.counts.outside.rows,
             repeated=certified.repeated.sample_ids,
             columns=columns,
+            recheck=recheck,
             rounds=certified.rounds,
             ends=certified.ends,
             left=certified.left,

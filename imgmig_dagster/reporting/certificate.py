@@ -11,6 +11,7 @@ from imgmig_dagster.figures import values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
+from imgmig_dagster.reporting.recheckable import Recheck, Side, both_sides
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
@@ -45,9 +46,17 @@ _NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between th
 
 @dataclass(frozen=True)
 class CertifiedPartition:
-    """One partition that is not empty. `void` is why the evidence does not count; `age_s` is since its oldest look."""
+    """One partition that is not empty: the rows whose order column lies in ``[start, end)``.
+
+    `source` and `target` are what each side held at the certificate's time. `void` is why the evidence does not count;
+    `age_s` is since its oldest look.
+    """
 
     partition: str
+    start: str
+    end: str
+    source: Side | None
+    target: Side | None
     verdict: ReportVerdict
     rows: int
     in_ledger: int
@@ -66,7 +75,8 @@ class Certificate:
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
     are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`, and
-    `left` what became of the rows that have left the source since the census.
+    `left` what became of the rows that have left the source since the census. `recheck` is what a stranger needs
+    besides, to check all that.
     """
 
     format: int
@@ -91,6 +101,7 @@ class Certificate:
     columns: NotMigrated = field(default_factory=NotMigrated)
     rounds: Rounds | None = None
     left: LeftSince | None = None
+    recheck: Recheck | None = None
 
     @property
     def rows(self) -> int:
@@ -123,7 +134,7 @@ def certify(report: SummaryReport) -> Certificate:
         run_id=report.facts.run_id,
         lacking=[each.sentence for each in report.lacking],
         lacking_review=[each.sentence for each in report.lacking_review],
-        partitions=[_certified(each, report.facts.counted_at) for each in report.filled],
+        partitions=[_certified(each, report.facts) for each in report.filled],
         empty=list(report.empty_ranges),
         census=report.census,
         ledger={"rows": len(failures), "rejected": sum(failure.permanent for _partition, failure in failures)},
@@ -134,6 +145,7 @@ def certify(report: SummaryReport) -> Certificate:
         columns=report.facts.columns,
         rounds=report.facts.rounds,
         left=report.facts.left,
+        recheck=report.facts.recheck,
     )
 
 
@@ -151,15 +163,20 @@ def compare(before: Certificate, after: Certificate) -> Sequence[Change]:
     return changes
 
 
-def _certified(summary: PartitionSummary, moment: str) -> CertifiedPartition:
+def _certified(summary: PartitionSummary, facts: RunFacts) -> CertifiedPartition:
     evidence = summary.verification
+    source, target = both_sides(summary, facts.ends.get(summary.partition), facts.recheck)
     return CertifiedPartition(
         partition=summary.partition,
+        start=summary.start.isoformat(),
+        end=summary.end.isoformat(),
+        source=source,
+        target=target,
         verdict=summary.verdict,
         rows=summary.rows,
         in_ledger=len(summary.failures),
         evidence=evidence,
-        age_s=round(seconds_between(evidence.oldest_look_at, moment), 3) if evidence else None,
+        age_s=round(seconds_between(evidence.oldest_look_at, facts.counted_at), 3) if evidence else None,
         void=summary.void,
         last_write=summary.written,
     )

@@ -17,6 +17,7 @@ from imgmig_dagster.reporting.partitions import (
     command,
     summarize,
 )
+from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary, judge_review, summarize_spot_check
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
@@ -41,8 +42,9 @@ class RunFacts:
     `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
     the source table asks for, and `rows_outside` counts the rows that no partition holds. `repeated` are some ids of
     more than one row, `rounds` tells how the evidence came to be of `counted_at`, and `ends` has the places of the
-    first and the last row of each partition then. `columns` are those of the source that no item carries. `left`
-    is what became of the rows that have left the source since the census; None leaves that out.
+    first and the last row of each partition then. `columns` are those of the source that no item carries. `recheck`
+    is what a stranger needs to check the certificate. `left` is what became of the rows that have left the source since
+    the census; None leaves that out.
     """
 
     run_id: str
@@ -58,6 +60,7 @@ class RunFacts:
     rounds: Rounds | None = None
     ends: Mapping[str, tuple[Cursor, Cursor]] = field(default_factory=dict)
     columns: NotMigrated = field(default_factory=NotMigrated)
+    recheck: Recheck | None = None
     left: LeftSince | None = None
 
 
