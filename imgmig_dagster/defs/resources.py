@@ -22,8 +22,8 @@ from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
-from imgmig_dagster.reporting.signature import SigningKey
 from imgmig_dagster.sandbox.attaching import attach
+from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage

@@ -1,5 +1,6 @@
 """Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store."""
 
+import hashlib
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
+from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
@@ -34,6 +36,8 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examinat
         *hazard_examinations(settings, mapping),
         Examination("state", "writable", partial(state_is_writable, settings)),
     ]
+    if settings.signing_key is not None:
+        examinations.append(Examination("KMS", "signing key", partial(signing_key, access, settings.signing_key)))
     buckets = {"state": settings.state_url, "reports": settings.reports_url or ""}
     for purpose, url in buckets.items():
         place = urlsplit(url)
@@ -125,6 +129,12 @@ def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(names.PROBE)} did not come back as it was written")
     return Health.OK, settings.state_url, ""
+
+
+def signing_key(access: AwsAccess, name: str) -> tuple[Health, str, str]:
+    """Whether the key signs: by one signature, of nothing."""
+    signed = SigningKey(access, name).sign(hashlib.sha256(b"").digest())
+    return Health.OK, f"{signed.key}, {signed.algorithm}", ""
 
 
 def bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.state import names
-from imgmig_dagster_tests.arrange import image, item_of, row_id
+from imgmig_dagster_tests.arrange import COLUMNS, image, item_of, row_id
 from imgmig_dagster_tests.orchestration.arrange import FEBRUARY, MARCH, Platform, images_of
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 from imgmig_dagster_tests.unit.source.test_published import psql
@@ -112,3 +112,45 @@ def test_where_a_row_has_no_equal_item_the_target_has_fewer_and_no_places(certif
     found = recheck(certified)
     assert f"1 of 5 rows do not agree: {row_id(3)} (no item)" in found.stdout
     assert "as certified" in found.stdout.splitlines()[1], "February"
+
+
+# Written from docs/recheck.md alone.
+TWENTY_LINES = """
+import hashlib, json, sys
+from datetime import datetime, timedelta, timezone
+certificate, rows = json.load(open(sys.argv[1], "rb")), json.load(sys.stdin)
+mapping = certificate["recheck"]["mapping"]
+columns = [(mapping["id_column"], "text"), *((each["column"], each["type"]) for each in mapping["fields"])]
+epoch, millisecond = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(milliseconds=1)
+
+def written(value, kind):
+    if value is None:
+        return "-"
+    if kind == "text":
+        return f"S{len(value.encode())}:{value}"
+    return f"N{value};" if kind == "integer" else f"T{(datetime.fromisoformat(value) - epoch) // millisecond};"
+
+total = 0
+for row in rows:
+    content = "".join(written(row[name], kind) for name, kind in columns)
+    total += int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big", signed=True)
+print(len(rows), total)
+"""
+
+
+def test_twenty_lines_that_were_written_from_the_page_give_the_same_digest(certified: Platform) -> None:
+    _february, march = certificate(certified)["partitions"]
+    read = certified.source.execute("SELECT * FROM {t} WHERE created_at >= '2024-03-01Z'")
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in read]
+    plain = json.dumps(rows, default=lambda value: getattr(value, "isoformat", value.__str__)())
+
+    said = subprocess.run(
+        [sys.executable, "-c", TWENTY_LINES, certified.state.locate(names.report(names.CERTIFICATE))],
+        input=plain,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert len([line for line in TWENTY_LINES.splitlines() if line]) <= 20
+    assert said.split() == [str(march["source"]["rows"]), march["source"]["digest"]]

@@ -93,17 +93,25 @@ def test_without_a_key_there_is_a_hash_and_the_command_says_what_it_is_not(migra
     assert "bears no signature: set IMGMIG_SIGNING_KEY, then imgmig report" in refused.stderr
 
 
+def signing_key_as_the_doctor_finds_it(imgmig: Imgmig) -> tuple[str, str]:
+    (found,) = (each for each in imgmig("doctor", "--json").document["diagnoses"] if each["thing"] == "signing key")
+    return found["health"], found["found"]
+
+
 def test_a_key_that_is_disabled_costs_no_certificate(
     services: Services, migrated: Platform, imgmig: Imgmig, tmp_path: Path
 ) -> None:
     kms, s3 = client(services, "kms"), client(services, "s3")
     arn = new_key(kms, tmp_path / "cutover.pem")
+    migrated.set(IMGMIG_SIGNING_KEY=arn)
+    assert signing_key_as_the_doctor_finds_it(imgmig) == ("ok", f"{arn}, ECDSA_SHA_256")
     kms.disable_key(KeyId=arn.rpartition("/")[2])
     prefix = tmp_path.name
     migrated.set(IMGMIG_SIGNING_KEY=arn, IMGMIG_REPORTS_URL=f"s3://{BUCKET}/{prefix}")
 
     finished = imgmig("report")
 
+    assert signing_key_as_the_doctor_finds_it(imgmig)[0] == "fail"
     assert finished.exit_code == 2
     assert "KMS answered DisabledException to GetPublicKey" in finished.stdout + finished.stderr
     kept = migrated.state.list("certificates/")

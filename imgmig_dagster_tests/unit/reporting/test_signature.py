@@ -23,7 +23,7 @@ from imgmig_dagster.reporting.certificate_file import (
     parse,
     sign_certificate,
 )
-from imgmig_dagster.reporting.signature import SigningKey
+from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.conftest import Services

@@ -1,6 +1,6 @@
 """Signs certificates with a key of AWS KMS, and checks a signature without AWS.
 
-What is signed, the SHA-256 of a certificate's canonical bytes, comes from `certificate`. `SigningKey` is what
+What is signed, the SHA-256 of canonical bytes, comes from `reporting.certificate_file`. `SigningKey` is what
 IMGMIG_SIGNING_KEY names; without one a certificate has its hash alone.
 """
 
