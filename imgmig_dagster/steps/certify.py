@@ -178,11 +178,11 @@ class _Certifying:
     ) -> Certified:
         found = [result for result in results if result is not None]
         moving = [row_id for result in found for row_id in result.moving]
-        behind = None
-        if len(moving) > max(_FEW_MOVING, sight.counts.rows // _MOVING_SHARE):
+        unverified, behind = sum(result.unverified for result in found), None
+        if unverified or len(moving) > max(_FEW_MOVING, sight.counts.rows // _MOVING_SHARE):
             behind = (
-                f"after {rounds} rounds {len(moving):,} rows still changed while they were compared, about "
-                f"{changes_per_second:,.0f} a second: the application writes faster than it can be followed"
+                f"after {rounds} rounds {len(moving) + unverified:,} rows still changed while they were compared, "
+                f"about {changes_per_second:,.0f} a second: the application writes faster than it can be followed"
             )
         return Certified(
             as_of=sight.as_of,
