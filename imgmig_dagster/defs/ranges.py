@@ -4,7 +4,7 @@ What is done with a partition is in `assets` and `repair`. Here is what becomes 
 what Dagster is told of each, and how the run ends when some of them did not.
 
 Dagster itself would record the partitions of a range only at its end, and their checks not by partition at all. So the
-op logs the events that Dagster makes of one partition's run, in the same order.
+op records what Dagster makes of one partition's run, in the same order.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.local_runs import dagster_events as events
+from imgmig_dagster.local_runs.partition_events import PartitionEvents
 from imgmig_dagster.local_runs.runner import told
 from imgmig_dagster.progress import Ended
 from imgmig_dagster.work import work_on
@@ -43,14 +44,14 @@ class ChecksDoNotHold(dg.Failure):
 
 @dataclass
 class Part:
-    """One partition of a run, and what is recorded of it, by the run's `recorder`.
+    """One partition of a run, and what is recorded of it in Dagster's `log`, by the run's `recorder`.
 
-    `specs` are of the assets that may be recorded, by name. `red` are the blocking checks that do not hold.
+    `red` are the blocking checks that do not hold.
     """
 
     context: dg.AssetExecutionContext
     partition: str
-    specs: Mapping[str, dg.AssetSpec]
+    log: PartitionEvents
     recorder: Executor
     standing: Standing
     red: list[str] = field(default_factory=list)
@@ -72,18 +73,18 @@ class Part:
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
         self.unrecorded = True
-        log = asyncio.get_running_loop().run_in_executor
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING and not on_the_way]
         red = [found.check_name or "" for found in blocking if not found.passed]
-        await log(self.recorder, self._log, asset, facts, results, version, bool(red))
+        write = asyncio.get_running_loop().run_in_executor
+        await write(self.recorder, self._record, asset, facts, results, version, bool(red))
         self.unrecorded = False
         self.red += red
 
     async def end(self) -> None:
         """Show in Dagster what is amiss with the partition by now, although it was materialized."""
         self.unrecorded = True
-        log = asyncio.get_running_loop().run_in_executor
-        await log(self.recorder, self.standing.show, self.context, self.partition)
+        write = asyncio.get_running_loop().run_in_executor
+        await write(self.recorder, self.standing.show, self.context, self.partition)
         self.unrecorded = False
         self.ended = True
 
@@ -92,7 +93,7 @@ class Part:
         if self.begun and (self.red or not self.ended):
             self.standing.show(self.context, self.partition, in_progress_too=True)
 
-    def _log(
+    def _record(
         self,
         asset: str,
         facts: Mapping[str, Any],
@@ -100,18 +101,9 @@ class Part:
         version: str | None,
         is_red: bool,
     ) -> None:
-        tags = events.version_tags(
-            self.context.instance, self.specs[asset], self.partition, version or self.context.run.run_id
-        )
-        self.context.log_event(dg.AssetMaterialization(asset, partition=self.partition, metadata=facts, tags=tags))
-        key = dg.AssetKey(asset)
-        if results:
-            blocking = {name for each, name in _BLOCKING if each == asset}
-            instance, run_id = self.context.instance, self.context.run.run_id
-            for event in events.evaluated(instance, run_id, key, self.partition, results, blocking):
-                self.context.log_event(event)
+        self.log.record(asset, self.partition, facts, results, version)
         if is_red:
-            events.announced_again(self.context, key, self.partition)
+            events.announced_again(self.context, dg.AssetKey(asset), self.partition)
 
 
 OfPartition: TypeAlias = Callable[[Opened, Part], Coroutine[Any, Any, None]]
@@ -136,6 +128,7 @@ def over_range(
         ChecksDoNotHold: at the end, where only blocking checks do not hold.
     """
     ended: list[Ended] = []
+    log = PartitionEvents(context, specs, _BLOCKING, keys)
 
     def end(each: Ended) -> None:
         ended.append(each)
@@ -143,13 +136,14 @@ def over_range(
 
     # Dagster stores one event after another in any case: several threads would want a connection each.
     with ThreadPoolExecutor(1, "recorder") as recorder:
-        parts = [Part(context, key, specs, recorder, standing) for key in keys]
+        parts = [Part(context, key, log, recorder, standing) for key in keys]
         try:
             work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
         except BaseException:
             for part in parts:
                 part.break_off()
             raise
+    yield from log.written
     yield from events.logged(context)
     place = {key: number for number, key in enumerate(keys)}
     _raise_what_is_amiss(keys, sorted(ended, key=lambda each: place[each.partition]))

@@ -1,77 +1,16 @@
-"""What Dagster does not promise to keep, of the events of assets: those that an op records of each partition by itself.
+"""What Dagster does not promise to keep, of an op that records partitions, and of how Dagster shows these.
 
-Beside it `dagster_internals` has that of instances and runs. No other module uses any of it, which a test holds.
+How they are written is in `partition_events`; `dagster_internals` has what is of instances and runs. No other module
+uses any of it, which a test holds.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    DEFAULT_DATA_VERSION,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
 from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
-
-
-def version_tags(
-    instance: dg.DagsterInstance, spec: dg.AssetSpec, partition: str, data_version: str
-) -> Mapping[str, str]:
-    """What a partition's materialization is of, by which Dagster tells whether it is out of date.
-
-    Dagster adds it to what an op puts out, and not to what it logs.
-    """
-    tags = {CODE_VERSION_TAG: spec.code_version or "", DATA_VERSION_TAG: data_version}
-    for each in spec.deps:
-        wanted = dg.AssetRecordsFilter(asset_key=each.asset_key, asset_partitions=[partition])
-        records = instance.fetch_materializations(wanted, limit=1).records
-        made = records[0] if records else None
-        made_tags = made.asset_materialization.tags if made and made.asset_materialization else None
-        version = (made_tags or {}).get(DATA_VERSION_TAG, DEFAULT_DATA_VERSION.value)
-        tags[get_input_data_version_tag(each.asset_key)] = version
-        tags[get_input_event_pointer_tag(each.asset_key)] = str(made.storage_id) if made else NULL_EVENT_POINTER
-    return tags
-
-
-def evaluated(
-    instance: dg.DagsterInstance,
-    run_id: str,
-    asset: dg.AssetKey,
-    partition: str,
-    results: Sequence[dg.AssetCheckResult],
-    blocking: Collection[str],
-) -> list[dg.AssetCheckEvaluation]:
-    """The events of an asset's checks, of its last materialization, which the run has just recorded of that partition.
-
-    Without it a check's Partitions tab takes them for those of an earlier one.
-    """
-    made: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
-    [found] = instance.get_asset_event_summary_records(made, asset, run_id, limit=1)
-    target = AssetCheckEvaluationTargetMaterializationData(
-        run_id=run_id, storage_id=found.storage_id, timestamp=found.timestamp
-    )
-    return [
-        dg.AssetCheckEvaluation(
-            asset_key=asset,
-            check_name=result.check_name or "",
-            passed=result.passed,
-            metadata=result.metadata,
-            severity=result.severity,
-            description=result.description,
-            blocking=result.check_name in blocking,
-            partition=partition,
-            target_materialization_data=target,
-        )
-        for result in results
-    ]
 
 
 def recording(context: dg.OpExecutionContext) -> dg.AssetExecutionContext:

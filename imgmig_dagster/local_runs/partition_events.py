@@ -1,0 +1,255 @@
+"""What Dagster is told of one partition, written to its event log by six statements in one transaction.
+
+Dagster itself writes an event at a time: some forty statements for a partition and its checks, several times the CPU
+of the partition's own work (docs/benchmarks.md). What is written is the same, event for event, which a test holds.
+Like `dagster_events` this uses parts of Dagster that it does not promise to keep.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, cast
+
+import dagster as dg
+import sqlalchemy
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+from dagster._core.events import DagsterEvent
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as _Status
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from sqlalchemy.dialects import postgresql, sqlite
+
+_INSERT: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_MATERIALIZED: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
+
+
+class _Written(NamedTuple):
+    entry: EventLogEntry
+    row: Mapping[str, Any]
+    place: int
+
+
+class _Writing:
+    """The statements of one transaction. `rows` are the events that it wrote."""
+
+    def __init__(self, storage: SqlEventLogStorage, connection: sqlalchemy.Connection) -> None:
+        self._storage: Any = storage
+        self._connection = connection
+        self.rows: list[dict[str, Any]] = []
+
+    def events(self, entries: Sequence[EventLogEntry]) -> list[_Written]:
+        """Write events."""
+        rows = [self._storage._event_to_row(entry) for entry in entries]  # noqa: SLF001
+        self.rows += rows
+        place = SqlEventLogStorageTable.c.id
+        insert = SqlEventLogStorageTable.insert().returning(place, sort_by_parameter_order=True)
+        places = self._connection.execute(insert, rows).scalars()
+        return [_Written(*each) for each in zip(entries, rows, places, strict=True)]
+
+    def materialization(self, made: _Written, data_version: str) -> None:
+        """Write what is asked of an asset, beside its materialization: which is the last one, of which version."""
+        asset = {"asset_key": made.row["asset_key"]}
+        version = {"key": DATA_VERSION_TAG, "value": data_version, "event_timestamp": made.row["timestamp"]}
+        self._connection.execute(AssetEventTagsTable.insert(), {**asset, "event_id": made.place, **version})
+        last = self._storage._get_asset_entry_values(made.entry, made.place, has_asset_key_index_cols=True)  # noqa: SLF001
+        self._upsert(AssetKeyTable, ("asset_key",), [{**asset, **last}])
+
+    def evaluations(self, evaluated: Sequence[_Written], target: int) -> None:
+        """Write what is asked of checks, beside their evaluations, in place of what the run planned."""
+        executions = []
+        for each in evaluated:
+            found = each.entry.get_dagster_event().asset_check_evaluation_data
+            executions.append(
+                {
+                    "asset_key": found.asset_key.to_string(),
+                    "check_name": found.check_name,
+                    "partition": found.partition,
+                    "run_id": each.entry.run_id,
+                    "execution_status": (_Status.SUCCEEDED if found.passed else _Status.FAILED).value,
+                    "evaluation_event": each.row["event"],
+                    "evaluation_event_timestamp": each.row["timestamp"],
+                    "evaluation_event_storage_id": each.place,
+                    "materialization_event_storage_id": target,
+                }
+            )
+        self._upsert(AssetCheckExecutionsTable, ("asset_key", "check_name", "run_id", "partition"), executions)
+
+    def _upsert(self, table: sqlalchemy.Table, unique: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        insert = _INSERT[self._connection.dialect.name](table)
+        changed = {name: insert.excluded[name] for name in rows[0] if name not in unique}
+        self._connection.execute(insert.on_conflict_do_update(index_elements=unique, set_=changed), rows)
+
+
+class _Log:
+    """The instance's event log, in SQLite or PostgreSQL."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.storage = cast("SqlEventLogStorage", instance.event_log_storage)
+
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[_Writing]:
+        """A transaction."""
+        with self.storage.index_transaction() as connection:
+            writing = _Writing(self.storage, connection)
+            yield writing
+        if isinstance(self.storage, SqliteEventLogStorage):
+            # A run has a file of its own besides the one that all share.
+            with self.storage.run_connection(run_id) as connection:
+                connection.execute(SqlEventLogStorageTable.insert(), writing.rows)
+
+
+class _Unlogged:
+    """A step's context for events that are not logged one by one."""
+
+    def __init__(self, step: StepExecutionContext) -> None:
+        self.job_name = step.job_name
+        self.step = step.step
+        self.event_tags = step.event_tags
+        self.log = self
+
+    def log_dagster_event(self, **_event: object) -> None:
+        """Leave it to whoever made the event."""
+
+
+class _Versions:
+    """Of what each partition was made, by which Dagster tells whether it is out of date.
+
+    Dagster adds it to what an op puts out, and not to what it logs. What the run does not make itself is looked up
+    once, for all of its partitions, as Dagster does when a step begins.
+    """
+
+    def __init__(self, storage: SqlEventLogStorage, partitions: Sequence[str]) -> None:
+        self._storage = storage
+        self._partitions = partitions
+        self._known: dict[dg.AssetKey, dict[str, tuple[str, str]]] = {}
+
+    def tags(self, spec: dg.AssetSpec, partition: str, data_version: str) -> Mapping[str, str]:
+        """The tags of a materialization with data of that version."""
+        tags = {CODE_VERSION_TAG: spec.code_version or "", DATA_VERSION_TAG: data_version}
+        unmade = (DEFAULT_DATA_VERSION.value, NULL_EVENT_POINTER)
+        for each in spec.deps:
+            version, pointer = self._of(each.asset_key).get(partition, unmade)
+            tags[get_input_data_version_tag(each.asset_key)] = version
+            tags[get_input_event_pointer_tag(each.asset_key)] = pointer
+        return tags
+
+    def made(self, key: dg.AssetKey, partition: str, data_version: str, place: int) -> None:
+        """Note what the run itself has made, for what depends on it."""
+        self._of(key)[partition] = (data_version, str(place))
+
+    def _of(self, key: dg.AssetKey) -> dict[str, tuple[str, str]]:
+        if key not in self._known:
+            places = self._storage.get_latest_storage_id_by_partition(key, _MATERIALIZED, set(self._partitions))
+            tags = self._storage.get_latest_tags_by_partition(key, _MATERIALIZED, [DATA_VERSION_TAG], self._partitions)
+            self._known[key] = {
+                partition: (tags.get(partition, {}).get(DATA_VERSION_TAG, DEFAULT_DATA_VERSION.value), str(place))
+                for partition, place in places.items()
+            }
+        return self._known[key]
+
+
+class PartitionEvents:
+    """Records partitions of the op's assets; used by one thread.
+
+    `specs` are of these assets, by name; `blocking` are their checks that block, as names of asset and check.
+    What is `written` is for the run's result, which an error would keep it from.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        specs: Mapping[str, dg.AssetSpec],
+        blocking: Collection[tuple[str, str]],
+        partitions: Sequence[str],
+    ) -> None:
+        self._step: Any = _Unlogged(context.get_step_execution_context())
+        self._run_id = context.run.run_id
+        self._specs = specs
+        self._blocking = blocking
+        self._log = _Log(context.instance)
+        self._versions = _Versions(self._log.storage, partitions)
+        self.written: list[dg.DagsterEvent] = []
+
+    def record(
+        self,
+        asset: str,
+        partition: str,
+        facts: Mapping[str, Any],
+        results: Sequence[dg.AssetCheckResult],
+        version: str | None,
+    ) -> None:
+        """Record the asset's materialization with `facts`, and its checks.
+
+        `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
+        """
+        key, data_version = dg.AssetKey(asset), version or self._run_id
+        tags = self._versions.tags(self._specs[asset], partition, data_version)
+        made = dg.AssetMaterialization(asset, partition=partition, metadata=facts, tags=tags)
+        with self._log.writing(self._run_id) as write:
+            [materialized] = write.events([self._entry(DagsterEvent.asset_materialization(self._step, made))])
+            write.materialization(materialized, data_version)
+            # Without its target a check's Partitions tab takes it for one of an earlier materialization.
+            target = AssetCheckEvaluationTargetMaterializationData(
+                run_id=self._run_id, storage_id=materialized.place, timestamp=materialized.entry.timestamp
+            )
+            entries = [
+                self._entry(
+                    DagsterEvent.asset_check_evaluation(self._step, self._evaluation(asset, partition, each, target))
+                )
+                for each in results
+            ]
+            evaluated = write.events(entries) if entries else []
+            if evaluated:
+                write.evaluations(evaluated, materialized.place)
+        self._versions.made(key, partition, data_version, materialized.place)
+        self.written += [each.entry.get_dagster_event() for each in (materialized, *evaluated)]
+
+    def _evaluation(
+        self,
+        asset: str,
+        partition: str,
+        result: dg.AssetCheckResult,
+        target: AssetCheckEvaluationTargetMaterializationData,
+    ) -> dg.AssetCheckEvaluation:
+        name = result.check_name or ""
+        return dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(asset),
+            check_name=name,
+            passed=result.passed,
+            metadata=result.metadata,
+            severity=result.severity,
+            description=result.description,
+            blocking=(asset, name) in self._blocking,
+            partition=partition,
+            target_materialization_data=target,
+        )
+
+    def _entry(self, event: DagsterEvent) -> EventLogEntry:
+        """As Dagster's log handler makes it."""
+        return EventLogEntry(  # type: ignore[no-untyped-call]
+            error_info=None,
+            level=logging.DEBUG,
+            user_message=event.message or "",
+            run_id=self._run_id,
+            timestamp=time.time(),
+            step_key=event.step_key,
+            job_name=event.job_name,
+            dagster_event=event,
+        )
