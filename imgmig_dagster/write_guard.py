@@ -1,9 +1,14 @@
 """Who may write: the only maker of `WritableTarget`.
 
-Writes in prod are confirmed by name, and go to the configured account and region or nowhere.
+Writes in prod are confirmed by name, and go to the configured account and region or nowhere. In every stage the table
+bears the mark of the one state that writes to it (`target.marks`).
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
@@ -12,8 +17,37 @@ from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.config import Settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.state import names
+from imgmig_dagster.state.identity import make_identity
+from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
+from imgmig_dagster.target.marks import SHOWS_AFTER_S, claim
+from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.transport import is_loopback
+
+_NEAR_SHOWS_AFTER_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class _Claiming(WritableTarget):
+    """Takes the table for the settings' state before it is opened."""
+
+    settings: Settings = field(kw_only=True)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[WritableTable]:
+        """The table, ready for requests that read and write; see `target.marks.claim` for what it raises."""
+        await asyncio.to_thread(_claim, self.settings, self)
+        async with super().open() as table:
+            yield table
+
+
+@dataclass(frozen=True)
+class _MarkedTable:
+    """The table that bears this state's mark."""
+
+    arn: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +72,7 @@ def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettin
         TargetUnavailable: AWS cannot be reached.
     """
     if settings.stage is not Stage.PROD:
-        return _writable(target)
+        return _claiming(settings, target)
     table = target.table
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
@@ -49,7 +83,7 @@ def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettin
     access = target.access
     if fault := endpoint_fault(access, settings.aws_account) or account_fault(settings, caller(access).account):
         raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
-    return _writable(target)
+    return _claiming(settings, target)
 
 
 def allow_scratch_writes(target: TargetSettings) -> WritableTarget:
@@ -61,11 +95,23 @@ def allow_scratch_writes(target: TargetSettings) -> WritableTarget:
     url = target.access.endpoint_url("dynamodb")
     if not is_loopback(urlsplit(url).hostname or ""):
         raise WritesRefused(f"scratch tables are written on this machine alone, and DynamoDB is at {url}")
-    return _writable(target)
-
-
-def _writable(target: TargetSettings) -> WritableTarget:
     return WritableTarget(**vars(target))
+
+
+def _claiming(settings: Settings, target: TargetSettings) -> WritableTarget:
+    return _Claiming(**vars(target), settings=settings)
+
+
+def _claim(settings: Settings, target: TargetSettings) -> None:
+    access, arn = target.access, target.identity().arn
+    store = open_state(settings.state_url, settings.stage.value, settings.aws())
+    state, marked = make_identity(store), load_record(store, names.TARGET, _MarkedTable)
+    # An emulator on this machine shows its tags at once.
+    is_near = is_loopback(urlsplit(access.endpoint_url("dynamodb")).hostname or "")
+    has_begun = marked == _MarkedTable(arn)
+    claim(access, arn, state.id, state.place, has_begun, _NEAR_SHOWS_AFTER_S if is_near else SHOWS_AFTER_S)
+    if not has_begun:
+        save_record(store, names.TARGET, _MarkedTable(arn))
 
 
 def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:

@@ -28,9 +28,11 @@ from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
+from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
+from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.write_guard import allow_writes
@@ -118,6 +120,11 @@ class TargetDynamoDB(StageResource):
     def identity(self) -> TargetIdentity:
         """Which table it is; see `target.table.describe` for what it raises."""
         return describe(self.settings.aws(), self.settings.target_table, IMAGE)
+
+    def ownership(self, arn: str, store: StateStore) -> Ownership:
+        """Whether this state alone writes to the table; see `target.marks.ownership` for what it raises."""
+        state = known_identity(store)
+        return ownership(self.settings.aws(), arn, state.id if state else None)
 
 
 class PictureBuckets(StageResource):

@@ -118,6 +118,8 @@ def whole_table_assets(
                 return certified, work.source.table.assumptions, columns, recheck
 
             certified, assumptions, columns, recheck = work_on(opening, look)
+        # After the last look: what another state wrote during it has left its mark by now.
+        owner = target.ownership(certified.identity.target, store)
         counted = {**certified.counts.rows_per_window, **certified.rows}
         facts = RunFacts(
             run_id=context.run.run_id,
@@ -131,7 +133,8 @@ def whole_table_assets(
                 **{name: version(name) for name in _REPORTED_VERSIONS},
             },
             show_values=settings.show_values,
-            assumptions=list(assumptions),
+            assumptions=[*assumptions, *([owner.assumption] if owner.assumption else [])],
+            owner=owner,
             rows_outside=certified.counts.outside.rows,
             repeated=certified.repeated.sample_ids,
             columns=columns,

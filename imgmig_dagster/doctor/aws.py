@@ -9,13 +9,15 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
-from imgmig_dagster.errors import StateUnavailable, TargetRefused
+from imgmig_dagster.errors import StateError, StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
+from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.target.marks import read
 from imgmig_dagster.target.table import describe
 from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
 
@@ -31,6 +33,7 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examinat
         Examination("AWS", "identity", partial(identity, settings)),
         Examination("DynamoDB", "endpoint", partial(endpoint, settings)),
         Examination("DynamoDB", "table", partial(key_schema, access, table, mapping)),
+        Examination("DynamoDB", "writing state", partial(writing_state, settings, mapping)),
         Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.write_rate)),
         Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
         *hazard_examinations(settings, mapping),
@@ -72,6 +75,22 @@ def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[He
     """Whether the table is there and has the mapping's key; else an error that says why."""
     found = describe(access, table, mapping)
     return Health.OK, f"{found.arn}, key {mapping.key_attribute} and {mapping.sort_key_attribute}", ""
+
+
+def writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:
+    """Whether the table bears the mark of another state than this one."""
+    access = settings.aws()
+    marked = read(access, describe(access, settings.target_table, mapping).arn)
+    try:
+        own = known_identity(open_state(settings.state_url, settings.stage.value, access))
+    except StateError as error:
+        return Health.WARN, f"not known: {error}", "mend the state first"
+    state = own.id if own else None
+    if marked.others(state):
+        return Health.FAIL, marked.told(state), f"once nothing of it runs any more: {marked.remedy(state)}"
+    if marked.places is None:
+        return Health.WARN, "not known: the server keeps no tags", "see to it that no other state writes to the table"
+    return Health.OK, "this one" if marked.places else "none yet", ""
 
 
 def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health, str, str]:

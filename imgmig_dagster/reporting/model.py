@@ -24,6 +24,7 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationCounts
+from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Today
@@ -44,7 +45,7 @@ class RunFacts:
     more than one row, `rounds` tells how the evidence came to be of `counted_at`, and `ends` has the places of the
     first and the last row of each partition then. `columns` are those of the source that no item carries. `recheck`
     is what a stranger needs to check the certificate. `left` is what became of the rows that have left the source since
-    the census; None leaves that out.
+    the census; None leaves that out. `owner` is whether this state alone writes to the target.
     """
 
     run_id: str
@@ -62,6 +63,7 @@ class RunFacts:
     columns: NotMigrated = field(default_factory=NotMigrated)
     recheck: Recheck | None = None
     left: LeftSince | None = None
+    owner: Ownership = field(default_factory=Ownership)
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,9 @@ def build_report(
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
         what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
         lacking.append(Lacking(what, (command("dry-run", stage),)))
+    if run_facts.owner.fault:
+        # What it wrote is counted nowhere here.
+        lacking.insert(0, Lacking(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", stage))))
     if run_facts.columns.unmapped:
         found.add(ReportVerdict.FAIL)
         what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"

@@ -219,6 +219,7 @@ class TestAws:
             "identity": Health.OK,
             "endpoint": Health.WARN,  # moto's
             "table": Health.OK,
+            "writing state": Health.OK,
             "capacity": Health.WARN,  # a new table's, and no ceiling
             "point-in-time recovery": Health.WARN,
             "status": Health.OK,
@@ -262,7 +263,16 @@ class TestAws:
         )
 
         failed = {thing: each.found for thing, each in found.items() if each.health is Health.FAIL}
-        of_the_table = {"table", "capacity", "point-in-time recovery", "status", "stream", "replicas", "indexes"}
+        of_the_table = {
+            "table",
+            "writing state",
+            "capacity",
+            "point-in-time recovery",
+            "status",
+            "stream",
+            "replicas",
+            "indexes",
+        }
         assert failed.keys() == {*of_the_table, "writable", "bucket for reports"}
         assert "check IMGMIG_TARGET_TABLE" in failed["table"]
         assert "File exists" in failed["writable"]

@@ -1,5 +1,6 @@
 """What a report makes of writes of our own after the evidence and the census."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster_tests.unit.reporting.stage_state import COUNTED, MARCH, MIGRATED, VERIFIED, StageState
+from imgmig_dagster.target.marks import Ownership
+from imgmig_dagster_tests.unit.reporting.stage_state import COUNTED, FACTS, MARCH, MIGRATED, VERIFIED, StageState
 
 VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
 MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
@@ -98,4 +100,16 @@ def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -
     assert report.verdict is ReportVerdict.NOT_VERIFIED
     assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(
         report
+    )
+
+
+def test_a_table_to_which_another_state_writes_is_no_pass(state: StageState) -> None:
+    state.clean(MARCH, 100)
+    state.census()
+    owner = Ownership("Another state writes to the table: s3://other (id 1)", "aws dynamodb untag-resource ...")
+    report = state.report(replace(FACTS, owner=owner))
+    assert report.verdict is ReportVerdict.NOT_VERIFIED
+    assert lacking(report) == (
+        "Another state writes to the table: s3://other (id 1): aws dynamodb untag-resource ..., "
+        "then imgmig verify --stage staging"
     )
