@@ -1,5 +1,6 @@
 """docs/recheck.md: its definition, its test vectors, PostgreSQL, our own comparison and recheck.py give one digest."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -9,15 +10,18 @@ from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Field, FieldType, Rule, TableMapping
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
-from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.arrange import COLUMNS, MARCH, image
+from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "recheck.md").read_text(encoding="utf-8")
@@ -147,3 +151,24 @@ def test_the_digest_of_many_is_their_sum(by_postgresql: Callable[..., tuple[int,
 
     assert found == (len(different), said[2]) == (int(said[1]), str(sum(map(int, different))))
     assert abs(int(said[2])) > 2**63, "no sum of 64 bits would be seen to be one"
+
+
+def test_a_database_in_another_encoding_hashes_the_bytes_that_it_stores(
+    new_source: NewSource, latin_owner: psycopg.Connection[Any], page: dict[str, Any]
+) -> None:
+    latin_owner.execute("SET client_encoding = 'UTF8'")
+    source = new_source(id_type="text", owner=latin_owner)
+    source.insert([image(1, original_filename="é.jpg")])
+    with source.reader() as reader:
+        ((row,),) = reader.pages(MARCH, None, 10)
+        stored = reader.inventory(MARCH).digest
+    kinds = ["text", *(field.type.value for field in IMAGE.fields)]
+    moments = [
+        image(1)[name] if kind == "timestamp" else value for name, kind, value in zip(COLUMNS, kinds, row, strict=True)
+    ]
+    in_utf8 = b"".join(page["content"](kind, value and str(value)) for kind, value in zip(kinds, moments, strict=True))
+
+    in_latin = in_utf8.replace("S6:é".encode(), "S5:é".encode("latin-1"))
+
+    assert in_latin != in_utf8
+    assert stored == str(int.from_bytes(hashlib.sha256(in_latin).digest()[:8], "big", signed=True))
