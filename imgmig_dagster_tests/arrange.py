@@ -23,16 +23,16 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
-from imgmig_dagster.state.records import load_lines, load_record
+from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.repair import RepairResult, delete_orphans, repair
+from imgmig_dagster.steps.repair import RepairResult, delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.connection import WritableTarget
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
@@ -299,11 +299,11 @@ class Migration:
     ) -> RepairResult:
         """A repair of what the last verification listed: a rehearsal unless `apply=True`."""
         partition = self.window.partition
-        ids = dict.fromkeys(found.row_id for found in load_lines(self.state, names.mismatches(partition), Mismatch))
+        ids, unlisted = keys_at_fault(self.state, partition)
         run = self.run(url, run_id="repair-1", keep_values=show_values)
 
         async def call(work: ReadingWork) -> RepairResult:
-            return await repair(work, partition, list(ids), 0, source_wins)
+            return await repair(work, partition, ids, unlisted, source_wins)
 
         with run.source:
             return run.do(call) if apply else run.look(call)

@@ -20,13 +20,11 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_lines, load_record, save_record
-from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.repair import delete_orphans, repair
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.steps.repair import delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster.work import ReadingWork, work_on
 
 
@@ -56,9 +54,7 @@ def repair_assets(
 
             async def mend(work: ReadingWork, part: Part) -> None:
                 partition, store = part.partition, work.state
-                evidence, listed = await asyncio.to_thread(_last_verification, store, partition)
-                ids = list(dict.fromkeys(found.row_id for found in listed))
-                unlisted = evidence.mismatches_found - len(listed) if evidence else 0
+                ids, unlisted = await asyncio.to_thread(keys_at_fault, store, partition)
                 result = await repair(work, partition, ids, unlisted, config.source_wins)
                 log.info("%s: repair, applied %s: %s", partition, result.applied, dict(result.counts))
                 await asyncio.to_thread(save_record, store, names.repair(partition), result)
@@ -95,8 +91,3 @@ def _open_target(
 ) -> TargetSettings:
     """Every repair begins here: one that may write asks whether it may."""
     return target.open_for_writing(instance, config.confirm) if config.apply else target.open_settings(instance)
-
-
-def _last_verification(store: StateStore, partition: str) -> tuple[VerificationResult | None, Sequence[Mismatch]]:
-    evidence = load_record(store, names.evidence(partition), VerificationResult)
-    return evidence, load_lines(store, names.mismatches(partition), Mismatch)

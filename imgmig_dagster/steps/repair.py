@@ -18,6 +18,8 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger
+from imgmig_dagster.state.records import load_lines, load_record
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.audited import AuditedTable
 from imgmig_dagster.steps.departures import Departures
 from imgmig_dagster.steps.migration_result import UNDONE, Outcome
@@ -29,6 +31,8 @@ from imgmig_dagster.target.rehearsed import RehearsedTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
+from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.segments import SegmentStore
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
@@ -78,6 +82,26 @@ class RepairResult:
     def counts(self) -> Annotated[Mapping[str, int], Figure(unit="keys", name="outcomes")]:
         """How many keys ended in each outcome."""
         return dict(Counter(self.outcomes.values()))
+
+
+def keys_at_fault(store: StateStore, partition: str) -> tuple[list[str], int]:
+    """Every key of a partition in which its last verification found a fault, and how many faults it did not list.
+
+    Only a verification of an earlier version left any out.
+
+    Raises:
+        StateError: what it found is gone or cannot be read.
+    """
+    evidence = load_record(store, names.evidence(partition), VerificationResult)
+    if evidence is None:
+        return [], 0
+    if evidence.segments:
+        segments = SegmentStore(store, partition, evidence.run_id)
+        faults, unlisted = segments.faults(segments.index(evidence.segments).segments), 0
+    else:
+        listed = load_lines(store, names.mismatches(partition), Mismatch)
+        faults, unlisted = iter(listed), evidence.mismatches_found - len(listed)
+    return list(dict.fromkeys(found.row_id for found in faults)), unlisted
 
 
 async def repair(

@@ -14,6 +14,7 @@ from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.census_results import CensusRefused, CensusResult
+from imgmig_dagster.verification.results import LISTED_MISMATCHES
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, reset_after
 
@@ -231,6 +232,14 @@ def test_after_two_repairs_all_rows_are_looked_at_again(verified: Migration, pro
 def test_it_is_refused_while_another_run_works_on_the_partition(verified: Migration, state: LocalStateStore) -> None:
     with state.exclusive(f"{MARCH.partition}/run.lock"), pytest.raises(PartitionBusy):
         verified.repair(apply=True)
+
+
+def test_every_key_is_repaired_however_many_there_are(migration: Migration) -> None:
+    """More than the report lists."""
+    migration.source.insert(image(number) for number in range(LISTED_MISMATCHES + 50))
+    assert migration.verify().missing == LISTED_MISMATCHES + 50
+
+    assert migration.repair().counts == {"inserted": LISTED_MISMATCHES + 50}
 
 
 class TestOrphans:

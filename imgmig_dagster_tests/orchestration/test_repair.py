@@ -72,7 +72,7 @@ def test_a_repair_is_told_then_applied_and_the_certificates_say_what_it_changed(
     assert {"where": "census", "what": "orphans", "before": 1, "after": 0} in changed.document["changes"]
     shown = imgmig("certificate", "show")
     assert shown.exit_code == 1, "no person has reviewed a spot check"
-    assert "before cutover: There is no spot check" in shown.stdout
+    assert "lacking: There is no spot check" in shown.stdout
     kept = sorted((Path(damaged.state.locate("certificates"))).iterdir())
     unchanged = imgmig("certificate", "diff", str(kept[-1]), "latest")
     assert (unchanged.exit_code, unchanged.stdout) == (0, "Nothing changed.\n")
@@ -104,11 +104,11 @@ def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> Non
     }
 
 
-def test_faults_beyond_the_end_of_the_list_are_said(damaged: Platform, imgmig: Imgmig) -> None:
+def test_faults_beyond_the_end_of_an_earlier_versions_list_are_said(damaged: Platform, imgmig: Imgmig) -> None:
     assert not damaged.run("verify", MARCH).success
     evidence = load_record(damaged.state, f"{MARCH}/evidence.json", VerificationResult)
     assert evidence
-    save_record(damaged.state, f"{MARCH}/evidence.json", replace(evidence, mismatches_found=12_000))
+    save_record(damaged.state, f"{MARCH}/evidence.json", replace(evidence, mismatches_found=12_000, segments=""))
 
     told = imgmig("repair", "--partition", MARCH)
 
