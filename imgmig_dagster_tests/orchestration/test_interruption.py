@@ -19,6 +19,7 @@ from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished,
 ROWS, CHECKPOINT = 1_500, 1_000
 # The checkpoint covers 40 batches of 25; the requests after the 50th have to wait.
 BATCHES_LET_THROUGH = 50
+WRITTEN_BEFORE = 25 * BATCHES_LET_THROUGH
 
 LAST_RUNS = """
 import json, dagster as dg
@@ -31,7 +32,7 @@ class Stalled:
     """A migration that waits at the proxy for `go_on`, its checkpoint being written."""
 
     def __init__(self, platform: Platform, proxy: FaultProxy, commands: CommandServer, folder: Path) -> None:
-        self._platform, self._proxy, self._commands, self._folder = platform, proxy, commands, folder
+        self._platform, self._proxy, self.commands, self._folder = platform, proxy, commands, folder
         self.go_on = threading.Event()
         self.command: Running = commands.start("migrate", environment=platform.environment, folder=folder)
         wait_until(lambda: self.checkpointed_rows() == CHECKPOINT)
@@ -42,22 +43,22 @@ class Stalled:
         return sum(orjson.loads(stored.content)["checkpoint"]["outcomes"].values()) if stored else 0
 
     def imgmig(self, *arguments: str) -> Finished:
-        return self._commands.run(*arguments, environment=self._platform.environment, folder=self._folder)
+        return self.commands.run(*arguments, environment=self._platform.environment, folder=self._folder)
 
     def last_runs(self) -> dict[str, str]:
         """The statuses of the runs that were made last, by id, the latest first."""
-        found = self._commands.run(environment=self._platform.environment, code=LAST_RUNS)
+        found = self.commands.run(environment=self._platform.environment, code=LAST_RUNS)
         runs: dict[str, str] = json.loads(found.stdout)
         return runs
 
     def resume(self) -> dict[str, Any]:
-        """Run the same command again; exactly the rows after the checkpoint are written."""
+        """Run the same command again; of the rows after the checkpoint exactly those without an item are written."""
         self.go_on.set()
         before = len(self._proxy.calls)
         finished = self.imgmig("migrate", "--json")
         assert finished.exit_code == 0
         written = [row for call in self._proxy.calls[before:] if call.operation == "BatchWriteItem" for row in call.ids]
-        assert len(written) == len(set(written)) == ROWS - CHECKPOINT
+        assert len(written) == len(set(written)) == ROWS - WRITTEN_BEFORE
         return finished.document
 
 
@@ -82,17 +83,34 @@ def stalled(platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_
 
 def assert_exact(platform: Platform, document: dict[str, Any]) -> None:
     """Every image was counted once, and is in the target as it has to be."""
-    assert (document["total"], document["migrated"], document["failed"]) == (ROWS, ROWS, 0)
+    found_identical = WRITTEN_BEFORE - CHECKPOINT
+    assert (document["total"], document["skipped"], document["failed"]) == (ROWS, found_identical, 0)
     (finished,) = document["partitions"]
     assert (finished["resumes"], finished["rows_in_window"]) == (1, ROWS)
     assert platform.target.items() == {f"IMAGE#{image(number)['id']}": item_of(number) for number in range(ROWS)}
 
 
+STATUS = """
+import dagster as dg
+from imgmig_dagster.config import load_partitioning
+from imgmig_dagster.defs.partitions import partitions_of
+from imgmig_dagster.stage import Stage
+key, partitions = "2024-03-01", partitions_of(load_partitioning(Stage.DEV))
+with dg.DagsterInstance.get() as instance:
+    print(instance.get_status_by_partition(dg.AssetKey("migrated_images"), [key], partitions)[key].value)
+"""
+
+
 def test_ctrl_c_ends_a_migration_cleanly_and_the_same_command_resumes_it(platform: Platform, stalled: Stalled) -> None:
+    def shown_in_the_ui() -> str:
+        return stalled.commands.run(environment=platform.environment, code=STATUS).stdout.strip()
+
     assert_stops(stalled, signal.SIGINT)
+    assert shown_in_the_ui() == "FAILED", "of a canceled run Dagster shows what was there before"
     (shown,) = stalled.imgmig("status", "--json").document["partitions"]
     assert (shown["interrupted"], shown["migrated"]) == (True, None)
     assert_exact(platform, stalled.resume())
+    assert shown_in_the_ui() == "MATERIALIZED"
 
 
 def test_a_termination_from_outside_is_as_good_as_ctrl_c(stalled: Stalled) -> None:
