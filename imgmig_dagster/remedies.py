@@ -62,6 +62,20 @@ _CHECKS: Final = {
     "ready_for_cutover": "imgmig report {stage} lists what is lacking, with the command for each",
 }
 
+_JOBS_OF_CHECKS: Final = {
+    "every_row_is_accounted_for": "migrate",
+    "no_failed_items": "retry_failures",
+    "zero_mismatches": "plan_repair, then repair",
+    "coverage_is_complete": "verify",
+    "no_missing_items": "migrate, then census",
+    "no_orphan_items": "delete_orphans, then census",
+    "no_differing_items": "verify, then repair and census",
+    "no_repeated_ids": "census",
+    "counts_agree": "census",
+    "spot_check_is_clean": "verify, then repair",
+    "ready_for_cutover": "report",
+}
+
 _DOCTOR: Final = "imgmig doctor {stage} says what is wrong and how to mend it"
 _AWAY: Final = "imgmig doctor {stage} says what is away; wait until it is back"
 _ERRORS: Final = {
@@ -111,6 +125,11 @@ LEDGER: Final = Remedy(_CHECKS["no_failed_items"], "Checks")
 def of_check(name: str) -> Remedy:
     """What to do where a check does not hold."""
     return Remedy(_CHECKS[name], "Checks")
+
+
+def job_of_check(name: str) -> str | None:
+    """The jobs that do the same in Dagster's UI; None where it takes more than a job."""
+    return _JOBS_OF_CHECKS.get(name)
 
 
 def of_run(job: str, class_name: str | None) -> Remedy:

@@ -224,6 +224,11 @@ def _result(
         check_name=name,
         passed=passed,
         severity=severity,
-        description="holds" if passed else f"{fault}. Next: {remedies.of_check(name).general()}",
+        description="holds" if passed else f"{fault}. Next: {remedies.of_check(name).general()}{_in_the_ui(name)}",
         metadata=dict(facts),
     )
+
+
+def _in_the_ui(name: str) -> str:
+    jobs = remedies.job_of_check(name)
+    return f". In the UI: job {jobs}" if jobs else ""
