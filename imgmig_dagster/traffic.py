@@ -82,7 +82,8 @@ class Traffic:
         self.writes_sent = 0
         self.retries = 0
         self.throttles = 0
-        self.units = 0.0
+        self.read_units = 0.0
+        self.write_units = 0.0
         self._now = now
         self._reads = [0] * len(_BOUNDS_S)
         self._writes = [0] * len(_BOUNDS_S)

@@ -200,7 +200,8 @@ class _Making:
         log.info("%s: %s", part.partition, result.line())
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
         results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
-        await part.record("migrated_images", metadata.of_migration(result), results)
+        facts = metadata.of_retry(last, result) if config.retry_failures_only else metadata.of_migration(result)
+        await part.record("migrated_images", facts, results)
 
     async def _migrate(
         self,

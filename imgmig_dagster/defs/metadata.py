@@ -61,6 +61,11 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
     }
 
 
+def of_retry(last: MigrationResult | None, retried: MigrationResult) -> dict[str, Any]:
+    """What the last pass did, and beside it, as ``retry_...``, what became of the ledger's rows since."""
+    return {**of_migration(last or retried), **{f"retry_{name}": value for name, value in _figures(retried).items()}}
+
+
 def of_failures(failures: Sequence[Failure]) -> dict[str, Any]:
     """What the ledger holds."""
     held = sum(failure.code == HELD_BACK for failure in failures)

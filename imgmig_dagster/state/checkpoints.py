@@ -40,6 +40,7 @@ class Checkpoint:
     retries: int = 0
     throttles: int = 0
     write_units: float = 0.0
+    read_units: float = 0.0
     traffic: TrafficRecord = field(default_factory=TrafficRecord)
 
     @property

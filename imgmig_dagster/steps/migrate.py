@@ -119,6 +119,7 @@ class _Migration(Step[PageResult]):
                 retries=checkpoint.retries,
                 throttles=checkpoint.throttles,
                 write_units=checkpoint.write_units,
+                read_units=checkpoint.read_units,
                 traffic=checkpoint.traffic,
                 **self._common(departed),
             )
@@ -148,7 +149,8 @@ class _Migration(Step[PageResult]):
             resumes=0,
             retries=traffic.retries,
             throttles=traffic.throttles,
-            write_units=traffic.units,
+            write_units=traffic.write_units,
+            read_units=traffic.read_units,
             traffic=traffic.record(),
             **self._common(departed),
         )

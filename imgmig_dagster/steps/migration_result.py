@@ -56,6 +56,7 @@ class MigrationCounts:
     traffic: Annotated[TrafficRecord, Figure("latency and throttling of the requests", REQUESTS)] = field(
         default_factory=TrafficRecord
     )
+    read_units: Annotated[float, Figure("capacity that the reads used up", "read units")] = 0.0
     items_deleted: Annotated[int, Figure("items deleted with their rows, of those held back before too", ITEMS)] = 0
     items_left: Annotated[int, Figure("items of vanished rows that somebody wrote since: orphans by now", ITEMS)] = 0
 

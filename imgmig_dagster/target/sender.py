@@ -178,12 +178,15 @@ class Sender:
                 continue
             shared.answers += 1
             self.traffic.answered(request.is_read, self.clock() - sent_at)
-            self.pay(consumed_units(reply))
+            self.pay(consumed_units(reply), request.is_read)
             return reply
 
-    def pay(self, units: float) -> None:
-        """Count capacity units that a request cost."""
-        self.traffic.units += units
+    def pay(self, units: float, is_read: bool = False) -> None:
+        """Count capacity units that a request cost. The rate is of both kinds; what is reported is not."""
+        if is_read:
+            self.traffic.read_units += units
+        else:
+            self.traffic.write_units += units
         self.limiter.spent(units)
 
     async def _probe(self, table: str) -> None:

@@ -103,7 +103,8 @@ class Coverage(Generic[Found]):
             elapsed_s=begun.elapsed_s + self._work.clock.monotonic() - self._started,
             retries=begun.retries + traffic.retries,
             throttles=begun.throttles + traffic.throttles,
-            write_units=begun.write_units + traffic.units,
+            write_units=begun.write_units + traffic.write_units,
+            read_units=begun.read_units + traffic.read_units,
             traffic=begun.traffic + traffic.record(),
         )
 

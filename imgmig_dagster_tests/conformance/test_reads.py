@@ -106,11 +106,10 @@ def test_reads_report_the_units_that_they_cost(on_table: OnTable) -> None:
 
     async def work(table: WritableTable) -> tuple[float, float]:
         await write(table, items)
-        written = table.sender.traffic.units
         await table.get_many([row_id(number) for number in range(12)])
-        got = table.sender.traffic.units
+        got = table.sender.traffic.read_units
         await anext(table.scan(0, 1))
-        return got - written, table.sender.traffic.units - got
+        return got, table.sender.traffic.read_units - got
 
     assert on_table(work) == (2 + 9 + 2, -(-sum(map(item_bytes, items)) // 4_096))
 

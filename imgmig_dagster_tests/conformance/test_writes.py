@@ -162,7 +162,7 @@ class TestBatches:
 
         async def work(table: WritableTable) -> float:
             assert await table.put_many(items, lambda _rows: None) == []
-            return table.sender.traffic.units
+            return table.sender.traffic.write_units
 
         assert on_table(work) == count
         assert target.items() == by_key(items)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from imgmig_dagster.clock import Clock
+from imgmig_dagster.defs.metadata import of_retry
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state import names
@@ -135,3 +136,21 @@ def test_a_pass_that_broke_off_before_its_first_write_is_open_until_it_is_resume
     assert verdict(migration) is ReportVerdict.NOT_VERIFIED, "nobody knows what the run before had sent"
     prove(migration)
     assert verdict(migration) is ReportVerdict.PASS
+
+
+def test_units_of_reads_are_no_units_of_writes(migration: Migration) -> None:
+    migration.source.insert(image(number) for number in range(10))
+    first, second = migration.migrate(), migration.migrate()
+    assert (first.write_units, first.read_units) == (10, 0)
+    assert second.write_units == 0
+    assert second.read_units > 0
+    spoil_an_item(migration)
+    assert 0 < migration.migrate().write_units <= 1  # moto counts half a unit
+
+
+def test_a_retry_leaves_the_figures_of_the_pass_and_has_its_own_beside_them(migration: Migration) -> None:
+    migration.source.insert(image(number) for number in range(10))
+    last = migration.migrate()
+    facts = of_retry(last, migration.retry_failures())
+    assert (facts["dagster/row_count"], facts["rows"], facts["retry_rows"]) == (10, 10, 0)
+    assert (facts["migrated"], facts["retry_migrated"]) == (10, 0)

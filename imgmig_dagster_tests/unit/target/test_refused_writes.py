@@ -29,7 +29,7 @@ def test_the_units_of_the_item_that_stands_there_are_paid(target: Target, write:
             table.sender.limiter.limit(100.0)
             await WRITES[write](table)
             await table.sender.limiter.wait()
-            return table.sender.traffic.units, clock.slept
+            return table.sender.traffic.write_units, clock.slept
 
     units, slept = asyncio.run(run())
 
@@ -45,6 +45,6 @@ def test_a_large_new_item_that_is_refused_costs_its_own_size(target: Target) -> 
     async def run() -> float:
         async with opened(target, target.url) as table:
             await table.put_new(LARGE)
-            return table.sender.traffic.units
+            return table.sender.traffic.write_units
 
     assert asyncio.run(run()) == 4
