@@ -54,15 +54,11 @@ class Operator:
         expect(page.get_by_text(re.compile(r"^Execution Failed \("))).to_be_visible()
         return page
 
-    def expect_partitions(self, asset: str, failed: list[str], materialized: int) -> None:
-        """The asset's Partitions tab: which partitions are red there, and how many are green."""
+    def expect_partitions(self, asset: str, failed: int, materialized: int) -> None:
+        """How many partitions are red in the asset's Partitions tab, and how many are green."""
         page = self.open(f"assets/{asset}?view=partitions")
-        for status, count in (("Failed", len(failed)), ("Materialized", materialized), ("Materializing", 0)):
+        for status, count in (("Failed", failed), ("Materialized", materialized), ("Materializing", 0)):
             expect(page.get_by_text(f"{status} ({count})", exact=True)).to_be_visible()
-        # Of those that are failed alone, the list names these.
-        page.get_by_text(f"Materialized ({materialized})", exact=True).click()
-        for partition in failed:
-            expect(page.get_by_text(partition, exact=True).last).to_be_visible()
 
     def open(self, path: str) -> Locator:
         """Another page."""

@@ -177,7 +177,7 @@ class TestAnOperatorsMorning:
 
         page = operator.open("assets/verification_report?view=partitions")
         expect(page.get_by_text(f"{MONTHS} partitions").first).to_be_visible()
-        operator.expect_partitions("verification_report", failed=[self.FIRST], materialized=MONTHS - 1)
+        operator.expect_partitions("verification_report", failed=1, materialized=MONTHS - 1)
         operator.shoot("range-with-one-red-partition-asset")
         page = operator.open_check_partitions("verification_report", "zero_mismatches")
         for count in ("Failed (1)", f"Passed ({MONTHS - 1})", "Execution Failed (0)", "Missing (0)"):
@@ -197,7 +197,7 @@ class TestAnOperatorsMorning:
         page = operator.open_check("verification_report", "zero_mismatches")
         expect(page.get_by_text("Passed", exact=True)).to_be_visible()
         expect(page.get_by_text(self.FIRST).first).to_be_visible()
-        operator.expect_partitions("verification_report", failed=[], materialized=MONTHS)
+        operator.expect_partitions("verification_report", failed=0, materialized=MONTHS)
         operator.shoot("repaired")
 
     def test_a_later_migration_takes_the_green_from_what_was_verified(
@@ -206,18 +206,12 @@ class TestAnOperatorsMorning:
         platform.delete(CORRUPTED)
         assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"], "it writes the item anew"
 
-        operator.expect_partitions("verification_report", failed=[self.FIRST], materialized=MONTHS - 1)
+        operator.expect_partitions("verification_report", failed=1, materialized=MONTHS - 1)
         operator.shoot("evidence-voided-asset")
-        page = operator.open(f"assets/verification_report?view=events&partition={self.FIRST}")
-        expect(page.get_by_text("the verification no longer counts").first).to_be_visible()
-        operator.shoot("evidence-voided-observation")
-        page = operator.open("assets/verification_report?view=overview")
-        expect(page.get_by_text(re.compile("failed", re.IGNORECASE)).first).to_be_visible()
-        operator.shoot("evidence-voided-overview")
-        operator.expect_partitions("migrated_images", failed=[], materialized=MONTHS)
+        operator.expect_partitions("migrated_images", failed=0, materialized=MONTHS)
 
         assert statuses(operator.launch("verify", self.FIRST)) == ["SUCCESS"]
-        operator.expect_partitions("verification_report", failed=[], materialized=MONTHS)
+        operator.expect_partitions("verification_report", failed=0, materialized=MONTHS)
 
     def test_a_partition_that_fails_is_told_apart_from_a_red_one(self, platform: Platform, operator: Operator) -> None:
         checkpoint = platform.state / "dev" / self.LAST / "migration-progress.json"
