@@ -13,13 +13,13 @@ from imgmig_dagster.mapping.spec import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_lines, load_record
+from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
 from imgmig_dagster.steps.follow import follow, totals
 from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
 from imgmig_dagster.verification.evidence import identity_of, is_too_old
-from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
-from imgmig_dagster.verification.segments import Segment, SegmentIndex, SegmentStore
+from imgmig_dagster.verification.results import Identity, VerificationResult
+from imgmig_dagster.verification.segments import Segment, SegmentIndex, SegmentStore, ids_at_fault
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
@@ -162,7 +162,6 @@ class _Verification(Step[Examined]):
         if evidence.window != self._window.describe() or is_too_old(evidence.oldest_look_at, self._work.clock.now()):
             return None
         written = last_write(state, partition)
-        failed = {found.row_id for found in load_lines(state, names.mismatches(partition), Mismatch)}
-        if written and not written.spared_others_since(evidence.writes, failed):
+        if written and not written.spared_others_since(evidence.writes, ids_at_fault(state, evidence)):
             return None
         return evidence

@@ -17,7 +17,7 @@ from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import from_microseconds
 
 
@@ -220,3 +220,13 @@ class SegmentStore:
             f"{self._store.locate(name)}, to which the evidence of partition {self._partition} refers, is gone: imgmig "
             f"verify --partition {self._partition} looks at all rows again"
         )
+
+
+def ids_at_fault(store: StateStore, evidence: VerificationResult) -> Sequence[str]:
+    """The ids of all rows that the evidence found fault with, each once, in the order of the rows.
+
+    Raises:
+        StateError: a file of it is gone or cannot be read.
+    """
+    segments = SegmentStore(store, evidence.partition, evidence.run_id)
+    return list(dict.fromkeys(fault.row_id for fault in segments.faults(segments.index(evidence.segments).segments)))

@@ -11,7 +11,7 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.verification.results import Verdict, VerificationResult
-from imgmig_dagster.verification.segments import SegmentStore
+from imgmig_dagster.verification.segments import SegmentStore, ids_at_fault
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply
 
@@ -221,3 +221,12 @@ class TestCertifying:
         migration.migrate(run_id="run-2")
 
         assert certified(migration).digests == {}
+
+
+def test_more_faults_than_a_person_reads_are_all_known_to_a_repair(migration: Migration) -> None:
+    migration.source.insert(image(number) for number in range(10_010))
+
+    result = migration.verify()
+
+    assert (result.missing, result.mismatches_found, len(result.mismatches)) == (10_010, 10_010, 10_000)
+    assert ids_at_fault(migration.state, evidence(migration)) == [row_id(number) for number in range(10_010)]
