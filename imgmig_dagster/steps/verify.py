@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.spec import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
-from imgmig_dagster.source.inventory import Inventory
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
@@ -32,8 +31,7 @@ async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -
     """Compare every row of the window, and leave the evidence in the state store.
 
     A difference counts only when the same row and the same item are seen again, a settle time later: the
-    application may write meanwhile. An interrupted verification is resumed if neither side is known to have
-    changed since.
+    application may write meanwhile. An interrupted verification is resumed if nothing of ours has written since.
 
     Args:
         work: what it works on.
@@ -80,8 +78,7 @@ class _Verification(Step[Examined]):
             if evidence is not None:
                 return await self._follow(evidence)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
-        fingerprint = await asyncio.to_thread(self._fingerprint, before)
-        begun = await coverage.open(fingerprint, start_over_if_refused=True)
+        begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
         self._meter = ProgressMeter(
             "Verified", window.partition, before.rows, work.listener, begun.rows, work.clock.monotonic
         )
@@ -143,12 +140,11 @@ class _Verification(Step[Examined]):
         name = store.write_index(segments)
         return {**totals(index, store), "undeclared": undeclared, "settled": settled, "segments": name}
 
-    def _fingerprint(self, before: Inventory) -> Mapping[str, str]:
-        """What an interrupted verification has to be of: the same rows, by the same rules."""
+    def _fingerprint(self) -> Mapping[str, str]:
+        """What an interrupted verification has to be of. Rows that changed meanwhile are looked at again in the end."""
         return {
             **vars(self._identity),
             "window": self._window.describe(),
-            "digest": before.digest,
             # What wrote since then voids what was verified before it.
             "writes": "open" if self._writes is None else str(self._writes),
         }

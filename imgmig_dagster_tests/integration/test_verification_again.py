@@ -60,14 +60,15 @@ def test_what_was_verified_before_a_pass_wrote_is_verified_again(migration: Migr
     assert len(looked_up(proxy)) == ROWS
 
 
-def test_what_was_verified_of_other_rows_is_verified_again(migration: Migration, proxy: FaultProxy) -> None:
+def test_rows_that_changed_since_the_interruption_are_verified_again(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration)
     interrupted(migration, proxy)
     migration.source.update(7, width=7)
 
-    result = migration.verify(proxy.url)
+    result = migration.verify(proxy.url, page_size=100)
 
-    assert (result.resumes, result.verdicts["mismatch"]) == (0, 1)
+    assert (result.resumes, result.match, result.mismatch) == (1, ROWS - 1, 1)
+    assert looked_up(proxy) == [row_id(number) for number in (7, *range(1_000, ROWS))]
 
 
 def test_a_damaged_checkpoint_begins_the_verification_anew(migration: Migration, proxy: FaultProxy) -> None:
