@@ -32,7 +32,7 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
-from imgmig_dagster.verification.segments import SegmentStore
+from imgmig_dagster.verification.segments import ids_at_fault
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
@@ -84,7 +84,7 @@ class RepairResult:
         return dict(Counter(self.outcomes.values()))
 
 
-def keys_at_fault(store: StateStore, partition: str) -> tuple[list[str], int]:
+def keys_at_fault(store: StateStore, partition: str) -> tuple[Sequence[str], int]:
     """Every key of a partition in which its last verification found a fault, and how many faults it did not list.
 
     Only a verification of an earlier version left any out.
@@ -96,12 +96,9 @@ def keys_at_fault(store: StateStore, partition: str) -> tuple[list[str], int]:
     if evidence is None:
         return [], 0
     if evidence.segments:
-        segments = SegmentStore(store, partition, evidence.run_id)
-        faults, unlisted = segments.faults(segments.index(evidence.segments).segments), 0
-    else:
-        listed = load_lines(store, names.mismatches(partition), Mismatch)
-        faults, unlisted = iter(listed), evidence.mismatches_found - len(listed)
-    return list(dict.fromkeys(found.row_id for found in faults)), unlisted
+        return ids_at_fault(store, evidence), 0
+    listed = load_lines(store, names.mismatches(partition), Mismatch)
+    return list(dict.fromkeys(found.row_id for found in listed)), evidence.mismatches_found - len(listed)
 
 
 async def repair(
