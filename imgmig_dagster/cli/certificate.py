@@ -37,7 +37,8 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
     found = _load(which, stage).certificate
     census = found.census
     lines = [
-        *(f"lacking: {each}" for each in (*found.lacking, *found.lacking_review)),
+        *(f"lacking: {each}" for each in found.lacking),
+        *(f"before cutover: {each}" for each in found.lacking_review),
         f"Stage {found.stage}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),

@@ -24,6 +24,7 @@ class LoggedRows:
     """What a pass keeps of examined rows until it ends; see `Examined`."""
 
     rows: PackedRows
+    faults: Sequence[Mismatch]
     undeclared: Mapping[str, int]
     settled: int
 
@@ -44,7 +45,7 @@ class Examined:
     @property
     def tally(self) -> LoggedRows:
         """See `walk.coverage.Findings`."""
-        return LoggedRows(PackedRows.of(self.rows), self.undeclared, self.settled)
+        return LoggedRows(PackedRows.of(self.rows), self.rows.faults, self.undeclared, self.settled)
 
     def after(self, earlier: "Examined") -> "Examined":
         """See `walk.coverage.Findings`: what was seen of a row last counts."""

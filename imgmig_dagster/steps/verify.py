@@ -131,7 +131,7 @@ class _Verification(Step[Examined]):
         segments, undeclared, settled = list[Segment](), Counter[str](), 0
         for logged in self._coverage.segments():
             found = _LOGGED.validate_python(logged.tally)
-            rows = found.rows.unpacked()
+            rows = found.rows.unpacked(found.faults)
             rows.forget(unplaced)
             segments.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
             undeclared.update(found.undeclared)

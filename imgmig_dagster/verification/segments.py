@@ -15,7 +15,7 @@ from typing import NamedTuple
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import from_microseconds
@@ -75,7 +75,6 @@ class PackedRows:
     ids: Sequence[str]
     digests: str
     inexact: Mapping[str, tuple[int, int]]
-    faults: Sequence[Mismatch]
     at_fault: Mapping[str, int]
 
     @classmethod
@@ -83,10 +82,10 @@ class PackedRows:
         """The rows, packed."""
         packed = struct.pack(f">{len(rows.equal)}q", *(seen.row for seen in rows.equal.values()))
         inexact = {row_id: (seen.item, seen.inexact) for row_id, seen in rows.equal.items() if seen.item != seen.row}
-        return cls(list(rows.equal), base64.b64encode(packed).decode(), inexact, rows.faults, rows.at_fault)
+        return cls(list(rows.equal), base64.b64encode(packed).decode(), inexact, rows.at_fault)
 
-    def unpacked(self) -> SeenRows:
-        """The rows.
+    def unpacked(self, faults: Sequence[Mismatch]) -> SeenRows:
+        """The rows, with the faults that are kept apart from them.
 
         Raises:
             ValueError: there are not as many digests as ids.
@@ -96,7 +95,7 @@ class PackedRows:
             row_id: Seen(digest, *self.inexact.get(row_id, (digest, 0)))
             for row_id, digest in zip(self.ids, digests, strict=True)
         }
-        return SeenRows(equal, list(self.faults), dict(self.at_fault))
+        return SeenRows(equal, list(faults), dict(self.at_fault))
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class SegmentStore:
         self._partition = partition
         self._run_id = run_id
         numbers = [name.rpartition("-")[2].partition(".")[0] for name in store.list(names.segments(partition))]
-        self._written = max(map(int, numbers), default=0)
+        self._written = max((int(number) for number in numbers if number.isdigit()), default=0)
 
     def index(self, name: str) -> SegmentIndex:
         """The segments that an evidence names; none where it names none."""
@@ -171,11 +170,13 @@ class SegmentStore:
         found = load_record(self._store, segment.file, PackedRows)
         if found is None:
             raise self._gone(segment.file)
-        return found.unpacked()
+        return found.unpacked(load_lines(self._store, _faults_of(segment.file), Mismatch))
 
     def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> Segment:
         """Write a segment's rows; it counts once an index that an evidence names has it."""
         name = names.segment(names.segments(self._partition), self._run_id, self._next())
+        if rows.faults:
+            save_lines(self._store, _faults_of(name), rows.faults)
         save_record(self._store, name, PackedRows.of(rows))
         verdicts = Counter(dict.fromkeys([Verdict.MATCH.value], len(rows.equal)))
         verdicts.update({fault.row_id: fault.verdict.value for fault in rows.faults}.values())
@@ -199,7 +200,8 @@ class SegmentStore:
 
     def keep_only(self, index: str, segments: Sequence[Segment]) -> None:
         """Remove the files that no evidence names any more."""
-        kept = {index, *(segment.file for segment in segments)}
+        files = [segment.file for segment in segments]
+        kept = {index, *files, *map(_faults_of, files)}
         for name in self._store.list(names.segments(self._partition)):
             if name not in kept:
                 self._store.delete(name)
@@ -220,6 +222,11 @@ class SegmentStore:
             f"{self._store.locate(name)}, to which the evidence of partition {self._partition} refers, is gone: imgmig "
             f"verify --partition {self._partition} looks at all rows again"
         )
+
+
+def _faults_of(file: str) -> str:
+    """The file of a segment's faults: they have full values, which are personal data."""
+    return f"{file.removesuffix('.json')}-faults.jsonl"
 
 
 def ids_at_fault(store: StateStore, evidence: VerificationResult) -> Sequence[str]:

@@ -72,7 +72,7 @@ def test_a_repair_is_told_then_applied_and_the_certificates_say_what_it_changed(
     assert {"where": "census", "what": "orphans", "before": 1, "after": 0} in changed.document["changes"]
     shown = imgmig("certificate", "show")
     assert shown.exit_code == 1, "no person has reviewed a spot check"
-    assert "lacking: There is no spot check" in shown.stdout
+    assert "before cutover: There is no spot check" in shown.stdout
     kept = sorted((Path(damaged.state.locate("certificates"))).iterdir())
     unchanged = imgmig("certificate", "diff", str(kept[-1]), "latest")
     assert (unchanged.exit_code, unchanged.stdout) == (0, "Nothing changed.\n")

@@ -46,6 +46,7 @@ def test_what_other_rules_judged_is_shown(verified: Platform, monkeypatch: pytes
 
 
 def test_another_migration_puts_the_verification_of_its_partition_out_of_date(verified: Platform) -> None:
+    verified.source.update(30, width=3)
     verified.succeed("migrate", MARCH)
     assert stale(verified, MARCH) == {"verification_report": ["has a new dependency data version"]}
     assert stale(verified, FEBRUARY) == {}
