@@ -1,8 +1,9 @@
 """Brings all evidence to one moment, so that a certificate can say what it says of that moment.
 
 Rounds of `steps.follow`: first each partition on a snapshot of its own, then all of them on one snapshot of the whole
-table, again and again until every row of it was seen equal as it was then. While the application writes, what is left
-is what changed in the seconds that the last round took.
+table, again and again until every row of it was seen equal as it was then. The rounds are quick: what does not match
+yet is left to the next one, by which the application has written its item. Only what still does not match then is
+waited for, and judged.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
-from imgmig_dagster.steps.follow import Drift, Followed, find_drift, follow, settle
+from imgmig_dagster.steps.follow import Drift, Followed, catch_up, find_drift, settle
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
@@ -27,9 +28,10 @@ from imgmig_dagster.verification.segments import SegmentStore
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-_AT_ONCE: Final = 4
+# They wait for one another's items to settle, mostly; the reader has its own limit of connections.
+_AT_ONCE: Final = 16
 _MOST_ROUNDS: Final = 12
-_ROUNDS_BEFORE_GIVING_UP: Final = 3
+_QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 600.0
 # More rows than these that never stood still at a snapshot are not "a few that were moving".
 _MOVING_SHARE: Final = 100
@@ -92,19 +94,21 @@ class _Certifying:
         followed = await asyncio.to_thread(self._with_evidence)
         at_once = asyncio.Semaphore(_AT_ONCE)
         await gather(self._catch_up(window, at_once) for window in followed)
-        unsettled: int | None = None
+        before, patient = 0, False
         for number in range(1, _MOST_ROUNDS + 1):
             began = self._work.clock.monotonic()
             sight = await asyncio.to_thread(self._look_at_all, followed, number == 1)
-            results = await gather(self._settle(window, sight, at_once) for window in followed)
-            moving = sum(_unsettled(result) for result in results)
+            results = await gather(self._settle(window, sight, at_once, patient) for window in followed)
+            moving = sum(_unsettled(result, patient) for result in results)
             changed = sum(len(drift.changed) for _evidence, drift in sight.drifts.values())
             took = self._work.clock.monotonic() - began
-            self._tell(f"Round {number}: {changed:,} rows had changed, {moving:,} of them changed again meanwhile")
-            gives_up = number >= _ROUNDS_BEFORE_GIVING_UP and unsettled is not None and moving >= unsettled
-            if not moving or gives_up or self._work.clock.monotonic() - self._started > _SECONDS:
+            self._tell(f"Round {number}: {changed:,} rows had changed, {moving:,} of them were not equal yet")
+            if not moving or patient:
                 break
-            unsettled = moving
+            # What does not settle by itself is judged by the last round, which waits for it.
+            stands = number >= _QUICK_ROUNDS and moving >= before
+            patient = stands or number == _MOST_ROUNDS - 1 or self._work.clock.monotonic() - self._started > _SECONDS
+            before = moving
         left = None if self._census is None else await judge_rows_left(self._work, self._census)
         certified = self._certified(sight, results, number, changed / took if took > 0 else 0.0)
         return replace(certified, left=left)
@@ -128,7 +132,7 @@ class _Certifying:
                 async with self._work.owning(names.verification_lock(window.partition)) as owned:
                     evidence = await asyncio.to_thread(self._evidence, window)
                     if evidence is not None:
-                        self._looked += (await follow(owned, window, evidence, faults_again=True)).looked_again
+                        self._looked += (await catch_up(owned, window, evidence)).looked_again
             except PartitionBusy:
                 self._tell(f"{window.partition}: another run verifies it")
 
@@ -151,7 +155,9 @@ class _Certifying:
                     places[window.partition] = found
             return _Sight(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
 
-    async def _settle(self, window: Window, sight: _Sight, at_once: asyncio.Semaphore) -> VerificationResult | None:
+    async def _settle(
+        self, window: Window, sight: _Sight, at_once: asyncio.Semaphore, patient: bool
+    ) -> VerificationResult | None:
         """The evidence as of the snapshot; None where that of another run has taken its place."""
         evidence, drift = sight.drifts.get(window.partition, (None, None))
         if evidence is None or drift is None:
@@ -164,7 +170,7 @@ class _Certifying:
                     now = await asyncio.to_thread(self._evidence, window)
                     if now is None or now.segments != evidence.segments:
                         return None
-                    settled: Followed = await settle(owned, evidence, drift, self._segments(window))
+                    settled: Followed = await settle(owned, evidence, drift, self._segments(window), patient)
             except PartitionBusy:
                 return None
         self._looked += settled.looked_again
@@ -196,5 +202,8 @@ class _Certifying:
         )
 
 
-def _unsettled(result: VerificationResult | None) -> int:
-    return 1 if result is None else len(result.moving) + result.unverified
+def _unsettled(result: VerificationResult | None, patient: bool) -> int:
+    """The rows that are not known to be equal; of ids without a row an impatient round says nothing."""
+    if result is None:
+        return 1
+    return len(result.moving) + result.unverified + (0 if patient else len(result.orphans))

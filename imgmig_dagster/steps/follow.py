@@ -120,17 +120,8 @@ async def follow(
         SourceError, TargetError, StateError: see there.
     """
     looked = 0
-    store = SegmentStore(work.state, window.partition, work.run_id)
-
-    def drift() -> Drift:
-        with work.source.snapshot() as snapshot:
-            return find_drift(snapshot, window, store, evidence, faults_again)
-
     for _round in range(_ROUNDS):
-        found = await asyncio.to_thread(drift)
-        if found.is_known(evidence):
-            break
-        followed = await settle(work, evidence, found, store)
+        followed = await _follow_once(work, window, evidence, faults_again, patient=True)
         looked += followed.looked_again
         evidence, faults_again = followed.result, False
         if followed.is_quiet:
@@ -138,19 +129,50 @@ async def follow(
     return Followed(evidence, looked)
 
 
-async def settle(work: ReadingWork, evidence: VerificationResult, drift: Drift, store: SegmentStore) -> Followed:
-    """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`."""
+async def catch_up(work: ReadingWork, window: Window, evidence: VerificationResult) -> Followed:
+    """Look once at what has changed, and at what did not match; the rest as for `follow` and `settle`."""
+    return await _follow_once(work, window, evidence, faults_again=True, patient=False)
+
+
+async def _follow_once(
+    work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool, patient: bool
+) -> Followed:
+    store = SegmentStore(work.state, window.partition, work.run_id)
+
+    def look() -> Drift:
+        with work.source.snapshot() as snapshot:
+            return find_drift(snapshot, window, store, evidence, faults_again)
+
+    drift = await asyncio.to_thread(look)
+    if drift.is_known(evidence):
+        return Followed(replace(evidence, moving=()), 0)
+    return await settle(work, evidence, drift, store, patient)
+
+
+async def settle(
+    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: SegmentStore, patient: bool = True
+) -> Followed:
+    """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
+
+    Unless `patient`, there is one look and no judgement: a row that does not match yet is `moving`, and an id that has
+    no row any more stands among the `orphans`, for the next round to look at.
+    """
     looked_at = work.clock.now()
     examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
-    changed, examined = drift.changed, Examined()
+    changed, examined, postponed = drift.changed, Examined(), set[str]()
     # Of two rows with one id nobody can say which one an item is of: they get no verdict.
     single = [row_id for row_id in changed if row_id not in drift.repeated]
     for ids in batched(single, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, ids)
-        examined.add(await examiner.examine(list(rows.values())))
-    vanished = changed.keys() - examined.results.keys() - set(drift.repeated)
+        found = await (examiner.examine if patient else examiner.look_once)(list(rows.values()))
+        examined.add(found)
+        if not patient:
+            postponed |= rows.keys() - found.results.keys()
+    vanished = changed.keys() - examined.results.keys() - postponed - set(drift.repeated)
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
-    orphans = await _left_behind(work, sorted({*gone, *vanished, *evidence.orphans}))
+    orphans = sorted({*gone, *vanished, *evidence.orphans})
+    if patient:
+        orphans = await _left_behind(work, orphans)
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
     def keep() -> VerificationResult:
@@ -166,7 +188,7 @@ async def settle(work: ReadingWork, evidence: VerificationResult, drift: Drift, 
             segments=store.write_index(segments) if drift.pieces else evidence.segments,
             settled=evidence.settled + examined.settled,
             undeclared=_undeclared(evidence, drift, examined),
-            moving=sorted({*moved, *vanished}),
+            moving=sorted({*moved, *vanished, *postponed}),
             orphans=orphans,
             repeated=drift.repeated,
             matches_from=_since(evidence, segments),

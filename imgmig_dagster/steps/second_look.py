@@ -89,9 +89,7 @@ class Examiner:
 
     async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
-        examined = Examined()
-        looks = await gather(self._look(chunk, examined) for chunk in batched(rows, MAX_BATCH_GET))
-        suspects = {row_id: sight for found in looks for row_id, sight in found.items()}
+        examined, suspects = await self._look_at_all(rows)
         for _look in range(_MAX_LOOKS):
             if not suspects:
                 return examined
@@ -100,6 +98,16 @@ class Examiner:
         for row_id, sight in suspects.items():
             self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
+
+    async def look_once(self, rows: Sequence[DigestedRow]) -> Examined:
+        """The rows that match at the first look; the others get no verdict."""
+        examined, _suspects = await self._look_at_all(rows)
+        return examined
+
+    async def _look_at_all(self, rows: Sequence[DigestedRow]) -> tuple[Examined, dict[str, _Sight]]:
+        examined = Examined()
+        looks = await gather(self._look(chunk, examined) for chunk in batched(rows, MAX_BATCH_GET))
+        return examined, {row_id: sight for found in looks for row_id, sight in found.items()}
 
     async def _look(self, rows: Sequence[DigestedRow], examined: Examined) -> dict[str, _Sight]:
         """Compare the rows of one request as soon as it is answered, while others are on their way.
