@@ -136,6 +136,7 @@ class TestFollowing:
         store = SegmentStore(migration.state, "2024-03-01", "another")
         index = store.index(evidence(migration).segments)
         kept = {segment.file for segment in index.segments} | {evidence(migration).segments}
+        kept |= {f"{index.segments[0].file.removesuffix('.json')}-faults.jsonl"}
         assert set(migration.state.list("2024-03-01/segments")) == kept
         assert sum(len(store.rows(segment).digests()) for segment in index.segments) == ROWS
 
