@@ -91,6 +91,11 @@ def segments(partition: str) -> str:
     return f"{partition}/segments"
 
 
+def faults_of(segment: str) -> str:
+    """The faults of a segment of `segments`, with full values, which are personal data."""
+    return f"{segment.removesuffix('.json')}-faults.jsonl"
+
+
 def mismatches(partition: str) -> str:
     """What the last verification found (`verification.results.Mismatch`), with full values."""
     return f"{partition}/mismatches.jsonl"

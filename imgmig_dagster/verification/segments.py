@@ -170,13 +170,13 @@ class SegmentStore:
         found = load_record(self._store, segment.file, PackedRows)
         if found is None:
             raise self._gone(segment.file)
-        return found.unpacked(load_lines(self._store, _faults_of(segment.file), Mismatch))
+        return found.unpacked(load_lines(self._store, names.faults_of(segment.file), Mismatch))
 
     def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> Segment:
         """Write a segment's rows; it counts once an index that an evidence names has it."""
         name = names.segment(names.segments(self._partition), self._run_id, self._next())
         if rows.faults:
-            save_lines(self._store, _faults_of(name), rows.faults)
+            save_lines(self._store, names.faults_of(name), rows.faults)
         save_record(self._store, name, PackedRows.of(rows))
         verdicts = Counter(dict.fromkeys([Verdict.MATCH.value], len(rows.equal)))
         verdicts.update({fault.row_id: fault.verdict.value for fault in rows.faults}.values())
@@ -201,7 +201,7 @@ class SegmentStore:
     def keep_only(self, index: str, segments: Sequence[Segment]) -> None:
         """Remove the files that no evidence names any more."""
         files = [segment.file for segment in segments]
-        kept = {index, *files, *map(_faults_of, files)}
+        kept = {index, *files, *map(names.faults_of, files)}
         for name in self._store.list(names.segments(self._partition)):
             if name not in kept:
                 self._store.delete(name)
@@ -222,11 +222,6 @@ class SegmentStore:
             f"{self._store.locate(name)}, to which the evidence of partition {self._partition} refers, is gone: imgmig "
             f"verify --partition {self._partition} looks at all rows again"
         )
-
-
-def _faults_of(file: str) -> str:
-    """The file of a segment's faults: they have full values, which are personal data."""
-    return f"{file.removesuffix('.json')}-faults.jsonl"
 
 
 def ids_at_fault(store: StateStore, evidence: VerificationResult) -> Sequence[str]:
