@@ -163,7 +163,7 @@ class _Certifying:
         if evidence is None or drift is None:
             return None
         if drift.is_known(evidence):
-            return replace(evidence, moving=())
+            return replace(evidence, moving=[])
         async with at_once:
             try:
                 async with self._work.owning(names.verification_lock(window.partition)) as owned:

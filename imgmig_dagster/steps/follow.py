@@ -145,7 +145,7 @@ async def _follow_once(
 
     drift = await asyncio.to_thread(look)
     if drift.is_known(evidence):
-        return Followed(replace(evidence, moving=()), 0)
+        return Followed(replace(evidence, moving=[]), 0)
     return await settle(work, evidence, drift, store, patient)
 
 

@@ -141,9 +141,9 @@ class VerificationResult(VerificationCounts):
     as_of: str = ""
     segments: str = ""
     items_digest: str = ""
-    moving: Sequence[str] = ()
-    orphans: Sequence[str] = ()
-    repeated: Sequence[str] = ()
+    moving: Sequence[str] = field(default_factory=list)
+    orphans: Sequence[str] = field(default_factory=list)
+    repeated: Sequence[str] = field(default_factory=list)
 
     @property
     def oldest_look_at(self) -> str:
@@ -187,5 +187,5 @@ class Rounds:
     rounds: int
     looked_again: int
     seconds: float
-    moving: Sequence[str] = ()
+    moving: Sequence[str] = field(default_factory=list)
     behind: str | None = None
