@@ -137,6 +137,7 @@ def whole_table_assets(
             owner=owner,
             rows_outside=certified.counts.outside.rows,
             repeated=certified.repeated.sample_ids,
+            miscounted=certified.miscounted,
             columns=columns,
             recheck=recheck,
             rounds=certified.rounds,

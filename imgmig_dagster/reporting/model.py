@@ -26,8 +26,8 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
-from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Today
+from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult, LeftSince
+from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, Today
 from imgmig_dagster.verification.results import Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
@@ -42,10 +42,11 @@ class RunFacts:
     are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
     `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
     the source table asks for, and `rows_outside` counts the rows that no partition holds. `repeated` are some ids of
-    more than one row, `rounds` tells how the evidence came to be of `counted_at`, and `ends` has the places of the
-    first and the last row of each partition then. `columns` are those of the source that no item carries. `recheck`
-    is what a stranger needs to check the certificate. `left` is what became of the rows that have left the source since
-    the census; None leaves that out. `owner` is whether this state alone writes to the target.
+    more than one row, and `miscounted` partitions that one way of reading counts otherwise than another. `rounds` tells
+    how the evidence came to be of `counted_at`, and `ends` has the places of the first and the last row of each
+    partition then. `columns` are those of the source that no item carries. `recheck` is what a stranger needs to check
+    the certificate. `left` is what became of the rows that have left the source since the census; None leaves that out.
+    `owner` is whether this state alone writes to the target.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class RunFacts:
     assumptions: Sequence[str] = field(default_factory=list)
     rows_outside: int = 0
     repeated: Sequence[str] = field(default_factory=list)
+    miscounted: Sequence[str] = field(default_factory=list)
     rounds: Rounds | None = None
     ends: Mapping[str, tuple[Cursor, Cursor]] = field(default_factory=dict)
     columns: NotMigrated = field(default_factory=NotMigrated)
@@ -181,7 +183,7 @@ def build_report(
             rows_now[window.partition],
             today,
             stage,
-            None if digests_now is None else digests_now.get(window.partition, "that of another verification"),
+            None if digests_now is None else digests_now.get(window.partition, NOT_LOOKED_AT),
             run_facts.show_values,
         )
         for window in windows
@@ -195,6 +197,9 @@ def build_report(
         # Also those that came since the census.
         what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
         lacking.append(Lacking(what, (command("migrate", stage), command("verify", stage))))
+    if run_facts.miscounted:
+        what = f"PostgreSQL counts other rows by the index than by the table in partition {run_facts.miscounted[0]}"
+        lacking.append(Lacking(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", stage),)))
     if run_facts.repeated:
         what = f"{run_facts.repeated[0]} and perhaps other ids stand in the source more than once. Once that is mended"
         lacking.append(Lacking(what, (command("verify", stage),)))

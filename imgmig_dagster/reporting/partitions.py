@@ -147,6 +147,7 @@ def _holds_nothing(summary: PartitionSummary) -> bool:
         + len(summary.failures)
         + (summary.migration.total if summary.migration else 0)
         + (summary.verification.looked_at if summary.verification else 0)
+        + (len(summary.verification.orphans) + len(summary.verification.repeated) if summary.verification else 0)
     )
     return not seen and not summary.pass_open
 
@@ -176,6 +177,8 @@ def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdic
     if void:
         what = f"Partition {partition}: the verification no longer counts, because {void.what}"
         # Whatever broke off: another pass ends what it began. And rows that changed may have to be migrated.
+        if void.reason is Reason.NOT_SETTLED:
+            return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", stage),))]
         again = void.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify if again else (verify,))]
     return ReportVerdict.PASS, []

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.errors import PartitionBusy
+from imgmig_dagster.errors import PartitionBusy, StateError
 from imgmig_dagster.mapping.spec import Cursor
 from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
 from imgmig_dagster.source.ranges import ends, moment_of
+from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.steps.follow import Drift, Followed, catch_up, find_drift, settle
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Today, why_void
+from imgmig_dagster.verification.evidence import Reason, Today, why_void
 from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
 from imgmig_dagster.verification.segments import SegmentStore
 from imgmig_dagster.window import Window
@@ -44,7 +45,7 @@ class Certified:
 
     `rows` and `digests` are of every partition whose evidence was brought to this moment, `ends` the places of its
     first and last row. `counts` are of the whole table, and `left` is what became of the rows that have left since the
-    census.
+    census. `miscounted` are partitions whose rows, by ranges of the index, are not as many as those that are counted.
     """
 
     as_of: str
@@ -56,6 +57,7 @@ class Certified:
     digests: Mapping[str, str] = field(default_factory=dict)
     ends: Mapping[str, tuple[Cursor, Cursor]] = field(default_factory=dict)
     left: LeftSince | None = None
+    miscounted: Sequence[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,17 @@ class _Certifying:
         self._identity = await identity_now(self._work)
         self._census = await asyncio.to_thread(load_record, self._work.state, names.CENSUS, CensusResult)
         followed = await asyncio.to_thread(self._with_evidence)
+        if (await asyncio.to_thread(self._repeated)).ids:
+            followed = []  # which of two rows an item is of, nobody can say
         at_once = asyncio.Semaphore(_AT_ONCE)
         await gather(self._catch_up(window, at_once) for window in followed)
-        before, patient = 0, False
+        before, patient, notes_rows_left = 0, False, True
         for number in range(1, _MOST_ROUNDS + 1):
             began = self._work.clock.monotonic()
-            sight = await asyncio.to_thread(self._look_at_all, followed, number == 1)
+            sight = await asyncio.to_thread(self._look_at_all, followed, notes_rows_left)
             results = await gather(self._settle(window, sight, at_once, patient) for window in followed)
+            # Rows that leave later were seen by then: the rounds find them gone, unless another run took one over.
+            notes_rows_left = None in results
             moving = sum(_unsettled(result, patient) for result in results)
             changed = sum(len(drift.changed) for _evidence, drift in sight.drifts.values())
             took = self._work.clock.monotonic() - began
@@ -113,6 +119,10 @@ class _Certifying:
         certified = self._certified(sight, results, number, changed / took if took > 0 else 0.0)
         return replace(certified, left=left)
 
+    def _repeated(self) -> RepeatedIds:
+        with self._work.source.snapshot() as snapshot:
+            return repeated_on(snapshot)
+
     def _with_evidence(self) -> list[Window]:
         return [window for window in self._windows if self._evidence(window) is not None]
 
@@ -124,7 +134,7 @@ class _Certifying:
             return None
         today = Today(self._work.clock.now(), self._identity)
         void = why_void(state, window, evidence, today, evidence.rows_in_window, lambda: evidence.digest)
-        return evidence if void is None or void.only_aged else None
+        return evidence if void is None or void.only_aged or void.reason is Reason.NOT_SETTLED else None
 
     async def _catch_up(self, window: Window, at_once: asyncio.Semaphore) -> None:
         async with at_once:
@@ -136,24 +146,33 @@ class _Certifying:
             except PartitionBusy:
                 self._tell(f"{window.partition}: another run verifies it")
 
-    def _look_at_all(self, followed: Sequence[Window], is_first: bool) -> _Sight:
+    def _look_at_all(self, followed: Sequence[Window], notes_rows_left: bool) -> _Sight:
         drifts, places = dict[str, tuple[VerificationResult, Drift]](), dict[str, tuple[Cursor, Cursor]]()
         with self._work.source.snapshot() as snapshot:
             counts = table_counts(snapshot, self._windows)
-            if is_first and self._census is not None:
-                # Rows that leave later were seen by then: the rounds find them gone.
+            if notes_rows_left and self._census is not None:
                 note_rows_left(self._work.state, self._census, snapshot, self._windows, counts)
             for window in followed:
-                evidence = self._evidence(window)
-                if evidence is None:
+                found_drift = self._drift(snapshot, window)
+                if found_drift is None:
                     continue
-                drifts[window.partition] = (
-                    evidence,
-                    find_drift(snapshot, window, self._segments(window), evidence, faults_again=False),
-                )
+                drifts[window.partition] = found_drift
                 if found := ends(snapshot, window):
                     places[window.partition] = found
             return _Sight(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
+
+    def _drift(self, snapshot: Snapshot, window: Window) -> tuple[VerificationResult, Drift] | None:
+        """The evidence and how the window differs from it; None where there is none, or another run replaces it."""
+        evidence = self._evidence(window)
+        if evidence is None:
+            return None
+        try:
+            return evidence, find_drift(snapshot, window, _store(self._work, window), evidence, faults_again=False)
+        except StateError:
+            now = self._evidence(window)
+            if now is not None and now.segments == evidence.segments:
+                raise
+            return None
 
     async def _settle(
         self, window: Window, sight: _Sight, at_once: asyncio.Semaphore, patient: bool
@@ -170,14 +189,11 @@ class _Certifying:
                     now = await asyncio.to_thread(self._evidence, window)
                     if now is None or now.segments != evidence.segments:
                         return None
-                    settled: Followed = await settle(owned, evidence, drift, self._segments(window), patient)
+                    settled: Followed = await settle(owned, evidence, drift, _store(owned, window), patient)
             except PartitionBusy:
                 return None
         self._looked += settled.looked_again
         return settled.result
-
-    def _segments(self, window: Window) -> SegmentStore:
-        return SegmentStore(self._work.state, window.partition, self._work.run_id)
 
     def _certified(
         self, sight: _Sight, results: Sequence[VerificationResult | None], rounds: int, changes_per_second: float
@@ -199,7 +215,16 @@ class _Certifying:
             rows={result.partition: result.rows_in_window for result in found},
             digests={result.partition: result.digest for result in found},
             ends=sight.ends,
+            miscounted=[
+                partition
+                for partition, (_evidence, drift) in sight.drifts.items()
+                if drift.rows != sight.counts.rows_per_window.get(partition, 0)
+            ],
         )
+
+
+def _store(work: ReadingWork, window: Window) -> SegmentStore:
+    return SegmentStore(work.state, window.partition, work.run_id)
 
 
 def _unsettled(result: VerificationResult | None, patient: bool) -> int:

@@ -21,7 +21,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.steps.without_row import look_without_rows
-from imgmig_dagster.verification.results import LISTED_MISMATCHES, Verdict, VerificationResult
+from imgmig_dagster.verification.results import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.segments import SeenRows, Segment, SegmentIndex, SegmentStore
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
@@ -154,25 +154,25 @@ async def settle(
 ) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
-    Unless `patient`, there is one look and no judgement: a row that does not match yet is `moving`, and an id that has
-    no row any more stands among the `orphans`, for the next round to look at.
+    Unless `patient`, there is one look and no judgement: a row that does not match yet is unverified, and an id that
+    has no row any more stands among the `orphans`, for the next round to look at. The evidence is `settling` then.
     """
     looked_at = work.clock.now()
     examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
-    changed, examined, postponed = drift.changed, Examined(), set[str]()
+    changed, examined = drift.changed, Examined()
     # Of two rows with one id nobody can say which one an item is of: they get no verdict.
     single = [row_id for row_id in changed if row_id not in drift.repeated]
     for ids in batched(single, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, ids)
-        found = await (examiner.examine if patient else examiner.look_once)(list(rows.values()))
-        examined.add(found)
-        if not patient:
-            postponed |= rows.keys() - found.results.keys()
-    vanished = changed.keys() - examined.results.keys() - postponed - set(drift.repeated)
+        examined.add(await (examiner.examine if patient else examiner.look_once)(list(rows.values())))
+    vanished = changed.keys() - examined.results.keys() - set(drift.repeated)
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
     orphans = sorted({*gone, *vanished, *evidence.orphans})
     if patient:
-        orphans = await _left_behind(work, orphans)
+        orphans, back = await _left_behind(work, orphans)
+        # A row that went and came back was never looked at.
+        examined.rows.faults += (Mismatch(row_id, Verdict.UNVERIFIED) for row_id in vanished & back)
+        vanished -= back
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
     def keep() -> VerificationResult:
@@ -188,9 +188,10 @@ async def settle(
             segments=store.write_index(segments) if drift.pieces else evidence.segments,
             settled=evidence.settled + examined.settled,
             undeclared=_undeclared(evidence, drift, examined),
-            moving=sorted({*moved, *vanished, *postponed}),
+            moving=sorted({*moved, *vanished}),
             orphans=orphans,
             repeated=drift.repeated,
+            settling=not patient and bool(orphans or examined.rows.faults),
             matches_from=_since(evidence, segments),
             finished_at=work.clock.now(),
         )
@@ -200,16 +201,19 @@ async def settle(
     return Followed(await whole_in_thread(keep), len(changed))
 
 
-async def _left_behind(work: ReadingWork, ids: Sequence[str]) -> list[str]:
-    """The ids among these that have no row any more, and an item that still stands, or never held still."""
-    left: list[str] = []
+async def _left_behind(work: ReadingWork, ids: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The ids among these that have no row any more, and an item that still stands, or never held still; and those that
+    have a row."""
+    left, back = list[str](), set[str]()
     for some in batched(ids, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, some)
+        back |= rows.keys()
         without = [row_id for row_id in some if row_id not in rows]
         if without:
             found = await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep)
             left += [*found.orphans, *found.unverified]
-    return sorted(left)
+            back.update(found.have_rows)
+    return sorted(left), back
 
 
 def totals(index: SegmentIndex, store: SegmentStore) -> dict[str, Any]:

@@ -90,18 +90,20 @@ class Examiner:
     async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
         examined, suspects = await self._look_at_all(rows)
-        for _look in range(_MAX_LOOKS):
+        for look in range(1, _MAX_LOOKS + 1):
             if not suspects:
                 return examined
             await self._sleep(self._settle_seconds)
-            suspects = await self._look_again(suspects, examined)
+            suspects = await self._look_again(suspects, examined, is_last=look == _MAX_LOOKS)
         for row_id, sight in suspects.items():
             self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
 
     async def look_once(self, rows: Sequence[DigestedRow]) -> Examined:
-        """The rows that match at the first look; the others get no verdict."""
-        examined, _suspects = await self._look_at_all(rows)
+        """Give each of these rows a verdict at the first look: equal, or not verified yet."""
+        examined, suspects = await self._look_at_all(rows)
+        for row_id, sight in suspects.items():
+            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
 
     async def _look_at_all(self, rows: Sequence[DigestedRow]) -> tuple[Examined, dict[str, _Sight]]:
@@ -122,16 +124,16 @@ class Examiner:
                 others[row.id] = _Sight(row, item, row.id in lookup.unread)
         return others
 
-    async def _look_again(self, suspects: Mapping[str, _Sight], examined: Examined) -> dict[str, _Sight]:
+    async def _look_again(self, suspects: Mapping[str, _Sight], examined: Examined, is_last: bool) -> dict[str, _Sight]:
         """Judge what held still since the last look; return what moved."""
         rows = await asyncio.to_thread(self._source.rows, list(suspects))
         lookup = await self._target.get_many(list(rows))
         moved: dict[str, _Sight] = {}
         for row_id, row in rows.items():
             sight, before = _Sight(row, lookup.items.get(row_id), row_id in lookup.unread), suspects[row_id].item
-            # The item of the look before says what the row says now: they were equal then, for the row comes first.
-            # Of a row that changes between any look at it and at its item, nothing else is ever seen.
-            items = [item for item in (sight.item, before) if item is not None]
+            # Of a row that changes between any look at it and at its item, nothing else is ever seen than that its item
+            # said at the look before what the row says now: they were equal then, for the row comes first.
+            items = [item for item in (sight.item, before if is_last else None) if item is not None]
             if any(self._matches(row, item, examined) for item in items):
                 examined.settled += 1
             elif sight == suspects[row_id]:

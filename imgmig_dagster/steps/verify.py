@@ -14,7 +14,7 @@ from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
-from imgmig_dagster.steps.follow import follow, totals
+from imgmig_dagster.steps.follow import find_drift, follow, totals
 from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
 from imgmig_dagster.verification.evidence import identity_of, is_too_old
 from imgmig_dagster.verification.results import Identity, VerificationResult
@@ -73,10 +73,9 @@ class _Verification(Step[Examined]):
         before, self._identity = await asyncio.gather(
             asyncio.to_thread(work.source.inventory, window), identity_now(work)
         )
-        if only_failed:
-            evidence = await asyncio.to_thread(self._evidence_to_follow)
-            if evidence is not None:
-                return await self._follow(evidence)
+        earlier = await asyncio.to_thread(self._earlier_evidence)
+        if only_failed and earlier is not None and await asyncio.to_thread(self._can_be_followed, earlier):
+            return await self._follow(earlier)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
         self._meter = ProgressMeter(
@@ -84,6 +83,7 @@ class _Verification(Step[Examined]):
         )
         found = await walk(work, window, self, coverage)
         coverage.count_requests()
+        left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)
         segments = await whole_in_thread(self._write_segments, {*found.gone, *found.moved})
         checkpoint = coverage.checkpoint
         evidence = VerificationResult(
@@ -102,6 +102,7 @@ class _Verification(Step[Examined]):
             resumes=checkpoint.resumes,
             traffic=checkpoint.traffic,
             writes=self._writes,
+            orphans=sorted(left),
             **segments,
         )
         # What was not seen, or has changed since it was, is looked at now.
@@ -149,15 +150,29 @@ class _Verification(Step[Examined]):
             "writes": "open" if self._writes is None else str(self._writes),
         }
 
-    def _evidence_to_follow(self) -> VerificationResult | None:
-        """The last evidence, if what it says of rows that have not changed since holds to this day."""
-        state, partition = self._work.state, self._window.partition
-        evidence = load_record(state, names.evidence(partition), VerificationResult)
-        if evidence is None or evidence.identity != self._identity or not evidence.segments:
+    def _earlier_evidence(self) -> VerificationResult | None:
+        """The last evidence, if it is of the same source and target, and tells which rows it is of."""
+        evidence = load_record(self._work.state, names.evidence(self._window.partition), VerificationResult)
+        if evidence is None or not evidence.segments:
             return None
-        if evidence.window != self._window.describe() or is_too_old(evidence.oldest_look_at, self._work.clock.now()):
-            return None
-        written = last_write(state, partition)
-        if written and not written.spared_others_since(evidence.writes, ids_at_fault(state, evidence)):
-            return None
-        return evidence
+        sides = ("source", "target", "target_created_at")
+        is_of_same = all(getattr(evidence.identity, name) == getattr(self._identity, name) for name in sides)
+        return evidence if is_of_same and evidence.window == self._window.describe() else None
+
+    def _can_be_followed(self, evidence: VerificationResult) -> bool:
+        """Whether what it says of rows that have not changed since holds to this day."""
+        if evidence.identity.changes(self._identity) or is_too_old(evidence.oldest_look_at, self._work.clock.now()):
+            return False
+        written = last_write(self._work.state, self._window.partition)
+        if written is None:
+            return evidence.writes == 0
+        return written.spared_others_since(evidence.writes, ids_at_fault(self._work.state, evidence))
+
+    def _rows_left(self, earlier: VerificationResult | None) -> set[str]:
+        """Ids that the earlier evidence knew, and that are not in the window any more: their items must be gone too."""
+        if earlier is None:
+            return set()
+        store = SegmentStore(self._work.state, self._window.partition, self._work.run_id)
+        with self._work.source.snapshot() as snapshot:
+            drift = find_drift(snapshot, self._window, store, earlier, faults_again=False)
+        return {*earlier.orphans, *(row_id for piece in drift.pieces for row_id in piece.gone)}

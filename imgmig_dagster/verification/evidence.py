@@ -35,6 +35,11 @@ class Reason(str, Enum):
     OTHER_IDENTITY = "other identity"
     ROWS_CHANGED = "rows changed"
     TOO_OLD = "too old"
+    NOT_SETTLED = "not settled"
+
+
+NOT_LOOKED_AT: Final = ""
+"""In place of the source's digest of a partition that another run was verifying while the report was made."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,17 @@ def why_void(
         return Void(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
     if changed := changed_identity(evidence.identity, today.identity):
         return Void(Reason.OTHER_IDENTITY, changed)
+    return _why_aged(window, evidence, today, rows, digest)
+
+
+def _why_aged(
+    window: Window, evidence: VerificationResult, today: Today, rows: int, digest: Callable[[], str] | None
+) -> Void | None:
+    """Why evidence of what stands there does not count: it is not settled, not of the rows as they are, or too old."""
+    if evidence.settling:
+        return Void(Reason.NOT_SETTLED, "a report that was looking at what has changed broke off")
+    if digest is not None and digest() == NOT_LOOKED_AT:
+        return Void(Reason.NOT_SETTLED, "another run was verifying it while the report was made")
     if evidence.rows_in_window != rows:
         return Void(Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now")
     if is_too_old(evidence.oldest_look_at, today.moment):

@@ -123,8 +123,9 @@ class VerificationResult(VerificationCounts):
     that changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that.
     `orphans` are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more
     than one row. `matches_from` is when the look began that lies back furthest, None where that is `started_at`.
-    `writes` is how often the partition had been written to when it began, None where a write was open
-    (`state.writes`).
+    `settling`: a look at what has changed was not brought to its end, so that some rows have no judgement yet, and some
+    of the `orphans` may be none. `writes` is how often the partition had been written to when it began, None where a
+    write was open (`state.writes`).
     """
 
     partition: str
@@ -144,6 +145,7 @@ class VerificationResult(VerificationCounts):
     moving: Sequence[str] = field(default_factory=list)
     orphans: Sequence[str] = field(default_factory=list)
     repeated: Sequence[str] = field(default_factory=list)
+    settling: bool = False
 
     @property
     def oldest_look_at(self) -> str:
