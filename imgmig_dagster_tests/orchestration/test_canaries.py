@@ -20,7 +20,14 @@ SECRETS = {name: f"canary{name}{uuid.uuid4().hex[:8]}" for name in ("password", 
 NAME = f"canaryname{uuid.uuid4().hex[:8]}"
 USER = str(uuid.uuid4())
 # The files that are meant to hold values.
-OF_VALUES = {"mismatches.jsonl", "spot-check.json", "spot-check.html"}
+OF_VALUES = {"mismatches.jsonl", "faults.jsonl", "spot-check.json", "spot-check.html"}
+
+
+def kind(place: str) -> str:
+    """The name of a file; of a segment's faults what they all have in common."""
+    name = Path(place).name
+    return "faults.jsonl" if name.endswith("-faults.jsonl") else name
+
 
 # A run whose output Dagster captures, as one that the UI launches.
 RUN_OF_THE_UI = f"""
@@ -133,6 +140,6 @@ def test_no_secret_is_written_anywhere_and_values_only_where_they_are_meant_to_b
     )
     for name, secret in SECRETS.items():
         assert hits(written, secret) == set(), f"the {name} was written"
-    assert {Path(place).name for place in hits(written, NAME)} == OF_VALUES, sorted(hits(written, NAME))
+    assert {kind(place) for place in hits(written, NAME)} == OF_VALUES, sorted(hits(written, NAME))
     # Of a mismatch only the field at fault is listed.
-    assert {Path(place).name for place in hits(written, USER)} == OF_VALUES - {"mismatches.jsonl"}
+    assert {kind(place) for place in hits(written, USER)} == OF_VALUES - {"mismatches.jsonl", "faults.jsonl"}
