@@ -2,18 +2,22 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import orjson
+import pytest
 
 from imgmig_dagster.batches import batched
-from imgmig_dagster.state.records import load_record
+from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.steps.certify import Certified, certify
-from imgmig_dagster.verification.results import Verdict, VerificationResult
+from imgmig_dagster.verification.evidence import Reason, why_void
+from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.segments import SegmentStore, ids_at_fault
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, reset_before
 
 ROWS = 2_300
 SCATTERED = range(7, ROWS, 100)
@@ -222,6 +226,96 @@ class TestCertifying:
         migration.migrate(run_id="run-2")
 
         assert certified(migration).digests == {}
+
+    def test_a_row_that_did_not_match_yet_and_is_deleted_leaves_no_item_unseen(
+        self, migration: Migration, proxy: FaultProxy
+    ) -> None:
+        """Its item is behind in the first looks; the row goes, and the item stays."""
+        verified(migration, 20)
+        migration.source.update(3, width=1)
+        looks = iter(range(1_000))
+
+        def delete_late() -> None:
+            if next(looks) == 1:
+                migration.source.delete(3)
+
+        proxy.inject(before_each_look(delete_late), "BatchGetItem", 1_000)
+
+        certified(migration, proxy.url)
+
+        assert evidence(migration).orphans == [row_id(3)]
+        assert not evidence(migration).passed
+        assert not evidence(migration).settling
+
+    def test_a_fault_is_judged_in_the_last_round_and_costs_no_more(self, migration: Migration) -> None:
+        verified(migration, 20)
+        migration.source.update(3, width=1)
+
+        found = certified(migration)
+
+        assert found.rounds.rounds == 4
+        assert found.rounds.behind is None
+        assert [found.label for found in load_lines(migration.state, "2024-03-01/mismatches.jsonl", Mismatch)] == [
+            f"{row_id(3)}: updatedAt",
+            f"{row_id(3)}: width",
+        ]
+
+    def test_what_a_report_that_broke_off_has_left_is_no_verdict_until_the_next_one(
+        self, migration: Migration, proxy: FaultProxy
+    ) -> None:
+        verified(migration, 20)
+        write_both_sides(migration, [4], 1)
+        migration.source.delete(3)
+        migration.target.delete(3)
+        proxy.inject(reset_before, "BatchGetItem", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 1)
+        proxy.inject(reset_before, "DescribeTable", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 1)
+        with pytest.raises(TargetUnavailable):
+            certified(migration, proxy.url)
+        with migration.source.reader() as reader:
+            left, today = evidence(migration), migration.today(reader)
+        assert left.settling
+        void = why_void(migration.state, migration.window, left, today, left.rows_in_window, None)
+        assert void is not None
+        assert void.reason is Reason.NOT_SETTLED
+
+        certified(migration)
+
+        assert evidence(migration).passed
+        assert not evidence(migration).settling
+
+
+class TestAnotherVerification:
+    def test_an_item_that_outlived_its_row_stays_named(self, migration: Migration) -> None:
+        verified(migration, 20)
+        migration.source.delete(3)
+        assert migration.verify(only_failed=True).orphans == [row_id(3)]
+
+        assert migration.verify().orphans == [row_id(3)]
+
+    def test_rows_that_the_evidence_before_it_knew_are_looked_for(self, migration: Migration) -> None:
+        verified(migration, 20)
+        migration.source.delete(3)
+        migration.source.delete(4)
+        migration.target.delete(4)
+
+        assert migration.verify().orphans == [row_id(3)]
+
+    def test_a_row_that_is_deleted_after_it_was_seen_leaves_no_item_unseen(self, migration: Migration) -> None:
+        migration.source.insert(image(number) for number in range(150))
+        migration.migrate()
+        run = migration.verification(page_size=100)
+        pages = run.source.pages
+
+        def read(*arguments: Any) -> Iterator[Any]:
+            for page in pages(*arguments):
+                yield page
+                migration.source.delete(3)
+
+        run.source.pages = read  # type: ignore[method-assign,assignment]
+        with run.source:
+            result = run.verify()
+
+        assert (result.orphans, result.match, result.passed) == ([row_id(3)], 149, False)
 
 
 def test_more_faults_than_a_person_reads_are_all_known_to_a_repair(migration: Migration) -> None:

@@ -133,7 +133,7 @@ def test_no_secret_is_written_anywhere_and_values_only_where_they_are_meant_to_b
 
     home = Path(canaries.environment["DAGSTER_HOME"])
     written += [*files(tmp_path, home), *dumped(services)]
-    places = {Path(place).name for place, _content in written}
+    places = {kind(place) for place, _content in written}
     assert {"migration.log", "migration-failures.json", "summary.html", "table event_logs", *OF_VALUES} <= places
     assert any(place.endswith((".err", ".out")) and str(home) in place for place, _content in written), (
         "captured output"
