@@ -154,8 +154,8 @@ async def settle(
 ) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
-    Unless `patient`, there is one look and no judgement: a row that does not match yet is unverified, and an id that
-    has no row any more stands among the `orphans`, for the next round to look at. The evidence is `settling` then.
+    Unless `patient`, there is a brief look and no judgement: a row that does not match yet is unverified, and an id
+    that has no row any more stands among the `orphans`, for the next round to look at. The evidence is `settling` then.
     """
     looked_at = work.clock.now()
     examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
@@ -164,7 +164,7 @@ async def settle(
     single = [row_id for row_id in changed if row_id not in drift.repeated]
     for ids in batched(single, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, ids)
-        examined.add(await (examiner.examine if patient else examiner.look_once)(list(rows.values())))
+        examined.add(await (examiner.examine if patient else examiner.look_briefly)(list(rows.values())))
     vanished = changed.keys() - examined.results.keys() - set(drift.repeated)
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
     orphans = sorted({*gone, *vanished, *evidence.orphans})

@@ -17,6 +17,7 @@ from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.segments import PackedRows, Seen, SeenRows
 
 _MAX_LOOKS: Final = 5
+_ON_THE_WAY_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,17 @@ class Examiner:
             self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
 
-    async def look_once(self, rows: Sequence[DigestedRow]) -> Examined:
-        """Give each of these rows a verdict at the first look: equal, or not verified yet."""
+    async def look_briefly(self, rows: Sequence[DigestedRow]) -> Examined:
+        """Give each of these rows a verdict without waiting for it to settle: equal, or not verified yet.
+
+        What does not match is looked at once more, when an item that was on its way has arrived.
+        """
         examined, suspects = await self._look_at_all(rows)
+        if suspects:
+            await self._sleep(min(_ON_THE_WAY_SECONDS, self._settle_seconds))
+            again = await asyncio.to_thread(self._source.rows, list(suspects))
+            arrived, suspects = await self._look_at_all(list(again.values()))
+            examined.add(arrived)
         for row_id, sight in suspects.items():
             self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined
