@@ -155,7 +155,8 @@ async def settle(
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
     Unless `patient`, there is a brief look and no judgement: a row that does not match yet is unverified, and an id
-    that has no row any more stands among the `orphans`, for the next round to look at. The evidence is `settling` then.
+    without a row, whose item stands, is among the `orphans`, for the next round to look at. The evidence is `settling`
+    then.
     """
     looked_at = work.clock.now()
     examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
@@ -167,12 +168,10 @@ async def settle(
         examined.add(await (examiner.examine if patient else examiner.look_briefly)(list(rows.values())))
     vanished = changed.keys() - examined.results.keys() - set(drift.repeated)
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
-    orphans = sorted({*gone, *vanished, *evidence.orphans})
-    if patient:
-        orphans, back = await _left_behind(work, orphans)
-        # A row that went and came back was never looked at.
-        examined.rows.faults += (Mismatch(row_id, Verdict.UNVERIFIED) for row_id in vanished & back)
-        vanished -= back
+    orphans, back = await _left_behind(work, sorted({*gone, *vanished, *evidence.orphans}), patient)
+    # A row that went and came back was never looked at.
+    examined.rows.faults += (Mismatch(row_id, Verdict.UNVERIFIED) for row_id in vanished & back)
+    vanished -= back
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
     def keep() -> VerificationResult:
@@ -201,15 +200,18 @@ async def settle(
     return Followed(await whole_in_thread(keep), len(changed))
 
 
-async def _left_behind(work: ReadingWork, ids: Sequence[str]) -> tuple[list[str], set[str]]:
+async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> tuple[list[str], set[str]]:
     """The ids among these that have no row any more, and an item that still stands, or never held still; and those that
-    have a row."""
+    have a row. Unless `patient`, an item that stands at one look is among them."""
     left, back = list[str](), set[str]()
     for some in batched(ids, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, some)
         back |= rows.keys()
         without = [row_id for row_id in some if row_id not in rows]
-        if without:
+        if without and not patient:
+            lookup = await work.target.get_many(without)
+            left += [*lookup.items, *lookup.unread]
+        elif without:
             found = await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep)
             left += [*found.orphans, *found.unverified]
             back.update(found.have_rows)
