@@ -264,11 +264,9 @@ class TestCertifying:
         self, migration: Migration, proxy: FaultProxy
     ) -> None:
         verified(migration, 20)
-        write_both_sides(migration, [4], 1)
-        migration.source.delete(3)
-        migration.target.delete(3)
-        proxy.inject(reset_before, "BatchGetItem", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 1)
-        proxy.inject(reset_before, "DescribeTable", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 1)
+        migration.source.update(3, width=1)
+        proxy.inject(reset_before, "BatchGetItem", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 2)
+        proxy.inject(reset_before, "DescribeTable", 1_000, when=lambda _call: len(proxy.of("BatchGetItem")) > 2)
         with pytest.raises(TargetUnavailable):
             certified(migration, proxy.url)
         with migration.source.reader() as reader:
@@ -278,6 +276,7 @@ class TestCertifying:
         assert void is not None
         assert void.reason is Reason.NOT_SETTLED
 
+        migration.target.put(item_of(3, width={"N": "1"}, updatedAt={"S": NOW}))
         certified(migration)
 
         assert evidence(migration).passed
