@@ -235,7 +235,10 @@ def keep_evidence(
     work: ReadingWork, result: VerificationResult, store: SegmentStore, segments: Sequence[Segment]
 ) -> None:
     """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
-    save_lines(work.state, names.mismatches(result.partition), result.mismatches)
+    listed = names.mismatches(result.partition)
+    before = work.state.read(listed)
+    if result.mismatches or (before and before.content):
+        save_lines(work.state, listed, result.mismatches)
     save_record(work.state, names.evidence(result.partition), replace(result, mismatches=()))
     store.keep_only(result.segments, segments)
 
