@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,8 +70,9 @@ def attach_or_start(service: Service, preferred_port: int | None) -> Listener:
     """
     found = service.find()
     if found:
-        _wait_for_answer(service, found)
-        return found
+        with suppress(ServerDied):  # it was about to end when it was found
+            _wait_for_answer(service, found)
+            return found
     for attempt in range(1, _ATTEMPTS + 1):
         port = _free_port(preferred_port)
         try:
