@@ -1,5 +1,6 @@
-"""One spelling per item, so that two looks at the same item can be compared by a hash of it."""
+"""One spelling per item, so that two looks at the same item can be compared by a hash of it; and the short hash."""
 
+import hashlib
 import json
 from typing import Any, Final
 
@@ -14,6 +15,11 @@ def canonical_item(item: Item) -> bytes:
     return json.dumps(ordered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
     )
+
+
+def short_hash(content: bytes) -> int:
+    """The first 8 bytes of a SHA-256, as a signed big-endian number: one that PostgreSQL can sum up."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
 
 
 def _ordered(value: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Shares the declaration with `transform`, and nothing else: items are decoded by 
 a verifier that reuses the writer's code cannot see the writer's bugs.
 """
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
+from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.mapping.spec import (
     INFINITY,
     MINUS_INFINITY,
@@ -150,7 +150,7 @@ def row_digest(mapping: TableMapping, row: Row) -> int:
     parts = [_text_content(row[0])]
     for field, value in zip(mapping.fields, row[1:], strict=True):
         parts.append(_CONTENT[field.type](value))
-    return _digest(parts)
+    return short_hash(b"".join(parts))
 
 
 def item_digest(mapping: TableMapping, item: Item) -> int:
@@ -167,11 +167,7 @@ def item_digest(mapping: TableMapping, item: Item) -> int:
             parts.append(b"?" + repr(attribute).encode("utf-8", "surrogatepass"))  # what no row holds
         else:
             parts.append(_CONTENT[field.type](value))
-    return _digest(parts)
-
-
-def _digest(parts: list[bytes]) -> int:
-    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], "big", signed=True)
+    return short_hash(b"".join(parts))
 
 
 def _text_content(value: Value) -> bytes:

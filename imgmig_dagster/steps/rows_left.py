@@ -28,7 +28,7 @@ from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.long_lists import LongList, read_list
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.verify import identity_now
-from imgmig_dagster.steps.without_row import WithoutRow, look_without_rows
+from imgmig_dagster.steps.without_row import WithoutRow, look_at_rows_left
 from imgmig_dagster.verification.census_results import CensusFinding, CensusRefused, CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import COUNTS_FOR, changed_identity, is_too_old
 from imgmig_dagster.window import Window
@@ -146,12 +146,7 @@ async def _items_of_rows_left(work: ReadingWork, census: CensusResult) -> AsyncI
     for ids in read_list(work.state, names.rows_left(census.run_id), str):
         for some in batched(ids, _ASKED_AT_ONCE):
             # What has a row again by now is that row's partition's to verify.
-            rows = await asyncio.to_thread(work.source.rows, some)
-            without = [row_id for row_id in some if row_id not in rows]
-            yield (
-                len(some),
-                await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep),
-            )
+            yield len(some), await look_at_rows_left(work, some)
 
 
 def _suspects(

@@ -16,7 +16,8 @@ from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.segments import PackedRows, Seen, SeenRows
 
-_MAX_LOOKS: Final = 5
+MAX_LOOKS: Final = 5
+"""How often what does not hold still is looked at again, before nothing is concluded of it."""
 _ON_THE_WAY_SECONDS: Final = 0.25
 
 
@@ -91,11 +92,11 @@ class Examiner:
     async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
         examined, suspects = await self._look_at_all(rows)
-        for look in range(1, _MAX_LOOKS + 1):
+        for look in range(1, MAX_LOOKS + 1):
             if not suspects:
                 return examined
             await self._sleep(self._settle_seconds)
-            suspects = await self._look_again(suspects, examined, is_last=look == _MAX_LOOKS)
+            suspects = await self._look_again(suspects, examined, is_last=look == MAX_LOOKS)
         for row_id, sight in suspects.items():
             self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
         return examined

@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
 from imgmig_dagster.work import ReadingWork
-
-_MAX_LOOKS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> S
     table = work.target.for_partition()
     sights = await _look(table, drawn)
     suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
-    for _look_number in range(_MAX_LOOKS):
+    for _look_number in range(MAX_LOOKS):
         if not suspects:
             break
         await work.clock.sleep(work.settle_seconds)

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from imgmig_dagster.mapping.spec import Item
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.target.table import TargetTable
-
-_MAX_LOOKS: Final = 5
+from imgmig_dagster.work import ReadingWork
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,15 @@ class WithoutRow:
     gone: list[str] = field(default_factory=list)
     have_rows: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
+
+
+async def look_at_rows_left(work: ReadingWork, ids: Sequence[str]) -> WithoutRow:
+    """Look at the items of ids whose rows are said to be gone: of those that have none."""
+    rows = await asyncio.to_thread(work.source.rows, ids)
+    without = [row_id for row_id in ids if row_id not in rows]
+    found = await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep)
+    found.have_rows.extend(rows)
+    return found
 
 
 async def look_without_rows(
@@ -43,7 +51,7 @@ async def look_without_rows(
             found.gone.append(row_id)
         else:
             standing[row_id] = item  # None: unread
-    for _look in range(_MAX_LOOKS):
+    for _look in range(MAX_LOOKS):
         if not standing:
             return found
         await sleep(settle_seconds)

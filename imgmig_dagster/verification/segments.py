@@ -151,8 +151,7 @@ class SegmentStore:
         self._store = store
         self._partition = partition
         self._run_id = run_id
-        numbers = [name.rpartition("-")[2].partition(".")[0] for name in store.list(names.segments(partition))]
-        self._written = max((int(number) for number in numbers if number.isdigit()), default=0)
+        self._last_number: int | None = None
 
     def index(self, name: str) -> SegmentIndex:
         """The segments that an evidence names; none where it names none."""
@@ -170,7 +169,7 @@ class SegmentStore:
         found = load_record(self._store, segment.file, PackedRows)
         if found is None:
             raise self._gone(segment.file)
-        return found.unpacked(load_lines(self._store, names.faults_of(segment.file), Mismatch))
+        return found.unpacked(self._faults(segment))
 
     def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> Segment:
         """Write a segment's rows; it counts once an index that an evidence names has it."""
@@ -211,11 +210,18 @@ class SegmentStore:
         for segment in segments:
             if segment.by_attribute or len(segment.verdicts) > 1:
                 until = f"{from_microseconds(segment.until[0]).isoformat()}/{segment.until[1]}"
-                yield from (replace(fault, segment=until) for fault in self.rows(segment).faults)
+                yield from (replace(fault, segment=until) for fault in self._faults(segment))
+
+    def _faults(self, segment: Segment) -> Sequence[Mismatch]:
+        return load_lines(self._store, names.faults_of(segment.file), Mismatch)
 
     def _next(self) -> int:
-        self._written += 1
-        return self._written
+        if self._last_number is None:
+            listed = self._store.list(names.segments(self._partition))
+            numbers = [name.rpartition("-")[2].partition(".")[0] for name in listed]
+            self._last_number = max((int(number) for number in numbers if number.isdigit()), default=0)
+        self._last_number += 1
+        return self._last_number
 
     def _gone(self, name: str) -> StateError:
         return StateError(

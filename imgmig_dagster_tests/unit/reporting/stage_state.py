@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
+from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -45,6 +46,8 @@ def month(number: int) -> Window:
 
 
 MARCH = month(3)
+VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
+MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
 
 
 @dataclass
@@ -193,3 +196,13 @@ def pair(
 def review(*images: ReviewedImage, **changes: Any) -> SpotCheckReview:
     """A review of `spot_check`."""
     return replace(SpotCheckReview("staging", "spot", 7, "", moment(50), images), **changes)
+
+
+def lacking(report: SummaryReport) -> str:
+    """What a report lacks, a line each."""
+    return "\n".join(each.sentence for each in report.lacking)
+
+
+def verdict_of(report: SummaryReport, partition: str = MARCH.partition) -> ReportVerdict:
+    """What a report says of a partition."""
+    return next(each.verdict for each in report.partitions if each.partition == partition)

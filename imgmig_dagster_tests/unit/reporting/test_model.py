@@ -1,15 +1,13 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.errors import StateError
-from imgmig_dagster.reporting.model import RunFacts, SummaryReport
+from imgmig_dagster.reporting.model import RunFacts
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
-from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.evidence import Today, Void, why_void
 from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage
@@ -18,28 +16,16 @@ from imgmig_dagster_tests.unit.reporting.stage_state import (
     FACTS,
     IDENTITY,
     MARCH,
+    MIGRATE_MARCH,
     VERIFIED,
+    VERIFY_MARCH,
     StageState,
+    lacking,
     moment,
     month,
     pair,
+    verdict_of,
 )
-
-VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
-MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StageState:
-    return StageState(LocalStateStore(tmp_path / "staging"))
-
-
-def lacking(report: SummaryReport) -> str:
-    return "\n".join(each.sentence for each in report.lacking)
-
-
-def verdict_of(report: SummaryReport, partition: str = MARCH.partition) -> ReportVerdict:
-    return next(each.verdict for each in report.partitions if each.partition == partition)
 
 
 def test_everything_verified_and_counted_passes(state: StageState) -> None:

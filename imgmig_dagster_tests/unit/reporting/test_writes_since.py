@@ -1,32 +1,24 @@
 """What a report makes of writes of our own after the evidence and the census."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.state import names
-from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.marks import Ownership
-from imgmig_dagster_tests.unit.reporting.stage_state import COUNTED, FACTS, MARCH, MIGRATED, VERIFIED, StageState
-
-VERIFY_MARCH = "imgmig verify --partition 2024-03-01 --stage staging"
-MIGRATE_MARCH = "imgmig migrate --partition 2024-03-01 --stage staging"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StageState:
-    return StageState(LocalStateStore(tmp_path / "staging"))
-
-
-def lacking(report: SummaryReport) -> str:
-    return "\n".join(each.sentence for each in report.lacking)
-
-
-def verdict_of(report: SummaryReport) -> ReportVerdict:
-    return report.partitions[0].verdict
+from imgmig_dagster_tests.unit.reporting.stage_state import (
+    COUNTED,
+    FACTS,
+    MARCH,
+    MIGRATE_MARCH,
+    MIGRATED,
+    VERIFIED,
+    VERIFY_MARCH,
+    StageState,
+    lacking,
+    verdict_of,
+)
 
 
 def test_a_migration_after_the_verification_began_voids_it(state: StageState) -> None:

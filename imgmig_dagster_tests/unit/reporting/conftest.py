@@ -1,0 +1,12 @@
+from pathlib import Path
+
+import pytest
+
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.unit.reporting.stage_state import StageState
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StageState:
+    """A stage of which nothing is known yet."""
+    return StageState(LocalStateStore(tmp_path / "staging"))
