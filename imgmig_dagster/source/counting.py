@@ -4,7 +4,6 @@ Which rows is told by the sum of their ids' hashes: where count and sum of two m
 a `Snapshot` speaks of one moment together with whatever else is asked of that snapshot (`SourceReader.snapshot`).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +12,9 @@ from typing import Any, Final
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.inventory import Inventory, inventory_of, statement
+from imgmig_dagster.source.inventory import Inventory, finite_moment, inventory_of, statement
 from imgmig_dagster.source.statements import Snapshot, Statements
 from imgmig_dagster.source.texts import UTF8, stored_bytes
 from imgmig_dagster.window import Window
@@ -113,6 +113,12 @@ class Counting(Statements):
 
         return inventory_of(self._carry_out(make)[0], columns)
 
+    def extent(self, window: Window) -> tuple[int, datetime | None]:
+        """Count and watermark of a window, without what an `inventory` has to compute of each row."""
+        query = "SELECT count(*), max({modified}) FILTER (WHERE isfinite({modified})) FROM {table} t WHERE {inside}"
+        ((rows, watermark),) = self._fetch(query, lambda at: at.window(window))
+        return rows, finite_moment(watermark)
+
     def repeated_ids(self, window: Window | None = None) -> RepeatedIds:
         """The ids that stand in the table more than once; of a window, those that have a row in it.
 
@@ -169,14 +175,14 @@ def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
 
 
 def id_hash(row_id: str) -> int:
-    """The hash of an id: the first 8 bytes of the SHA-256 of its UTF-8 text, as a signed big-endian number.
+    """The `short_hash` of an id's UTF-8 text.
 
     Of one that is no text, that of its bytes. PostgreSQL hashes the bytes that are stored: in a database of another
     encoding than UTF-8 the hashes of ids beyond ASCII differ from these.
     """
     stored = stored_bytes(row_id)
     content = row_id.encode("utf-8", "surrogatepass") if stored is None else stored
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
+    return short_hash(content)
 
 
 def bucket_of(hashed: int, bits: int) -> int:

@@ -50,12 +50,13 @@ def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
         row_bytes=int(size),
         nulls={name: count for name, count in zip(columns, null_counts, strict=True) if count},
         digest=digest,
-        watermark=_finite_moment(watermark_us),
+        watermark=finite_moment(watermark_us),
         read_at=from_microseconds(now_us),
     )
 
 
-def _finite_moment(timestamp_us: int | None) -> datetime | None:
+def finite_moment(timestamp_us: int | None) -> datetime | None:
+    """Microseconds since 1970 as a datetime; None where there are none, or no datetime can hold them."""
     if timestamp_us is None:
         return None
     try:

@@ -19,7 +19,7 @@ from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
-from imgmig_dagster.steps.follow import Drift, Followed, catch_up, find_drift, settle
+from imgmig_dagster.steps.follow import Drift, catch_up, find_drift, settle
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
@@ -189,7 +189,7 @@ class _Certifying:
                     now = await asyncio.to_thread(self._evidence, window)
                     if now is None or now.segments != evidence.segments:
                         return None
-                    settled: Followed = await settle(owned, evidence, drift, _store(owned, window), patient)
+                    settled = await settle(owned, evidence, drift, _store(owned, window), patient)
             except PartitionBusy:
                 return None
         self._looked += settled.looked_again

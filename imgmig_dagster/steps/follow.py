@@ -20,7 +20,7 @@ from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.steps.second_look import Examined, Examiner
-from imgmig_dagster.steps.without_row import look_without_rows
+from imgmig_dagster.steps.without_row import look_at_rows_left
 from imgmig_dagster.verification.results import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.segments import SeenRows, Segment, SegmentIndex, SegmentStore
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
@@ -150,7 +150,7 @@ async def _follow_once(
 
 
 async def settle(
-    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: SegmentStore, patient: bool = True
+    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: SegmentStore, patient: bool
 ) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
@@ -194,7 +194,7 @@ async def settle(
             matches_from=_since(evidence, segments),
             finished_at=work.clock.now(),
         )
-        keep_evidence(work, result, store, segments)
+        _keep_evidence(work, result, store, segments)
         return result
 
     return Followed(await whole_in_thread(keep), len(changed))
@@ -205,16 +205,15 @@ async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> 
     have a row. Unless `patient`, an item that stands at one look is among them."""
     left, back = list[str](), set[str]()
     for some in batched(ids, work.page_size):
-        rows = await asyncio.to_thread(work.source.rows, some)
-        back |= rows.keys()
-        without = [row_id for row_id in some if row_id not in rows]
-        if without and not patient:
-            lookup = await work.target.get_many(without)
-            left += [*lookup.items, *lookup.unread]
-        elif without:
-            found = await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep)
+        if patient:
+            found = await look_at_rows_left(work, some)
             left += [*found.orphans, *found.unverified]
             back.update(found.have_rows)
+        else:
+            rows = await asyncio.to_thread(work.source.rows, some)
+            back |= rows.keys()
+            lookup = await work.target.get_many([row_id for row_id in some if row_id not in rows])
+            left += [*lookup.items, *lookup.unread]
     return sorted(left), back
 
 
@@ -231,7 +230,7 @@ def totals(index: SegmentIndex, store: SegmentStore) -> dict[str, Any]:
     }
 
 
-def keep_evidence(
+def _keep_evidence(
     work: ReadingWork, result: VerificationResult, store: SegmentStore, segments: Sequence[Segment]
 ) -> None:
     """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""

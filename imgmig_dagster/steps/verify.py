@@ -70,17 +70,15 @@ class _Verification(Step[Examined]):
         # Before anything is looked at: what is written from here on is not in the evidence.
         self._writes = await asyncio.to_thread(writes_so_far, work.state, window.partition)
         # Either side is asked while the other one answers.
-        before, self._identity = await asyncio.gather(
-            asyncio.to_thread(work.source.inventory, window), identity_now(work)
+        (rows, watermark), self._identity = await asyncio.gather(
+            asyncio.to_thread(work.source.extent, window), identity_now(work)
         )
         earlier = await asyncio.to_thread(self._earlier_evidence)
         if only_failed and earlier is not None and await asyncio.to_thread(self._can_be_followed, earlier):
             return await self._follow(earlier)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
-        self._meter = ProgressMeter(
-            "Verified", window.partition, before.rows, work.listener, begun.rows, work.clock.monotonic
-        )
+        self._meter = ProgressMeter("Verified", window.partition, rows, work.listener, begun.rows, work.clock.monotonic)
         found = await walk(work, window, self, coverage)
         coverage.count_requests()
         left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)
@@ -93,8 +91,8 @@ class _Verification(Step[Examined]):
             rows_in_window=found.rows_in_window,
             late=len(found.unseen),
             left_window=len(found.gone),
-            digest=before.digest,
-            watermark=before.watermark.isoformat() if before.watermark else None,
+            digest="",  # that of a snapshot comes with `follow`
+            watermark=watermark.isoformat() if watermark else None,
             identity=self._identity,
             started_at=checkpoint.started_at,
             finished_at=work.clock.now(),

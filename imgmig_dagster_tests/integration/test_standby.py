@@ -88,6 +88,7 @@ READINGS: dict[str, Callable[[SourceReader], Any]] = {
     "repeated_ids": lambda reader: reader.repeated_ids(MARCH),
     "rows": lambda reader: reader.rows([row_id(1)]),
     "inventory": lambda reader: reader.inventory(MARCH),
+    "extent": lambda reader: reader.extent(MARCH),
     "rows_outside": lambda reader: reader.rows_outside(MARCH.start, MARCH.end),
     "rows_per_window": lambda reader: reader.rows_per_window([MARCH]),
     "all_rows": lambda reader: list(reader.all_rows(10)),

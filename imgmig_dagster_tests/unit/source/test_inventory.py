@@ -102,12 +102,14 @@ def test_its_watermark_is_the_latest_finite_update(source: Source, reader: Sourc
 
     assert watermark is not None
     assert to_microseconds(watermark) == us("2024-05-06 07:08:09.123456")
+    assert reader.extent(MARCH) == (4, watermark)
 
 
 def test_a_watermark_that_no_datetime_can_hold_is_left_out(source: Source, reader: SourceReader) -> None:
     source.insert([image(1, updated_at="12026-01-01 00:00:00+00")])
 
     assert reader.inventory(MARCH).watermark is None
+    assert reader.extent(MARCH) == (1, None)
 
 
 @pytest.mark.parametrize("name", ["content", "t", "row", "imgmig", "count"])
