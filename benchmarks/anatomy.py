@@ -12,7 +12,7 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.target.client import DynamoDBClient
@@ -34,7 +34,7 @@ def conditional(job: Job) -> Sample:
         _timed(
             parts,
             "encode the requests",
-            lambda: [PutNewItem(TARGET_TABLE, item, IMAGE.key_attribute).body() for item in items],
+            lambda: [PutNewItem(TARGET_TABLE, item, IMAGE.key_attributes[0]).body() for item in items],
         )
     )
     _send(job, "PutItem", bodies, parts)

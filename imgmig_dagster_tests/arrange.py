@@ -15,7 +15,7 @@ from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections

@@ -22,7 +22,7 @@ from imgmig_dagster.cli.console import Output
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws import client
 from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, Journal

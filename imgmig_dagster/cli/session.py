@@ -244,7 +244,7 @@ class Session:
             return finding
         outside = self.source.rows_outside(self.windows[0].start, self.windows[-1].end)
         repeated = left_out.repeated_ids(self.state, keys)
-        order_column = self.source.mapping.order_column
+        order_column = self.source.mapping.order.column
         found = self._naming_columns(finding)
         return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table)
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import dagster as dg
 
+from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.places import Places
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.results import VERIFIER_VERSION
@@ -80,7 +81,7 @@ def columns_of(mapping: TableMapping) -> dg.TableSchema:
     """The source's columns that the mapping reads."""
     return dg.TableSchema(
         [
-            _column(mapping.id_column, "text", nullable=False, unique=True),
+            *(_column(name, "text", nullable=False, unique=len(mapping.identity) == 1) for name in mapping.identity),
             *(_column(field.column, field.type.value, field.nullable) for field in mapping.fields),
         ]
     )
@@ -90,14 +91,19 @@ def attributes_of(mapping: TableMapping) -> dg.TableSchema:
     """The attributes of an item, with DynamoDB's types."""
     return dg.TableSchema(
         [
-            _column(
-                mapping.key_attribute, "S", nullable=False, description=f"{mapping.key_prefix}<{mapping.id_column}>"
+            *(
+                _column(each.attribute, each.type, nullable=False, description=each.template.text)
+                for each in mapping.primary_key
             ),
-            _column(mapping.sort_key_attribute, "S", nullable=False, description=mapping.sort_key),
             *(_attribute(field) for field in mapping.fields),
-            _column(mapping.version_attribute, "N", nullable=False, description=f"{mapping.initial_version} at first"),
+            *_version(mapping),
         ]
     )
+
+
+def _version(mapping: TableMapping) -> Iterator[dg.TableColumn]:
+    if mapping.version is not None:
+        yield _column(mapping.version.attribute, "N", nullable=False, description=f"{mapping.version.initial} at first")
 
 
 def _made_by_runs(partitions: dg.TimeWindowPartitionsDefinition) -> Iterator[dg.AssetSpec]:
@@ -213,7 +219,7 @@ def _column(
 def _origins(mapping: TableMapping) -> list[tuple[str, str]]:
     """Each attribute that comes of a column, with that column; the others are constants."""
     return [
-        (mapping.key_attribute, mapping.id_column),
+        *((each.attribute, column) for each in mapping.primary_key for column in each.template.columns),
         *((field.attribute, field.column) for field in mapping.fields),
     ]
 

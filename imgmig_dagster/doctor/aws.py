@@ -74,7 +74,7 @@ def endpoint(settings: Settings) -> tuple[Health, str, str]:
 def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[Health, str, str]:
     """Whether the table is there and has the mapping's key; else an error that says why."""
     found = describe(access, table, mapping)
-    return Health.OK, f"{found.arn}, key {mapping.key_attribute} and {mapping.sort_key_attribute}", ""
+    return Health.OK, f"{found.arn}, key {' and '.join(mapping.key_attributes)}", ""
 
 
 def writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:

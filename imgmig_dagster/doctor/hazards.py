@@ -8,7 +8,8 @@ from imgmig_dagster.aws import AwsAccess, ClientError
 from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
-from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
+from imgmig_dagster.mapping.fields import Field, FieldType
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage import WriteMode
 
 Finding = tuple[Health, str, str]
@@ -171,8 +172,9 @@ def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
 def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> Iterator[tuple[str, str, Field]]:
     """Each key of an index that is written: its place in words, its type there, and what it is here."""
     types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
-    version = Field("", mapping.version_attribute, FieldType.INTEGER)
-    written = {field.attribute: field for field in (*mapping.fields, version)}
+    written = {field.attribute: field for field in mapping.fields}
+    if mapping.version is not None:
+        written[mapping.version.attribute] = Field("", mapping.version.attribute, FieldType.INTEGER)
     for index in _indexes(found):
         for name in (each["AttributeName"] for each in index["KeySchema"]):
             if (field := written.get(name)) is not None:

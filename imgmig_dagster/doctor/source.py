@@ -33,7 +33,7 @@ def source_examinations(fetch: Fetch, reader: SourceReader, windows: Sequence[Wi
 def fits(reader: SourceReader) -> tuple[Health, str, str]:
     """Columns, types and the unique index on the id; a table that does not fit is an error that says why."""
     table = reader.table
-    unique = f"with a unique {table.mapping.id_column}" if table.id_is_indexed else "by its columns"
+    unique = f"with a unique {table.mapping.identity_shown}" if table.id_is_indexed else "by its columns"
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
 
 
@@ -61,7 +61,7 @@ def inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
 
 def unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
     """Whether every id stands once; where no index keeps it so, by a look at the whole table."""
-    column = reader.mapping.id_column
+    column = reader.mapping.identity_shown
     if reader.table.id_is_indexed:
         return Health.OK, "an index keeps them so", ""
     found = reader.repeated_ids()
@@ -89,7 +89,7 @@ def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
 def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Whether an index gives the rows in the order of the pages: without one each page sorts its whole window."""
     table, mapping = reader.table, reader.mapping
-    columns = f"({mapping.order_column}, {mapping.id_column})"
+    columns = f"({mapping.order.column}, {mapping.identity_shown})"
     if table.relation.is_view:
         remedy = "EXPLAIN a page of it; name the table itself if that fits, or be patient"
         return Health.WARN, "a view has none: each page runs its query", remedy

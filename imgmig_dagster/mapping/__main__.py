@@ -2,6 +2,7 @@
 
 import sys
 
+from imgmig_dagster.mapping.described import markdown_table
 from imgmig_dagster.mapping.image import IMAGE
 
 PAGE = """# How a row becomes an item
@@ -43,7 +44,7 @@ or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
 
 def page() -> str:
     """The whole of `docs/mapping.md`."""
-    return PAGE.format(table=IMAGE.markdown_table())
+    return PAGE.format(table=markdown_table(IMAGE))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 
 _SETS: Final = frozenset({"SS", "NS", "BS"})
 

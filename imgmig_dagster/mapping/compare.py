@@ -13,17 +13,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from imgmig_dagster.mapping.canonical import short_hash
-from imgmig_dagster.mapping.spec import (
-    INFINITY,
-    MINUS_INFINITY,
-    Field,
-    FieldType,
-    Item,
-    Row,
-    Rule,
-    TableMapping,
-    Value,
-)
+from imgmig_dagster.mapping.fields import Field, FieldType, Rule
+from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row, Value
+from imgmig_dagster.mapping.spec import TableMapping
 
 # As the application writes it: nearly all timestamps are of this spelling, and need not be taken apart.
 _CANONICAL_TIMESTAMP: Final = re.compile(

@@ -1,85 +1,72 @@
-"""The vocabulary in which a table's mapping is declared."""
+"""How one table's rows become items: what `declaration` reads from a table's file, and all else works by.
+
+`fields` holds what one attribute is made of. `transform` writes items, `compare` reads them, `source.expressions` reads
+rows.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import SETTING, listed
+from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
 from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.template import Template, joined, taken_apart
 
-Value: TypeAlias = str | int | bytes | None
-"""A column's value: text and ids as `str`, integers as `int`, timestamps as `int` microseconds since
-1970-01-01T00:00:00Z (which keeps ±infinity, BC and year 12026 readable, unlike `datetime`).
-
-What no item can hold is of another type than its field's, and so equals nothing there: text that is no UTF-8 is
-`bytes`, and a number that is not whole is `str`."""
-
-
-class Row(tuple[Value, ...]):
-    """A source row: the id, then one value per `TableMapping.fields`, in their order."""
-
-    __slots__ = ()
-
-    @property
-    def id(self) -> str:
-        """The id as text; one that is no text goes by the name that `str` gives it."""
-        return str(self[0])
-
-
-class DigestedRow(Row):
-    """A row with the digest that PostgreSQL computed of it (`source.digests`)."""
-
-    digest: int
-
-    @classmethod
-    def read(cls, values: Sequence[Value]) -> "DigestedRow":
-        """The row of values of which the last is the digest."""
-        row = cls(values[:-1])
-        row.digest = values[-1]  # type: ignore[assignment]  # a number of 64 bits, never NULL
-        return row
-
-
-Item: TypeAlias = dict[str, dict[str, Any]]
-"""A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""
-
-Cursor: TypeAlias = tuple[int, str]
-"""A keyset position: the order column in microseconds since 1970, and the id. Never cut to milliseconds: a cursor
-that is less precise than the column reads the same page for ever."""
-
-# PostgreSQL's ±infinity, as its binary format carries them: the ends of a signed 64-bit integer.
-INFINITY: Final = 2**63 - 1
-MINUS_INFINITY: Final = -(2**63)
-
-
-class FieldType(str, Enum):
-    """What a column holds."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    TIMESTAMP = "timestamp"
-
-
-class Rule(str, Enum):
-    """When a column and its attribute count as equal."""
-
-    EXACT = "exact"
-    WITHIN_ONE_SECOND = "less than 1 second apart"
+# A table's place is part of the source's identity; the rest changes neither an item nor a comparison.
+_NOT_A_RULE = frozenset({"name", "schema", "table", "ignored", "pictures"})
 
 
 @dataclass(frozen=True)
-class Field:
-    """One column and the attribute that it becomes."""
+class KeyAttribute:
+    """A part of an item's primary key; `type` is ``S``, or ``N`` of a template that is one column of whole numbers."""
+
+    attribute: str
+    template: Template
+    type: str = "S"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An attribute that is the same in every item."""
+
+    attribute: str
+    value: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Version:
+    """The attribute that the application raises with each write, and its value in an item of the migration."""
+
+    attribute: str
+    initial: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """What cuts the rows into partitions and, with the identity, puts them in order.
+
+    A timestamp, or a number of `unit` since 1970; or, where there is no time, one of `buckets` numbers that are made
+    of the identity. Then `column` is empty, and bucket ``k`` is second ``k`` since 1970.
+    """
 
     column: str
-    attribute: str
-    type: FieldType
-    nullable: bool = False
-    rule: Rule = Rule.EXACT
+    unit: Unit | None = None
+    buckets: int | None = None
+    has_undated: bool = False
+
+
+class Newer(str, Enum):
+    """Which side counts as newer where they differ and no column tells."""
+
+    SOURCE = "source"
+    TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ class PictureColumns:
 
     bucket: str
     key: str
-    thumbnail_key: str
+    thumbnail_key: str | None
     type: str
     size: str
     name: str
@@ -101,52 +88,115 @@ class PictureColumns:
 class TableMapping:
     """How one table's rows become items.
 
-    The item's key is ``<key_prefix><id>`` under `key_attribute` and the constant `sort_key` under
-    `sort_key_attribute`. `order_column` (with the id) orders the rows and cuts them into partitions;
-    `modified_column` tells which side is newer. Both are columns of `fields`. `ignored` are the columns that no item
-    carries on purpose, with the reason: it changes no comparison.
+    `identity` are the columns that are unique together; the key holds each of them. `modified` is the column that tells
+    which side is newer, and `newer` says it where there is none. `where` is a condition in SQL on the rows that are
+    migrated. `ignored` are the columns that no item carries on purpose, with the reason: it changes no comparison.
     """
 
+    name: str
     entity: str
-    id_column: str
-    key_attribute: str
-    key_prefix: str
-    sort_key_attribute: str
-    sort_key: str
-    version_attribute: str
-    initial_version: int
-    order_column: str
-    modified_column: str
+    schema: str
+    table: str
+    identity: tuple[str, ...]
+    primary_key: tuple[KeyAttribute, ...]
+    order: Order
     fields: tuple[Field, ...]
+    modified: str | None = None
+    newer: Newer = Newer.TARGET
+    version: Version | None = None
+    constants: tuple[Constant, ...] = ()
+    where: str | None = None
+    pictures: PictureColumns | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def readings(self) -> tuple[Field, ...]:
+        """What is read of a row, in the order of a `Row`: the fields, then what is in no item.
+
+        The latter are order, modified and the pictures' columns where no field holds them; they have no attribute.
+        """
+        found = list(self.fields)
+        if self.order.column and self._index(self.order.column, FieldType.TIMESTAMP, found) is None:
+            found.append(Field(self.order.column, "", FieldType.TIMESTAMP, Null.WRITTEN, column_unit=self.order.unit))
+        if self.modified and self._index(self.modified, FieldType.TIMESTAMP, found) is None:
+            found.append(Field(self.modified, "", FieldType.TIMESTAMP, Null.WRITTEN))
+        if self.pictures is not None:
+            named = asdict(self.pictures)
+            for role, column in named.items():
+                kind = FieldType.INTEGER if role == "size" else FieldType.TEXT
+                if column is not None and self._index(column, kind, found) is None:
+                    found.append(Field(column, "", kind, Null.WRITTEN))
+        return tuple(found)
+
+    @cached_property
+    def order_index(self) -> int | None:
+        """Where a `Row` holds the order column; None where there is none."""
+        return self.index(self.order.column, FieldType.TIMESTAMP) if self.order.column else None
+
+    @cached_property
+    def modified_field(self) -> Field | None:
+        """The field of `modified`; None where no attribute tells when an item was modified."""
+        index = self.modified_index
+        found = None if index is None else self.readings[index - 1]
+        return found if found is not None and found.attribute else None
+
+    @cached_property
+    def modified_index(self) -> int | None:
+        """Where a `Row` holds `modified`."""
+        return self.index(self.modified, FieldType.TIMESTAMP) if self.modified else None
+
+    def index(self, column: str, kind: FieldType) -> int:
+        """Where a `Row` holds a column as a `Value` of that type.
+
+        Raises:
+            LookupError: it does not.
+        """
+        found = self._index(column, kind, self.readings)
+        if found is None:
+            raise LookupError(f"no row holds {column} as {kind.value}")
+        return found + 1
+
+    @staticmethod
+    def _index(column: str, kind: FieldType, readings: Iterable[Field]) -> int | None:
+        instants = (FieldType.TIMESTAMP, FieldType.EPOCH)
+        kinds = instants if kind in instants else (kind,)
+        for index, each in enumerate(readings):
+            if each.column == column and each.template is None and each.type in kinds:
+                return index
+        return None
+
     @property
+    def identity_shown(self) -> str:
+        """The identity in words: the column, or columns."""
+        return ", ".join(self.identity)
+
+    @cached_property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns whose texts make up an id, and the key."""
+        return tuple(dict.fromkeys(column for each in self.primary_key for column in each.template.columns))
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The source columns in the order of a `Row`: the id first."""
-        return (self.id_column, *(field.column for field in self.fields))
+        """Every column of the source that is read, once: those of the key and the identity first."""
+        read = (column for each in self.readings for column in each.columns)
+        return tuple(dict.fromkeys((*self.key_columns, *self.identity, *read)))
 
-    @property
-    def order_index(self) -> int:
-        """Where a `Row` holds `order_column`."""
-        return self.columns.index(self.order_column)
+    @cached_property
+    def mapped_columns(self) -> frozenset[str]:
+        """Every column that an item carries in some form."""
+        return frozenset((*self.key_columns, *(column for each in self.fields for column in each.columns)))
 
-    @property
-    def modified_index(self) -> int:
-        """Where a `Row` holds `modified_column`."""
-        return self.columns.index(self.modified_column)
-
-    @property
-    def modified_attribute(self) -> str:
-        """The attribute that `modified_column` becomes."""
-        return self.fields[self.modified_index - 1].attribute
+    @cached_property
+    def key_attributes(self) -> tuple[str, ...]:
+        """The attributes of the primary key: the partition key, and the sort key if there is one."""
+        return tuple(each.attribute for each in self.primary_key)
 
     @cached_property
     def declared_attributes(self) -> frozenset[str]:
-        """Every attribute that the migration writes."""
-        return frozenset(
-            {self.key_attribute, self.sort_key_attribute, self.version_attribute}
-            | {field.attribute for field in self.fields}
-        )
+        """Every attribute that the migration may write."""
+        version = [] if self.version is None else [self.version.attribute]
+        constants = (each.attribute for each in self.constants)
+        return frozenset((*self.key_attributes, *version, *constants, *(each.attribute for each in self.fields)))
 
     def ignoring(self, further: Mapping[str, str]) -> "TableMapping":
         """The same mapping, which ignores further columns.
@@ -154,47 +204,37 @@ class TableMapping:
         Raises:
             SettingsError: one of them is mapped.
         """
-        if both := [name for name in further if name in self.columns]:
+        if both := [name for name in further if name in self.mapped_columns]:
             raise SettingsError(f"{SETTING} names {listed(both)}, which the mapping carries: take it out of there")
         return replace(self, ignored={**self.ignored, **further})
 
     def not_migrated(self, columns: Iterable[str]) -> NotMigrated:
         """Which of the source's columns no item carries."""
-        return not_migrated(columns, self.columns, self.ignored)
+        return not_migrated(columns, self.mapped_columns, self.ignored)
 
     def key(self, row_id: str) -> Item:
-        """The primary key of the item of a row's id."""
-        return {
-            self.key_attribute: {"S": f"{self.key_prefix}{row_id}"},
-            self.sort_key_attribute: {"S": self.sort_key},
-        }
+        """The primary key of the item of a row's id.
+
+        Raises:
+            ValueError: it is no id of this table.
+        """
+        texts = taken_apart(row_id, len(self.key_columns))
+        if texts is None:
+            raise ValueError(f"{row_id} is no id of {self.name}: it has to be made of {', '.join(self.key_columns)}")
+        of = dict(zip(self.key_columns, texts, strict=True))
+        return {each.attribute: {each.type: each.template.render(of)} for each in self.primary_key}
 
     def row_id(self, item: Item) -> str | None:
-        """The source id in an item's key, or None where the item is another entity's."""
-        key = item.get(self.key_attribute, {}).get("S")
-        if not isinstance(key, str) or not key.startswith(self.key_prefix):
-            return None
-        if item.get(self.sort_key_attribute) != {"S": self.sort_key}:
-            return None
-        return key[len(self.key_prefix) :]
+        """The id of the row of an item's key, or None where the item is another entity's."""
+        texts: dict[str, str] = {}
+        for each in self.primary_key:
+            content = item.get(each.attribute, {}).get(each.type)
+            found = each.template.parse(content) if isinstance(content, str) else None
+            if found is None or any(texts.setdefault(name, text) != text for name, text in found.items()):
+                return None
+        return joined([texts[name] for name in self.key_columns])
 
     def fingerprint(self) -> str:
         """A hash of the declaration: changes when any rule changes by which items are made or compared."""
-        declared = {name: value for name, value in asdict(self).items() if name != "ignored"}
+        declared = {name: value for name, value in asdict(self).items() if name not in _NOT_A_RULE}
         return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:16]
-
-    def markdown_table(self) -> str:
-        """The mapping as the documentation shows it."""
-        lines = [
-            "| column | attribute | type | NULL | comparison |",
-            "|---|---|---|---|---|",
-            f"| `{self.id_column}` | `{self.key_attribute}` = `{self.key_prefix}<{self.id_column}>` "
-            "| text | never | exact |",
-            f"| | `{self.sort_key_attribute}` = `{self.sort_key}` | text | never | exact |",
-        ]
-        for each in self.fields:
-            null = "written as NULL; equals an absent attribute" if each.nullable else "rejected"
-            lines.append(f"| `{each.column}` | `{each.attribute}` | {each.type.value} | {null} | {each.rule.value} |")
-        lines.append(f"| | `{self.version_attribute}` = {self.initial_version} | integer | never | not compared |")
-        lines += [f"| `{name}` | ignored: {reason} | | | |" for name, reason in self.ignored.items()]
-        return "\n".join(lines)

@@ -6,7 +6,9 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
-from imgmig_dagster.mapping.spec import FieldType, Item, Row, TableMapping, Value
+from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.rows import Item, Row, Value
+from imgmig_dagster.mapping.spec import TableMapping
 
 # DynamoDB's limits, in bytes of UTF-8: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 MAX_ITEM_BYTES: Final = 409_600
@@ -74,18 +76,14 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
         (field.column, field.attribute, field.type, field.nullable, *_FITS[field.type]) for field in mapping.fields
     ]
     text, integer = FieldType.TEXT, FieldType.INTEGER
-    sort_key = {"S": mapping.sort_key}
-    version = {"N": str(mapping.initial_version)}
-    prefix_bytes = len(mapping.key_prefix.encode())
+    version = {} if mapping.version is None else {mapping.version.attribute: {"N": str(mapping.version.initial)}}
+    prefix_bytes = len(mapping.primary_key[0].template.parts[0][0].encode())
 
     def transform(row: Row) -> Item | Rejection:
         row_id = row.id
         if (key_fault := _key_fault(row[0], prefix_bytes)) is not None:
-            return Rejection(row_id, mapping.id_column, *key_fault)
-        item: Item = {
-            mapping.key_attribute: {"S": mapping.key_prefix + row_id},
-            mapping.sort_key_attribute: sort_key,
-        }
+            return Rejection(row_id, mapping.key_columns[0], *key_fault)
+        item = mapping.key(row_id)
         text_length = 0
         values: tuple[Any, ...] = row[1:]
         for (column, attribute, kind, nullable, fitting, fault), value in zip(fields, values, strict=True):
@@ -104,7 +102,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
                 item[attribute] = {"S": iso_milliseconds(value)}
             else:
                 return Rejection(row_id, column, *_TIMESTAMP_OUT_OF_RANGE)
-        item[mapping.version_attribute] = version
+        item |= version
         # A character takes at most four bytes, so that only the giants are measured exactly.
         return item if text_length <= MAX_ITEM_BYTES // 5 else _unless_too_large(row_id, item)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.reporting.census import judge_census
 from imgmig_dagster.reporting.partitions import (
     Lacking,

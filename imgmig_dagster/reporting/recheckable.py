@@ -5,7 +5,8 @@ docs/recheck.md shows how they are used, and recheck/recheck.py uses them.
 
 from dataclasses import dataclass
 
-from imgmig_dagster.mapping.spec import Cursor, TableMapping
+from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.reporting.partitions import PartitionSummary
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.window import from_microseconds
@@ -55,7 +56,7 @@ def both_sides(
     source = Side(summary.rows, evidence.digest, first, last)
     if mapping is None or not evidence.passed:
         return source, Side(evidence.match, evidence.items_digest, None, None)
-    key = mapping.key_attribute
+    key = mapping.key_attributes[0]
     first, last = (place and Place(place.at, mapping.key(place.key)[key]["S"]) for place in (first, last))
     return source, Side(evidence.match, evidence.items_digest, first, last)
 

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Final
 
 from imgmig_dagster.mapping.compare import comparer, item_timestamp
-from imgmig_dagster.mapping.spec import Item, Row, TableMapping
+from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster.mapping.spec import Newer, TableMapping
 
 _NEWER_US: Final = 1_000_000
 
@@ -62,22 +63,28 @@ class ExistingItemRule:
         return Decision(Action.UPDATE, values | self._next_version(item))
 
     def _is_newer(self, item: Item, row: Row) -> bool:
-        item_us = item_timestamp(item, self._mapping.modified_attribute)
-        row_us = row[self._mapping.modified_index]
+        field, index = self._mapping.modified_field, self._mapping.modified_index
+        if field is None or index is None:
+            return self._mapping.newer is Newer.TARGET
+        item_us, row_us = item_timestamp(item, field.attribute), row[index]
         return item_us is not None and isinstance(row_us, int) and item_us - row_us >= _NEWER_US
 
     def _first_version(self, item: Mapping[str, object]) -> Item:
-        name = self._mapping.version_attribute
-        return {} if name in item else {name: {"N": str(self._mapping.initial_version)}}
+        version = self._mapping.version
+        if version is None or version.attribute in item:
+            return {}
+        return {version.attribute: {"N": str(version.initial)}}
 
     def _next_version(self, item: Item) -> Item:
-        name = self._mapping.version_attribute
-        digits = item.get(name, {}).get("N", "")
-        version = int(digits) + 1 if digits.isdigit() else self._mapping.initial_version
-        return {name: {"N": str(version)}}
+        version = self._mapping.version
+        if version is None:
+            return {}
+        digits = item.get(version.attribute, {}).get("N", "")
+        return {version.attribute: {"N": str(int(digits) + 1 if digits.isdigit() else version.initial)}}
 
 
 def is_as_migrated(mapping: TableMapping, item: Item) -> bool:
     """Whether nobody wrote the item after the migration did: the application raises `version`."""
-    first_version = {"N": str(mapping.initial_version)}
-    return item.keys() == mapping.declared_attributes and item[mapping.version_attribute] == first_version
+    version = mapping.version
+    is_first = version is None or item.get(version.attribute) == {"N": str(version.initial)}
+    return is_first and item.keys() == mapping.declared_attributes

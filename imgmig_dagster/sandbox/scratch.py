@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.batches import batched
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.seed import SOURCE_DDL, SOURCE_TABLE, ImageRow, replace_rows
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import item_bytes, write_units
 
 REQUESTS_PER_CONNECTION: Final = 5
@@ -130,7 +130,7 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
     return {request["TableName"]: read if request.get("ConsistentRead") else read / 2}
 
 
-_KEY: Final = (IMAGE.key_attribute, IMAGE.sort_key_attribute)
+_KEY: Final = IMAGE.key_attributes
 _ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "PutItem": _put, "Scan": _scan}
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from imgmig_dagster.mapping.spec import FieldType
+from imgmig_dagster.mapping.fields import FieldType
 
 Attribute: TypeAlias = dict[str, Any]
 

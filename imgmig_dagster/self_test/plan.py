@@ -9,7 +9,9 @@ from operator import itemgetter
 from random import Random
 from typing import Final, TypeAlias
 
-from imgmig_dagster.mapping.spec import Field, FieldType, Item, TableMapping
+from imgmig_dagster.mapping.fields import Field, FieldType
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.self_test.changes import ABSENT, CHANGES, Change, instant
 
 Name: TypeAlias = tuple[str, str]
@@ -55,11 +57,11 @@ def draw_plants(
     chance = Random(f"self-test {seed}")  # noqa: S311
     draw = _Draw(mapping, chance.sample(items, len(items)), chance)
     ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=True)]
-    added = draw.take([_adding(mapping, "orphan added", mapping.sort_key)], min(orphans, harmful // len(ways)))
+    added = draw.take([_adding(mapping, "orphan added", _sort_key(mapping))], min(orphans, harmful // len(ways)))
     corrupted = draw.take([*ways, _swapping(mapping), _deleting(mapping)], harmful - len(added))
     ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=False)]
     ways += [
-        _setting(mapping, "version raised", {mapping.version_attribute: {"N": "7"}}),
+        _setting(mapping, "version raised", {} if mapping.version is None else {mapping.version.attribute: {"N": "7"}}),
         _setting(mapping, "undeclared attribute", {"selfTest": {"S": "x"}}),
         _adding(mapping, OTHER_ENTITY, "SELF-TEST"),
     ]
@@ -140,12 +142,16 @@ def _adding(mapping: TableMapping, kind: str, sort_key: str) -> _Way:
 
     def plant(item: Item, _other: Item, chance: Random) -> Plant:
         row_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        orphan = sort_key == mapping.sort_key
-        put = {**item, **mapping.key(row_id), mapping.sort_key_attribute: {"S": sort_key}}
+        orphan = sort_key == _sort_key(mapping)
+        put = {**item, **mapping.key(row_id), mapping.key_attributes[-1]: {"S": sort_key}}
         named = frozenset({(row_id, ORPHAN)}) if orphan else frozenset[Name]()
         return Plant(kind, orphan, frozenset({row_id}), put=(put,), named=named)
 
     return plant
+
+
+def _sort_key(mapping: TableMapping) -> str:
+    return mapping.primary_key[-1].template.text
 
 
 def _swapping(mapping: TableMapping) -> _Way:

@@ -10,8 +10,9 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.not_migrated import NotMigrated
-from imgmig_dagster.mapping.spec import FieldType, TableMapping
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
@@ -68,7 +69,9 @@ class SourceTable:
             columns = ", ".join(self.local_times)
             found.append(f"{columns} have no time zone in the source, and hold the time of {self.time_zone}")
         if not self.id_is_indexed:
-            found.append(f"no index keeps {self.mapping.id_column} unique: none stood twice when the census looked")
+            found.append(
+                f"no index keeps {self.mapping.identity_shown} unique: none stood twice when the census looked"
+            )
         if self.relation.is_view:
             found.append(f"the view {self.relation.shown} gives all rows and columns that are to be migrated")
         return tuple(found)
@@ -96,7 +99,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
         relation=relation,
         columns=mapped,
         not_migrated=mapping.not_migrated(columns),
-        id_is_indexed=_id_is_indexed(fetch, relation, mapped[mapping.id_column]),
+        id_is_indexed=_id_is_indexed(fetch, relation, mapped[mapping.identity[0]]),
         encoding=fetch("SELECT current_setting('server_encoding')", None)[0][0],
         time_zone=time_zone,
         identity=_identity(fetch, table),
@@ -119,7 +122,7 @@ def _columns(fetch: Fetch, relation: Relation) -> dict[str, Column]:
 
 
 def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> list[str]:
-    expected = [(mapping.id_column, FieldType.TEXT)] + [(field.column, field.type) for field in mapping.fields]
+    expected = [(mapping.identity[0], FieldType.TEXT)] + [(each.column, each.type) for each in mapping.readings]
     faults = []
     for name, field_type in expected:
         if name not in columns:

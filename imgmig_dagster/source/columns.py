@@ -11,7 +11,7 @@ from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.spec import FieldType
+from imgmig_dagster.mapping.fields import FieldType
 
 # As PostgreSQL writes them: another spelling of the same id makes another key.
 _WHOLE_ID: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")

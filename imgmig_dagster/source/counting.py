@@ -145,7 +145,7 @@ class Counting(Statements):
         found = self.repeated_ids(window)
         if found.ids:
             raise SourceRefused(
-                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} "
+                f"{self.table.relation.shown} has more than one row with the {self.mapping.identity_shown} "
                 f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): mend them in the source"
             )
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.spec import FieldType
+from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.source.columns import Kind
 
 # By their full names, since a role's search_path may hold others. SHA-256, since a server in FIPS mode refuses md5().

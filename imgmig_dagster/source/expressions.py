@@ -13,7 +13,8 @@ from typing import Any
 from psycopg import sql
 
 from imgmig_dagster.errors import UnreadableText
-from imgmig_dagster.mapping.spec import Cursor, FieldType
+from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, Kind
 from imgmig_dagster.source.digests import field_content, row_digest
@@ -30,8 +31,8 @@ class Expressions:
         self._mapping = table.mapping
         # See `texts`.
         self._bytes_for_text = table.encoding != UTF8
-        self._id = table.columns[self._mapping.id_column]
-        self._order = table.columns[self._mapping.order_column]
+        self._id = table.columns[self._mapping.identity[0]]
+        self._order = table.columns[self._mapping.order.column]
 
     @cached_property
     def names(self) -> dict[str, sql.Composable]:
@@ -52,7 +53,7 @@ class Expressions:
         return {
             "table": self.table.qualified,
             "with_children": self.table.with_children,
-            "columns": sql.SQL(", ").join(self.read(name) for name in self._mapping.columns),
+            "columns": sql.SQL(", ").join(map(self.read, self._read_columns)),
             "content": self._content,
             "digest": row_digest(self._content),
             "id": self._bare(self._id),
@@ -63,7 +64,7 @@ class Expressions:
             "order_type": self._order.type,
             "instant": self.read(self._order.name),
             "instant_type": sql.SQL("timestamptz") if is_zoned else self._order.type,
-            "modified": self.read(self._mapping.modified_column),
+            "modified": self.read(str(self._mapping.modified)),
             "inside": inside,
             "outside": outside,
             "place": sql.SQL(", {}").format(self._bare(self._order)) if is_zoned else sql.SQL(""),
@@ -80,6 +81,10 @@ class Expressions:
                 self._bare(self._id)
             ),
         }
+
+    @property
+    def _read_columns(self) -> list[str]:
+        return [self._id.name, *(each.column for each in self._mapping.readings)]
 
     @property
     def places_are_read(self) -> bool:
@@ -132,7 +137,7 @@ class Expressions:
         """The parameter of `id_behind_after`."""
         if not self._bytes_for_text:
             if stored_bytes(row_id) is not None:
-                what = f"the {self._mapping.id_column} {row_id} of a row of {self.table.relation.shown}"
+                what = f"the {self._id.name} {row_id} of a row of {self.table.relation.shown}"
                 raise UnreadableText(f"{what} is no text, and no statement in UTF-8 can name it: mend it")
             return {f"{name}_id": row_id}
         content, encoding = _stored(row_id)
@@ -149,7 +154,7 @@ class Expressions:
     @property
     def _content(self) -> sql.Composed:
         fields = [
-            (self._mapping.id_column, FieldType.TEXT),
+            (self._id.name, FieldType.TEXT),
             *((each.column, each.type) for each in self._mapping.fields),
         ]
         parts = []
@@ -165,7 +170,7 @@ class Expressions:
         return sql.SQL("pg_catalog.textsend({})").format(text)  # which does not look whether it is UTF-8
 
     def _is_text(self, name: str) -> bool:
-        return name == self._mapping.id_column or any(
+        return name == self._id.name or any(
             field.column == name and field.type is FieldType.TEXT for field in self._mapping.fields
         )
 

@@ -44,14 +44,14 @@ def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
     It is a valid, full b-tree index that begins with the order column and the id, both in one direction; of a
     partitioned table either its own, or one of each partition's.
     """
-    names = {"oid": table.relation.oid, "order": table.mapping.order_column, "id": table.mapping.id_column}
+    names = {"oid": table.relation.oid, "order": table.mapping.order.column, "id": table.mapping.identity[0]}
     members = {found[0]: _Member(*found) for found in fetch(_MEMBERS, names)}
     root = members[table.relation.oid]
     leaves = [member for member in members.values() if member.is_leaf]
     if root.serves or (leaves and all(leaf.serves for leaf in leaves)):
         return []
     columns = sql.SQL("({}, {})").format(
-        sql.Identifier(table.mapping.order_column), sql.Identifier(table.mapping.id_column)
+        sql.Identifier(table.mapping.order.column), sql.Identifier(table.mapping.identity[0])
     )
     return [statement.as_string() for statement in _statements(members, root, columns)]
 

@@ -9,7 +9,7 @@ from psycopg.pq import Format
 from psycopg.types.numeric import NumericBinaryLoader
 from psycopg.types.string import TextBinaryLoader
 
-from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY
+from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY
 from imgmig_dagster.source.columns import MAX_DIGITS
 
 # Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.

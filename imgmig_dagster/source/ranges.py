@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from imgmig_dagster.batches import batched
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.statements import Parameters, Snapshot
 from imgmig_dagster.window import Window, from_microseconds

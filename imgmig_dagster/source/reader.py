@@ -12,7 +12,8 @@ from typing import Any
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.spec import Cursor, DigestedRow, PictureColumns, Row
+from imgmig_dagster.mapping.rows import Cursor, DigestedRow, Row
+from imgmig_dagster.mapping.spec import PictureColumns
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
@@ -128,15 +129,19 @@ class SourceReader(Counting):
                     return
                 after = ids[-1]
 
-    def sample(self, size: int, seed: int, picture: PictureColumns) -> list[SampledRow]:
+    def sample(self, size: int, seed: int, picture: PictureColumns | None) -> list[SampledRow]:
         """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""
 
         def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
-            columns = {
-                "thumbnail": pieces.bare(picture.thumbnail_key),
-                "name": pieces.bare(picture.name),
-                "size": pieces.bare(picture.size),
+            columns: dict[str, sql.Composable] = {
+                "thumbnail": sql.SQL("''"),
+                "name": sql.SQL("''"),
+                "size": sql.SQL("0"),
             }
+            if picture is not None:
+                columns |= {"name": pieces.bare(picture.name), "size": pieces.bare(picture.size)}
+                if picture.thumbnail_key is not None:
+                    columns["thumbnail"] = pieces.bare(picture.thumbnail_key)
             parameters = {"seed": str(seed), "size": size, "rare": size // RARE_SHARE}
             return sql.SQL(SAMPLE).format(**columns, **pieces.names), parameters
 
@@ -170,7 +175,7 @@ class SourceReader(Counting):
         rows = self._fetch(query, parameters)
         if not rows:
             return Page([], (0, ""))
-        place = rows[-1][self.mapping.order_index]
+        place = rows[-1][self.mapping.order_index or 0]
         if self._expressions.places_are_read:
             place, rows = rows[-1][-1], [row[:-1] for row in rows]
         if not isinstance(place, int):
@@ -182,8 +187,8 @@ class SourceReader(Counting):
         if len(set(ids)) < len(ids):
             (twice, _rows), *_others = Counter(ids).most_common(1)
             raise SourceRefused(
-                f"{self.table.relation.shown} has more than one row with the {self.mapping.id_column} {twice}: mend "
-                "them, and REINDEX its unique index, if it has one"
+                f"{self.table.relation.shown} has more than one row with the {self.mapping.identity_shown} {twice}: "
+                "mend them, and REINDEX its unique index, if it has one"
             )
 
     @staticmethod

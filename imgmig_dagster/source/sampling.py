@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.rows import Row
 
 RARE_SHARE: Final = 12
 """Of this many rows drawn, one is drawn for each rare shape: three shapes, a quarter of the sample."""

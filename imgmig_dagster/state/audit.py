@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from imgmig_dagster.mapping.canonical import canonical_item
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.window import now as system_now

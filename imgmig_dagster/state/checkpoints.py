@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from imgmig_dagster.errors import CheckpointRefused
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.row_log import SegmentsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from imgmig_dagster.errors import CheckpointRefused, StateError
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore

@@ -17,7 +17,7 @@ from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.compare import item_digest
-from imgmig_dagster.mapping.spec import DigestedRow
+from imgmig_dagster.mapping.rows import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
 from imgmig_dagster.source.paging import ahead

@@ -14,7 +14,8 @@ from typing import Any, Final
 from imgmig_dagster.batches import batched
 from imgmig_dagster.files import in_scratch
 from imgmig_dagster.mapping.compare import row_digest
-from imgmig_dagster.mapping.spec import Row, TableMapping
+from imgmig_dagster.mapping.rows import Row
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.counting import OUTSIDE, SAMPLE_SIZE, id_hash
 from imgmig_dagster.window import Window, to_microseconds
 
@@ -121,7 +122,7 @@ class Sides:
         self._database.close()
 
     def _part(self, row: Row) -> int:
-        place = row[self._mapping.order_index]
+        place = row[self._mapping.order_index] if self._mapping.order_index else None
         return bisect_right(self._starts, place) - 1 if isinstance(place, int) and place < self._end else -1
 
     def _change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:

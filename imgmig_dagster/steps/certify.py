@@ -13,7 +13,7 @@ from typing import Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import PartitionBusy, StateError
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot

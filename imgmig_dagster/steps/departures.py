@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.existing_item import is_as_migrated
 from imgmig_dagster.source.reader import SourceReader

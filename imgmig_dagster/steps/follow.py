@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import whole_in_thread
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.ranges import Placed, Sum, moment_of, placed_rows, sums
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names

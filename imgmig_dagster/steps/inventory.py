@@ -12,7 +12,8 @@ from typing import Annotated, Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.figures import Figure
-from imgmig_dagster.mapping.spec import Row, TableMapping
+from imgmig_dagster.mapping.rows import Row
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import NONE_REPEATED

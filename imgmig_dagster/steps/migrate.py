@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import ImgmigError, TooManyFailures
-from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage import WriteMode

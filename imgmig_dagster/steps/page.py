@@ -8,7 +8,7 @@ from typing import Final
 
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode

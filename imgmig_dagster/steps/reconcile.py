@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from imgmig_dagster.mapping.compare import comparer
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule
 from imgmig_dagster.source.reader import SourceReader

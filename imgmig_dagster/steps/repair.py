@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.figures import Figure
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage import WriteMode

@@ -9,7 +9,7 @@ from typing import Final
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer, item_digest, undeclared_attributes
-from imgmig_dagster.mapping.spec import DigestedRow, Item
+from imgmig_dagster.mapping.rows import DigestedRow, Item
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.requests import MAX_BATCH_GET
 from imgmig_dagster.target.table import TargetTable

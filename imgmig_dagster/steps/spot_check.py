@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
-from imgmig_dagster.mapping.spec import Item, PictureColumns, Row, TableMapping
+from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.source.sampling import SampledRow
 from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.steps.verify import identity_now

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from imgmig_dagster.concurrency import whole_in_thread
-from imgmig_dagster.mapping.spec import DigestedRow
+from imgmig_dagster.mapping.rows import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record

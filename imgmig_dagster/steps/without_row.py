@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.target.table import TargetTable

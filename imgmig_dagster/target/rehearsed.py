@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.table import Lookup, TargetTable
 from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import MAX_ITEM_BYTES
 
 MAX_BATCH_WRITE: Final = 25

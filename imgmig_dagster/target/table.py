@@ -12,7 +12,8 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.fence import UNFENCED, Fence
-from imgmig_dagster.mapping.spec import Item, TableMapping
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
@@ -53,7 +54,7 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
     types = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}
     schema = {entry["KeyType"]: entry["AttributeName"] for entry in found["KeySchema"]}
     keys = [(name, types[name]) for name in (schema.get("HASH"), schema.get("RANGE")) if name]
-    expected = [(mapping.key_attribute, "S"), (mapping.sort_key_attribute, "S")]
+    expected = [(each.attribute, each.type) for each in mapping.primary_key]
     if keys != expected:
         raise TargetRefused(f"table {table!r} has the key {keys}, and the mapping writes {expected}")
     return TargetIdentity(found["TableArn"], found["CreationDateTime"].isoformat())
@@ -74,7 +75,7 @@ class TargetTable:
         self.sender = sender
         self.name = name
         self.mapping = mapping
-        self._longest_id = MAX_PARTITION_KEY_BYTES - len(mapping.key_prefix.encode())
+        self._longest_id = MAX_PARTITION_KEY_BYTES - len(mapping.primary_key[0].template.parts[0][0].encode())
 
     def for_partition(self: Table, fence: Fence = UNFENCED) -> Table:
         """The same table for one partition of a run, whose requests are counted by themselves, behind its fence."""

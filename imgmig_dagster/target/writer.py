@@ -9,7 +9,7 @@ from typing import Any
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import write_units
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
@@ -51,7 +51,7 @@ class WritableTable(TargetTable):
             DynamoDBError: the item is rejected.
         """
         try:
-            await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attribute))
+            await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attributes[0]))
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
                 self._pay_for_refusal(item, error.standing or item)
@@ -62,7 +62,7 @@ class WritableTable(TargetTable):
     async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
         """Set attributes of an item as it was `seen`; False if anybody wrote it since."""
         key = self.mapping.key(row_id)
-        request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attribute)
+        request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attributes[0])
         return await self._conditional(request, seen)
 
     async def delete(self, row_id: str, seen: Item) -> bool:
@@ -110,8 +110,9 @@ class WritableTable(TargetTable):
         return [*await self._write_batch(rejected[:middle]), *await self._write_batch(rejected[middle:])]
 
     def _seen(self, item: Item) -> Seen:
-        attributes = (self.mapping.version_attribute, self.mapping.modified_attribute)
-        return Seen({attribute: item.get(attribute) for attribute in attributes})
+        version, modified = self.mapping.version, self.mapping.modified_field
+        attributes = [each.attribute for each in (version, modified) if each is not None]
+        return Seen({attribute: item.get(attribute) for attribute in attributes or self.mapping.declared_attributes})
 
     async def _conditional(self, request: Any, seen: Item) -> bool:
         try:

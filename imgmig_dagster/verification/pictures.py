@@ -10,7 +10,9 @@ from typing import Any, Final
 from botocore.exceptions import ParamValidationError
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
-from imgmig_dagster.mapping.spec import PictureColumns, Row, TableMapping, Value
+from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.rows import Row, Value
+from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.stage import PictureMode
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
 
@@ -74,7 +76,8 @@ class PictureStore:
 
     def _inspect_row(self, row: Row, is_away: threading.Event) -> tuple[StoredObject, StoredObject | None]:
         columns = self._columns
-        bucket, thumbnail_key = self._value(row, columns.bucket), self._value(row, columns.thumbnail_key)
+        bucket = self._value(row, columns.bucket)
+        thumbnail_key = None if columns.thumbnail_key is None else self._value(row, columns.thumbnail_key)
         picture = self._head(bucket, self._value(row, columns.key), is_away)
         if picture.size is not None:
             differs = {
@@ -129,7 +132,8 @@ class PictureStore:
         return url
 
     def _value(self, row: Row, column: str) -> Value:
-        return row[self._mapping.columns.index(column)]
+        kind = FieldType.INTEGER if column == self._columns.size else FieldType.TEXT
+        return row[self._mapping.index(column, kind)]
 
     def _client(self) -> Any:
         return self._access.client("s3")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.row_log import Segment
 from imgmig_dagster.window import Window

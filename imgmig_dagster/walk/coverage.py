@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import CheckpointRefused
-from imgmig_dagster.mapping.spec import Cursor
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.row_log import RowLog, Segment
 from imgmig_dagster.work import ReadingWork

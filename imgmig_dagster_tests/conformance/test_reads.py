@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import item_bytes
 from imgmig_dagster.steps.census import SEGMENTS
 from imgmig_dagster.target.table import Lookup

@@ -7,7 +7,7 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
@@ -61,7 +61,7 @@ def is_rejected(on_table: OnTable, item: Item, how: str) -> bool:
         failures = write(on_table, [item])
         assert all(failure.permanent and failure.code == "ValidationException" for failure in failures)
         return bool(failures)
-    error = refusal(on_table, lambda table: PutNewItem(table, item, IMAGE.key_attribute))
+    error = refusal(on_table, lambda table: PutNewItem(table, item, IMAGE.key_attributes[0]))
     assert error is None or error.fault is Fault.REJECT
     return error is not None
 
@@ -79,7 +79,7 @@ class TestConditionalPut:
         standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
         target.put(standing)
 
-        error = refusal(on_table, lambda table: PutNewItem(table, item_of(1), IMAGE.key_attribute))
+        error = refusal(on_table, lambda table: PutNewItem(table, item_of(1), IMAGE.key_attributes[0]))
 
         assert error is not None
         assert error.fault is Fault.CONDITION
@@ -290,7 +290,7 @@ class TestTheTableItself:
             endpoint.client.get_waiter("table_exists").wait(TableName=other, WaiterConfig={"Delay": 2})
             with pytest.raises(TargetRefused, match="has the key"):
                 describe(endpoint.access, other, IMAGE)
-            put = refusal(on_table, lambda _table: PutNewItem(other, item_of(1), IMAGE.key_attribute))
+            put = refusal(on_table, lambda _table: PutNewItem(other, item_of(1), IMAGE.key_attributes[0]))
             batch = refusal(on_table, lambda _table: BatchWriteItem(other, [item_of(1)]))
             assert [error and error.fault for error in (put, batch)] == [Fault.REJECT] * 2
         finally:

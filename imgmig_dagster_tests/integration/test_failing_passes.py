@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import PartitionBusy, SourceRefused, StateChanged, TargetRefused, TooManyFailures
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import LocalStateStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore

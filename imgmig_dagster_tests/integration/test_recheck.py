@@ -15,7 +15,8 @@ import pytest
 
 from imgmig_dagster.mapping.compare import item_digest
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
+from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
@@ -73,7 +74,7 @@ class Audit:
         ids = [row.id for page in reader.pages(window, None, 1_000) for row in page]
         items = self.target.items()
         digests = [
-            item_digest(self.mapping, items[key]) for each in ids if (key := self.mapping.key_prefix + each) in items
+            item_digest(self.mapping, items[key]) for each in ids if (key := self.mapping.key(each)["PK"]["S"]) in items
         ]
         return {
             "partition": window.partition,
@@ -299,7 +300,7 @@ def test_any_table_that_a_mapping_can_name(new_source: NewSource, target: Target
     odd.execute('ALTER TABLE {t} RENAME COLUMN width TO "wi%dth"')
     mapping = replace(
         IMAGE,
-        key_prefix="",
+        primary_key=(KeyAttribute("PK", Template("{id}")), IMAGE.primary_key[1]),
         fields=tuple(replace(each, column="wi%dth") if each.column == "width" else each for each in IMAGE.fields),
     )
     odd.execute(

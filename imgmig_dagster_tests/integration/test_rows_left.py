@@ -9,7 +9,7 @@ import pytest
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.errors import StateError
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import FieldType
 from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, unprocessed

@@ -81,7 +81,7 @@ def test_the_certificate_says_what_both_sides_held_and_psql_computes_the_same(ce
         "nullable": False,
         "rule": "exact",
     }
-    assert document["recheck"]["mapping"]["key_prefix"] == IMAGE.key_prefix
+    assert document["recheck"]["mapping"]["primary_key"][0]["template"]["text"] == IMAGE.primary_key[0].template.text
     statement = document["recheck"]["source"]["statements"]["digest"]
     for each, rows in ((february, 4), (march, 5)):
         assert each["source"]["rows"] == each["target"]["rows"] == rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster_tests.arrange import Source, Target, access, image, item_of, row_id

@@ -15,8 +15,10 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Field, FieldType, Rule, TableMapping
+from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping, Version
+from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
@@ -28,21 +30,20 @@ PAGE = (REPOSITORY / "docs" / "recheck.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 VECTORS: list[dict[str, Any]] = json.loads(next(text for language, text in BLOCKS if language == "json"))
 DOCUMENT = TableMapping(
+    name="documents",
     entity="document",
-    id_column="id",
-    key_attribute="PK",
-    key_prefix="DOC#",
-    sort_key_attribute="SK",
-    sort_key="PAGE",
-    version_attribute="version",
-    initial_version=1,
-    order_column="created",
-    modified_column="read",
+    schema="public",
+    table="documents",
+    identity=("id",),
+    primary_key=(KeyAttribute("PK", Template("DOC#{id}")), KeyAttribute("SK", Template("PAGE"))),
+    order=Order("created"),
+    modified="read",
+    version=Version("version", 1),
     fields=(
-        Field("title", "title", FieldType.TEXT, nullable=True),
-        Field("pages", "pages", FieldType.INTEGER, nullable=True),
+        Field("title", "title", FieldType.TEXT, null=Null.WRITTEN),
+        Field("pages", "pages", FieldType.INTEGER, null=Null.WRITTEN),
         Field("created", "created", FieldType.TIMESTAMP, rule=Rule.WITHIN_ONE_SECOND),
-        Field("read", "read", FieldType.TIMESTAMP, nullable=True, rule=Rule.WITHIN_ONE_SECOND),
+        Field("read", "read", FieldType.TIMESTAMP, null=Null.WRITTEN, rule=Rule.WITHIN_ONE_SECOND),
     ),
 )
 KINDS = ["text", *(field.type.value for field in DOCUMENT.fields)]

@@ -9,8 +9,9 @@ import json
 import pytest
 
 from imgmig_dagster.mapping.compare import comparer, item_digest, row_digest
+from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import FieldType, Item, Row, Value
+from imgmig_dagster.mapping.rows import Item, Row, Value
 from imgmig_dagster.mapping.transform import transformer
 from imgmig_dagster_tests.application.writer import RECORDED, ROWS
 from imgmig_dagster_tests.arrange import us

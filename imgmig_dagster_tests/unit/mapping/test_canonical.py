@@ -3,7 +3,7 @@
 import pytest
 
 from imgmig_dagster.mapping.canonical import canonical_item
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 
 NESTED: Item = {
     "tags": {"SS": ["b", "a"]},

@@ -17,8 +17,9 @@ from imgmig_dagster.mapping.compare import (
     row_digest,
     undeclared_attributes,
 )
+from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import INFINITY, Field, FieldType, Item, Row
+from imgmig_dagster.mapping.rows import INFINITY, Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import us
 from imgmig_dagster_tests.unit.mapping.rows import (

@@ -4,7 +4,7 @@ import pytest
 
 from imgmig_dagster.mapping.compare import Comparison, comparer
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item, Row
+from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster_tests.arrange import us
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, item, row
 

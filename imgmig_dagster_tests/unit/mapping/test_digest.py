@@ -5,7 +5,7 @@ from hypothesis import given
 
 from imgmig_dagster.mapping.compare import item_digest, row_digest
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Row
+from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, GOLDEN, item, mappable_rows, row
 

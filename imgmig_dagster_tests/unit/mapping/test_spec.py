@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.mapping.__main__ import page
+from imgmig_dagster.mapping.described import markdown_table
+from imgmig_dagster.mapping.fields import FieldType, Null, Rule
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import FieldType, Item, Rule, TableMapping
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping, Version
+from imgmig_dagster.mapping.template import Template
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -36,7 +40,7 @@ def test_the_declared_fields_are_those_of_the_requirements() -> None:
 
 
 def test_every_declared_field_is_in_the_documented_table() -> None:
-    table = IMAGE.markdown_table()
+    table = markdown_table(IMAGE)
 
     assert all(f"| `{field.column}` | `{field.attribute}` |" in table for field in IMAGE.fields)
 
@@ -62,18 +66,18 @@ def test_another_entitys_item_has_no_row_id(item: Item) -> None:
 
 
 def test_the_modified_attribute_is_that_of_the_modified_column() -> None:
-    assert IMAGE.modified_attribute == "updatedAt"
-    assert IMAGE.columns[IMAGE.order_index] == "created_at"
-    assert IMAGE.columns[IMAGE.modified_index] == "updated_at"
+    assert IMAGE.modified_field == IMAGE.fields[2]
+    assert IMAGE.columns[IMAGE.order_index or 0] == "created_at"
+    assert IMAGE.columns[IMAGE.modified_index or 0] == "updated_at"
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        replace(IMAGE, key_prefix="IMG#"),
-        replace(IMAGE, initial_version=2),
+        replace(IMAGE, primary_key=(KeyAttribute("PK", Template("IMG#{id}")), IMAGE.primary_key[1])),
+        replace(IMAGE, version=Version("version", 2)),
         replace(IMAGE, fields=IMAGE.fields[:-1]),
-        replace(IMAGE, fields=(replace(IMAGE.fields[0], nullable=True), *IMAGE.fields[1:])),
+        replace(IMAGE, fields=(replace(IMAGE.fields[0], null=Null.WRITTEN), *IMAGE.fields[1:])),
         replace(IMAGE, fields=(*IMAGE.fields[:-1], replace(IMAGE.fields[-1], attribute="h"))),
         replace(IMAGE, fields=(IMAGE.fields[0], replace(IMAGE.fields[1], rule=Rule.EXACT), *IMAGE.fields[2:])),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import INFINITY, MINUS_INFINITY, Item, Row
+from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row
 from imgmig_dagster.mapping.transform import (
     Rejection,
     iso_milliseconds,

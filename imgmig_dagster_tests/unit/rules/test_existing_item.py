@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.transform import transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule, is_as_migrated
 from imgmig_dagster_tests.arrange import item_of, us

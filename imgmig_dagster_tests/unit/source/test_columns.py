@@ -7,9 +7,10 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
-from imgmig_dagster.mapping.spec import Field, FieldType, TableMapping
+from imgmig_dagster.mapping.spec import Order, TableMapping
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import Source, image
@@ -187,8 +188,8 @@ def test_what_a_public_applications_table_would_lose_is_named(
     source.owner.execute(sql.SQL(statement).format(schema))
     source.owner.execute(sql.SQL("GRANT SELECT ON {} TO imgmig_reader").format(sql.Identifier(source.schema, table)))
     times = tuple(Field(name, name, FieldType.TIMESTAMP) for name in (order, modified))
-    texts = tuple(Field(name, name, FieldType.TEXT, nullable=True) for name in mapped)
-    mapping = replace(IMAGE, order_column=order, modified_column=modified, fields=(*times, *texts))
+    texts = tuple(Field(name, name, FieldType.TEXT, Null.WRITTEN) for name in mapped)
+    mapping = replace(IMAGE, order=Order(order), modified=modified, pictures=None, fields=(*times, *texts))
 
     assert look(source, table, mapping) == NotMigrated(unmapped=unmapped)
     reasons = dict.fromkeys(unmapped, "not needed")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import StateUnavailable
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.store import LocalStateStore
 

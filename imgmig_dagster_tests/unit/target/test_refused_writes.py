@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.unit.target.opened import opened

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.fence import UNFENCED
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import wire
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import Fault

@@ -10,7 +10,7 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import Lookup, describe

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
-from imgmig_dagster.mapping.spec import Item
+from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.writer import WriteFailure
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (

@@ -1,0 +1,83 @@
+"""Texts made of several columns: ``USER#{user_id}`` and the like, for keys and for attributes of indexes."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A text with columns in braces. A literal brace is not possible."""
+
+    text: str
+
+    @cached_property
+    def parts(self) -> tuple[tuple[str, str | None], ...]:
+        """Literals, each with the column that follows it; None behind the last one."""
+        pieces = _PLACEHOLDER.split(self.text)
+        literals, columns = pieces[::2], pieces[1::2]
+        return tuple(zip(literals, [*columns, None], strict=True))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, each once, in their order."""
+        return tuple(dict.fromkeys(column for _literal, column in self.parts if column is not None))
+
+    @property
+    def fault(self) -> str:
+        """Why no value of it can be taken apart again; empty where it can."""
+        columns = [column for _literal, column in self.parts if column is not None]
+        if len(set(columns)) < len(columns):
+            return f"{self.text} names a column twice"
+        for literal, column in self.parts[1:]:
+            if column is not None and not literal:
+                return f"{self.text} has nothing between two columns: put a separator such as # there"
+        if "{" in _PLACEHOLDER.sub("", self.text) or "}" in _PLACEHOLDER.sub("", self.text):
+            return f"{self.text} has a brace that names no column"
+        return ""
+
+    def render(self, texts: Mapping[str, str]) -> str:
+        """The text of some columns' texts."""
+        return "".join(literal + ("" if column is None else texts[column]) for literal, column in self.parts)
+
+    def parse(self, text: str) -> dict[str, str] | None:
+        """The columns' texts; None where it is no text of this template. A separator ends at its first occurrence."""
+        match = self._pattern.fullmatch(text)
+        return None if match is None else dict(zip(self.columns, match.groups(), strict=True))
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Lazily up to each separator; the last column takes the rest.
+        groups = [f"{re.escape(literal)}{'' if column is None else '(.*?)'}" for literal, column in self.parts]
+        return re.compile("".join(groups), re.DOTALL)
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Several texts as one that `taken_apart` takes apart again; a single one is itself."""
+    if len(texts) == 1:
+        return texts[0]
+    return _SEPARATOR.join(text.replace("\\", "\\\\").replace(_SEPARATOR, f"\\{_SEPARATOR}") for text in texts)
+
+
+def taken_apart(text: str, number: int) -> list[str] | None:
+    """The `number` texts that `joined` made one; None where it did not."""
+    if number == 1:
+        return [text]
+    found = ["".join(unescaped) for unescaped in _unescaped(text)]
+    return found if len(found) == number and joined(found) == text else None
+
+
+def _unescaped(text: str) -> Iterable[list[str]]:
+    part: list[str] = []
+    characters = iter(text)
+    for character in characters:
+        if character == _SEPARATOR:
+            yield part
+            part = []
+        else:
+            part.append(next(characters, "") if character == "\\" else character)
+    yield part
