@@ -1,173 +1,116 @@
 """Ways in which an attribute can come to say something else than its row, and ways in which it only looks so.
 
-They work on the items as they stand in the target, and share no code with the comparison that is to find them.
+They work on the items as they stand in the target, as boto3 hands them out, and share no code with the comparison that
+is to find them.
 """
 
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from random import Random
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from imgmig_dagster.mapping.fields import FieldType
-
-Attribute: TypeAlias = dict[str, Any]
-
-ABSENT: Final[Attribute] = {}
-"""What a change gives for an attribute that is to be left out."""
-
-_NULL: Final[Attribute] = {"NULL": True}
+from imgmig_dagster.mapping.fields import Field, FieldType
+from imgmig_dagster.self_test import attributes, nested, times
+from imgmig_dagster.self_test.attributes import Apply
 
 
 @dataclass(frozen=True)
 class Change:
-    """One way to change an attribute of some type.
-
-    `apply` gives the changed attribute, or None where the change does not go with the value. A `harmful` one must be
-    named by verification; any other must not.
-    """
+    """One way to change an attribute. A `harmful` one must be named by verification; any other must not."""
 
     kind: str
-    types: tuple[FieldType, ...]
-    apply: Callable[[Attribute, Random], Attribute | None]
+    apply: Apply
     harmful: bool = True
 
 
-def instant(attribute: Attribute) -> datetime:
-    """The moment of a timestamp as the application writes it, in UTC and without a zone."""
-    return datetime.fromisoformat(attribute["S"].removesuffix("Z"))
+def changes_of(field: Field) -> tuple[Change, ...]:
+    """Every way to change an attribute of that field."""
+    return (*CHANGES[field.type], *_OF_ANY_TYPE)
 
 
-def _moved(attribute: Attribute, by: timedelta) -> Attribute | None:
-    try:
-        moved = instant(attribute) + by
-    except OverflowError:
-        return None
-    return {"S": moved.isoformat(timespec="milliseconds") + "Z"}
-
-
-def _another_text(attribute: Attribute, chance: Random) -> Attribute | None:
-    if "S" not in attribute:
-        return None
-    text = attribute["S"]
-    variants = {
-        text + " ",
-        text[:-1],
-        text.strip(),
-        text.swapcase(),
-        unicodedata.normalize("NFC", text),
-        unicodedata.normalize("NFD", text),
-        text.encode("ascii", "replace").decode(),
-        text.encode().decode("latin-1"),
-    } - {text, ""}
-    return {"S": chance.choice(sorted(variants))}
-
-
-def _another_number(attribute: Attribute, chance: Random) -> Attribute | None:
-    if "N" not in attribute:
-        return None
-    number = int(attribute["N"])
-    return {"N": str(chance.choice([number + 1, number - 1, 10 * number + 1, -number - 1]))}
-
-
-def _another_day(attribute: Attribute, chance: Random) -> Attribute | None:
-    return _moved(attribute, timedelta(days=chance.choice([-365, -1, 1, 365])))
-
-
-def _off_by_a_second(attribute: Attribute, chance: Random) -> Attribute | None:
-    # The row has up to 999 µs more than the item: a second later than the item is not yet one later than the row.
-    return _moved(attribute, timedelta(milliseconds=chance.choice([-1_000, 1_001])))
-
-
-def _off_by_a_zone(attribute: Attribute, chance: Random) -> Attribute | None:
-    return _moved(attribute, timedelta(minutes=chance.choice([-480, -60, 60, 330])))
-
-
-def _left_out(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return None if attribute == _NULL else ABSENT
-
-
-def _null(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return None if attribute in (_NULL, {"S": ""}) else _NULL
-
-
-def _empty_as_null(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return _NULL if attribute == {"S": ""} else None
-
-
-def _null_as_empty(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return {"S": ""} if attribute == _NULL else None
-
-
-def _null_as_zero(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return {"N": "0"} if attribute == _NULL else None
-
-
-def _text_of_another_type(attribute: Attribute, chance: Random) -> Attribute | None:
-    others: list[Attribute] = [{"L": [attribute]}, {"M": {"S": attribute}}, {"N": "0"}, {"BOOL": False}]
-    return chance.choice(others)
-
-
-def _number_as_text(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return {"S": attribute["N"]} if "N" in attribute else None
-
-
-def _time_as_number(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return {"N": str((instant(attribute) - datetime(1970, 1, 1)) // timedelta(milliseconds=1))}
-
-
-def _rounded(attribute: Attribute, _chance: Random) -> Attribute | None:
-    """The number with the significant digits that a spreadsheet keeps, or a ``%g``, or a label such as 4.1k."""
-    if "N" in attribute:
-        for digits in (15, 6, 2):
-            rounded = str(int(float(f"{int(attribute['N']):.{digits}g}")))
-            if rounded != attribute["N"]:
-                return {"N": rounded}
-    return None
-
-
-def _within_tolerance(attribute: Attribute, chance: Random) -> Attribute | None:
-    return _moved(attribute, timedelta(milliseconds=chance.choice([-999, -1, 1, 999])))
-
-
-def _same_instant(attribute: Attribute, chance: Random) -> Attribute | None:
-    moment = instant(attribute)
-    east = (moment + timedelta(minutes=330)).isoformat(timespec="milliseconds")
-    west = (moment - timedelta(hours=8)).isoformat(" ", "microseconds")
-    return {"S": chance.choice([f"{moment.isoformat(timespec='milliseconds')}+00:00", f"{east}+05:30", f"{west}-0800"])}
-
-
-def _same_number(attribute: Attribute, chance: Random) -> Attribute | None:
-    if "N" not in attribute:
-        return None
-    digits = attribute["N"]
-    return {"N": chance.choice([f"{digits}.0", f"{digits}E0", f"{digits}0e-1", f"0{digits}"])}
-
-
-def _null_left_out(attribute: Attribute, _chance: Random) -> Attribute | None:
-    return ABSENT if attribute == _NULL else None
-
-
-_TEXT, _INTEGER, _TIMESTAMP = ((kind,) for kind in (FieldType.TEXT, FieldType.INTEGER, FieldType.TIMESTAMP))
-
-CHANGES: Final = (
-    Change("wrong value", _TEXT, _another_text),
-    Change("wrong value", _INTEGER, _another_number),
-    Change("wrong value", _TIMESTAMP, _another_day),
-    Change("attribute missing", tuple(FieldType), _left_out),
-    Change("value became NULL", tuple(FieldType), _null),
-    Change("'' became NULL", _TEXT, _empty_as_null),
-    Change("NULL became '' or 0", _TEXT, _null_as_empty),
-    Change("NULL became '' or 0", _INTEGER, _null_as_zero),
-    Change("type changed", _TEXT, _text_of_another_type),
-    Change("type changed", _INTEGER, _number_as_text),
-    Change("type changed", _TIMESTAMP, _time_as_number),
-    Change("precision lost", _INTEGER, _rounded),
-    Change("off by 1 second", _TIMESTAMP, _off_by_a_second),
-    Change("off by a time zone", _TIMESTAMP, _off_by_a_zone),
-    Change("off by 999 ms or less", _TIMESTAMP, _within_tolerance, harmful=False),
-    Change("same instant spelled otherwise", _TIMESTAMP, _same_instant, harmful=False),
-    Change("same number spelled otherwise", _INTEGER, _same_number, harmful=False),
-    Change("NULL left out", (FieldType.TEXT, FieldType.INTEGER), _null_left_out, harmful=False),
+_OF_ANY_TYPE: Final = (
+    Change("attribute missing", attributes.left_out),
+    Change("value became NULL", attributes.null),
+    Change("NULL left out", attributes.null_left_out, harmful=False),
+    Change("left out became NULL", attributes.null_written, harmful=False),
 )
+
+_NUMBER: Final = (
+    Change("wrong value", attributes.another_number),
+    Change("wrong below a double's precision", attributes.below_double),
+    Change("precision lost", attributes.rounded),
+    Change("type changed", attributes.number_as_text),
+    Change("NULL became '' or 0", attributes.null_as({"N": "0"})),
+    Change("same number spelled otherwise", attributes.same_number, harmful=False),
+)
+_DOCUMENT: Final = (
+    Change("wrong value inside", nested.value_inside),
+    Change("member missing", nested.member_missing),
+    Change("list reordered", nested.list_reordered),
+    Change("type changed", nested.json_text),
+    Change("map reordered", nested.map_reordered, harmful=False),
+    Change("same number spelled otherwise", nested.number_inside_same, harmful=False),
+)
+_SET: Final = (
+    Change("element added", nested.element_added),
+    Change("element missing", nested.element_missing),
+    Change("type changed", nested.set_as_list),
+    Change("set reordered", nested.set_reordered, harmful=False),
+)
+
+CHANGES: Final[Mapping[FieldType, tuple[Change, ...]]] = {
+    FieldType.TEXT: (
+        Change("wrong value", attributes.another_text),
+        Change("'' became NULL", attributes.empty_as_null),
+        Change("NULL became '' or 0", attributes.null_as({"S": ""})),
+        Change("type changed", attributes.text_of_another_type),
+    ),
+    FieldType.INTEGER: _NUMBER,
+    FieldType.NUMBER: _NUMBER,
+    FieldType.BOOLEAN: (
+        Change("wrong value", attributes.flipped),
+        Change("type changed", attributes.boolean_of_another_type),
+        Change("NULL became '' or 0", attributes.null_as({"BOOL": False})),
+    ),
+    FieldType.TIMESTAMP: (
+        Change("wrong value", times.another_day),
+        Change("off by 1 second", times.off_by_a_second),
+        Change("off by 1 ms", times.off_by_a_millisecond),
+        Change("off by a time zone", times.off_by_a_zone),
+        Change("type changed", times.time_as_number),
+        Change("NULL became '' or 0", attributes.null_as({"S": "1970-01-01T00:00:00.000Z"})),
+        Change("off by 999 ms or less", times.within_tolerance, harmful=False),
+        Change("same instant spelled otherwise", times.same_instant, harmful=False),
+    ),
+    FieldType.EPOCH: (
+        Change("off by one", times.off_by_one),
+        Change("another unit", times.other_unit),
+        Change("type changed", attributes.number_as_text),
+        Change("NULL became '' or 0", attributes.null_as({"N": "0"})),
+        Change("same number spelled otherwise", attributes.same_number, harmful=False),
+    ),
+    FieldType.DATE: (
+        Change("off by 1 day", times.off_by_a_day),
+        Change("type changed", times.date_as_number),
+        Change("NULL became '' or 0", attributes.null_as({"S": "1970-01-01"})),
+    ),
+    FieldType.DOCUMENT: (*_DOCUMENT, Change("NULL became '' or 0", attributes.null_as({"M": {}}))),
+    FieldType.LIST: (*_DOCUMENT, Change("NULL became '' or 0", attributes.null_as({"L": []}))),
+    FieldType.TEXT_SET: (*_SET, Change("NULL became '' or 0", attributes.null_as({"SS": [""]}))),
+    FieldType.NUMBER_SET: (
+        *_SET,
+        Change("NULL became '' or 0", attributes.null_as({"NS": ["0"]})),
+        Change("same number spelled otherwise", nested.same_numbers, harmful=False),
+    ),
+    FieldType.BINARY: (
+        Change("wrong value", attributes.another_byte),
+        Change("another length", attributes.another_length),
+        Change("type changed", attributes.base64_text),
+        Change("NULL became '' or 0", attributes.null_as({"B": b""})),
+    ),
+    FieldType.LABEL: (
+        Change("wrong value", attributes.another_label),
+        Change("not translated", attributes.without_label),
+        Change("type changed", attributes.text_of_another_type),
+    ),
+}
+"""What each type has of them, beside those of every type."""

@@ -1,7 +1,6 @@
 """Draws what to plant: the same for the same items and seed."""
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -9,10 +8,14 @@ from operator import itemgetter
 from random import Random
 from typing import Final, TypeAlias
 
-from imgmig_dagster.mapping.fields import Field, FieldType
+from imgmig_dagster.mapping.fields import Field, Rule
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.self_test.changes import ABSENT, CHANGES, Change, instant
+from imgmig_dagster.self_test.attributes import ABSENT, Attribute
+from imgmig_dagster.self_test.changes import Change, changes_of
+from imgmig_dagster.self_test.invented import invented
+from imgmig_dagster.self_test.numbers import meaning
+from imgmig_dagster.self_test.times import instant
 
 Name: TypeAlias = tuple[str, str]
 """What verification says of a key: its id, and the attribute at fault, `MISSING` or `ORPHAN`."""
@@ -56,15 +59,14 @@ def draw_plants(
     # A stream of its own: rows that were made from the bare seed have the ids that it would give to orphans.
     chance = Random(f"self-test {seed}")  # noqa: S311
     draw = _Draw(mapping, chance.sample(items, len(items)), chance)
+    known = {str(mapping.row_id(item)) for item in items}
     ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=True)]
-    added = draw.take([_adding(mapping, "orphan added", _sort_key(mapping))], min(orphans, harmful // len(ways)))
+    added = draw.take([_orphaning(mapping, known)], min(orphans, harmful // len(ways)))
     corrupted = draw.take([*ways, _swapping(mapping), _deleting(mapping)], harmful - len(added))
     ways = [_changing(mapping, change, field) for change, field in _changes(mapping, harmful=False)]
-    ways += [
-        _setting(mapping, "version raised", {} if mapping.version is None else {mapping.version.attribute: {"N": "7"}}),
-        _setting(mapping, "undeclared attribute", {"selfTest": {"S": "x"}}),
-        _adding(mapping, OTHER_ENTITY, "SELF-TEST"),
-    ]
+    ways += [_setting(mapping, "undeclared attribute", {"selfTest": {"S": "x"}}), _adding_another(mapping)]
+    if mapping.version is not None:
+        ways.append(_setting(mapping, "version raised", {mapping.version.attribute: {"N": "7"}}))
     return [*added, *corrupted, *draw.take(ways, harmless)]
 
 
@@ -100,25 +102,27 @@ class _Draw:
 
 
 def _changes(mapping: TableMapping, harmful: bool) -> list[tuple[Change, Field]]:
-    return [
-        (change, field)
-        for change in CHANGES
-        for field in mapping.fields
-        if field.type in change.types and change.harmful is harmful
-    ]
+    return [(change, field) for field in mapping.fields for change in changes_of(field) if change.harmful is harmful]
 
 
 def _changing(mapping: TableMapping, change: Change, field: Field) -> _Way:
     def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
-        changed = change.apply(item[field.attribute], chance)
+        changed = change.apply(field.of(item) or ABSENT, field, chance)
         if changed is None:
             return None
         row_id = str(mapping.row_id(item))
-        named = frozenset({(row_id, field.attribute)}) if change.harmful else frozenset[Name]()
-        put = {name: value for name, value in {**item, field.attribute: changed}.items() if value != ABSENT}
-        return Plant(change.kind, change.harmful, frozenset({row_id}), put=(put,), named=named)
+        named = frozenset({(row_id, field.name)}) if change.harmful else frozenset[Name]()
+        return Plant(change.kind, change.harmful, frozenset({row_id}), put=(_with(item, field, changed),), named=named)
 
     return plant
+
+
+def _with(item: Item, field: Field, changed: Attribute) -> Item:
+    """The item with the field's attribute, or member of it, as it was changed."""
+    if field.member is not None:
+        members = {**item.get(field.attribute, {}).get("M", {}), field.member: changed}
+        changed = {"M": {name: value for name, value in members.items() if value != ABSENT}}
+    return {name: value for name, value in {**item, field.attribute: changed}.items() if value != ABSENT}
 
 
 def _setting(mapping: TableMapping, kind: str, values: Item) -> _Way:
@@ -137,21 +141,29 @@ def _deleting(mapping: TableMapping) -> _Way:
     return plant
 
 
-def _adding(mapping: TableMapping, kind: str, sort_key: str) -> _Way:
-    """An item of an id that no row has: an orphan under the mapping's sort key, another entity's under another."""
-
-    def plant(item: Item, _other: Item, chance: Random) -> Plant:
-        row_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        orphan = sort_key == _sort_key(mapping)
-        put = {**item, **mapping.key(row_id), mapping.key_attributes[-1]: {"S": sort_key}}
-        named = frozenset({(row_id, ORPHAN)}) if orphan else frozenset[Name]()
-        return Plant(kind, orphan, frozenset({row_id}), put=(put,), named=named)
+def _orphaning(mapping: TableMapping, known: Set[str]) -> _Way:
+    def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
+        row_id = invented(mapping, str(mapping.row_id(item)), chance)
+        if row_id in known:
+            return None
+        put = {**item, **mapping.key(row_id)}
+        return Plant("orphan added", True, frozenset({row_id}), put=(put,), named=frozenset({(row_id, ORPHAN)}))
 
     return plant
 
 
-def _sort_key(mapping: TableMapping) -> str:
-    return mapping.primary_key[-1].template.text
+def _adding_another(mapping: TableMapping) -> _Way:
+    """An item under a key that is none of the mapping's, where the table can hold one."""
+
+    def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
+        row_id = invented(mapping, str(mapping.row_id(item)), chance)
+        for each in reversed(mapping.primary_key):
+            put = {**item, **mapping.key(row_id), each.attribute: {"S": f"SELF-TEST {row_id}"}}
+            if each.type == "S" and mapping.row_id(put) is None:
+                return Plant(OTHER_ENTITY, False, frozenset({row_id}), put=(put,))
+        return None
+
+    return plant
 
 
 def _swapping(mapping: TableMapping) -> _Way:
@@ -161,16 +173,18 @@ def _swapping(mapping: TableMapping) -> _Way:
         ids = [str(mapping.row_id(each)) for each in (item, other)]
         differing: list[str] = []
         for field in mapping.fields:
-            if item[field.attribute] == other[field.attribute]:
+            mine, others = field.of(item) or ABSENT, field.of(other) or ABSENT
+            if meaning(mine) == meaning(others):
                 continue
-            if field.type is FieldType.TIMESTAMP:
-                apart = abs(instant(item[field.attribute]) - instant(other[field.attribute]))
-                # So close, that the rows' microseconds tell whether it is a difference.
-                if apart < timedelta(seconds=2):
-                    return None
-            differing.append(field.attribute)
+            tolerant = field.rule is Rule.WITHIN_ONE_SECOND and "S" in mine and "S" in others
+            # So close, that the rows' microseconds tell whether it is a difference.
+            if tolerant and abs(instant(mine) - instant(others)) < timedelta(seconds=2):
+                return None
+            differing.append(field.name)
+        if not differing:
+            return None
         put = ({**other, **mapping.key(ids[0])}, {**item, **mapping.key(ids[1])})
-        named = frozenset((row_id, attribute) for row_id in ids for attribute in differing)
+        named = frozenset((row_id, name) for row_id in ids for name in differing)
         return Plant("two items swapped", True, frozenset(ids), put=put, named=named)
 
     return plant

@@ -32,7 +32,7 @@ def test_every_corruption_is_named_by_key_and_field_and_nothing_besides(
     assert (found["missed"], found["false"]) == ([], [])
     assert (found["planted"], found["named"], found["seed"]) == (200, 200, 7)
     assert all(count["counted"] == count["planted"] for count in found["counts"].values())
-    assert len(found["kinds"]) == 20
+    assert len(found["kinds"]) == 21
     assert sum(kind["planted"] for kind in found["kinds"] if not kind["harmful"]) > 50
     assert (ended.exit_code, found["passed"]) == (0, True)
     assert left_behind(services) == ([], [])

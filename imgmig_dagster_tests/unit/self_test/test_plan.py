@@ -54,6 +54,7 @@ def test_every_kind_is_planted_on_every_field_that_lends_itself_to_it() -> None:
         "'' became NULL": {"originalFilename"},
         "NULL became '' or 0": {"thumbnailS3Key", "width", "height"},
         "precision lost": by_type[FieldType.INTEGER],
+        "wrong below a double's precision": {"sizeBytes"},
         "off by 1 second": by_type[FieldType.TIMESTAMP],
         "off by a time zone": by_type[FieldType.TIMESTAMP],
         "item deleted": {MISSING},
