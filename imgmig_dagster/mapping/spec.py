@@ -89,8 +89,9 @@ class TableMapping:
     """How one table's rows become items.
 
     `identity` are the columns that are unique together; the key holds each of them. `modified` is the column that tells
-    which side is newer, and `newer` says it where there is none. `where` is a condition in SQL on the rows that are
-    migrated. `ignored` are the columns that no item carries on purpose, with the reason: it changes no comparison.
+    which side is newer, a time or a number of `modified_unit`; `newer` says it where there is none. `where` is a
+    condition in SQL on the rows that are migrated. `ignored` are the columns that no item carries on purpose, with the
+    reason: it changes no comparison.
     """
 
     name: str
@@ -102,6 +103,7 @@ class TableMapping:
     order: Order
     fields: tuple[Field, ...]
     modified: str | None = None
+    modified_unit: Unit | None = None
     newer: Newer = Newer.TARGET
     version: Version | None = None
     constants: tuple[Constant, ...] = ()
@@ -119,7 +121,7 @@ class TableMapping:
         if self.order.column and self._index(self.order.column, FieldType.TIMESTAMP, found) is None:
             found.append(Field(self.order.column, "", FieldType.TIMESTAMP, Null.WRITTEN, column_unit=self.order.unit))
         if self.modified and self._index(self.modified, FieldType.TIMESTAMP, found) is None:
-            found.append(Field(self.modified, "", FieldType.TIMESTAMP, Null.WRITTEN))
+            found.append(Field(self.modified, "", FieldType.TIMESTAMP, Null.WRITTEN, column_unit=self.modified_unit))
         if self.pictures is not None:
             named = asdict(self.pictures)
             for role, column in named.items():

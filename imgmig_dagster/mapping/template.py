@@ -36,9 +36,14 @@ class Template:
         for literal, column in self.parts[1:]:
             if column is not None and not literal:
                 return f"{self.text} has nothing between two columns: put a separator such as # there"
-        if "{" in _PLACEHOLDER.sub("", self.text) or "}" in _PLACEHOLDER.sub("", self.text):
-            return f"{self.text} has a brace that names no column"
+        if self.has_stray_brace:
+            return f"{self.text} has a brace that names no column: write {{column}}, and no other braces"
         return ""
+
+    @property
+    def has_stray_brace(self) -> bool:
+        """Whether a brace is of no column's."""
+        return not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", self.text))
 
     def render(self, texts: Mapping[str, str]) -> str:
         """The text of some columns' texts."""

@@ -1,0 +1,97 @@
+"""From a file, or from data, to a `Declaration`; every fault of it at once, each by line."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.files import refusals_as
+from imgmig_dagster.mapping.declaration.faults import without, worded
+from imgmig_dagster.mapping.declaration.form import DeclarationForm
+from imgmig_dagster.mapping.declaration.marks import Fault, Marked, of_data, read
+from imgmig_dagster.mapping.declaration.meaning import Meaning, Partitions
+from imgmig_dagster.mapping.spec import TableMapping
+
+PACKAGED: Final = Path(__file__).parents[2] / "mappings"
+"""The folder of the declarations that come with the package."""
+
+
+class DeclarationRefused(SettingsError):
+    """A table's declaration cannot be used; one line for each fault, with its place and what to write."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a table's file says: its mapping and partitions. `text` is what was written, `place` where."""
+
+    mapping: TableMapping
+    partitions: Partitions
+    text: str
+    place: str
+
+
+def load(path: Path) -> Declaration:
+    """The declaration in a file.
+
+    Raises:
+        DeclarationRefused: it cannot be read, or is none; names every fault with its line.
+    """
+    with refusals_as(DeclarationRefused, path, "name another file", reads=True):
+        content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DeclarationRefused(f"{path}:{line}: this is no text in UTF-8; save the file as UTF-8") from None
+    return _declared(read(text), text, str(path), by_line=True)
+
+
+def declare(data: Mapping[str, Any], place: str) -> Declaration:
+    """The declaration in data that somebody else has read, such as a component's attributes; `place` is for messages.
+
+    Raises:
+        DeclarationRefused: it is none; names every fault with its path.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    return _declared(of_data(data), text, place, by_line=False)
+
+
+def _declared(marked: Marked, text: str, place: str, by_line: bool) -> Declaration:
+    found, faults = _understood(marked)
+    if found is None or faults:
+        at = {fault: marked.line(fault.path) if by_line else 0 for fault in faults}
+        lines = [
+            f"{place}:{at[fault]}: {fault.message}" if by_line else f"{place}: {_shown(fault)}{fault.message}"
+            for fault in sorted(dict.fromkeys(faults), key=lambda fault: at[fault])
+        ]
+        raise DeclarationRefused("\n".join(lines))
+    return Declaration(found.mapping, found.partitions, text, place)
+
+
+def _understood(marked: Marked) -> tuple[Meaning | None, list[Fault]]:
+    """What the data means, as far as it has a form, and all that is wrong with it."""
+    faults = list(marked.faults)
+    if not isinstance(marked.data, dict):
+        if not faults:
+            faults.append(Fault((), "there is no declaration here; write at least table, identity, modified, key"))
+        return None, faults
+    data: dict[Any, Any] = marked.data
+    try:
+        form = DeclarationForm.model_validate(data)
+    except ValidationError as error:
+        of_form = worded(error, data)
+        faults += of_form
+        try:
+            form = DeclarationForm.model_validate(without(data, (fault.path for fault in of_form)))
+        except ValidationError:
+            return None, faults
+    found = Meaning(form)
+    return found, [*faults, *found.faults]
+
+
+def _shown(fault: Fault) -> str:
+    return f"{'.'.join(map(str, fault.path))}: " if fault.path else ""

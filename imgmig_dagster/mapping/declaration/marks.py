@@ -1,0 +1,140 @@
+"""Reads YAML with the line of every key and value.
+
+Scalars are read by the rules of YAML 1.2, as editors do: ``on``, ``no`` and ``2020-01-01`` are texts, and a number with
+a point keeps its digits. A key is always a text. One that stands twice is a fault, an alias too.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+import yaml  # type: ignore[import-untyped]  # no stubs
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_WORDS: Final[Mapping[str, bool | None]] = {
+    **{word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())},
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong at a path of the data, and what to write instead."""
+
+    path: Path
+    message: str
+
+
+@dataclass
+class Marked:
+    """Data, the line at which each path of it stands, and what is wrong with its form."""
+
+    data: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of a path, or of the nearest thing around it that stands in the text."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read(text: str) -> Marked:
+    """The data of a text in YAML. What is no YAML at all is a fault, and there is no data."""
+    found = Marked()
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        found.lines[()] = 1 if mark is None else mark.line + 1
+        context = f"{error.context}, " if error.context else ""
+        found.faults.append(Fault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes"))
+        return found
+    except yaml.YAMLError:
+        found.faults.append(Fault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text"))
+        return found
+    if node is not None:
+        found.data = _Reading(found).of(node, ())
+    return found
+
+
+class _Reading:
+    def __init__(self, found: Marked) -> None:
+        self._found = found
+        self._seen: set[int] = set()
+
+    def of(self, node: yaml.Node, path: Path) -> Any:
+        self._found.lines.setdefault(path, node.start_mark.line + 1)
+        if id(node) in self._seen:
+            self._found.faults.append(Fault(path, "an alias (*) is not taken here; write out what it stands for"))
+            return None
+        self._seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.of(each, (*path, index)) for index, each in enumerate(node.value)]
+        return _scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[Any, Any]:
+        data: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._found.lines.setdefault((*path, "?"), key_node.start_mark.line + 1)
+                self._found.faults.append(Fault((*path, "?"), "a key has to be a text; put it in quotes"))
+                continue
+            key = _key(key_node)
+            place = (*path, key)
+            if key in data:
+                self._found.lines[place] = key_node.start_mark.line + 1
+                self._found.faults.append(Fault(place, f"`{key_node.value}` stands twice; leave one of them out"))
+                continue
+            self._found.lines[place] = key_node.start_mark.line + 1
+            data[key] = self.of(value_node, place)
+        return data
+
+
+def _key(node: yaml.ScalarNode) -> str:
+    """A key as it is written; `null` is the name of one, and not nothing."""
+    text: str = node.value
+    return text.lower() if node.style is None and isinstance(_WORDS.get(text), bool) else text
+
+
+def of_data(data: Any) -> Marked:
+    """Data that another reader of YAML made, with its keys as texts."""
+    found = Marked()
+    found.data = _with_texts_for_keys(data, (), found)
+    return found
+
+
+def _with_texts_for_keys(data: Any, path: Path, found: Marked) -> Any:
+    if isinstance(data, (list, tuple)):
+        return [_with_texts_for_keys(each, (*path, index), found) for index, each in enumerate(data)]
+    if not isinstance(data, Mapping):
+        return data
+    kept = {}
+    for key, value in data.items():
+        # The labels of a boolean column are for its texts; elsewhere yes, no, on and off were meant as names.
+        text = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+        if isinstance(key, bool) and path[-1:] != ("values",):
+            found.faults.append(
+                Fault((*path, text), f"a key here is the truth value {text}; put yes, no, on or off in quotes")
+            )
+        kept[text] = _with_texts_for_keys(value, (*path, text), found)
+    return kept
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    if node.style is not None:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return Decimal(text) if _DECIMAL.fullmatch(text) else text

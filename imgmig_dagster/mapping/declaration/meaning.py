@@ -1,0 +1,210 @@
+"""What the values of a declaration mean together: a `TableMapping`, or what contradicts itself in them.
+
+A table's attributes are read in `attributes`; the form itself is in `form`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from imgmig_dagster.ignored_columns import NO_REASON, listed, shown
+from imgmig_dagster.mapping.declaration.attributes import Attributes
+from imgmig_dagster.mapping.declaration.form import (
+    BucketsForm,
+    DeclarationForm,
+    EveryForm,
+    KeyForm,
+    NewerForm,
+    PlaceForm,
+    TimeForm,
+)
+from imgmig_dagster.mapping.declaration.marks import Fault, Path
+from imgmig_dagster.mapping.declaration.scalars import PLAIN_NAME, Grain
+from imgmig_dagster.mapping.fields import Unit
+from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
+from imgmig_dagster.mapping.template import Template
+
+# Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
+_EARLIEST: Final = {"weekly": date(1000, 1, 5)}
+_FIRST_DAY: Final = date(1000, 1, 1)
+_LONGEST_KEY_NAME: Final = 255
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """What a partition holds: a `grain` of time, the first one around `start`; or one of `buckets` of the identity."""
+
+    grain: Grain | None = "monthly"
+    start: date | None = None
+    buckets: int | None = None
+
+
+class Meaning:
+    """The mapping and the partitions that a declaration stands for; `faults` is empty where it is sound."""
+
+    def __init__(self, form: DeclarationForm) -> None:
+        self._form = form
+        schema, table = _place(form.table)
+        self._name = form.name or table
+        self._key = tuple(_key_attribute(name, value) for name, value in form.key.items())
+        self._attributes = Attributes(form, _units(form))
+        self.partitions = _partitions(form)
+        self.mapping = TableMapping(
+            name=self._name,
+            entity=form.entity or self._name,
+            schema=schema,
+            table=table,
+            identity=tuple(form.identity),
+            primary_key=self._key,
+            order=_order(form, self.partitions),
+            fields=self._attributes.fields,
+            modified=None if isinstance(form.modified, NewerForm) else _column(form.modified),
+            modified_unit=form.modified.unit if isinstance(form.modified, TimeForm) else None,
+            newer=form.modified.newer if isinstance(form.modified, NewerForm) else Newer.TARGET,
+            version=None if form.version is None else Version(form.version.attribute, form.version.initial),
+            constants=self._attributes.constants,
+            where=form.where,
+            pictures=_pictures(form),
+            ignored={name: " ".join(reason.split()) for name, reason in form.ignored.items()},
+        )
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All that contradicts itself."""
+        return [
+            *self._faults_of_names(),
+            *self._faults_of_keys(),
+            *self._faults_of_order(),
+            *self._attributes.faults,
+            *self._faults_of_attributes(),
+            *self._faults_of_columns(),
+        ]
+
+    def _faults_of_names(self) -> Iterator[Fault]:
+        if isinstance(self._form.table, str) and not all(part.strip() for part in self._form.table.split(".")):
+            yield Fault(("table",), f"`table` names no table: {self._form.table}; write `table: public.images`")
+        elif isinstance(self._form.table, str) and self._form.table.count(".") > 1:
+            remedy = "write `table: {schema: public, name: images}` where a name has a point"
+            yield Fault(("table",), f"`table` has more than one point: {self._form.table}; {remedy}")
+        elif not PLAIN_NAME.fullmatch(self._name):
+            place = "name" if self._form.name else "table"
+            remedy = "write `name:` with letters, digits and _ alone, such as `name: images`"
+            yield Fault((place,), f"{shown(self._name)} cannot name folders and assets; {remedy}")
+
+    def _faults_of_keys(self) -> Iterator[Fault]:
+        for each, place in ((each, ("key", each.attribute)) for each in self._key):
+            if fault := each.template.fault:
+                yield Fault(place, fault)
+            if each.type == "N" and (len(each.template.columns) != 1 or each.template.text[0] != "{"):
+                remedy = "write a single column in braces and nothing else, or leave `type` out"
+                yield Fault(place, f"a key of type N is a number, and {each.template.text} is none; {remedy}")
+            if len(each.attribute.encode()) > _LONGEST_KEY_NAME:
+                yield Fault(place, f"DynamoDB takes names of keys up to {_LONGEST_KEY_NAME} bytes; write a shorter one")
+        if twice := _twice(self._form.identity):
+            yield Fault(("identity",), f"`identity` names {listed(twice)} twice; leave one of them out")
+        lacking = [column for column in self.mapping.identity if column not in self.mapping.key_columns]
+        if lacking:
+            remedy = f"write {' and '.join(f'{{{column}}}' for column in lacking)} into a template of `key`"
+            lack = "has no column of" if len(lacking) == len(self.mapping.identity) else "lacks"
+            yield Fault(
+                ("key",), f"the key {lack} the identity ({listed(lacking)}), so rows would share an item; {remedy}"
+            )
+
+    def _faults_of_order(self) -> Iterator[Fault]:
+        form = self._form
+        if form.order is None and self.partitions.buckets is None:
+            remedy = "name a column of times as `order`, or write `partitions: {buckets: 64}` where there is none"
+            yield Fault(("partitions",), f"nothing cuts the rows into partitions; {remedy}")
+        if form.order is not None and self.partitions.buckets is not None:
+            yield Fault(("partitions",), "buckets are for a table without an order; leave out `order`, or the buckets")
+        if form.undated and (form.order is None or self.partitions.buckets is not None):
+            yield Fault(("undated",), "`undated` is of rows whose order is NULL, and there is no order; leave it out")
+        grain, start = self.partitions.grain, self.partitions.start
+        if grain and start and start < (earliest := _EARLIEST.get(grain, _FIRST_DAY)):
+            yield Fault(("partitions", "start"), f"`start` is too early; the earliest day is {earliest}")
+        order, modified = self.mapping.order, self.mapping
+        if order.column and order.column == modified.modified and order.unit is not modified.modified_unit:
+            remedy = f"write `modified: {{column: {order.column}, unit: {order.unit.value}}}`" if order.unit else ""
+            remedy = remedy or f"write `modified: {order.column}`"
+            yield Fault(("modified",), f"`order` and `modified` read {shown(order.column)} in two units; {remedy}")
+
+    def _faults_of_attributes(self) -> Iterator[Fault]:
+        keys = self.mapping.key_attributes
+        taken = dict.fromkeys(keys, "the key")
+        if self.mapping.version is not None:
+            name = self.mapping.version.attribute
+            if name in taken:
+                yield Fault(("version", "attribute"), f"{name} is an attribute of the key; name another one")
+            taken.setdefault(name, "the version")
+        for name in self._form.attributes:
+            if name in taken:
+                yield Fault(("attributes", name), f"{name} is {taken[name]} already; give this attribute another name")
+        for name in _twice(field.name for field in self.mapping.fields):
+            remedy = "give one of them another name"
+            yield Fault(("attributes",), f"{name} is an attribute, and a member of another one in reports; {remedy}")
+
+    def _faults_of_columns(self) -> Iterator[Fault]:
+        mapped, held = self.mapping.mapped_columns, {column for each in self.mapping.fields for column in each.columns}
+        for name, reason in self.mapping.ignored.items():
+            if name in mapped:
+                yield Fault(("ignored", name), f"{shown(name)} is mapped and ignored; take it out of one of the two")
+            if reason in ("", NO_REASON):
+                yield Fault(("ignored", name), f"{shown(name)} is ignored without a reason; write why it is not needed")
+        for index, name in enumerate(self._form.sensitive):
+            place: Path = ("sensitive", index)
+            if name in self.mapping.key_columns:
+                remedy = "leave it out here, or take another identity"
+                yield Fault(place, f"{shown(name)} is in the key, which reports have to name; {remedy}")
+            elif name not in held:
+                yield Fault(place, f"{shown(name)} is in no attribute, so nothing shows it; leave it out here")
+
+
+def _place(table: str | PlaceForm) -> tuple[str, str]:
+    if isinstance(table, PlaceForm):
+        return table.schema_, table.name
+    schema, point, name = table.partition(".")
+    return (schema, name) if point else ("public", table)
+
+
+def _key_attribute(name: str, value: str | KeyForm) -> KeyAttribute:
+    if isinstance(value, str):
+        return KeyAttribute(name, Template(value))
+    return KeyAttribute(name, Template(value.template), value.type)
+
+
+def _column(named: str | TimeForm) -> str:
+    return named if isinstance(named, str) else named.column
+
+
+def _units(form: DeclarationForm) -> dict[str, Unit | None]:
+    """The columns that are times because `order` or `modified` names them, with the unit of those that are numbers."""
+    times = [each for each in (form.modified, form.order) if isinstance(each, (str, TimeForm))]
+    return {_column(each): each.unit if isinstance(each, TimeForm) else None for each in times}
+
+
+def _partitions(form: DeclarationForm) -> Partitions:
+    if isinstance(form.partitions, BucketsForm):
+        return Partitions(None, None, form.partitions.buckets)
+    if isinstance(form.partitions, EveryForm):
+        return Partitions(form.partitions.every, form.partitions.start)
+    return Partitions(form.partitions or "monthly")
+
+
+def _order(form: DeclarationForm, partitions: Partitions) -> Order:
+    if form.order is None:
+        return Order("", buckets=partitions.buckets)
+    unit = form.order.unit if isinstance(form.order, TimeForm) else None
+    return Order(_column(form.order), unit, has_undated=form.undated)
+
+
+def _pictures(form: DeclarationForm) -> PictureColumns | None:
+    found = form.pictures
+    if found is None:
+        return None
+    return PictureColumns(found.bucket, found.key, found.thumbnail, found.type, found.size, found.name)
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]

@@ -1,0 +1,102 @@
+"""The words and texts that stand in a declaration, and how each is read; what holds them is in `form`."""
+
+import re
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What can name folders, commands' arguments and assets."""
+
+Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
+
+
+class As(str, Enum):
+    """What an attribute holds, by the words of a declaration."""
+
+    TEXT = "text"
+    ISO = "iso"
+    EPOCH_SECONDS = "epoch_seconds"
+    EPOCH_MS = "epoch_ms"
+    EPOCH_US = "epoch_us"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DOCUMENT = "document"
+    LIST = "list"
+    SET = "set"
+    NUMBER_SET = "number_set"
+    BINARY = "binary"
+
+
+class Nulls(str, Enum):
+    """What becomes of a NULL, by the words of a declaration."""
+
+    WRITTEN = "written"
+    LEFT_OUT = "left_out"
+    REJECTED = "rejected"
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("is empty; write a name")
+        return value
+    if isinstance(value, (bool, int, float, Decimal)):
+        raise ValueError("is a name that YAML reads as a number or a truth value; put it in quotes")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """A scalar as the text that PostgreSQL has of it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float, Decimal)) else value
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty; leave the key out, or say it")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is no day; write it as 2020-01-31") from None
+    return value
+
+
+def _constant(value: Any) -> str | bool | int | Decimal:
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if not isinstance(value, (str, bool, int, Decimal)):
+        raise ValueError("is no constant; write a text, a number, true or false")
+    if not isinstance(value, (str, bool)) and not _fits(Decimal(value)):
+        raise ValueError("is beyond the 38 digits or the range of DynamoDB's numbers; put it in quotes to have a text")
+    return value
+
+
+def _fits(number: Decimal) -> bool:
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    return number.is_finite() and len(digits) <= 38 and (not number or -130 <= number.adjusted() <= 125)
+
+
+Constant: TypeAlias = Annotated[
+    Any, BeforeValidator(_constant), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
+Filled: TypeAlias = Annotated[str, BeforeValidator(_filled)]
+Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
+Names: TypeAlias = Annotated[list[Name], BeforeValidator(_listed)]
+Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
