@@ -31,6 +31,7 @@ PARTS = (
     "steps",
     "reporting",
     "doctor",
+    "drafting",
     "sandbox",
     "self_test",
     "local_runs",
@@ -48,6 +49,7 @@ ALLOWED = {
     "steps": {"mapping", "rules", "source", "target", "state", "walk", "verification"},
     "reporting": {"mapping", "source", "target", "state", "steps", "verification"},
     "doctor": {"mapping", "source", "target", "state"},
+    "drafting": {"mapping", "source", "doctor"},
     "sandbox": {"mapping"},
     # It works in the sandbox only, and on what the product does there.
     "self_test": {"mapping", "source", "target", "state", "steps", "verification", "sandbox"},

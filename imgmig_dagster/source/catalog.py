@@ -86,7 +86,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     """
     table = f"{schema}.{name}"
     relation = find_relation(fetch, schema, name)
-    columns = _columns(fetch, relation)
+    columns = columns_of(fetch, relation)
     faults = _column_faults(mapping, columns)
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
@@ -113,10 +113,10 @@ def columns_not_migrated(fetch: Fetch, schema: str, name: str, mapping: TableMap
     Raises:
         SourceRefused: there is no such table.
     """
-    return mapping.not_migrated(_columns(fetch, find_relation(fetch, schema, name)))
+    return mapping.not_migrated(columns_of(fetch, find_relation(fetch, schema, name)))
 
 
-def _columns(fetch: Fetch, relation: Relation) -> dict[str, Column]:
+def columns_of(fetch: Fetch, relation: Relation) -> dict[str, Column]:
     """The columns in the table's order, those of PostgreSQL's own left out."""
     return {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
 

@@ -160,6 +160,13 @@ class Connection:
         except psycopg.Error as error:
             raise self._told(error) from None
 
+    @contextmanager
+    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+        """The driver in a read-only transaction on the primary, for statements that do not prove where they are."""
+        with self.transaction("READ COMMITTED") as fetch:
+            fetch("SELECT 1", None)
+            yield self._driver
+
     def _read(self, cursor: psycopg.Cursor[Any], query: sql.Composable | str, parameters: Parameters) -> list[Any]:
         try:
             return cursor.execute(self._session.proven(query), parameters).fetchall()

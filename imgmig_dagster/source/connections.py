@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
+import psycopg
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceUnavailable
@@ -87,6 +88,20 @@ class ReadOnlyConnections:
         self.fetch(_PROCESS)  # where connections were lost since their last statement, nothing is lost with them
         with self._taken() as connection, connection.transaction("REPEATABLE READ") as fetch:
             yield fetch
+
+    @contextmanager
+    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of its own in a read-only transaction, for a library that has statements of its own.
+
+        Raises:
+            SourceUnavailable, SourceRefused: as for `fetch`, but nothing is tried again.
+        """
+        connection = Connection(self._give_url(), self._known)
+        try:
+            with connection.lent() as driver:
+                yield driver
+        finally:
+            connection.close()
 
     def pooling(self) -> Pooling:
         """What stands between this connection and the server, as far as can be told."""
