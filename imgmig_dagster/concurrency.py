@@ -147,3 +147,16 @@ async def whole_in_thread(call: Callable[..., T], *arguments: Any) -> T:
         await asyncio.wait([called])
         called.exception()  # the cancellation is what is told
         raise
+
+
+async def to_its_end(called: asyncio.Future[T]) -> T:
+    """The result of what is not given up halfway: a cancellation meanwhile breaks off what the task does next."""
+    cancelled = False
+    while not called.done():
+        try:
+            await asyncio.wait([called])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and (task := asyncio.current_task()) is not None:
+        task.cancel()
+    return called.result()

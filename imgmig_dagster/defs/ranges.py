@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import dagster as dg
 
-from imgmig_dagster.concurrency import gather
+from imgmig_dagster.concurrency import gather, to_its_end
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import ImgmigError, SettingsError
@@ -67,31 +67,31 @@ class Part:
         on_the_way: bool = False,
         version: str | None = None,
     ) -> None:
-        """Record the partition's asset with `facts`, then its checks.
+        """Record the partition's asset with `facts`, then its checks; to the end, though the run ends meanwhile.
 
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
-        self.unrecorded = True
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING and not on_the_way]
         red = [found.check_name or "" for found in blocking if not found.passed]
-        write = asyncio.get_running_loop().run_in_executor
-        await write(self.recorder, self._record, asset, facts, results, version, bool(red))
-        self.unrecorded = False
+        await self._write(self._record, asset, facts, results, version, bool(red))
         self.red += red
 
     async def end(self) -> None:
         """Show in Dagster what is amiss with the partition by now, although it was materialized."""
-        self.unrecorded = True
-        write = asyncio.get_running_loop().run_in_executor
-        await write(self.recorder, self.standing.show, self.context, self.partition)
-        self.unrecorded = False
+        await self._write(self.standing.show, self.context, self.partition)
         self.ended = True
 
     def break_off(self) -> None:
         """Show what is amiss after a run that was interrupted: it ends as canceled, which no partition shows."""
         if self.begun and (self.red or not self.ended):
             self.standing.show(self.context, self.partition, in_progress_too=True)
+
+    async def _write(self, write: Callable[..., None], *what: Any) -> None:
+        """Have the recorder write. Of a partition that Dagster shows as done nobody is told that it is not finished."""
+        self.unrecorded = True
+        await to_its_end(asyncio.get_running_loop().run_in_executor(self.recorder, write, *what))
+        self.unrecorded = False
 
     def _record(
         self,
@@ -121,7 +121,7 @@ def over_range(
     """Work on the partitions, a few at a time, and record each; then let go what depends on them in this run.
 
     A partition's error ends that partition. One that the others would meet too ends the run at once: a service that is
-    away; settings, a target or a session with PostgreSQL that is refused.
+    away; settings, a target or a session with PostgreSQL that is refused. What is recorded by then comes to its end.
 
     Raises:
         PartitionsFailed: at the end, naming the partitions that did not come to theirs, and why.
@@ -182,6 +182,7 @@ async def _all(
             end(Ended(part.partition, tuple(part.red), error))
             if error is not None and error.ends_all:
                 raise _EndsAll
+            await asyncio.sleep(0)  # a run that ended while the partition was recorded begins no other one
 
     with suppress(_EndsAll):
         await gather(one_after_another() for _ in range(min(AT_ONCE, len(parts))))

@@ -1,12 +1,22 @@
 """A run over many partitions: each has its own materialization, verdicts and end."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections import UserDict
+from collections.abc import ItemsView, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from psycopg import sql
 
+from imgmig_dagster.defs.ranges import Part, over_range
+from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.progress import Ended
+from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
@@ -105,6 +115,69 @@ def test_what_the_others_would_meet_too_ends_the_run_and_names_those_that_are_no
     assert MARCH in failed
     assert set(failed) | materialized(ranged, "migrated_images") == set(RANGE)
     assert not set(failed) & materialized(ranged, "migrated_images")
+
+
+class _Held(UserDict[str, Any]):
+    """Facts that are not read before `may_go_on`: whoever records them waits in the midst of it."""
+
+    may_go_on: threading.Event
+
+    def items(self) -> ItemsView[str, Any]:
+        assert self.may_go_on.wait(60)
+        return super().items()
+
+
+@pytest.mark.parametrize("stopped_while", ["it is recorded", "it is looked at once more"])
+def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_named(
+    tmp_path: Path, stopped_while: str
+) -> None:
+    partitions = dg.MonthlyPartitionsDefinition(start_date=FEBRUARY, timezone="UTC")
+    spec = dg.AssetSpec("migrated_images", partitions_def=partitions)
+    keys = [FEBRUARY, MARCH, APRIL, "2024-05-01", "2024-06-01"]
+    begun, ended = list[str](), list[Ended]()
+    others_are_cancelled = threading.Event()
+    facts = _Held(rows=3)
+    facts.may_go_on = others_are_cancelled
+
+    async def work(refused: asyncio.Event, part: Part) -> None:
+        begun.append(part.partition)
+        if part.partition == MARCH:
+            # February waits for it, and so records what it records, or ends, after March's end in the recorder's queue.
+            refused.set()
+            raise TargetRefused("a permission is lacking")
+        if part.partition != FEBRUARY:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                others_are_cancelled.set()
+        if stopped_while == "it is recorded":
+            await refused.wait()
+            await part.record("migrated_images", facts)
+        else:
+            await part.record("migrated_images", {"rows": 3})
+            await refused.wait()
+            part.recorder.submit(others_are_cancelled.wait, 60)
+
+    @dg.multi_asset(specs=[spec], backfill_policy=dg.BackfillPolicy.single_run())
+    def images(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
+        standing = Standing(partitions, LocalStateStore(tmp_path))
+        opening = nullcontext(asyncio.Event())
+        yield from over_range(context, {"migrated_images": spec}, keys, opening, work, ended.append, standing)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [images],
+            instance=instance,
+            tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
+            raise_on_error=False,
+        )
+        assert instance.get_materialized_partitions(spec.key) == {FEBRUARY}
+    failure = failure_of(result).user_failure_data
+    assert failure
+    assert failure.metadata["failed"].value == dict.fromkeys(keys[1:], "TargetRefused")
+    assert str(failure.description).startswith("1 of 5 partitions failed, and 3 were not begun or not finished")
+    assert {each.partition: each.error is None for each in ended} == {MARCH: False, FEBRUARY: True}
+    assert begun == keys[:4], "the run has ended: no other one is begun"
 
 
 def test_a_blocking_check_keeps_its_partition_from_being_written_and_no_other(ranged: Platform) -> None:
