@@ -80,6 +80,39 @@ class _Rule:
 
 
 @dataclass
+class Held:
+    """Calls that have arrived at the proxy, and are carried out when they are let in."""
+
+    count: int
+    calls: list[Call] = field(default_factory=list)
+    _carried_out: int = 0
+    _all_are_here: threading.Event = field(default_factory=threading.Event)
+    _may_go_in: threading.Event = field(default_factory=threading.Event)
+    _all_are_carried_out: threading.Event = field(default_factory=threading.Event)
+
+    def wait_for_all(self) -> None:
+        """Wait until all have arrived."""
+        assert self._all_are_here.wait(300), f"{len(self.calls)} of {self.count} calls arrived"
+
+    def let_in(self) -> None:
+        """Wait until all are carried out."""
+        self._may_go_in.set()
+        assert self._all_are_carried_out.wait(300), f"{self._carried_out} of {self.count} calls were carried out"
+
+    async def action(self, call: Call, forward: Forward) -> Reply:
+        """For the proxy."""
+        self.calls.append(call)
+        if len(self.calls) == self.count:
+            self._all_are_here.set()
+        await asyncio.to_thread(self._may_go_in.wait, 600)
+        reply = await forward(call.body)
+        self._carried_out += 1
+        if self._carried_out == self.count:
+            self._all_are_carried_out.set()
+        return reply
+
+
+@dataclass
 class FaultProxy:
     """`url` takes DynamoDB's requests and hands them to `upstream`. A context manager; runs in a thread of its own."""
 
@@ -147,6 +180,16 @@ class FaultProxy:
             return reply
 
         self.inject(action, operation, times, when)
+
+    def hold(self, count: int, *operations: str) -> Held:
+        """Hold the first `count` of these calls.
+
+        When they are as many as the client may have under way, it waits: nothing else is on its way to a socket, or in
+        one. What arrives then was sent later.
+        """
+        held = Held(count)
+        self.inject(held.action, times=count, when=lambda call: call.operation in operations)
+        return held
 
     def clear(self) -> None:
         """Forget the calls so far, and inject nothing any more."""

@@ -4,33 +4,48 @@ The run is a process of its own with its state in S3. It is stopped by SIGSTOP, 
 and verifies, and then it goes on.
 """
 
-import asyncio
 import signal
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
+from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_record
+from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.window import now
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, access, image, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.fault_proxy import FaultProxy, Held
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, shared_server, wait_until
-from imgmig_dagster_tests.torture.child import CODE, Orders, Place
+from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
+from imgmig_dagster_tests.torture.passes import wait_until_stopped
 
 ROWS = 300
 BUCKET = "fence-state"
 LEASE_S = 1.0
+AT_ONCE = TargetSettings.requests_in_flight
 WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
+
+# The interpreter tells of each call just before it is made.
+STOPPED_AT_THE_SOCKET = """
+import os, signal, socket, sys
+from imgmig_dagster_tests.torture.child import main
+
+def stop(frame, event, called):
+    if event == "c_call" and called.__name__ == "send" and isinstance(called.__self__, socket.socket):
+        if b"DynamoDB_20120810.PutItem" in bytes(frame.f_locals.get("data", b"")):
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.setprofile(stop)
+main(sys.argv[1])
+"""
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +63,7 @@ class Stage:
         self._place = Place(s3_url=s3_url, bucket=BUCKET, prefix=target.name, lease_seconds=LEASE_S)
         self.migration = Migration(source, target, self._place.open())
 
-    def start(self, write_mode: WriteMode) -> Running:
+    def start(self, write_mode: WriteMode, code: str = CODE) -> Running:
         source = self.migration.source
         orders = Orders(
             source_url=source.url,
@@ -60,7 +75,7 @@ class Stage:
             write_mode=write_mode.value,
             run_id="suspended",
         )
-        return self._commands.start(orders.to_json(), environment={}, code=CODE)
+        return self._commands.start(orders.to_json(), environment={}, code=code)
 
     def report(self) -> SummaryReport:
         """What a report says of the stage."""
@@ -78,39 +93,22 @@ class Stage:
         assert self.migration.verify().passed
         save_record(self.migration.state, names.CENSUS, self.migration.census())
 
-    def stop_at_the_first_write(self, write_mode: WriteMode, hold: threading.Event | None = None) -> "Stopped":
-        """A run that is stopped when its first write has arrived; with `hold` the write itself waits for that."""
-        started, arrived, carried_out = list[Running](), list[Call](), threading.Event()
-        is_known = threading.Event()
+    def stop_with_writes_under_way(self, write_mode: WriteMode) -> tuple[Running, Held]:
+        """A run that is stopped while it waits for the answers to as many writes as it may have under way.
 
-        async def stop(call: Call, forward: Forward) -> Reply:
-            arrived.append(call)
-            await asyncio.to_thread(is_known.wait)
-            started[0].send(signal.SIGSTOP)
-            if hold is not None:
-                await asyncio.to_thread(hold.wait)
-            reply = await forward(call.body)
-            carried_out.set()
-            return reply
-
-        self.proxy.inject(stop, WRITES[write_mode])
-        started.append(self.start(write_mode))
-        is_known.set()
-        wait_until(lambda: psutil.Process(started[0].pid).status() == psutil.STATUS_STOPPED)
-        return Stopped(started[0], arrived[0].ids, carried_out)
+        They have arrived at the proxy, and wait to be let in.
+        """
+        held = self.proxy.hold(AT_ONCE, WRITES[write_mode])
+        running = self.start(write_mode)
+        held.wait_for_all()
+        running.send(signal.SIGSTOP)
+        wait_until_stopped(running)
+        return running, held
 
 
-@dataclass(frozen=True)
-class Stopped:
-    """A run that stands still. Its first write is of these ids."""
-
-    running: Running
-    ids: list[str]
-    carried_out: threading.Event
-
-    def wakes(self) -> Finished:
-        self.running.send(signal.SIGCONT)
-        return self.running.wait()
+def woken(running: Running) -> Finished:
+    running.send(signal.SIGCONT)
+    return running.wait()
 
 
 @pytest.fixture
@@ -122,7 +120,11 @@ def stage(services: Services, source: Source, target: Target, commands: CommandS
 def successor_and_application(stage: Stage, write_mode: WriteMode, gone: Sequence[int]) -> None:
     """A successor migrates, the application changes every row and deletes some, on both sides, and all is proved."""
     migration = stage.migration
-    migration.migrate(write_mode=write_mode, run_id="successor")
+    try:
+        migration.migrate(write_mode=write_mode, run_id="successor")
+    except PartitionBusy:
+        # A beat of the lease that had left before the run was stopped has arrived: it was the last one.
+        migration.migrate(write_mode=write_mode, run_id="successor")
     migration.source.execute("UPDATE {t} SET original_filename = 'new.jpg', updated_at = now()")
     for number in gone:
         migration.source.delete(number)
@@ -134,12 +136,13 @@ def successor_and_application(stage: Stage, write_mode: WriteMode, gone: Sequenc
 
 @pytest.mark.parametrize("write_mode", WriteMode)
 def test_a_run_that_wakes_after_its_successor_sends_nothing(stage: Stage, write_mode: WriteMode) -> None:
-    stopped = stage.stop_at_the_first_write(write_mode)
+    running, writes = stage.stop_with_writes_under_way(write_mode)
+    writes.let_in()
     gone, target = range(ROWS - 50, ROWS), stage.migration.target
     successor_and_application(stage, write_mode, gone)
     sent = len(stage.proxy.calls)
 
-    ended = stopped.wakes()
+    ended = woken(running)
 
     assert stage.proxy.calls[sent:] == []
     assert [number for number in gone if target.item(number) is not None] == []
@@ -150,19 +153,39 @@ def test_a_run_that_wakes_after_its_successor_sends_nothing(stage: Stage, write_
 
 @pytest.mark.parametrize("write_mode", WriteMode)
 def test_a_write_that_was_on_its_way_meanwhile_voids_what_was_proved(stage: Stage, write_mode: WriteMode) -> None:
-    hold = threading.Event()
-    stopped = stage.stop_at_the_first_write(write_mode, hold)
-    late = [number for number in range(ROWS) if row_id(number) in stopped.ids]
+    running, writes = stage.stop_with_writes_under_way(write_mode)
+    sent_before = {row for call in writes.calls for row in call.ids}
+    late = [number for number in range(ROWS) if row_id(number) in sent_before]
     successor_and_application(stage, write_mode, gone=late if write_mode is WriteMode.CONDITIONAL else [])
     sent = len(stage.proxy.calls)
 
-    hold.set()
-    stopped.carried_out.wait(60)
-    ended = stopped.wakes()
+    writes.let_in()
+    ended = woken(running)
 
     assert {item["originalFilename"]["S"] for item in map(stage.migration.target.item, late) if item} != {"new.jpg"}
     assert stage.proxy.calls[sent:] == []
     assert (ended.exit_code, ended.document["error"]) == (2, "StateChanged")
+    assert_nothing_counts_any_more(stage)
+
+
+def test_a_run_that_is_stopped_between_the_fence_and_the_socket_sends_that_write_alone_and_voids_what_was_proved(
+    stage: Stage,
+) -> None:
+    running = stage.start(WriteMode.CONDITIONAL, STOPPED_AT_THE_SOCKET)
+    wait_until_stopped(running)
+    # All of the first page, of which the write is.
+    successor_and_application(stage, WriteMode.CONDITIONAL, gone=range(PAGE_SIZE))
+    assert stage.proxy.writes == []
+
+    ended = woken(running)
+
+    assert [len(call.ids) for call in stage.proxy.writes] == [1]
+    assert len(stage.migration.target.items()) == ROWS - PAGE_SIZE + 1
+    assert (ended.exit_code, ended.document["error"]) == (2, "StateChanged")
+    assert_nothing_counts_any_more(stage)
+
+
+def assert_nothing_counts_any_more(stage: Stage) -> None:
     report = stage.report()
     lacking = " ".join(each.what for each in report.lacking)
     assert report.verdict is ReportVerdict.NOT_VERIFIED
@@ -172,11 +195,12 @@ def test_a_write_that_was_on_its_way_meanwhile_voids_what_was_proved(stage: Stag
 
 
 def test_a_run_that_wakes_and_has_no_successor_goes_on(stage: Stage) -> None:
-    stopped = stage.stop_at_the_first_write(WriteMode.BATCH)
+    running, writes = stage.stop_with_writes_under_way(WriteMode.BATCH)
+    writes.let_in()
     ran_out_at = time.monotonic() + LEASE_S
     wait_until(lambda: time.monotonic() > ran_out_at)
 
-    ended = stopped.wakes()
+    ended = woken(running)
 
     assert ended.exit_code == 0
     assert stage.migration.state.read(names.late_writes(MARCH.partition)) is None

@@ -20,6 +20,7 @@ ROWS, CHECKPOINT = 1_500, 1_000
 # The checkpoint covers 40 batches of 25; the requests after the 50th have to wait.
 BATCHES_LET_THROUGH = 50
 WRITTEN_BEFORE = 25 * BATCHES_LET_THROUGH
+AT_ONCE = 4
 
 LAST_RUNS = """
 import json, dagster as dg
@@ -36,7 +37,8 @@ class Stalled:
         self.go_on = threading.Event()
         self.command: Running = commands.start("migrate", environment=platform.environment, folder=folder)
         wait_until(lambda: self.checkpointed_rows() == CHECKPOINT)
-        wait_until(lambda: len(proxy.of("BatchWriteItem")) > BATCHES_LET_THROUGH)
+        # All that it may have under way: none arrives when it has ended.
+        wait_until(lambda: len(proxy.of("BatchWriteItem")) == BATCHES_LET_THROUGH + AT_ONCE)
 
     def checkpointed_rows(self) -> int:
         stored = self._platform.state.read(f"{MARCH}/migration-progress.json")
@@ -67,7 +69,7 @@ def stalled(platform: Platform, proxy: FaultProxy, commands: CommandServer, tmp_
     """A migration of 1,500 images, of which 1,250 are written and 1,000 covered by the checkpoint."""
     platform.source.insert(image(number) for number in range(ROWS))
     platform.through(proxy.url)
-    platform.set(IMGMIG_PAGE_SIZE="250", IMGMIG_REQUESTS_IN_FLIGHT="4")
+    platform.set(IMGMIG_PAGE_SIZE="250", IMGMIG_REQUESTS_IN_FLIGHT=str(AT_ONCE))
     go_on = threading.Event()
     proxy.before(
         lambda: go_on.wait(300),

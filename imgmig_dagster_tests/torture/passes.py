@@ -16,9 +16,10 @@ import psutil  # type: ignore[import-untyped]
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
-from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward
 from imgmig_dagster_tests.orchestration.commands import Finished, Running, wait_until
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.ground import BUCKET, Ground
@@ -163,18 +164,14 @@ class Pass:
         self.proxy.inject(die, when=partial(self._is_due, nth), times=1_000_000)
 
     def stop_while_it_writes(self, run_id: str) -> Running:
-        """A run that stands still while writes are under way, which are carried out."""
-        running: list[Running] = []
-
-        async def stop(call: Call, forward: Forward) -> Reply:
-            if running:
-                running.pop().send(signal.SIGSTOP)
-            return await forward(call.body)
-
-        self.proxy.inject(stop, when=partial(self._is_due, 1), times=1_000_000)
-        running.append(started := self.start(run_id))
-        wait_until_stopped(started)
-        return started
+        """A run that stands still with as many writes under way as it may have, which are carried out."""
+        held = self.proxy.hold(TargetSettings.requests_in_flight, *_WRITES[self.way.write_mode])
+        running = self.start(run_id)
+        held.wait_for_all()
+        running.send(signal.SIGSTOP)
+        wait_until_stopped(running)
+        held.let_in()
+        return running
 
     def _is_due(self, nth: int, call: Call) -> bool:
         """After a page was read, and nothing of it written."""
