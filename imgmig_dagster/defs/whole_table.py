@@ -27,6 +27,7 @@ from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
@@ -114,7 +115,7 @@ def whole_table_assets(
             async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck]:
                 certified = await certify(work, windows, log.info)
                 columns = await asyncio.to_thread(work.source.columns_not_migrated)
-                recheck = Recheck(work.source.mapping, work.source.published())
+                recheck = Recheck(published_mapping(work.source.mapping), work.source.published())
                 return certified, work.source.table.assumptions, columns, recheck
 
             certified, assumptions, columns, recheck = work_on(opening, look)

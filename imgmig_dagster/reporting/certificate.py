@@ -19,7 +19,7 @@ from imgmig_dagster.verification.evidence import Void
 from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 ASSUMPTIONS: Final = (
     "PostgreSQL is the truth until cutover",
     "the application commits to PostgreSQL first, then writes to DynamoDB",

@@ -89,8 +89,8 @@ def parse(name: str, content: bytes) -> CertificateFile:
         document = orjson.loads(content)
         if document["format"] != FORMAT:
             raise CertificateRefused(
-                f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Make a new "
-                f"one: imgmig report --stage {document['stage']}"
+                f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Verify it "
+                f"with the version that made it, or make a new one: imgmig report --stage {document['stage']}"
             )
         sha256 = document["sha256"]
         if sha256 != _sha256(document):

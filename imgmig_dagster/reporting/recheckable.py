@@ -6,8 +6,8 @@ docs/recheck.md shows how they are used, and recheck/recheck.py uses them.
 from dataclasses import dataclass
 
 from imgmig_dagster.mapping.rows import Cursor
-from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.reporting.partitions import PartitionSummary
+from imgmig_dagster.reporting.published_mapping import PublishedMapping
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.window import from_microseconds
 
@@ -16,7 +16,7 @@ from imgmig_dagster.window import from_microseconds
 class Recheck:
     """How rows become items, and how the source is read."""
 
-    mapping: TableMapping
+    mapping: PublishedMapping
     source: PublishedSource
 
 
@@ -56,8 +56,7 @@ def both_sides(
     source = Side(summary.rows, evidence.digest, first, last)
     if mapping is None or not evidence.passed:
         return source, Side(evidence.match, evidence.items_digest, None, None)
-    key = mapping.key_attributes[0]
-    first, last = (place and Place(place.at, mapping.key(place.key)[key]["S"]) for place in (first, last))
+    first, last = (place and Place(place.at, mapping.partition_key(place.key)) for place in (first, last))
     return source, Side(evidence.match, evidence.items_digest, first, last)
 
 

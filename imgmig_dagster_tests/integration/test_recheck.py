@@ -17,6 +17,8 @@ from imgmig_dagster.mapping.compare import item_digest
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.mapping.template import Template
+from imgmig_dagster.reporting.published_mapping import published_mapping
+from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
@@ -58,13 +60,13 @@ class Audit:
         table = self.source.schema, self.source.table, self.mapping, self.time_zone
         with SourceReader(connections, *table) as reader:
             document = {
-                "format": 2,
+                "format": 3,
                 "stage": "dev",
                 "counted_at": AS_OF,
                 "verdict": "PASS",
                 "cutover": "READY",
                 "identity": {"target": arn},
-                "recheck": {"mapping": asdict(self.mapping), "source": asdict(reader.published())},
+                "recheck": asdict(Recheck(published_mapping(self.mapping), reader.published())),
                 "partitions": [self._partition(reader, window) for window in self.windows],
             }
         self.write(document)
@@ -168,12 +170,19 @@ def test_an_altered_file_is_not_believed(audit: Audit) -> None:
     assert "was altered since it was written" in said.error
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": 2}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 3}', '{"format": 3, "sha256": ""}'])
 def test_what_is_no_certificate_is_refused(audit: Audit, content: str) -> None:
     audit.file.write_text(content)
     said = audit.run()
     assert (said.exit_code, said.out) == (2, "")
     assert said.error.startswith("could not look: ")
+
+
+def test_a_certificate_of_an_earlier_form_is_refused_with_what_to_do(audit: Audit) -> None:
+    audit.edit(lambda document: document.update(format=2))
+    said = audit.run()
+    assert (said.exit_code, said.out) == (2, "")
+    assert "of format 2, and this recheck.py reads 3: take the recheck.py of the version that made it" in said.error
 
 
 def test_a_row_that_changed_since_is_named_and_not_its_value(audit: Audit) -> None:
@@ -357,11 +366,11 @@ def test_its_help_has_an_example_and_the_exit_codes() -> None:
     assert all(f"{code}: " in said for code in range(3))
 
 
-def test_it_shares_no_code_with_what_it_checks_and_stays_one_small_file() -> None:
-    text = RECHECK.read_text(encoding="utf-8")
-    nodes = list(ast.walk(ast.parse(text)))
+def test_it_shares_no_code_with_what_it_checks_and_stays_three_small_files() -> None:
+    files = sorted(path for path in RECHECK.parent.iterdir() if path.name != "__pycache__")
+    assert [path.name for path in files] == ["contents.py", "recheck.py", "sides.py"]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in modules} - sys.stdlib_module_names == {"boto3", "botocore", "psycopg"}
-    assert len(text.splitlines()) <= 300
-    assert [path.name for path in RECHECK.parent.iterdir() if path.name != "__pycache__"] == ["recheck.py"]
+    own = {path.stem for path in files}
+    assert {name.split(".")[0] for name in modules} - sys.stdlib_module_names - own == {"boto3", "botocore", "psycopg"}

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.arrange import COLUMNS, image, item_of, row_id
 from imgmig_dagster_tests.orchestration.arrange import FEBRUARY, MARCH, Platform, images_of
@@ -74,14 +73,16 @@ def test_the_certificate_says_what_both_sides_held_and_psql_computes_the_same(ce
     assert february["source"]["first"] == {"at": "2024-02-10T00:00:00.000010", "key": row_id(10)}
     assert february["source"]["last"] == {"at": "2024-02-10T00:00:00.000013", "key": row_id(13)}
     assert february["target"]["last"] == {"at": "2024-02-10T00:00:00.000013", "key": f"IMAGE#{row_id(13)}"}
-    assert document["recheck"]["mapping"]["fields"][0] == {
+    mapping = document["recheck"]["mapping"]
+    assert mapping["id"] == ["id"]
+    assert mapping["key"][0] == {"attribute": "PK", "type": "S", "template": "IMAGE#{id}"}
+    assert mapping["order"] == {"column": "created_at", "unit": None, "buckets": None, "has_undated": False}
+    assert {name: value for name, value in mapping["fields"][0].items() if value} == {
         "column": "user_id",
         "attribute": "userId",
         "type": "text",
-        "nullable": False,
         "rule": "exact",
     }
-    assert document["recheck"]["mapping"]["primary_key"][0]["template"]["text"] == IMAGE.primary_key[0].template.text
     statement = document["recheck"]["source"]["statements"]["digest"]
     for each, rows in ((february, 4), (march, 5)):
         assert each["source"]["rows"] == each["target"]["rows"] == rows
@@ -120,7 +121,7 @@ import hashlib, json, sys
 from datetime import datetime, timedelta, timezone
 certificate, rows = json.load(open(sys.argv[1], "rb")), json.load(sys.stdin)
 mapping = certificate["recheck"]["mapping"]
-columns = [(mapping["id_column"], "text"), *((each["column"], each["type"]) for each in mapping["fields"])]
+columns = [(mapping["id"][0], "text"), *((each["column"], each["type"]) for each in mapping["fields"])]
 epoch, millisecond = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(milliseconds=1)
 
 def written(value, kind):
