@@ -16,6 +16,7 @@ from psycopg import sql
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -96,6 +97,7 @@ class Source:
     url: str
     schema: str
     table: str
+    mapping: TableMapping = IMAGE
 
     def insert(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows; every value is given as text, so that PostgreSQL's own spellings work ('infinity', BC)."""
@@ -127,7 +129,7 @@ class Source:
         """A reader that waits for nothing."""
         retry = RetryPolicy(delays=(0.0, 0.0), random=lambda: 0.0)
         connections = ReadOnlyConnections(self.url, retry, sleep=lambda _seconds: None, at_once=at_once)
-        return SourceReader(connections, self.schema, self.table, IMAGE)
+        return SourceReader(connections, self.schema, self.table, self.mapping)
 
 
 def partition_by_time(source: Source) -> None:
@@ -146,6 +148,7 @@ class Target:
     client: Any
     name: str
     url: str
+    mapping: TableMapping = IMAGE
 
     def items(self) -> dict[str, Item]:
         """Everything in the table, by partition key."""
@@ -170,7 +173,7 @@ class Target:
     def settings(self, url: str | None = None, **changes: Any) -> WritableTarget:
         """How the code under test reaches the table, through a proxy where `url` is one."""
         return WritableTarget(
-            access=access(url or self.url), table=self.name, mapping=IMAGE, **{"retry": NO_WAIT, **changes}
+            access=access(url or self.url), table=self.name, mapping=self.mapping, **{"retry": NO_WAIT, **changes}
         )
 
 
@@ -339,9 +342,10 @@ class Migration:
 
     def spot_check(self, count: int, seed: int, url: str | None = None, s3_url: str | None = None) -> SpotCheckResult:
         """A sample; DynamoDB at `url` and S3 at `s3_url` if given."""
-        run, s3 = self.verification(url), pictures(s3_url or self.target.url)
+        run, declared = self.verification(url), self.source.mapping.pictures
+        s3 = None if declared is None else pictures(s3_url or self.target.url)
         with run.source:
-            return run.look(lambda work: spot_check(work, s3, PICTURE, count, seed))
+            return run.look(lambda work: spot_check(work, s3, count, seed))
 
     @property
     def ledger(self) -> dict[str, Failure]:

@@ -71,10 +71,12 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     lines = [
         *(f"differs: {row_id}" for row_id in found.differing[:SHOWN_FAULTS]),
         *(f"{row_id}: {', '.join(what)}" for row_id, what in list(found.object_faults.items())[:SHOWN_FAULTS]),
-        f"{found.images:,} images drawn (seed {found.seed}), {found.random:,} of them at random, "
+        f"{found.images:,} {found.noun}s drawn (seed {found.seed}), {found.random:,} of them at random, "
         f"{len(found.differing):,} differ{bound}",
-        f"{len(found.object_faults):,} have a picture or thumbnail that S3 does not have as declared",
-        f"Review the pictures, and save your marks: {page}",
+        f"{len(found.object_faults):,} have a picture or thumbnail that S3 does not have as declared"
+        if found.has_pictures
+        else "The mapping declares no pictures: S3 was not asked",
+        f"Review the {'pictures' if found.has_pictures else 'records'}, and save your marks: {page}",
     ]
     document = {
         **values(found, "seed", "images", "differing", "object_faults"),

@@ -20,7 +20,7 @@ from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.defs.ranges import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.signing import SigningKey
@@ -130,9 +130,9 @@ class TargetDynamoDB(StageResource):
 class PictureBuckets(StageResource):
     """S3, where the pictures lie; read-only."""
 
-    def open(self) -> PictureStore:
-        """The buckets that the rows name."""
-        return PictureStore(self.settings.aws(), IMAGE, PICTURE)
+    def open(self) -> PictureStore | None:
+        """The buckets that the rows name; None where the mapping declares no pictures."""
+        return None if IMAGE.pictures is None else PictureStore(self.settings.aws(), IMAGE, IMAGE.pictures)
 
 
 class StateDirectory(StageResource):

@@ -25,7 +25,6 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import SpotCheckConfig
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import StateError
-from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
@@ -35,6 +34,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
+from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 from imgmig_dagster.work import ReadingWork, work_on
@@ -78,13 +78,13 @@ def whole_table_assets(
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
         store, s3, table = state.open(), pictures.open(), target.open_settings(context.instance)
         with working(context, source, table, state, progress) as (opening, _log):
-            result = work_on(opening, lambda work: draw_spot_check(work, s3, PICTURE, config.count, seed))
+            result = work_on(opening, lambda work: draw_spot_check(work, s3, config.count, seed))
         # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
         keeps = config.keep_last and config.seed is None
         last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if keeps else None
         kept = last is not None and last.is_clean and result.is_clean and not last.identity.changes(result.identity)
         if not kept:
-            shown = s3.show(result.pairs, source.settings.spot_check_pictures)
+            shown = ShownPictures() if s3 is None else s3.show(result.pairs, source.settings.spot_check_pictures)
             save_record(store, names.SPOT_CHECK, result)
             store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage, shown).encode())
         return dg.MaterializeResult(

@@ -64,13 +64,17 @@ def judge_review(
     if void := changed_identity(sample.identity, identity):
         return [Lacking(f"The spot check no longer counts: {void}", anew)]
     if not sample.pairs:
-        return [Lacking("The spot check drew no image", anew)]
+        return [Lacking("The spot check drew no row", anew)]
     if sample.differing:
-        return [Lacking(f"{count(len(sample.differing), 'image')} of the spot check differed. Once settled", anew)]
+        return [Lacking(f"{count(len(sample.differing), sample.noun)} of the spot check differed. Once settled", anew)]
     if review is None:
-        return [Lacking("The spot check was not reviewed. Mark every image on its page, and save the file", (record,))]
+        return [
+            Lacking(
+                f"The spot check was not reviewed. Mark every {sample.noun} on its page, and save the file", (record,)
+            )
+        ]
     if not review.is_of(sample):
-        return [Lacking("The review is of an older sample. Mark every image of the last one", (record,))]
+        return [Lacking(f"The review is of an older sample. Mark every {sample.noun} of the last one", (record,))]
     if review.issues:
-        return [Lacking(f"The review found {count(len(review.issues), 'image')} with issues. Once settled", anew)]
+        return [Lacking(f"The review found {count(len(review.issues), sample.noun)} with issues. Once settled", anew)]
     return []

@@ -16,7 +16,7 @@ from imgmig_dagster.mapping.rows import Cursor, DigestedRow, Row
 from imgmig_dagster.mapping.spec import PictureColumns
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape
+from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape, rare_shapes
 from imgmig_dagster.source.statements import Parameters
 from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
 from imgmig_dagster.window import Window
@@ -133,17 +133,8 @@ class SourceReader(Counting):
         """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""
 
         def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
-            columns: dict[str, sql.Composable] = {
-                "thumbnail": sql.SQL("''"),
-                "name": sql.SQL("''"),
-                "size": sql.SQL("0"),
-            }
-            if picture is not None:
-                columns |= {"name": pieces.bare(picture.name), "size": pieces.bare(picture.size)}
-                if picture.thumbnail_key is not None:
-                    columns["thumbnail"] = pieces.bare(picture.thumbnail_key)
             parameters = {"seed": str(seed), "size": size, "rare": size // RARE_SHARE}
-            return sql.SQL(SAMPLE).format(**columns, **pieces.names), parameters
+            return sql.SQL(SAMPLE).format(**rare_shapes(pieces, picture), **pieces.names), parameters
 
         drawn = self._carry_out(make)
         return [SampledRow(Shape(shape), Row(row)) for shape, *row in drawn]

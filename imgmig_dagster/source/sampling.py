@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from psycopg import sql
+
 from imgmig_dagster.mapping.rows import Row
+from imgmig_dagster.mapping.spec import PictureColumns
+from imgmig_dagster.source.expressions import Expressions
 
 RARE_SHARE: Final = 12
 """Of this many rows drawn, one is drawn for each rare shape: three shapes, a quarter of the sample."""
@@ -16,8 +20,12 @@ class Shape(str, Enum):
     RANDOM = "at random"
     """Drawn from its part of the table, whatever it is: only such rows say something about those not drawn."""
     NO_THUMBNAIL = "has no thumbnail"
+    NULL = "has a NULL"
+    """In a table without pictures."""
     NAME = "name beyond ASCII"
     """Or with control characters in it."""
+    TEXT = "text beyond ASCII"
+    """The same in any column, in a table without pictures."""
     LARGEST = "among the largest"
 
 
@@ -38,14 +46,13 @@ SAMPLE: Final = f"""
 WITH lottery AS (
     SELECT {{id}} AS id, {{order}} AS moment, {{size}} AS size,
            pg_catalog.hashtextextended(pg_catalog.concat({{id_text}}, '/', %(seed)s::text) COLLATE "C", 0) AS ticket,
-           {{thumbnail}} IS NULL AS has_no_thumbnail, {{name}}::text ~ '[^ -~]' AS is_beyond_ascii
+           {{lacks}} AS lacks, {{text}} ~ '[^ -~]' AS is_beyond_ascii
     FROM {{table}} t
 ), rare AS (
     SELECT id, min(shape) AS shape FROM (
-        (SELECT id, '{Shape.NO_THUMBNAIL.value}' AS shape FROM lottery WHERE has_no_thumbnail
-         ORDER BY ticket, id LIMIT %(rare)s)
+        (SELECT id, {{lacking}} AS shape FROM lottery WHERE lacks ORDER BY ticket, id LIMIT %(rare)s)
         UNION ALL
-        (SELECT id, '{Shape.NAME.value}' FROM lottery WHERE is_beyond_ascii ORDER BY ticket, id LIMIT %(rare)s)
+        (SELECT id, {{beyond_ascii}} FROM lottery WHERE is_beyond_ascii ORDER BY ticket, id LIMIT %(rare)s)
         UNION ALL
         (SELECT id, '{Shape.LARGEST.value}' FROM lottery ORDER BY size DESC NULLS LAST, ticket, id LIMIT %(rare)s)
     ) AS shapes GROUP BY id
@@ -60,3 +67,24 @@ WITH lottery AS (
 SELECT drawn.shape, {{columns}} FROM drawn JOIN {{table}} t ON {{id}} = drawn.id
 ORDER BY drawn.shape <> '{Shape.RANDOM.value}', drawn.shape, {{order}}, {{id}}
 """  # noqa: S608 - the shapes are constants of this module
+
+
+def rare_shapes(pieces: Expressions, picture: PictureColumns | None) -> dict[str, sql.Composable]:
+    """What `SAMPLE` takes for rare: of pictures, or where there are none of whatever the mapping reads."""
+    if picture is None:
+        row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(pieces.bare, pieces.table.mapping.columns)))
+        return {
+            "lacks": sql.SQL("NOT ({} IS NOT NULL)").format(row),
+            "lacking": sql.Literal(Shape.NULL.value),
+            "text": sql.SQL("{}::text").format(row),
+            "beyond_ascii": sql.Literal(Shape.TEXT.value),
+            "size": sql.SQL("octet_length({}::text)").format(row),
+        }
+    thumbnail = None if picture.thumbnail_key is None else pieces.bare(picture.thumbnail_key)
+    return {
+        "lacks": sql.SQL("false") if thumbnail is None else sql.SQL("{} IS NULL").format(thumbnail),
+        "lacking": sql.Literal(Shape.NO_THUMBNAIL.value),
+        "text": sql.SQL("{}::text").format(pieces.bare(picture.name)),
+        "beyond_ascii": sql.Literal(Shape.NAME.value),
+        "size": pieces.bare(picture.size),
+    }

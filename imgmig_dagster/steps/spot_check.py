@@ -1,19 +1,22 @@
-"""A random sample of images, both records side by side and the pictures in S3, for a person to look at."""
+"""A random sample of rows, both records side by side and their pictures in S3, for a person to look at."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.rows import Item, Row
-from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.sampling import SampledRow
 from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult
+from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster.work import ReadingWork
+
+_NOTHING: Final = (None, None)
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,10 @@ class _Sight:
         return self.sampled.row.id
 
 
-async def spot_check(
-    work: ReadingWork, pictures: PictureStore, columns: PictureColumns, count: int, seed: int
-) -> SpotCheckResult:
-    """Draw `count` images, read both sides of each, and ask S3 for its objects.
+async def spot_check(work: ReadingWork, pictures: PictureStore | None, count: int, seed: int) -> SpotCheckResult:
+    """Draw `count` rows, read both sides of each, and ask S3 for its objects, where the mapping declares pictures.
 
-    An image that differs is looked at again, until it has held still for a settle time: the application may write
+    A row that differs is looked at again, until it has held still for a settle time: the application may write
     meanwhile. One that is deleted in between is not in the sample.
 
     Raises:
@@ -41,9 +42,11 @@ async def spot_check(
     """
     identity = await identity_now(work)  # a target that is away ends the run, and does not show every item as absent
     source_rows = await asyncio.to_thread(work.source.count_all)
-    sights = await _look_until_still(work, await asyncio.to_thread(work.source.sample, count, seed, columns))
-    objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])
     mapping = work.source.mapping
+    sights = await _look_until_still(work, await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures))
+    objects: Mapping[str, tuple[StoredObject | None, StoredObject | None]] = {}
+    if pictures is not None:
+        objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])
     return SpotCheckResult(
         run_id=work.run_id,
         seed=seed,
@@ -54,8 +57,8 @@ async def spot_check(
                 shape=sight.sampled.shape,
                 fields=_compared(mapping, sight.sampled.row, sight.item or {}),
                 has_item=sight.item is not None,
-                picture=objects[sight.row_id][0],
-                thumbnail=objects[sight.row_id][1],
+                picture=objects.get(sight.row_id, _NOTHING)[0],
+                thumbnail=objects.get(sight.row_id, _NOTHING)[1],
             )
             for sight in sights
         ],

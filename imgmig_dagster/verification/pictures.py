@@ -44,7 +44,7 @@ class PictureStore:
         self._mapping = mapping
         self._columns = columns
 
-    def inspect(self, rows: Sequence[Row]) -> Mapping[str, tuple[StoredObject, StoredObject | None]]:
+    def inspect(self, rows: Sequence[Row]) -> Mapping[str, tuple[StoredObject | None, StoredObject | None]]:
         """What S3 says of each row's picture and thumbnail, by the row's id.
 
         An S3 that does not answer is no error: what could not be asked is `UNREAD`. After one request that found no

@@ -1,4 +1,4 @@
-"""What a spot check found: each image of the sample, and what that says of all."""
+"""What a spot check found: each row of the sample, and what that says of all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class SpotCheckPair:
-    """One image, both records side by side: per attribute what the row says, what the item says, and if they agree.
+    """One row, both records side by side: per attribute what the row says, what the item says, and if they agree.
 
-    `thumbnail` is None where the row declares none.
+    `picture` is None where the mapping declares no pictures, `thumbnail` where the row declares none.
     """
 
     row_id: str
     shape: Shape
     fields: Sequence[tuple[str, str, str, bool]]
     has_item: bool
-    picture: StoredObject
+    picture: StoredObject | None
     thumbnail: StoredObject | None
 
     @property
@@ -86,6 +86,16 @@ class SpotCheckResult:
     def is_clean(self) -> bool:
         """Whether every image of the sample agrees, and there is one."""
         return bool(self.pairs) and not self.differing
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the mapping declares pictures, so that S3 was asked."""
+        return any(pair.picture is not None for pair in self.pairs)
+
+    @property
+    def noun(self) -> str:
+        """What a person is shown one of."""
+        return "image" if self.has_pictures else "row"
 
     @property
     def object_faults(self) -> Mapping[str, Sequence[str]]:

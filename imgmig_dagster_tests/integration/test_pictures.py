@@ -56,6 +56,7 @@ def test_an_object_of_the_declared_size_and_type_has_no_fault(migration: Migrati
     row = image(1, s3_bucket=bucket.name, s3_key="a.jpg", thumbnail_s3_key="a.thumbnail", size_bytes=5)
     (found,) = checked(migration, row).pairs
     assert found.object_faults == []
+    assert found.picture is not None
     assert (found.picture.size, found.picture.type) == (5, "Image/JPEG; q=1")
     assert found.thumbnail is not None
     assert found.thumbnail.size == 1

@@ -1,8 +1,9 @@
 """A random sample that can be drawn again, spread over time and rare shapes."""
 
 import uuid
+from dataclasses import replace
 
-from imgmig_dagster.mapping.image import PICTURE
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.sampling import SampledRow, Shape
 from imgmig_dagster_tests.arrange import Migration, Source, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
@@ -18,7 +19,7 @@ def migrated(migration: Migration, count: int) -> None:
 
 def sampled(source: Source, size: int, seed: int = 0) -> list[SampledRow]:
     with source.reader() as reader:
-        return reader.sample(size, seed, PICTURE)
+        return reader.sample(size, seed, source.mapping.pictures)
 
 
 def shapes(found: list[SampledRow]) -> dict[str, Shape]:
@@ -157,3 +158,36 @@ def test_a_row_of_nothing_but_nulls_without_an_item_does_not_agree(migration: Mi
 
 def test_an_empty_source_has_an_empty_sample(migration: Migration) -> None:
     assert migration.spot_check(5, 0).pairs == []
+
+
+WITHOUT_PICTURES = replace(IMAGE, pictures=None)
+
+
+def test_a_table_without_pictures_is_checked_by_its_records_alone(migration: Migration) -> None:
+    migrated(migration, 3)
+    migration.target.put(item_of(1, width={"N": "1"}))
+    plain = replace(
+        migration,
+        source=replace(migration.source, mapping=WITHOUT_PICTURES),
+        target=replace(migration.target, mapping=WITHOUT_PICTURES),
+    )
+
+    result = plain.spot_check(3, 0)
+
+    assert [(pair.picture, pair.thumbnail, pair.object_faults) for pair in result.pairs] == [(None, None, [])] * 3
+    assert (result.differing, result.has_pictures, result.object_faults) == ([row_id(1)], False, {})
+    assert migration.spot_check(3, 0).has_pictures
+
+
+def test_without_pictures_what_is_rare_is_a_null_a_text_beyond_ascii_and_a_long_row(source: Source) -> None:
+    source.insert(image(number) for number in range(500))
+    source.insert([image(500 + number, width=None) for number in range(2)])
+    source.insert([image(510, mime_type="caf\u00e9"), image(511, s3_key="a\tb.jpg")])
+    source.insert([image(520, s3_bucket="b" * 900), image(521, original_filename="n" * 800)])
+
+    found = shapes(sampled(replace(source, mapping=WITHOUT_PICTURES), 24))
+
+    assert found[row_id(500)] == found[row_id(501)] == Shape.NULL
+    assert found[row_id(510)] == found[row_id(511)] == Shape.TEXT
+    assert found[row_id(520)] == found[row_id(521)] == Shape.LARGEST
+    assert list(found.values()).count(Shape.RANDOM) == 18

@@ -22,7 +22,7 @@ function save() {
   const [first] = unmarked();
   if (first) {
     goTo(first);
-    status.textContent = `${unmarked().length} images are not marked yet: here is the first of them`;
+    status.textContent = `${unmarked().length} ${review.dataset.noun}s are not marked yet: here is the first of them`;
     return;
   }
   const { stage, runId, seed } = review.dataset;

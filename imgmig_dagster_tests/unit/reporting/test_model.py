@@ -315,7 +315,7 @@ def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(s
 
     assert lacking_now() == [f"There is no spot check: {DRAW_AND_REVIEW}"]
     state.spot_check()
-    assert lacking_now() == [f"The spot check drew no image: {DRAW_AND_REVIEW}"]
+    assert lacking_now() == [f"The spot check drew no row: {DRAW_AND_REVIEW}"]
     state.spot_check(pair("a", has_item=False))
     assert lacking_now() == [f"1 image of the spot check differed. Once settled: {DRAW_AND_REVIEW}"]
     state.spot_check(pair("a"))

@@ -348,3 +348,17 @@ def test_the_page_runs_its_own_script_only_and_asks_no_network() -> None:
     allowed = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{allowed}'"
     assert f'content="{policy}"' in page
+
+
+def test_a_spot_check_of_a_table_without_pictures_shows_records_and_speaks_of_no_picture() -> None:
+    records = replace(pair("1", ("width", "N:1", "N:2", False)), picture=None)
+
+    page = render_spot_check(spot_check(records), "dev", NO_PICTURES)
+
+    tags = Tags(page)
+    shown = " ".join("".join(tags.text).split())
+    assert "Spot check of 1 rows" in shown
+    assert "N:1" in shown
+    assert "Thumbnail" not in shown
+    assert "image" not in shown.partition("const review")[0].partition("Rows that differ")[2]
+    assert {name for name, _attributes in tags.found} & {"img", "figure"} == set()
