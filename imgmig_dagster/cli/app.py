@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from imgmig_dagster.cli import certificate, demo, doctor, rehearsal, sandbox, throttle, ui
+from imgmig_dagster.cli import certificate, demo, doctor, mapping, rehearsal, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Output, finish, print_error
 from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
@@ -43,6 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(certificate.app, name="certificate")
+app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)

@@ -32,7 +32,7 @@ class Template:
         """Why no value of it can be taken apart again; empty where it can."""
         columns = [column for _literal, column in self.parts if column is not None]
         if len(set(columns)) < len(columns):
-            return f"{self.text} names a column twice"
+            return f"{self.text} names a column twice: leave one of them out"
         for literal, column in self.parts[1:]:
             if column is not None and not literal:
                 return f"{self.text} has nothing between two columns: put a separator such as # there"

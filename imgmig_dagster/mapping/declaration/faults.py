@@ -83,13 +83,13 @@ def _said(error: ErrorDetails) -> str:
     if kind in ("enum", "literal_error"):
         choices = str(context["expected"]).replace("'", "")
         near = difflib.get_close_matches(str(error["input"]), choices.replace(" or ", ", ").split(", "), n=1)
-        return f"has to be {choices}" + (f"; did you mean {near[0]}?" if near else "")
+        return f"cannot be {error['input']}; write {near[0] if near else choices}"
     if kind in _KINDS:
         return f"has to be {_KINDS[kind]}; write it so"
     if kind == "too_short":
         return "names nothing; name at least one"
     if kind == "too_long":
-        return f"names {context['actual_length']}; name at most {context['max_length']}"
+        return f"names {len(error['input'])}; name at most {context['max_length']}"
     if kind == "greater_than_equal":
         return f"is too small; write at least {context['ge']}"
     if kind == "less_than_equal":

@@ -84,13 +84,16 @@ def _understood(marked: Marked) -> tuple[Meaning | None, list[Fault]]:
         form = DeclarationForm.model_validate(data)
     except ValidationError as error:
         of_form = worded(error, data)
-        faults += of_form
+        known = {fault.path for fault in faults}
+        faults += [fault for fault in of_form if fault.path not in known]
         try:
             form = DeclarationForm.model_validate(without(data, (fault.path for fault in of_form)))
         except ValidationError:
             return None, faults
     found = Meaning(form)
-    return found, [*faults, *found.faults]
+    # Without a faulty order it seems that there is none.
+    half = {"order", "partitions"} & {step for fault in faults for step in fault.path[:1]}
+    return found, [*faults, *(fault for fault in found.faults if not (half and fault.path[:1] == ("partitions",)))]
 
 
 def _shown(fault: Fault) -> str:

@@ -30,6 +30,11 @@ class Fault:
     message: str
 
 
+def _empty(path: Path) -> Fault:
+    """The fault of a key without a value."""
+    return Fault(path, f"`{path[-1]}` is empty; write a value, or leave the key out")
+
+
 @dataclass
 class Marked:
     """Data, the line at which each path of it stands, and what is wrong with its form."""
@@ -96,6 +101,8 @@ class _Reading:
                 continue
             self._found.lines[place] = key_node.start_mark.line + 1
             data[key] = self.of(value_node, place)
+            if data[key] is None and not any(fault.path == place for fault in self._found.faults):
+                self._found.faults.append(_empty(place))
         return data
 
 
@@ -125,6 +132,8 @@ def _with_texts_for_keys(data: Any, path: Path, found: Marked) -> Any:
             found.faults.append(
                 Fault((*path, text), f"a key here is the truth value {text}; put yes, no, on or off in quotes")
             )
+        if value is None:
+            found.faults.append(_empty((*path, text)))
         kept[text] = _with_texts_for_keys(value, (*path, text), found)
     return kept
 

@@ -105,11 +105,9 @@ class Meaning:
             yield Fault(("identity",), f"`identity` names {listed(twice)} twice; leave one of them out")
         lacking = [column for column in self.mapping.identity if column not in self.mapping.key_columns]
         if lacking:
-            remedy = f"write {' and '.join(f'{{{column}}}' for column in lacking)} into a template of `key`"
-            lack = "has no column of" if len(lacking) == len(self.mapping.identity) else "lacks"
-            yield Fault(
-                ("key",), f"the key {lack} the identity ({listed(lacking)}), so rows would share an item; {remedy}"
-            )
+            what = f"the key lacks {listed(lacking)} of the identity, so that rows would share an item"
+            remedy = f"write {' and '.join(f'{{{column}}}' for column in lacking)} into one of its templates"
+            yield Fault(("key",), f"{what}; {remedy}")
 
     def _faults_of_order(self) -> Iterator[Fault]:
         form = self._form

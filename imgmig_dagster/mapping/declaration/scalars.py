@@ -97,6 +97,8 @@ Constant: TypeAlias = Annotated[
 ]
 Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
 Filled: TypeAlias = Annotated[str, BeforeValidator(_filled)]
-Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
-Names: TypeAlias = Annotated[list[Name], BeforeValidator(_listed)]
+Text: TypeAlias = Annotated[
+    str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "number", "boolean"]}, mode="validation")
+]
+Names: TypeAlias = Annotated[list[Name], BeforeValidator(_listed, json_schema_input_type=Name | list[Name])]
 Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
