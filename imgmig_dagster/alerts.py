@@ -60,11 +60,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Alert:
-    """A message about faults of one kind; `ui` is the address of the UI."""
+    """A message about faults of one kind, of a `table` where there are several; `ui` is the address of the UI."""
 
     stage: str
     ui: str
     faults: Sequence[Fault]
+    table: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """The message: `text` for notifications, the same as a section for people."""
@@ -76,10 +77,11 @@ class Alert:
         if len(partitions) > 1:
             counts["partitions"] = len(partitions)
         counted = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        text = f"[{', '.join([self.stage, *_span(partitions)])}] {first.title}: {first.verdict}"
+        place = [self.stage, *([self.table] if self.table else []), *_span(partitions)]
+        text = f"[{', '.join(place)}] {first.title}: {first.verdict}"
         text += f" ({counted})" if counted else ""
         text += f": {keys}" if (keys := self._keys()) else ""
-        text += f". Next: {first.remedy.told(self.stage, partitions)}"
+        text += f". Next: {first.remedy.told(self.stage, partitions, self.table)}"
         link = f"{self.ui.rstrip('/')}/{first.page if len(self.faults) == 1 else first.pages}"
         section = {"type": "section", "text": {"type": "mrkdwn", "text": f"{_escaped(text)}\n<{link}|Open>"}}
         return {"text": _escaped(text), "blocks": [section]}

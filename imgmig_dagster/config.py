@@ -6,6 +6,7 @@ The words that settings choose from are in `stage`; `sandbox.attaching` starts w
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
 from imgmig_dagster.ignored_columns import parse_ignored
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.places import Places
 from imgmig_dagster.source_secret import SourceSecret
@@ -66,8 +68,8 @@ class Settings(Partitioning, AwsSettings):
 
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
     source_secret: str | None = Field(None, description="secret of AWS Secrets Manager with user and password")
-    source_schema: str = Field("public", description="schema of the source table")
-    source_table: str = Field("images", description="name of the source table")
+    source_schema: str | None = Field(None, description="schema of the only table; by default the declaration's")
+    source_table: str | None = Field(None, description="name of the only table; by default the declaration's")
     source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
     ignored_columns: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_ignored)] = Field(
         default_factory=dict,
@@ -155,11 +157,21 @@ class Settings(Partitioning, AwsSettings):
                     return url
         return self.source_url.get_secret_value()
 
-    def shown(self) -> dict[str, str]:
-        """The settings as reports show them: no secret, and of the source's URL only host and database."""
+    def applied_to(self, mapping: TableMapping) -> TableMapping:
+        """The mapping of a table with what the settings say of it instead.
+
+        Raises:
+            SettingsError: a column that is to be ignored is mapped.
+        """
+        place = replace(mapping, schema=self.source_schema or mapping.schema, table=self.source_table or mapping.table)
+        return place.ignoring(self.ignored_columns)
+
+    def shown(self, mapping: TableMapping) -> dict[str, str]:
+        """The settings of a table as reports show them: no secret, and of the source's URL only host and database."""
+        placed = self.applied_to(mapping)
         source = urlsplit(self.source_url.get_secret_value())
         return {
-            "source": f"{source.hostname or 'local socket'}{source.path}, {self.source_schema}.{self.source_table}",
+            "source": f"{source.hostname or 'local socket'}{source.path}, {placed.schema}.{placed.table}",
             **{
                 name: str(value.value if isinstance(value, Enum) else value)
                 for name in _SHOWN

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from imgmig_dagster.mapping.spec import TableMapping
+
 
 class Places(BaseSettings):
     """Each None where it is not set, or is none that can be shown. No secret is among the properties."""
@@ -17,8 +19,8 @@ class Places(BaseSettings):
     )
 
     source_url: SecretStr | None = None
-    source_schema: str = "public"
-    source_table: str = "images"
+    source_schema: str | None = None
+    source_table: str | None = None
     target_table: str | None = None
     state_url: SecretStr | None = None
     reports_url: SecretStr | None = None
@@ -32,10 +34,9 @@ class Places(BaseSettings):
         """The database, as a URL without a login."""
         return _shown(self.source_url)
 
-    @property
-    def source_name(self) -> str:
-        """The source table with its schema."""
-        return f"{self.source_schema}.{self.source_table}"
+    def source_name(self, mapping: TableMapping) -> str:
+        """The table of a mapping with its schema."""
+        return f"{self.source_schema or mapping.schema}.{self.source_table or mapping.table}"
 
     @property
     def region(self) -> str | None:

@@ -20,9 +20,9 @@ class Remedy:
     words: str
     section: str
 
-    def told(self, stage: str, partitions: Sequence[str] = ()) -> str:
-        """The commands as they can be pasted, and where to read on."""
-        only = f"--stage {stage}"
+    def told(self, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
+        """The commands as they can be pasted, and where to read on; of a `table` where the stage has several."""
+        only = f"--stage {stage}{f' --table {table}' if table else ''}"
         where = f"{only}{_choice(partitions)}"
         confirm = " --confirm TABLE" if stage == "prod" else ""
         words = self.words.format(stage=only, where=where, write=where + confirm, write_all=only + confirm)
@@ -102,7 +102,7 @@ _ERRORS: Final = {
     "StateChanged": "another run took the partition over: imgmig status {stage} shows it; wait for that run",
     "TooManyFailures": "imgmig status {stage} counts them; key, field and code stand in migration-failures.json",
 }
-_JOBS: Final = {
+JOBS: Final = {
     "dry_run": "imgmig dry-run {where}",
     "migrate": "imgmig migrate {write}",
     "retry_failures": "imgmig retry-failures {write}",
@@ -115,6 +115,7 @@ _JOBS: Final = {
     "draw_spot_check": "imgmig spot-check {stage}",
     "report": "imgmig report {stage}",
 }
+"""What to type to do what a job does."""
 
 STALE: Final = Remedy(
     "look at the schedules and their last ticks in the UI; by hand: imgmig verify {where}", "Stale evidence"
@@ -135,5 +136,5 @@ def job_of_check(name: str) -> str | None:
 def of_run(job: str, class_name: str | None) -> Remedy:
     """What to do about a failed run of a job; the class of the error that ended it, where one did."""
     words = _ERRORS.get(class_name or "", "read the message on the run's page")
-    again = _JOBS.get(job, "re-execute it there")
+    again = JOBS.get(job, "re-execute it there")
     return Remedy(words if again in words else f"{words}; then {again}", "Alerts")

@@ -136,15 +136,16 @@ async def open_work(
     settle_seconds: float,
     listener: Listener,
     keep_values: bool = False,
+    throttled_by: StateStore | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Work[Table]]:
-    """Open the target for a run, and obey `imgmig throttle` while it lasts.
+    """Open the target for a run, and obey `imgmig throttle` while it lasts: of the stage's state, else of this one.
 
     Raises:
         SettingsError, AwsUnusable: no way to DynamoDB is known, or no credentials can be had.
         StateError: what `imgmig throttle` asks for cannot be read.
     """
-    async with target.open() as table, obeying_throttle(state, table.sender.limiter, target.rate):
+    async with target.open() as table, obeying_throttle(throttled_by or state, table.sender.limiter, target.rate):
         with fewer_collections():
             yield Work(
                 source=source,

@@ -73,11 +73,11 @@ def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettin
     """
     if settings.stage is not Stage.PROD:
         return _claiming(settings, target)
-    table = target.table
+    table, name = target.table, target.mapping.name
     if table not in (confirmed, settings.confirm_writes):
         raise WritesRefused(
             f"writes to {table} in prod are not confirmed: imgmig ... --confirm {table}; from the UI the run config "
-            f"ops: {{migrated_images: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), which a "
+            f"ops: {{migrated_{name}: {{config: {{confirm: {table}}}}}}} (or repair_report, orphan_report), which a "
             f"backfill takes too; or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = target.access

@@ -212,7 +212,7 @@ def report(stage: StageOption = None, json: Json = False) -> None:
 
 
 def _session(stage: str | None, json: bool, starts: bool = True) -> Session:
-    return Session(chosen(stage), Output(json=json), starts)
+    return Session(chosen(stage), Output(json=json), starts=starts)
 
 
 def main() -> None:

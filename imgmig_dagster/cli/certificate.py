@@ -11,10 +11,11 @@ from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.cli.wording import verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.reporting.certificate import compare
 from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
 from imgmig_dagster.reporting.review import Cutover
-from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.state.opening import open_state, table_state
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 
@@ -117,7 +118,8 @@ def _load(which: str, stage: str | None) -> CertificateFile:
             content = Path(which).read_bytes()
         return parse(which, content)
     settings = load_settings(chosen(stage))
-    return parse(*kept_certificate(open_state(settings.state_url, settings.stage.value, settings.aws()), which))
+    state = open_state(settings.state_url, settings.stage.value, settings.aws())
+    return parse(*kept_certificate(table_state(state, IMAGE.name), which))
 
 
 def _shown(value: Any) -> str:

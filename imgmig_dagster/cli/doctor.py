@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
-from imgmig_dagster.config import Settings, load_partitioning, load_settings
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
+from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -30,12 +30,13 @@ def doctor(stage: StageOption = None, json: Json = False) -> None:
     settings = load_settings(chosen(stage))
     require_running(settings.stage)
     # Dagster takes a second to import: not before the settings are known to be there.
-    from imgmig_dagster.defs.partitions import partitions_of, windows_of
+    from imgmig_dagster.defs.build import tables_of
 
-    finish(Output(json), _finding(settings, windows_of(partitions_of(load_partitioning(settings.stage)))))
+    [table] = tables_of(settings.stage)
+    finish(Output(json), _finding(settings, settings.applied_to(table.mapping), table.partitions.windows()))
 
 
-def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:
+def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window]) -> Finding:
     from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
     from imgmig_dagster.doctor.results import Health, examine, exit_code
@@ -44,15 +45,15 @@ def _finding(settings: Settings, windows: Sequence[Window]) -> Finding:
 
     # One more try: a person waits.
     connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    schema, name, mapping = settings.source_schema, settings.source_table, IMAGE.ignoring(settings.ignored_columns)
+    schema, name = mapping.schema, mapping.table
     with SourceReader(connection, schema, name, mapping, settings.source_time_zone) as reader:
         found = examine(
             [
                 *dagster_examinations(settings.stage),
-                *session_examinations(connection, schema, name, IMAGE.columns),
+                *session_examinations(connection, schema, name, mapping.columns),
                 *source_examinations(connection.fetch, reader, windows),
-                *aws_examinations(settings, IMAGE),
-                picture_examination(settings.aws(), reader, PICTURE),
+                *aws_examinations(settings, mapping),
+                *([picture_examination(settings.aws(), reader, mapping.pictures)] if mapping.pictures else []),
             ]
         )
     counts = {health.value: sum(each.health is health for each in found) for health in Health}

@@ -100,7 +100,7 @@ class _Staging:
 
     @property
     def state(self) -> LocalStateStore:
-        return LocalStateStore(self.folder / "state" / Stage.STAGING.value)
+        return LocalStateStore(self.folder / "state" / Stage.STAGING.value / IMAGE.name)
 
     def imgmig(self, *arguments: str) -> None:
         """Run a command; one that ends with anything but 0 ends the rehearsal."""

@@ -15,7 +15,6 @@ from imgmig_dagster.config import (
     Settings,
     dagster_home,
     hand_on_dagster_variables,
-    load_partitioning,
     load_settings,
 )
 from imgmig_dagster.dagster_home import check_dagster_home
@@ -56,13 +55,14 @@ class _Relay:
 
 
 class Session:
-    """A stage, opened for one command. Ctrl-C within it ends the command cleanly.
+    """A table of a stage, opened for one command. Ctrl-C within it ends the command cleanly.
 
     In dev the sandbox is started, if the stage is of it and the command `starts` anything.
     """
 
-    def __init__(self, stage: Stage, output: Output, starts: bool = True) -> None:
+    def __init__(self, stage: Stage, output: Output, table: str | None = None, starts: bool = True) -> None:
         self._starts = starts
+        self._chosen = table
         self.stage = stage
         self.output = output
         self._relay = _Relay()
@@ -80,16 +80,17 @@ class Session:
         home = dagster_home(self.stage)
         check_dagster_home(home)
         with kept_for_good():
-            from imgmig_dagster.defs.build import build_definitions
-            from imgmig_dagster.defs.partitions import partitions_of, windows_of
+            from imgmig_dagster.defs.build import build_definitions, tables_of
             from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
             from imgmig_dagster.local_runs.runner import JobRunner
 
         stage = self.stage.value
-        self.windows: Sequence[Window] = windows_of(partitions_of(load_partitioning(self.stage)))
-        self.state: StateStore = StateDirectory(stage=stage).open()
+        tables = tables_of(self.stage)
+        self.table = tables[0]
+        self.windows: Sequence[Window] = self.table.partitions.windows()
+        self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
         with self._resources:
-            self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader())
+            self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
             self._counted_at = now()
             self.rows_now = self.source.rows_per_window(self.windows)
             definitions = build_definitions(self.stage, self._relay, self._relay.end)
@@ -139,7 +140,7 @@ class Session:
         """
         confirmed = confirmed_deletes(self.state, keys, confirm_deletes)
         config = {"start_over": start_over, "confirm": confirm}
-        finished, errors, took = self._run("migrate", "Migrated", keys, _confirming(config, confirmed))
+        finished, errors, took = self._run("migrate", "Migrated", keys, self._confirming(config, confirmed))
         found = migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
         return self._naming_left_out(found, keys)
 
@@ -149,7 +150,7 @@ class Session:
         """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
         failing = [key for key in keys if migrations.ledger(self.state, key)]
         confirmed = confirmed_deletes(self.state, failing, confirm_deletes)
-        config = _confirming({"confirm": confirm}, confirmed)
+        config = self._confirming({"confirm": confirm}, confirmed)
         finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return migrations.of_ledgers(
             self.state, failing, finished, errors, took, self.stage.value, self.settings.show_values
@@ -172,12 +173,12 @@ class Session:
         `migrate`.
         """
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
-        config = {"repair_report": {"source_wins": source_wins, "confirm": confirm}}
+        config = {self.table.asset("repair_report"): {"source_wins": source_wins, "confirm": confirm}}
         job = "repair" if apply else "plan_repair"
         finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)
         if delete_orphans and not errors and repairs.orphans(self.state):
             deletion = {"apply": apply, "confirm": confirm, "confirm_deletes": confirm_deletes}
-            errors += self._run_one("delete_orphans", {"orphan_report": deletion})
+            errors += self._run_one("delete_orphans", {self.table.asset("orphan_report"): deletion})
             orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
             if apply and orphan_repair and not repairs.held_back(orphan_repair):
                 errors += self._run_one("census")
@@ -188,7 +189,7 @@ class Session:
 
     def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
-        config = {"verification_report": {"only_failed": only_failed}}
+        config = {self.table.asset("verification_report"): {"only_failed": only_failed}}
         finished, errors, took = self._run("verify", "Verified", keys, lambda _keys: config)
         if whole_table and not errors:
             self.output.say("Taking the census of the whole table ...")
@@ -200,7 +201,7 @@ class Session:
     def spot_check(self, count: int, seed: int | None, keep_last: bool = False) -> Finding:
         """Run the job `draw_spot_check`; with `keep_last` a sample that a person has reviewed, or may, stays."""
         config = {"count": count, "seed": seed, "keep_last": keep_last}
-        errors = self._run_one("draw_spot_check", {"spot_check": config})
+        errors = self._run_one("draw_spot_check", {self.table.asset("spot_check"): config})
         return findings.of_spot_check(self.state, errors)
 
     def review(self, file: Path) -> Finding:
@@ -216,7 +217,7 @@ class Session:
             content = file.read_bytes()
         found = read_review(content, sample, self.stage.value)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
-        self._runner.observe("spot_check", of_review(found))
+        self._runner.observe(self.table.asset("spot_check"), of_review(found))
         return findings.of_review(found, self.stage.value)
 
     def report(self) -> Finding:
@@ -235,7 +236,7 @@ class Session:
             self.source,
             self.rows_now,
             self._counted_at,
-            target.identity,
+            lambda: target.identity(self.table.mapping),
         )
 
     def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:
@@ -271,7 +272,7 @@ class Session:
         with self.output.progress(verb, total) as self._relay.watched:
             for stretch in adjoining(self.windows, keys):
                 self._relay.ended = []
-                result = self._runner.run(job, stretch, config(stretch))
+                result = self._runner.run(self.table.named(job), stretch, config(stretch))
                 if result.interrupted:
                     raise KeyboardInterrupt
                 ended = sorted(self._relay.ended, key=lambda each: stretch.index(each.partition))
@@ -285,16 +286,14 @@ class Session:
         return finished, errors, time.monotonic() - started
 
     def _run_one(self, job: str, config: Mapping[str, Any] | None = None) -> list[ImgmigError]:
-        result = self._runner.run(job, config=config)
+        result = self._runner.run(self.table.named(job), config=config)
         if result.interrupted:
             raise KeyboardInterrupt
         return [result.error] if result.error is not None else []
 
+    def _confirming(self, config: Mapping[str, Any], deletes: Mapping[str, int | None]) -> _Config:
+        """The config of a migration, which confirms the deletes that are held back in the ledgers of its partitions."""
+        from imgmig_dagster.defs.table import MIGRATED
 
-def _confirming(config: Mapping[str, Any], deletes: Mapping[str, int | None]) -> _Config:
-    """The config of a migration, which confirms the deletes that are held back in the ledgers of its partitions."""
-
-    def of(keys: Sequence[str]) -> Mapping[str, Any]:
-        return {"migrated_images": {**config, "confirm_deletes": sum(deletes[key] or 0 for key in keys) or None}}
-
-    return of
+        asset = self.table.asset(MIGRATED)
+        return lambda keys: {asset: {**config, "confirm_deletes": sum(deletes[key] or 0 for key in keys) or None}}

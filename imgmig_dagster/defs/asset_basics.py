@@ -9,10 +9,11 @@ import dagster as dg
 
 from imgmig_dagster.clock import SYSTEM_CLOCK
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
-Table = TypeVar("Table", bound=TargetTable)
+Opened = TypeVar("Opened", bound=TargetTable)
 
 # Dagster recognizes the bare class only: with a type argument it takes an asset with checks for one of many outputs.
 if TYPE_CHECKING:
@@ -23,25 +24,30 @@ else:
 
 @contextmanager
 def reading_source(
-    context: dg.AssetExecutionContext, source: SourceDatabase, state: StateDirectory, progress: ProgressListener
+    context: dg.AssetExecutionContext,
+    table: Table,
+    source: SourceDatabase,
+    state: StateDirectory,
+    progress: ProgressListener,
 ) -> Iterator[tuple[SourceWork, logging.Logger]]:
-    """What a Dagster run works on that asks nothing of the target, in the run's name, and the stage's log."""
-    with source.reader() as reader, state.log() as log:
+    """What a Dagster run works on that asks nothing of the target, in the run's name, and the table's log."""
+    with source.reader(table.mapping) as reader, state.log(table.name) as log:
         listener, page_size = progress.for_run(log, context.log), source.settings.page_size
-        yield SourceWork(reader, state.open(), context.run.run_id, page_size, listener, SYSTEM_CLOCK), log
+        yield SourceWork(reader, state.open(table.name), context.run.run_id, page_size, listener, SYSTEM_CLOCK), log
 
 
 @contextmanager
 def working(
     context: dg.AssetExecutionContext,
+    table: Table,
     source: SourceDatabase,
-    target: Target[Table],
+    target: Target[Opened],
     state: StateDirectory,
     progress: ProgressListener,
-) -> Iterator[tuple[AbstractAsyncContextManager[Work[Table]], logging.Logger]]:
-    """The work of a Dagster run, by the settings of the stage and in the run's name, and the stage's log."""
+) -> Iterator[tuple[AbstractAsyncContextManager[Work[Opened]], logging.Logger]]:
+    """The work of a Dagster run, by the settings of the stage and in the run's name, and the table's log."""
     settings = source.settings
-    with reading_source(context, source, state, progress) as (reading, log):
+    with reading_source(context, table, source, state, progress) as (reading, log):
         work = open_work(
             reading.source,
             target,
@@ -51,5 +57,6 @@ def working(
             settle_seconds=settings.settle_seconds,
             listener=reading.listener,
             keep_values=settings.show_values,
+            throttled_by=state.of_stage(),
         )
         yield work, log

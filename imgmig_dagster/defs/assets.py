@@ -1,4 +1,4 @@
-"""The assets that have a part per time window: each part is made by calls of the domain.
+"""The assets that have a part per partition: each part is made by calls of the domain.
 
 How a run goes through its partitions, and records each, is in `ranges`.
 """
@@ -14,7 +14,7 @@ import dagster as dg
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import reading_source, working
 from imgmig_dagster.defs.claims import specs_of
-from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.defs.partitions import Partitions
 from imgmig_dagster.defs.ranges import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -25,6 +25,7 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
 from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
@@ -41,27 +42,24 @@ from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, SourceWork, WritingWork
 
 
-def partitioned_assets(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], partitions_per_run: int
-) -> Sequence[dg.AssetsDefinition]:
-    """The assets that have a part per time window."""
-    policy = dg.BackfillPolicy.multi_run(partitions_per_run)
-    return [_migrated_images(partitions, specs, policy), _verification_report(partitions, specs, policy)]
+def partitioned_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[dg.AssetsDefinition]:
+    """The assets of a table that have a part per partition."""
+    return [_migrated(table, specs), _verification_report(table, specs)]
 
 
-def _migrated_images(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], policy: dg.BackfillPolicy
-) -> dg.AssetsDefinition:
+def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
+    of_source, of_items = (specs_of(table, asset, table.partitions.definition) for asset in (SOURCE, MIGRATED))
+
     @dg.multi_asset(
         # The op bears the name by which run config knows it.
-        name="migrated_images",
-        specs=[specs[name] for name in ("source_images", "migration_plan", "migrated_images")],
-        check_specs=[*specs_of("source_images", partitions), *specs_of("migrated_images", partitions)],
+        name=table.asset(MIGRATED),
+        specs=[specs[asset] for asset in (SOURCE, "migration_plan", MIGRATED)],
+        check_specs=[*of_source, *of_items],
         can_subset=True,
         pool=TARGET_POOL,
-        backfill_policy=policy,
+        backfill_policy=table.policy,
     )
-    def migrated_images(
+    def migrated(
         context: dg.AssetExecutionContext,
         config: MigrateConfig,
         source: SourceDatabase,
@@ -74,13 +72,13 @@ def _migrated_images(
         # Of one partition the number is judged where the deletes are.
         confirmed: Mapping[str, int | None] = dict.fromkeys(keys, config.confirm_deletes)
         if len(keys) > 1:
-            confirmed = confirmed_deletes(state.open(), keys, config.confirm_deletes)
-        standing = Standing(partitions, state.open())
-        making = _Making(partitions, "source_images" in assets, "migration_plan" in assets)
+            confirmed = confirmed_deletes(state.open(table.name), keys, config.confirm_deletes)
+        standing = Standing(table, state.open(table.name))
+        making = _Making(table.partitions, table.asset(SOURCE) in assets, table.asset("migration_plan") in assets)
 
-        if "migrated_images" in assets:
-            table = target.open_for_writing(context.instance, config.confirm)
-            with working(context, source, table, state, progress) as (opening, log):
+        if table.asset(MIGRATED) in assets:
+            writes = target.open_for_writing(table.mapping, context.instance, config.confirm)
+            with working(context, table, source, writes, state, progress) as (opening, log):
                 mode = source.settings.write_mode
 
                 async def write(work: WritingWork, part: Part) -> None:
@@ -88,29 +86,25 @@ def _migrated_images(
 
                 yield from over_range(context, specs, keys, opening, write, progress.end, standing)
         elif making.plans:
-            reads = target.open_settings(context.instance)
+            reads = target.open_settings(table.mapping, context.instance)
             reads.identity()  # a target that is away ends the run, and does not leave every row unread
-            with working(context, source, reads, state, progress) as (reading, _log):
+            with working(context, table, source, reads, state, progress) as (reading, _log):
                 yield from over_range(context, specs, keys, reading, making.plan, progress.end, standing)
         else:
-            with reading_source(context, source, state, progress) as (of_source, _log):
-                yield from over_range(
-                    context, specs, keys, nullcontext(of_source), making.inventory, progress.end, standing
-                )
+            with reading_source(context, table, source, state, progress) as (rows, _log):
+                yield from over_range(context, specs, keys, nullcontext(rows), making.inventory, progress.end, standing)
 
-    return migrated_images
+    return migrated
 
 
-def _verification_report(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec], policy: dg.BackfillPolicy
-) -> dg.AssetsDefinition:
+def _verification_report(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="verification_report",
+        name=table.asset("verification_report"),
         specs=[specs["verification_report"]],
-        check_specs=specs_of("verification_report", partitions),
+        check_specs=specs_of(table, "verification_report", table.partitions.definition),
         can_subset=True,
         pool=TARGET_POOL,
-        backfill_policy=policy,
+        backfill_policy=table.policy,
     )
     def verification_report(
         context: dg.AssetExecutionContext,
@@ -120,12 +114,12 @@ def _verification_report(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
-        keys, table = chosen(context, config.partitions), target.open_settings(context.instance)
-        standing = Standing(partitions, state.open())
-        with working(context, source, table, state, progress) as (opening, log):
+        keys, reads = chosen(context, config.partitions), target.open_settings(table.mapping, context.instance)
+        standing = Standing(table, state.open(table.name))
+        with working(context, table, source, reads, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
-                await verify_part(work, window_of(partitions, part.partition), part, log, config.only_failed)
+                await verify_part(work, table.partitions.window(part.partition), part, log, config.only_failed)
 
             yield from over_range(context, specs, keys, opening, compare, progress.end, standing)
 
@@ -153,7 +147,7 @@ async def record_verification(
 class _Making:
     """How a partition's inventory, plan and items are made: rows are read once for what one pass can serve."""
 
-    partitions: dg.TimeWindowPartitionsDefinition
+    partitions: Partitions
     counts: bool
     plans: bool
 
@@ -201,7 +195,7 @@ class _Making:
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
         results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
         facts = metadata.of_retry(last, result) if config.retry_failures_only else metadata.of_migration(result)
-        await part.record("migrated_images", facts, results)
+        await part.record(MIGRATED, facts, results)
 
     async def _migrate(
         self,
@@ -238,7 +232,7 @@ class _Making:
         await _record_inventory(work, part, await take_inventory(work, self._window(part), counted))
 
     def _window(self, part: Part) -> Window:
-        return window_of(self.partitions, part.partition)
+        return self.partitions.window(part.partition)
 
 
 async def _record_inventory(work: SourceWork, part: Part, found: SourceInventory) -> None:
@@ -248,4 +242,4 @@ async def _record_inventory(work: SourceWork, part: Part, found: SourceInventory
         checks.ids_are_unique(found),
         checks.columns_are_declared(work.source.table.not_migrated),
     ]
-    await part.record("source_images", metadata.of_inventory(found), results, version=found.digest)
+    await part.record(SOURCE, metadata.of_inventory(found), results, version=found.digest)

@@ -1,7 +1,8 @@
 """One factory for what Dagster loads, what the command line runs and what tests execute."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -21,8 +22,11 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.schedules import all_schedules, verified_once_migrated
 from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
-from imgmig_dagster.defs.specs import asset_specs, table_specs
+from imgmig_dagster.defs.specs import asset_specs, end_specs
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.defs.whole_table import whole_table_assets
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.places import Places
 from imgmig_dagster.progress import Ended, Listener
 from imgmig_dagster.stage import Stage
 
@@ -40,36 +44,63 @@ def build_definitions(
         end: is told how each partition of these runs ended.
 
     Raises:
-        SettingsError: the partitioning of the stage is wrong.
+        SettingsError: the partitioning of the stage, or a declaration, is wrong.
     """
-    partitioning, places = load_partitioning(stage), load_places(stage)
-    partitions, per_run = partitions_of(partitioning), partitioning.partitions_per_run
-    specs = asset_specs(partitions)
+    places = load_places(stage)
+    tables = [definitions_of(table, places) for table in tables_of(stage)]
+    resources = dg.Definitions(resources=resources_of(stage, places, listener, end), executor=EXECUTOR)
+    return dg.Definitions.merge(*tables, resources)
+
+
+def tables_of(stage: Stage) -> Sequence[Table]:
+    """The tables that are declared for a stage.
+
+    Raises:
+        SettingsError: the partitioning of the stage, or a declaration, is wrong.
+    """
+    partitioning = load_partitioning(stage)
+    return [Table(stage, IMAGE, partitions_of(partitioning), partitioning.partitions_per_run, is_only=True)]
+
+
+def definitions_of(table: Table, places: Places) -> dg.Definitions:
+    """What there is of one table; it needs the stage's `resources_of`."""
+    specs = asset_specs(table)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
-            *partitioned_assets(partitions, specs, per_run),
-            *repair_assets(partitions, specs, per_run),
-            *whole_table_assets(partitions, stage.value, specs),
-            *table_specs(places),
+            *partitioned_assets(table, specs),
+            *repair_assets(table, specs),
+            *whole_table_assets(table, specs),
+            *end_specs(table, places),
         ]
     return dg.Definitions(
         assets=assets,
-        jobs=[*all_jobs(), verify_due_job(partitions, specs)],
-        schedules=all_schedules(stage),
-        sensors=[*all_sensors(partitions, stage), verified_once_migrated(stage)],
-        resources={
-            "source": SourceDatabase(stage=stage.value, table=places.source_name, database=places.source),
-            "target": TargetDynamoDB(
-                stage=stage.value, table=places.target_table, region=places.region, endpoint=places.endpoint
-            ),
-            "pictures": PictureBuckets(stage=stage.value),
-            "state": StateDirectory(stage=stage.value, place=places.state),
-            "reports": ReportBucket(stage=stage.value, place=places.reports),
-            "progress": ProgressListener(listener, end),
-            "alerts": AlertWebhook(stage=stage.value),
-        },
-        # A process per step would import Dagster anew for each, about four seconds a step.
-        executor=dg.in_process_executor,
+        jobs=[*all_jobs(table), verify_due_job(table, specs)],
+        schedules=all_schedules(table),
+        sensors=[*all_sensors(table, {spec.key for spec in specs.values()}), verified_once_migrated(table)],
     )
+
+
+def resources_of(
+    stage: Stage,
+    places: Places,
+    listener: Listener = lambda _progress: None,
+    end: Callable[[Ended], None] = lambda _ended: None,
+) -> Mapping[str, Any]:
+    """What the tables of a stage share; `listener` and `end` as in `build_definitions`."""
+    return {
+        "source": SourceDatabase(stage=stage.value, database=places.source),
+        "target": TargetDynamoDB(
+            stage=stage.value, table=places.target_table, region=places.region, endpoint=places.endpoint
+        ),
+        "pictures": PictureBuckets(stage=stage.value),
+        "state": StateDirectory(stage=stage.value, place=places.state),
+        "reports": ReportBucket(stage=stage.value, place=places.reports),
+        "progress": ProgressListener(listener, end),
+        "alerts": AlertWebhook(stage=stage.value),
+    }
+
+
+EXECUTOR = dg.in_process_executor
+"""A process per step would import Dagster anew for each, about four seconds a step."""

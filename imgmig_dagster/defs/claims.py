@@ -6,10 +6,15 @@ from typing import Final
 
 import dagster as dg
 
+from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
+
 
 @dataclass(frozen=True)
 class Claim:
-    """What a check claims; a blocking one that does not hold fails the run, and skips what is downstream in it."""
+    """What a check claims; a blocking one that does not hold fails the run, and skips what is downstream in it.
+
+    `asset` is as `Table.asset` takes it.
+    """
 
     asset: str
     name: str
@@ -18,16 +23,16 @@ class Claim:
 
 
 CLAIMS: Final = (
-    Claim("source_images", "rows_are_mappable", "Every row can be written as an item"),
-    Claim("source_images", "ids_are_unique", "No id of the partition stands in the table twice", blocking=True),
-    Claim("source_images", "columns_are_declared", "Every column is mapped, or named as ignored with a reason"),
+    Claim(SOURCE, "rows_are_mappable", "Every row can be written as an item"),
+    Claim(SOURCE, "ids_are_unique", "No id of the partition stands in the table twice", blocking=True),
+    Claim(SOURCE, "columns_are_declared", "Every column is mapped, or named as ignored with a reason"),
     Claim(
-        "migrated_images",
+        MIGRATED,
         "every_row_is_accounted_for",
         "The outcomes of the pass sum to the ids of the window, as one snapshot gives them afterwards",
         blocking=True,
     ),
-    Claim("migrated_images", "no_failed_items", "The failure ledger of the partition is empty"),
+    Claim(MIGRATED, "no_failed_items", "The failure ledger of the partition is empty"),
     Claim("verification_report", "zero_mismatches", "Every row that was looked at matches its item", blocking=True),
     Claim(
         "verification_report",
@@ -60,11 +65,15 @@ CLAIMS: Final = (
 )
 
 
-def specs_of(asset: str, partitions: dg.TimeWindowPartitionsDefinition | None) -> Sequence[dg.AssetCheckSpec]:
+def specs_of(table: Table, asset: str, partitions: dg.PartitionsDefinition[str] | None) -> Sequence[dg.AssetCheckSpec]:
     """The specs of an asset's checks, partitioned like the asset."""
     return [
         dg.AssetCheckSpec(
-            claim.name, asset=asset, description=claim.claim, blocking=claim.blocking, partitions_def=partitions
+            claim.name,
+            asset=table.asset(asset),
+            description=claim.claim,
+            blocking=claim.blocking,
+            partitions_def=partitions,
         )
         for claim in CLAIMS
         if claim.asset == asset

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from imgmig_dagster.defs.asset_basics import working
 from imgmig_dagster.defs.assets import verify_part
-from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.ranges import Part, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -23,6 +22,7 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
@@ -46,12 +46,10 @@ class VerifyDueConfig(dg.Config):
     )
 
 
-def verify_due_job(
-    partitions: dg.TimeWindowPartitionsDefinition, specs: Mapping[str, dg.AssetSpec]
-) -> dg.JobDefinition:
+def verify_due_job(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.JobDefinition:
     """The job of one op, which chooses and verifies."""
 
-    @dg.op(out={}, pool=TARGET_POOL)
+    @dg.op(name=op_of(table), out={}, pool=TARGET_POOL)
     def verify_what_is_due(
         context: dg.OpExecutionContext,
         config: VerifyDueConfig,
@@ -60,11 +58,11 @@ def verify_due_job(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
-        windows = {window.partition: window for window in windows_of(partitions)}
-        keys = _due(config.turn, list(windows.values()), source, target, state)
+        windows = {window.partition: window for window in table.partitions.windows()}
+        keys = _due(table, config.turn, list(windows.values()), source, target, state)
         context.log.info("%d of %d partitions are due", len(keys), len(windows))
-        table, recording = target.open_settings(context.instance), events.recording(context)
-        with working(recording, source, table, state, progress) as (opening, log):
+        reads, recording = target.open_settings(table.mapping, context.instance), events.recording(context)
+        with working(recording, table, source, reads, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 try:
@@ -74,11 +72,11 @@ def verify_due_job(
                     log.info("%s: another run is verifying it", part.partition)
 
             yield from over_range(
-                recording, specs, keys, opening, compare, progress.end, Standing(partitions, state.open())
+                recording, specs, keys, opening, compare, progress.end, Standing(table, state.open(table.name))
             )
 
     @dg.job(
-        name="verify_due",
+        name=table.named("verify_due"),
         description="Verify the migrated partitions whose evidence no longer counts, or a sixth of all, changed or not",
     )
     def job() -> None:
@@ -87,7 +85,13 @@ def verify_due_job(
     return job
 
 
+def op_of(table: Table) -> str:
+    """The name by which run config knows the op."""
+    return table.named("verify_what_is_due")
+
+
 def _due(
+    table: Table,
     turn: int | None,
     windows: Sequence[Window],
     source: SourceDatabase,
@@ -96,6 +100,7 @@ def _due(
 ) -> Sequence[str]:
     if turn is not None:
         # By its place among all partitions, which never changes, each has its day.
-        return verifiable_partitions(state.open(), windows[turn::DAYS_OF_A_ROUND])
-    with source.reader() as reader:
-        return changed_partitions(reader, state.open(), windows, Today(now(), identity_of(reader, target.identity())))
+        return verifiable_partitions(state.open(table.name), windows[turn::DAYS_OF_A_ROUND])
+    with source.reader(table.mapping) as reader:
+        today = Today(now(), identity_of(reader, target.identity(table.mapping)))
+        return changed_partitions(reader, state.open(table.name), windows, today)

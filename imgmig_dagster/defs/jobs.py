@@ -1,32 +1,37 @@
-"""The jobs: verbs. None mixes partitioned assets with those of the table as a whole."""
+"""The jobs of a table: verbs. None mixes partitioned assets with those of the table as a whole."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig
+from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.local_runs.dagster_internals import AssetJob
 
 
-def all_jobs() -> Sequence[AssetJob]:
-    """Every job, by the name that the command line uses too."""
+def all_jobs(table: Table) -> Sequence[AssetJob]:
+    """Every job of a table, by the name that the command line uses too."""
+
+    def assets(*names: str) -> dg.AssetSelection:
+        return dg.AssetSelection.assets(*map(table.asset, names))
+
     return [
         dg.define_asset_job(
-            "dry_run",
-            dg.AssetSelection.assets("source_images", "migration_plan"),
+            table.named("dry_run"),
+            assets(SOURCE, "migration_plan"),
             description="Tell what a migration would do to each row. Never writes to the target",
         ),
         dg.define_asset_job(
-            "migrate",
-            dg.AssetSelection.assets("source_images", "migrated_images"),
+            table.named("migrate"),
+            assets(SOURCE, MIGRATED),
             description="Write a partition's rows to the target, from the checkpoint of an interrupted pass",
         ),
         dg.define_asset_job(
-            "retry_failures",
-            dg.AssetSelection.assets("migrated_images"),
+            table.named("retry_failures"),
+            assets(MIGRATED),
             config=dg.RunConfig(
                 {
-                    "migrated_images": MigrateConfig(
+                    table.asset(MIGRATED): MigrateConfig(
                         start_over=False, retry_failures_only=True, confirm=None, confirm_deletes=None, partitions=[]
                     )
                 }
@@ -34,44 +39,46 @@ def all_jobs() -> Sequence[AssetJob]:
             description="Take up the rows of a partition's failure ledger, and strike out those that succeed",
         ),
         dg.define_asset_job(
-            "verify",
-            dg.AssetSelection.assets("verification_report"),
+            table.named("verify"),
+            assets("verification_report"),
             description="Compare every row of a partition with its item, field by field",
         ),
         dg.define_asset_job(
-            "plan_repair",
-            dg.AssetSelection.assets("repair_report"),
+            table.named("plan_repair"),
+            assets("repair_report"),
             description="Tell what a repair would do about each key that the last verification listed. Never writes "
             "to the target",
         ),
         dg.define_asset_job(
-            "repair",
-            dg.AssetSelection.assets("repair_report"),
+            table.named("repair"),
+            assets("repair_report"),
             config=dg.RunConfig(
-                {"repair_report": RepairConfig(apply=True, source_wins=False, confirm=None, partitions=[])}
+                {table.asset("repair_report"): RepairConfig(apply=True, source_wins=False, confirm=None, partitions=[])}
             ),
             description="Bring up to date what the last verification listed, and verify those keys again",
         ),
         dg.define_asset_job(
-            "delete_orphans",
-            dg.AssetSelection.assets("orphan_report"),
-            config=dg.RunConfig({"orphan_report": DeleteOrphansConfig(apply=True, confirm=None, confirm_deletes=None)}),
+            table.named("delete_orphans"),
+            assets("orphan_report"),
+            config=dg.RunConfig(
+                {table.asset("orphan_report"): DeleteOrphansConfig(apply=True, confirm=None, confirm_deletes=None)}
+            ),
             description="Delete the items without a row that the last census listed, if they are still as it saw them",
         ),
         dg.define_asset_job(
-            "census",
-            dg.AssetSelection.assets("table_census"),
+            table.named("census"),
+            assets("table_census"),
             description="Compare the whole target with the whole source",
         ),
         dg.define_asset_job(
             # Not "spot_check": Dagster refuses a job that is named like an asset.
-            "draw_spot_check",
-            dg.AssetSelection.assets("spot_check"),
+            table.named("draw_spot_check"),
+            assets("spot_check"),
             description="Draw random images, and show both records side by side; keep_last: false for a new review",
         ),
         dg.define_asset_job(
-            "report",
-            dg.AssetSelection.assets("migration_summary"),
+            table.named("report"),
+            assets("migration_summary"),
             description="Write the summary from the evidence that is there",
         ),
     ]

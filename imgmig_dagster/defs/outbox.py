@@ -35,7 +35,9 @@ _CURSORS: Final = TypeAdapter(_Cursor)
 
 
 class Outbox:
-    """The faults that one sensor found; unless they are `lasting` each is news, and none is remembered.
+    """The faults that one sensor found, of a `table` where the stage has several.
+
+    Unless they are `lasting` each is news, and none is remembered.
 
     They are kept in Dagster's cursor, which a tick that is cut off does not move. So what was sent is besides noted in
     Dagster's storage after each message, with the cursor that the tick began with. The note is taken up by the next
@@ -47,11 +49,13 @@ class Outbox:
         context: dg.SensorEvaluationContext,
         stage: str,
         sensor: str,
+        table: str | None = None,
         lasting: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._stage = stage
+        self._table = table
         self._lasting = lasting
         self._begun = context.cursor
         self._clock = clock
@@ -114,7 +118,7 @@ class Outbox:
             if self._clock() >= self._deadline:
                 break
             try:
-                webhook.send(Alert(self._stage, ui, list(faults.values())))
+                webhook.send(Alert(self._stage, ui, list(faults.values()), self._table))
             except AlertNotSent as error:
                 self._context.log.error(str(error))
                 if error.retryable:

@@ -1,7 +1,9 @@
-"""Partitions are time windows of the source's order column, in UTC; the current one is included."""
+"""A table's partitions: what Dagster makes of them, and the window of rows behind each key."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Protocol
 
 import dagster as dg
 
@@ -9,7 +11,37 @@ from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.window import Window
 
 
-def partitions_of(partitioning: Partitioning) -> dg.TimeWindowPartitionsDefinition:
+class Partitions(Protocol):
+    """The partitions of a table, in order."""
+
+    @property
+    def definition(self) -> dg.PartitionsDefinition[str]:
+        """As Dagster knows them."""
+
+    def window(self, key: str) -> Window:
+        """The window of one partition."""
+
+    def windows(self) -> Sequence[Window]:
+        """All windows, in order."""
+
+
+@dataclass(frozen=True)
+class TimeWindows:
+    """Windows of time, in UTC; the current one is included, and a new one appears as time goes on."""
+
+    definition: dg.TimeWindowPartitionsDefinition
+
+    def window(self, key: str) -> Window:
+        """See `Partitions.window`."""
+        found = self.definition.time_window_for_partition_key(key)
+        return Window(key, found.start, found.end)
+
+    def windows(self) -> Sequence[Window]:
+        """See `Partitions.windows`; each begins where the one before it ends."""
+        return [self.window(key) for key in self.definition.get_partition_keys()]
+
+
+def partitions_of(partitioning: Partitioning) -> Partitions:
     """The partitions from the one that holds `partition_start` to the one that holds today.
 
     The start is moved back to the beginning of its month or week: Dagster would otherwise begin with the next one,
@@ -17,21 +49,11 @@ def partitions_of(partitioning: Partitioning) -> dg.TimeWindowPartitionsDefiniti
     """
     start = partitioning.partition_start
     if partitioning.partition_grain == "monthly":
-        return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), timezone="UTC", end_offset=1)
+        start = start.replace(day=1)
+        return TimeWindows(dg.MonthlyPartitionsDefinition(start.isoformat(), timezone="UTC", end_offset=1))
     if partitioning.partition_grain == "weekly":
-        return dg.WeeklyPartitionsDefinition(start_date=_sunday(start).isoformat(), timezone="UTC", end_offset=1)
-    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
-
-
-def window_of(partitions: dg.TimeWindowPartitionsDefinition, key: str) -> Window:
-    """The time window of one partition."""
-    found = partitions.time_window_for_partition_key(key)
-    return Window(key, found.start, found.end)
-
-
-def windows_of(partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[Window]:
-    """All windows, in order; each begins where the one before it ends."""
-    return [window_of(partitions, key) for key in partitions.get_partition_keys()]
+        return TimeWindows(dg.WeeklyPartitionsDefinition(_sunday(start).isoformat(), timezone="UTC", end_offset=1))
+    return TimeWindows(dg.DailyPartitionsDefinition(start.isoformat(), timezone="UTC", end_offset=1))
 
 
 def _sunday(day: date) -> date:

@@ -101,9 +101,10 @@ class Part:
         version: str | None,
         is_red: bool,
     ) -> None:
-        self.log.record(asset, self.partition, facts, results, version)
+        name = self.standing.table.asset(asset)
+        self.log.record(name, self.partition, facts, results, version)
         if is_red:
-            events.announced_again(self.context, dg.AssetKey(asset), self.partition)
+            events.announced_again(self.context, dg.AssetKey(name), self.partition)
 
 
 OfPartition: TypeAlias = Callable[[Opened, Part], Coroutine[Any, Any, None]]
@@ -128,7 +129,9 @@ def over_range(
         ChecksDoNotHold: at the end, where only blocking checks do not hold.
     """
     ended: list[Ended] = []
-    log = PartitionEvents(context, specs, _BLOCKING, keys)
+    table = standing.table
+    blocking = {(table.asset(asset), check) for asset, check in _BLOCKING}
+    log = PartitionEvents(context, {table.asset(asset): spec for asset, spec in specs.items()}, blocking, keys)
 
     def end(each: Ended) -> None:
         ended.append(each)

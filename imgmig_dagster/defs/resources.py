@@ -20,7 +20,7 @@ from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.defs.ranges import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.signing import SigningKey
@@ -29,8 +29,8 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
-from imgmig_dagster.state.opening import open_state
-from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.state.store import StageState, StateStore
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.table import TargetIdentity, describe
@@ -70,18 +70,15 @@ class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class SourceDatabase(StageResource):
     """The PostgreSQL primary, read-only."""
 
-    table: str | None = _shown("schema and name of the table", "IMGMIG_SOURCE_SCHEMA and _TABLE")
     database: str | None = _shown("where the database is", "IMGMIG_SOURCE_URL")
 
     @contextmanager
-    def reader(self) -> Iterator[SourceReader]:
-        """A reader of the source table, closed at the end."""
+    def reader(self, declared: TableMapping) -> Iterator[SourceReader]:
+        """A reader of a table, closed at the end."""
         settings = self.settings
-        mapping = IMAGE.ignoring(settings.ignored_columns)
+        mapping = settings.applied_to(declared)
         connections = ReadOnlyConnections(settings.current_source_url, at_once=AT_ONCE)
-        with SourceReader(
-            connections, settings.source_schema, settings.source_table, mapping, settings.source_time_zone
-        ) as reader:
+        with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
             yield reader
 
 
@@ -92,12 +89,14 @@ class TargetDynamoDB(StageResource):
     region: str | None = _shown("AWS's region", "AWS_REGION")
     endpoint: str | None = _shown("where DynamoDB is, if not at AWS's own endpoint", "AWS_ENDPOINT_URL")
 
-    def open_for_writing(self, instance: dg.DagsterInstance, confirmed: str | None) -> WritableTarget:
+    def open_for_writing(
+        self, mapping: TableMapping, instance: dg.DagsterInstance, confirmed: str | None
+    ) -> WritableTarget:
         """The same as `open_settings`, where this run may write; see `allow_writes` for what it raises."""
-        return allow_writes(self.settings, confirmed, self.open_settings(instance))
+        return allow_writes(self.settings, confirmed, self.open_settings(mapping, instance))
 
-    def open_settings(self, instance: dg.DagsterInstance) -> TargetSettings:
-        """How to reach the table, and how hard one of the instance's concurrent runs may drive it.
+    def open_settings(self, mapping: TableMapping, instance: dg.DagsterInstance) -> TargetSettings:
+        """How to reach the items of a mapping, and how hard one of the instance's concurrent runs may drive it.
 
         Raises:
             SettingsError: the pool lets no run in.
@@ -112,17 +111,17 @@ class TargetDynamoDB(StageResource):
         return TargetSettings(
             access=settings.aws(),
             table=settings.target_table,
-            mapping=IMAGE,
+            mapping=mapping,
             requests_in_flight=settings.requests_in_flight,
             rate=ceiling / runs if ceiling is not None else None,
         )
 
-    def identity(self) -> TargetIdentity:
+    def identity(self, mapping: TableMapping) -> TargetIdentity:
         """Which table it is; see `target.table.describe` for what it raises."""
-        return describe(self.settings.aws(), self.settings.target_table, IMAGE)
+        return describe(self.settings.aws(), self.settings.target_table, mapping)
 
     def ownership(self, arn: str, store: StateStore) -> Ownership:
-        """Whether this state alone writes to the table; see `target.marks.ownership` for what it raises."""
+        """Whether this stage's state alone writes to the table; see `target.marks.ownership` for what it raises."""
         state = known_identity(store)
         return ownership(self.settings.aws(), arn, state.id if state else None)
 
@@ -130,9 +129,9 @@ class TargetDynamoDB(StageResource):
 class PictureBuckets(StageResource):
     """S3, where the pictures lie; read-only."""
 
-    def open(self) -> PictureStore | None:
-        """The buckets that the rows name; None where the mapping declares no pictures."""
-        return None if IMAGE.pictures is None else PictureStore(self.settings.aws(), IMAGE, IMAGE.pictures)
+    def open(self, mapping: TableMapping) -> PictureStore | None:
+        """The buckets that the rows of a table name; None where its mapping declares no pictures."""
+        return None if mapping.pictures is None else PictureStore(self.settings.aws(), mapping, mapping.pictures)
 
 
 class StateDirectory(StageResource):
@@ -140,14 +139,18 @@ class StateDirectory(StageResource):
 
     place: str | None = _shown("folder or bucket", "IMGMIG_STATE_URL")
 
-    def open(self) -> StateStore:
-        """The stage's state store."""
+    def of_stage(self) -> StageState:
+        """What the tables of the stage have in common: which state it is, and `imgmig throttle`."""
         return open_state(self.settings.state_url, self.stage, self.settings.aws())
 
+    def open(self, table: str) -> StateStore:
+        """The state of one table."""
+        return table_state(self.of_stage(), table)
+
     @contextmanager
-    def log(self) -> Iterator[logging.Logger]:
-        """The stage's ``migration.log``."""
-        store = self.open()
+    def log(self, table: str) -> Iterator[logging.Logger]:
+        """The ``migration.log`` of one table."""
+        store = self.open(table)
         with migration_log(partial(store.append, names.LOG), store.append_interval) as logger:
             yield logger
 
@@ -162,8 +165,10 @@ class ReportBucket(StageResource):
         name = self.settings.signing_key
         return SigningKey(self.settings.aws(), name) if name else None
 
-    def publish(self, files: Mapping[str, bytes]) -> dict[str, str]:
+    def publish(self, files: Mapping[str, bytes], folder: str | None = None) -> dict[str, str]:
         """Upload the files, encrypted as the bucket has it; returns where each is. Nothing where no place is set.
+
+        They go below the stage's name, and in a `folder` there where one is named.
 
         Raises:
             SettingsError: the URL is none of S3.
@@ -175,7 +180,7 @@ class ReportBucket(StageResource):
         place = urlsplit(settings.reports_url)
         if place.scheme != "s3" or not place.netloc:
             raise SettingsError("IMGMIG_REPORTS_URL must be s3://bucket/prefix")
-        prefix = "/".join(part for part in (place.path.strip("/"), self.stage) if part)
+        prefix = "/".join(part for part in (place.path.strip("/"), self.stage, folder) if part)
         client = settings.aws().client("s3")
         try:
             for name, content in files.items():

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from imgmig_dagster.defs.due import DAYS_OF_A_ROUND, VerifyDueConfig
+from imgmig_dagster.defs.due import DAYS_OF_A_ROUND, VerifyDueConfig, op_of
 from imgmig_dagster.defs.run_config import SpotCheckConfig
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.stage import Stage
 
 
-def all_schedules(stage: Stage) -> Sequence[dg.ScheduleDefinition]:
+def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
     """The verifications of each day, the weekly census, and the daily spot check."""
-    status = dg.DefaultScheduleStatus.STOPPED if stage is Stage.DEV else dg.DefaultScheduleStatus.RUNNING
+    status = dg.DefaultScheduleStatus.STOPPED if table.stage is Stage.DEV else dg.DefaultScheduleStatus.RUNNING
 
     @dg.schedule(
-        job_name="verify_due",
+        name=table.named("verify_all"),
+        job_name=table.named("verify_due"),
         cron_schedule="0 4 * * *",
         execution_timezone="UTC",
         default_status=status,
@@ -25,12 +27,12 @@ def all_schedules(stage: Stage) -> Sequence[dg.ScheduleDefinition]:
     )
     def verify_all(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         turn = context.scheduled_execution_time.toordinal() % DAYS_OF_A_ROUND
-        return dg.RunRequest(run_config=dg.RunConfig({"verify_what_is_due": VerifyDueConfig(turn=turn)}))
+        return dg.RunRequest(run_config=dg.RunConfig({op_of(table): VerifyDueConfig(turn=turn)}))
 
     return [
         dg.ScheduleDefinition(
-            name="verify_changed",
-            job_name="verify_due",
+            name=table.named("verify_changed"),
+            job_name=table.named("verify_due"),
             cron_schedule="0 3 * * *",
             execution_timezone="UTC",
             default_status=status,
@@ -38,30 +40,30 @@ def all_schedules(stage: Stage) -> Sequence[dg.ScheduleDefinition]:
         ),
         verify_all,
         dg.ScheduleDefinition(
-            name="census_weekly",
-            job_name="census",
+            name=table.named("census_weekly"),
+            job_name=table.named("census"),
             cron_schedule="0 5 * * 0",
             execution_timezone="UTC",
             default_status=status,
             description="Each week: the whole target compared with the whole source",
         ),
         dg.ScheduleDefinition(
-            name="spot_check_daily",
-            job_name="draw_spot_check",
+            name=table.named("spot_check_daily"),
+            job_name=table.named("draw_spot_check"),
             cron_schedule="0 6 * * *",
             execution_timezone="UTC",
             default_status=status,
-            run_config=dg.RunConfig({"spot_check": SpotCheckConfig(count=50, seed=None, keep_last=True)}),
+            run_config=dg.RunConfig({table.asset("spot_check"): SpotCheckConfig(count=50, seed=None, keep_last=True)}),
             description="Each day: a new sample. Only one that is not clean takes the place of a sample for review",
         ),
     ]
 
 
-def verified_once_migrated(stage: Stage) -> dg.AutomationConditionSensorDefinition:
+def verified_once_migrated(table: Table) -> dg.AutomationConditionSensorDefinition:
     """Looks each half minute for partitions that a run has migrated; the condition is the asset's (`specs`)."""
     return dg.AutomationConditionSensorDefinition(
-        "verify_once_migrated",
-        target=dg.AssetSelection.assets("verification_report"),
-        default_status=dg.DefaultSensorStatus.STOPPED if stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING,
+        table.named("verify_once_migrated"),
+        target=dg.AssetSelection.assets(table.asset("verification_report")),
+        default_status=dg.DefaultSensorStatus.STOPPED if table.stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING,
         description="Verifies a partition once it was migrated and nothing writes to it; those of one tick together",
     )

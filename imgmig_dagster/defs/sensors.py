@@ -1,6 +1,6 @@
 """What people are told without asking: failed runs, failed checks, ledgers that are not empty, and stale evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import dagster as dg
@@ -9,15 +9,16 @@ from imgmig_dagster import remedies
 from imgmig_dagster.alerts import Fault, Webhook
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
-from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.ranges import ChecksDoNotHold
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
+from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.names import FAILURES
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.changes import stale_partitions
 from imgmig_dagster.window import now
 
@@ -28,7 +29,6 @@ _EVALUATIONS_PER_TICK: Final = 500
 _RUNS_PER_TICK: Final = 100
 _KEYS: Final = 3
 _FAILED: Final = dg.DagsterEventType.RUN_FAILURE
-_OURS: Final = {(claim.asset, claim.name) for claim in CLAIMS}
 # A check that blocks ends its run: the check is told of, and not the run besides.
 _ENDED_BY_A_CHECK: Final = frozenset({"DagsterAssetCheckFailedError", ChecksDoNotHold.__name__})
 
@@ -47,23 +47,23 @@ class AlertWebhook(StageResource):
         return self.settings.ui_url
 
 
-def all_sensors(partitions: dg.TimeWindowPartitionsDefinition, stage: Stage) -> list[dg.SensorDefinition]:
-    """The alerts of a stage; they run by default where a stage is not dev."""
-    status = dg.DefaultSensorStatus.STOPPED if stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING
+def all_sensors(table: Table, assets: Collection[dg.AssetKey]) -> list[dg.SensorDefinition]:
+    """The alerts of a table, whose runs make these assets; they run by default where a stage is not dev."""
+    status = dg.DefaultSensorStatus.STOPPED if table.stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING
     return [
-        _failed_runs(partitions, stage, status),
-        _failed_checks(stage, status),
-        _failure_ledgers(stage, status),
-        _stale_evidence(partitions, stage, status),
+        _failed_runs(table, assets, status),
+        _failed_checks(table, status),
+        _failure_ledgers(table, status),
+        _stale_evidence(table, status),
     ]
 
 
-def _failed_runs(
-    partitions: dg.TimeWindowPartitionsDefinition, stage: Stage, status: dg.DefaultSensorStatus
-) -> dg.SensorDefinition:
+def _failed_runs(table: Table, assets: Collection[dg.AssetKey], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    name = table.named("alert_failed_runs")
+
     # Not a run_failure_sensor: that tells of one run at a time, and moves its cursor only at the end of a tick.
     @dg.sensor(
-        name="alert_failed_runs",
+        name=name,
         minimum_interval_seconds=_EVENTS_EVERY_S,
         default_status=status,
         description="A message for the runs that failed by anything but a check; finds dead commands",
@@ -74,7 +74,7 @@ def _failed_runs(
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        box = Outbox(context, stage.value, "alert_failed_runs", lasting=False)
+        box = Outbox(context, table.stage.value, name, table.option, lasting=False)
         if box.after is None:
             # What failed before anybody asked to be told is not news.
             last = instance.fetch_run_status_changes(_FAILED, limit=1).records
@@ -86,8 +86,8 @@ def _failed_runs(
         ).records
         for record in failed:
             run = instance.get_run_by_id(record.run_id)
-            if run is not None and _is_ours(run, context):
-                for fault in _of_run(instance, run, record, partitions):
+            if run is not None and _is_ours(run, context) and _is_of(table, assets, run):
+                for fault in _of_run(table, instance, run, record):
                     box.put(f"{run.run_id}:{fault.partition}", fault)
             box.after = record.storage_id
         return box.send(webhook, alerts.ui)
@@ -95,9 +95,12 @@ def _failed_runs(
     return alert_failed_runs
 
 
-def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def _failed_checks(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    name = table.named("alert_failed_checks")
+    ours = {(table.asset(claim.asset), claim.name) for claim in CLAIMS}
+
     @dg.sensor(
-        name="alert_failed_checks",
+        name=name,
         minimum_interval_seconds=_EVENTS_EVERY_S,
         default_status=status,
         description="A message for the partitions of which a check begins to fail, or fails otherwise than before",
@@ -106,20 +109,23 @@ def _failed_checks(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDef
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        box = Outbox(context, stage.value, "alert_failed_checks")
+        box = Outbox(context, table.stage.value, name, table.option)
         after = internals.last_evaluation(context.instance) if box.after is None else box.after
         box.after = after
         for place, found in internals.evaluations(context.instance, after, _EVALUATIONS_PER_TICK):
-            _look_at_check(box, found)
+            if (found.asset_key.to_user_string(), found.check_name) in ours:
+                _look_at_check(box, found)
             box.after = place
         return box.send(webhook, alerts.ui)
 
     return alert_failed_checks
 
 
-def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def _failure_ledgers(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    name = table.named("alert_failure_ledgers")
+
     @dg.sensor(
-        name="alert_failure_ledgers",
+        name=name,
         minimum_interval_seconds=_PARTITIONS_EVERY_S,
         default_status=status,
         description="A message for the partitions with rows that are not in the target",
@@ -130,11 +136,11 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        store, box = state.open(), Outbox(context, stage.value, "alert_failure_ledgers")
-        for partition in [name.split("/", 1)[0] for name in store.list("") if name.endswith(f"/{FAILURES}")]:
+        store, box = state.open(table.name), Outbox(context, table.stage.value, name, table.option)
+        for partition in _with_a_ledger(store):
             entries = FailureLedger(store, partition).entries()
             if entries:
-                box.put(partition, _of_ledger(partition, list(entries.values())))
+                box.put(partition, _of_ledger(table, partition, list(entries.values())))
             else:
                 box.settle(partition)
         return box.send(webhook, alerts.ui)
@@ -142,11 +148,11 @@ def _failure_ledgers(stage: Stage, status: dg.DefaultSensorStatus) -> dg.SensorD
     return alert_failure_ledgers
 
 
-def _stale_evidence(
-    partitions: dg.TimeWindowPartitionsDefinition, stage: Stage, status: dg.DefaultSensorStatus
-) -> dg.SensorDefinition:
+def _stale_evidence(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    name = table.named("alert_stale_evidence")
+
     @dg.sensor(
-        name="alert_stale_evidence",
+        name=name,
         minimum_interval_seconds=_EVIDENCE_EVERY_S,
         default_status=status,
         description="A message for the partitions whose evidence ceased to count and was not renewed for two days",
@@ -157,14 +163,12 @@ def _stale_evidence(
         webhook = alerts.open()
         if webhook is None:
             return _not_set()
-        box, stale = (
-            Outbox(context, stage.value, "alert_stale_evidence"),
-            stale_partitions(state.open(), windows_of(partitions), now()),
-        )
+        box = Outbox(context, table.stage.value, name, table.option)
+        stale = stale_partitions(state.open(table.name), table.partitions.windows(), now())
         for partition in box.faults - set(stale):
             box.settle(partition)
         for partition, why in stale.items():
-            page = "assets/verification_report"
+            page = f"assets/{table.asset('verification_report')}"
             fault = Fault(
                 "evidence", "does not count", remedies.STALE, page, page, partition, {}, (f"{partition}: {why}",)
             )
@@ -174,17 +178,27 @@ def _stale_evidence(
     return alert_stale_evidence
 
 
+def _with_a_ledger(store: StateStore) -> list[str]:
+    # What lies deeper is another table's.
+    found = [file.split("/") for file in store.list("") if file.endswith(f"/{FAILURES}")]
+    return [parts[0] for parts in found if len(parts) == 2]
+
+
 def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
     """Whether it is a run of this code location, which may share its instance with others."""
     return internals.location_of(run) in {CODE_LOCATION, internals.own_location(context)} - {None}
 
 
-def _of_run(
-    instance: dg.DagsterInstance,
-    run: dg.DagsterRun,
-    record: dg.EventLogRecord,
-    partitions: dg.TimeWindowPartitionsDefinition,
-) -> list[Fault]:
+def _is_of(table: Table, assets: Collection[dg.AssetKey], run: dg.DagsterRun) -> bool:
+    """Whether it is a run of this table: of one of its jobs, or of assets that somebody chose."""
+    if table.is_only:
+        return True
+    if run.asset_selection:
+        return not run.asset_selection.isdisjoint(assets)
+    return run.job_name in {table.named(job) for job in remedies.JOBS}
+
+
+def _of_run(table: Table, instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord) -> list[Fault]:
     """A fault for each partition that did not come to its end; none where a check ended the run.
 
     The check is told of then, and not the run besides.
@@ -193,7 +207,7 @@ def _of_run(
     if _ENDED_BY_A_CHECK & set(names):
         return []
     last = names[-1] if names else None
-    ended_by = internals.failed_partitions(instance, run.run_id) or dict.fromkeys(_partitions_of(run, partitions), last)
+    ended_by = internals.failed_partitions(instance, run.run_id) or dict.fromkeys(_partitions_of(table, run), last)
     event = record.event_log_entry.dagster_event
     is_gone = event is not None and event.message == GONE
     title, page = f"run of {run.job_name}", f"runs/{run.run_id}"
@@ -202,7 +216,7 @@ def _of_run(
         Fault(
             title,
             "failed: its process is gone" if is_gone else f"failed by {name}" if name else "failed",
-            remedies.of_run(run.job_name, name),
+            remedies.of_run(run.job_name.removeprefix(table.named("")), name),
             page,
             "runs",
             partition,
@@ -211,18 +225,16 @@ def _of_run(
     ]
 
 
-def _partitions_of(run: dg.DagsterRun, partitions: dg.TimeWindowPartitionsDefinition) -> Sequence[str | None]:
+def _partitions_of(table: Table, run: dg.DagsterRun) -> Sequence[str | None]:
     if (only := run.tags.get("dagster/partition")) or internals.RANGE_START not in run.tags:
         return [only]
     ends = run.tags[internals.RANGE_START], run.tags[internals.RANGE_END]
-    return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
+    return table.partitions.definition.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
 
 
 def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:
     asset, partition = found.asset_key.to_user_string(), found.partition
     name = f"{asset}:{found.check_name}:{partition}"
-    if (asset, found.check_name) not in _OURS:
-        return
     if found.passed or found.severity is dg.AssetCheckSeverity.WARN:
         box.settle(name)
         return
@@ -244,8 +256,8 @@ def _keys_of(found: dg.AssetCheckEvaluation) -> tuple[str, ...]:
     return tuple(f"{each['key']}: {each['field']}" if "field" in each else str(each["key"]) for each in records)
 
 
-def _of_ledger(partition: str, failures: Sequence[Failure]) -> Fault:
-    asset = "assets/migrated_images"
+def _of_ledger(table: Table, partition: str, failures: Sequence[Failure]) -> Fault:
+    asset = f"assets/{table.asset(MIGRATED)}"
     return Fault(
         "failure ledger",
         "not empty",

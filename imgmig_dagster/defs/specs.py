@@ -4,72 +4,58 @@ Made from the one field list. How an asset is made is in `assets`, `repair` and 
 in `claims`. Both tables are here too: they begin and end the graph, and no run makes them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import dagster as dg
 
+from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.mapping.fields import Field, FieldType
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.places import Places
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.results import VERIFIER_VERSION
-
-SOURCE_TABLE: Final = dg.AssetKey(["postgresql", "images"])
-TARGET_TABLE: Final = dg.AssetKey(["dynamodb", "images"])
 
 _OWNERS: Final = ("team:data-platform",)
 # Evidence that its schedule no longer renews shows on its asset's page. Of a partitioned asset Dagster judges the last
 # materialization of any partition: that the rotation stands still is seen, not that one partition was left out.
 _RENEWED_DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=RENEWED_WITHIN)
 _RENEWED_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8))
-# Dagster shows by the version what other code made. The same two void evidence (`verification.evidence`).
-_MAPPED: Final = f"mapping {IMAGE.fingerprint()}"
-_JUDGED: Final = f"{_MAPPED}, verifier {VERIFIER_VERSION}"
-# A partition is verified once a run has migrated it, and nothing writes to it. Dagster has no event of what changes in
-# the source, or was migrated before the condition was turned on: that is left to `schedules`.
-_ONCE_MIGRATED: Final = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & dg.AutomationCondition.all_deps_blocking_checks_passed()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.asset_matches("repair_report", dg.AutomationCondition.in_progress())
-).with_label("once migrated")
 _ATTRIBUTE_TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}
 
 
-def asset_specs(partitions: dg.TimeWindowPartitionsDefinition) -> Mapping[str, dg.AssetSpec]:
-    """The spec of each asset that a run makes, by its name."""
-    return {spec.key.to_user_string(): spec for spec in _made_by_runs(partitions)}
+def asset_specs(table: Table) -> Mapping[str, dg.AssetSpec]:
+    """The spec of each asset that a run makes, by what `Table.asset` makes its name of."""
+    return dict(_made_by_runs(table))
 
 
-def table_specs(places: Places) -> list[dg.AssetSpec]:
-    """The two tables: what is migrated, and what comes of it."""
+def end_specs(table: Table, places: Places) -> list[dg.AssetSpec]:
+    """The two ends: the rows that are migrated, and the items that come of them."""
+    migrated = table.asset(MIGRATED)
     return [
         dg.AssetSpec(
-            SOURCE_TABLE,
-            group_name="tables",
+            table.rows,
+            group_name=table.group("tables"),
             kinds={"postgres", "table"},
             owners=_OWNERS,
             description="The source: the rows as the application writes them",
             metadata={
-                "dagster/column_schema": columns_of(IMAGE),
-                **_place(places.source, places.source_name),
+                "dagster/column_schema": columns_of(table.mapping),
+                **_place(places.source, places.source_name(table.mapping)),
             },
         ),
         dg.AssetSpec(
-            TARGET_TABLE,
-            deps=["migrated_images"],
-            group_name="tables",
+            table.items,
+            deps=[migrated],
+            group_name=table.group("tables"),
             kinds={"dynamodb", "table"},
             owners=_OWNERS,
             description="The target: the items, those of the application among them",
             metadata={
-                "dagster/column_schema": attributes_of(IMAGE),
+                "dagster/column_schema": attributes_of(table.mapping),
                 "dagster/column_lineage": _lineage(
-                    (name, dg.AssetKey("migrated_images"), name) for name, _column in _origins(IMAGE)
+                    (name, dg.AssetKey(migrated), name) for name in dict(_origins(table.mapping))
                 ),
                 **_place(places.target, places.target_table),
             },
@@ -106,97 +92,126 @@ def _version(mapping: TableMapping) -> Iterator[dg.TableColumn]:
         yield _column(mapping.version.attribute, "N", nullable=False, description=f"{mapping.version.initial} at first")
 
 
-def _made_by_runs(partitions: dg.TimeWindowPartitionsDefinition) -> Iterator[dg.AssetSpec]:
-    yield _spec(
-        "source_images",
+def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
+    # Dagster shows by the version what other code made. The same two void evidence (`verification.evidence`).
+    mapped = f"mapping {table.mapping.fingerprint()}"
+    judged = f"{mapped}, verifier {VERIFIER_VERSION}"
+    partitions = table.partitions.definition
+
+    def spec(
+        of: str, group: str, kind: str, description: str, deps: Sequence[str], **rest: Any
+    ) -> tuple[str, dg.AssetSpec]:
+        return of, dg.AssetSpec(
+            table.asset(of),
+            group_name=table.group(group),
+            kinds={kind},
+            owners=_OWNERS,
+            description=description,
+            deps=[table.asset(each) for each in deps] or [table.rows],
+            **rest,
+        )
+
+    yield spec(
+        SOURCE,
         "migration",
         "postgres",
         "Inventory of the source rows: count, bytes, NULLs, digest, watermark, and whether each can be mapped",
-        deps=[SOURCE_TABLE],
-        code_version=_MAPPED,
+        deps=[],
+        code_version=mapped,
         partitions_def=partitions,
     )
-    yield _spec(
+    yield spec(
         "migration_plan",
         "migration",
         "python",
         "The dry run: what a migration would do to each row, rejects, write units, cost. Never writes",
-        deps=["source_images"],
-        code_version=_MAPPED,
+        deps=[SOURCE],
+        code_version=mapped,
         partitions_def=partitions,
     )
-    yield _spec(
-        "migrated_images",
+    yield spec(
+        MIGRATED,
         "migration",
         "dynamodb",
         "The items written, with an outcome for every row of the window",
-        deps=["source_images"],
-        code_version=_MAPPED,
+        deps=[SOURCE],
+        code_version=mapped,
         partitions_def=partitions,
         metadata={
-            "dagster/column_schema": attributes_of(IMAGE),
-            "dagster/column_lineage": _lineage((name, SOURCE_TABLE, column) for name, column in _origins(IMAGE)),
+            "dagster/column_schema": attributes_of(table.mapping),
+            "dagster/column_lineage": _lineage((name, table.rows, column) for name, column in _origins(table.mapping)),
         },
     )
-    yield _spec(
+    yield spec(
         "verification_report",
         "verification",
         "python",
         "Every row of the window compared with its item, field by field, by strongly consistent reads",
-        deps=["migrated_images"],
-        code_version=_JUDGED,
+        deps=[MIGRATED],
+        code_version=judged,
         partitions_def=partitions,
         freshness_policy=_RENEWED_DAILY,
-        automation_condition=_ONCE_MIGRATED,
+        automation_condition=_once_migrated(table),
     )
-    yield _spec(
+    yield spec(
         "repair_report",
         "migration",
         "dynamodb",
         "What was done about each key that the last verification listed; what would be done, unless applied. Once "
         "applied, those keys are verified again, and the checks of `verification_report` evaluated anew",
         deps=["verification_report"],
-        code_version=_MAPPED,
+        code_version=mapped,
         partitions_def=partitions,
     )
-    yield _spec(
+    yield spec(
         "table_census",
         "verification",
         "dynamodb",
         "A full parallel scan of the target against the whole source: keys and content",
-        deps=["migrated_images"],
-        code_version=_JUDGED,
+        deps=[MIGRATED],
+        code_version=judged,
         freshness_policy=_RENEWED_WEEKLY,
     )
-    yield _spec(
+    yield spec(
         "spot_check",
         "verification",
         "html",
-        "Random images, both records side by side and their pictures, for a person to review",
-        deps=["migrated_images"],
-        code_version=_JUDGED,
+        "Random rows, both records side by side and their pictures, for a person to review",
+        deps=[MIGRATED],
+        code_version=judged,
         freshness_policy=_RENEWED_DAILY,
     )
-    yield _spec(
+    yield spec(
         "orphan_report",
         "migration",
         "dynamodb",
         "What was done about each orphan that the last census listed; what would be done, unless applied",
         deps=["table_census"],
-        code_version=_MAPPED,
+        code_version=mapped,
     )
-    yield _spec(
+    yield spec(
         "migration_summary",
         "reporting",
         "html",
         "The report for people, and the certificate for machines, built from evidence, whatever the checks say",
         deps=["verification_report", "table_census", "spot_check"],
-        code_version=_JUDGED,
+        code_version=judged,
     )
 
 
-def _spec(name: str, group: str, kind: str, description: str, **rest: Any) -> dg.AssetSpec:
-    return dg.AssetSpec(name, group_name=group, kinds={kind}, owners=_OWNERS, description=description, **rest)
+def _once_migrated(table: Table) -> dg.AutomationCondition[Any]:
+    """A partition is verified once a run has migrated it, and nothing writes to it.
+
+    Dagster has no event of what changes in the source, or was migrated before the condition was turned on: that is left
+    to `schedules`.
+    """
+    return (
+        dg.AutomationCondition.any_deps_updated().since_last_handled()
+        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+        & ~dg.AutomationCondition.asset_matches(table.asset("repair_report"), dg.AutomationCondition.in_progress())
+    ).with_label("once migrated")
 
 
 def _place(url: str | None, table: str | None) -> dict[str, str]:
@@ -220,11 +235,12 @@ def _origins(mapping: TableMapping) -> list[tuple[str, str]]:
     """Each attribute that comes of a column, with that column; the others are constants."""
     return [
         *((each.attribute, column) for each in mapping.primary_key for column in each.template.columns),
-        *((field.attribute, field.column) for field in mapping.fields),
+        *((field.attribute, column) for field in mapping.fields for column in field.columns),
     ]
 
 
 def _lineage(edges: Iterable[tuple[str, dg.AssetKey, str]]) -> dg.TableColumnLineage:
-    return dg.TableColumnLineage(
-        {name: [dg.TableColumnDep(asset_key=upstream, column_name=column)] for name, upstream, column in edges}
-    )
+    found: dict[str, list[dg.TableColumnDep]] = {}
+    for name, upstream, column in edges:
+        found.setdefault(name, []).append(dg.TableColumnDep(asset_key=upstream, column_name=column))
+    return dg.TableColumnLineage(found)

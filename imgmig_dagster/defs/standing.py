@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from imgmig_dagster.defs.partitions import window_of
+from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -31,9 +31,9 @@ _FAULTS: Final = "when it was looked at last, rows and items did not agree. The 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the state of a stage says of partitions that Dagster would show as well."""
+    """What the state of a table says of partitions that Dagster would show as well."""
 
-    partitions: dg.TimeWindowPartitionsDefinition
+    table: Table
     store: StateStore
 
     def show(self, context: dg.AssetExecutionContext, partition: str, in_progress_too: bool = False) -> None:
@@ -49,10 +49,10 @@ class Standing:
 
     def show_judged(self, context: dg.AssetExecutionContext, report: "SummaryReport") -> None:
         """Show what a report found amiss with partitions: also what a run that was killed could not show."""
-        judged: dict[str, dict[str, str]] = {"migrated_images": {}, "verification_report": {}}
+        judged: dict[str, dict[str, str]] = {MIGRATED: {}, "verification_report": {}}
         for each in report.partitions:
             if each.pass_open:
-                judged["migrated_images"][each.partition] = _BROKEN_OFF
+                judged[MIGRATED][each.partition] = _BROKEN_OFF
             if each.void:
                 judged["verification_report"][each.partition] = _voided(each.void.what)
             elif each.verification and not each.verification.passed:
@@ -63,10 +63,10 @@ class Standing:
     def _amiss(self, partition: str) -> Mapping[str, str]:
         found = {}
         if CheckpointFile(self.store, partition).is_open():
-            found["migrated_images"] = _BROKEN_OFF
+            found[MIGRATED] = _BROKEN_OFF
         evidence = load_record(self.store, names.evidence(partition), VerificationResult)
         if evidence:
-            window, today = window_of(self.partitions, partition), Today(now(), None)
+            window, today = self.table.partitions.window(partition), Today(now(), None)
             void = why_void(self.store, window, evidence, today, evidence.rows_in_window, None)
             if void:
                 found["verification_report"] = _voided(void.what)
@@ -77,7 +77,8 @@ class Standing:
     def _show(
         self, context: dg.AssetExecutionContext, asset: str, whys: Mapping[str, str], in_progress_too: bool = False
     ) -> None:
-        events.shown_as_failed(context, dg.AssetKey(asset), self.partitions, whys, in_progress_too)
+        key = dg.AssetKey(self.table.asset(asset))
+        events.shown_as_failed(context, key, self.table.partitions.definition, whys, in_progress_too)
 
 
 def _voided(why: str) -> str:

@@ -12,7 +12,6 @@ from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
-from imgmig_dagster.defs.partitions import windows_of
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     PictureBuckets,
@@ -24,6 +23,7 @@ from imgmig_dagster.defs.resources import (
 )
 from imgmig_dagster.defs.run_config import SpotCheckConfig
 from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.published_mapping import published_mapping
@@ -42,12 +42,15 @@ from imgmig_dagster.work import ReadingWork, work_on
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
 
 
-def whole_table_assets(
-    partitions: dg.TimeWindowPartitionsDefinition, stage: str, specs: Mapping[str, dg.AssetSpec]
-) -> Sequence[dg.AssetsDefinition]:
+def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[dg.AssetsDefinition]:
     """The assets of the table as a whole."""
 
-    @dg.multi_asset(specs=[specs["table_census"]], check_specs=specs_of("table_census", None), pool=TARGET_POOL)
+    @dg.multi_asset(
+        name=table.asset("table_census"),
+        specs=[specs["table_census"]],
+        check_specs=specs_of(table, "table_census", None),
+        pool=TARGET_POOL,
+    )
     def table_census(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -55,15 +58,20 @@ def whole_table_assets(
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        windows, table = windows_of(partitions), target.open_settings(context.instance)
-        with working(context, source, table, state, progress) as (opening, _log):
+        windows, reads = table.partitions.windows(), target.open_settings(table.mapping, context.instance)
+        with working(context, table, source, reads, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: take_census(work, windows))
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
             check_results=checks.of_census(result),
         )
 
-    @dg.multi_asset(specs=[specs["spot_check"]], check_specs=specs_of("spot_check", None), pool=TARGET_POOL)
+    @dg.multi_asset(
+        name=table.asset("spot_check"),
+        specs=[specs["spot_check"]],
+        check_specs=specs_of(table, "spot_check", None),
+        pool=TARGET_POOL,
+    )
     def spot_check(
         context: dg.AssetExecutionContext,
         config: SpotCheckConfig,
@@ -76,8 +84,9 @@ def whole_table_assets(
         from imgmig_dagster.reporting.render import render_spot_check
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
-        store, s3, table = state.open(), pictures.open(), target.open_settings(context.instance)
-        with working(context, source, table, state, progress) as (opening, _log):
+        store, s3 = state.open(table.name), pictures.open(table.mapping)
+        reads = target.open_settings(table.mapping, context.instance)
+        with working(context, table, source, reads, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: draw_spot_check(work, s3, config.count, seed))
         # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
         keeps = config.keep_last and config.seed is None
@@ -86,7 +95,7 @@ def whole_table_assets(
         if not kept:
             shown = ShownPictures() if s3 is None else s3.show(result.pairs, source.settings.spot_check_pictures)
             save_record(store, names.SPOT_CHECK, result)
-            store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, stage, shown).encode())
+            store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, table.stage.value, shown).encode())
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_spot_check(result),
@@ -96,7 +105,11 @@ def whole_table_assets(
             check_results=[checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)],
         )
 
-    @dg.multi_asset(specs=[specs["migration_summary"]], check_specs=specs_of("migration_summary", None))
+    @dg.multi_asset(
+        name=table.asset("migration_summary"),
+        specs=[specs["migration_summary"]],
+        check_specs=specs_of(table, "migration_summary", None),
+    )
     def migration_summary(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
@@ -109,8 +122,9 @@ def whole_table_assets(
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
 
-        windows, store, settings = windows_of(partitions), state.open(), source.settings
-        with working(context, source, target.open_settings(context.instance), state, progress) as (opening, log):
+        windows, store, settings = table.partitions.windows(), state.open(table.name), source.settings
+        reads = target.open_settings(table.mapping, context.instance)
+        with working(context, table, source, reads, state, progress) as (opening, log):
 
             async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck]:
                 certified = await certify(work, windows, log.info)
@@ -120,14 +134,14 @@ def whole_table_assets(
 
             certified, assumptions, columns, recheck = work_on(opening, look)
         # After the last look: what another state wrote during it has left its mark by now.
-        owner = target.ownership(certified.identity.target, store)
+        owner = target.ownership(certified.identity.target, state.of_stage())
         counted = {**certified.counts.rows_per_window, **certified.rows}
         facts = RunFacts(
             run_id=context.run.run_id,
             made_at=now(),
             counted_at=certified.as_of,
             identity=certified.identity,
-            settings=settings.shown(),
+            settings=settings.shown(table.mapping),
             versions={
                 "imgmig_dagster": __version__,
                 "python": python_version(),
@@ -146,15 +160,15 @@ def whole_table_assets(
             left=certified.left,
         )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
-        report = build_report(store, stage, windows, rows_now, facts, certified.digests)
-        Standing(partitions, store).show_judged(context, report)
+        report = build_report(store, table.stage.value, windows, rows_now, facts, certified.digests)
+        Standing(table, store).show_judged(context, report)
         files = publish(store, report)
         try:
             if key := reports.signing_key():
                 sign_certificate(store, facts.made_at, key)
         finally:
             # Signed or not, it is kept.
-            published = reports.publish({name: _content(store, name) for name in files})
+            published = reports.publish({name: _content(store, name) for name in files}, table.option)
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_summary(report),

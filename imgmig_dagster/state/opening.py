@@ -1,15 +1,21 @@
-"""Which state store IMGMIG_STATE_URL names."""
+"""Which state store IMGMIG_STATE_URL names, and where in it the state of a table is."""
 
+import re
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.s3 import S3StateStore
-from imgmig_dagster.state.store import LocalStateStore, StateStore
+from imgmig_dagster.state.store import LocalStateStore, StageState, StateStore
+
+_FIRST: Final = "images"
+"""The one table that the first version knew: its state was the stage's."""
+_PARTITION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def open_state(url: str, stage: str, access: AwsAccess) -> StateStore:
+def open_state(url: str, stage: str, access: AwsAccess) -> StageState:
     """The state of one stage below a URL: ``file:///absolute/path`` or ``s3://bucket/prefix``.
 
     Raises:
@@ -21,3 +27,13 @@ def open_state(url: str, stage: str, access: AwsAccess) -> StateStore:
     if parts.scheme == "s3" and parts.netloc:
         return S3StateStore(access.client("s3"), parts.netloc, f"{parts.path.strip('/')}/{stage}")
     raise SettingsError("IMGMIG_STATE_URL must be file:///absolute/path or s3://bucket/prefix")
+
+
+def table_state(stage: StageState, table: str) -> StateStore:
+    """The state of a table in that of its stage: a folder by its name.
+
+    What the first version left at the top stays the state of the table that it is of, and goes on there.
+    """
+    if table == _FIRST and any(_PARTITION.fullmatch(name) for name in stage.folders()):
+        return stage
+    return stage.below(table)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
@@ -103,6 +103,20 @@ class S3StateStore:
         except (ClientError, BotoCoreError) as error:
             raise self._unavailable("list", prefix, error) from None
         return sorted(key[len(self._prefix) :] for key in keys)
+
+    def folders(self) -> Sequence[str]:
+        """See `StageState.folders`."""
+        try:
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, Delimiter="/")
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable("list", "", error) from None
+        prefixes = [entry["Prefix"] for entry in found.get("CommonPrefixes", [])]
+        return sorted(prefix[len(self._prefix) : -1] for prefix in prefixes)
+
+    def below(self, folder: str) -> "S3StateStore":
+        """See `StageState.below`."""
+        place, timing = self._key(folder), (self._clock, self._sleep, self._lease_seconds)
+        return S3StateStore(self._client, self._bucket, place, *timing)
 
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""

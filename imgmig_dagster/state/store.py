@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -67,6 +67,16 @@ class StateStore(Protocol):
 
     def locate(self, name: str) -> str:
         """Where a person finds the file: a path or a URL."""
+
+
+class StageState(StateStore, Protocol):
+    """The state of a stage, which holds those of its tables."""
+
+    def folders(self) -> Sequence[str]:
+        """The folders at the top, sorted; of very many the first."""
+
+    def below(self, folder: str) -> StateStore:
+        """What is in a folder at the top."""
 
 
 class LocalStateStore:
@@ -133,6 +143,16 @@ class LocalStateStore:
                 for name in files
                 if not name.startswith(".")
             )
+
+    def folders(self) -> Sequence[str]:
+        """See `StageState.folders`."""
+        with _refusals(self._root), contextlib.suppress(FileNotFoundError):
+            return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir())
+        return []
+
+    def below(self, folder: str) -> "LocalStateStore":
+        """See `StageState.below`."""
+        return LocalStateStore(self._path(folder))
 
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""

@@ -214,7 +214,7 @@ class TestAnOperatorsMorning:
         operator.expect_partitions("verification_report", failed=0, materialized=MONTHS)
 
     def test_a_partition_that_fails_is_told_apart_from_a_red_one(self, platform: Platform, operator: Operator) -> None:
-        checkpoint = platform.state / "dev" / self.LAST / "migration-progress.json"
+        checkpoint = platform.state / "dev" / "images" / self.LAST / "migration-progress.json"
         checkpoint.write_text("{torn")
         assert statuses(operator.launch("migrate", "All")) == ["FAILURE"]
         checkpoint.unlink()

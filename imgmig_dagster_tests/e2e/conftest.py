@@ -26,7 +26,7 @@ class DevStage:
 
     @property
     def state(self) -> Path:
-        return self.services.sandbox.root / "state" / "dev"
+        return self.services.sandbox.root / "state" / "dev" / "images"
 
     def clear(self) -> None:
         """Forget every item and all state, as a new sandbox would have it."""

@@ -10,6 +10,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.lease import LEASE_SECONDS
+from imgmig_dagster.state.opening import table_state
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster_tests.conftest import Services
@@ -166,3 +167,22 @@ def test_a_living_holders_lease_is_respected(store: S3StateStore, client: Any, b
 def test_a_bucket_that_is_not_there_is_named(client: Any) -> None:
     with pytest.raises(StateUnavailable, match=r"s3://no-such-bucket/dev/p/a\.json: NoSuchBucket"):
         S3StateStore(client, "no-such-bucket", "dev").read("p/a.json")
+
+
+def test_a_folder_is_a_store_of_its_own(store: S3StateStore) -> None:
+    assert store.folders() == []
+    for name in ("top.json", "2024-03-01/evidence.json", "orders/2024-04-01/plan.json"):
+        store.write(name, b"{}")
+
+    orders = store.below("orders")
+
+    assert store.folders() == ["2024-03-01", "orders"]
+    assert orders.list("") == ["2024-04-01/plan.json"]
+    assert orders.locate("a") == store.locate("orders/a")
+
+
+def test_what_the_first_version_left_in_a_bucket_goes_on(store: S3StateStore) -> None:
+    store.write("2024-03-01/evidence.json", b"{}")
+
+    assert table_state(store, "images").read("2024-03-01/evidence.json")
+    assert table_state(store, "orders").list("") == []

@@ -38,7 +38,12 @@ def platform(
 ) -> Platform:
     """Stage dev on an empty source and an empty target, with monthly partitions from January 2024."""
     platform = Platform(
-        source, target, LocalStateStore(tmp_path / "state" / "dev"), dict(os.environ), instance, clean_environment
+        source,
+        target,
+        LocalStateStore(tmp_path / "state" / "dev" / "images"),
+        dict(os.environ),
+        instance,
+        clean_environment,
     )
     platform.set(
         IMGMIG_SOURCE_URL=source.url,

@@ -26,7 +26,7 @@ def desk(commands: CommandServer, tmp_path: Path) -> Iterator[Desk]:
             writer.writerows([*images_of(2, range(300)), *images_of(3, range(300, 600))])
     # The settings of a stage whose application writes meanwhile.
     environment = {"IMGMIG_DUAL_WRITE": "true"}
-    yield Desk(commands, tmp_path, "dev", LocalStateStore(root / "state" / "dev"), environment)
+    yield Desk(commands, tmp_path, "dev", LocalStateStore(root / "state" / "dev" / "images"), environment)
     Sandbox(root).delete()
 
 

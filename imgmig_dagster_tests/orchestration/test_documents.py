@@ -132,7 +132,7 @@ def write_settings(folder: Path, stage: str, variables: dict[str, str]) -> None:
 def stage_at(
     folder: Path, name: str, commands: CommandServer, source: Source, target: Target, **environment: str
 ) -> Stage:
-    state = LocalStateStore(folder / "state" / name)
+    state = LocalStateStore(folder / "state" / name / "images")
     return Stage(commands, folder, name, state, {"AWS_EC2_METADATA_DISABLED": "true", **environment}, source, target)
 
 

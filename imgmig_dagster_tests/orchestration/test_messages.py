@@ -13,10 +13,12 @@ import typer
 
 from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
 from imgmig_dagster.cli.app import app
+from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.defs.claims import CLAIMS, Claim
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.remedies import LEDGER, STALE, of_check, of_run
+from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import FakeClock
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 from imgmig_dagster_tests.orchestration.commands import wait_until
@@ -120,7 +122,7 @@ def commands_in(text: str) -> list[list[str]]:
 
 def test_what_remedies_tell_to_type_is_taken_by_the_command_line() -> None:
     told = [of_check(claim.name) for claim in CLAIMS] + [LEDGER, STALE]
-    told += [of_run(job.name, None) for job in all_jobs()]
+    told += [of_run(job.name, None) for job in all_jobs(tables_of(Stage.DEV)[0])]
     told += [of_run("migrate", kind) for kind in ("TargetUnavailable", "CheckpointRefused", "TooManyFailures")]
     seen: set[str] = set()
     group = typer.main.get_group(app)

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from imgmig_dagster.config import load_partitioning
-from imgmig_dagster.defs.partitions import partitions_of, window_of, windows_of
+from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.partitioning import Grain, Partitioning
 from imgmig_dagster.stage import Stage
@@ -17,9 +17,8 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def windows(grain: Grain, start: str) -> list[Window]:
-    return list(
-        windows_of(partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(start))))
-    )
+    partitioning = Partitioning(partition_grain=grain, partition_start=date.fromisoformat(start))
+    return list(partitions_of(partitioning).windows())
 
 
 def utc(year: int, month: int, day: int) -> datetime:
@@ -65,7 +64,7 @@ def test_a_migration_that_begins_today_has_one_partition(grain: Grain) -> None:
 
 def test_a_key_names_its_window() -> None:
     partitions = partitions_of(Partitioning(partition_start=date(2023, 1, 1)))
-    assert window_of(partitions, "2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
+    assert partitions.window("2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
 
 
 def test_grain_and_start_come_from_the_settings(clean_environment: pytest.MonkeyPatch) -> None:
@@ -99,8 +98,7 @@ def test_a_wrong_partitioning_is_named_when_definitions_load(
 )
 def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Grain, earliest: str) -> None:
     partitions = partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest)))
-    first = partitions.get_first_partition_key()
-    assert first == earliest
-    assert window_of(partitions, earliest).start == utc(*map(int, earliest.split("-")))
+    assert partitions.definition.get_partition_keys()[0] == earliest
+    assert partitions.window(earliest).start == utc(*map(int, earliest.split("-")))
     with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
         Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))

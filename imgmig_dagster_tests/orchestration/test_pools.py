@@ -10,6 +10,7 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.resources import TARGET_POOL, TargetDynamoDB
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.orchestration.arrange import Platform
 
@@ -30,7 +31,7 @@ def test_each_run_gets_its_share_of_the_ceiling(
     if limit is not None:
         own_instance.event_log_storage.set_concurrency_slots(TARGET_POOL, limit)
 
-    assert TargetDynamoDB(stage="dev").open_settings(own_instance).rate == rate
+    assert TargetDynamoDB(stage="dev").open_settings(IMAGE, own_instance).rate == rate
 
 
 @pytest.mark.parametrize("ceiling", ["600", None])
@@ -43,7 +44,7 @@ def test_a_pool_that_lets_no_run_in_is_obeyed_by_the_command_line_too(
 
     assert pool_limit(own_instance, TARGET_POOL) == 0
     with pytest.raises(SettingsError, match="dagster instance concurrency set target 4"):
-        TargetDynamoDB(stage="dev").open_settings(own_instance)
+        TargetDynamoDB(stage="dev").open_settings(IMAGE, own_instance)
 
 
 def test_whatever_reads_or_writes_items_takes_its_place_in_the_pool() -> None:

@@ -97,7 +97,7 @@ def test_ten_partitions_at_once_are_all_migrated_and_never_more_run_than_the_poo
             assert launch.wait(timeout=300) == 0
         # The whole queue stands before the daemon looks at it for the first time, and nobody gets to an end before
         # as many as there are places have started: a pause ends no run, however long a busy machine takes.
-        state = LocalStateStore(tmp_path / "state" / "staging")
+        state = LocalStateStore(tmp_path / "state" / "staging" / "images")
         change_throttle(state, paused=True)
         stack.enter_context(running(daemon, environment, tmp_path / "daemon.log"))
         # Of this job alone: a stage that is not dev verifies by itself what was migrated.

@@ -12,13 +12,17 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
+from imgmig_dagster.defs.partitions import TimeWindows
 from imgmig_dagster.defs.ranges import Part, over_range
 from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.progress import Ended
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 
 RANGE = [FEBRUARY, MARCH, APRIL]
@@ -132,6 +136,7 @@ def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_name
     tmp_path: Path, stopped_while: str
 ) -> None:
     partitions = dg.MonthlyPartitionsDefinition(start_date=FEBRUARY, timezone="UTC")
+    table = Table(Stage.DEV, IMAGE, TimeWindows(partitions), 100, is_only=True)
     spec = dg.AssetSpec("migrated_images", partitions_def=partitions)
     keys = [FEBRUARY, MARCH, APRIL, "2024-05-01", "2024-06-01"]
     begun, ended = list[str](), list[Ended]()
@@ -152,17 +157,17 @@ def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_name
                 others_are_cancelled.set()
         if stopped_while == "it is recorded":
             await refused.wait()
-            await part.record("migrated_images", facts)
+            await part.record(MIGRATED, facts)
         else:
-            await part.record("migrated_images", {"rows": 3})
+            await part.record(MIGRATED, {"rows": 3})
             await refused.wait()
             part.recorder.submit(others_are_cancelled.wait, 60)
 
     @dg.multi_asset(specs=[spec], backfill_policy=dg.BackfillPolicy.single_run())
     def images(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-        standing = Standing(partitions, LocalStateStore(tmp_path))
+        standing = Standing(table, LocalStateStore(tmp_path))
         opening = nullcontext(asyncio.Event())
-        yield from over_range(context, {"migrated_images": spec}, keys, opening, work, ended.append, standing)
+        yield from over_range(context, {MIGRATED: spec}, keys, opening, work, ended.append, standing)
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(

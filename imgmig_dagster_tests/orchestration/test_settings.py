@@ -8,6 +8,7 @@ import pytest
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
@@ -66,7 +67,7 @@ def test_no_secret_reaches_run_configs_events_errors_state_or_reports(platform: 
     assert CANARY in url
     platform.set(IMGMIG_SOURCE_URL=url, AWS_SECRET_ACCESS_KEY=CANARY, AWS_SESSION_TOKEN=CANARY)
     settings = load_settings(Stage.DEV)
-    assert CANARY not in f"{settings!r} {settings} {settings.shown()} {settings.aws()!r}"
+    assert CANARY not in f"{settings!r} {settings} {settings.shown(IMAGE)} {settings.aws()!r}"
     for job in ("migrate", "verify"):
         platform.succeed(job, MARCH)
     for job in ("census", "draw_spot_check", "report"):

@@ -6,12 +6,13 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.defs.specs import SOURCE_TABLE, TARGET_TABLE
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ITEM
 
 MIGRATED = dg.AssetKey("migrated_images")
+SOURCE_TABLE = dg.AssetKey(["postgresql", "images"])
+TARGET_TABLE = dg.AssetKey(["dynamodb", "images"])
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_tables_and_resources_say_where_they_are_and_no_secret(clean_environment
     assert graph.get(SOURCE_TABLE).metadata["dagster/uri"] == "postgresql://db.example:5433/app"
     assert graph.get(SOURCE_TABLE).metadata["dagster/table_name"] == "public.images"
     assert graph.get(TARGET_TABLE).metadata["dagster/uri"] == "dynamodb://eu-central-1/images-staging"
-    assert (found["source"].table, found["source"].database) == ("public.images", "postgresql://db.example:5433/app")
+    assert found["source"].database == "postgresql://db.example:5433/app"
     target = found["target"]
     assert (target.table, target.region, target.endpoint) == (
         "images-staging",

@@ -14,6 +14,7 @@ from imgmig_dagster.config import (
     uses_sandbox,
 )
 from imgmig_dagster.errors import SandboxNotRunning, SettingsError
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.stage import Stage, WriteMode, parse_stage
 from imgmig_dagster_tests.conftest import Services
@@ -204,11 +205,8 @@ class TestDefaults:
         settings = load_settings(Stage.PROD)
 
         assert (settings.page_size, settings.requests_in_flight, settings.write_rate) == (1_000, 10, None)
-        assert (settings.partition_grain, settings.source_schema, settings.source_table) == (
-            "monthly",
-            "public",
-            "images",
-        )
+        assert settings.partition_grain == "monthly"
+        assert settings.applied_to(IMAGE) == IMAGE, "what no setting says is the declaration's"
 
 
 class TestSources:
@@ -254,9 +252,9 @@ class TestSources:
 
         settings = load_settings(Stage.PROD)
 
-        assert "hunter2" not in f"{settings!r} {settings} {settings.shown()}"
-        assert "hush" not in f"{settings!r} {settings} {settings.shown()} {settings.aws()!r}"
-        assert settings.shown()["source"] == "db.internal/app, public.images"
+        assert "hunter2" not in f"{settings!r} {settings} {settings.shown(IMAGE)}"
+        assert "hush" not in f"{settings!r} {settings} {settings.shown(IMAGE)} {settings.aws()!r}"
+        assert settings.shown(IMAGE)["source"] == "db.internal/app, public.images"
 
 
 class TestSandbox:

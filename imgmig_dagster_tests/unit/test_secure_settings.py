@@ -8,6 +8,7 @@ import pytest
 
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError, SourceUnavailable
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import access
@@ -66,7 +67,7 @@ class TestEncryption:
         configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
 
         if allowed:
-            assert load_settings(Stage.STAGING).shown()["allow_insecure"] == "loopback"
+            assert load_settings(Stage.STAGING).shown(IMAGE)["allow_insecure"] == "loopback"
         else:
             assert "sslmode=verify-full" in refusal(Stage.STAGING)
 

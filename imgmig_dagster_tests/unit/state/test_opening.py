@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import access
 
 ACCESS = access("http://127.0.0.1:1")
@@ -32,3 +33,25 @@ def test_a_bucket_holds_the_state_below_its_prefix() -> None:
 def test_a_url_without_a_back_end_is_refused_by_the_settings_name(url: str) -> None:
     with pytest.raises(SettingsError, match="IMGMIG_STATE_URL"):
         open_state(url, "dev", ACCESS)
+
+
+@pytest.mark.parametrize(
+    ("left", "table", "place"),
+    [
+        ([], "images", "images/a"),
+        ([], "orders", "orders/a"),
+        (["2024-03-01/evidence.json"], "images", "a"),
+        (["2024-03-01/evidence.json"], "orders", "orders/a"),
+        (["state-id.json", "target.json", "throttle.json"], "images", "images/a"),
+        (["images/2024-03-01/evidence.json"], "images", "images/a"),
+        (["orders/2024-03-01/evidence.json"], "images", "images/a"),
+    ],
+)
+def test_a_tables_state_is_a_folder_of_its_stages_but_where_the_first_version_left_one(
+    tmp_path: Path, left: list[str], table: str, place: str
+) -> None:
+    stage = LocalStateStore(tmp_path)
+    for name in left:
+        stage.write(name, b"{}")
+
+    assert table_state(stage, table).locate("a") == str(tmp_path / place)

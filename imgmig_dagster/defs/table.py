@@ -1,0 +1,63 @@
+"""One table as Dagster knows it: its mapping, its partitions, and what its assets, checks and jobs are called."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import dagster as dg
+
+from imgmig_dagster.defs.partitions import Partitions
+from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.stage import Stage
+
+SOURCE: Final = "source"
+"""The asset of the rows, and the beginning of its name."""
+MIGRATED: Final = "migrated"
+"""The asset of the items, and the beginning of its name."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a stage. Where it `is_only`, nothing but its two ends bears its name."""
+
+    stage: Stage
+    mapping: TableMapping
+    partitions: Partitions
+    partitions_per_run: int
+    is_only: bool
+
+    @property
+    def name(self) -> str:
+        """What the declaration calls it."""
+        return self.mapping.name
+
+    def asset(self, of: str) -> str:
+        """The name of an asset: `SOURCE`, `MIGRATED`, or one that every table has by its own name."""
+        return f"{of}_{self.name}" if of in (SOURCE, MIGRATED) else self.named(of)
+
+    def named(self, what: str) -> str:
+        """The name of a job, a schedule, a sensor."""
+        return what if self.is_only else f"{self.name}_{what}"
+
+    @property
+    def rows(self) -> dg.AssetKey:
+        """The table in PostgreSQL, which no run makes."""
+        return dg.AssetKey(["postgresql", self.name])
+
+    @property
+    def items(self) -> dg.AssetKey:
+        """Its items in DynamoDB, those of the application among them."""
+        return dg.AssetKey(["dynamodb", self.name])
+
+    @property
+    def option(self) -> str | None:
+        """What commands have to be given as `--table`; None where there is no other."""
+        return None if self.is_only else self.name
+
+    def group(self, of: str) -> str:
+        """The group of an asset: one per table where there are several."""
+        return of if self.is_only else self.name
+
+    @property
+    def policy(self) -> dg.BackfillPolicy:
+        """How a backfill is cut into runs."""
+        return dg.BackfillPolicy.multi_run(self.partitions_per_run)
