@@ -35,6 +35,7 @@ from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.pictures import ShownPictures
+from imgmig_dagster.verification.schema import SchemaDrift, schema_drift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 from imgmig_dagster.work import ReadingWork, work_on
@@ -126,13 +127,14 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         reads = target.open_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, log):
 
-            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck]:
+            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck, SchemaDrift]:
                 certified = await certify(work, windows, log.info)
                 columns = await asyncio.to_thread(work.source.columns_not_migrated)
                 recheck = Recheck(published_mapping(work.source.mapping), work.source.published())
-                return certified, work.source.table.assumptions, columns, recheck
+                drift = await asyncio.to_thread(schema_drift, store, work.source, await work.target_identity())
+                return certified, work.source.table.assumptions, columns, recheck, drift
 
-            certified, assumptions, columns, recheck = work_on(opening, look)
+            certified, assumptions, columns, recheck, drift = work_on(opening, look)
         # After the last look: what another state wrote during it has left its mark by now.
         owner = target.ownership(certified.identity.target, state.of_stage())
         counted = {**certified.counts.rows_per_window, **certified.rows}
@@ -155,6 +157,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             miscounted=certified.miscounted,
             columns=columns,
             recheck=recheck,
+            schema=drift,
             rounds=certified.rounds,
             ends=certified.ends,
             left=certified.left,

@@ -1,7 +1,6 @@
 """Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -9,21 +8,13 @@ from imgmig_dagster.aws import AwsAccess, ClientError
 from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
-from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
+from imgmig_dagster.mapping.fields import FieldType, Unit
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.target.index_keys import index_keys, type_of, unfit_keys
+from imgmig_dagster.target.index_keys import indexes as table_indexes
 
 Finding = tuple[Health, str, str]
-_TYPES: Final = {
-    **dict.fromkeys((FieldType.TEXT, FieldType.TIMESTAMP, FieldType.DATE, FieldType.LABEL), "S"),
-    **dict.fromkeys((FieldType.INTEGER, FieldType.NUMBER, FieldType.EPOCH), "N"),
-    FieldType.BOOLEAN: "BOOL",
-    FieldType.DOCUMENT: "a document",
-    FieldType.LIST: "L",
-    FieldType.TEXT_SET: "SS",
-    FieldType.NUMBER_SET: "NS",
-    FieldType.BINARY: "B",
-}
 _SHOWN: Final = 5
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a partition key),"
@@ -57,7 +48,7 @@ def status(access: AwsAccess, table: str) -> Finding:
     """Whether the table and its indexes are as they will be: while one is changed, writes are slow or refused."""
     found = described(access, table)
     states = {"the table": found.get("TableStatus", "ACTIVE")}
-    states |= {f"index {each['IndexName']}": each.get("IndexStatus", "ACTIVE") for each in _indexes(found)}
+    states |= {f"index {each['IndexName']}": each.get("IndexStatus", "ACTIVE") for each in table_indexes(found)}
     changing = [f"{name} is {state}" for name, state in states.items() if state != "ACTIVE"]
     if not changing:
         return Health.OK, "ACTIVE", ""
@@ -161,7 +152,7 @@ def time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Findin
 def _no_time_to_live(name: str, mapping: TableMapping) -> str:
     """Why no item expires by an attribute that is written; empty where items do."""
     for field in mapping.fields:
-        if field.attribute == name and (kind := _type_of(field)) != "N":
+        if field.attribute == name and (kind := type_of(field)) != "N":
             return f"it is written as {kind}, and DynamoDB reads numbers: no item expires"
         if field.attribute == name and field.type is FieldType.EPOCH and field.unit is not Unit.SECONDS:
             return f"it counts {field.unit.name.lower()}, and DynamoDB reads seconds: no item expires"
@@ -170,61 +161,18 @@ def _no_time_to_live(name: str, mapping: TableMapping) -> str:
 
 def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
     """Whether every row's item can stand in every index: a key of one is of its type, never NULL, empty or too long."""
-    found = described(access, table)
-    wrong, null, unfit = [], [], []
-    for place, kind, written in _index_keys(found, mapping):
-        if kind != written.kind:
-            wrong.append(f"{place} of type {kind}, and {written.kind} is written")
-        elif written.may_be_null:
-            null.append(place)
-        elif written.may_be_empty:
-            unfit.append(place)
-    if wrong:
-        return Health.FAIL, "; ".join(wrong), "every item would be rejected: make the index anew, or change the mapping"
-    if null:
-        remedy = (
-            f"DynamoDB rejects an item that is NULL there: declare `null: left_out` for it. {_UNFIT} is rejected too"
-        )
-        return Health.WARN, "; ".join(null + unfit), remedy
-    if unfit:
-        return Health.WARN, "; ".join(unfit), f"{_UNFIT} there is rejected: look for such rows"
-    count = len(_indexes(found))
+    table_found = described(access, table)
+    found = unfit_keys(index_keys(table_found), mapping)
+    if found.wrong:
+        remedy = "every item would be rejected: make the index anew, or change the mapping"
+        return Health.FAIL, "; ".join(found.wrong), remedy
+    if found.null:
+        remedy = f"an item that is NULL there is rejected: declare `null: left_out` for it; so is {_UNFIT[:-1]}"
+        return Health.WARN, "; ".join([*found.null, *found.unfit]), remedy
+    if found.unfit:
+        return Health.WARN, "; ".join(found.unfit), f"{_UNFIT} there is rejected: look for such rows"
+    count = len(table_indexes(table_found))
     return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What is written to an attribute: DynamoDB's type, the columns, and whether it may be what no key may be."""
-
-    kind: str
-    columns: tuple[str, ...] = ()
-    may_be_null: bool = False
-    may_be_empty: bool = False
-
-
-def _index_keys(found: Mapping[str, Any], mapping: TableMapping) -> Iterator[tuple[str, str, _Written]]:
-    """Each key of an index that is written: its place in words, its type there, and what is written."""
-    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
-    written = {each.attribute: _Written(next(iter(each.value))) for each in mapping.constants}
-    if mapping.version is not None:
-        written[mapping.version.attribute] = _Written("N")
-    for field in mapping.fields:
-        # A template has a text of its own beside its columns'.
-        may_be_empty = field.type in (FieldType.TEXT, FieldType.BINARY) and field.template is None
-        written[field.attribute] = _Written(_type_of(field), field.columns, field.null is Null.WRITTEN, may_be_empty)
-    for index in _indexes(found):
-        for name in (each["AttributeName"] for each in index["KeySchema"]):
-            if (each := written.get(name)) is not None:
-                columns = f" (column {', '.join(each.columns)})" if each.columns else ""
-                yield f"{index['IndexName']} has the key {name}{columns}", types[name], each
-
-
-def _type_of(field: Field) -> str:
-    return "M" if field.member is not None else _TYPES[field.type]
-
-
-def _indexes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*found.get("GlobalSecondaryIndexes", []), *found.get("LocalSecondaryIndexes", [])]
 
 
 def _ask(operation: str, call: Callable[[], Any]) -> Any:

@@ -17,6 +17,7 @@ from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Void
 from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
+from imgmig_dagster.verification.schema import SchemaDrift
 from imgmig_dagster.window import seconds_between
 
 FORMAT: Final = 3
@@ -76,7 +77,7 @@ class Certificate:
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
     are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`, and
     `left` what became of the rows that have left the source since the census. `recheck` is what a stranger needs
-    besides, to check all that.
+    besides, to check all that. `schema` is what has changed on either side since the first migration.
     """
 
     format: int
@@ -102,6 +103,7 @@ class Certificate:
     rounds: Rounds | None = None
     left: LeftSince | None = None
     recheck: Recheck | None = None
+    schema: SchemaDrift = field(default_factory=SchemaDrift)
 
     @property
     def rows(self) -> int:
@@ -146,6 +148,7 @@ def certify(report: SummaryReport) -> Certificate:
         rounds=report.facts.rounds,
         left=report.facts.left,
         recheck=report.facts.recheck,
+        schema=report.facts.schema,
     )
 
 
@@ -196,7 +199,12 @@ def _meaning(facts: RunFacts, census: CensusResult | None) -> str:
 def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
     spot_check = asdict(found.spot_check) if found.spot_check else None
     words = {"verdict": found.verdict.value, "cutover": found.cutover.value}
-    facts = {"spot check": spot_check, "identity": found.identity, "columns not migrated": found.columns}
+    facts = {
+        "spot check": spot_check,
+        "identity": found.identity,
+        "columns not migrated": found.columns,
+        "schema": found.schema,
+    }
     return {"stage": found.stage, **words, **facts}
 
 

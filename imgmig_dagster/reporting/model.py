@@ -30,6 +30,7 @@ from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, C
 from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, Today
 from imgmig_dagster.verification.results import Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
+from imgmig_dagster.verification.schema import SchemaDrift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window
 
@@ -46,7 +47,8 @@ class RunFacts:
     how the evidence came to be of `counted_at`, and `ends` has the places of the first and the last row of each
     partition then. `columns` are those of the source that no item carries. `recheck` is what a stranger needs to check
     the certificate. `left` is what became of the rows that have left the source since the census; None leaves that out.
-    `owner` is whether this state alone writes to the target.
+    `owner` is whether this state alone writes to the target. `schema` is what has changed on either side since the
+    first migration.
     """
 
     run_id: str
@@ -66,6 +68,7 @@ class RunFacts:
     recheck: Recheck | None = None
     left: LeftSince | None = None
     owner: Ownership = field(default_factory=Ownership)
+    schema: SchemaDrift = field(default_factory=SchemaDrift)
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,8 @@ def build_report(
     if run_facts.owner.fault:
         # What it wrote is counted nowhere here.
         lacking.insert(0, Lacking(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", stage))))
+    for fault in run_facts.schema.faults:
+        lacking.insert(0, Lacking(f"Since the first migration {fault}. Once that is done", (command("report", stage),)))
     if run_facts.columns.unmapped:
         found.add(ReportVerdict.FAIL)
         what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"

@@ -14,11 +14,12 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.catalog import UTC, SourceTable, columns_not_migrated, inspect
+from imgmig_dagster.source.catalog import UTC, SourceTable, columns_not_migrated, columns_of, inspect
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.published import PublishedSource, published
+from imgmig_dagster.source.relations import find_relation
 from imgmig_dagster.source.texts import decoded
 
 Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
@@ -75,6 +76,11 @@ class Statements:
     def columns_not_migrated(self) -> NotMigrated:
         """Which columns no item carries, looked up anew: one may have been added since the table was checked."""
         return columns_not_migrated(self._connections.fetch, self._schema, self._table, self.mapping)
+
+    def column_types(self) -> dict[str, str]:
+        """Every column's type, and whether it is NOT NULL, looked up anew."""
+        found = columns_of(self._connections.fetch, find_relation(self._connections.fetch, self._schema, self._table))
+        return {each.name: each.shown + (" NOT NULL" if each.required else "") for each in found.values()}
 
     def published(self) -> PublishedSource:
         """What a certificate tells a stranger of the table."""

@@ -13,9 +13,9 @@ from imgmig_dagster.state.store import StateStore
 Record = TypeVar("Record")
 
 
-def save_record(store: StateStore, name: str, record: Any) -> None:
-    """Replace the file `name` with a dataclass as JSON."""
-    store.write(name, orjson.dumps(record, option=orjson.OPT_INDENT_2))
+def save_record(store: StateStore, name: str, record: Any, replacing: str | None = None) -> None:
+    """Replace the file `name` with a dataclass as JSON; `replacing` is that of `StateStore.write`."""
+    store.write(name, orjson.dumps(record, option=orjson.OPT_INDENT_2), replacing)
 
 
 def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | None:

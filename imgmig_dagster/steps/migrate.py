@@ -22,6 +22,7 @@ from imgmig_dagster.steps.inventory import Rejections, look_at_ids
 from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult, Outcome
 from imgmig_dagster.steps.page import PageMigrator, PageResult
 from imgmig_dagster.steps.reconcile import Reconciler
+from imgmig_dagster.verification.schema import note_schema
 from imgmig_dagster.walk.completeness import Account
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
@@ -95,6 +96,8 @@ class _Migration(Step[PageResult]):
         work, window = self._work, self._window
         coverage: Coverage[PageResult] = Coverage(work, window.partition, names.MIGRATION_PROGRESS, names.SEEN)
         begun = await coverage.open(await self._fingerprint(), start_over)
+        target = await work.target_identity()
+        await asyncio.to_thread(note_schema, work.state, work.source, target, self._started_at)
         self._look_first = not begun.first_pass
         total = await asyncio.to_thread(work.source.count, window)
         self._tell("Migrated", total, begun.rows)

@@ -17,6 +17,7 @@ from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
+from imgmig_dagster.target.index_keys import IndexKey, index_keys
 from imgmig_dagster.target.requests import MAX_BATCH_GET, BatchGetItem, Scan
 from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
 
@@ -25,10 +26,11 @@ Table = TypeVar("Table", bound="TargetTable")
 
 @dataclass(frozen=True)
 class TargetIdentity:
-    """Which table this is: a table that was deleted and made again is another one."""
+    """Which table this is: a table that was deleted and made again is another one. `index_keys` may change."""
 
     arn: str
     created_at: str
+    index_keys: tuple[IndexKey, ...] = ()
 
 
 def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIdentity:
@@ -57,7 +59,7 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
     expected = [(each.attribute, each.type) for each in mapping.primary_key]
     if keys != expected:
         raise TargetRefused(f"table {table!r} has the key {keys}, and the mapping writes {expected}")
-    return TargetIdentity(found["TableArn"], found["CreationDateTime"].isoformat())
+    return TargetIdentity(found["TableArn"], found["CreationDateTime"].isoformat(), tuple(index_keys(found)))
 
 
 @dataclass(frozen=True)
