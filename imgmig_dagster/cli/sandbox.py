@@ -117,12 +117,14 @@ def _show(sandbox: Sandbox, json: bool = False) -> None:
         "partition_start": found.partition_start.isoformat() if found.partition_start else None,
         "partition_grain": found.partition_grain,
     }
+    start = found.partition_start
+    partitions = "as the tables' declarations say" if start is None else f"{found.partition_grain} from {start}"
     lines = [
         f"sandbox     {found.root}",
         f"PostgreSQL  {_state(found.postgres_running, found.postgres_port)}",
         f"AWS         {_state(found.aws_running, found.aws_port)} (moto: DynamoDB and S3)",
         f"images      {'unknown' if found.images is None else f'{found.images:,}'}",
-        f"partitions  {found.partition_grain} from {found.partition_start}",
+        f"partitions  {partitions}",
     ]
     finish(Output(json), Finding(0, document, lines))
 

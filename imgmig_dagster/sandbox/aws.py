@@ -7,8 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require
 
 TABLE: Final = "images-dev"
@@ -17,6 +18,10 @@ REGION: Final = "us-east-1"
 # moto takes any credentials; real ones must never be sent to it by accident.
 ACCESS_KEY_ID: Final = "sandbox"
 SECRET_ACCESS_KEY: Final = "sandbox"  # noqa: S105
+
+Key: TypeAlias = tuple[tuple[str, str], ...]
+"""A table's key: names and types of its partition key and, if there is one, its sort key."""
+KEY: Final[Key] = (("PK", "S"), ("SK", "S"))
 
 PICTURES_FILE: Final = "pictures.jsonl"
 """The objects of the seeded rows, in the sandbox's folder: see `pictures`."""
@@ -99,13 +104,31 @@ class Moto:
             connection.close()
         return True
 
-    def prepare(self, listener: Listener) -> None:
+    def prepare(self, listener: Listener, key: Key) -> None:
         """Create the table and the bucket; what is there already is left alone."""
         dynamodb = client("dynamodb", listener.port)
         with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
-            create_table(dynamodb, self.table)
+            create_table(dynamodb, self.table, key)
         # In us-east-1 the owner may create a bucket twice.
         client("s3", listener.port).create_bucket(Bucket=BUCKET)
+
+    def remake_table(self, listener: Listener, key: Key) -> bool:
+        """Give the table another key, if it has another one; returns whether it had.
+
+        Raises:
+            SandboxError: it holds items.
+        """
+        dynamodb = client("dynamodb", listener.port)
+        if (found := _key_of(dynamodb, self.table)) == key:
+            return False
+        if dynamodb.scan(TableName=self.table, Limit=1)["Items"]:
+            raise SandboxError(
+                f"{self.table} holds items, and its key is {_shown(found)}, not {_shown(key)} as declared: declare the "
+                "key of the table, or delete rows and items of the sandbox by: imgmig sandbox reset --yes"
+            )
+        dynamodb.delete_table(TableName=self.table)
+        create_table(dynamodb, self.table, key)
+        return True
 
     def take_up_pictures(self, listener: Listener) -> None:
         """Make the running server hold the objects of the last seed; a server that is launched does so by itself."""
@@ -141,20 +164,28 @@ def client(service: str, port: int) -> Any:
     return session.client(service, endpoint_url=endpoint_url(port), config=direct)  # type: ignore[call-overload]
 
 
-def create_table(dynamodb: Any, name: str) -> None:
-    """A table of the mapping's key schema."""
+def create_table(dynamodb: Any, name: str, key: Key = KEY) -> None:
+    """A table with that key."""
     dynamodb.create_table(
         TableName=name,
         KeySchema=[
-            {"AttributeName": "PK", "KeyType": "HASH"},
-            {"AttributeName": "SK", "KeyType": "RANGE"},
+            {"AttributeName": attribute, "KeyType": role}
+            for (attribute, _type), role in zip(key, ("HASH", "RANGE"), strict=False)
         ],
-        AttributeDefinitions=[
-            {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "SK", "AttributeType": "S"},
-        ],
+        AttributeDefinitions=[{"AttributeName": attribute, "AttributeType": kind} for attribute, kind in key],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+def _key_of(dynamodb: Any, name: str) -> Key:
+    table = dynamodb.describe_table(TableName=name)["Table"]
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    hash_first = sorted(table["KeySchema"], key=lambda each: str(each["KeyType"]))
+    return tuple((each["AttributeName"], types[each["AttributeName"]]) for each in hash_first)
+
+
+def _shown(key: Key) -> str:
+    return ", ".join(f"{attribute} ({kind})" for attribute, kind in key)
 
 
 def endpoint_url(port: int) -> str:

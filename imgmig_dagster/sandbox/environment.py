@@ -1,10 +1,8 @@
 """The sandbox as a whole: one folder, two servers, and the variables that point any client at them."""
 
 import contextlib
-import fcntl
-import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from imgmig_dagster.config import SANDBOX_VARIABLES
 from imgmig_dagster.errors import SandboxError, SandboxNotRunning
-from imgmig_dagster.files import refusals_as
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox import aws, postgres
 from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
+from imgmig_dagster.sandbox.lock import locked
 from imgmig_dagster.sandbox.pictures import recorded
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
 from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
@@ -50,7 +49,7 @@ class Sandbox:
         A server that was found running is left as it is. moto comes back empty: its table and bucket are made
         anew. `images` of the result is None, so that attaching stays cheap.
         """
-        with self._locked():
+        with locked(self.root):
             return self._status(self._start(self._read()))
 
     def status(self) -> SandboxStatus:
@@ -113,13 +112,14 @@ class Sandbox:
         and state of an earlier run stay: `reset` first to begin anew. Starts the servers if they do not run.
         Raises `SeedError` if the rows are refused; the old ones then stay.
         """
-        with self._locked():
+        with locked(self.root):
             record = self._start(self._read())
             url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
             with replacing(self.root / aws.PICTURES_FILE) as file:
                 count, earliest = replace_rows(url, recorded(rows, file))
             self._aws.take_up_pictures(record.aws)
-            self._write(replace(record, partition_start=partition_start or earliest or record.partition_start))
+            start = partition_start or earliest or record.partition_start or SYNTHETIC_START
+            self._write(replace(record, partition_start=start))
         return count
 
     def seed_synthetic(self, images: int, seed: int = 0) -> int:
@@ -130,13 +130,38 @@ class Sandbox:
         """Replace the source rows with those of a CSV file; see `csv_rows` for its format."""
         return self.seed(csv_rows(Path(path)))
 
+    def load(self, path: Path, schema: str, table: str) -> int:
+        """Run a file of SQL in the source's database, and let the reader read the table; returns its rows.
+
+        Partitions then begin where the table's declaration says. Raises `LoadError` with the line if PostgreSQL refuses
+        the file, or if it leaves no such table.
+        """
+        from imgmig_dagster.sandbox.loading import load
+
+        with locked(self.root):
+            record = self._start(self._read())
+            rows = load(self._postgres, record.postgres, path, schema, table)
+            self._write(replace(record, partition_start=None))
+        return rows
+
+    def prepare_target(self, mapping: TableMapping) -> None:
+        """Make the target table one with the mapping's key, where it is another and holds nothing.
+
+        Raises `LoadError` where it holds items: a table has one key for all entities in it.
+        """
+        key = tuple((each.attribute, each.type) for each in mapping.primary_key)
+        with locked(self.root):
+            record = self._start(self._read())
+            if self._aws.remake_table(record.aws, key):
+                self._write(replace(record, key=key))
+
     def dual_writer(self, seed: int = 0) -> "DualWriter":
         """An application that writes to both sides of this sandbox; see `dual_writer`."""
         import psycopg
 
         from imgmig_dagster.sandbox.dual_writer import DualWriter
 
-        with self._locked():
+        with locked(self.root):
             record = self._start(self._read())
         url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
         return DualWriter(
@@ -150,7 +175,7 @@ class Sandbox:
         """An empty source and target table beside the sandbox's own, gone when the context ends."""
         from imgmig_dagster.sandbox.scratch import scratch_tables
 
-        with self._locked():
+        with locked(self.root):
             record = self._start(self._read())
         return scratch_tables(record.postgres.port, record.aws.port)
 
@@ -159,7 +184,7 @@ class Sandbox:
 
         A running `dagster dev` has to be started again afterwards: its tables are gone.
         """
-        with self._locked():
+        with locked(self.root):
             record = None
             # Resetting is also the way out of a record that cannot be read.
             with contextlib.suppress(SandboxError):
@@ -174,13 +199,13 @@ class Sandbox:
         running.
         """
         if self.root.exists():
-            with self._locked():
+            with locked(self.root):
                 self._delete()
 
     def stop(self) -> None:
         """End both servers. PostgreSQL keeps its rows; moto's tables and objects are gone."""
         if self.root.exists():
-            with self._locked():
+            with locked(self.root):
                 self._stop()
 
     @property
@@ -214,7 +239,7 @@ class Sandbox:
             return record
         # What an interrupted start left running comes through here too: it is not in the record yet.
         self._postgres.prepare(on_postgres)
-        self._aws.prepare(on_aws)
+        self._aws.prepare(on_aws, record.key if record else aws.KEY)
         (self.root / "state").mkdir(exist_ok=True)
         # SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://, which cannot run dagster-postgres' NOTIFY.
         storage = postgres.url(on_postgres.port, postgres.DAGSTER_DATABASE, postgres.OWNER, "postgresql+psycopg2")
@@ -250,23 +275,6 @@ class Sandbox:
             partition_start=record.partition_start if record else None,
             partition_grain=record.partition_grain if record else None,
         )
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise SandboxError(
-                f"the sandbox folder {self.root} cannot be used ({error.strerror}): "
-                "if another user made it, delete it as that user, or set IMGMIG_SANDBOX_DIR to another folder"
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with refusals_as(SandboxError, self.root, "set IMGMIG_SANDBOX_DIR to another folder"):
-                yield
-        finally:
-            os.close(descriptor)
 
     def _read(self) -> Record | None:
         try:

@@ -122,6 +122,22 @@ class Postgres:
             connection.execute(f"GRANT USAGE ON SCHEMA public TO {READER}")
             connection.execute(f"GRANT SELECT ON images TO {READER}")
 
+    def run_script(self, listener: Listener, script: bytes) -> str:
+        """Run a script as the owner, by PostgreSQL's own psql, up to its first error; returns what that says, or ''."""
+        # The user's own environment is no part of it: neither PGOPTIONS nor a .psqlrc.
+        ended = subprocess.run(  # noqa: S603
+            [
+                *(self._programs() / "psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-f", "-"),
+                url(listener.port, SOURCE_DATABASE, OWNER),
+            ],
+            input=script,
+            env={"PATH": os.defpath, "LC_ALL": "C", "PGCLIENTENCODING": "UTF8"},
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        return ended.stderr.decode(errors="replace") if ended.returncode else ""
+
     def stop(self) -> None:
         """End the server if it runs, and the sessions with it; the data stay."""
         if self.find() is None:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import IO, Final
 
+from imgmig_dagster.sandbox.aws import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
 
@@ -47,12 +48,17 @@ class SandboxStatus:
 
 @dataclass(frozen=True)
 class Record:
-    """sandbox.json: what another process needs in order to find the servers."""
+    """sandbox.json: what another process needs in order to find the servers.
+
+    `partition_start` is None where tables of a person's own were loaded: their declarations say it. `key` is of the
+    target table.
+    """
 
     postgres: Listener
     aws: Listener
-    partition_start: date = SYNTHETIC_START
+    partition_start: date | None = SYNTHETIC_START
     partition_grain: str = _GRAIN
+    key: Key = KEY
 
     def to_json(self) -> str:
         """What the file holds."""
@@ -62,15 +68,19 @@ class Record:
     def from_json(cls, text: str) -> "Record":
         """What the file says; `ValueError`, `KeyError` or `TypeError` where it is another file."""
         fields = json.loads(text)
+        start = fields["partition_start"]
         return cls(
             postgres=Listener(**fields["postgres"]),
             aws=Listener(**fields["aws"]),
-            partition_start=date.fromisoformat(fields["partition_start"]),
+            partition_start=start and date.fromisoformat(start),
             partition_grain=str(fields["partition_grain"]),
+            key=tuple((name, kind) for name, kind in fields.get("key", KEY)),
         )
 
     def partitioning(self) -> dict[str, str]:
-        """IMGMIG_PARTITION_START and IMGMIG_PARTITION_GRAIN."""
+        """IMGMIG_PARTITION_START and IMGMIG_PARTITION_GRAIN, where the sandbox sets them."""
+        if self.partition_start is None:
+            return {}
         return {
             "IMGMIG_PARTITION_START": self.partition_start.isoformat(),
             "IMGMIG_PARTITION_GRAIN": self.partition_grain,

@@ -1,0 +1,123 @@
+"""Tables of a person's own in the sandbox: their DDL and rows as PostgreSQL's own client runs them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
+from imgmig_dagster.mapping.template import Template
+from imgmig_dagster.sandbox import Sandbox
+from imgmig_dagster.sandbox.aws import client
+from imgmig_dagster_tests.images import IMAGE
+
+SCRIPT = """
+-- As pg_dump writes it: several statements, rows by COPY, a function in dollars.
+CREATE SCHEMA IF NOT EXISTS shop;
+DROP TABLE IF EXISTS shop."Orders";
+CREATE TABLE shop."Orders" (
+    shop text, "no" integer, total numeric(12,2), placed timestamptz NOT NULL, tags text[], PRIMARY KEY (shop, "no")
+);
+COPY shop."Orders" (shop, "no", total, placed, tags) FROM stdin;
+north\t1\t10.50\t2024-01-02 03:04:05.678901+00\t{a,b}
+north\t2\t\\N\t2024-02-02 00:00:00+00\t{}
+south\t1\t0.10\t2024-03-02 00:00:00+00\t\\N
+\\.
+CREATE OR REPLACE FUNCTION shop.same(x integer) RETURNS integer LANGUAGE sql AS $$ SELECT x; $$;
+INSERT INTO shop."Orders" VALUES ('south', 2, 1, '2024-03-03', '{c}');
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    sandbox = Sandbox(tmp_path_factory.mktemp("load") / ".imgmig")
+    sandbox.start()
+    yield sandbox
+    sandbox.delete()
+
+
+def script(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "own.sql"
+    file.write_text(text)
+    return file
+
+
+def test_the_reader_reads_the_rows_that_a_file_made(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert sandbox.load(script(tmp_path, SCRIPT), "shop", "Orders") == 4
+
+    with psycopg.connect(sandbox.environment()["IMGMIG_SOURCE_URL"]) as reader:
+        assert reader.execute('SELECT count(*), sum(total)::text FROM shop."Orders"').fetchone() == (4, "11.60")
+
+
+def test_a_table_that_is_loaded_says_itself_when_its_partitions_begin(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.load(script(tmp_path, SCRIPT), "shop", "Orders")
+
+    assert "IMGMIG_PARTITION_START" not in sandbox.environment()
+    assert "IMGMIG_PARTITION_START" not in (sandbox.root / "sandbox.env").read_text()
+    assert sandbox.start().partition_start is None
+
+    sandbox.seed_synthetic(10)
+    assert sandbox.environment()["IMGMIG_PARTITION_START"] == "2023-01-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("CREATE TABLE a (x integer);\nINSERT INTO a\nVALUES ('one');", r'own\.sql:3: .*invalid input syntax .*"one"'),
+        ("SELECT 1;\nSELEC 2;\n", r"own\.sql:2: .*syntax error at or near"),
+        ("CREATE TABLE b (x integer);\nCOPY b FROM stdin;\n1\nx\n\\.\n", r"own\.sql:5: .*COPY b, line 2, column x"),
+        ("SELECT 1;", r"there is no table shop\.none .*own\.sql"),
+    ],
+)
+def test_what_postgresql_refuses_is_told_with_its_line(sandbox: Sandbox, tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SandboxError, match=said) as caught:
+        sandbox.load(script(tmp_path, text), "shop", "none")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"none\.sql"):
+        sandbox.load(tmp_path / "none.sql", "shop", "Orders")
+
+
+def keyed(*key: KeyAttribute) -> TableMapping:
+    return replace(IMAGE, primary_key=key)
+
+
+def key_schema(sandbox: Sandbox) -> list[tuple[str, str]]:
+    table = dynamodb(sandbox).describe_table(TableName="images-dev")["Table"]
+    return [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]]
+
+
+def dynamodb(sandbox: Sandbox) -> Any:
+    status = sandbox.start()
+    assert status.aws_port
+    return client("dynamodb", status.aws_port)
+
+
+def test_the_target_table_gets_the_key_that_is_declared_and_keeps_it(sandbox: Sandbox) -> None:
+    sandbox.prepare_target(keyed(KeyAttribute("id", Template("{id}"), "N")))
+    assert key_schema(sandbox) == [("id", "HASH")]
+
+    sandbox.stop()
+    assert key_schema(sandbox) == [("id", "HASH")]
+
+    sandbox.prepare_target(IMAGE)
+    assert key_schema(sandbox) == [("PK", "HASH"), ("SK", "RANGE")]
+
+
+def test_a_target_table_with_items_keeps_its_key(sandbox: Sandbox) -> None:
+    sandbox.prepare_target(IMAGE)
+    key = {"PK": {"S": "IMAGE#1"}, "SK": {"S": "METADATA"}}
+    dynamodb(sandbox).put_item(TableName="images-dev", Item=key)
+
+    with pytest.raises(SandboxError, match=r"its key is PK \(S\), SK \(S\), not id \(S\) as declared"):
+        sandbox.prepare_target(keyed(KeyAttribute("id", Template("{id}"))))
+
+    assert key_schema(sandbox) == [("PK", "HASH"), ("SK", "RANGE")]
+    dynamodb(sandbox).delete_item(TableName="images-dev", Key=key)
