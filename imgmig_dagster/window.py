@@ -1,23 +1,44 @@
 """A partition's time window: the unit of work, of resume, of evidence and of retry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+UNDATED: Final = "undated"
+"""The key of the partition whose rows have no time."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The rows whose order column lies in ``[start, end)``; `partition` is the key that names it."""
+    """The rows whose order column lies in ``[start, end)``; `partition` is the key that names it.
+
+    The one that is named `UNDATED` has the rows whose order column is NULL; as a span of time it is empty.
+    """
 
     partition: str
     start: datetime
     end: datetime
 
+    @property
+    def is_undated(self) -> bool:
+        """Whether its rows are those without a time."""
+        return self.partition == UNDATED
+
     def describe(self) -> str:
         """The window as text, for fingerprints and messages."""
+        if self.is_undated:
+            return "[no time]"
         return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+UNDATED_WINDOW: Final = Window(UNDATED, _EPOCH, _EPOCH)
+
+
+def dated(windows: Sequence[Window]) -> list[Window]:
+    """The windows without that of the rows that have no time."""
+    return [window for window in windows if not window.is_undated]
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -74,7 +74,8 @@ class Field:
 
     `column` is the column, or where `template` makes the value of several, its text. `column_unit` says that the
     column is a number and a time; `unit` and `plus_us` are of `FieldType.EPOCH`, `labels` of `FieldType.LABEL`: pairs
-    of the column's text and what is written, each once. A `sensitive` one is never shown.
+    of the column's text and what is written, each once. `as_text` asks for the text of a column that another type would
+    fit better. A `sensitive` one is never shown.
     """
 
     column: str
@@ -89,11 +90,14 @@ class Field:
     plus_us: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     sensitive: bool = False
+    as_text: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of which it is made."""
-        return (self.column,) if self.template is None else self.template.columns
+        if self.template is not None:
+            return self.template.columns
+        return (self.column,) if self.column else ()
 
     @property
     def nullable(self) -> bool:

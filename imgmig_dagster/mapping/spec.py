@@ -115,10 +115,11 @@ class TableMapping:
     def readings(self) -> tuple[Field, ...]:
         """What is read of a row, in the order of a `Row`: the fields, then what is in no item.
 
-        The latter are order, modified and the pictures' columns where no field holds them; they have no attribute.
+        The latter are order, modified and the pictures' columns where no field holds them; they have no attribute, and
+        the number of a bucket has no column.
         """
         found = list(self.fields)
-        if self.order.column and self._index(self.order.column, FieldType.TIMESTAMP, found) is None:
+        if self._index(self.order.column, FieldType.TIMESTAMP, found) is None:
             found.append(Field(self.order.column, "", FieldType.TIMESTAMP, Null.WRITTEN, column_unit=self.order.unit))
         if self.modified and self._index(self.modified, FieldType.TIMESTAMP, found) is None:
             found.append(Field(self.modified, "", FieldType.TIMESTAMP, Null.WRITTEN, column_unit=self.modified_unit))
@@ -131,9 +132,9 @@ class TableMapping:
         return tuple(found)
 
     @cached_property
-    def order_index(self) -> int | None:
-        """Where a `Row` holds the order column; None where there is none."""
-        return self.index(self.order.column, FieldType.TIMESTAMP) if self.order.column else None
+    def order_index(self) -> int:
+        """Where a `Row` holds the order."""
+        return self.index(self.order.column, FieldType.TIMESTAMP)
 
     @cached_property
     def modified_field(self) -> Field | None:

@@ -7,6 +7,8 @@ from functools import cached_property
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _SEPARATOR = "|"
+_PIECE = re.compile(r"(?:[^\\|]|\\.)*", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,26 @@ def _unescaped(text: str) -> Iterable[list[str]]:
         else:
             part.append(next(characters, "") if character == "\\" else character)
     yield part
+
+
+def parts(text: str, number: int) -> list[str | None] | None:
+    """The `number` texts of a row's id as the source makes it; None in place of a column that is NULL.
+
+    Such a one is written as an escape that `joined` never writes: no key can be made of that id.
+    """
+    if number == 1:
+        return [text]
+    pieces = _pieces(text)
+    if len(pieces) != number:
+        return None
+    return [None if piece == "\\N" else _ESCAPED.sub(r"\1", piece) for piece in pieces]
+
+
+def _pieces(text: str) -> list[str]:
+    found, place = [], 0
+    while match := _PIECE.match(text, place):
+        found.append(match[0])
+        place = match.end() + 1
+        if place > len(text):
+            break
+    return found

@@ -10,7 +10,6 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
@@ -99,7 +98,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
         relation=relation,
         columns=mapped,
         not_migrated=mapping.not_migrated(columns),
-        id_is_indexed=_id_is_indexed(fetch, relation, mapped[mapping.identity[0]]),
+        id_is_indexed=_id_is_indexed(fetch, relation, mapping, mapped),
         encoding=fetch("SELECT current_setting('server_encoding')", None)[0][0],
         time_zone=time_zone,
         identity=_identity(fetch, table),
@@ -122,34 +121,42 @@ def columns_of(fetch: Fetch, relation: Relation) -> dict[str, Column]:
 
 
 def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> list[str]:
-    expected = [(mapping.identity[0], FieldType.TEXT)] + [(each.column, each.type) for each in mapping.readings]
-    faults = []
-    for name, field_type in expected:
-        if name not in columns:
-            faults.append(f"column {name} is missing")
-        elif not columns[name].fills(field_type):
+    faults = [f"column {name} is missing" for name in mapping.columns if name not in columns]
+    for field in mapping.readings:
+        column = columns.get(field.column)
+        if column is not None and field.template is None and not column.fills(field):
             faults.append(
-                f"column {name} is {columns[name].shown}, and the mapping takes {ACCEPTED[field_type]}: make a view "
-                "that casts it, and name that by IMGMIG_SOURCE_TABLE"
+                f"column {column.name} is {column.shown}, and the mapping takes {ACCEPTED[field.type]}: "
+                f"{column.remedy(field)}"
             )
+    order = columns.get(mapping.order.column)
+    if order is not None and mapping.order.unit is not None and not order.orders_by(mapping.order.unit):
+        faults.append(
+            f"column {order.name} is {order.shown}, and orders no rows: numbers below a microsecond would share a "
+            "place; declare its scale, as in numeric(16, 6)"
+        )
     return faults
 
 
-def _id_is_indexed(fetch: Fetch, relation: Relation, column: Column) -> bool:
-    """Whether an index on the id alone keeps it unique. Only of a plain table that is asked for."""
-    names = {"oid": relation.oid, "column": column.name}
-    alone, within = fetch(_UNIQUE, names)[0]
-    if alone and column.required:
+def _id_is_indexed(fetch: Fetch, relation: Relation, mapping: TableMapping, columns: Mapping[str, Column]) -> bool:
+    """Whether an index keeps the identity unique, and no part of it is NULL. Only of a table is an index asked for."""
+    names, shown = list(mapping.identity), mapping.identity_shown
+    alone, of_some_rows, within = fetch(_UNIQUE, {"oid": relation.oid, "columns": names})[0]
+    if alone and all(columns[name].required for name in names):
         return True
-    if relation.is_plain:
+    # Of an index that lets NULL in, or is of some rows alone, the inventory and the census look.
+    if relation.is_plain and not alone and not (mapping.where and of_some_rows):
         raise SourceRefused(
-            f"{relation.shown} has no unique index on {column.name} alone, or {column.name} may be NULL: two rows "
-            "could become one item. Create a unique index (or primary key) and set the column NOT NULL"
+            f"{relation.shown} has no unique index on {shown}, or on some of them alone: two rows could become one "
+            "item. Create a unique index (or primary key)"
+            if len(names) > 1
+            else f"{relation.shown} has no unique index on {shown} alone: two rows could become one item. Create a "
+            "unique index (or primary key) and set the column NOT NULL"
         )
     if relation.is_partitioned and not within:
         raise SourceRefused(
-            f"{relation.shown} has no primary key or unique index that contains {column.name}: two rows could become "
-            f"one item. Create one on {column.name} and the columns by which the table is partitioned"
+            f"{relation.shown} has no primary key or unique index that contains {shown}: two rows could become "
+            f"one item. Create one on {shown} and the columns by which the table is partitioned"
         )
     return False
 
@@ -189,17 +196,38 @@ WITH RECURSIVE found AS (
     FROM found JOIN pg_catalog.pg_type t ON t.oid = found.type WHERE t.typtype = 'd'
 )
 SELECT found.name, found.shown, found.required, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text,
-       found.modifier
+       found.modifier, compared.schema, en.nspname::text, e.typname::text, e.typtype::text, e.typcategory::text
 FROM found JOIN pg_catalog.pg_type t ON t.oid = found.type JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN LATERAL (
+    WITH RECURSIVE behind AS (
+        SELECT t.typelem AS oid UNION SELECT d.typbasetype FROM behind JOIN pg_catalog.pg_type d ON d.oid = behind.oid
+        WHERE d.typtype = 'd'
+    )
+    SELECT x.* FROM behind JOIN pg_catalog.pg_type x ON x.oid = behind.oid WHERE x.typtype <> 'd'
+) AS e ON true LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace
+LEFT JOIN LATERAL (
+    SELECT s.nspname::text AS schema FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod
+    JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amopstrategy = 3
+         AND p.amoplefttype = t.oid AND p.amoprighttype = t.oid
+    JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace
+    WHERE m.amname = 'btree' AND c.opcdefault AND c.opcintype = t.oid LIMIT 1
+) AS compared ON true
 WHERE t.typtype <> 'd' ORDER BY found.attnum
 """
 
 # Of an index with NULLS NOT DISTINCT, or a deferrable one, uniqueness holds for whatever is committed.
 _UNIQUE: Final = """
-SELECT coalesce(bool_or(i.indnkeyatts = 1), false), count(*) > 0
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attname = %(column)s
-WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-  AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])
+WITH asked AS (
+    SELECT coalesce(array_agg(attnum), '{}') AS columns FROM pg_catalog.pg_attribute
+    WHERE attrelid = %(oid)s AND attname = ANY(%(columns)s::text[])
+), found AS (
+    SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS key, i.indpred IS NOT NULL AS is_partial
+    FROM pg_catalog.pg_index i
+    WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL
+)
+SELECT coalesce(bool_or(key <@ columns AND NOT is_partial), false), coalesce(bool_or(key <@ columns), false),
+       coalesce(bool_or(key @> columns AND NOT is_partial), false)
+FROM found CROSS JOIN asked
 """
 
 _TIME_ZONE: Final = "SELECT count(*) > 0 FROM pg_catalog.pg_timezone_names WHERE name = %(name)s"

@@ -1,25 +1,25 @@
-"""What a column of the source is to the mapping: which fields it can fill, and which ids it can hold.
+"""What a column of the source is to the mapping: which fields it can fill, and which texts of a key it can hold.
 
-How it is read and compared in SQL is in `expressions`.
+How each kind is read is in `values`, how it is compared in `keyset`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.fields import Field, FieldType, Unit
 
-# As PostgreSQL writes them: another spelling of the same id makes another key.
-_WHOLE_ID: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
-_UUID_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_DIGITS: Final = 38
 """What DynamoDB keeps of a number."""
 _NUMERIC_HEADER: Final = 4
 _NUMERIC_SCALE: Final = 0x7FF
+_OWN: Final = "pg_catalog"
 
 
 class Kind(Enum):
@@ -34,9 +34,18 @@ class Kind(Enum):
     UUID = "uuid"
     WHOLE = "whole number"
     NUMERIC = "numeric"
+    FLOAT = "floating-point number"
+    BOOLEAN = "boolean"
     INSTANT = "timestamp with time zone"
     LOCAL = "timestamp without time zone"
+    DATE = "date"
+    JSON = "json"
+    JSONB = "jsonb"
+    ARRAY = "array"
+    BINARY = "bytea"
+    COMPOSITE = "composite type"
     OTHER = "other"
+    """Whatever else there is: time, interval, inet, ranges, xml, money, ... All of it has a text."""
 
 
 _BUILT_IN: Final = {
@@ -48,20 +57,92 @@ _BUILT_IN: Final = {
     "int4": Kind.WHOLE,
     "int8": Kind.WHOLE,
     "numeric": Kind.NUMERIC,
+    "float4": Kind.FLOAT,
+    "float8": Kind.FLOAT,
+    "bool": Kind.BOOLEAN,
     "timestamptz": Kind.INSTANT,
     "timestamp": Kind.LOCAL,
+    "date": Kind.DATE,
+    "json": Kind.JSON,
+    "jsonb": Kind.JSONB,
+    "bytea": Kind.BINARY,
 }
+NATURAL: Final[Mapping[Kind, FieldType]] = {
+    Kind.TEXT: FieldType.TEXT,
+    Kind.PADDED: FieldType.TEXT,
+    Kind.TEXT_LIKE: FieldType.TEXT,
+    Kind.ENUM: FieldType.TEXT,
+    Kind.UUID: FieldType.TEXT,
+    Kind.WHOLE: FieldType.INTEGER,
+    Kind.NUMERIC: FieldType.NUMBER,
+    Kind.FLOAT: FieldType.NUMBER,
+    Kind.BOOLEAN: FieldType.BOOLEAN,
+    Kind.INSTANT: FieldType.TIMESTAMP,
+    Kind.LOCAL: FieldType.TIMESTAMP,
+    Kind.DATE: FieldType.DATE,
+    Kind.JSON: FieldType.DOCUMENT,
+    Kind.JSONB: FieldType.DOCUMENT,
+    Kind.ARRAY: FieldType.LIST,
+    Kind.BINARY: FieldType.BINARY,
+    Kind.COMPOSITE: FieldType.TEXT,
+    Kind.OTHER: FieldType.TEXT,
+}
+"""What a column becomes where nothing else is declared."""
+
+_TEXTS: Final = frozenset(kind for kind, natural in NATURAL.items() if natural is FieldType.TEXT)
+_NUMBERS: Final = frozenset({Kind.WHOLE, Kind.NUMERIC, Kind.FLOAT})
 _FILLS: Final[Mapping[FieldType, frozenset[Kind]]] = {
-    FieldType.TEXT: frozenset({Kind.TEXT, Kind.PADDED, Kind.TEXT_LIKE, Kind.ENUM, Kind.UUID, Kind.WHOLE}),
+    FieldType.TEXT: _TEXTS | {Kind.WHOLE},
     FieldType.INTEGER: frozenset({Kind.WHOLE, Kind.NUMERIC}),
+    FieldType.NUMBER: _NUMBERS,
+    FieldType.BOOLEAN: frozenset({Kind.BOOLEAN}),
     FieldType.TIMESTAMP: frozenset({Kind.INSTANT, Kind.LOCAL}),
+    FieldType.EPOCH: frozenset({Kind.INSTANT, Kind.LOCAL}),
+    FieldType.DATE: frozenset({Kind.DATE}),
+    FieldType.DOCUMENT: frozenset({Kind.JSON, Kind.JSONB}),
+    FieldType.LIST: frozenset({Kind.ARRAY}),
+    FieldType.TEXT_SET: frozenset({Kind.ARRAY}),
+    FieldType.NUMBER_SET: frozenset({Kind.ARRAY}),
+    FieldType.BINARY: frozenset({Kind.BINARY}),
+    FieldType.LABEL: frozenset(Kind),
 }
+# Of an array's elements.
+_OF_A_SET: Final[Mapping[FieldType, frozenset[Kind]]] = {
+    FieldType.TEXT_SET: (_TEXTS | {Kind.INSTANT, Kind.LOCAL, Kind.DATE, Kind.BINARY}) - {Kind.COMPOSITE},
+    FieldType.NUMBER_SET: _NUMBERS,
+}
+_TIMES_BY_UNIT: Final = frozenset({Kind.WHOLE, Kind.NUMERIC})
+_INSTANTS: Final = (FieldType.TIMESTAMP, FieldType.EPOCH)
+
 ACCEPTED: Final[Mapping[FieldType, str]] = {
-    FieldType.TEXT: "text, varchar, char, citext and other string types, uuid, enums, whole numbers",
+    FieldType.TEXT: "text, varchar, char, citext and other string types, uuid, enums, whole numbers, and what no other "
+    "field takes",
     FieldType.INTEGER: "smallint, integer, bigint, numeric",
-    FieldType.TIMESTAMP: "timestamp with or without time zone",
+    FieldType.NUMBER: "smallint, integer, bigint, numeric, real, double precision",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.TIMESTAMP: "timestamp with or without time zone, whole numbers and numeric with a unit",
+    FieldType.EPOCH: "timestamp with or without time zone, whole numbers and numeric with a unit",
+    FieldType.DATE: "date",
+    FieldType.DOCUMENT: "json, jsonb",
+    FieldType.LIST: "arrays",
+    FieldType.TEXT_SET: "arrays of texts",
+    FieldType.NUMBER_SET: "arrays of numbers",
+    FieldType.BINARY: "bytea",
+    FieldType.LABEL: "every type",
 }
 """The types that a field takes, for people; domains over them too."""
+
+_AS: Final[Mapping[FieldType, str]] = {
+    FieldType.INTEGER: "integer",
+    FieldType.NUMBER: "number",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.TIMESTAMP: "iso",
+    FieldType.DATE: "date",
+    FieldType.DOCUMENT: "document",
+    FieldType.LIST: "list",
+    FieldType.BINARY: "binary",
+    FieldType.TEXT: "text",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +150,8 @@ class Column:
     """A column as the catalog describes it.
 
     `shown` is PostgreSQL's name of its type. `schema` and `type_name` are of the type behind it, where that is a
-    domain. `whole` says that a numeric column keeps no fraction.
+    domain; `element` is the kind of an array's elements. `scale` is that of a numeric column that declares one. Its
+    comparisons are operators of the schema `operators`.
     """
 
     name: str
@@ -78,11 +160,37 @@ class Column:
     schema: str
     type_name: str
     kind: Kind
-    whole: bool
+    scale: int | None = None
+    element: Kind | None = None
+    operators: str = _OWN
 
-    def fills(self, field: FieldType) -> bool:
-        """Whether a field of that type can be read from this column without loss."""
-        return self.kind in _FILLS[field] or (field is FieldType.TEXT and self.kind is Kind.NUMERIC and self.whole)
+    def fills(self, field: Field) -> bool:
+        """Whether a field can be read from this column without loss, and is what the declaration is likely to mean."""
+        if field.column_unit is not None:
+            return field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT
+        if field.type in _OF_A_SET:
+            return self.kind is Kind.ARRAY and self.element in _OF_A_SET[field.type]
+        if field.type is FieldType.TEXT and (field.as_text or field.template is not None or self.scale == 0):
+            return True
+        # A date is a time where it only puts rows in order.
+        return self.kind in _FILLS[field.type] or (
+            field.type in _INSTANTS and not field.attribute and self.kind is Kind.DATE
+        )
+
+    def remedy(self, field: Field) -> str:
+        """What to declare in place of a field that it does not fill."""
+        view = "make a view that casts it, and name that by IMGMIG_SOURCE_TABLE"
+        if field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT:
+            return f"say which time the number is: {{column: {self.name}, unit: s}}, ms or us; or {view}"
+        natural = NATURAL[self.kind]
+        if not field.attribute or natural is field.type:
+            return view
+        return f"write {field.name}: {{column: {self.name}, as: {_AS[natural]}}}, or {view}"
+
+    def orders_by(self, unit: Unit) -> bool:
+        """Whether each of its numbers of that unit is a whole number of microseconds."""
+        is_exact = self.scale is not None and unit.microseconds % 10 ** max(self.scale, 0) == 0
+        return self.kind is not Kind.NUMERIC or is_exact
 
     @property
     def type(self) -> sql.Composable:
@@ -95,27 +203,95 @@ class Column:
     @property
     def has_own_operators(self) -> bool:
         """Whether its comparisons are an extension's, which the role's search_path may not reach: citext's are."""
-        return self.kind is Kind.TEXT_LIKE and self.schema != "pg_catalog"
+        return self.operators != _OWN
 
-    def can_hold(self, row_id: str) -> bool:
-        """Whether a row may have this id. A key found in the target need not: PostgreSQL would refuse to look it up."""
-        if self.kind in (Kind.WHOLE, Kind.NUMERIC):
-            limit = 2**63 if self.kind is Kind.WHOLE else 10**MAX_DIGITS
-            return bool(_WHOLE_ID.fullmatch(row_id)) and -limit <= int(row_id) < limit
-        if self.kind is Kind.UUID:
-            return bool(_UUID_ID.fullmatch(row_id))
-        return "\0" not in row_id
+    @property
+    def is_cast(self) -> bool:
+        """Whether each text that it `can_hold` can be cast to it; others are looked up by their text."""
+        return self.kind in _HELD
+
+    def can_hold(self, text: str) -> bool:
+        """Whether a row may have this text. A key found in the target need not: PostgreSQL would refuse to look it
+        up."""
+        return _HELD.get(self.kind, _is_text)(text)
+
+
+def natural(column: Column) -> FieldType:
+    """What a field of this column is where a draft declares it."""
+    return NATURAL[column.kind]
 
 
 def column_of(
-    name: str, shown: str, required: bool, schema: str, type_name: str, form: str, category: str, modifier: int
+    name: str,
+    shown: str,
+    required: bool,
+    schema: str,
+    type_name: str,
+    form: str,
+    category: str,
+    modifier: int,
+    operators: str | None = None,
+    *element: Any,
 ) -> Column:
-    """The column that a row of the catalog describes; `form` and `category` are `pg_type.typtype` and `typcategory`."""
-    if schema == "pg_catalog" and type_name in _BUILT_IN:
-        kind = _BUILT_IN[type_name]
-    elif form == "e":
-        kind = Kind.ENUM
-    else:
-        kind = Kind.TEXT_LIKE if category == "S" else Kind.OTHER
-    whole = modifier >= _NUMERIC_HEADER and not (modifier - _NUMERIC_HEADER) & _NUMERIC_SCALE
-    return Column(name, shown, required, schema, type_name, kind, whole and kind is Kind.NUMERIC)
+    """The column that a row of the catalog describes; `form` and `category` are `pg_type.typtype` and `typcategory`.
+
+    `element` are schema, name, form and category of an array's elements.
+    """
+    kind, scale = _kind_of(schema, type_name, form, category), None
+    if kind is Kind.NUMERIC and modifier >= _NUMERIC_HEADER:
+        found = (modifier - _NUMERIC_HEADER) & _NUMERIC_SCALE
+        scale = found - (_NUMERIC_SCALE + 1) if found > _NUMERIC_SCALE // 2 else found  # it may be negative
+    of = _kind_of(*element) if kind is Kind.ARRAY else None
+    return Column(name, shown, required, schema, type_name, kind, scale, of, operators or _OWN)
+
+
+def _kind_of(schema: str, type_name: str, form: str, category: str) -> Kind:
+    if schema == _OWN and type_name in _BUILT_IN:
+        return _BUILT_IN[type_name]
+    if form in ("e", "c"):
+        return Kind.ENUM if form == "e" else Kind.COMPOSITE
+    return {"S": Kind.TEXT_LIKE, "A": Kind.ARRAY}.get(category, Kind.OTHER)
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+# As PostgreSQL writes them: another spelling of the same number makes another key.
+_is_whole: Final = _matches(r"0|-?[1-9][0-9]{0,37}")
+
+
+def _is_bigint(text: str) -> bool:
+    return _is_whole(text) and -(2**63) <= int(text) < 2**63
+
+
+def _is_moment(pattern: str) -> Callable[[str], bool]:
+    is_spelled = _matches(pattern)
+
+    def is_moment(text: str) -> bool:
+        with suppress(ValueError):
+            return is_spelled(text) and datetime.fromisoformat(text.rstrip("Z")) is not None
+        return False
+
+    return is_moment
+
+
+_HELD: Final[Mapping[Kind, Callable[[str], bool]]] = {
+    Kind.TEXT: _is_text,
+    Kind.PADDED: _is_text,
+    Kind.TEXT_LIKE: _is_text,
+    Kind.WHOLE: _is_bigint,
+    Kind.NUMERIC: _matches(r"-?(0|[1-9][0-9]{0,37})(\.[0-9]{1,130})?"),
+    Kind.UUID: _matches(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    Kind.BOOLEAN: _matches("true|false"),
+    Kind.BINARY: _matches(r"\\x([0-9a-f]{2})*"),
+    Kind.DATE: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    Kind.INSTANT: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z"),
+    Kind.LOCAL: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z?"),
+}
+"""By kind, which texts are one of its values for certain."""

@@ -27,13 +27,22 @@ Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
 Fetch: TypeAlias = Callable[["sql.Composable | str", Parameters], "list[Any]"]
 """All rows of a statement with parameters."""
 
-# For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
-_SETTINGS: Final = {
+READING: Final = {
     "row_security": "off",  # PostgreSQL refuses to read through a policy, instead of leaving rows out
     "search_path": "pg_catalog, pg_temp",  # no function or operator of somebody's own takes the place of PostgreSQL's
     "client_encoding": "'UTF8'",  # whatever the URL, PGCLIENTENCODING or the database's encoding say
+    "standard_conforming_strings": "on",
     "TimeZone": "'UTC'",
     "DateStyle": "'ISO, YMD'",
+    "IntervalStyle": "'postgres'",  # its own spelling, as of every other type that is read as text
+    "extra_float_digits": "1",  # each digit that it takes to read the same number again
+    "bytea_output": "'hex'",
+    "lc_monetary": "'C'",
+}
+"""Of each transaction: what changes what is read, or hides rows."""
+# For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
+_SETTINGS: Final = {
+    **READING,
     "quote_all_identifiers": "off",  # else the catalog's names of types have quotes
     "statement_timeout": "'10min'",
     "lock_timeout": "'10s'",

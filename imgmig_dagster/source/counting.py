@@ -17,7 +17,7 @@ from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.inventory import Inventory, finite_moment, inventory_of, statement
 from imgmig_dagster.source.statements import Snapshot, Statements
 from imgmig_dagster.source.texts import UTF8, stored_bytes
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import UNDATED, Window, dated
 
 SAMPLE_SIZE: Final = 20
 OUTSIDE: Final = "outside"
@@ -96,7 +96,7 @@ class Counting(Statements):
 
     def count(self, window: Window) -> int:
         """The rows of a window."""
-        found: int = self._fetch("SELECT count(*) FROM {table} t WHERE {inside}", lambda at: at.window(window))[0][0]
+        found: int = self._fetch("SELECT count(*) FROM {table} t WHERE {inside}", window=window)[0][0]
         return found
 
     def count_all(self) -> int:
@@ -109,14 +109,14 @@ class Counting(Statements):
         columns = self.mapping.columns
 
         def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
-            return statement(pieces, columns), pieces.window(window)
+            return statement(pieces, columns, window), pieces.window(window)
 
         return inventory_of(self._carry_out(make)[0], columns)
 
     def extent(self, window: Window) -> tuple[int, datetime | None]:
         """Count and watermark of a window, without what an `inventory` has to compute of each row."""
-        query = "SELECT count(*), max({modified}) FILTER (WHERE isfinite({modified})) FROM {table} t WHERE {inside}"
-        ((rows, watermark),) = self._fetch(query, lambda at: at.window(window))
+        query = "SELECT count(*), {watermark} FROM {table} t WHERE {inside}"
+        ((rows, watermark),) = self._fetch(query, window=window)
         return rows, finite_moment(watermark)
 
     def repeated_ids(self, window: Window | None = None) -> RepeatedIds:
@@ -127,7 +127,10 @@ class Counting(Statements):
         return _repeated(self._fetch, window)
 
     def rows_outside(self, start: datetime, end: datetime) -> RowsOutside:
-        """The rows whose order column is not in ``[start, end)``, NULL and ±infinity included."""
+        """The rows whose order column is not in ``[start, end)``, ±infinity included.
+
+        And NULL, unless the rows without a time have a partition.
+        """
         return _rows_outside(self._fetch, Window("all", start, end))
 
     def counts(self, windows: Sequence[Window]) -> RowCounts:
@@ -156,7 +159,11 @@ def row_counts(snapshot: Snapshot, windows: Sequence[Window]) -> RowCounts:
 
 
 def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
-    """Every row of the table by one statement: those of each of these adjoining windows, and those of none."""
+    """Every row of the table by one statement: those of each of these windows, which adjoin, and those of none.
+
+    That of the rows without a time may be among them.
+    """
+    undated, windows = [window for window in windows if window.is_undated], dated(windows)
     whole = Window("all", windows[0].start, windows[-1].end)
     # Behind the last window's end begins what no window holds, infinity included.
     behind = Window("behind", whole.end, whole.end)
@@ -165,9 +172,13 @@ def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
     for bucket, count, found in snapshot(_TABLE_COUNTS, lambda at: at.starts([*windows, behind])):
         if bucket is not None and 0 < bucket <= len(windows):
             inside[windows[bucket - 1].partition] = RowsAndIds(count, found)
+        elif bucket is None and undated:
+            inside[UNDATED] = RowsAndIds(count, found)
         else:
             rows, id_sum = rows + count, id_sum + int(found)
-    groups = {window.partition: inside[window.partition] for window in windows if window.partition in inside}
+    groups = {
+        window.partition: inside[window.partition] for window in [*windows, *undated] if window.partition in inside
+    }
     if not rows:
         return TableCounts(groups, RowsOutside(0, ()))
     outside = RowsOutside(rows, _sample_outside(snapshot, whole))
@@ -194,7 +205,8 @@ def counts_by_bucket(snapshot: Snapshot, window: Window, bits: int) -> dict[int,
     """The rows of a window by `bucket_of` their ids; `bits` is at least 1."""
     found = snapshot(
         "SELECT {id_hash} >> %(by)s::integer, count(*), sum({id_hash})::text FROM {table} t WHERE {inside} GROUP BY 1",
-        lambda at: {"by": 64 - bits, **at.window(window)},
+        lambda _at: {"by": 64 - bits},
+        window,
     )
     return {bucket: RowsAndIds(rows, id_sum) for bucket, rows, id_sum in found if bucket is not None}
 
@@ -209,11 +221,12 @@ def repeated_on(snapshot: Snapshot) -> RepeatedIds:
 
 def present(snapshot: Snapshot, ids: Sequence[str]) -> set[str]:
     """Those of some ids that a row has, wherever in the table."""
+    asked = set(ids)
     found = snapshot("SELECT {id_out} FROM {table} t WHERE {id_among}", lambda at: at.ids(ids))
     stored = [content for row_id in ids if (content := stored_bytes(row_id)) is not None]
     if stored and snapshot.table.encoding == UTF8:
         found += snapshot("SELECT {id_out} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
-    return {str(row_id) for (row_id,) in found}
+    return {str(row_id) for (row_id,) in found} & asked
 
 
 def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, int]:
@@ -222,21 +235,31 @@ def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window])
         "SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])), count(*) FROM {table} t"
         " WHERE {inside} GROUP BY 1"
     )
-    whole = Window("all", windows[0].start, windows[-1].end)
-    found = fetch(query, lambda at: {**at.window(whole), **at.starts(windows)})
-    return {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
+    without_time, windows = [window for window in windows if window.is_undated], dated(windows)
+    rows: dict[str, int] = {}
+    if windows:
+        whole = Window("all", windows[0].start, windows[-1].end)
+        found = fetch(query, lambda at: at.starts(windows), whole)
+        rows = {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
+    for window in without_time:
+        ((count,),) = fetch("SELECT count(*) FROM {table} t WHERE {inside}", window=window)
+        rows |= {window.partition: count} if count else {}
+    return rows
 
 
 def _rows_outside(fetch: Callable[..., list[Any]], everything: Window) -> RowsOutside:
-    count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", lambda at: at.window(everything))[0][0]
+    count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", window=everything)[0][0]
     # To look for some where there are none would walk the whole of the id's index.
     return RowsOutside(count, _sample_outside(fetch, everything) if count else ())
 
 
 def _sample_outside(fetch: Callable[..., list[Any]], everything: Window) -> tuple[str, ...]:
     # OFFSET keeps the planner from walking the id's index in search of them.
-    query = "SELECT {id_out} FROM (SELECT {id} FROM {table} t WHERE {outside} OFFSET 0) t ORDER BY {id} LIMIT %(size)s"
-    found = fetch(query, lambda at: {**at.window(everything), "size": SAMPLE_SIZE})
+    query = (
+        "SELECT {id_out} FROM (SELECT {key_columns} FROM {table} t WHERE {outside} OFFSET 0) t"
+        " ORDER BY {id} LIMIT %(size)s"
+    )
+    found = fetch(query, lambda _at: {"size": SAMPLE_SIZE}, everything)
     return tuple(str(row_id) for (row_id,) in found)
 
 
@@ -244,9 +267,9 @@ def _repeated(fetch: Callable[..., list[Any]], window: Window | None) -> Repeate
     query = (
         "SELECT id, count(*) OVER () FROM ("
         "(SELECT {id_out} AS id FROM {table} t {of_window} GROUP BY 1 HAVING count(*) > 1)"
-        " UNION ALL (SELECT {id_out} FROM {table} t WHERE {id} IS NULL {and_inside})) AS found LIMIT %(size)s"
+        " UNION ALL (SELECT {id_out} FROM {table} t WHERE {id_is_null} {and_inside})) AS found LIMIT %(size)s"
     )
-    of_window = "" if window is None else "WHERE {id} IN (SELECT {id} FROM {table} t WHERE {inside})"
+    of_window = "" if window is None else "WHERE {id_value} IN (SELECT {id_value} FROM {table} t WHERE {inside})"
     query = query.replace("{of_window}", of_window).replace("{and_inside}", "AND {inside}" if window else "")
-    found = fetch(query, lambda at: {"size": SAMPLE_SIZE, **({} if window is None else at.window(window))})
+    found = fetch(query, lambda _at: {"size": SAMPLE_SIZE}, window)
     return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))

@@ -1,15 +1,19 @@
 """The digest of a row, as PostgreSQL computes it: what is hashed, and the SQL that hashes it.
 
 ``docs/recheck.md`` defines it. `mapping.compare.item_digest` computes the same of an item, by code of its own. The
-pieces of SQL for each column come from `expressions`.
+pieces of SQL for each column come from `values`.
 """
 
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.fields import Field, FieldType, Unit
 from imgmig_dagster.source.columns import Kind
+from imgmig_dagster.source.documents import CANONICAL, JSON_CONTENT, ONLY_ASCII_ESCAPES, SET_CONTENT, UNFIT
+from imgmig_dagster.source.values import Values
 
 # By their full names, since a role's search_path may hold others. SHA-256, since a server in FIPS mode refuses md5().
 _DIGEST: Final = sql.SQL(
@@ -22,23 +26,93 @@ _NUMERIC: Final = sql.SQL(
     "coalesce('N' || CASE WHEN {value} = pg_catalog.trunc({value}) THEN pg_catalog.trunc({value})"
     " ELSE {value} END::text || ';', '-')"
 )
-# Cut to the millisecond first, which goes towards the past: where extract() gives a double, it is exact then.
-_TIMESTAMP: Final = sql.SQL(
-    "coalesce('T' || CASE WHEN isfinite({value})"
-    " THEN (extract(epoch FROM pg_catalog.date_trunc('milliseconds', {value})) * 1000)::bigint::text"
-    " ELSE {value}::text END || ';', '-')"
+_TRIMMED: Final = sql.SQL("coalesce('N' || pg_catalog.trim_scale({value}::numeric)::text || ';', '-')")
+_BOOLEAN: Final = sql.SQL("CASE WHEN {value} THEN 'Bt;' WHEN NOT {value} THEN 'Bf;' ELSE '-' END")
+# Cut to the unit first, which goes towards the past: where extract() gives a double, it is exact then.
+_TIMESTAMP: Final = (
+    "coalesce('T' || CASE WHEN isfinite({{value}})"
+    " THEN (extract(epoch FROM pg_catalog.date_trunc('{unit}', {{value}})) * {per_second})::{type}::text"
+    " ELSE {{value}}::text END || ';', '-')"
 )
+_BY_UNIT: Final = {
+    Unit.SECONDS: sql.SQL(_TIMESTAMP.format(unit="second", per_second=1, type="bigint")),
+    Unit.MILLISECONDS: sql.SQL(_TIMESTAMP.format(unit="milliseconds", per_second=1000, type="bigint")),
+    # Of the last years they are more than a bigint holds.
+    Unit.MICROSECONDS: sql.SQL(_TIMESTAMP.format(unit="microseconds", per_second=1_000_000, type="numeric(30, 0)")),
+}
+_COUNTED: Final = sql.SQL("coalesce('T' || pg_catalog.floor({value} * {factor})::text || ';', '-')")
+_DATE: Final = sql.SQL("coalesce('D' || {value} || ';', '-')")
+_BINARY: Final = sql.SQL("coalesce('X' || {value} || ';', '-')")
 
 
-def field_content(field: FieldType, kind: Kind, value: sql.Composable) -> sql.Composed:
-    """A column's part of what is hashed; `value` is its text where the field is text, the column as it is elsewhere."""
-    if field is FieldType.TIMESTAMP:
-        return _TIMESTAMP.format(value=value)
-    if field is FieldType.INTEGER:
-        return (_NUMERIC if kind is Kind.NUMERIC else _NUMBER).format(value=value)
-    return _TEXT.format(value=value)
+def field_content(values: Values, field: Field) -> sql.Composed:
+    """A field's part of what is hashed."""
+    return _CONTENT[field.type](values, field)
+
+
+def text_content(text: sql.Composable) -> sql.Composed:
+    """A text's part of what is hashed."""
+    return _TEXT.format(value=text)
 
 
 def row_digest(content: sql.Composable) -> sql.Composed:
     """The digest of a row, a signed number of 64 bits, from the bytes that are hashed."""
     return _DIGEST.format(content=content)
+
+
+def _of_text(values: Values, field: Field) -> sql.Composed:
+    return text_content(values.text(field.column) if field.template is None else values.rendered(field.template))
+
+
+def _of_integer(values: Values, field: Field) -> sql.Composed:
+    is_numeric = values.kind(field.column) is Kind.NUMERIC
+    return (_NUMERIC if is_numeric else _NUMBER).format(value=values.bare(field.column))
+
+
+def _of_number(values: Values, field: Field) -> sql.Composed:
+    kind, value = values.kind(field.column), values.bare(field.column)
+    if kind is Kind.WHOLE:
+        return _NUMBER.format(value=value)
+    # A direct cast of a double would round to 15 digits.
+    return _TRIMMED.format(value=values.text(field.column) if kind is Kind.FLOAT else value)
+
+
+def _of_time(values: Values, field: Field) -> sql.Composed:
+    unit = field.unit if field.type is FieldType.EPOCH else Unit.MILLISECONDS
+    if field.column_unit is None:
+        return _BY_UNIT[unit].format(value=values.moment(field.column))
+    factor = Decimal(field.column_unit.microseconds) / unit.microseconds
+    number = sql.SQL("{}::numeric").format(values.bare(field.column))
+    return _COUNTED.format(value=number, factor=sql.SQL(f"{factor:f}"))
+
+
+def _of_json(values: Values, field: Field) -> sql.Composed:
+    escapes = sql.SQL(" OR {}").format(sql.SQL(ONLY_ASCII_ESCAPES)) if values.bytes_for_text else sql.SQL("")
+    unfit = sql.SQL(UNFIT).format(or_escapes=escapes)
+    return sql.SQL(JSON_CONTENT).format(value=values.told(field), unfit=unfit, canonical=sql.SQL(CANONICAL))
+
+
+def _of_set(values: Values, field: Field) -> sql.Composed:
+    element = "element" if field.type is FieldType.TEXT_SET else "pg_catalog.trim_scale(element::numeric)::text"
+    return sql.SQL(SET_CONTENT).format(array=values.bare(field.column), element=sql.SQL(element))
+
+
+def _plain(template: sql.SQL) -> Callable[[Values, Field], sql.Composed]:
+    return lambda values, field: template.format(value=values.told(field))
+
+
+_CONTENT: Final[Mapping[FieldType, Callable[[Values, Field], sql.Composed]]] = {
+    FieldType.TEXT: _of_text,
+    FieldType.LABEL: _of_text,
+    FieldType.INTEGER: _of_integer,
+    FieldType.NUMBER: _of_number,
+    FieldType.BOOLEAN: _plain(_BOOLEAN),
+    FieldType.TIMESTAMP: _of_time,
+    FieldType.EPOCH: _of_time,
+    FieldType.DATE: _plain(_DATE),
+    FieldType.DOCUMENT: _of_json,
+    FieldType.LIST: _of_json,
+    FieldType.TEXT_SET: _of_set,
+    FieldType.NUMBER_SET: _of_set,
+    FieldType.BINARY: _plain(_BINARY),
+}

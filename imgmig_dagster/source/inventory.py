@@ -9,7 +9,7 @@ from psycopg import sql
 
 from imgmig_dagster.source.digests import row_digest
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.window import from_microseconds
+from imgmig_dagster.window import Window, from_microseconds
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Inventory:
 
 _STATEMENT = """
 SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0), coalesce(sum({digest_of_content}), 0)::text,
-       max({modified}) FILTER (WHERE isfinite({modified})), now(), {nulls}
+       {watermark}, now(), {nulls}
 FROM {table} t CROSS JOIN LATERAL (SELECT {content}) AS mapped(content) WHERE {inside}
 """
 
 
-def statement(pieces: Expressions, columns: Sequence[str]) -> sql.Composed:
-    """The statement; its parameters are a window's."""
+def statement(pieces: Expressions, columns: Sequence[str], window: Window) -> sql.Composed:
+    """The statement; its parameters are the window's."""
     nulls = sql.SQL(", ").join(pieces.null_count(name) for name in columns)
     digest = row_digest(sql.SQL("mapped.content"))
-    return sql.SQL(_STATEMENT).format(nulls=nulls, digest_of_content=digest, **pieces.names)
+    return sql.SQL(_STATEMENT).format(nulls=nulls, digest_of_content=digest, **pieces.names_in(window))
 
 
 def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
@@ -55,9 +55,9 @@ def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
     )
 
 
-def finite_moment(timestamp_us: int | None) -> datetime | None:
+def finite_moment(timestamp_us: int | str | None) -> datetime | None:
     """Microseconds since 1970 as a datetime; None where there are none, or no datetime can hold them."""
-    if timestamp_us is None:
+    if not isinstance(timestamp_us, int):
         return None
     try:
         return from_microseconds(timestamp_us)

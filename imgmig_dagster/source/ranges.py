@@ -46,12 +46,14 @@ def moment_of(snapshot: Snapshot) -> str:
 
 def ends(snapshot: Snapshot, window: Window) -> tuple[Cursor, Cursor] | None:
     """The places of the window's first and last row; None where it is empty."""
-    query = "SELECT {order}, {id_out} FROM {table} t WHERE {inside} ORDER BY {order}{way}, {id}{way} LIMIT 1"
-    found = [snapshot(query.replace("{way}", way), _parameters(window, {})) for way in ("", " DESC")]
+    query = "SELECT {order_place}, {id_out} FROM {table} t WHERE {inside} ORDER BY "
+    found = [
+        snapshot(f"{query}{way} LIMIT 1", window=window) for way in ("{order}, {id}", "{order} DESC, {id_last_first}")
+    ]
     if not found[0]:
         return None
     (first, first_id), (last, last_id) = found[0][0], found[1][0]
-    return (first, str(first_id)), (last, str(last_id))
+    return (first or 0, str(first_id)), (last or 0, str(last_id))
 
 
 def sums(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> list[Sum]:
@@ -81,7 +83,7 @@ def placed_rows(
 
 def _sum(snapshot: Snapshot, window: Window, range_: str, **places: Cursor) -> Sum:
     query = f"SELECT count(*), coalesce(sum({{digest}}), 0)::text FROM {{table}} t WHERE {{inside}} {range_}"  # noqa: S608
-    ((rows, digest),) = snapshot(query, _parameters(window, places))
+    ((rows, digest),) = snapshot(query, _parameters(places), window)
     return Sum(rows, int(digest))
 
 
@@ -95,25 +97,26 @@ def _between(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> It
         chosen = places[some[0] : some[-1] + 2]
 
         def parameters(at: Expressions, chosen: Sequence[Cursor] = chosen) -> dict[str, Any]:
-            return {**at.window(window), **at.between(chosen)}
+            return at.between(chosen)
 
-        yield from (Sum(rows, int(digest)) for rows, digest in snapshot(query, parameters))
+        yield from (Sum(rows, int(digest)) for rows, digest in snapshot(query, parameters, window))
 
 
 def _placed(snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int) -> list[Placed]:
-    query, places = "SELECT {order}, {id_out}, {digest} FROM {table} t WHERE {inside}", dict[str, Cursor]()
+    query, places = "SELECT {order_place}, {id_out}, {digest} FROM {table} t WHERE {inside}", dict[str, Cursor]()
     if after is not None:
         query, places["after"] = f"{query} AND {{behind_after}}", after
     if until is not None:
         query, places["until"] = f"{query} AND {{up_to_until}}", until
-    within = _parameters(window, places)
-    found = snapshot(f"{query} ORDER BY {{order}}, {{id}} LIMIT %(size)s", lambda at: {**within(at), "size": size})
-    return [Placed((order, str(row_id)), digest) for order, row_id, digest in found]
+    within = _parameters(places)
+    query = f"{query} ORDER BY {{order}}, {{id}} LIMIT %(size)s"
+    found = snapshot(query, lambda at: {**within(at), "size": size}, window)
+    return [Placed((place or 0, str(row_id)), digest) for place, row_id, digest in found]
 
 
-def _parameters(window: Window, places: Mapping[str, Cursor]) -> Parameters:
+def _parameters(places: Mapping[str, Cursor]) -> Parameters:
     def of(at: Expressions) -> dict[str, Any]:
-        found = at.window(window)
+        found: dict[str, Any] = {}
         for name, place in places.items():
             found |= at.position(name, place)
         return found

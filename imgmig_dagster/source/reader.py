@@ -72,14 +72,14 @@ class SourceReader(Counting):
         with self.snapshot() as fetch:
 
             def ids_between(after: Cursor | None, until: Cursor | None) -> list[str]:
-                query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", pieces.window(window)
+                query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", dict[str, Any]()
                 if after is not None:
                     query += " AND {behind_after}"
                     parameters |= pieces.position("after", after)
                 if until is not None:
                     query += " AND {up_to_until}"
                     parameters |= pieces.position("until", until)
-                ids = [str(row_id) for (row_id,) in fetch(query, lambda _at: parameters)]
+                ids = [str(row_id) for (row_id,) in fetch(query, lambda _at: parameters, window)]
                 self._refuse_twice(ids)
                 return ids
 
@@ -146,7 +146,7 @@ class SourceReader(Counting):
             query = sql.SQL(
                 "SELECT {bucket}, count(*) FROM {table} t WHERE {bare} IS NOT NULL"
                 " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(size)s"
-            ).format(bucket=pieces.read(picture.bucket), bare=pieces.bare(picture.bucket), **pieces.names)
+            ).format(bucket=pieces.text(picture.bucket), bare=pieces.bare(picture.bucket), **pieces.names)
             return query, {"size": at_most}
 
         return {str(bucket): int(rows) for bucket, rows in self._carry_out(make)}
@@ -160,13 +160,12 @@ class SourceReader(Counting):
         query = query.replace("{digested}", ", {digest}" if digested else "")
 
         def parameters(at: Expressions) -> dict[str, Any]:
-            position = {} if after is None else at.position("after", after)
-            return {**at.window(window), **position, "size": size}
+            return {**({} if after is None else at.position("after", after)), "size": size}
 
-        rows = self._fetch(query, parameters)
+        rows = self._fetch(query, parameters, window)
         if not rows:
             return Page([], (0, ""))
-        place = rows[-1][self.mapping.order_index or 0]
+        place = 0 if window.is_undated else rows[-1][self.mapping.order_index]
         if self._expressions.places_are_read:
             place, rows = rows[-1][-1], [row[:-1] for row in rows]
         if not isinstance(place, int):

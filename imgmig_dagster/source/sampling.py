@@ -44,7 +44,7 @@ class SampledRow:
 # refuses md5(), and a role's search_path may hold another one.
 SAMPLE: Final = f"""
 WITH lottery AS (
-    SELECT {{id}} AS id, {{order}} AS moment, {{size}} AS size,
+    SELECT {{id_value}} AS id, {{order}} AS moment, {{size}} AS size,
            pg_catalog.hashtextextended(pg_catalog.concat({{id_text}}, '/', %(seed)s::text) COLLATE "C", 0) AS ticket,
            {{lacks}} AS lacks, {{text}} ~ '[^ -~]' AS is_beyond_ascii
     FROM {{table}} t
@@ -64,7 +64,7 @@ WITH lottery AS (
     UNION ALL
     SELECT id, shape FROM rare
 )
-SELECT drawn.shape, {{columns}} FROM drawn JOIN {{table}} t ON {{id}} = drawn.id
+SELECT drawn.shape, {{columns}} FROM drawn JOIN {{table}} t ON {{id_value}} = drawn.id
 ORDER BY drawn.shape <> '{Shape.RANDOM.value}', drawn.shape, {{order}}, {{id}}
 """  # noqa: S608 - the shapes are constants of this module
 

@@ -21,6 +21,7 @@ from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.published import PublishedSource, published
 from imgmig_dagster.source.relations import find_relation
 from imgmig_dagster.source.texts import decoded
+from imgmig_dagster.window import Window
 
 Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
 """Makes the parameters of a statement."""
@@ -30,6 +31,14 @@ Self = TypeVar("Self", bound="Statements")
 def no_parameters(_pieces: Expressions) -> dict[str, Any]:
     """Of a statement that has none."""
     return {}
+
+
+def _made(
+    pieces: Expressions, query: str, parameters: Parameters, window: Window | None
+) -> tuple[sql.Composed, dict[str, Any]]:
+    if window is None:
+        return sql.SQL(query).format(**pieces.names), parameters(pieces)
+    return sql.SQL(query).format(**pieces.names_in(window)), {**pieces.window(window), **parameters(pieces)}
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,9 @@ class Snapshot:
         """The table as its catalog described it before the snapshot."""
         return self._pieces.table
 
-    def __call__(self, query: str, parameters: Parameters = no_parameters) -> list[Any]:
-        """All rows of a statement that is made of the pieces by name."""
-        found = self._fetch_once(sql.SQL(query).format(**self._pieces.names), parameters(self._pieces))
+    def __call__(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
+        """All rows of a statement that is made of the pieces by name, those that speak of a window by `window`."""
+        found = self._fetch_once(*_made(self._pieces, query, parameters, window))
         return decoded(self.table.encoding, found, self._fetch_once)
 
 
@@ -110,8 +119,8 @@ class Statements:
     def _inspect(self) -> Expressions:
         return Expressions(inspect(self._connections.fetch, self._schema, self._table, self.mapping, self._time_zone))
 
-    def _fetch(self, query: str, parameters: Parameters = no_parameters) -> list[Any]:
-        return self._carry_out(lambda at: (sql.SQL(query).format(**at.names), parameters(at)))
+    def _fetch(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
+        return self._carry_out(lambda at: _made(at, query, parameters, window))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

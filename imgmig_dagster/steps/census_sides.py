@@ -17,7 +17,7 @@ from imgmig_dagster.mapping.compare import row_digest
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.counting import OUTSIDE, SAMPLE_SIZE, id_hash
-from imgmig_dagster.window import Window, to_microseconds
+from imgmig_dagster.window import Window, dated, to_microseconds
 
 _CHUNK: Final = 1_000
 _IDS_AT_ONCE: Final = 10_000
@@ -53,14 +53,17 @@ ORDER BY 1, 2
 
 
 class Sides:
-    """Both sides; the partitions are these adjoining windows."""
+    """Both sides; the partitions are these windows, which adjoin; that of the rows without a time may be among them."""
 
     def __init__(self, path: Path, mapping: TableMapping, windows: Sequence[Window]) -> None:
         self._path = path
         self._mapping = mapping
         self._windows = windows
-        self._starts = [to_microseconds(window.start) for window in windows]
-        self._end = to_microseconds(windows[-1].end)
+        with_time = dated(windows)
+        self._starts = [to_microseconds(window.start) for window in with_time]
+        self._end = to_microseconds(with_time[-1].end) if with_time else 0
+        self._parts = [number for number, window in enumerate(windows) if not window.is_undated]
+        self._undated = next((number for number, window in enumerate(windows) if window.is_undated), -1)
         with in_scratch(path):
             self._database = sqlite3.connect(path)
             self._database.executescript(_SCHEMA)
@@ -122,8 +125,12 @@ class Sides:
         self._database.close()
 
     def _part(self, row: Row) -> int:
-        place = row[self._mapping.order_index] if self._mapping.order_index else None
-        return bisect_right(self._starts, place) - 1 if isinstance(place, int) and place < self._end else -1
+        place = row[self._mapping.order_index]
+        if place is None:
+            return self._undated
+        if not isinstance(place, int) or not self._starts or not self._starts[0] <= place < self._end:
+            return -1
+        return self._parts[bisect_right(self._starts, place) - 1]
 
     def _change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         with in_scratch(self._path):

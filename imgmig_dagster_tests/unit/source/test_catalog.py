@@ -22,14 +22,13 @@ def refusal(source: Source) -> str:
     ("column_type", "id_constraint", "index"),
     [
         ("uuid", "NOT NULL", None),
-        ("uuid", "UNIQUE", None),  # may be NULL
         ("uuid", "NOT NULL", "CREATE INDEX ON {t} (id)"),
         ("uuid", "NOT NULL", "CREATE UNIQUE INDEX ON {t} (id, created_at)"),
         ("uuid", "NOT NULL", "CREATE UNIQUE INDEX ON {t} (id) WHERE width > 0"),
         ("text", "NOT NULL", "CREATE UNIQUE INDEX ON {t} (lower(id))"),
         ("uuid", "NOT NULL", "CREATE UNIQUE INDEX ON {t} (s3_key)"),
     ],
-    ids=["none", "nullable", "not unique", "two columns", "partial", "expression", "of another column"],
+    ids=["none", "not unique", "two columns", "partial", "expression", "of another column"],
 )
 def test_a_table_without_a_unique_index_on_a_required_id_is_refused(
     new_source: NewSource, column_type: str, id_constraint: str, index: str | None

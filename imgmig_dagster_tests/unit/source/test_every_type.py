@@ -1,0 +1,354 @@
+"""A table with a column of every type: what is read of it, and that its digest is that of its item."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
+from imgmig_dagster.mapping.rows import INFINITY
+from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
+from imgmig_dagster.mapping.template import Template
+from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster_tests.arrange import MARCH, us
+from imgmig_dagster_tests.conftest import Services
+
+T = FieldType
+
+
+class Table:
+    """A table with an id, a time and one column more."""
+
+    def __init__(self, owner: psycopg.Connection[Any], url: str, schema: str) -> None:
+        self.owner, self.url, self.schema = owner, url, schema
+
+    def fill(self, column_type: str, *values: str | None) -> None:
+        """Make the column, and a row of each value, in SQL, in their order."""
+        definition, place = column_type.replace("{s}", self.schema), f"{self.schema}.things"
+        self.owner.execute(f"DROP TABLE IF EXISTS {place}")
+        self.owner.execute(f"CREATE TABLE {place} (id int PRIMARY KEY, at timestamptz, value {definition})")
+        self.owner.execute(f"GRANT SELECT ON {place} TO imgmig_reader")
+        for number, value in enumerate(values):
+            self.owner.execute(
+                f"INSERT INTO {place} SELECT {number}, '2024-03-01Z', {value or 'NULL'}".replace("{s}", self.schema)
+            )
+
+    def reader(self, field: Field) -> SourceReader:
+        return SourceReader(ReadOnlyConnections(self.url), self.schema, "things", mapping_of(field))
+
+    def read(self, field: Field) -> list[Any]:
+        """What a row holds of the column, row by row."""
+        with self.reader(field) as reader:
+            rows = [row for page in reader.pages(MARCH, None, 3) for row in page]
+            assert reader.inventory(MARCH).rows == len(rows), "no value fails the digest of a page"
+        return [row[1] for row in rows]
+
+    def contents(self, field: Field) -> list[str]:
+        """What is hashed of the column, row by row."""
+        with self.reader(field) as reader, reader.snapshot() as snapshot:
+            found = snapshot("SELECT {content} FROM {table} t ORDER BY {id}")
+        return [
+            bytes(content).decode().removeprefix(f"S{len(str(number))}:{number}")
+            for number, (content,) in enumerate(found)
+        ]
+
+
+def mapping_of(field: Field) -> TableMapping:
+    key = (KeyAttribute("PK", Template("THING#{id}")),)
+    return TableMapping("things", "thing", "public", "things", ("id",), key, Order("at"), (field,))
+
+
+def of(kind: FieldType, **more: Any) -> Field:
+    return Field("value", "value", kind, Null.WRITTEN, **more)
+
+
+@pytest.fixture
+def table(services: Services) -> Iterator[Table]:
+    schema = "every_type"
+    services.owner.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    services.owner.execute(f"CREATE SCHEMA {schema}")
+    services.owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO imgmig_reader")
+    yield Table(services.owner, services.environment["IMGMIG_SOURCE_URL"], schema)
+    services.owner.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+# The type, the field, and of each value in SQL what a row holds and what is hashed of it.
+READ: dict[str, tuple[str, Field, dict[str | None, tuple[Any, str]]]] = {
+    "boolean": ("boolean", of(T.BOOLEAN), {"true": (True, "Bt;"), "false": (False, "Bf;"), None: (None, "-")}),
+    "numeric": (
+        "numeric",
+        of(T.NUMBER),
+        {
+            "1.50": ("1.50", "N1.5;"),
+            "-0.0": ("0.0", "N0;"),
+            "1e20": ("100000000000000000000", "N100000000000000000000;"),
+            "1e-10": ("0.0000000001", "N0.0000000001;"),
+            "'NaN'": ("NaN", "NNaN;"),
+            "'-Infinity'": ("-Infinity", "N-Infinity;"),
+            None: (None, "-"),
+        },
+    ),
+    "a numeric as text": ("numeric", of(T.TEXT, as_text=True), {"1.50": ("1.50", "S4:1.50")}),
+    "double precision": (
+        "double precision",
+        of(T.NUMBER),
+        {
+            "0.1::float8 + 0.2::float8": ("0.30000000000000004", "N0.30000000000000004;"),
+            "1e16": ("1e+16", "N10000000000000000;"),
+            "1e-7": ("1e-07", "N0.0000001;"),
+            "'-0'": ("-0", "N0;"),
+            "'NaN'": ("NaN", "NNaN;"),
+            "'Infinity'": ("Infinity", "NInfinity;"),
+        },
+    ),
+    "real": ("real", of(T.NUMBER), {"0.1": ("0.1", "N0.1;"), "16777216": ("1.6777216e+07", "N16777216;")}),
+    "whole numbers as numbers": ("int", of(T.NUMBER), {"-7": ("-7", "N-7;"), None: (None, "-")}),
+    "date": (
+        "date",
+        of(T.DATE),
+        {
+            "'2024-02-29'": ("2024-02-29", "D2024-02-29;"),
+            "'0044-03-15 BC'": ("0044-03-15 BC", "D0044-03-15 BC;"),
+            "'infinity'": ("infinity", "Dinfinity;"),
+            "'5874897-12-31'": ("5874897-12-31", "D5874897-12-31;"),
+            None: (None, "-"),
+        },
+    ),
+    "bytea": ("bytea", of(T.BINARY), {r"'\x00ff'": ("00ff", "X00ff;"), "''": ("", "X;"), None: (None, "-")}),
+    "seconds": (
+        "bigint",
+        of(T.TIMESTAMP, column_unit=Unit.SECONDS),
+        {
+            "1709251200": (us("2024-03-01 00:00:00"), "T1709251200000;"),
+            "-1": (-1_000_000, "T-1000;"),
+            "9223372036854775807": (9223372036854775807000000, "T9223372036854775807000;"),
+            None: (None, "-"),
+        },
+    ),
+    "milliseconds": ("int8", of(T.TIMESTAMP, column_unit=Unit.MILLISECONDS), {"-1": (-1000, "T-1;")}),
+    "microseconds": (
+        "int8",
+        of(T.TIMESTAMP, column_unit=Unit.MICROSECONDS),
+        {"-1": (-1, "T-1;"), "1999": (1999, "T1;"), "9223372036854775807": (2**63 - 1, "T9223372036854775;")},
+    ),
+    "numeric seconds": (
+        "numeric",
+        of(T.TIMESTAMP, column_unit=Unit.SECONDS),
+        {"1.5": (1_500_000, "T1500;"), "'NaN'": ("NaN", "TNaN;"), "-0.0005": (-500, "T-1;")},
+    ),
+    "a timestamp as epoch seconds": (
+        "timestamptz",
+        of(T.EPOCH),
+        {
+            "'2024-03-01 00:00:00.999999Z'": (us("2024-03-01 00:00:00.999999"), "T1709251200;"),
+            "'1969-12-31 23:59:59.5Z'": (-500_000, "T-1;"),
+            "'infinity'": (INFINITY, "Tinfinity;"),
+            None: (None, "-"),
+        },
+    ),
+    "a timestamp as epoch microseconds": (
+        "timestamptz",
+        of(T.EPOCH, unit=Unit.MICROSECONDS),
+        {
+            "'2024-03-01 00:00:00.999999Z'": (us("2024-03-01 00:00:00.999999"), "T1709251200999999;"),
+            "'294276-12-31 23:59:59Z'": (9224318015999000000, "T9224318015999000000;"),
+        },
+    ),
+    "milliseconds as epoch seconds": (
+        "int8",
+        of(T.EPOCH, column_unit=Unit.MILLISECONDS),
+        {"1999": (1_999_000, "T1;"), "-1": (-1000, "T-1;")},
+    ),
+    "seconds as epoch microseconds": (
+        "int8",
+        of(T.EPOCH, column_unit=Unit.SECONDS, unit=Unit.MICROSECONDS),
+        {"2": (2_000_000, "T2000000;")},
+    ),
+    "labels": ("smallint", of(T.LABEL, labels=(("0", "image"),)), {"0": ("0", "S1:0"), "7": ("7", "S1:7")}),
+    "jsonb": (
+        "jsonb",
+        of(T.DOCUMENT),
+        {
+            '\'{"bb": 1.50, "a": [1e2, -0.0, "1.00", "\\"2.0"]}\'': (
+                '{"a": [100, 0.0, "1.00", "\\"2.0"], "bb": 1.50}',
+                'J43:{"a": [100, 0, "1.00", "\\"2.0"], "bb": 1.5}',
+            ),
+            "'null'": ("null", "-"),
+            "'\"1.0\"'": ('"1.0"', 'J5:"1.0"'),
+            "'10.010'": ("10.010", "J5:10.01"),
+            "'{}'": ("{}", "J2:{}"),
+            None: (None, "-"),
+        },
+    ),
+    "json": (
+        "json",
+        of(T.DOCUMENT),
+        {
+            '\'{"a":1,  "a":2}\'': ('{"a":1,  "a":2}', 'J8:{"a": 2}'),
+            r"""'"\u0000"'""": (r'"\u0000"', r'J?8:"\u0000"'),
+            r"""'"\ud83d\ude00"'""": (r'"\ud83d\ude00"', 'J6:"😀"'),
+            r"""'"\ud83d"'""": (r'"\ud83d"', r'J?8:"\ud83d"'),
+            r"""'"\ude00\ud83d"'""": (r'"\ude00\ud83d"', r'J?14:"\ude00\ud83d"'),
+            r"""'"\\u0000\\ud83d"'""": (r'"\\u0000\\ud83d"', r'J16:"\\u0000\\ud83d"'),
+            r"""'"\ud83d\\\ude00"'""": (r'"\ud83d\\\ude00"', r'J?16:"\ud83d\\\ude00"'),
+            r"""'"\u00fc\n"'""": (r'"\u00fc\n"', 'J6:"ü\\n"'),
+            "'1e400000'": ("1e400000", "J?8:1e400000"),
+            "'[1e-99999]'": ("[1e-99999]", "J?10:[1e-99999]"),
+            "'\"1e400000\"'": ('"1e400000"', 'J10:"1e400000"'),
+            "' null '": (" null ", "-"),
+            "'1E3'": ("1E3", "J4:1000"),
+        },
+    ),
+    "an array": (
+        "numeric[]",
+        of(T.LIST),
+        {
+            "'{1.50,NULL,2e3}'": ("[1.50,null,2000]", "J17:[1.5, null, 2000]"),
+            "'{}'": ("[]", "J2:[]"),
+            None: (None, "-"),
+        },
+    ),
+    "an array of texts": (
+        "text[]",
+        of(T.LIST),
+        {"""ARRAY['a"b', '1.0', NULL]""": ('["a\\"b","1.0",null]', 'J21:["a\\"b", "1.0", null]')},
+    ),
+    "an array of arrays of doubles": (
+        "float8[]",
+        of(T.LIST),
+        {"'{{1,1e300},{0.5,-0}}'": ("[[1,1e+300],[0.5,-0]]", "J318:[[1, 1" + "0" * 300 + "], [0.5, 0]]")},
+    ),
+    "an array of json": (
+        "json[]",
+        of(T.LIST),
+        {r"""ARRAY['"\u0000"'::json]""": (r'["\u0000"]', r'J?10:["\u0000"]')},
+    ),
+    "a set of texts": (
+        "text[]",
+        of(T.TEXT_SET),
+        {
+            "ARRAY['b', 'B', 'ä', 'a', 'b']": ('["b","B","ä","a","b"]', 'J21:["B", "a", "b", "ä"]'),
+            "'{}'": ("[]", "-"),
+            None: (None, "-"),
+        },
+    ),
+    "a set of numbers": (
+        "numeric[]",
+        of(T.NUMBER_SET),
+        {"'{10,9.50,9.5}'": ("[10,9.50,9.5]", 'J13:["10", "9.5"]')},
+    ),
+    "uuid": (
+        "uuid",
+        of(T.TEXT),
+        {"'{A0EEBC999C0B4EF8BB6D6BB9BD380A11}'": (UUID, f"S36:{UUID}")},
+    ),
+    "time": ("time", of(T.TEXT), {"'04:05:06.7'": ("04:05:06.7", "S10:04:05:06.7")}),
+    "timetz": ("timetz", of(T.TEXT), {"'04:05:06+02'": ("04:05:06+02", "S11:04:05:06+02")}),
+    "interval": (
+        "interval",
+        of(T.TEXT),
+        {"'1 year 2 days 03:04:05.6'": ("1 year 2 days 03:04:05.6", "S24:1 year 2 days 03:04:05.6")},
+    ),
+    "inet": ("inet", of(T.TEXT), {"'10.0.0.1/24'": ("10.0.0.1/24", "S11:10.0.0.1/24")}),
+    "cidr": ("cidr", of(T.TEXT), {"'10/8'": ("10.0.0.0/8", "S10:10.0.0.0/8")}),
+    "macaddr": ("macaddr", of(T.TEXT), {"'08-00-2b-01-02-03'": ("08:00:2b:01:02:03", "S17:08:00:2b:01:02:03")}),
+    "a range": ("int4range", of(T.TEXT), {"'[1,5]'": ("[1,6)", "S5:[1,6)")}),
+    "a range of time": (
+        "tstzrange",
+        of(T.TEXT),
+        {"'[2024-01-01Z,)'": ('["2024-01-01 00:00:00+00",)', 'S27:["2024-01-01 00:00:00+00",)')},
+    ),
+    "bits": ("bit varying", of(T.TEXT), {"B'101'": ("101", "S3:101")}),
+    "a point": ("point", of(T.TEXT), {"'(0.1,2)'": ("(0.1,2)", "S7:(0.1,2)")}),
+    "tsvector": ("tsvector", of(T.TEXT), {"'a:1 b'": ("'a':1 'b'", "S9:'a':1 'b'")}),
+    "money": ("money", of(T.TEXT), {"12.5": ("$12.50", "S6:$12.50")}),
+    "a single byte": ('"char"', of(T.TEXT), {"'x'": ("x", "S1:x")}),
+    "a timestamp as text": (
+        "timestamptz",
+        of(T.TEXT, as_text=True),
+        {"'2024-03-01 00:00:00.000001Z'": ("2024-03-01 00:00:00.000001+00", "S29:2024-03-01 00:00:00.000001+00")},
+    ),
+    "json as text": ("json", of(T.TEXT, as_text=True), {"'{ }'": ("{ }", "S3:{ }")}),
+    "an array as text": (
+        "bytea[]",
+        of(T.TEXT, as_text=True),
+        {r"ARRAY['\x01'::bytea]": ('{"\\\\x01"}', 'S9:{"\\\\x01"}')},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+def test_each_type_is_read_and_hashed_as_it_is_defined(table: Table, what: str) -> None:
+    column_type, field, values = READ[what]
+    table.fill(column_type, *values)
+
+    assert table.read(field) == [value for value, _content in values.values()]
+    assert table.contents(field) == [content for _value, content in values.values()]
+
+
+def test_what_a_role_sets_for_itself_changes_no_text(services: Services, table: Table) -> None:
+    settings = {
+        "IntervalStyle": "sql_standard",
+        "extra_float_digits": "-15",
+        "bytea_output": "escape",
+        "DateStyle": "'German'",
+        "TimeZone": "'Asia/Tokyo'",
+        "standard_conforming_strings": "off" if services.owner.info.server_version < 190000 else "on",
+    }
+    for name, value in settings.items():
+        services.owner.execute(f"ALTER ROLE imgmig_reader SET {name} = {value}")
+    try:
+        for what in ("interval", "double precision", "an array as text", "a range of time", "json", "date", "jsonb"):
+            column_type, field, values = READ[what]
+            table.fill(column_type, *values)
+            assert table.read(field) == [value for value, _content in values.values()]
+            assert table.contents(field) == [content for _value, content in values.values()]
+    finally:
+        for name in settings:
+            services.owner.execute(f"ALTER ROLE imgmig_reader RESET {name}")
+
+
+def test_a_type_of_the_application_has_a_text(services: Services, table: Table) -> None:
+    services.owner.execute(f"CREATE TYPE {table.schema}.size AS (width int, height int)")
+    services.owner.execute(f"CREATE DOMAIN {table.schema}.tags AS text[]")
+    services.owner.execute(f"CREATE TYPE {table.schema}.mood AS ENUM ('sad', 'glad')")
+
+    table.fill("{s}.size", "ROW(1, 2)::{s}.size")
+    assert table.read(of(T.TEXT)) == ["(1,2)"]
+    table.fill("{s}.tags", "'{a,b}'")
+    assert table.read(of(T.TEXT_SET)) == ['["a","b"]']
+    table.fill("{s}.mood[]", "'{glad}'")
+    assert table.read(of(T.TEXT_SET)) == ['["glad"]']
+
+
+@pytest.mark.parametrize(
+    ("column_type", "field", "remedy"),
+    [
+        ("integer", of(T.BOOLEAN), "write value: {column: value, as: integer}"),
+        ("boolean", of(T.TEXT), "write value: {column: value, as: boolean}"),
+        ("double precision", of(T.TEXT), "write value: {column: value, as: number}"),
+        ("jsonb", of(T.TEXT), "write value: {column: value, as: document}"),
+        ("text[]", of(T.TEXT), "write value: {column: value, as: list}"),
+        ("date", of(T.TIMESTAMP), "write value: {column: value, as: date}"),
+        ("bigint", of(T.TIMESTAMP), "{column: value, unit: s}"),
+        ("real", of(T.TIMESTAMP, column_unit=Unit.SECONDS), "write value: {column: value, as: number}"),
+        ("integer[]", of(T.TEXT_SET), "write value: {column: value, as: list}"),
+        ("json[]", of(T.TEXT_SET), "write value: {column: value, as: list}"),
+        ("text[]", of(T.NUMBER_SET), "write value: {column: value, as: list}"),
+        ("text", of(T.DOCUMENT), "write value: {column: value, as: text}"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_to_declare(
+    table: Table, column_type: str, field: Field, remedy: str
+) -> None:
+    table.fill(column_type)
+
+    with table.reader(field) as reader, pytest.raises(SourceRefused) as caught:
+        reader.count(MARCH)
+
+    assert f"column value is {column_type}, and the mapping takes " in str(caught.value)
+    assert remedy in str(caught.value)
