@@ -21,10 +21,10 @@ MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 SINCE_1970 = 946_684_800_000_000  # PostgreSQL counts its microseconds from 2000
 INFINITE = {2**63 - 1: "infinity", -(2**63): "-infinity"}
 NO_NUMBER = {"NaN", "Infinity", "-Infinity"}
-NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([Ee][+-]?[0-9]{1,6})?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([Ee][+-]?[0-9]{1,4})?")
 MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9:]{8})(?:[.,]([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:?[0-9]{2})")
-# What PostgreSQL's numeric, and so its jsonb, has room for.
-DIGITS_BEFORE, DIGITS_BEHIND = 131_072, 16_383
+# Of JSON; PostgreSQL's jsonb may refuse it.
+TOO_LONG = re.compile(r"[0-9]{255}|[Ee][+-]?0*[1-9][0-9]{3}")
 
 
 class Unreadable(str):
@@ -40,13 +40,10 @@ class Raw(str):
 
 
 def plain(text: str) -> Plain:
-    """A number, however it is spelled. ValueError: it is none, or too long for PostgreSQL."""
+    """A number, however it is spelled. ValueError: it is none."""
     if not NUMBER.fullmatch(text):
         raise ValueError("no number")
-    number = Decimal(text)
-    if number.adjusted() >= DIGITS_BEFORE or -int(number.as_tuple().exponent) > DIGITS_BEHIND:
-        raise ValueError("no number of PostgreSQL")
-    digits = f"{number:f}"
+    digits = f"{Decimal(text):f}"
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
     return Plain("0" if digits == "-0" else digits)
 
@@ -68,9 +65,16 @@ def canonical(value: Any) -> str:
     return json.dumps(value)  # true, false or null
 
 
+def number_of_json(text: str) -> Plain:
+    """A number in plain decimal. ValueError: jsonb may refuse it."""
+    if TOO_LONG.search(text):
+        raise ValueError("a number that is too long")
+    return plain(text)
+
+
 def parsed(text: str) -> Any:
     """JSON of PostgreSQL, with numbers in plain decimal; of a name that stands twice the last counts."""
-    return json.loads(text, parse_int=plain, parse_float=plain)
+    return json.loads(text, parse_int=number_of_json, parse_float=number_of_json)
 
 
 def moment(text: str) -> Any:
@@ -96,14 +100,15 @@ def decoded(attribute: Document) -> Any:
     return None if kind == "NULL" else stored
 
 
-def as_set(texts: Iterable[str]) -> str:
-    """The elements of a set, each once and in the order of their bytes, as a JSON array of texts."""
-    return canonical(sorted(map(str, set(texts)), key=str.encode))
+def as_set(texts: Iterable[str | None]) -> str:
+    """The elements of a set, each once and in the order of their bytes, as a JSON array of texts; NULL is the last."""
+    once = set(texts)
+    return canonical([*sorted((str(text) for text in once - {None}), key=str.encode), *(once & {None})])
 
 
-def element(value: Any) -> str:
+def element(value: Any) -> str | None:
     """The text of an element of an array."""
-    return value if isinstance(value, str) else canonical(value)
+    return value if value is None or isinstance(value, str) else canonical(value)
 
 
 def of_column(field: Document, stored: Any) -> Any:
@@ -113,7 +118,7 @@ def of_column(field: Document, stored: Any) -> Any:
         return None
     if kind in ("timestamp", "epoch"):
         if field["column_unit"]:
-            return floor(Fraction(stored) * MICROSECONDS[field["column_unit"]])
+            return stored if stored in NO_NUMBER else floor(Fraction(stored) * MICROSECONDS[field["column_unit"]])
         since_2000 = int.from_bytes(stored, "big", signed=True)
         return INFINITE.get(since_2000, since_2000 + SINCE_1970)
     if kind in ("integer", "number"):

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from psycopg import sql
 
 from contents import EPOCH, MICROSECOND, Document, digest
-from sides import Id, Sides, Values, joined
+from sides import Id, Sides, Values, is_undated, joined
 
 EPILOG = """example, with the password in PGPASSWORD or ~/.pgpass:
   python recheck.py certificate.json --source 'postgresql://auditor@db.example.com/app?sslmode=verify-full' --scan
@@ -60,10 +60,11 @@ def findings(certificate: Document, url: str, scan: bool) -> Iterator[tuple[bool
     with sides.snapshot():
         looks = [Look(sides, sides.rows(*sides.within([each])), since) for each in partitions]
         # Where one partition ends and the next begins is no edge of what is certified.
-        times = Counter(chain.from_iterable((each["start"], each["end"]) for each in partitions))
+        undated = [each for each in partitions if is_undated(each)]
+        times = Counter(chain.from_iterable((each["start"], each["end"]) for each in partitions if each not in undated))
         edges = [moment for moment, number in times.items() if number == 1]
         runs = [{"start": start, "end": end} for start, end in zip(edges[::2], edges[1::2], strict=True)]
-        certified, parameters = sides.within(runs)
+        certified, parameters = sides.within([*runs, *undated])
         nowhere = sql.SQL("({}) IS NOT TRUE").format(certified)
         outside = {row.id: "" for page in sides.rows(nowhere, parameters) for row in page}
     sides.seen.update(list(outside))

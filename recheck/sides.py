@@ -8,25 +8,35 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import boto3
 import psycopg
 from psycopg import sql
 
-from contents import Document, Unreadable, content, of_column, of_item, same
+from contents import EPOCH, MICROSECOND, MICROSECONDS, Document, Unreadable, content, of_column, of_item, same
 
 TOLERANCE = {"exact": 0, "less than 1 second apart": 1_000_000}  # in microseconds
 KEY_BYTES = 2_048, 1_024  # of a partition key, and of a sort key
 DATE, LOCAL, INSTANT = 1082, 1114, 1184  # PostgreSQL's numbers of its types
 PADDED, JSON = 1042, (114, 3802)
-TIMES = {LOCAL: "(t.{} AT TIME ZONE {zone})", INSTANT: "t.{}", DATE: "(t.{}::timestamp AT TIME ZONE 'UTC')"}
+TIMES = {
+    INSTANT: "{column}",
+    LOCAL: "({column} AT TIME ZONE {zone})",
+    # Behind the last day that a timestamp can be a date goes on.
+    DATE: """(CASE WHEN {column} < date '294277-01-01' THEN {column}::timestamp WHEN {column} IS NOT NULL
+    THEN 'infinity' END AT TIME ZONE 'UTC')""",
+}
+SPELLED = """CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01' THEN to_char({0}, {1}) ELSE {0}::text END"""
+# The bucket of a row is made of its identity, and bucket k is second k since 1970.
+BUCKET = "to_timestamp((hash_record_extended(ROW({}), 0) & 9223372036854775807) %% {})"
 SNAPSHOT = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off;
 SET LOCAL client_encoding = 'UTF8'; SET LOCAL search_path = pg_catalog; SET LOCAL TimeZone = 'UTC';
 SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1;
 SET LOCAL bytea_output = 'hex'"""
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-Id = tuple[str, ...]  # the texts of the columns that make up the id of a row
+Id = tuple[str | None, ...]  # the texts of the columns that make up the id of a row
 
 
 class Values(list[Any]):
@@ -103,7 +113,7 @@ class Sides:
             while stored := cursor.fetchmany(1_000):
                 yield [
                     Values(
-                        tuple(map(str, row[: len(ids)])),
+                        tuple(row[: len(ids)]),
                         map(of_column, self.fields, row[len(ids) : -1]),
                         of_column(time_of, row[-1]),
                     )
@@ -118,47 +128,68 @@ class Sides:
         if kind in ("timestamp", "epoch") and not field["column_unit"]:
             return sql.SQL("timestamptz_send({})").format(self.instant(name))  # infinity, BC, and every microsecond
         if kind in ("list", "text set", "number set") and self.types[name] not in JSON:
-            return sql.SQL("array_to_json(t.{})::text").format(identifier(name))
-        return sql.SQL("encode(t.{}, 'hex')").format(identifier(name)) if kind == "binary" else self.text(name)
+            return sql.SQL("array_to_json({})::text").format(column(name))
+        return sql.SQL("encode({}, 'hex')").format(column(name)) if kind == "binary" else self.text(name)
 
     def text(self, name: str) -> sql.Composable:
         """A column's text; a cast would strip the padding of character(n)."""
         is_padded = self.types[name] == PADDED
-        how = "CASE WHEN t.{0} IS NOT NULL THEN concat(t.{0}) END" if is_padded else "t.{0}::text"
-        return sql.SQL(how).format(identifier(name))
+        how = "CASE WHEN {0} IS NOT NULL THEN concat({0}) END" if is_padded else "{0}::text"
+        return sql.SQL(how).format(column(name))
 
     def instant(self, name: str) -> sql.Composable:
         """A column of a time as a point in time."""
-        return sql.SQL(TIMES[self.types[name]]).format(identifier(name), zone=sql.Literal(self.zone))
+        return sql.SQL(TIMES[self.types[name]]).format(column=column(name), zone=sql.Literal(self.zone))
 
     def key_text(self, name: str) -> sql.Composable:
-        """A column's text in an id and in a key: of a time to the microsecond."""
-        return self.spelled(name, "US")
+        """A column's text in an id, a key and a template: of times in UTC, of the identity to the microsecond.
 
-    def spelled(self, name: str, digits: str) -> sql.Composable:
-        """A column's text in a template; of a time ``MS`` or ``US``, cut."""
+        A local time of the identity keeps its own clock, on which each time is another.
+        """
         if self.types[name] not in (LOCAL, INSTANT):
             return self.text(name)
-        how = sql.SQL("to_char({} AT TIME ZONE 'UTC', {})")
-        return how.format(self.instant(name), f'YYYY-MM-DD"T"HH24:MI:SS.{digits}"Z"')
+        is_identity = name in self.mapping["identity"]
+        is_own = self.types[name] == LOCAL and (is_identity or self.zone == "UTC")
+        clock = column(name) if is_own else sql.SQL("({} AT TIME ZONE 'UTC')").format(self.instant(name))
+        form = f'YYYY-MM-DD"T"HH24:MI:SS.{"US" if is_identity else "MS"}'
+        return sql.SQL(SPELLED).format(clock, form + ("" if is_own and self.zone != "UTC" else '"Z"'))
 
     def rendered(self, template: str) -> sql.Composable:
         """The text of a template; NULL where a column of it is."""
         pieces = PLACEHOLDER.split(template)
         parts = [
-            sql.Literal(piece.replace("%", "%%")) if number % 2 == 0 else self.spelled(piece, "MS")
+            sql.Literal(piece.replace("%", "%%")) if number % 2 == 0 else self.key_text(piece)
             for number, piece in enumerate(pieces)
         ]
         return sql.SQL("({})").format(sql.SQL(" || ").join(parts))
 
-    def within(self, partitions: Sequence[Document]) -> tuple[sql.Composable, list[Any]]:
+    def within(self, partitions: Iterable[Document]) -> tuple[sql.Composable, list[Any]]:
         """The condition of rows in any of these partitions, and its parameters."""
-        conditions: list[sql.Composable] = [sql.SQL("false")]
-        parameters: list[Any] = []
+        place, conditions, parameters = self.place, [sql.SQL("false").format()], list[Any]()
         for each in partitions:
-            conditions.append(sql.SQL("({0} >= %s AND {0} < %s)").format(self.instant(self.mapping["order"]["column"])))
-            parameters += [each["start"], each["end"]]
+            if is_undated(each):
+                conditions.append(sql.SQL("{} IS NULL").format(place))
+            else:
+                conditions.append(sql.SQL("{0} >= %s AND {0} < %s").format(place))
+                parameters += [self.bound(each["start"]), self.bound(each["end"])]
         return sql.SQL(" OR ").join(conditions), parameters
+
+    @property
+    def place(self) -> sql.Composable:
+        """What is compared with where partitions start and end: a point in time, or microseconds since 1970."""
+        order = self.mapping["order"]
+        if order["buckets"] is not None:
+            identity = sql.SQL(", ").join(map(column, self.mapping["identity"]))
+            return sql.SQL(BUCKET).format(identity, sql.Literal(order["buckets"]))
+        if order["unit"] is None:
+            return self.instant(order["column"])
+        return sql.SQL("({}::numeric * {})").format(column(order["column"]), sql.Literal(MICROSECONDS[order["unit"]]))
+
+    def bound(self, moment: str) -> Any:
+        """Where a partition starts or ends, as `place` is compared with it."""
+        if self.mapping["order"]["unit"] is None:
+            return moment
+        return (datetime.fromisoformat(moment) - EPOCH) // MICROSECOND
 
     def among(self, ids: Sequence[Id]) -> tuple[sql.Composable, list[Any]]:
         """The condition of rows of these ids, and its parameters."""
@@ -181,7 +212,7 @@ class Sides:
     def items(self, ids: Iterable[Id]) -> dict[Id, Values]:
         """The values of the items of these ids, by id, read strongly consistently."""
         found: dict[Id, Values] = {}
-        rendered = {str(key): key for key in map(self.key, ids)}
+        rendered = {str(key): key for key in (self.key(each) for each in ids if None not in each)}
         # For a key that no item can have, or one that stands there twice, DynamoDB would refuse the whole request.
         keys = [key for key in rendered.values() if is_possible(key)]
         while keys:
@@ -215,22 +246,30 @@ class Sides:
 
     def look_again(self, ids: Sequence[Id]) -> dict[Id, str]:
         """What is wrong with these ids now."""
+        whole = [row_id for row_id in ids if None not in row_id]
         with self.snapshot():
-            rows = {row.id: row for page in self.rows(*self.among(ids)) for row in page} if ids else {}
-        items = self.items(ids)
-        return {row_id: fault for row_id in ids if (fault := self.fault(rows.get(row_id), items.get(row_id)))}
+            rows = {row.id: row for page in self.rows(*self.among(whole)) for row in page} if whole else {}
+        items = self.items(whole)
+        found = {row_id: self.fault(rows.get(row_id), items.get(row_id)) for row_id in whole}
+        nowhere = {row_id: "no item" for row_id in ids if None in row_id}  # NULL is in no key
+        return {row_id: fault for row_id, fault in (found | nowhere).items() if fault}
+
+
+def is_undated(partition: Document) -> bool:
+    """Whether a partition is that of the rows without a time: it ends where it starts."""
+    return bool(partition["start"] == partition["end"])
 
 
 def joined(row_id: Id) -> str:
     """The id as one text."""
     if len(row_id) == 1:
-        return row_id[0]
-    return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in row_id)
+        return str(row_id[0])
+    return "|".join("\\N" if text is None else text.replace("\\", "\\\\").replace("|", "\\|") for text in row_id)
 
 
-def identifier(name: str) -> sql.Identifier:
-    """A column's name in a statement with parameters."""
-    return sql.Identifier(name.replace("%", "%%"))
+def column(name: str) -> sql.Composable:
+    """A column in a statement with parameters."""
+    return sql.SQL("t.{}").format(sql.Identifier(name.replace("%", "%%")))
 
 
 def is_possible(key: Document) -> bool:

@@ -56,6 +56,7 @@ class PublishedMapping:
     """How one table's rows become items. `id` are the columns whose texts make up the id of a row."""
 
     id: Sequence[str]
+    identity: Sequence[str]
     key: Sequence[PublishedKey]
     order: PublishedOrder
     where: str | None
@@ -74,6 +75,7 @@ def published_mapping(mapping: TableMapping) -> PublishedMapping:
     order = mapping.order
     return PublishedMapping(
         id=list(mapping.key_columns),
+        identity=list(mapping.identity),
         key=[PublishedKey(each.attribute, each.type, each.template.text) for each in mapping.primary_key],
         order=PublishedOrder(
             order.column or None, order.unit.value if order.unit else None, order.buckets, order.has_undated

@@ -1,12 +1,14 @@
 """docs/recheck.md: its definition, its test vectors, PostgreSQL, our own comparison and recheck.py give one digest."""
 
 import hashlib
-import importlib.util
+import importlib
 import json
 import re
+import sys
 import uuid
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.mapping.compare import item_digest
-from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule
+from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
@@ -24,13 +26,15 @@ from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
-from imgmig_dagster_tests.arrange import COLUMNS, MARCH, image
+from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "recheck.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-VECTORS: list[dict[str, Any]] = json.loads(next(text for language, text in BLOCKS if language == "json"))
+PUBLISHED = json.loads((REPOSITORY / "docs" / "recheck.vectors.json").read_text(encoding="utf-8"))
+VECTORS: list[dict[str, Any]] = PUBLISHED["rows"]
+VALUES: list[dict[str, Any]] = PUBLISHED["values"]
 DOCUMENT = TableMapping(
     name="documents",
     entity="document",
@@ -60,21 +64,18 @@ each_item = pytest.mark.parametrize(
 def page() -> dict[str, Any]:
     """What the page's own code defines."""
     code = next(text for language, text in BLOCKS if language == "python")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert len([line for line in code.splitlines() if line.strip()]) <= 50
     defined: dict[str, Any] = {}
     exec(compile(code, "docs/recheck.md", "exec"), defined)  # noqa: S102
     return defined
 
 
 @pytest.fixture(scope="module")
-def recheck() -> ModuleType:
-    """The file that an auditor runs."""
-    spec = importlib.util.spec_from_file_location("contents", REPOSITORY / "recheck" / "contents.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recheck() -> Iterator[ModuleType]:
+    """What an auditor runs: the part of it that reads both sides."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(REPOSITORY / "recheck")
+        yield importlib.import_module("sides")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,8 @@ def test_our_comparison_computes_the_digest_of_the_item(vector: dict[str, Any]) 
 def test_recheck_computes_the_digest_of_the_item(recheck: ModuleType, vector: dict[str, Any]) -> None:
     fields = asdict(published_mapping(DOCUMENT))["fields"]
     values = [recheck.of_item(field, vector["item"]) for field in fields]
-    assert str(recheck.digest(fields, vector["row"][0], values)) == vector["digest"]
+    contents = sys.modules["contents"]
+    assert str(contents.digest(fields, vector["row"][0], values)) == vector["digest"]
 
 
 def test_the_digest_of_many_is_their_sum(by_postgresql: Callable[..., tuple[int, str]]) -> None:
@@ -174,3 +176,101 @@ def test_a_database_in_another_encoding_hashes_the_bytes_that_it_stores(
 
     assert in_latin != in_utf8
     assert stored == str(int.from_bytes(hashlib.sha256(in_latin).digest()[:8], "big", signed=True))
+
+
+class TestValues:
+    """One field of each type, and of what else a mapping can say of it."""
+
+    each_value = pytest.mark.parametrize("vector", VALUES, ids=[each["what"] for each in VALUES])
+    each_attribute = pytest.mark.parametrize(
+        "vector", [each for each in VALUES if "attribute" in each], ids=lambda each: each["what"]
+    )
+    each_plain = pytest.mark.parametrize(
+        "vector",
+        # The page's own code says which values it takes.
+        [
+            each
+            for each in VALUES
+            if not {"column_unit", "template", "labels"} & each.keys()
+            and "BC" not in (each["value"] or "")
+            and not each["content"].startswith("J?")
+        ],
+        ids=lambda each: each["what"],
+    )
+
+    def test_there_is_a_vector_of_each_type(self) -> None:
+        assert {each["type"] for each in VALUES} == {each.value for each in FieldType}
+
+    @each_value
+    def test_recheck_reads_the_row(
+        self, made: Callable[..., Source], recheck: ModuleType, vector: dict[str, Any]
+    ) -> None:
+        source = made(vector)
+        published = asdict(published_mapping(mapping_of(vector)))
+        where = {"schema": source.schema, "table": source.table, "only": True, "time_zone": "UTC"}
+        certificate = {
+            "recheck": {"mapping": published, "source": where},
+            "identity": {"target": "arn:aws:dynamodb:us-east-1:1:table/none"},
+        }
+        sides = recheck.Sides(certificate, source.url)
+        with sides.connection, sides.snapshot():
+            ((row,),) = sides.rows(sql.SQL("true"), [])
+        assert recheck.content(published["fields"][0], row[0]).decode() == vector["content"]
+
+    @each_attribute
+    def test_recheck_reads_the_item(self, recheck: ModuleType, vector: dict[str, Any]) -> None:
+        field = asdict(published_mapping(mapping_of(vector)))["fields"][0]
+        attribute = dict(vector["attribute"])
+        if "B" in attribute:  # as boto3 hands it over
+            attribute["B"] = b64decode(attribute["B"])
+        assert recheck.content(field, recheck.of_item(field, {"v": attribute})).decode() == vector["content"]
+
+    @each_plain
+    def test_the_pages_own_code_gives_the_content(
+        self, made: Callable[..., Source], page: dict[str, Any], vector: dict[str, Any]
+    ) -> None:
+        text = {
+            "binary": "encode(v, 'hex')",
+            "timestamp": "to_json(v AT TIME ZONE 'UTC')::text",
+            "list": "array_to_json(v)::text",
+        }
+        text |= {"text set": text["list"], "number set": text["list"], "epoch": text["timestamp"]}
+        source, told = made(vector), sql.SQL(text.get(vector["type"], "concat(v)"))
+        query = sql.SQL("SELECT {} FROM {}").format(told, sql.Identifier(source.schema, source.table))
+        ((value,),) = source.owner.execute(query).fetchall()
+        if vector["type"] in ("timestamp", "epoch"):
+            value = value.strip('"') + "+00:00"
+        found = page["content"](vector["type"], vector["value"] and value, vector.get("unit", "ms"))
+        assert found.decode() == vector["content"]
+
+
+def mapping_of(vector: dict[str, Any]) -> TableMapping:
+    """A table of an id, a time, and the vector's column."""
+    names = ("member", "plus_us", "template", "unit", "column_unit", "labels")
+    said = {name: vector[name] for name in names if name in vector}
+    for name, kind in (("template", Template), ("unit", Unit), ("column_unit", Unit)):
+        if name in said:
+            said[name] = kind(said[name])
+    if "labels" in said:
+        said["labels"] = tuple(said["labels"].items())
+    field = Field("" if "template" in said else "v", "v", FieldType(vector["type"]), null=Null.WRITTEN, **said)
+    return replace(DOCUMENT, primary_key=DOCUMENT.primary_key[:1], fields=(field,), modified=None)
+
+
+@pytest.fixture
+def made(services: Services) -> Iterator[Callable[[dict[str, Any]], Source]]:
+    """Makes the table of a vector, with its one row."""
+    schema = f"test_{uuid.uuid4().hex[:12]}"
+    source = Source(services.owner, services.environment["IMGMIG_SOURCE_URL"], schema, "documents")
+
+    def make(vector: dict[str, Any]) -> Source:
+        services.owner.execute(
+            f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO imgmig_reader;"
+            f" CREATE TABLE {schema}.documents (id text PRIMARY KEY, created timestamptz, v {vector['column']});"
+            f" GRANT SELECT ON {schema}.documents TO imgmig_reader"
+        )
+        source.execute("INSERT INTO {t} VALUES ('1', now(), %s)", vector["value"])
+        return source
+
+    yield make
+    services.owner.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
