@@ -6,7 +6,23 @@ editors.
 """
 
 from imgmig_dagster.mapping.declaration.folder import load_folder
-from imgmig_dagster.mapping.declaration.loading import PACKAGED, Declaration, DeclarationRefused, declare, load
+from imgmig_dagster.mapping.declaration.loading import (
+    PACKAGED,
+    Declaration,
+    DeclarationRefused,
+    declare,
+    load,
+    load_components,
+)
 from imgmig_dagster.mapping.declaration.meaning import Partitions
 
-__all__ = ["PACKAGED", "Declaration", "DeclarationRefused", "Partitions", "declare", "load", "load_folder"]
+__all__ = [
+    "PACKAGED",
+    "Declaration",
+    "DeclarationRefused",
+    "Partitions",
+    "declare",
+    "load",
+    "load_components",
+    "load_folder",
+]

@@ -40,14 +40,27 @@ def load(path: Path) -> Declaration:
     Raises:
         DeclarationRefused: it cannot be read, or is none; names every fault with its line.
     """
-    with refusals_as(DeclarationRefused, path, "name another file", reads=True):
-        content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DeclarationRefused(f"{path}:{line}: this is no text in UTF-8; save the file as UTF-8") from None
-    return _declared(read(text), text, str(path), by_line=True)
+    text = _text(path)
+    first, *others = read(text) or [Marked()]
+    if others:
+        first.lines["---",] = others[0].line(())
+        first.faults.append(Fault(("---",), "a second document (---) begins before here; write one table to a file"))
+    return _declared(first, text, str(path), by_line=True)
+
+
+def load_components(path: Path, kind: str) -> list[Declaration]:
+    """The declarations that are the attributes of Dagster components of a kind in a `defs.yaml`.
+
+    Raises:
+        DeclarationRefused: the file cannot be read, or one of them is none; names the faults of the first with lines.
+    """
+    text = _text(path)
+    documents = read(text)
+    for each in documents:
+        if each.data is None and each.faults:
+            _declared(each, text, str(path), by_line=True)
+    own = [each for each in documents if isinstance(each.data, dict) and each.data.get("type") == kind]
+    return [_declared(each.below("attributes"), text, str(path), by_line=True) for each in own]
 
 
 def declare(data: Mapping[str, Any], place: str) -> Declaration:
@@ -58,6 +71,16 @@ def declare(data: Mapping[str, Any], place: str) -> Declaration:
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     return _declared(of_data(data), text, place, by_line=False)
+
+
+def _text(path: Path) -> str:
+    with refusals_as(DeclarationRefused, path, "name another file", reads=True):
+        content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DeclarationRefused(f"{path}:{line}: this is no text in UTF-8; save the file as UTF-8") from None
 
 
 def _declared(marked: Marked, text: str, place: str, by_line: bool) -> Declaration:

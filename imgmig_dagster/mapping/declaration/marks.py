@@ -49,23 +49,31 @@ class Marked:
             path = path[:-1]
         return self.lines.get(path, 1)
 
+    def below(self, key: str) -> "Marked":
+        """The same of what stands under a key."""
+        return Marked(
+            self.data.get(key),
+            {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)},
+            [Fault(each.path[1:], each.message) for each in self.faults if each.path[:1] == (key,)],
+        )
 
-def read(text: str) -> Marked:
-    """The data of a text in YAML. What is no YAML at all is a fault, and there is no data."""
-    found = Marked()
+
+def read(text: str) -> list[Marked]:
+    """The documents of a text in YAML. What is no YAML at all is a fault, and there is no data."""
+    found: list[Marked] = []
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            marked = Marked()
+            marked.data = _Reading(marked).of(node, ())
+            found.append(marked)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found.lines[()] = 1 if mark is None else mark.line + 1
         context = f"{error.context}, " if error.context else ""
-        found.faults.append(Fault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes"))
-        return found
+        fault = Fault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes")
+        return [Marked(None, {(): 1 if mark is None else mark.line + 1}, [fault])]
     except yaml.YAMLError:
-        found.faults.append(Fault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text"))
-        return found
-    if node is not None:
-        found.data = _Reading(found).of(node, ())
+        fault = Fault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text")
+        return [Marked(None, {}, [fault])]
     return found
 
 

@@ -180,7 +180,7 @@ def test_a_fault(tmp_path: Path, changes: dict[str, str | None], fault: str) -> 
         ("- a\n", "1: there is no declaration here; write at least table, identity, modified, key"),
         ("table: a\n  b: c\n", "2: this is no YAML: mapping values are not allowed here; put texts with : # or { in"),
         ("table: [a\n", "2: this is no YAML: while parsing a flow sequence, expected ',' or ']', but got"),
-        ("a: b\n---\nc: d\n", "2: this is no YAML: expected a single document in the stream, but found another"),
+        ("a: b\n---\nc: d\n", "3: a second document (---) begins before here; write one table to a file"),
         (b"table: a\x00\n", "1: this is no YAML: a character is not allowed there; save the file as UTF-8 text"),
         (b"table: a\nname: \xff\n", "2: this is no text in UTF-8; save the file as UTF-8"),
         ("key: !!python/none x\n", "1: `key` has to be a mapping"),
