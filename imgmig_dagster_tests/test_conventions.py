@@ -249,7 +249,7 @@ def test_only_the_mapping_knows_a_columns_name() -> None:
         return known & set(texts(module)) | (known - {"created_at", "updated_at"}) & names(module)
 
     # The sandbox makes the source's rows and their pictures, and stands in for the application that writes them.
-    makers = ("sandbox/seed.py", "sandbox/pictures.py", "sandbox/dual_writer.py")
+    makers = ("sandbox/seed.py", "sandbox/pictures.py", "sandbox/image_records.py")
     assert offenders(outside("mapping/", *makers), fault) == {}
 
 

@@ -1,8 +1,8 @@
-"""An application that goes on writing while its images are migrated: PostgreSQL first, then DynamoDB.
+"""An application that goes on writing while its rows are migrated: PostgreSQL first, then DynamoDB.
 
 It inserts, updates (whole records and single fields) and deletes, on several threads whose clocks are off by up to
-half a second; some updates leave `updated_at` alone. Every write of an item raises its `version`, as the migration
-assumes of the application.
+half a second; some updates leave the time of modification alone. Every write of an item raises its version, if it has
+one, as the migration assumes of the application. What it writes is of `image_records`, or of `declared_records`.
 """
 
 import json
@@ -10,14 +10,16 @@ import math
 import random
 import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.sandbox.image_records import ImageRecords
 
 if TYPE_CHECKING:
     import psycopg
@@ -58,22 +60,65 @@ class Journal:
         path.write_text(json.dumps(document))
 
 
+class Records(Protocol):
+    """One table's rows as an application writes them, and what it then writes to their items.
+
+    An item's values are boto3's; an empty one is left out of the item. None says that there is no such row any more.
+    """
+
+    @property
+    def version(self) -> str | None:
+        """The attribute that each write raises."""
+
+    def key(self, row_id: str) -> Item:
+        """The key of a row's item."""
+
+    def ids(self, connection: "psycopg.Connection[Any]") -> Iterable[str]:
+        """The ids of all rows."""
+
+    def kinds(self, connection: "psycopg.Connection[Any]") -> Sequence[str]:
+        """Which of the kinds of writes the table allows. Raises `SandboxError` where it allows none."""
+
+    def insert(
+        self, beside: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime
+    ) -> tuple[str, Item] | None:
+        """A new row, made when the row `beside` was: behind the migration's cursor, or before it."""
+
+    def update(
+        self, row_id: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime
+    ) -> Item | None:
+        """Some columns, and the time of it: a partial item where the row was not migrated yet."""
+
+    def touch(self, row_id: str, chance: random.Random, connection: "psycopg.Connection[Any]") -> Item | None:
+        """One column, and the time left alone, as by a script in a hurry."""
+
+    def delete(self, row_id: str, connection: "psycopg.Connection[Any]") -> None:
+        """Delete the row."""
+
+
 class DualWriter:
-    """The application. `source_url` is of a role that may write; `dynamodb` a boto3 client, safe for threads.
+    """The application. `connect` is as a role that may write; `dynamodb` a boto3 client, safe for threads.
 
     Rows are written one at a time under a lock per id, as by an application that serializes the writers of a record.
     """
 
     def __init__(
-        self, connect: "Callable[[], psycopg.Connection[Any]]", dynamodb: Any, table: str, seed: int = 0
+        self,
+        connect: "Callable[[], psycopg.Connection[Any]]",
+        dynamodb: Any,
+        table: str,
+        seed: int = 0,
+        records: Records | None = None,
     ) -> None:
         self._connect = connect
+        self._records = records or ImageRecords()
         self._dynamodb = dynamodb
         self._table = table
         self._seed = seed
         self._journal = Journal()
         self._guard = threading.Lock()
         self._ids = _Ids([])
+        self._weights: dict[str, int] = {}
 
     def run(self, rate: float, seconds: float, stop: threading.Event | None = None) -> Journal:
         """Write about `rate` times a second for `seconds`, or until `stop` is set; returns what was done.
@@ -83,7 +128,8 @@ class DualWriter:
         """
         stop = stop or threading.Event()
         with self._connect() as connection:
-            self._ids = _Ids(str(row[0]) for row in connection.execute("SELECT id FROM images ORDER BY id"))
+            self._ids = _Ids(self._records.ids(connection))
+            self._weights = {kind: _WEIGHTS[kind] for kind in self._records.kinds(connection)}
         deadline = time.monotonic() + seconds
         threads = THREADS
         if math.isfinite(rate):
@@ -108,7 +154,7 @@ class DualWriter:
             connection.autocommit = True
             due = time.monotonic()
             while time.monotonic() < deadline and not stop.is_set():
-                kind = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+                kind = chance.choices(list(self._weights), list(self._weights.values()))[0]
                 self._write_once(kind, chance, connection, clock_error)
                 due += 1 / rate
                 stop.wait(max(0.0, due - time.monotonic()))
@@ -122,9 +168,9 @@ class DualWriter:
         now = datetime.now(tz=timezone.utc) + clock_error
         try:
             if kind == "insert":
-                self._insert(str(uuid.uuid4()), row_id, connection, now)
+                self._insert(row_id, chance, connection, now)
             elif kind == "update":
-                self._update(row_id, chance, connection, now)
+                self._set_item(row_id, self._records.update(row_id, chance, connection, now))
             elif kind == "touch":
                 self._touch(row_id, chance, connection)
             else:
@@ -138,94 +184,57 @@ class DualWriter:
         with self._guard:
             return self._ids.hold(chance)
 
-    def _insert(self, row_id: str, beside: str, connection: "psycopg.Connection[Any]", now: datetime) -> None:
-        """A new image, created when the image `beside` was: behind the migration's cursor, or before it."""
-        row = {
-            "user_id": str(uuid.uuid5(uuid.NAMESPACE_OID, row_id)),
-            "original_filename": f"{row_id[:8]}.png",
-            "s3_key": f"uploads/{row_id}.png",
-            "mime_type": "image/png",
-            "size_bytes": 4_096,
-        }
-        found = connection.execute(
-            "INSERT INTO images (id, user_id, created_at, updated_at, original_filename, s3_key, s3_bucket,"
-            " mime_type, size_bytes) SELECT %(id)s, %(user_id)s, created_at, %(now)s, %(original_filename)s,"
-            " %(s3_key)s, 'images-dev', %(mime_type)s, %(size_bytes)s"
-            " FROM images WHERE id = %(beside)s RETURNING created_at",
-            {**row, "id": row_id, "now": now, "beside": beside},
-        ).fetchone()
-        if found is None:
-            return
-        self._set_item(
-            row_id,
-            {
-                "userId": {"S": row["user_id"]},
-                "createdAt": {"S": _iso(found[0])},
-                "updatedAt": {"S": _iso(now)},
-                "originalFilename": {"S": row["original_filename"]},
-                "s3Key": {"S": row["s3_key"]},
-                "s3Bucket": {"S": "images-dev"},
-                "thumbnailS3Key": {"NULL": True},
-                "mimeType": {"S": "image/png"},
-                "sizeBytes": {"N": "4096"},
-                "width": {"NULL": True},
-                "height": {"NULL": True},
-            },
-        )
-        with self._guard:
-            self._ids.add(row_id)
-
-    def _update(self, row_id: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime) -> None:
-        """A new thumbnail and size, and the time of it: a partial item where the image was not migrated yet."""
-        thumbnail, width = f"thumbnails/{chance.getrandbits(32):08x}.jpg", chance.randrange(1, 4_000)
-        updated = connection.execute(
-            "UPDATE images SET thumbnail_s3_key = %s, width = %s, updated_at = %s WHERE id = %s RETURNING id",
-            (thumbnail, width, now, row_id),
-        ).fetchone()
-        if updated is not None:
-            values = {"thumbnailS3Key": {"S": thumbnail}, "width": {"N": str(width)}, "updatedAt": {"S": _iso(now)}}
+    def _insert(self, beside: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime) -> None:
+        made = self._records.insert(beside, chance, connection, now)
+        if made is not None:
+            row_id, values = made
             self._set_item(row_id, values)
+            with self._guard:
+                self._ids.add(row_id)
 
     def _touch(self, row_id: str, chance: random.Random, connection: "psycopg.Connection[Any]") -> None:
-        """One field, and `updated_at` left alone, as by a script in a hurry."""
-        size, viewer = chance.randrange(2**40), f"viewer-{chance.getrandbits(16)}"
-        updated = connection.execute(
-            "UPDATE images SET size_bytes = %s WHERE id = %s RETURNING id", (size, row_id)
-        ).fetchone()
-        if updated is not None:
-            self._set_item(row_id, {"sizeBytes": {"N": str(size)}, OWN_ATTRIBUTE: {"S": viewer}})
+        values, viewer = self._records.touch(row_id, chance, connection), f"viewer-{chance.getrandbits(16)}"
+        if values is not None:
+            self._set_item(row_id, {**values, OWN_ATTRIBUTE: {"S": viewer}})
             with self._guard:
                 self._journal.own[row_id] = viewer
 
     def _delete(self, row_id: str, connection: "psycopg.Connection[Any]") -> None:
-        connection.execute("DELETE FROM images WHERE id = %s", (row_id,))
-        self._dynamodb.delete_item(TableName=self._table, Key=_key(row_id))
+        self._records.delete(row_id, connection)
+        self._dynamodb.delete_item(TableName=self._table, Key=self._records.key(row_id))
         with self._guard:
             self._journal.deleted.add(row_id)
             self._journal.versions.pop(row_id, None)
             self._journal.own.pop(row_id, None)
             self._ids.remove(row_id)
 
-    def _set_item(self, row_id: str, values: dict[str, Any]) -> None:
-        """Set attributes and raise the version, whatever of the item is there."""
+    def _set_item(self, row_id: str, values: Item | None) -> None:
+        """Set attributes, remove those that are empty, and raise the version, whatever of the item is there."""
+        if values is None:
+            return
         names = {f"#{index}": name for index, name in enumerate(values)}
-        sets = ", ".join(f"#{index} = :{index}" for index in range(len(values)))
+        given = {f":{index}": value for index, value in enumerate(values.values()) if value}
+        sets = [f"#{index} = :{index}" for index, value in enumerate(values.values()) if value]
+        removed = [f"#{index}" for index, value in enumerate(values.values()) if not value]
+        version = self._records.version
+        if version is not None:
+            names["#version"], given[":one"] = version, {"N": "1"}
+        parts = {"SET": sets, "REMOVE": removed, "ADD": ["#version :one"] if version else []}
         reply = self._dynamodb.update_item(
             TableName=self._table,
-            Key=_key(row_id),
-            UpdateExpression=f"SET {sets} ADD #version :one",
-            ExpressionAttributeNames={**names, "#version": "version"},
-            ExpressionAttributeValues={
-                **{f":{index}": value for index, value in enumerate(values.values())},
-                ":one": {"N": "1"},
-            },
+            Key=self._records.key(row_id),
+            UpdateExpression=" ".join(f"{word} {', '.join(part)}" for word, part in parts.items() if part),
+            ExpressionAttributeNames=names,
+            **({"ExpressionAttributeValues": given} if given else {}),
             ReturnValues="UPDATED_NEW",
         )
-        version = int(reply["Attributes"]["version"]["N"])
+        if version is None:
+            return
+        raised = int(reply["Attributes"][version]["N"])
         with self._guard:
-            if version <= self._journal.versions.get(row_id, 0):
+            if raised <= self._journal.versions.get(row_id, 0):
                 self._journal.lowered.append(row_id)
-            self._journal.versions[row_id] = version
+            self._journal.versions[row_id] = raised
 
 
 class _Ids:
@@ -256,11 +265,3 @@ class _Ids:
         if last != row_id:
             self._drawn[place] = last
             self._places[last] = place
-
-
-def _key(row_id: str) -> dict[str, Any]:
-    return {"PK": {"S": f"IMAGE#{row_id}"}, "SK": {"S": "METADATA"}}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1_000:03d}Z"
