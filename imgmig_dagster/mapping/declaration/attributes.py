@@ -117,6 +117,7 @@ class Attributes:
             unit=_EPOCHS.get(value.as_, Unit.SECONDS) if value.as_ else Unit.SECONDS,
             plus_us=self._plus(value, kind, place),
             labels=self._labels(value, place),
+            as_text=value.as_ is As.TEXT and kind is FieldType.TEXT,
         )
 
     def _type(self, value: ColumnForm) -> FieldType:

@@ -49,7 +49,7 @@ def test_the_packaged_declaration_of_images() -> None:
         ("no", Field("no", "a", FieldType.TEXT, Null.WRITTEN)),
         ("created_at", Field("created_at", "a", FieldType.TIMESTAMP, Null.WRITTEN, Rule.WITHIN_ONE_SECOND)),
         ("updated_at", Field("updated_at", "a", FieldType.TIMESTAMP, Null.WRITTEN, Rule.WITHIN_ONE_SECOND)),
-        ("{column: created_at, as: text}", Field("created_at", "a", FieldType.TEXT, Null.WRITTEN)),
+        ("{column: created_at, as: text}", Field("created_at", "a", FieldType.TEXT, Null.WRITTEN, as_text=True)),
         (
             "{column: taken_at, as: iso, tolerance: exact, null: rejected}",
             Field("taken_at", "a", FieldType.TIMESTAMP, Null.REJECTED, Rule.EXACT),
