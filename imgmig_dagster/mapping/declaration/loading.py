@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from imgmig_dagster.mapping.declaration.form import DeclarationForm
 from imgmig_dagster.mapping.declaration.marks import Fault, Marked, of_data, read
 from imgmig_dagster.mapping.declaration.meaning import Meaning, Partitions
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.mapping.template import Template
 
 PACKAGED: Final = Path(__file__).parents[2] / "mappings"
 """The folder of the declarations that come with the package."""
@@ -26,12 +27,20 @@ class DeclarationRefused(SettingsError):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a table's file says: its mapping and partitions. `text` is what was written, `place` where."""
+    """What a table's file says: its mapping and partitions. `text` is what was written, `place` where.
+
+    `lines` tells the first line that names a column.
+    """
 
     mapping: TableMapping
     partitions: Partitions
     text: str
     place: str
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, column: str) -> str:
+        """Where a column is named, as ``FILE:LINE``; the file alone where that is not known."""
+        return f"{self.place}:{self.lines[column]}" if column in self.lines else self.place
 
 
 def load(path: Path) -> Declaration:
@@ -92,7 +101,17 @@ def _declared(marked: Marked, text: str, place: str, by_line: bool) -> Declarati
             for fault in sorted(dict.fromkeys(faults), key=lambda fault: at[fault])
         ]
         raise DeclarationRefused("\n".join(lines))
-    return Declaration(found.mapping, found.partitions, text, place)
+    named = _lines(found.mapping, marked) if by_line else {}
+    return Declaration(found.mapping, found.partitions, text, place, named)
+
+
+def _lines(mapping: TableMapping, marked: Marked) -> dict[str, int]:
+    lines: dict[str, int] = {}
+    columns = {*mapping.columns, *mapping.ignored}
+    for text, line in marked.texts():
+        for column in columns & {text, *Template(text).columns}:
+            lines.setdefault(column, line)
+    return lines
 
 
 def _understood(marked: Marked) -> tuple[Meaning | None, list[Fault]]:

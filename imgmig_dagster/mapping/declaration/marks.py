@@ -5,7 +5,7 @@ a point keeps its digits. A key is always a text. One that stands twice is a fau
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -48,6 +48,14 @@ class Marked:
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def texts(self) -> Iterator[tuple[str, int]]:
+        """Every text in the data, and every key, with its line; in the order of the lines."""
+        for path, line in sorted(self.lines.items(), key=lambda each: each[1]):
+            found = self.data
+            for step in path:
+                found = found.get(step) if isinstance(found, dict) else found[step]
+            yield from ((each, line) for each in (found, *path[-1:]) if isinstance(each, str))
 
     def below(self, key: str) -> "Marked":
         """The same of what stands under a key."""

@@ -239,3 +239,25 @@ def test_data_of_another_reader_means_the_same() -> None:
     )
     assert found.partitions.start == date(2020, 1, 1)
     assert found.place == "defs/files/defs.yaml"
+
+
+def test_where_a_column_is_named(tmp_path: Path) -> None:
+    text = """table: shop.files
+identity: [id]
+order: created_at
+modified: {newer: target}
+key:
+  PK: "FILE#{id}#{part}"
+attributes:
+  a: {map: {x: left}}
+  b: "{left}/{right}"
+ignored:
+  caption: never shown
+"""
+    found = loaded(tmp_path, text)
+    lines = {"id": 2, "created_at": 3, "part": 6, "left": 8, "right": 9, "caption": 11}
+
+    assert {column: found.at(column) for column in lines} == {
+        column: f"{found.place}:{line}" for column, line in lines.items()
+    }
+    assert found.at("other") == found.place
