@@ -6,7 +6,7 @@ import re
 import zlib
 from typing import Any
 
-from imgmig_dagster.mapping.transform import item_bytes
+from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.sandbox.wire import MAX_PAGE_BYTES
 from imgmig_dagster_tests.fault_proxy import Action, Call, Forward, Reply
 

@@ -1,46 +1,30 @@
 """Does an item say what the row says?
 
-Shares the declaration with `transform`, and nothing else: items are decoded by this module's own code, because
-a verifier that reuses the writer's code cannot see the writer's bugs.
+Shares the declaration with `transform`, and nothing else: items are decoded by code of its own (`decoders`), because
+a verifier that reuses the writer's code cannot see the writer's bugs. `digests` compares by hashes, `shown` shows.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any, Final
 
-from imgmig_dagster.mapping.canonical import short_hash
+from imgmig_dagster.mapping.decoders import Undecodable, constant_meaning, meaning
 from imgmig_dagster.mapping.fields import Field, FieldType, Rule
-from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row, Value
-from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.mapping.rows import Item, Row, Value
+from imgmig_dagster.mapping.shown import show_any, show_attribute, show_value
+from imgmig_dagster.mapping.spec import Constant, TableMapping
 
-# As the application writes it: nearly all timestamps are of this spelling, and need not be taken apart.
-_CANONICAL_TIMESTAMP: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
-)
-_TIMESTAMP: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))",
-    re.ASCII,  # the digits of other scripts are none here
-)
-# Decimal's own reading takes more: spaces, underscores, the digits of other scripts, infinity.
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?[0-9]{1,4})?")
-_MAX_DIGITS: Final = 38
-_EPOCH: Final = datetime(1970, 1, 1)
-_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
-_MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
 _MILLISECOND_US: Final = 1_000
 
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """One field on which row and item disagree.
+    """One field on which row and item disagree; a constant has no column.
 
-    `expected` is the row's value and `found` the item's, both as text that shows the type: ``S:"123"`` is not
-    ``N:123``, and ``NULL`` is not ``S:""``.
+    `attribute` is ``attribute.member`` of a map's member. `expected` is the row's value and `found` the item's, both as
+    text that shows the type: ``S:"123"`` is not ``N:123``, and ``NULL`` is not ``S:""``.
     """
 
     column: str
@@ -53,8 +37,9 @@ class FieldDifference:
 class Comparison:
     """What one look at a row and its item gave.
 
-    `absent` names attributes that the item lacks although the row has a value: what a partial write leaves.
-    `inexact` names timestamps that are equal within the tolerance but not the row's milliseconds, cut.
+    `absent` names attributes that the item lacks, or of which it lacks a member, although the row has a value: what a
+    partial write leaves. `inexact` names timestamps that are equal within the tolerance but not the row's milliseconds,
+    cut.
     """
 
     differences: tuple[FieldDifference, ...]
@@ -67,11 +52,19 @@ class Comparison:
         return not self.differences
 
 
+class _Finding(IntEnum):
+    """What a look at one attribute gives; what is equal is falsy."""
+
+    EQUAL = 0
+    INEXACT = 1
+    DIFFERENT = 2
+    ABSENT = 3
+
+
+# Looks at one attribute of an item, by the row's value.
+_Check = Callable[[Any, Item], _Finding]
+_EQUAL, _INEXACT, _DIFFERENT, _ABSENT = _Finding
 _ALL_EQUAL: Final = Comparison((), (), ())
-
-
-class _Undecodable(Exception):
-    """An attribute whose type or spelling is not the declared one."""
 
 
 def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
@@ -79,45 +72,118 @@ def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
 
     NULL equals an absent attribute. `version` and undeclared attributes are not compared.
     """
-    fields = [
-        (field, field.attribute, _DECODERS[field.type], field.rule is Rule.WITHIN_ONE_SECOND)
-        for field in mapping.fields
-    ]
+    width = 1 + len(mapping.readings)
+    fields = [(field, _check(field)) for field in mapping.fields]
+    constants = [(each, _constant_check(each)) for each in mapping.constants]
 
     def compare(row: Row, item: Item) -> Comparison:
-        differences: list[FieldDifference] = []
-        absent: list[str] = []
-        inexact: list[str] = []
-        for (field, name, decode, tolerant), expected in zip(fields, row[1:], strict=True):
-            attribute = item.get(name)
-            try:
-                found = None if attribute is None else decode(attribute)
-            except _Undecodable:
-                differences.append(_difference(field, expected, attribute))
-                continue
-            if tolerant and isinstance(found, int) and isinstance(expected, int):
-                if abs(found - expected) >= _SECOND_US:
-                    differences.append(_difference(field, expected, attribute))
-                elif found != expected - expected % _MILLISECOND_US:
-                    inexact.append(name)
-            elif found != expected:
-                differences.append(_difference(field, expected, attribute))
-                if attribute is None:
-                    absent.append(name)
-        if differences or inexact:
-            return Comparison(tuple(differences), tuple(absent), tuple(inexact))
-        return _ALL_EQUAL
+        if len(row) != width:
+            raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
+        findings: list[tuple[_Finding, str, FieldDifference]] = []
+        for (field, check), value in zip(fields, row[1:], strict=False):
+            if finding := check(value, item):
+                findings.append((finding, field.attribute, _difference(field, value, item)))
+        for constant, check in constants:
+            if finding := check(None, item):
+                findings.append((finding, constant.attribute, _constant_difference(constant, item)))
+        return _comparison(findings) if findings else _ALL_EQUAL
 
     return compare
 
 
-def item_timestamp(item: Item, attribute: str) -> int | None:
-    """An item's timestamp in microseconds since 1970, or None where it is absent or unreadable."""
-    try:
-        found = _decode_timestamp(item.get(attribute, {"NULL": True}))
-    except _Undecodable:
-        return None
-    return found if isinstance(found, int) else None
+def _comparison(findings: Sequence[tuple[_Finding, str, FieldDifference]]) -> Comparison:
+    return Comparison(
+        tuple(difference for finding, _attribute, difference in findings if finding is not _INEXACT),
+        tuple(dict.fromkeys(attribute for finding, attribute, _difference in findings if finding is _ABSENT)),
+        tuple(difference.attribute for finding, _attribute, difference in findings if finding is _INEXACT),
+    )
+
+
+def _check(field: Field) -> _Check:
+    if field.member is not None:
+        return _member_check(field, field.member)
+    if field.type is FieldType.TIMESTAMP and field.rule is Rule.WITHIN_ONE_SECOND:
+        return _tolerant_check(field)
+    name, read = field.attribute, meaning(field)
+    of_row, of_item = read.of_row, read.of_item
+
+    def check(value: Any, item: Item) -> _Finding:
+        attribute = item.get(name)
+        expected = value if of_row is None or value is None else of_row(value)
+        if attribute is None:
+            return _EQUAL if expected is None else _ABSENT
+        try:
+            return _EQUAL if of_item(attribute) == expected else _DIFFERENT
+        except Undecodable:
+            return _DIFFERENT
+
+    return check
+
+
+def _tolerant_check(field: Field) -> _Check:
+    name, of_item = field.attribute, meaning(field).of_item
+
+    def check(value: Any, item: Item) -> _Finding:
+        attribute = item.get(name)
+        if attribute is None:
+            return _EQUAL if value is None else _ABSENT
+        try:
+            found = of_item(attribute)
+        except Undecodable:
+            return _DIFFERENT
+        if not isinstance(found, int) or not isinstance(value, int):
+            return _EQUAL if found == value else _DIFFERENT
+        if abs(found - value) >= _SECOND_US:
+            return _DIFFERENT
+        return _EQUAL if found == value - value % _MILLISECOND_US else _INEXACT
+
+    return check
+
+
+def _member_check(field: Field, member: str) -> _Check:
+    """A member is looked at as the attribute of an item that the map is."""
+    check_member = _check(replace(field, attribute=member, member=None))
+
+    def check(value: Any, item: Item) -> _Finding:
+        found = item.get(field.attribute, {"M": {}})
+        if "M" in found:
+            return check_member(value, found["M"])
+        # A map that is NULL as a whole is no map that lacks something.
+        finding = check_member(value, {}) if found.get("NULL") is True else _DIFFERENT
+        return _DIFFERENT if finding is _ABSENT else finding
+
+    return check
+
+
+def _constant_check(constant: Constant) -> _Check:
+    known = constant_meaning(constant.value)
+
+    def check(_value: Any, item: Item) -> _Finding:
+        attribute = item.get(constant.attribute)
+        if attribute is None:
+            return _ABSENT
+        return _EQUAL if constant_meaning(attribute) == known else _DIFFERENT
+
+    return check
+
+
+def modified_reader(mapping: TableMapping) -> Callable[[Item], int | None]:
+    """Compile what reads when an item was modified, in microseconds since 1970: None where it does not say."""
+    field = mapping.modified_field
+    if field is None:
+        return lambda _item: None
+    of_item = meaning(field).of_item
+    unit_us = field.unit.microseconds if field.type is FieldType.EPOCH else 1
+
+    def modified(item: Item) -> int | None:
+        attribute = field.of(item)
+        try:
+            found = None if attribute is None else of_item(attribute)
+        except Undecodable:
+            return None
+        return found * unit_us if isinstance(found, int) else None
+
+    return modified
 
 
 def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
@@ -128,156 +194,17 @@ def undeclared_attributes(mapping: TableMapping, item: Item) -> frozenset[str]:
 
 def describe_fields(mapping: TableMapping, row: Row, item: Item) -> list[tuple[str, str, str]]:
     """Every declared attribute with the row's value and the item's, as text that shows the type."""
-    return [
-        (field.attribute, _show_value(field, value), _show_attribute(item.get(field.attribute)))
-        for field, value in zip(mapping.fields, row[1:], strict=True)
-    ]
+    if len(row) != 1 + len(mapping.readings):
+        raise ValueError(f"a row has {len(row)} values, and the mapping reads {1 + len(mapping.readings)}")
+    differences = [_difference(field, value, item) for field, value in zip(mapping.fields, row[1:], strict=False)]
+    differences += [_constant_difference(constant, item) for constant in mapping.constants]
+    return [(each.attribute, each.expected, each.found) for each in differences]
 
 
-def row_digest(mapping: TableMapping, row: Row) -> int:
-    """The digest of a row's id and content as an item should hold it; see `item_digest`.
-
-    A difference is a candidate for a second look, since timestamps may differ within their tolerance.
-    """
-    parts = [_text_content(row[0])]
-    for field, value in zip(mapping.fields, row[1:], strict=True):
-        parts.append(_CONTENT[field.type](value))
-    return short_hash(b"".join(parts))
+def _difference(field: Field, value: Value, item: Item) -> FieldDifference:
+    return FieldDifference(field.column, field.name, show_value(field, value), show_attribute(field, field.of(item)))
 
 
-def item_digest(mapping: TableMapping, item: Item) -> int:
-    """The digest of an item's key and declared content, a signed number of 64 bits, as ``docs/recheck.md`` defines it.
-
-    Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
-    """
-    parts = [_text_content(mapping.row_id(item))]
-    for field in mapping.fields:
-        attribute = item.get(field.attribute)
-        try:
-            value = None if attribute is None else _DECODERS[field.type](attribute)
-        except _Undecodable:
-            parts.append(b"?" + repr(attribute).encode("utf-8", "surrogatepass"))  # what no row holds
-        else:
-            parts.append(_CONTENT[field.type](value))
-    return short_hash(b"".join(parts))
-
-
-def _text_content(value: Value) -> bytes:
-    if value is None:
-        return b"-"
-    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return b"S%d:%b" % (len(text), text)
-
-
-def _number_content(value: Value) -> bytes:
-    return b"-" if value is None else b"N%b;" % str(value).encode()
-
-
-def _timestamp_content(value: Value) -> bytes:
-    if value is None:
-        return b"-"
-    if value in (INFINITY, MINUS_INFINITY):
-        return b"Tinfinity;" if value == INFINITY else b"T-infinity;"
-    return b"T%d;" % (int(value) // _MILLISECOND_US)
-
-
-def _decode_text(attribute: dict[str, Any]) -> Value:
-    text = attribute.get("S")
-    return text if isinstance(text, str) else _null_or_undecodable(attribute)
-
-
-def _decode_integer(attribute: dict[str, Any]) -> Value:
-    digits = attribute.get("N")
-    if digits is None:
-        return _null_or_undecodable(attribute)
-    if digits.isdigit() and digits.isascii() and len(digits) <= _MAX_DIGITS:
-        return int(digits)
-    if _NUMBER.fullmatch(digits) is None:
-        raise _Undecodable
-    # "-1", "1E2" and "100.0" are integers too; a fraction is none.
-    number = Decimal(digits)
-    # DynamoDB keeps 38 digits: a larger exponent is not worth the memory of its integer.
-    if number.adjusted() >= _MAX_DIGITS or number != number.to_integral_value():
-        raise _Undecodable
-    return int(number)
-
-
-def _decode_timestamp(attribute: dict[str, Any]) -> Value:
-    text = attribute.get("S")
-    if text is None:
-        return _null_or_undecodable(attribute)
-    if _CANONICAL_TIMESTAMP.fullmatch(text):
-        try:
-            return (datetime.fromisoformat(text[:-1]) - _EPOCH) // _MICROSECOND
-        except ValueError:  # no such day
-            raise _Undecodable from None
-    match = _TIMESTAMP.fullmatch(text)
-    if match is None:
-        raise _Undecodable
-    year, month, day, hour, minute, second, fraction, _utc, sign, offset_hours, offset_minutes = match.groups()
-    if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
-        raise _Undecodable
-    seconds = _days_since_1970(year, month, day) * 86_400 + int(hour) * 3_600 + int(minute) * 60 + int(second)
-    if sign is not None:
-        offset = int(offset_hours) * 3_600 + int(offset_minutes) * 60
-        seconds += offset if sign == "-" else -offset
-    return seconds * _SECOND_US + (int(fraction.ljust(9, "0")[:6]) if fraction else 0)
-
-
-@lru_cache(maxsize=4096)
-def _days_since_1970(year: str, month: str, day: str) -> int:
-    try:
-        return date(int(year), int(month), int(day)).toordinal() - _EPOCH_ORDINAL
-    except ValueError:
-        raise _Undecodable from None
-
-
-def _null_or_undecodable(attribute: dict[str, Any]) -> Value:
-    if attribute.get("NULL") is True:
-        return None
-    raise _Undecodable
-
-
-_DECODERS: Final[dict[FieldType, Callable[[dict[str, Any]], Value]]] = {
-    FieldType.TEXT: _decode_text,
-    FieldType.INTEGER: _decode_integer,
-    FieldType.TIMESTAMP: _decode_timestamp,
-}
-
-_CONTENT: Final[dict[FieldType, Callable[[Value], bytes]]] = {
-    FieldType.TEXT: _text_content,
-    FieldType.INTEGER: _number_content,
-    FieldType.TIMESTAMP: _timestamp_content,
-}
-
-
-def _difference(field: Field, expected: Value, attribute: dict[str, Any] | None) -> FieldDifference:
-    return FieldDifference(field.column, field.attribute, _show_value(field, expected), _show_attribute(attribute))
-
-
-def _show_value(field: Field, value: Value) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, bytes):
-        return f"bytes:{value!r}"
-    if field.type is FieldType.TEXT:
-        return f'S:"{value}"'
-    if field.type is FieldType.INTEGER:
-        return f"N:{value}"
-    seconds, microseconds = divmod(int(value), _SECOND_US)
-    days, second_of_day = divmod(seconds, 86_400)
-    try:
-        day = date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
-    except (ValueError, OverflowError):
-        return f"timestamp out of range ({value} microseconds since 1970)"
-    clock = f"{second_of_day // 3600:02d}:{second_of_day // 60 % 60:02d}:{second_of_day % 60:02d}"
-    return f"{day}T{clock}.{microseconds:06d}Z"
-
-
-def _show_attribute(attribute: dict[str, Any] | None) -> str:
-    if attribute is None:
-        return "absent"
-    if "NULL" in attribute:
-        return "NULL"
-    kind, content = next(iter(attribute.items()))
-    return f'S:"{content}"' if kind == "S" else f"{kind}:{content}"
+def _constant_difference(constant: Constant, item: Item) -> FieldDifference:
+    found = item.get(constant.attribute)
+    return FieldDifference("", constant.attribute, show_any(constant.value), show_any(found))

@@ -1,6 +1,6 @@
 """A source row, the values in it, an item, and a place among the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 Value: TypeAlias = str | int | bytes | None
@@ -41,6 +41,15 @@ class DigestedRow(Row):
 
 Item: TypeAlias = dict[str, dict[str, Any]]
 """A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""
+
+Assignments: TypeAlias = Mapping[str, dict[str, Any] | None]
+"""What becomes of some of an item's attributes: None takes one away."""
+
+
+def assigned(item: Item, assignments: Assignments) -> Item:
+    """The item with its attributes as assigned."""
+    return {name: value for name, value in {**item, **assignments}.items() if value is not None}
+
 
 Cursor: TypeAlias = tuple[int, str]
 """A keyset position: the order column in microseconds since 1970 (0 of a row without a time), and the id. Never cut to

@@ -6,7 +6,7 @@ rows.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -15,9 +15,10 @@ from typing import Any
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import SETTING, listed
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
+from imgmig_dagster.mapping.keys import fault_finder, parser, renderer
 from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.template import Template, joined, taken_apart
+from imgmig_dagster.mapping.template import Template
 
 # A table's place is part of the source's identity; the rest changes neither an item nor a comparison.
 _NOT_A_RULE = frozenset({"name", "schema", "table", "ignored", "pictures"})
@@ -201,6 +202,12 @@ class TableMapping:
         constants = (each.attribute for each in self.constants)
         return frozenset((*self.key_attributes, *version, *constants, *(each.attribute for each in self.fields)))
 
+    @cached_property
+    def least_attributes(self) -> frozenset[str]:
+        """Those that every item of the migration has: not the ones that are left out where they are NULL."""
+        kept = {each.attribute for each in self.fields if each.null is not Null.LEFT_OUT}
+        return self.declared_attributes - {each.attribute for each in self.fields} | kept
+
     def ignoring(self, further: Mapping[str, str]) -> "TableMapping":
         """The same mapping, which ignores further columns.
 
@@ -215,27 +222,20 @@ class TableMapping:
         """Which of the source's columns no item carries."""
         return not_migrated(columns, self.mapped_columns, self.ignored)
 
-    def key(self, row_id: str) -> Item:
-        """The primary key of the item of a row's id.
+    @cached_property
+    def key(self) -> Callable[[str], Item]:
+        """What makes the primary key of the item of a row's id; a ValueError says that it is no id of this table."""
+        return renderer(self.primary_key, self.key_columns, self.name)
 
-        Raises:
-            ValueError: it is no id of this table.
-        """
-        texts = taken_apart(row_id, len(self.key_columns))
-        if texts is None:
-            raise ValueError(f"{row_id} is no id of {self.name}: it has to be made of {', '.join(self.key_columns)}")
-        of = dict(zip(self.key_columns, texts, strict=True))
-        return {each.attribute: {each.type: each.template.render(of)} for each in self.primary_key}
+    @cached_property
+    def row_id(self) -> Callable[[Item], str | None]:
+        """What finds the id of the row of an item's key; None where the item is another entity's."""
+        return parser(self.primary_key, self.key_columns)
 
-    def row_id(self, item: Item) -> str | None:
-        """The id of the row of an item's key, or None where the item is another entity's."""
-        texts: dict[str, str] = {}
-        for each in self.primary_key:
-            content = item.get(each.attribute, {}).get(each.type)
-            found = each.template.parse(content) if isinstance(content, str) else None
-            if found is None or any(texts.setdefault(name, text) != text for name, text in found.items()):
-                return None
-        return joined([texts[name] for name in self.key_columns])
+    @cached_property
+    def key_fault(self) -> Callable[[str], tuple[str, str] | None]:
+        """What says why no item can stand under an id's key: code and reason, or None."""
+        return fault_finder(self.primary_key, self.key, self.row_id)
 
     def fingerprint(self) -> str:
         """A hash of the declaration: changes when any rule changes by which items are made or compared."""

@@ -74,6 +74,9 @@ def taken_apart(text: str, number: int) -> list[str] | None:
     """The `number` texts that `joined` made one; None where it did not."""
     if number == 1:
         return [text]
+    if "\\" not in text:
+        plain = text.split(_SEPARATOR)
+        return plain if len(plain) == number else None
     found = ["".join(unescaped) for unescaped in _unescaped(text)]
     return found if len(found) == number and joined(found) == text else None
 

@@ -1,56 +1,36 @@
-"""A row becomes an item, or a rejection that says which field is at fault and why."""
+"""A row becomes an item, or a rejection that says which field is at fault and why.
 
-from collections.abc import Callable
+`encoders` makes the attribute of one value, `keys` the key, `sizes` measures the whole.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
-from typing import Any, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
-from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.documents import Attribute
+from imgmig_dagster.mapping.encoders import Encoder, encoder
+from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.rows import Item, Row, Value
+from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, item_bytes
 from imgmig_dagster.mapping.spec import TableMapping
-
-# DynamoDB's limits, in bytes of UTF-8: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-MAX_ITEM_BYTES: Final = 409_600
-MAX_PARTITION_KEY_BYTES: Final = 2_048
-WRITE_UNIT_BYTES: Final = 1_024
-
-_DAY_US: Final = 86_400_000_000
-_ORDINAL_1970: Final = date(1970, 1, 1).toordinal()
-# 0001-01-01 and the first instant of year 10000, in microseconds since 1970: the range in which
-# JavaScript's toISOString() writes four digits of year.
-_MIN_TIMESTAMP: Final = -62_135_596_800_000_000
-_END_TIMESTAMP: Final = 253_402_300_800_000_000
-
-# A clock read from tables takes a sixth of the time of one that is formatted.
-_MINUTES: Final = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
-_SECONDS: Final = [f"{second:02d}" for second in range(60)]
-_MILLISECONDS: Final = [f"{ms:03d}" for ms in range(1000)]
-
-_NULL_IN_REQUIRED_FIELD: Final = (
-    "null_in_required_field",
-    "the column is NULL, and the mapping declares it NOT NULL",
-)
-_TIMESTAMP_OUT_OF_RANGE: Final = (
-    "timestamp_out_of_range",
-    "the timestamp is infinite or outside the years 0001 to 9999",
-)
-_NOT_TEXT: Final = (
-    "not_utf8",
-    "the bytes are no text in the database's encoding, or have no form in UTF-8",
-)
-_NOT_WHOLE: Final = (
-    "not_a_whole_number",
-    "the number has a fraction or more than 38 digits, is infinite or NaN",
-)
-# The type of the values that an item can hold, and what is wrong with a value of another one: see `Value`.
-_FITS: Final[dict[FieldType, tuple[Any, tuple[str, str]]]] = {
-    FieldType.TEXT: (str, _NOT_TEXT),
-    FieldType.INTEGER: (int, _NOT_WHOLE),
-    FieldType.TIMESTAMP: (int, _TIMESTAMP_OUT_OF_RANGE),
-}
+from imgmig_dagster.mapping.unfit import NOT_TEXT, NULL_IN_REQUIRED_FIELD, Unfit
 
 NULL: Final[dict[str, Any]] = {"NULL": True}
+
+# Values as long as the row's text of them; every other one takes at most so many bytes.
+_LONG: Final = frozenset(
+    {
+        FieldType.TEXT,
+        FieldType.DOCUMENT,
+        FieldType.LIST,
+        FieldType.TEXT_SET,
+        FieldType.NUMBER_SET,
+        FieldType.BINARY,
+    }
+)
+_SHORT_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -67,46 +47,115 @@ class Rejection:
     reason: str
 
 
+class _Part(NamedTuple):
+    """One attribute: where its value stands in a row, or its members' values; what NULL becomes; its column."""
+
+    attribute: str
+    place: Any
+    encode: Encoder
+    null: Attribute | None
+    is_required: bool
+    column: str
+
+
 def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     """Compile the function that turns one row of `mapping` into its item.
 
     The declaration is resolved once, not per row: this is the hot path of the migration.
     """
-    fields = [
-        (field.column, field.attribute, field.type, field.nullable, *_FITS[field.type]) for field in mapping.fields
-    ]
-    text, integer = FieldType.TEXT, FieldType.INTEGER
+    parts = _parts(mapping.fields)
+    columns = {part.attribute: part.column for part in parts}
+    width = 1 + len(mapping.readings)
+    key, key_fault, key_column = mapping.key, mapping.key_fault, ", ".join(mapping.key_columns)
+    constants = {each.attribute: dict(each.value) for each in mapping.constants}
     version = {} if mapping.version is None else {mapping.version.attribute: {"N": str(mapping.version.initial)}}
-    prefix_bytes = len(mapping.primary_key[0].template.parts[0][0].encode())
+    always: Item = constants | version
+    # The id is a text: what is picked of a row that has no other is its characters, which are as many.
+    long_values = itemgetter(0, *(1 + at for at, field in enumerate(mapping.fields) if field.type in _LONG))
+    # A character takes at most four bytes, so that only the giants are measured exactly.
+    long_length = (MAX_ITEM_BYTES - _most_short_bytes(mapping, always)) // 4
 
     def transform(row: Row) -> Item | Rejection:
+        if len(row) != width:
+            raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
         row_id = row.id
-        if (key_fault := _key_fault(row[0], prefix_bytes)) is not None:
-            return Rejection(row_id, mapping.key_columns[0], *key_fault)
-        item = mapping.key(row_id)
-        text_length = 0
-        values: tuple[Any, ...] = row[1:]
-        for (column, attribute, kind, nullable, fitting, fault), value in zip(fields, values, strict=True):
-            if value is None:
-                if not nullable:
-                    return Rejection(row_id, column, *_NULL_IN_REQUIRED_FIELD)
-                item[attribute] = NULL
-            elif value.__class__ is not fitting:
-                return Rejection(row_id, column, *fault)
-            elif kind is text:
-                item[attribute] = {"S": value}
-                text_length += len(value)
-            elif kind is integer:
-                item[attribute] = {"N": str(value)}
-            elif _MIN_TIMESTAMP <= value < _END_TIMESTAMP:
-                item[attribute] = {"S": iso_milliseconds(value)}
-            else:
-                return Rejection(row_id, column, *_TIMESTAMP_OUT_OF_RANGE)
-        item |= version
-        # A character takes at most four bytes, so that only the giants are measured exactly.
-        return item if text_length <= MAX_ITEM_BYTES // 5 else _unless_too_large(row_id, item)
+        fault = key_fault(row_id) if row[0].__class__ is str else _no_id(row[0])
+        if fault is not None:
+            return Rejection(row_id, key_column, *fault)
+        item = key(row_id)
+        attribute = ""
+        try:
+            for attribute, place, encode, null, is_required, _column in parts:
+                value = row[place]
+                if value is not None:
+                    found = encode(value)
+                    if found is not None:
+                        item[attribute] = found
+                        continue
+                if is_required:
+                    raise Unfit(*NULL_IN_REQUIRED_FIELD)
+                if null is not None:
+                    item[attribute] = null
+        except Unfit as unfit:
+            return Rejection(row_id, unfit.column or columns[attribute], unfit.code, unfit.reason)
+        item |= always
+        length = sum(map(len, filter(None, long_values(row))))
+        return item if length <= long_length else _unless_too_large(row_id, item)
 
     return transform
+
+
+def _no_id(value: Value) -> tuple[str, str]:
+    return NULL_IN_REQUIRED_FIELD if value is None else NOT_TEXT
+
+
+def _parts(fields: Sequence[Field]) -> list[_Part]:
+    parts, place = [], 1
+    for _name, group in groupby(fields, lambda field: (field.attribute, field.member is None)):
+        of_one = list(group)
+        parts.append(_part(of_one[0], place) if of_one[0].member is None else _map(of_one, place))
+        place += len(of_one)
+    if len({part.attribute for part in parts}) < len(parts):
+        raise ValueError("the members of a map have to stand together, and no attribute twice")
+    return parts
+
+
+def _part(field: Field, place: Any) -> _Part:
+    null = NULL if field.null is Null.WRITTEN else None
+    return _Part(field.name, place, encoder(field), null, field.null is Null.REJECTED, field.column)
+
+
+def _map(fields: Sequence[Field], place: int) -> _Part:
+    """A map, which is NULL as a whole where all its members are."""
+    members = [(str(field.member), _part(field, at)) for at, field in enumerate(fields)]
+
+    def encode(values: Sequence[Any]) -> Attribute | None:
+        found: Item = {}
+        is_null = True
+        for name, member in members:
+            value = values[member.place]
+            try:
+                attribute = None if value is None else member.encode(value)
+            except Unfit as unfit:
+                raise Unfit(unfit.code, unfit.reason, member.column) from None
+            if attribute is None and member.is_required:
+                raise Unfit(*NULL_IN_REQUIRED_FIELD, member.column)
+            is_null = is_null and attribute is None
+            if attribute is not None or member.null is not None:
+                found[name] = attribute or NULL
+        return None if is_null else {"M": found}
+
+    null = NULL if any(member.null for _name, member in members) else None
+    attribute, column = fields[0].attribute, fields[0].column
+    return _Part(attribute, slice(place, place + len(fields)), encode, null, False, column)
+
+
+def _most_short_bytes(mapping: TableMapping, always: Mapping[str, Attribute]) -> int:
+    """How much an item may take besides its long values: names, keys, and values of bounded length."""
+    names = sum(len(f"{field.name}{field.attribute}".encode()) for field in mapping.fields)
+    labels = sum(max((len(written.encode()) for _text, written in field.labels), default=0) for field in mapping.fields)
+    keys = MAX_PARTITION_KEY_BYTES + MAX_SORT_KEY_BYTES + sum(len(name.encode()) for name in mapping.key_attributes)
+    return names + labels + keys + _SHORT_BYTES * len(mapping.fields) + item_bytes(dict(always))
 
 
 def _unless_too_large(row_id: str, item: Item) -> Item | Rejection:
@@ -114,80 +163,3 @@ def _unless_too_large(row_id: str, item: Item) -> Item | Rejection:
         return item
     reason = f"the item has {size:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}"
     return Rejection(row_id, None, "item_too_large", reason)
-
-
-def item_bytes(item: Item) -> int:
-    """The size of an item as DynamoDB counts it: names and values, in bytes of UTF-8.
-
-    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html;
-    the service calls its sizes of numbers approximate, and those of integers here are what ministack and dynalite
-    count.
-    """
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
-
-
-def write_units(item: Item) -> int:
-    """The write capacity units that one PutItem of this item costs: one per started KB."""
-    return -(-item_bytes(item) // WRITE_UNIT_BYTES)
-
-
-def iso_milliseconds(timestamp_us: int) -> str:
-    """What JavaScript's `toISOString()` writes: UTC, three decimals, cut and not rounded.
-
-    The application's dual-write builds its items from a JavaScript `Date`, which drops microseconds.
-    """
-    day, rest_us = divmod(timestamp_us, _DAY_US)
-    minutes, ms = divmod(rest_us // 1000, 60_000)
-    return f"{_iso_date(day)}T{_MINUTES[minutes]}:{_SECONDS[ms // 1000]}.{_MILLISECONDS[ms % 1000]}Z"
-
-
-@lru_cache(maxsize=4096)
-def _iso_date(days_since_1970: int) -> str:
-    return date.fromordinal(_ORDINAL_1970 + days_since_1970).isoformat()
-
-
-def _key_fault(row_id: Value, prefix_bytes: int) -> tuple[str, str] | None:
-    if row_id is None:
-        return _NULL_IN_REQUIRED_FIELD
-    if not isinstance(row_id, str):
-        return _NOT_TEXT
-    if not row_id:
-        return "key_empty", "the id is empty"
-    size = len(row_id.encode()) + prefix_bytes if len(row_id) > 400 else 0
-    if size > MAX_PARTITION_KEY_BYTES:
-        return "key_too_long", f"the partition key has {size:,} bytes; DynamoDB takes {MAX_PARTITION_KEY_BYTES:,}"
-    return None
-
-
-def _value_bytes(value: dict[str, Any]) -> int:
-    kind, content = next(iter(value.items()))
-    size = _SIZES.get(kind)
-    return 1 if size is None else size(content)
-
-
-def _number_bytes(number: str) -> int:
-    # Pairs of digits, counted from the decimal point; pairs of zeros at either end take no room.
-    digits = number.lstrip("-0")
-    zeros = len(digits) - len(digits.rstrip("0"))
-    return 1 + (len(digits) + 1) // 2 - zeros // 2 + (1 if number.startswith("-") else 0)
-
-
-def _binary_bytes(base64: str) -> int:
-    return len(base64) * 3 // 4 - base64.count("=")
-
-
-def _text_bytes(text: str) -> int:
-    return len(text.encode())
-
-
-# The mapping writes texts, numbers and NULL; the application's own attributes are of any type.
-_SIZES: Final[dict[str, Callable[[Any], int]]] = {
-    "S": _text_bytes,
-    "N": _number_bytes,
-    "B": _binary_bytes,
-    "SS": lambda texts: sum(map(_text_bytes, texts)),
-    "NS": lambda numbers: sum(map(_number_bytes, numbers)),
-    "BS": lambda binaries: sum(map(_binary_bytes, binaries)),
-    "L": lambda values: 3 + sum(1 + _value_bytes(value) for value in values),
-    "M": lambda values: 3 + len(values) + item_bytes(values),
-}

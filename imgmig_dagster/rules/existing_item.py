@@ -7,10 +7,10 @@ source wins always. What an item lacks is filled in, whatever its age. `steps.re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from imgmig_dagster.mapping.compare import comparer, item_timestamp
-from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster.mapping.compare import comparer, modified_reader
+from imgmig_dagster.mapping.rows import Assignments, Item, Row
 from imgmig_dagster.mapping.spec import Newer, TableMapping
 
 _NEWER_US: Final = 1_000_000
@@ -28,10 +28,10 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """The action, and the attributes that it sets."""
+    """The action, and what it makes of which attributes: None takes one away."""
 
     action: Action
-    assignments: Item = field(default_factory=dict)
+    assignments: Assignments = field(default_factory=dict)
 
     @property
     def has_to_hold_still(self) -> bool:
@@ -45,6 +45,8 @@ class ExistingItemRule:
     def __init__(self, mapping: TableMapping, source_wins: bool = False) -> None:
         self._mapping = mapping
         self._compare = comparer(mapping)
+        self._modified = modified_reader(mapping)
+        self._maps = _members_by_map(mapping)
         self._source_wins = source_wins
 
     def decide(self, row: Row, item: Item | None, expected: Item) -> Decision:
@@ -55,18 +57,33 @@ class ExistingItemRule:
         if comparison.equal:
             return Decision(Action.NONE)
         if comparison.absent:
-            missing = {name: expected[name] for name in comparison.absent}
+            missing = {name: self._completed(name, item, expected[name]) for name in comparison.absent}
             return Decision(Action.COMPLETE, missing | self._first_version(item))
         if not self._source_wins and self._is_newer(item, row):
             return Decision(Action.LEAVE)
-        values = {each.attribute: expected[each.attribute] for each in self._mapping.fields}
+        declared = [each.attribute for each in self._mapping.fields]
+        declared += [each.attribute for each in self._mapping.constants]
+        replaced = {name: self._replaced(name, item, expected.get(name)) for name in declared}
+        values = {name: value for name, value in replaced.items() if value is not None or name in item}
         return Decision(Action.UPDATE, values | self._next_version(item))
 
+    def _completed(self, name: str, item: Item, expected: dict[str, Any]) -> dict[str, Any]:
+        """An attribute that the item lacks; of a map, what the item has of it stays as it is."""
+        standing = item.get(name, {}).get("M")
+        return {"M": {**expected["M"], **standing}} if standing is not None and "M" in expected else expected
+
+    def _replaced(self, name: str, item: Item, expected: dict[str, Any] | None) -> dict[str, Any] | None:
+        """An attribute as the row has it; of a map, what the mapping does not name stays."""
+        members = self._maps.get(name)
+        standing = item.get(name, {}).get("M") or {}
+        others = {} if members is None else {name: each for name, each in standing.items() if name not in members}
+        return {"M": {**others, **(expected or {}).get("M", {})}} if others else expected
+
     def _is_newer(self, item: Item, row: Row) -> bool:
-        field, index = self._mapping.modified_field, self._mapping.modified_index
-        if field is None or index is None:
+        index = self._mapping.modified_index
+        if self._mapping.modified_field is None or index is None:
             return self._mapping.newer is Newer.TARGET
-        item_us, row_us = item_timestamp(item, field.attribute), row[index]
+        item_us, row_us = self._modified(item), row[index]
         return item_us is not None and isinstance(row_us, int) and item_us - row_us >= _NEWER_US
 
     def _first_version(self, item: Mapping[str, object]) -> Item:
@@ -87,4 +104,12 @@ def is_as_migrated(mapping: TableMapping, item: Item) -> bool:
     """Whether nobody wrote the item after the migration did: the application raises `version`."""
     version = mapping.version
     is_first = version is None or item.get(version.attribute) == {"N": str(version.initial)}
-    return is_first and item.keys() == mapping.declared_attributes
+    return is_first and mapping.least_attributes <= item.keys() <= mapping.declared_attributes
+
+
+def _members_by_map(mapping: TableMapping) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for each in mapping.fields:
+        if each.member is not None:
+            found.setdefault(each.attribute, set()).add(each.member)
+    return found

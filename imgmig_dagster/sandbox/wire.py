@@ -16,7 +16,7 @@ import orjson
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import item_bytes, write_units
+from imgmig_dagster.mapping.sizes import item_bytes, write_units
 
 REQUESTS_PER_CONNECTION: Final = 5
 """Then the connection is closed, which the reply announces. AWS keeps it for some hundred, a small run sends fewer."""

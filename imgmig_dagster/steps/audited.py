@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.rows import Assignments, Item, assigned
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
@@ -55,9 +55,9 @@ class AuditedTable(AuditedDeletes):
         put = super().put_new
         return await self._noted(row_id, "put", None, item, lambda: put(item), lambda standing: standing is None)
 
-    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
+    async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
         """See `WritableTable.update`."""
         update = super().update
         return await self._noted(
-            row_id, "update", seen, {**seen, **assignments}, lambda: update(row_id, seen, assignments), bool
+            row_id, "update", seen, assigned(seen, assignments), lambda: update(row_id, seen, assignments), bool
         )

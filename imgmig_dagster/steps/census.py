@@ -16,7 +16,7 @@ from typing import Final
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
-from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.rows import DigestedRow
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
@@ -150,13 +150,10 @@ async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> 
 
 
 async def _read_segment(target: TargetTable, sides: Sides, segment: int, meter: ProgressMeter) -> None:
+    digest = item_digester(target.mapping)
     try:
         async for items in target.scan(segment, SEGMENTS):
-            ours = [
-                (row_id, item_digest(target.mapping, item))
-                for item in items
-                if (row_id := target.mapping.row_id(item)) is not None
-            ]
+            ours = [(row_id, digest(item)) for item in items if (row_id := target.mapping.row_id(item)) is not None]
             sides.other_entities += len(items) - len(ours)
             sides.add_items(ours)
             meter.advance(len(ours))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.files import in_scratch
-from imgmig_dagster.mapping.compare import row_digest
+from imgmig_dagster.mapping.digests import row_digester
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.counting import OUTSIDE, SAMPLE_SIZE, id_hash
@@ -58,6 +58,7 @@ class Sides:
     def __init__(self, path: Path, mapping: TableMapping, windows: Sequence[Window]) -> None:
         self._path = path
         self._mapping = mapping
+        self._digest = row_digester(mapping)
         self._windows = windows
         with_time = dated(windows)
         self._starts = [to_microseconds(window.start) for window in with_time]
@@ -72,7 +73,7 @@ class Sides:
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """Add rows of the source."""
-        read = [(row.id, row_digest(self._mapping, row), self._part(row)) for row in rows]
+        read = [(row.id, self._digest(row), self._part(row)) for row in rows]
         self.id_sum += sum(id_hash(row_id) for row_id, _digest, _part in read)
         self._change(_ADD_ROWS, read)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from imgmig_dagster.figures import SECONDS, Figure
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Row
-from imgmig_dagster.mapping.transform import Rejection, transformer, write_units
+from imgmig_dagster.mapping.sizes import write_units
+from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.steps.inventory import Rejections

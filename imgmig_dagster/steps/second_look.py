@@ -8,7 +8,8 @@ from typing import Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.compare import comparer, item_digest, undeclared_attributes
+from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
+from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.rows import DigestedRow, Item
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.requests import MAX_BATCH_GET
@@ -88,6 +89,7 @@ class Examiner:
         self._settle_seconds = settle_seconds
         self._sleep = sleep
         self._compare = comparer(target.mapping)
+        self._digest = item_digester(target.mapping)
 
     async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
         """Give each of these rows its verdict; one that is deleted between two looks gets none."""
@@ -157,7 +159,7 @@ class Examiner:
         if comparison.differences:
             return False
         examined.results[row.id] = Verdict.MATCH
-        seen = Seen(row.digest, item_digest(self._target.mapping, item), len(comparison.inexact))
+        seen = Seen(row.digest, self._digest(item), len(comparison.inexact))
         examined.rows.equal[row.id] = seen
         self._count_undeclared(item, examined)
         return True

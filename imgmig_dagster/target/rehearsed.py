@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.rows import Assignments, Item, assigned
 from imgmig_dagster.target.table import Lookup, TargetTable
 from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
 
@@ -30,9 +30,9 @@ class RehearsedTable(TargetTable):
         on_batch(len(items))
         return []
 
-    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
+    async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
         """As if the attributes had been set."""
-        self._pretended[row_id] = {**seen, **assignments}
+        self._pretended[row_id] = assigned(seen, assignments)
         return True
 
     async def delete(self, row_id: str, seen: Item) -> bool:  # noqa: ARG002  # the table's signature

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import MAX_ITEM_BYTES
+from imgmig_dagster.mapping.rows import Assignments, Item
+from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES
 
 MAX_BATCH_WRITE: Final = 25
 MAX_BATCH_GET: Final = 100
@@ -120,32 +120,36 @@ class Seen:
 
 @dataclass(frozen=True)
 class UpdateItem:
-    """Set attributes of an item that was read before, if nobody wrote it since."""
+    """Set attributes of an item that was read before, or take them away (None), if nobody wrote it since."""
 
     operation: ClassVar[str] = "UpdateItem"
     is_read: ClassVar[bool] = False
     table: str
     key: Item
-    assignments: Item
+    assignments: Assignments
     seen: Seen
     key_attribute: str
 
     def body(self) -> bytes:
         """The request as JSON."""
         condition, names, values = self.seen.condition()
-        sets = []
+        sets, removes = [], []
         for index, (attribute, value) in enumerate(self.assignments.items()):
             names[f"#set{index}"] = attribute
-            values[f":set{index}"] = value
-            sets.append(f"#set{index} = :set{index}")
+            if value is None:
+                removes.append(f"#set{index}")
+            else:
+                values[f":set{index}"] = value
+                sets.append(f"#set{index} = :set{index}")
+        clauses = [f"{verb} {', '.join(terms)}" for verb, terms in (("SET", sets), ("REMOVE", removes)) if terms]
         return orjson.dumps(
             {
                 "TableName": self.table,
                 "Key": self.key,
-                "UpdateExpression": "SET " + ", ".join(sets),
+                "UpdateExpression": " ".join(clauses),
                 "ConditionExpression": f"attribute_exists(#pk) AND {condition}",
                 "ExpressionAttributeNames": {**names, "#pk": self.key_attribute},
-                "ExpressionAttributeValues": values,
+                **({"ExpressionAttributeValues": values} if values else {}),
                 "ReturnConsumedCapacity": "TOTAL",
             }
         )

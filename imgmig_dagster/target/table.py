@@ -14,7 +14,6 @@ from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.mapping.transform import MAX_PARTITION_KEY_BYTES
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault, classify
 from imgmig_dagster.target.index_keys import IndexKey, index_keys
@@ -77,7 +76,6 @@ class TargetTable:
         self.sender = sender
         self.name = name
         self.mapping = mapping
-        self._longest_id = MAX_PARTITION_KEY_BYTES - len(mapping.primary_key[0].template.parts[0][0].encode())
 
     def for_partition(self: Table, fence: Fence = UNFENCED) -> Table:
         """The same table for one partition of a run, whose requests are counted by themselves, behind its fence."""
@@ -98,10 +96,8 @@ class TargetTable:
 
     async def get_many(self, ids: Sequence[str]) -> Lookup:
         """The items of any number of distinct ids, strongly consistent, unprocessed keys asked for again."""
-        # Under a key that is longer than DynamoDB takes nothing can stand, and its whole batch would be refused.
-        # A character takes at most four bytes: only the giants are measured.
-        if max(map(len, ids), default=0) > self._longest_id // 4:
-            ids = [row_id for row_id in ids if len(row_id.encode("utf-8", "surrogatepass")) <= self._longest_id]
+        # Under a key that DynamoDB does not take nothing can stand, and its whole batch would be refused.
+        ids = [row_id for row_id in ids if self.mapping.key_fault(row_id) is None]
         lookups = await gather(self._get_batch(chunk) for chunk in batched(ids, MAX_BATCH_GET))
         return Lookup(
             {row_id: item for lookup in lookups for row_id, item in lookup.items.items()},

@@ -9,8 +9,8 @@ from typing import Any
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import write_units
+from imgmig_dagster.mapping.rows import Assignments, Item
+from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
 from imgmig_dagster.target.requests import (
@@ -59,8 +59,8 @@ class WritableTable(TargetTable):
             raise
         return None
 
-    async def update(self, row_id: str, seen: Item, assignments: Item) -> bool:
-        """Set attributes of an item as it was `seen`; False if anybody wrote it since."""
+    async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
+        """Set attributes of an item as it was `seen`, or take them away; False if anybody wrote it since."""
         key = self.mapping.key(row_id)
         request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attributes[0])
         return await self._conditional(request, seen)

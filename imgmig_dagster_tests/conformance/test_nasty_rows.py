@@ -10,7 +10,7 @@ import pytest
 from imgmig_dagster.defs.checks import no_rows_outside_partitions
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import item_bytes
+from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.reporting.model import build_report
 from imgmig_dagster.reporting.render import publish, render_spot_check
 from imgmig_dagster.stage import WriteMode

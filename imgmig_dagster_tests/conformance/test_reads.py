@@ -8,7 +8,7 @@ import pytest
 
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import item_bytes
+from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.steps.census import SEGMENTS
 from imgmig_dagster.target.table import Lookup
 from imgmig_dagster.target.writer import WritableTable

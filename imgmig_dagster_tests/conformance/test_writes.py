@@ -8,7 +8,7 @@ import pytest
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.mapping.transform import item_bytes
+from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
 from imgmig_dagster.target.requests import BatchWriteItem, PutNewItem

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.mapping.template import Template
@@ -74,10 +74,9 @@ class Audit:
     def _partition(self, reader: SourceReader, window: Window) -> dict[str, Any]:
         inventory = reader.inventory(window)
         ids = [row.id for page in reader.pages(window, None, 1_000) for row in page]
-        items = self.target.items()
-        digests = [
-            item_digest(self.mapping, items[key]) for each in ids if (key := self.mapping.key(each)["PK"]["S"]) in items
-        ]
+        items, digest = self.target.items(), item_digester(self.mapping)
+        keys = [self.mapping.key(each)["PK"]["S"] for each in ids]
+        digests = [digest(items[key]) for key in keys if key in items]
         return {
             "partition": window.partition,
             "start": window.start.isoformat(),

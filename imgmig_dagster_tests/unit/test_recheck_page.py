@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping, Version
@@ -133,7 +133,7 @@ def test_postgresql_computes_the_digest_of_the_row(
 
 @each_item
 def test_our_comparison_computes_the_digest_of_the_item(vector: dict[str, Any]) -> None:
-    assert str(item_digest(DOCUMENT, vector["item"])) == vector["digest"]
+    assert str(item_digester(DOCUMENT)(vector["item"])) == vector["digest"]
 
 
 @each_item

@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from imgmig_dagster.mapping.compare import comparer, item_digest, row_digest
+from imgmig_dagster.mapping.compare import comparer
+from imgmig_dagster.mapping.digests import item_digester, row_digester
 from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item, Row, Value
@@ -52,7 +53,7 @@ def test_the_applications_items_equal_their_rows_to_the_millisecond(manner: str)
 
         assert comparison.equal
         assert comparison.inexact == ()
-        assert row_digest(IMAGE, row) == item_digest(IMAGE, item)
+        assert row_digester(IMAGE)(row) == item_digester(IMAGE)(item)
 
 
 def test_undefined_values_are_left_out_and_null_ones_are_written() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.compare import item_digest
+from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import MARCH, Source, image
@@ -34,7 +34,7 @@ def test_a_row_and_its_item_have_one_digest(source: Source, name: str) -> None:
     item = transformer(IMAGE)(row)
     assert not isinstance(item, Rejection)
 
-    assert by_postgresql == str(item_digest(IMAGE, item))
+    assert by_postgresql == str(item_digester(IMAGE)(item))
 
 
 def test_the_microseconds_that_no_item_holds_are_not_in_it(source: Source) -> None:

@@ -1,0 +1,106 @@
+"""The digests of rows and items by which the census compares the two, as ``docs/recheck.md`` defines them.
+
+`source.digests` has PostgreSQL compute the same of a row. `decoders` says what a value means.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from imgmig_dagster.mapping.canonical import plain, short_hash
+from imgmig_dagster.mapping.decoders import Undecodable, meaning
+from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row, Value
+from imgmig_dagster.mapping.spec import TableMapping
+
+_MILLISECOND_US: Final = 1_000
+
+
+def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
+    """Compile what digests a row's id and content as an item should hold it; see `item_digester`.
+
+    A difference is a candidate for a second look, since timestamps may differ within their tolerance.
+    """
+    width = 1 + len(mapping.readings)
+    fields = [(meaning(field).of_row, _CONTENTS[field.type]) for field in mapping.fields]
+
+    def digest(row: Row) -> int:
+        if len(row) != width:
+            raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
+        parts = [_text(row[0])]
+        for (of_row, content), value in zip(fields, row[1:], strict=False):
+            known = value if of_row is None or value is None else of_row(value)
+            parts.append(b"-" if known is None else content(known))
+        return short_hash(b"".join(parts))
+
+    return digest
+
+
+def item_digester(mapping: TableMapping) -> Callable[[Item], int]:
+    """Compile what digests an item's key and declared content, a signed number of 64 bits.
+
+    Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
+    """
+    fields = [(field, meaning(field).of_item, _CONTENTS[field.type]) for field in mapping.fields]
+    row_id = mapping.row_id
+
+    def digest(item: Item) -> int:
+        found = row_id(item)
+        parts = [b"-" if found is None else _text(found)]
+        for field, of_item, content in fields:
+            attribute = item.get(field.attribute) if field.member is None else field.of(item)
+            try:
+                value = None if attribute is None else of_item(attribute)
+            except Undecodable:
+                parts.append(b"?" + repr(attribute).encode("utf-8", "surrogatepass"))  # what no row holds
+            else:
+                parts.append(b"-" if value is None else content(value))
+        return short_hash(b"".join(parts))
+
+    return digest
+
+
+def _text(value: Value) -> bytes:
+    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return b"S%d:%b" % (len(text), text)
+
+
+def _number(value: Value) -> bytes:
+    return b"N%b;" % str(value).encode()
+
+
+def _integer(value: Value) -> bytes:
+    if isinstance(value, str):  # a numeric that is not whole
+        with suppress(ValueError):  # NaN and infinity have no other spelling
+            value = plain(value)
+    return _number(value)
+
+
+def _timestamp(value: Any) -> bytes:
+    if value in (INFINITY, MINUS_INFINITY):
+        return b"Tinfinity;" if value == INFINITY else b"T-infinity;"
+    return b"T%d;" % (int(value) // _MILLISECOND_US)
+
+
+def _json(value: Value) -> bytes:
+    if isinstance(value, bytes):  # what jsonb does not hold
+        return b"J?%d:%b" % (len(value), value)
+    text = str(value).encode("utf-8", "surrogatepass")
+    return b"J%d:%b" % (len(text), text)
+
+
+_CONTENTS: Final[Mapping[FieldType, Callable[[Any], bytes]]] = {
+    FieldType.TEXT: _text,
+    FieldType.INTEGER: _integer,
+    FieldType.NUMBER: _number,
+    FieldType.BOOLEAN: lambda value: b"Bt;" if value else b"Bf;",
+    FieldType.TIMESTAMP: _timestamp,
+    FieldType.EPOCH: lambda value: b"T%b;" % str(value).encode(),
+    FieldType.DATE: lambda value: b"D%b;" % str(value).encode(),
+    FieldType.DOCUMENT: _json,
+    FieldType.LIST: _json,
+    FieldType.TEXT_SET: _json,
+    FieldType.NUMBER_SET: _json,
+    FieldType.BINARY: lambda value: b"X%b;" % str(value).encode(),
+    FieldType.LABEL: _text,
+}

@@ -1,0 +1,130 @@
+"""The key of a row's item by the row's id, and the id by the key, as functions that are made once per mapping.
+
+`spec.TableMapping` keeps them: a migration makes one key per row, a verification takes one apart per item. `template`
+says what a key's text is made of, and how several texts are one id.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.sizes import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES
+from imgmig_dagster.mapping.template import joined, taken_apart
+from imgmig_dagster.mapping.unfit import KEY_AMBIGUOUS, KEY_EMPTY, KEY_NOT_WHOLE
+
+if TYPE_CHECKING:
+    from imgmig_dagster.mapping.spec import KeyAttribute
+
+# As DynamoDB hands a number back: any other spelling would not be found again.
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
+_LIMITS: Final = (("partition key", MAX_PARTITION_KEY_BYTES), ("sort key", MAX_SORT_KEY_BYTES))
+
+
+def renderer(attributes: Sequence["KeyAttribute"], columns: Sequence[str], name: str) -> Callable[[str], Item]:
+    """What makes the key of an id. It raises ValueError where the id is none of the table `name`."""
+    if len(columns) == 1:
+        return _renderer_of_one(attributes)
+
+    def render(row_id: str) -> Item:
+        texts = taken_apart(row_id, len(columns))
+        if texts is None:
+            raise ValueError(f"{row_id} is no id of {name}: it has to be made of {', '.join(columns)}")
+        of = dict(zip(columns, texts, strict=True))
+        return {each.attribute: {each.type: each.template.render(of)} for each in attributes}
+
+    return render
+
+
+def _renderer_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[str], Item]:
+    around = [(each.attribute, each.type, *_around(each)) for each in attributes]
+
+    def render(row_id: str) -> Item:
+        return {
+            attribute: {kind: before if after is None else before + row_id + after}
+            for attribute, kind, before, after in around
+        }
+
+    return render
+
+
+def parser(attributes: Sequence["KeyAttribute"], columns: Sequence[str]) -> Callable[[Item], str | None]:
+    """What finds the id in an item's key: None where the item is another entity's."""
+    if len(columns) == 1:
+        return _parser_of_one(attributes)
+
+    def parse(item: Item) -> str | None:
+        texts: dict[str, str] = {}
+        for each in attributes:
+            content = item.get(each.attribute, {}).get(each.type)
+            found = each.template.parse(content) if isinstance(content, str) else None
+            if found is None or any(texts.setdefault(name, text) != text for name, text in found.items()):
+                return None
+        return joined([texts[name] for name in columns])
+
+    return parse
+
+
+def _parser_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[Item], str | None]:
+    around = [(each.attribute, each.type, *_around(each)) for each in attributes]
+
+    def parse(item: Item) -> str | None:
+        row_id: str | None = None
+        for attribute, kind, before, after in around:
+            found: Mapping[str, Any] = item.get(attribute, {})
+            content = found.get(kind)
+            if after is None:
+                if content != before:
+                    return None
+                continue
+            if not isinstance(content, str) or not content.startswith(before) or not content.endswith(after):
+                return None
+            text = content[len(before) : len(content) - len(after)]
+            if len(content) < len(before) + len(after) or row_id not in (None, text):
+                return None
+            row_id = text
+        return row_id
+
+    return parse
+
+
+def _around(attribute: "KeyAttribute") -> tuple[str, str | None]:
+    """What stands before the only column, and behind it: None where there is no column."""
+    parts = attribute.template.parts
+    return parts[0][0], parts[1][0] if len(parts) > 1 else None
+
+
+def fault_finder(
+    attributes: Sequence["KeyAttribute"], render: Callable[[str], Item], parse: Callable[[Item], str | None]
+) -> Callable[[str], tuple[str, str] | None]:
+    """What says why no item can stand under an id's key: code and reason, or None."""
+    if any(each.type != "S" for each in attributes) or len({*_columns(attributes)}) > 1:
+        return lambda row_id: _fault(attributes, render, parse, row_id)
+    # A character takes at most four bytes: only the giants are measured.
+    literals = [sum(len(literal.encode()) for literal, _column in each.template.parts) for each in attributes]
+    short = min(limit - taken for (_name, limit), taken in zip(_LIMITS, literals, strict=False)) // 4
+    return lambda row_id: None if 0 < len(row_id) <= short else _fault(attributes, render, parse, row_id)
+
+
+def _columns(attributes: Sequence["KeyAttribute"]) -> list[str]:
+    return [column for each in attributes for column in each.template.columns]
+
+
+def _fault(
+    attributes: Sequence["KeyAttribute"],
+    render: Callable[[str], Item],
+    parse: Callable[[Item], str | None],
+    row_id: str,
+) -> tuple[str, str] | None:
+    if not row_id:
+        return KEY_EMPTY
+    key = render(row_id)
+    for each, (name, limit) in zip(attributes, _LIMITS, strict=False):
+        text = key[each.attribute][each.type]
+        if not text:
+            return KEY_EMPTY
+        if each.type == "N" and _WHOLE.fullmatch(text) is None:
+            return KEY_NOT_WHOLE
+        if each.type == "S" and (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
+            return "key_too_long", f"the {name} has {size:,} bytes; DynamoDB takes {limit:,}"
+    return None if parse(key) == row_id else KEY_AMBIGUOUS

@@ -1,0 +1,49 @@
+"""What is wrong with a value that no item can hold: each code and its reason, without the value."""
+
+from typing import Final
+
+
+class Unfit(Exception):
+    """A value that no item can hold. `column` is the column's, where whoever raises it knows."""
+
+    def __init__(self, code: str, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.column = column
+
+
+NULL_IN_REQUIRED_FIELD: Final = ("null_in_required_field", "the column is NULL, and the mapping declares it NOT NULL")
+NOT_TEXT: Final = ("not_utf8", "the bytes are no text in the database's encoding, or have no form in UTF-8")
+NOT_WHOLE: Final = ("not_a_whole_number", "the number has a fraction or more than 38 digits, is infinite or NaN")
+NO_NUMBER: Final = ("not_a_number", "the number is infinite or NaN, or the text is none")
+TOO_MANY_DIGITS: Final = ("number_too_precise", "the number has more than 38 significant digits")
+NUMBER_OUT_OF_RANGE: Final = (
+    "number_out_of_range",
+    "the number is beyond 9.99E+125, or closer to 0 than 1E-130",
+)
+NOT_BOOLEAN: Final = ("not_a_boolean", "the value is neither true nor false")
+TIMESTAMP_OUT_OF_RANGE: Final = (
+    "timestamp_out_of_range",
+    "the timestamp is infinite or outside the years 0001 to 9999",
+)
+EPOCH_OUT_OF_RANGE: Final = ("timestamp_out_of_range", "the timestamp is infinite, or has more than 38 digits")
+DATE_OUT_OF_RANGE: Final = ("date_out_of_range", "the date is infinite or outside the years 0001 to 9999")
+NO_LABEL: Final = ("no_label", "the mapping declares no label for the column's value")
+NOT_BINARY: Final = ("not_binary", "the value is not given as bytes")
+NOT_JSON: Final = ("not_json", "the text is no JSON")
+NOT_AN_ARRAY: Final = ("not_an_array", "the value is no array")
+REPEATED_NAME: Final = ("repeated_name", "an object in the JSON has the same name twice")
+EMPTY_NAME: Final = ("empty_name", "an object in the JSON has an empty name, and DynamoDB takes none")
+NAME_TOO_LONG: Final = ("name_too_long", "a name in the JSON has more than 65,535 bytes")
+TOO_DEEP: Final = ("too_deep", "the value is nested deeper than DynamoDB's 32 levels")
+NOT_IN_TEXT: Final = ("not_in_text", "a text in the JSON has the character \\u0000 or half of a surrogate pair")
+NULL_IN_SET: Final = ("null_in_set", "an element is NULL, and a set holds none")
+NESTED_IN_SET: Final = ("nested_in_set", "an element is no single value, and a set holds nothing else")
+REPEATED_IN_SET: Final = ("repeated_in_set", "an element stands there twice, and a set holds each once")
+KEY_EMPTY: Final = ("key_empty", "the id is empty")
+KEY_NOT_WHOLE: Final = ("key_not_a_number", "the key is a number, and the column holds no whole one of 38 digits")
+KEY_AMBIGUOUS: Final = (
+    "key_ambiguous",
+    "a column holds a separator of the key, so that another row could have the same key",
+)
