@@ -116,8 +116,6 @@ def _fault(
     parse: Callable[[Item], str | None],
     row_id: str,
 ) -> tuple[str, str] | None:
-    if not row_id:
-        return KEY_EMPTY
     key = render(row_id)
     for each, (name, limit) in zip(attributes, _LIMITS, strict=False):
         text = key[each.attribute][each.type]

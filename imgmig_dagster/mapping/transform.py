@@ -15,7 +15,7 @@ from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.rows import Item, Row, Value
 from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, item_bytes
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.mapping.unfit import NOT_TEXT, NULL_IN_REQUIRED_FIELD, Unfit
+from imgmig_dagster.mapping.unfit import KEY_EMPTY, NOT_TEXT, NULL_IN_REQUIRED_FIELD, Unfit
 
 NULL: Final[dict[str, Any]] = {"NULL": True}
 
@@ -79,7 +79,7 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
         if len(row) != width:
             raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
         row_id = row.id
-        fault = key_fault(row_id) if row[0].__class__ is str else _no_id(row[0])
+        fault = key_fault(row_id) if row_id and row[0].__class__ is str else _no_id(row[0])
         if fault is not None:
             return Rejection(row_id, key_column, *fault)
         item = key(row_id)
@@ -106,7 +106,9 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
 
 
 def _no_id(value: Value) -> tuple[str, str]:
-    return NULL_IN_REQUIRED_FIELD if value is None else NOT_TEXT
+    if value is None:
+        return NULL_IN_REQUIRED_FIELD
+    return NOT_TEXT if value else KEY_EMPTY
 
 
 def _parts(fields: Sequence[Field]) -> list[_Part]:
