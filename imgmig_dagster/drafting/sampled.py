@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from imgmig_dagster.mapping.transform import Rejection, item_bytes, transformer
+from imgmig_dagster.mapping.sizes import item_bytes
+from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 
 _PAGE = 1_000
