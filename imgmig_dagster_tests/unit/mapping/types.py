@@ -25,8 +25,8 @@ def mapping_of(*fields: Field, key: tuple[KeyAttribute, ...] | None = None, **ch
 
 
 def row(*values: Any) -> Row:
-    """The row with the id 1."""
-    return Row(("1", *values))
+    """The row with the id 1, of the first bucket."""
+    return Row(("1", *values, 0))
 
 
 def item(attribute: dict[str, Any] | None) -> Item:
