@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 
-_PAGE = 1_000
+_PAGE: Final = 1_000
+_SHOWN: Final = 80
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ class Sample:
     def lines(self) -> Iterator[str]:
         """What would be rejected, a line for each reason."""
         for why, rows in sorted(self.rejected.items(), key=lambda each: -each[1]):
-            yield f"{rows:,} {'row' if rows == 1 else 'rows'}, such as {self.such_as[why]}: {why}"
+            yield f"{rows:,} {'row' if rows == 1 else 'rows'}, such as {_cut(self.such_as[why])}: {why}"
+
+
+def _cut(row_id: str) -> str:
+    return row_id if len(row_id) <= _SHOWN else f"{row_id[:_SHOWN]}..."
 
 
 def sample(reader: SourceReader, at_most: int | None) -> Sample:

@@ -148,7 +148,7 @@ def _where(table: SeenTable) -> list[str]:
     name = marks[0].name
     shown = name if _PLAIN.fullmatch(name) and name.islower() else json.dumps(name, ensure_ascii=False)
     alive = f"NOT {shown}" if marks[0].type is FieldType.BOOLEAN else f"{shown} IS NULL"
-    return [f"# Rows that count as deleted are migrated too; to leave them behind: where: {json.dumps(alive)}"]
+    return [f"# Rows that count as deleted are migrated too; to leave them behind: where: '{alive}'"]
 
 
 def _entry(column: SeenColumn, is_timed: bool, unit: Unit | None, key_type: str | None) -> str:

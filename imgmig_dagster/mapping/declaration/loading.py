@@ -49,12 +49,20 @@ def load(path: Path) -> Declaration:
     Raises:
         DeclarationRefused: it cannot be read, or is none; names every fault with its line.
     """
-    text = _text(path)
+    return parse(_text(path), str(path))
+
+
+def parse(text: str, place: str) -> Declaration:
+    """The declaration in a text of YAML; `place` is for messages.
+
+    Raises:
+        DeclarationRefused: it is none; names every fault with its line.
+    """
     first, *others = read(text) or [Marked()]
     if others:
         first.lines["---",] = others[0].line(())
         first.faults.append(Fault(("---",), "a second document (---) begins before here; write one table to a file"))
-    return _declared(first, text, str(path), by_line=True)
+    return _declared(first, text, place, by_line=True)
 
 
 def load_components(path: Path, kind: str) -> list[Declaration]:

@@ -1,0 +1,133 @@
+"""Whether a declaration fits both sides: what the doctor looks at of the tables, and what only the rows tell."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+from psycopg import sql
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.doctor.aws import key_schema
+from imgmig_dagster.doctor.hazards import indexes
+from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.doctor.source import source_examinations
+from imgmig_dagster.drafting.sampled import Sample, sample
+from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.mapping.transform import MAX_ITEM_BYTES
+from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import Window
+
+SAMPLE: Final = 1_000
+"""Rows that are made items unless all are asked for."""
+Finding = tuple[Health, str, str]
+
+
+def check_examinations(
+    fetch: Fetch,
+    reader: SourceReader,
+    windows: Sequence[Window],
+    access: AwsAccess,
+    target: str,
+    at_most: int | None,
+) -> list[Examination]:
+    """What to look at; `at_most` rows are made items, or all of them where it is None."""
+    mapping = reader.mapping
+    looks = {
+        "rows left out": partial(left_out, fetch, reader),
+        "NULLs": partial(nulls, fetch, reader),
+        "keys": partial(keys, fetch, reader),
+        "items": partial(items, reader, at_most),
+    }
+    return [
+        *source_examinations(fetch, reader, windows),
+        *(Examination("PostgreSQL", thing, look) for thing, look in looks.items()),
+        Examination("DynamoDB", "table", partial(key_schema, access, target, mapping)),
+        Examination("DynamoDB", "indexes", partial(indexes, access, target, mapping)),
+    ]
+
+
+def left_out(fetch: Fetch, reader: SourceReader) -> Finding:
+    """How many rows the condition of the declaration leaves behind."""
+    condition = reader.mapping.where
+    if condition is None:
+        return Health.OK, "none: the declaration has no `where`", ""
+    query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE ({}) IS NOT TRUE) FROM {}").format(
+        sql.SQL(condition),  # type: ignore[arg-type]  # the declaration's own SQL, within a read-only transaction
+        _table(reader),
+    )
+    ((rows, found),) = fetch(query, None)
+    return Health.OK, f"{found:,} of {rows:,}, for which this does not hold: {condition}", ""
+
+
+def nulls(fetch: Fetch, reader: SourceReader) -> Finding:
+    """How many rows are NULL where the declaration rejects that: in the key, and in what is declared so."""
+    mapping, columns = reader.mapping, reader.table.columns
+    refused = dict.fromkeys(
+        [
+            *mapping.key_columns,
+            *(name for field in mapping.fields if not field.nullable for name in field.columns),
+        ]
+    )
+    may_be = [name for name in refused if not columns[name].required]
+    if not may_be:
+        return Health.OK, "every column that must not be NULL is NOT NULL", ""
+    counts = sql.SQL(", ").join(
+        sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(sql.Identifier(name)) for name in may_be
+    )
+    (found,) = fetch(sql.SQL("SELECT {} FROM {}").format(counts, _table(reader)), None)
+    null = [f"{name} ({rows:,} rows)" for name, rows in zip(may_be, found, strict=True) if rows]
+    if not null:
+        return Health.OK, f"none, though {', '.join(may_be)} may be", ""
+    remedy = "fill them in the source, or declare `null: written` or `null: left_out`; a key has to have a value"
+    return Health.FAIL, f"these rows are rejected: NULL in {', '.join(null)}", remedy
+
+
+def keys(fetch: Fetch, reader: SourceReader) -> Finding:
+    """Whether each key can be taken apart again: else two rows could make one key."""
+    found = []
+    for column, separator in _before_separators(reader.mapping):
+        query = sql.SQL("SELECT count(*) FROM {} WHERE strpos({}::text, {}) > 0").format(
+            _table(reader), sql.Identifier(column), sql.Literal(separator)
+        )
+        ((rows,),) = fetch(query, None)
+        if rows:
+            found.append(f"{rows:,} rows have {separator} in {column}")
+    templates = " and ".join(each.template.text for each in reader.mapping.primary_key)
+    if not found:
+        return Health.OK, f"{templates}: no two rows make one", ""
+    remedy = "they are rejected: put that column last in its template, or another separator behind it"
+    return Health.FAIL, f"{templates}: {'; '.join(found)}", remedy
+
+
+def items(reader: SourceReader, at_most: int | None) -> Finding:
+    """Which rows would be rejected, and how large the items are."""
+    found = sample(reader, at_most)
+    shown = _sizes(found)
+    if found.rejected:
+        reasons = "; ".join(found.lines)
+        return Health.FAIL, f"{shown}; {found.rejected_rows:,} are rejected: {reasons}", "mend them in the source"
+    if found.largest_bytes > MAX_ITEM_BYTES // 2:
+        return Health.WARN, shown, f"DynamoDB takes {MAX_ITEM_BYTES:,} bytes: look for larger rows by --all"
+    return Health.OK, f"{shown}; none is rejected", ""
+
+
+def _sizes(found: Sample) -> str:
+    largest = f", the largest of {found.largest_bytes:,} bytes ({found.largest_id})" if found.largest_bytes else ""
+    return f"{found.rows:,} rows were made items{largest}"
+
+
+def _before_separators(mapping: TableMapping) -> list[tuple[str, str]]:
+    """The columns of keys that a separator follows, with it: there it must not stand in the column itself."""
+    found = []
+    for each in mapping.primary_key:
+        parts = each.template.parts
+        for (_before, column), (literal, _next) in pairwise(parts):
+            if column is not None and literal:
+                found.append((column, literal))
+    return found
+
+
+def _table(reader: SourceReader) -> sql.Composable:
+    return sql.Identifier(reader.mapping.schema, reader.mapping.table)

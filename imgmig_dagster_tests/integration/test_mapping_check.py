@@ -1,0 +1,75 @@
+"""Whether a declaration fits: what the rows tell, on PostgreSQL's own."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.drafting.check import items, keys, left_out, nulls
+from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
+from imgmig_dagster.mapping.template import Template
+from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster_tests.arrange import Source, image, row_id
+from imgmig_dagster_tests.images import IMAGE
+
+
+def reading(source: Source, **changes: Any) -> tuple[Any, SourceReader]:
+    connections = ReadOnlyConnections(source.url)
+    mapping: TableMapping = replace(IMAGE, schema=source.schema, table=source.table, **changes)
+    return connections.fetch, SourceReader(connections, source.schema, source.table, mapping)
+
+
+def test_nulls_are_counted_where_they_are_rejected(source: Source) -> None:
+    source.insert([image(1, user_id=None), image(2, user_id=None), image(3, s3_key=None)])
+    fetch, reader = reading(source)
+
+    with reader:
+        health, found, remedy = nulls(fetch, reader)
+
+    assert (health, found) == (Health.FAIL, "these rows are rejected: NULL in user_id (2 rows), s3_key (1 rows)")
+    assert "null: left_out" in remedy
+
+
+def test_what_may_be_null_and_is_not_is_no_fault(source: Source) -> None:
+    source.insert([image(1)])
+    fetch, reader = reading(source)
+
+    with reader:
+        assert nulls(fetch, reader)[0] is Health.OK
+
+
+@pytest.mark.parametrize(("bucket", "health"), [("a#b", Health.FAIL), ("ab", Health.OK)])
+def test_a_separator_inside_of_a_key_is_found(source: Source, bucket: str, health: Health) -> None:
+    source.insert([image(1, s3_bucket=bucket), image(2)])
+    key = (KeyAttribute("PK", Template("IMAGE#{s3_bucket}#{id}")), KeyAttribute("SK", Template("METADATA")))
+    fetch, reader = reading(source, primary_key=key)
+
+    with reader:
+        found = keys(fetch, reader)
+
+    assert found[0] is health
+    assert ("1 rows have # in s3_bucket" in found[1]) is (health is Health.FAIL)
+
+
+def test_the_rows_that_a_condition_leaves_out_are_counted(source: Source) -> None:
+    source.insert([image(1, width=None), image(2, width=10), image(3, width=99)])
+    fetch, reader = reading(source, where="width % 50 > 20")
+
+    assert left_out(fetch, reader)[1] == "2 of 3, for which this does not hold: width % 50 > 20"
+
+
+def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> None:
+    source.insert([image(1, created_at="infinity"), image(2), image(3, user_id=None), image(4, user_id=None)])
+    _fetch, reader = reading(source)
+
+    with reader:
+        health, found, _remedy = items(reader, None)
+        assert items(reader, 2)[1].startswith("2 rows were made items")
+
+    assert health is Health.FAIL
+    assert "3 are rejected: 2 rows, such as " + row_id(3) in found
+    assert "column user_id" in found
+    assert "1 row, such as " + row_id(1) in found
+    assert "timestamp_out_of_range, column created_at" in found
