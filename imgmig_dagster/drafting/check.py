@@ -54,7 +54,7 @@ def left_out(fetch: Fetch, reader: SourceReader) -> Finding:
     if condition is None:
         return Health.OK, "none: the declaration has no `where`", ""
     query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE ({}) IS NOT TRUE) FROM {}").format(
-        sql.SQL(condition),  # type: ignore[arg-type]  # the declaration's own SQL, within a read-only transaction
+        sql.SQL(condition),  # the declaration's own SQL, within a read-only transaction
         _table(reader),
     )
     ((rows, found),) = fetch(query, None)

@@ -117,7 +117,10 @@ def _place(table: SeenTable) -> str:
 
 def _name(table: SeenTable) -> list[str]:
     """What folders and assets are called by, where the table's own name cannot be that."""
-    return [] if _PLAIN.fullmatch(table.name) else [f"name: {scalar('_'.join(names.words(table.name)) or 'rows')}"]
+    if _PLAIN.fullmatch(table.name):
+        return []
+    plain = re.sub(r"[^A-Za-z0-9_]", "", "_".join(names.words(table.name)))
+    return [f"name: {plain if _PLAIN.fullmatch(plain) else f'rows_{plain}'.rstrip('_')}"]
 
 
 def _time(table: SeenTable, column: str) -> str:

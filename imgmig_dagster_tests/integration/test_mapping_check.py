@@ -57,7 +57,10 @@ def test_the_rows_that_a_condition_leaves_out_are_counted(source: Source) -> Non
     source.insert([image(1, width=None), image(2, width=10), image(3, width=99)])
     fetch, reader = reading(source, where="width % 50 > 20")
 
-    assert left_out(fetch, reader)[1] == "2 of 3, for which this does not hold: width % 50 > 20"
+    with reader:
+        found = left_out(fetch, reader)
+
+    assert found[1] == "2 of 3, for which this does not hold: width % 50 > 20"
 
 
 def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> None:

@@ -136,7 +136,7 @@ def test_a_comment_of_the_catalog_stays_on_its_line() -> None:
     assert found["attributes"] == {"a": "a"}
 
 
-@pytest.mark.parametrize("name", ["images", "My Photos", "a.b", "no"])
+@pytest.mark.parametrize("name", ["images", "My Photos", "a.b", "no", "größe", "%"])
 def test_a_draft_is_a_declaration(name: str) -> None:
     columns = [(f"{kind.value} column", kind) for kind in FieldType if kind in NATURAL]
     times = [("created_at", WHOLE), ("updated_at", WHOLE)]
