@@ -48,11 +48,11 @@ def _tried(connections: ReadOnlyConnections, made: Draft, time_zone: str) -> Ite
         yield f"DECIDE: a migration is refused: {error}"
         return
     if found.rejected:
-        yield f"DECIDE: of {found.rows:,} rows that were looked at, {found.rejected_rows:,} would be rejected:"
+        yield f"DECIDE: rows that were looked at: {found.rows:,}, and {found.rejected_rows:,} would be rejected:"
         # Without ids: a declaration is kept with the code.
         yield from (f"  {rows:,}: {why}" for why, rows in found.rejected.items())
     else:
-        yield f"Of {found.rows:,} rows that were looked at, DynamoDB can hold all."
+        yield f"Rows that were looked at: {found.rows:,}. DynamoDB can hold all of them."
     if not reader.table.relation.is_view and (statements := missing_page_index(connections.fetch, reader.table)):
         yield "No index gives the rows in the order of the pages; without it each page sorts its partition:"
         yield from (f"  {statement};" for statement in statements)

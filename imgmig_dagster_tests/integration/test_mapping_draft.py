@@ -51,7 +51,7 @@ def test_a_table_as_an_application_has_it(source: Source, drafting: Drafting) ->
     declaration = declared(found)
 
     assert found.decide == ()
-    assert found.remarks == ("Of 1 rows that were looked at, DynamoDB can hold all.",)
+    assert found.remarks == ("Rows that were looked at: 1. DynamoDB can hold all of them.",)
     mapping = declaration.mapping
     assert (mapping.identity, mapping.order.column, mapping.modified) == (("id",), "created_at", "updated_at")
     assert [(each.attribute, each.template.text) for each in mapping.primary_key] == [
@@ -115,7 +115,7 @@ def test_rows_that_dynamodb_cannot_hold_are_counted_without_their_ids(source: So
 
     found = drafting(source)
 
-    assert found.decide[0] == "DECIDE: of 1 rows that were looked at, 1 would be rejected:"
+    assert found.decide[0] == "DECIDE: rows that were looked at: 1, and 1 would be rejected:"
     assert "timestamp_out_of_range, column updated_at" in found.text
     ((row_id,),) = source.execute("SELECT id::text FROM {t}")
     assert row_id not in found.text
