@@ -21,7 +21,7 @@ def table(*columns: tuple[str, FieldType], name: str = "images", **more: Any) ->
 
 
 def read(text: str) -> Any:
-    found = marks.read(text)
+    (found,) = marks.read(text)
     assert not found.faults
     return found.data
 
