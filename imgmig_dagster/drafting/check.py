@@ -13,8 +13,8 @@ from imgmig_dagster.doctor.hazards import indexes
 from imgmig_dagster.doctor.results import Examination, Health
 from imgmig_dagster.doctor.source import source_examinations
 from imgmig_dagster.drafting.sampled import Sample, sample
+from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.mapping.transform import MAX_ITEM_BYTES
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
