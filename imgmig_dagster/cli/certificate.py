@@ -12,7 +12,7 @@ from imgmig_dagster.cli.wording import verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.reporting.certificate import Certificate, compare
+from imgmig_dagster.reporting.certificate import compare
 from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
 from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state.opening import open_state, table_state
@@ -40,7 +40,7 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
     lines = [
         *(f"lacking: {each}" for each in found.lacking),
         *(f"before cutover: {each}" for each in found.lacking_review),
-        f"Stage {found.stage}{_of_table(found)}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
+        f"Stage {found.stage}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
         *found.columns.ignored_lines,
@@ -83,7 +83,7 @@ def verify(
         lines.append(f"The file says that this is the key {signature.key}")
     certificate = found.certificate
     verdict = verdict_line(certificate.verdict, certificate.cutover)
-    lines.append(f"Stage {certificate.stage}{_of_table(certificate)}, as of {certificate.counted_at}. {verdict}")
+    lines.append(f"Stage {certificate.stage}, as of {certificate.counted_at}. {verdict}")
     document = {
         "sha256": found.sha256,
         "signature": None if signature is None else {**asdict(signature), "by_public_key": proven},
@@ -91,10 +91,6 @@ def verify(
         "cutover": certificate.cutover.value,
     }
     finish(Output(json), Finding(0 if certificate.cutover is Cutover.READY else 1, document, lines))
-
-
-def _of_table(certificate: Certificate) -> str:
-    return f", table {certificate.table.shown}" if certificate.table else ""
 
 
 def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile) -> None:

@@ -13,6 +13,7 @@ from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
+from imgmig_dagster.source.conditions import filtered, refuse_condition
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
 
@@ -45,15 +46,15 @@ class SourceTable:
         """The table's quoted name, for a statement with parameters: psycopg reads a bare % as one of them.
 
         Of a plain table its own rows alone, and never those of tables that inherit from it: they stand outside of its
-        unique index, and one that is made in the middle of a pass must not be read in silence.
+        unique index, and one that is made in the middle of a pass must not be read in silence. Where the mapping has a
+        condition it gives those rows alone that fulfil it.
         """
-        name = sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
-        return sql.SQL("ONLY {}").format(name) if self.relation.is_plain else name
+        return filtered(self.relation, self.mapping.where)
 
     @property
     def with_children(self) -> sql.Composable:
         """The same as the application's own queries read it: with the rows of tables that inherit from it."""
-        return sql.Identifier(self.schema.replace("%", "%%"), self.name.replace("%", "%%"))
+        return filtered(self.relation, self.mapping.where, only=False)
 
     @property
     def local_times(self) -> tuple[str, ...]:
@@ -90,6 +91,8 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
     refuse_unreadable(fetch, relation)
+    if mapping.where is not None:
+        refuse_condition(fetch, relation, mapping.where)
     mapped = {column: columns[column] for column in mapping.columns}
     found = SourceTable(
         schema=schema,

@@ -99,6 +99,11 @@ class Expressions:
         can be one instant."""
         return self._order.place is not None
 
+    @property
+    def bound_shown(self) -> str:
+        """What a time, in braces, is as a bound of `inside`, in SQL."""
+        return self._order.bound_shown
+
     def text(self, name: str) -> sql.Composable:
         """A column's text as it is read."""
         return self._values.shown(self._values.text(name))

@@ -1,5 +1,6 @@
 """Whether an index gives the rows in the order of the pages, and the statements that make one."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +9,10 @@ from psycopg import sql
 
 from imgmig_dagster.source.catalog import SourceTable
 from imgmig_dagster.source.connection import Fetch
+from imgmig_dagster.source.values import bucket_of
 
 _LONGEST_NAME: Final = 63
+_SPELLING: Final = re.compile(r"[()\"' ]|::bigint|pg_catalog[.]")
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,28 @@ class _Member:
 def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
     """The statements that make an index for the pages, each to be given by itself; none where there is one.
 
-    It is a valid, full b-tree index that begins with the order column and the id, both in one direction; of a
-    partitioned table either its own, or one of each partition's.
+    It is a valid, full b-tree index that begins with the order column, or the expression of a bucket, and goes on with
+    the identity, all in one direction; of a partitioned table either its own, or one of each partition's.
     """
-    names = {"oid": table.relation.oid, "order": table.mapping.order.column, "id": table.mapping.identity[0]}
-    members = {found[0]: _Member(*found) for found in fetch(_MEMBERS, names)}
+    mapping = table.mapping
+    keys = list(mapping.identity)
+    columns: list[sql.Composable] = [sql.Identifier(name) for name in keys]
+    if mapping.order.buckets is None:
+        order = mapping.order.column
+        columns.insert(0, sql.Identifier(order))
+    else:
+        bucket = bucket_of(mapping, sql.Identifier).as_string().replace("%%", "%")
+        # PostgreSQL shows an expression with casts and brackets of its own.
+        order = _SPELLING.sub("", bucket)
+        columns.insert(0, sql.SQL(bucket))
+    asked = {"oid": table.relation.oid, "keys": [order, *keys], "number": len(keys) + 1, "spelling": _SPELLING.pattern}
+    members = {found[0]: _Member(*found) for found in fetch(_MEMBERS, asked)}
     root = members[table.relation.oid]
     leaves = [member for member in members.values() if member.is_leaf]
     if root.serves or (leaves and all(leaf.serves for leaf in leaves)):
         return []
-    columns = sql.SQL("({}, {})").format(
-        sql.Identifier(table.mapping.order.column), sql.Identifier(table.mapping.identity[0])
-    )
-    return [statement.as_string() for statement in _statements(members, root, columns)]
+    shown = sql.SQL("({})").format(sql.SQL(", ").join(columns))
+    return [statement.as_string() for statement in _statements(members, root, shown)]
 
 
 def _statements(members: dict[int, _Member], root: _Member, columns: sql.Composed) -> Iterator[sql.Composed]:
@@ -94,10 +106,16 @@ LEFT JOIN LATERAL (
            EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid) AS is_attached
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
     JOIN pg_catalog.pg_am a ON a.oid = x.relam
-    JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = i.indkey[0]
-    JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[1]
-    WHERE i.indrelid = m.oid AND o.attname = %(order)s AND k.attname = %(id)s AND i.indpred IS NULL
-      AND a.amname = 'btree' AND i.indnkeyatts >= 2 AND i.indoption[0] = i.indoption[1] AND i.indoption[0] IN (0, 3)
+    WHERE i.indrelid = m.oid AND i.indpred IS NULL AND a.amname = 'btree' AND i.indnkeyatts >= %(number)s
+      AND ARRAY(
+          SELECT CASE WHEN k.attnum <> 0 THEN c.attname::text ELSE pg_catalog.regexp_replace(
+              pg_catalog.pg_get_indexdef(i.indexrelid, k.place::integer, false), %(spelling)s, '', 'g') END
+          FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+          LEFT JOIN pg_catalog.pg_attribute c ON c.attrelid = i.indrelid AND c.attnum = k.attnum
+          WHERE k.place <= %(number)s ORDER BY k.place
+      ) = %(keys)s::text[]
+      AND (SELECT min(way) = max(way) AND min(way) IN (0, 3)
+           FROM unnest((i.indoption::int2[])[0:%(number)s - 1]) AS ways(way))
       AND (i.indisvalid OR NOT m.isleaf)
     ORDER BY i.indisvalid DESC, is_attached DESC, x.relname LIMIT 1
 ) AS found ON true

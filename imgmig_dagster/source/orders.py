@@ -21,6 +21,7 @@ from imgmig_dagster.window import from_microseconds, to_microseconds
 # More than the clocks of any zone were ever put on or back at once: a day, where the date line moved.
 _LONGEST_SHIFT: Final = "interval '25 hours'"
 _DAY_US: Final = 86_400_000_000
+_BOUND_SHOWN: Final = "{round}(extract(epoch FROM {{}}::timestamptz)::numeric * {per_second})"
 _INSIDE: Final = "{order} >= %(start)s::{type} AND {order} < %(end)s::{type}"
 # Each of both can use an index on the order column; a negation of the other cannot.
 _OUTSIDE: Final = "{order} < %(start)s::{type} OR {order} >= %(end)s::{type}"
@@ -39,7 +40,8 @@ class RowOrder:
     """What rows are sorted by, `order` of the type `type`, and the conditions that it lies in a window, or in none.
 
     `instant` is what the bounds of windows are compared with. `place` is a row's place in microseconds where the row's
-    values do not hold it. `bound` gives the first value at or behind a moment, and `position` that of a place.
+    values do not hold it. `bound` gives the first value at or behind a moment, and `position` that of a place;
+    `bound_shown` is the former in SQL, of a moment in braces.
     """
 
     order: sql.Composable
@@ -51,6 +53,7 @@ class RowOrder:
     bound: Callable[[datetime], str]
     position: Callable[[int], str]
     place: sql.Composable | None = None
+    bound_shown: str = "{}"
 
 
 def order_of(values: Values) -> RowOrder:
@@ -97,7 +100,15 @@ def _by_number(order: sql.Composable, type_: sql.Composable, unit: Unit, is_whol
     inside, outside = (sql.SQL(each).format(order=order, type=type_) for each in (_INSIDE, _OUTSIDE))
     instant = sql.SQL("{}::{}").format(order, type_)  # of the bounds' very type, as width_bucket() asks for
     return RowOrder(
-        order, type_, instant, type_, inside, outside, lambda moment: number(to_microseconds(moment)), number
+        order,
+        type_,
+        instant,
+        type_,
+        inside,
+        outside,
+        lambda moment: number(to_microseconds(moment)),
+        number,
+        bound_shown=_BOUND_SHOWN.format(per_second=1_000_000 // unit.microseconds, round="ceil" if is_whole else ""),
     )
 
 

@@ -11,12 +11,13 @@ from typing import Final
 
 from psycopg import sql
 
+from imgmig_dagster.source.connection import READING
 from imgmig_dagster.source.expressions import Expressions
+from imgmig_dagster.window import UNDATED_WINDOW
 
 # What changes what is read, or hides rows, as `connection` sets it. PostgreSQL refuses to write then.
 _SCRIPT: Final = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL row_security = off; SET LOCAL search_path = pg_catalog, pg_temp;
-SET LOCAL client_encoding = 'UTF8'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD';
+{settings}
 {statement};
 COMMIT;
 """
@@ -34,7 +35,8 @@ class PublishedSource:
     """The source table. `only` leaves out tables that inherit from it; `time_zone` is that of timestamps without one.
 
     `statements` are scripts for psql by name: ``digest`` has count and digest of a window, ``row_digests`` id and
-    digest of each of its rows. psql's variables ``start`` and ``end`` are the window's, in ISO 8601.
+    digest of each of its rows; psql's variables ``start`` and ``end`` are the window's, in ISO 8601. ``undated_digest``
+    and ``undated_row_digests`` are the same of the rows without a time, where those have a partition.
     """
 
     schema: str
@@ -46,10 +48,17 @@ class PublishedSource:
 
 def published(pieces: Expressions) -> PublishedSource:
     """The table as a stranger reads it."""
-    table, found = pieces.table, {}
-    for name, statement in _STATEMENTS.items():
-        composed = sql.SQL(statement).format(**pieces.names).as_string()
-        # A colon within quotes is none of psql's variables.
-        written = _PARAMETER.sub(lambda match: f":'{match[1]}'" if match[1] else "%", composed)
-        found[name] = _SCRIPT.format(statement=written)
+    table = pieces.table
+    found = {name: _script(statement, pieces.names, pieces.bound_shown) for name, statement in _STATEMENTS.items()}
+    if table.mapping.order.has_undated:
+        names = pieces.names_in(UNDATED_WINDOW)
+        found |= {f"undated_{name}": _script(statement, names, "") for name, statement in _STATEMENTS.items()}
     return PublishedSource(table.schema, table.name, table.relation.is_plain, table.time_zone, found)
+
+
+def _script(statement: str, names: Mapping[str, sql.Composable], bound: str) -> str:
+    composed = sql.SQL(statement).format(**names).as_string()
+    # A colon within quotes is none of psql's variables.
+    written = _PARAMETER.sub(lambda match: bound.format(f":'{match[1]}'") if match[1] else "%", composed)
+    settings = " ".join(f"SET LOCAL {name} = {value};" for name, value in READING.items())
+    return _SCRIPT.format(settings=settings, statement=written)

@@ -32,11 +32,17 @@ _WHY_NOT: Final = {
 
 @dataclass(frozen=True)
 class Relation:
-    """One entry of PostgreSQL's catalog that has rows; `shown` is its name with its schema."""
+    """One entry of PostgreSQL's catalog that has rows."""
 
     oid: int
     kind: str
-    shown: str
+    schema: str
+    name: str
+
+    @property
+    def shown(self) -> str:
+        """Its name with its schema."""
+        return f"{self.schema}.{self.name}"
 
     @property
     def is_plain(self) -> bool:
@@ -79,7 +85,7 @@ def find_relation(fetch: Fetch, schema: str, name: str) -> Relation:
     if kind not in ("r", "p", "v"):
         why = _WHY_NOT.get(kind, "check IMGMIG_SOURCE_TABLE")
         raise SourceRefused(f"{shown} is {_KINDS.get(kind, 'no table')}: {why}")
-    return Relation(oid, kind, shown)
+    return Relation(oid, kind, schema, name)
 
 
 def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:

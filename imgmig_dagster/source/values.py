@@ -3,12 +3,13 @@
 `digests` makes of the same pieces what is hashed; `keyset` compares rows, `orders` places them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Unit
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, Kind
@@ -120,10 +121,8 @@ class Values:
 
     @property
     def bucket(self) -> sql.Composable:
-        """The number of a row's bucket, made of its identity; an index on the expression serves it."""
-        mapping = self.table.mapping
-        columns = sql.SQL(", ").join(map(self.bare, mapping.identity))
-        return sql.SQL(_BUCKET).format(identity=columns, buckets=sql.Literal(mapping.order.buckets))
+        """The number of a row's bucket."""
+        return bucket_of(self.table.mapping, self.bare)
 
     def moment(self, name: str, unit: Unit | None = None) -> sql.Composable:
         """A column as a point in time; a number in microseconds since 1970, be it one of `unit` or of a bucket."""
@@ -149,3 +148,9 @@ class Values:
 
     def _column(self, name: str) -> Column:
         return self.table.columns[name]
+
+
+def bucket_of(mapping: TableMapping, column: Callable[[str], sql.Composable]) -> sql.Composed:
+    """The number of a row's bucket, made of its identity; an index on the expression serves it."""
+    identity = sql.SQL(", ").join(map(column, mapping.identity))
+    return sql.SQL(_BUCKET).format(identity=identity, buckets=sql.SQL(str(mapping.order.buckets)))

@@ -1,78 +1,50 @@
 """A table with a column of every type: what is read of it, and that its digest is that of its item."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
 from imgmig_dagster.mapping.rows import INFINITY
-from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
-from imgmig_dagster.mapping.template import Template
-from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, us
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.unit.source.things import Things, things_mapping
 
 T = FieldType
-
-
-class Table:
-    """A table with an id, a time and one column more."""
-
-    def __init__(self, owner: psycopg.Connection[Any], url: str, schema: str) -> None:
-        self.owner, self.url, self.schema = owner, url, schema
-
-    def fill(self, column_type: str, *values: str | None) -> None:
-        """Make the column, and a row of each value, in SQL, in their order."""
-        definition, place = column_type.replace("{s}", self.schema), f"{self.schema}.things"
-        self.owner.execute(f"DROP TABLE IF EXISTS {place}")
-        self.owner.execute(f"CREATE TABLE {place} (id int PRIMARY KEY, at timestamptz, value {definition})")
-        self.owner.execute(f"GRANT SELECT ON {place} TO imgmig_reader")
-        for number, value in enumerate(values):
-            self.owner.execute(
-                f"INSERT INTO {place} SELECT {number}, '2024-03-01Z', {value or 'NULL'}".replace("{s}", self.schema)
-            )
-
-    def reader(self, field: Field) -> SourceReader:
-        return SourceReader(ReadOnlyConnections(self.url), self.schema, "things", mapping_of(field))
-
-    def read(self, field: Field) -> list[Any]:
-        """What a row holds of the column, row by row."""
-        with self.reader(field) as reader:
-            rows = [row for page in reader.pages(MARCH, None, 3) for row in page]
-            assert reader.inventory(MARCH).rows == len(rows), "no value fails the digest of a page"
-        return [row[1] for row in rows]
-
-    def contents(self, field: Field) -> list[str]:
-        """What is hashed of the column, row by row."""
-        with self.reader(field) as reader, reader.snapshot() as snapshot:
-            found = snapshot("SELECT {content} FROM {table} t ORDER BY {id}")
-        return [
-            bytes(content).decode().removeprefix(f"S{len(str(number))}:{number}")
-            for number, (content,) in enumerate(found)
-        ]
-
-
-def mapping_of(field: Field) -> TableMapping:
-    key = (KeyAttribute("PK", Template("THING#{id}")),)
-    return TableMapping("things", "thing", "public", "things", ("id",), key, Order("at"), (field,))
 
 
 def of(kind: FieldType, **more: Any) -> Field:
     return Field("value", "value", kind, Null.WRITTEN, **more)
 
 
-@pytest.fixture
-def table(services: Services) -> Iterator[Table]:
-    schema = "every_type"
-    services.owner.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-    services.owner.execute(f"CREATE SCHEMA {schema}")
-    services.owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO imgmig_reader")
-    yield Table(services.owner, services.environment["IMGMIG_SOURCE_URL"], schema)
-    services.owner.execute(f"DROP SCHEMA {schema} CASCADE")
+def fill(things: Things, column_type: str, *values: str | None) -> None:
+    """A table of an id, a time and one column more, and a row of each value, in SQL, in their order."""
+    things.make(f"id int PRIMARY KEY, at timestamptz, value {column_type}")
+    for number, value in enumerate(values):
+        things.execute(f"INSERT INTO {{t}} SELECT {number}, '2024-03-01Z', {value or 'NULL'}")
+
+
+def reader_of(things: Things, field: Field) -> SourceReader:
+    return things.reader(things_mapping(field, order=Order("at")))
+
+
+def read(things: Things, field: Field) -> list[Any]:
+    """What a row holds of the column, row by row."""
+    with reader_of(things, field) as reader:
+        rows = [row for page in reader.pages(MARCH, None, 3) for row in page]
+        assert reader.inventory(MARCH).rows == len(rows), "no value fails the digest of a page"
+    return [row[1] for row in rows]
+
+
+def contents(things: Things, field: Field) -> list[str]:
+    """What is hashed of the column, row by row."""
+    with reader_of(things, field) as reader, reader.snapshot() as snapshot:
+        found = snapshot("SELECT {content} FROM {table} t ORDER BY {id}")
+    of_ids = [f"S{len(str(number))}:{number}" for number in range(len(found))]
+    return [bytes(content).decode().removeprefix(of_id) for of_id, (content,) in zip(of_ids, found, strict=True)]
 
 
 UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -282,15 +254,15 @@ READ: dict[str, tuple[str, Field, dict[str | None, tuple[Any, str]]]] = {
 
 
 @pytest.mark.parametrize("what", READ)
-def test_each_type_is_read_and_hashed_as_it_is_defined(table: Table, what: str) -> None:
+def test_each_type_is_read_and_hashed_as_it_is_defined(things: Things, what: str) -> None:
     column_type, field, values = READ[what]
-    table.fill(column_type, *values)
+    fill(things, column_type, *values)
 
-    assert table.read(field) == [value for value, _content in values.values()]
-    assert table.contents(field) == [content for _value, content in values.values()]
+    assert read(things, field) == [value for value, _content in values.values()]
+    assert contents(things, field) == [content for _value, content in values.values()]
 
 
-def test_what_a_role_sets_for_itself_changes_no_text(services: Services, table: Table) -> None:
+def test_what_a_role_sets_for_itself_changes_no_text(services: Services, things: Things) -> None:
     settings = {
         "IntervalStyle": "sql_standard",
         "extra_float_digits": "-15",
@@ -304,25 +276,25 @@ def test_what_a_role_sets_for_itself_changes_no_text(services: Services, table: 
     try:
         for what in ("interval", "double precision", "an array as text", "a range of time", "json", "date", "jsonb"):
             column_type, field, values = READ[what]
-            table.fill(column_type, *values)
-            assert table.read(field) == [value for value, _content in values.values()]
-            assert table.contents(field) == [content for _value, content in values.values()]
+            fill(things, column_type, *values)
+            assert read(things, field) == [value for value, _content in values.values()]
+            assert contents(things, field) == [content for _value, content in values.values()]
     finally:
         for name in settings:
             services.owner.execute(f"ALTER ROLE imgmig_reader RESET {name}")
 
 
-def test_a_type_of_the_application_has_a_text(services: Services, table: Table) -> None:
-    services.owner.execute(f"CREATE TYPE {table.schema}.size AS (width int, height int)")
-    services.owner.execute(f"CREATE DOMAIN {table.schema}.tags AS text[]")
-    services.owner.execute(f"CREATE TYPE {table.schema}.mood AS ENUM ('sad', 'glad')")
+def test_a_type_of_the_application_has_a_text(services: Services, things: Things) -> None:
+    services.owner.execute(f"CREATE TYPE {things.schema}.size AS (width int, height int)")
+    services.owner.execute(f"CREATE DOMAIN {things.schema}.tags AS text[]")
+    services.owner.execute(f"CREATE TYPE {things.schema}.mood AS ENUM ('sad', 'glad')")
 
-    table.fill("{s}.size", "ROW(1, 2)::{s}.size")
-    assert table.read(of(T.TEXT)) == ["(1,2)"]
-    table.fill("{s}.tags", "'{a,b}'")
-    assert table.read(of(T.TEXT_SET)) == ['["a","b"]']
-    table.fill("{s}.mood[]", "'{glad}'")
-    assert table.read(of(T.TEXT_SET)) == ['["glad"]']
+    fill(things, "{s}.size", "ROW(1, 2)::{s}.size")
+    assert read(things, of(T.TEXT)) == ["(1,2)"]
+    fill(things, "{s}.tags", "'{a,b}'")
+    assert read(things, of(T.TEXT_SET)) == ['["a","b"]']
+    fill(things, "{s}.mood[]", "'{glad}'")
+    assert read(things, of(T.TEXT_SET)) == ['["glad"]']
 
 
 @pytest.mark.parametrize(
@@ -343,11 +315,11 @@ def test_a_type_of_the_application_has_a_text(services: Services, table: Table) 
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_declare(
-    table: Table, column_type: str, field: Field, remedy: str
+    things: Things, column_type: str, field: Field, remedy: str
 ) -> None:
-    table.fill(column_type)
+    fill(things, column_type)
 
-    with table.reader(field) as reader, pytest.raises(SourceRefused) as caught:
+    with reader_of(things, field) as reader, pytest.raises(SourceRefused) as caught:
         reader.count(MARCH)
 
     assert f"column value is {column_type}, and the mapping takes " in str(caught.value)

@@ -1,5 +1,6 @@
 """Columns of every type that keeps what the mapping asks for: each value as the application reads it, each row once."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -22,41 +23,40 @@ def in_schema(source: Source, statement: str) -> None:
 
 
 def make_citext(source: Source) -> None:
+    """The type in the schema of the test."""
+    make_citext_in(lambda statement: in_schema(source, statement))
+
+
+def make_citext_in(execute: Callable[[str], object]) -> None:
     """What the extension citext makes, in a schema that is on no search_path: as text, but for its comparisons."""
-    in_schema(source, "CREATE TYPE {s}.citext")
+    execute("CREATE TYPE {s}.citext")
     for name, like in {"citextin(cstring)": "textin", "citextout({s}.citext)": "textout"}.items():
         returned = "{s}.citext" if "in(" in name else "cstring"
-        in_schema(
-            source,
+        execute(
             f"CREATE FUNCTION {{s}}.{name} RETURNS {returned} AS '{like}' LANGUAGE internal IMMUTABLE STRICT",
         )
-    in_schema(
-        source,
+    execute(
         "CREATE TYPE {s}.citext (INPUT = {s}.citextin, OUTPUT = {s}.citextout, LIKE = pg_catalog.text, CATEGORY = 'S')",
     )
-    in_schema(source, "CREATE CAST ({s}.citext AS text) WITHOUT FUNCTION AS IMPLICIT")
-    in_schema(source, "CREATE CAST (text AS {s}.citext) WITHOUT FUNCTION AS ASSIGNMENT")
+    execute("CREATE CAST ({s}.citext AS text) WITHOUT FUNCTION AS IMPLICIT")
+    execute("CREATE CAST (text AS {s}.citext) WITHOUT FUNCTION AS ASSIGNMENT")
     operators = {"lt": "<", "le": "<=", "eq": "=", "ge": ">=", "gt": ">"}
     for name, operator in operators.items():
-        in_schema(
-            source,
+        execute(
             f"CREATE FUNCTION {{s}}.citext_{name}({{s}}.citext, {{s}}.citext) RETURNS bool"
             " LANGUAGE sql IMMUTABLE STRICT AS $$"
             f' SELECT lower($1::text) COLLATE "C" {operator} lower($2::text) COLLATE "C" $$',
         )
-        in_schema(
-            source,
+        execute(
             f"CREATE OPERATOR {{s}}.{operator} (FUNCTION = {{s}}.citext_{name}, LEFTARG = {{s}}.citext,"
             " RIGHTARG = {s}.citext)",
         )
-    in_schema(
-        source,
+    execute(
         "CREATE FUNCTION {s}.citext_cmp({s}.citext, {s}.citext) RETURNS int LANGUAGE sql IMMUTABLE STRICT AS $$"
         ' SELECT bttextcmp(lower($1::text) COLLATE "C", lower($2::text) COLLATE "C") $$',
     )
     listed = ", ".join(f"OPERATOR {n} {{s}}.{sign}" for n, sign in enumerate(operators.values(), start=1))
-    in_schema(
-        source,
+    execute(
         f"CREATE OPERATOR CLASS {{s}}.citext_ops DEFAULT FOR TYPE {{s}}.citext USING btree AS {listed},"
         " FUNCTION 1 {s}.citext_cmp({s}.citext, {s}.citext)",
     )

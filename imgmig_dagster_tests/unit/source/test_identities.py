@@ -1,0 +1,135 @@
+"""Identities of several columns and of any type: each look at the table sees the same rows under the same ids."""
+
+import pytest
+
+from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.spec import Order
+from imgmig_dagster.mapping.template import parts, taken_apart
+from imgmig_dagster_tests.arrange import MARCH
+from imgmig_dagster_tests.unit.source.test_types import make_citext_in
+from imgmig_dagster_tests.unit.source.things import Things, assert_all_looks_agree, text_field, things_mapping
+
+PAIR = {"identity": ("a", "b"), "key": ("A#{a}", "B#{b}")}
+# The types of both columns, values in SQL in their order, and the ids.
+PAIRS: dict[str, tuple[str, str, list[str], list[str]]] = {
+    "numbers": ("int", "bigint", ["1, 9", "1, 10", "2, -5"], ["1|9", "1|10", "2|-5"]),
+    "text with the separator": (
+        'text COLLATE "C"',
+        'text COLLATE "C"',
+        [r"'', 'x'", r"'a', '|'", r"'a\', 'b'", r"'a|', 'b'"],
+        ["|x", r"a|\|", r"a\\|b", r"a\||b"],
+    ),
+    "a number and an enum": ("bigint", "{s}.kind", ["1, 'z'", "1, 'a'", "2, 'z'"], ["1|z", "1|a", "2|z"]),
+    "a uuid and a time": (
+        "uuid",
+        "timestamptz",
+        [
+            "'00000000-0000-0000-0000-000000000001', '2024-03-01 00:00:00.000001Z'",
+            "'00000000-0000-0000-0000-000000000001', '2024-03-01 00:00:00.000002Z'",
+        ],
+        [
+            "00000000-0000-0000-0000-000000000001|2024-03-01T00:00:00.000001Z",
+            "00000000-0000-0000-0000-000000000001|2024-03-01T00:00:00.000002Z",
+        ],
+    ),
+    "an address and a date": (
+        "inet",
+        "date",
+        ["'10.0.0.2', '2024-03-01'", "'10.0.0.10', '2024-02-29'"],
+        ["10.0.0.2/32|2024-03-01", "10.0.0.10/32|2024-02-29"],
+    ),
+    "bytes and a boolean": ("bytea", "boolean", [r"'\x00', false", r"'\x00', true"], [r"\\x00|false", r"\\x00|true"]),
+    "padded text and a number": ("char(3)", "numeric", ["'k', 1.5", "'k', 2"], ["k  |1.5", "k  |2"]),
+    "text of whatever case, and a number": ("{s}.citext", "int", ["'a', 2", "'B', 1", "'b', 2"], ["a|2", "B|1", "b|2"]),
+    "a number, and text of whatever case": ("int", "{s}.citext", ["1, 'a'", "1, 'B'", "2, 'A'"], ["1|a", "1|B", "2|A"]),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_rows_of_two_columns_are_the_same_to_every_look(things: Things, what: str) -> None:
+    first, second, values, ids = PAIRS[what]
+    things.execute("CREATE TYPE {s}.kind AS ENUM ('z', 'a')")
+    if "citext" in first + second:
+        make_citext_in(things.execute)
+    rows = ", ".join(f"({pair}, '2024-03-05Z', 'v')" for pair in reversed(values))
+    things.make(f"a {first}, b {second}, at timestamptz, v text, PRIMARY KEY (a, b)", f"VALUES {rows}")
+
+    with things.reader(things_mapping(text_field("v"), order=Order("at"), **PAIR)) as reader:
+        assert reader.table.id_is_indexed
+        assert_all_looks_agree(reader, {MARCH: ids})
+
+
+def test_an_id_holds_every_column_of_the_key_and_rows_are_found_by_those_of_the_identity(things: Things) -> None:
+    things.make(
+        "id int PRIMARY KEY, owner text, at timestamptz, made timestamptz",
+        "VALUES (1, 'x|y', '2024-03-01Z', '2024-01-02 03:04:05.678901Z'), (2, 'z', '2024-03-02Z', '1999-12-31Z'),"
+        " (3, 'z', NULL, '1999-12-31Z')",
+    )
+    mapping = things_mapping(order=Order("at"), key=("OWNER#{owner}", "{made}#{id}"))
+    first, second = r"x\|y|2024-01-02T03:04:05.678Z|1", "z|1999-12-31T00:00:00.000Z|2"
+
+    with things.reader(mapping) as reader:
+        assert_all_looks_agree(reader, {MARCH: [first, second]}, ["z|1999-12-31T00:00:00.000Z|3"])
+        assert mapping.key(first) == {"PK": {"S": "OWNER#x|y"}, "SK": {"S": "2024-01-02T03:04:05.678Z#1"}}
+        things.execute("UPDATE {t} SET owner = 'new' WHERE id = 2")
+        assert reader.rows([first, second]).keys() == {first}, "another key is another item's"
+
+
+def test_a_column_of_the_key_that_is_null_makes_an_id_of_which_no_key_is_made(things: Things) -> None:
+    things.make(
+        "id int PRIMARY KEY, owner text, at timestamptz",
+        r"VALUES (1, NULL, '2024-03-01Z'), (2, NULL, '2024-03-01Z'), (3, '\N', '2024-03-01Z')",
+    )
+    ids = [r"\N|1", r"\N|2", r"\\N|3"]
+
+    with things.reader(things_mapping(order=Order("at"), key=("OWNER#{owner}", "{id}"))) as reader:
+        assert_all_looks_agree(reader, {MARCH: ids})
+    assert [taken_apart(row_id, 2) for row_id in ids] == [None, None, [r"\N", "3"]]
+    assert [parts(row_id, 2) for row_id in ids] == [[None, "1"], [None, "2"], [r"\N", "3"]]
+
+
+class TestUniqueness:
+    """What keeps rows of one identity apart is an index on its columns, or on some of them."""
+
+    MAPPING = things_mapping(order=Order("at"), **PAIR)
+
+    def is_indexed(self, things: Things, definition: str, index: str = "") -> bool:
+        things.make(f"{definition}, at timestamptz")
+        if index:
+            things.execute(index)
+        with things.reader(self.MAPPING) as reader:
+            return reader.table.id_is_indexed
+
+    @pytest.mark.parametrize(
+        ("definition", "index"),
+        [
+            ("a int, b int, PRIMARY KEY (b, a)", ""),
+            ("a int NOT NULL, b int PRIMARY KEY", ""),
+            ("a int NOT NULL, b int NOT NULL", "CREATE UNIQUE INDEX ON {t} (a, b) INCLUDE (at)"),
+        ],
+    )
+    def test_an_index_of_the_columns_or_of_some_of_them_will_do(
+        self, things: Things, definition: str, index: str
+    ) -> None:
+        assert self.is_indexed(things, definition, index)
+
+    @pytest.mark.parametrize("definition", ["a int, b int NOT NULL, UNIQUE (a, b)", "a int UNIQUE, b int"])
+    def test_where_a_column_may_be_null_the_rows_are_looked_at(self, things: Things, definition: str) -> None:
+        assert not self.is_indexed(things, definition)
+
+    @pytest.mark.parametrize("columns", ["(a, b, at)", "(a, b) WHERE a > 0", "(a, abs(b))", "(at)"])
+    def test_another_index_is_none(self, things: Things, columns: str) -> None:
+        with pytest.raises(SourceRefused, match="has no unique index on a, b, or on some of them alone"):
+            self.is_indexed(things, "a int NOT NULL, b int NOT NULL", f"CREATE UNIQUE INDEX ON {{t}} {columns}")
+
+    def test_rows_whose_identity_is_null_are_named(self, things: Things) -> None:
+        things.make(
+            "a int, b int, at timestamptz, UNIQUE (a, b)",
+            "VALUES (1, NULL, '2024-03-01Z'), (1, NULL, '2024-03-01Z'), (1, 2, '2024-03-01Z')",
+        )
+        with things.reader(self.MAPPING) as reader:
+            found = reader.repeated_ids(MARCH)
+            assert found.ids > 0
+            assert set(found.sample_ids) == {r"1|\N"}
+            with pytest.raises(SourceRefused, match="more than one row with the a, b"), reader.window_ids(MARCH):
+                raise AssertionError("not reached")
