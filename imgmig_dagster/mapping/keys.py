@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES
 from imgmig_dagster.mapping.template import joined, taken_apart
-from imgmig_dagster.mapping.unfit import KEY_AMBIGUOUS, KEY_EMPTY, KEY_NOT_WHOLE
+from imgmig_dagster.mapping.unfit import KEY_AMBIGUOUS, KEY_EMPTY, KEY_NOT_WHOLE, KEY_NULL
 
 if TYPE_CHECKING:
     from imgmig_dagster.mapping.spec import KeyAttribute
@@ -116,7 +116,10 @@ def _fault(
     parse: Callable[[Item], str | None],
     row_id: str,
 ) -> tuple[str, str] | None:
-    key = render(row_id)
+    try:
+        key = render(row_id)
+    except ValueError:  # how the source writes the id of a row whose key is not complete
+        return KEY_NULL
     for each, (name, limit) in zip(attributes, _LIMITS, strict=False):
         text = key[each.attribute][each.type]
         if not text:

@@ -41,6 +41,7 @@ NOT_IN_TEXT: Final = ("not_in_text", "a text in the JSON has the character \\u00
 NULL_IN_SET: Final = ("null_in_set", "an element is NULL, and a set holds none")
 NESTED_IN_SET: Final = ("nested_in_set", "an element is no single value, and a set holds nothing else")
 REPEATED_IN_SET: Final = ("repeated_in_set", "an element stands there twice, and a set holds each once")
+KEY_NULL: Final = ("null_in_required_field", "a column of the key is NULL")
 KEY_EMPTY: Final = ("key_empty", "the id is empty")
 KEY_NOT_WHOLE: Final = ("key_not_a_number", "the key is a number, and the column holds no whole one of 38 digits")
 KEY_AMBIGUOUS: Final = (

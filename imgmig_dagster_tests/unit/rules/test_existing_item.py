@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from imgmig_dagster.mapping.fields import FieldType, Null
 from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import Constant, Newer
 from imgmig_dagster.mapping.transform import transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule, is_as_migrated
 from imgmig_dagster_tests.arrange import item_of, us
 from imgmig_dagster_tests.unit.mapping.rows import row as row_with
+from imgmig_dagster_tests.unit.mapping.types import KEY, field, mapping_of
+from imgmig_dagster_tests.unit.mapping.types import row as row_of
 
 # `updated_at` of the row, and its item's, to the millisecond.
 ROW_AT, ITEM_AT = us("2024-05-06 07:08:09.123456"), "2024-05-06T07:08:09.123Z"
@@ -86,3 +90,70 @@ def test_only_what_replaces_or_gives_up_waits() -> None:
 )
 def test_an_item_that_nobody_wrote_since(item: Item, ours: bool) -> None:
     assert is_as_migrated(IMAGE, item) is ours
+
+
+def point(**members: str) -> Item:
+    return {"m": {"M": {name: {"N": number} for name, number in members.items()}}}
+
+
+POINT = mapping_of(
+    field(FieldType.INTEGER, null=Null.LEFT_OUT),
+    field(FieldType.INTEGER, column="x", attribute="m", member="x", null=Null.LEFT_OUT),
+    field(FieldType.INTEGER, column="y", attribute="m", member="y", null=Null.LEFT_OUT),
+    constants=(Constant("kind", {"S": "point"}),),
+    newer=Newer.SOURCE,
+)
+KIND: Item = {"kind": {"S": "point"}}
+A: Item = {"a": {"N": "5"}}
+XY = point(x="1", y="2")
+
+
+@pytest.mark.parametrize(
+    ("values", "item", "decision"),
+    [
+        ((5, 1, 2), {**KIND, **A, **point(x="1", y="2")}, Decision(Action.NONE)),
+        # A map that lacks a member keeps what else it holds, whatever that is.
+        ((5, 1, 2), {**KIND, **A, **point(x="9", z="3")}, Decision(Action.COMPLETE, point(x="9", y="2", z="3"))),
+        ((5, 1, 2), {**KIND, **A}, Decision(Action.COMPLETE, point(x="1", y="2"))),
+        ((5, 1, 2), {**A, **point(x="1", y="2")}, Decision(Action.COMPLETE, KIND)),
+        (
+            (5, 1, 2),
+            {**KIND, **A, **point(x="9", y="9", z="3")},
+            Decision(Action.UPDATE, {**KIND, **A, **point(x="1", y="2", z="3")}),
+        ),
+        (
+            (5, 1, 2),
+            {**A, **point(x="1", y="2"), "kind": {"S": "?"}},
+            Decision(Action.UPDATE, {**KIND, **A, **point(x="1", y="2")}),
+        ),
+        # What is left out is taken away; of a map, what the mapping does not name stays.
+        (
+            (None, 1, 2),
+            {**KIND, **A, **point(x="1", y="2")},
+            Decision(Action.UPDATE, {**KIND, "a": None, **point(x="1", y="2")}),
+        ),
+        ((5, None, None), {**KIND, **A, **point(x="1")}, Decision(Action.UPDATE, {**KIND, **A, "m": None})),
+        ((5, None, None), {**KIND, **A, **point(x="1", z="3")}, Decision(Action.UPDATE, {**KIND, **A, **point(z="3")})),
+    ],
+)
+def test_what_is_done_with_maps_constants_and_what_is_left_out(
+    values: tuple[int | None, ...], item: Item, decision: Decision
+) -> None:
+    source = row_of(*values)
+    expected = transformer(POINT)(source)
+    assert isinstance(expected, dict)
+
+    assert ExistingItemRule(POINT).decide(source, {**KEY, **item}, expected) == decision
+
+
+@pytest.mark.parametrize(
+    ("item", "ours"),
+    [
+        ({**KIND, **A, **point(x="1")}, True),
+        (KIND, True),
+        (A, False),
+        ({**KIND, "tags": {"SS": ["a"]}}, False),
+    ],
+)
+def test_what_is_left_out_where_it_is_null_need_not_be_there(item: Item, ours: bool) -> None:
+    assert is_as_migrated(POINT, {**KEY, **item}) is ours
