@@ -79,7 +79,9 @@ def _integer(value: Value) -> bytes:
 def _timestamp(value: Any) -> bytes:
     if value in (INFINITY, MINUS_INFINITY):
         return b"Tinfinity;" if value == INFINITY else b"T-infinity;"
-    return b"T%d;" % (int(value) // _MILLISECOND_US)
+    if not isinstance(value, int):  # a number that is no time
+        return b"T%b;" % str(value).encode()
+    return b"T%d;" % (value // _MILLISECOND_US)
 
 
 def _json(value: Value) -> bytes:

@@ -124,6 +124,16 @@ class TestWritesOnWhatWasSeen:
         assert on_table(lambda table: table.delete(row_id(1), seen)) is True
         assert target.item(1) is None
 
+    def test_an_attribute_is_taken_away(self, on_table: OnTable, target: Target) -> None:
+        target.put(item_of(1))
+
+        assert (
+            on_table(lambda table: table.update(row_id(1), item_of(1), {"width": None, "height": {"N": "1"}})) is True
+        )
+        assert target.item(1) == item_of(1, width=None, height={"N": "1"})
+        assert on_table(lambda table: table.update(row_id(1), item_of(1), {"height": None})) is True
+        assert target.item(1) == item_of(1, width=None, height=None)
+
     @pytest.mark.parametrize("meanwhile", MEANWHILE)
     def test_an_item_written_meanwhile_is_neither_updated_nor_deleted(
         self, on_table: OnTable, target: Target, meanwhile: dict[str, Any]

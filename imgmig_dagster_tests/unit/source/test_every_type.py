@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.mapping.digests import item_digester, row_digester
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
 from imgmig_dagster.mapping.rows import INFINITY
 from imgmig_dagster.mapping.spec import Order
+from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, us
 from imgmig_dagster_tests.conftest import Services
@@ -36,6 +38,13 @@ def read(things: Things, field: Field) -> list[Any]:
     with reader_of(things, field) as reader:
         rows = [row for page in reader.pages(MARCH, None, 3) for row in page]
         assert reader.inventory(MARCH).rows == len(rows), "no value fails the digest of a page"
+        digested = reader.rows([row.id for row in rows])
+    mapping = things_mapping(field, order=Order("at"))
+    of_row, of_item, transform = row_digester(mapping), item_digester(mapping), transformer(mapping)
+    for row in rows:
+        item = transform(row)
+        assert of_row(row) == digested[row.id].digest, "the same is digested here"
+        assert isinstance(item, Rejection) or of_item(item) == digested[row.id].digest, "and of its item"
     return [row[1] for row in rows]
 
 
