@@ -4,26 +4,23 @@ The words that settings choose from are in `stage`; `sandbox.attaching` starts w
 """
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings
 
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
-from imgmig_dagster.ignored_columns import parse_ignored
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.places import Places
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import PictureMode, Stage, WriteMode, parse_stage
+from imgmig_dagster.table_settings import TableSettings
 from imgmig_dagster.transport import (
     LOOPBACK_NAMES,
     endpoint_is_allowed,
@@ -63,19 +60,12 @@ _SHOWN: Final = (
 )
 
 
-class Settings(Partitioning, AwsSettings):
+class Settings(TableSettings, AwsSettings):
     """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
 
     source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
     source_secret: str | None = Field(None, description="secret of AWS Secrets Manager with user and password")
-    source_schema: str | None = Field(None, description="schema of the only table; by default the declaration's")
-    source_table: str | None = Field(None, description="name of the only table; by default the declaration's")
     source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
-    ignored_columns: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_ignored)] = Field(
-        default_factory=dict,
-        validate_default=False,
-        description="columns of the source that are not migrated on purpose, with the reason",
-    )
     target_table: str = Field(min_length=3, description="name of the DynamoDB table")
     state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
     dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
@@ -157,15 +147,6 @@ class Settings(Partitioning, AwsSettings):
                     return url
         return self.source_url.get_secret_value()
 
-    def applied_to(self, mapping: TableMapping) -> TableMapping:
-        """The mapping of a table with what the settings say of it instead.
-
-        Raises:
-            SettingsError: a column that is to be ignored is mapped.
-        """
-        place = replace(mapping, schema=self.source_schema or mapping.schema, table=self.source_table or mapping.table)
-        return place.ignoring(self.ignored_columns)
-
     def shown(self, mapping: TableMapping) -> dict[str, str]:
         """The settings of a table as reports show them: no secret, and of the source's URL only host and database."""
         placed = self.applied_to(mapping)
@@ -235,9 +216,12 @@ def child_environment(stage: Stage) -> dict[str, str]:
     }
 
 
-def load_partitioning(stage: Stage) -> Partitioning:
-    """How the stage is partitioned. Reads files and the environment only: definitions load offline."""
-    return _validated(Partitioning, stage, _sandbox_variables() if uses_sandbox(stage) else {})
+def load_table_settings(stage: Stage, of_sandbox: bool = True) -> TableSettings:
+    """What the stage's variables say of its tables. Reads files and the environment only: definitions load offline.
+
+    With `of_sandbox` the sandbox's say it where no person does.
+    """
+    return _validated(TableSettings, stage, _sandbox_variables() if of_sandbox and uses_sandbox(stage) else {})
 
 
 def load_places(stage: Stage) -> Places:

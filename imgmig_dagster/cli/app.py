@@ -3,6 +3,7 @@
 import gc
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +11,14 @@ import typer
 from typer.core import TyperGroup
 
 from imgmig_dagster.cli import certificate, demo, doctor, mapping, rehearsal, sandbox, throttle, ui
-from imgmig_dagster.cli.console import Output, finish, print_error
-from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.cli.console import Finding, Output, finish, finish_all, print_error
+from imgmig_dagster.cli.options import Json, StageOption, TableOption, TablesOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.session import Session
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError, Interrupted, SettingsError
 from imgmig_dagster.files import refusal
 from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
+from imgmig_dagster.tables import chosen_table, chosen_tables
 
 
 class _Commands(TyperGroup):
@@ -66,16 +68,22 @@ ConfirmDeletes = Annotated[
 
 @app.command("dry-run", epilog="Example: imgmig dry-run --from 2024-01-01 --to 2024-06-30")
 def dry_run(
-    stage: StageOption = None, partition: Partitions = None, from_: From = None, to: To = None, json: Json = False
+    stage: StageOption = None,
+    table: TableOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
 ) -> None:
     """Tell what a migration would do to each row, and what it would cost. Never writes to the target."""
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         session.finish(session.dry_run(session.choose(partition, from_, to)))
 
 
 @app.command(epilog="Example: imgmig migrate --stage staging --partition 2024-03-01")
 def migrate(
     stage: StageOption = None,
+    table: TableOption = None,
     partition: Partitions = None,
     from_: From = None,
     to: To = None,
@@ -88,7 +96,7 @@ def migrate(
     confirm_deletes: ConfirmDeletes = None,
 ) -> None:
     """Write the rows to the target. An interrupted migration is resumed by the same command."""
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         keys = session.choose(partition, from_, to)
         if dry_run:
             session.finish(session.dry_run(keys))
@@ -98,6 +106,7 @@ def migrate(
 @app.command(epilog="Examples: imgmig verify --partition 2024-03-01; imgmig verify --self-test")
 def verify(
     stage: StageOption = None,
+    table: TableOption = None,
     partition: Partitions = None,
     from_: From = None,
     to: To = None,
@@ -122,7 +131,7 @@ def verify(
     if self_test:
         output = Output(json=json)
         finish(output, check_the_checker(chosen(stage), seed, count, output))
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         keys = session.choose(partition, from_, to)
         session.finish(session.verify(keys, not (partition or from_ or to), only_failed))
 
@@ -130,6 +139,7 @@ def verify(
 @app.command(epilog="Example: imgmig repair --stage staging; then imgmig repair --stage staging --apply")
 def repair(
     stage: StageOption = None,
+    table: TableOption = None,
     partition: Partitions = None,
     from_: From = None,
     to: To = None,
@@ -153,7 +163,7 @@ def repair(
         raise SettingsError("--delete-orphans is of the whole table: leave out --partition, --from and --to")
     if confirm_deletes is not None and not (delete_orphans and apply):
         raise SettingsError("--confirm-deletes is of orphans here: add --apply --delete-orphans")
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         keys = session.choose(partition, from_, to)
         session.finish(session.repair(keys, apply, source_wins, delete_orphans, whole_table, confirm, confirm_deletes))
 
@@ -165,6 +175,7 @@ def repair(
 )
 def spot_check(
     stage: StageOption = None,
+    table: TableOption = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, max=1_000, help="Images to draw.", show_default=50)
     ] = None,
@@ -178,13 +189,14 @@ def spot_check(
     """Draw random images, and write a page on which a person reviews them; or record that review."""
     if review is not None and (count is not None or seed is not None):
         raise SettingsError("--review records a review and draws nothing: leave out --count and --seed")
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         session.finish(session.review(review) if review is not None else session.spot_check(count or 50, seed))
 
 
 @app.command("retry-failures", epilog="Example: imgmig retry-failures --partition 2024-03-01")
 def retry_failures(
     stage: StageOption = None,
+    table: TableOption = None,
     partition: Partitions = None,
     from_: From = None,
     to: To = None,
@@ -193,26 +205,35 @@ def retry_failures(
     confirm_deletes: ConfirmDeletes = None,
 ) -> None:
     """Take up the rows of the failure ledgers, and strike out those that succeed."""
-    with _session(stage, json) as session:
+    with _session(stage, table, json) as session:
         session.finish(session.retry_failures(session.choose(partition, from_, to), confirm, confirm_deletes))
 
 
 @app.command(epilog="Example: imgmig status --stage staging --json")
-def status(stage: StageOption = None, json: Json = False) -> None:
+def status(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
     """Show what is known of each partition. Runs nothing."""
-    with _session(stage, json, starts=False) as session:
-        session.finish(session.status())
+    _of_each(stage, table, json, Session.status)
 
 
 @app.command(epilog="Example: imgmig report --stage staging")
-def report(stage: StageOption = None, json: Json = False) -> None:
+def report(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
     """Write the summary from the evidence that is there, as HTML, Markdown, JSON and CSV."""
-    with _session(stage, json, starts=False) as session:
-        session.finish(session.report())
+    _of_each(stage, table, json, Session.report)
 
 
-def _session(stage: str | None, json: bool, starts: bool = True) -> Session:
-    return Session(chosen(stage), Output(json=json), starts=starts)
+def _session(stage: str | None, table: str | None, json: bool) -> Session:
+    return Session(chosen(stage), Output(json=json), chosen_table(chosen(stage), table))
+
+
+def _of_each(stage: str | None, table: str | None, json: bool, find: Callable[[Session], Finding]) -> None:
+    """What is found of each table, by commands that start nothing."""
+    output = Output(json=json)
+
+    def of(name: str) -> Finding:
+        with Session(chosen(stage), output, name, starts=False) as session:
+            return find(session)
+
+    finish_all(output, chosen_tables(chosen(stage), table), of)
 
 
 def main() -> None:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.cli.options import Json, StageOption, TableOption, chosen
 from imgmig_dagster.cli.wording import verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.reporting.certificate import compare
+from imgmig_dagster.reporting.certificate import Certificate, compare
 from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
 from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.tables import chosen_table
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 
@@ -33,9 +33,14 @@ PublicKey = Annotated[
 
 
 @app.command(epilog="Example: imgmig certificate show latest --stage staging")
-def show(which: Which = "latest", stage: StageOption = None, json: Json = False) -> None:
+def show(
+    which: Which = "latest",
+    stage: StageOption = None,
+    table: TableOption = None,
+    json: Json = False,
+) -> None:
     """Check that a certificate is as it was written, and show what it says. Exit code 0 only for READY."""
-    found = _load(which, stage).certificate
+    found = _load(which, stage, table).certificate
     census = found.census
     lines = [
         *(f"lacking: {each}" for each in found.lacking),
@@ -51,9 +56,15 @@ def show(which: Which = "latest", stage: StageOption = None, json: Json = False)
 
 
 @app.command(epilog="Example: imgmig certificate diff previous latest --stage staging")
-def diff(before: Which = "previous", after: Which = "latest", stage: StageOption = None, json: Json = False) -> None:
+def diff(
+    before: Which = "previous",
+    after: Which = "latest",
+    stage: StageOption = None,
+    table: TableOption = None,
+    json: Json = False,
+) -> None:
     """Tell what changed between two certificates. Exit code 0 if nothing did, 1 otherwise."""
-    changes = compare(_load(before, stage).certificate, _load(after, stage).certificate)
+    changes = compare(_load(before, stage, table).certificate, _load(after, stage, table).certificate)
     lines = [f"{each.where}: {each.what}: {_shown(each.before)} -> {_shown(each.after)}" for each in changes]
     document = {"changes": [asdict(each) for each in changes]}
     finish(Output(json), Finding(1 if changes else 0, document, lines or ["Nothing changed."]))
@@ -61,14 +72,18 @@ def diff(before: Which = "previous", after: Which = "latest", stage: StageOption
 
 @app.command(epilog="Example: imgmig certificate verify certificate.json --public-key cutover.pem")
 def verify(
-    which: Which = "latest", public_key: PublicKey = None, stage: StageOption = None, json: Json = False
+    which: Which = "latest",
+    public_key: PublicKey = None,
+    stage: StageOption = None,
+    table: TableOption = None,
+    json: Json = False,
 ) -> None:
     """Check a certificate's hash and signature, without AWS, and say what each proves.
 
     Exit code 0: both hold, and it says READY. 1: both hold, and it says something else. 2: one of them does not hold,
     or there is no signature by the key of --public-key.
     """
-    found = _load(which, stage)
+    found = _load(which, stage, table)
     signature, proven = found.signature, False
     if public_key is not None:
         _refuse_unless_signed_by(public_key, which, found)
@@ -112,14 +127,14 @@ def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile
         )
 
 
-def _load(which: str, stage: str | None) -> CertificateFile:
+def _load(which: str, stage: str | None, table: str | None) -> CertificateFile:
     if which not in _KEPT:
         with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()
         return parse(which, content)
     settings = load_settings(chosen(stage))
     state = open_state(settings.state_url, settings.stage.value, settings.aws())
-    return parse(*kept_certificate(table_state(state, IMAGE.name), which))
+    return parse(*kept_certificate(table_state(state, chosen_table(settings.stage, table)), which))
 
 
 def _shown(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 import orjson
 import typer
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.progress import Ended, Listener, Progress, every_seconds
 
 _PLAIN_LINE_INTERVAL_S: Final = 5.0
@@ -56,12 +57,20 @@ class Output:
     def show(self, finding: Finding) -> None:
         """The finding, as a table and lines or as JSON."""
         if self._json:
-            try:
-                sys.stdout.write(orjson.dumps(finding.document, option=orjson.OPT_INDENT_2).decode() + "\n")
-                sys.stdout.flush()
-            except BrokenPipeError:
-                _discard(sys.stdout)
+            _write_document(finding.document)
+        else:
+            self._show(finding)
+
+    def show_all(self, findings: Mapping[str, Finding]) -> None:
+        """What was found of several tables: a heading for each, or one document."""
+        if self._json:
+            _write_document({"tables": {name: finding.document for name, finding in findings.items()}})
             return
+        for name, finding in findings.items():
+            self.say(f"Table {name}:")
+            self._show(finding)
+
+    def _show(self, finding: Finding) -> None:
         if finding.table is not None:
             self._console.print(finding.table)
         for line in finding.lines:
@@ -150,6 +159,14 @@ class _Whole:
         return listen
 
 
+def _write_document(document: Mapping[str, Any]) -> None:
+    try:
+        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+
+
 def _discard(stream: IO[str]) -> None:
     # Python would fail again when it flushes the stream at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -173,7 +190,26 @@ def print_error(message: str) -> None:
     Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
-def finish(output: Output, finding: Finding) -> None:
+def finish(output: Output, finding: Finding) -> NoReturn:
     """Show a command's finding, and end the command with its exit code."""
     output.show(finding)
     raise typer.Exit(finding.exit_code)
+
+
+def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], Finding]) -> NoReturn:
+    """Show what a command finds of each table, and end it with the worst exit code.
+
+    Of several an error ends its own table alone, and the document has each by its name.
+    """
+    if len(tables) == 1:
+        finish(output, find(tables[0]))
+    found = {name: _found(find, name) for name in tables}
+    output.show_all(found)
+    raise typer.Exit(max(each.exit_code for each in found.values()))
+
+
+def _found(find: Callable[[str], Finding], table: str) -> Finding:
+    try:
+        return find(table)
+    except ImgmigError as error:
+        return Finding(error.exit_code, {"errors": [str(error)]}, [f"error: {error}"])

@@ -11,6 +11,7 @@ from imgmig_dagster.cli.session import Session
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.tables import chosen_table
 
 
 def demo(
@@ -44,7 +45,7 @@ def demo(
         output.say(f"Made {images:,} images of 2023 and 2024, nasty ones among them.")
     timed("sandbox and seed")
     worst = 0
-    with Session(Stage.DEV, output) as session:
+    with Session(Stage.DEV, output, chosen_table(Stage.DEV, None)) as session:
         keys = session.choose(None, None, None)
         timed("start Dagster")
         phases_of_work: list[tuple[str, Callable[[], Finding]]] = [

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from imgmig_dagster.cli.console import Finding, Output, finish
-from imgmig_dagster.cli.options import Json, StageOption, chosen
+from imgmig_dagster.cli.console import Finding, Output, finish_all
+from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
 from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.tables import chosen_tables
 from imgmig_dagster.window import Window
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "Example: imgmig doctor --stage staging"
 
 
-def doctor(stage: StageOption = None, json: Json = False) -> None:
+def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
     """Reach every service of a stage, and say what is wrong with each and how to mend it.
 
     Writes nothing but a probe file, which it deletes, to the state store.
@@ -32,8 +33,12 @@ def doctor(stage: StageOption = None, json: Json = False) -> None:
     # Dagster takes a second to import: not before the settings are known to be there.
     from imgmig_dagster.defs.build import tables_of
 
-    [table] = tables_of(settings.stage)
-    finish(Output(json), _finding(settings, settings.applied_to(table.mapping), table.partitions.windows()))
+    tables = {each.name: each for each in tables_of(settings.stage)}
+
+    def find(name: str) -> Finding:
+        return _finding(settings, settings.applied_to(tables[name].mapping), tables[name].partitions.windows())
+
+    finish_all(Output(json), chosen_tables(settings.stage, table), find)
 
 
 def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window]) -> Finding:

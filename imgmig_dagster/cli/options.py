@@ -9,6 +9,12 @@ from imgmig_dagster.stage import Stage, parse_stage
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
+TableOption = Annotated[
+    str | None, typer.Option("--table", help="A table of the stage, by its name; needed where there are several.")
+]
+TablesOption = Annotated[
+    str | None, typer.Option("--table", help="A table of the stage, by its name; by default all of them.")
+]
 
 
 def chosen(stage: str | None) -> Stage:

@@ -21,7 +21,7 @@ import typer
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SandboxError
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws import client
@@ -36,6 +36,7 @@ from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now
 
 EXAMPLE: Final = "Example: imgmig rehearse --images 2000 --rate 10"
+IMAGE: Final = load(PACKAGED / "images.yaml").mapping
 _TABLE: Final = "images-staging"
 _START: Final = datetime(2024, 7, 1, tzinfo=timezone.utc)
 _COMMAND_WITHIN_S: Final = 600

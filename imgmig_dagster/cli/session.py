@@ -60,7 +60,7 @@ class Session:
     In dev the sandbox is started, if the stage is of it and the command `starts` anything.
     """
 
-    def __init__(self, stage: Stage, output: Output, table: str | None = None, starts: bool = True) -> None:
+    def __init__(self, stage: Stage, output: Output, table: str, starts: bool = True) -> None:
         self._starts = starts
         self._chosen = table
         self.stage = stage
@@ -85,8 +85,7 @@ class Session:
             from imgmig_dagster.local_runs.runner import JobRunner
 
         stage = self.stage.value
-        tables = tables_of(self.stage)
-        self.table = tables[0]
+        self.table = next(each for each in tables_of(self.stage) if each.name == self._chosen)
         self.windows: Sequence[Window] = self.table.partitions.windows()
         self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
         with self._resources:

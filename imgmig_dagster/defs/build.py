@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from imgmig_dagster.config import load_partitioning, load_places
+from imgmig_dagster.config import load_places, load_table_settings
 from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.due import verify_due_job
 from imgmig_dagster.defs.jobs import all_jobs
@@ -25,10 +25,11 @@ from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.defs.specs import asset_specs, end_specs
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.defs.whole_table import whole_table_assets
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.declaration import Declaration
 from imgmig_dagster.places import Places
 from imgmig_dagster.progress import Ended, Listener
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.tables import declarations
 
 
 def build_definitions(
@@ -58,8 +59,14 @@ def tables_of(stage: Stage) -> Sequence[Table]:
     Raises:
         SettingsError: the partitioning of the stage, or a declaration, is wrong.
     """
-    partitioning = load_partitioning(stage)
-    return [Table(stage, IMAGE, partitions_of(partitioning), partitioning.partitions_per_run, is_only=True)]
+    found = declarations(stage)
+    return [table_of(stage, each, is_only=len(found) == 1) for each in found.values()]
+
+
+def table_of(stage: Stage, declaration: Declaration, is_only: bool) -> Table:
+    """A table as it is declared."""
+    mapping, per_run = declaration.mapping, load_table_settings(stage).partitions_per_run
+    return Table(stage, mapping, partitions_of(declaration.partitions, mapping.order), per_run, is_only)
 
 
 def definitions_of(table: Table, places: Places) -> dg.Definitions:

@@ -1,14 +1,15 @@
 """A table's partitions: what Dagster makes of them, and the window of rows behind each key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
 
 import dagster as dg
 
-from imgmig_dagster.partitioning import Partitioning
-from imgmig_dagster.window import Window
+from imgmig_dagster.mapping import declaration
+from imgmig_dagster.mapping.spec import Order
+from imgmig_dagster.window import UNDATED_WINDOW, Window, from_microseconds
 
 
 class Partitions(Protocol):
@@ -41,19 +42,55 @@ class TimeWindows:
         return [self.window(key) for key in self.definition.get_partition_keys()]
 
 
-def partitions_of(partitioning: Partitioning) -> Partitions:
-    """The partitions from the one that holds `partition_start` to the one that holds today.
+@dataclass(frozen=True)
+class Listed:
+    """Partitions that are listed when the definitions load, each with its window."""
+
+    definition: dg.StaticPartitionsDefinition
+    listed: Mapping[str, Window]
+
+    def window(self, key: str) -> Window:
+        """See `Partitions.window`."""
+        return self.listed[key]
+
+    def windows(self) -> Sequence[Window]:
+        """See `Partitions.windows`."""
+        return list(self.listed.values())
+
+
+def partitions_of(declared: declaration.Partitions, order: Order) -> Partitions:
+    """The partitions from the one that holds the first day to the one that holds today; or the buckets.
 
     The start is moved back to the beginning of its month or week: Dagster would otherwise begin with the next one,
     and leave the rows before it to no partition.
     """
-    start = partitioning.partition_start
-    if partitioning.partition_grain == "monthly":
+    if declared.buckets is not None:
+        return _listed([_bucket(number, declared.buckets) for number in range(declared.buckets)])
+    timed = _time_windows(declared)
+    # Dagster's windows of time hold no row without one.
+    return _listed([*timed.windows(), UNDATED_WINDOW]) if order.has_undated else timed
+
+
+def _time_windows(declared: declaration.Partitions) -> TimeWindows:
+    start = declared.start
+    if start is None:
+        raise ValueError("the first partition is not known")
+    if declared.grain == "monthly":
         start = start.replace(day=1)
         return TimeWindows(dg.MonthlyPartitionsDefinition(start.isoformat(), timezone="UTC", end_offset=1))
-    if partitioning.partition_grain == "weekly":
+    if declared.grain == "weekly":
         return TimeWindows(dg.WeeklyPartitionsDefinition(_sunday(start).isoformat(), timezone="UTC", end_offset=1))
     return TimeWindows(dg.DailyPartitionsDefinition(start.isoformat(), timezone="UTC", end_offset=1))
+
+
+def _listed(windows: Sequence[Window]) -> Listed:
+    keys = [window.partition for window in windows]
+    return Listed(dg.StaticPartitionsDefinition(keys), dict(zip(keys, windows, strict=True)))
+
+
+def _bucket(number: int, of: int) -> Window:
+    key = f"bucket-{number:0{len(str(of - 1))}}"
+    return Window(key, from_microseconds(number * 1_000_000), from_microseconds((number + 1) * 1_000_000))
 
 
 def _sunday(day: date) -> date:

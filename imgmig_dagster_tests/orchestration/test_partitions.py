@@ -6,19 +6,22 @@ from typing import get_args
 
 import pytest
 
-from imgmig_dagster.config import load_partitioning
+from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.partitioning import Grain, Partitioning
+from imgmig_dagster.mapping.declaration import Partitions
+from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.table_settings import Grain, TableSettings
 from imgmig_dagster.window import Window
+
+ORDER = Order("created_at")
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def windows(grain: Grain, start: str) -> list[Window]:
-    partitioning = Partitioning(partition_grain=grain, partition_start=date.fromisoformat(start))
-    return list(partitions_of(partitioning).windows())
+    return list(partitions_of(Partitions(grain, date.fromisoformat(start)), ORDER).windows())
 
 
 def utc(year: int, month: int, day: int) -> datetime:
@@ -63,16 +66,16 @@ def test_a_migration_that_begins_today_has_one_partition(grain: Grain) -> None:
 
 
 def test_a_key_names_its_window() -> None:
-    partitions = partitions_of(Partitioning(partition_start=date(2023, 1, 1)))
+    partitions = partitions_of(Partitions(start=date(2023, 1, 1)), ORDER)
     assert partitions.window("2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
 
 
 def test_grain_and_start_come_from_the_settings(clean_environment: pytest.MonkeyPatch) -> None:
-    assert load_partitioning(Stage.PROD) == Partitioning(partition_grain="monthly", partition_start=date(2020, 1, 1))
+    assert load_table_settings(Stage.PROD) == TableSettings(partition_grain="monthly", partition_start=date(2020, 1, 1))
     clean_environment.setenv("IMGMIG_PARTITION_GRAIN", "weekly")
     clean_environment.setenv("IMGMIG_PARTITION_START", "2024-03-15")
-    assert load_partitioning(Stage.PROD).partition_grain == "weekly"
-    assert load_partitioning(Stage.PROD).partition_start == date(2024, 3, 15)
+    assert load_table_settings(Stage.PROD).partition_grain == "weekly"
+    assert load_table_settings(Stage.PROD).partition_start == date(2024, 3, 15)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +93,15 @@ def test_a_wrong_partitioning_is_named_when_definitions_load(
 ) -> None:
     clean_environment.setenv(name, value)
     with pytest.raises(SettingsError, match=message):
-        load_partitioning(Stage.STAGING)
+        load_table_settings(Stage.STAGING)
 
 
 @pytest.mark.parametrize(
     ("grain", "earliest"), [("daily", "1000-01-01"), ("weekly", "1000-01-05"), ("monthly", "1000-01-01")]
 )
 def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Grain, earliest: str) -> None:
-    partitions = partitions_of(Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest)))
+    partitions = partitions_of(Partitions(grain, date.fromisoformat(earliest)), ORDER)
     assert partitions.definition.get_partition_keys()[0] == earliest
     assert partitions.window(earliest).start == utc(*map(int, earliest.split("-")))
     with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
-        Partitioning(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))
+        TableSettings(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from imgmig_dagster.config import load_partitioning
-from imgmig_dagster.defs.partitions import partitions_of
+from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
@@ -34,7 +33,7 @@ def verified(ranged: Platform) -> Platform:
 
 def shown(platform: Platform, asset: str, keys: list[str] | None = None) -> dict[str, str | None]:
     """The status of each partition, by the function that the UI asks."""
-    partitions = partitions_of(load_partitioning(Stage.DEV)).definition
+    partitions = tables_of(Stage.DEV)[0].partitions.definition
     found = platform.instance.get_status_by_partition(dg.AssetKey(asset), keys or RANGE, partitions)
     assert found
     return {key: status.value if status else None for key, status in found.items()}

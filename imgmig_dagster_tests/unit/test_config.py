@@ -7,16 +7,16 @@ import pytest
 
 from imgmig_dagster.config import (
     dagster_home,
-    load_partitioning,
     load_settings,
+    load_table_settings,
     sandbox_root,
     stage_from_env,
     uses_sandbox,
 )
 from imgmig_dagster.errors import SandboxNotRunning, SettingsError
 from imgmig_dagster.mapping.image import IMAGE
-from imgmig_dagster.partitioning import Partitioning
 from imgmig_dagster.stage import Stage, WriteMode, parse_stage
+from imgmig_dagster.table_settings import TableSettings
 from imgmig_dagster_tests.conftest import Services
 
 NEEDED = {
@@ -290,13 +290,13 @@ class TestSandbox:
         settings = load_settings(Stage.DEV)
 
         assert (settings.partition_grain, settings.page_size) == ("weekly", 5)
-        assert load_partitioning(Stage.DEV).partition_grain == "weekly"
+        assert load_table_settings(Stage.DEV).partition_grain == "weekly"
 
     @pytest.mark.usefixtures("sandboxed")
     def test_partitions_start_where_the_sandboxs_rows_do(self, services: Services) -> None:
         recorded = services.sandbox.environment()["IMGMIG_PARTITION_START"]
 
-        assert load_partitioning(Stage.DEV).partition_start.isoformat() == recorded
+        assert load_table_settings(Stage.DEV).partition_start.isoformat() == recorded
 
     @pytest.mark.usefixtures("env")
     def test_reading_settings_starts_no_sandbox(self) -> None:
@@ -307,18 +307,20 @@ class TestSandbox:
 
     @pytest.mark.usefixtures("env")
     def test_partitions_load_where_no_sandbox_was_ever_started(self, tmp_path: Path) -> None:
-        assert load_partitioning(Stage.DEV) == Partitioning(partition_grain="monthly", partition_start=date(2020, 1, 1))
+        assert load_table_settings(Stage.DEV) == TableSettings(
+            partition_grain="monthly", partition_start=date(2020, 1, 1)
+        )
         assert sandbox_root() == tmp_path / ".imgmig"
         assert not sandbox_root().exists()
 
 
 @pytest.mark.usefixtures("env")
 def test_partitions_load_without_any_other_setting() -> None:
-    assert load_partitioning(Stage.PROD).partition_grain == "monthly"
+    assert load_table_settings(Stage.PROD).partition_grain == "monthly"
 
 
 def test_a_wrong_partitioning_is_named_offline(env: pytest.MonkeyPatch) -> None:
     env.setenv("IMGMIG_PARTITION_START", "soon")
 
     with pytest.raises(SettingsError, match="IMGMIG_PARTITION_START"):
-        load_partitioning(Stage.PROD)
+        load_table_settings(Stage.PROD)

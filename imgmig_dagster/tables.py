@@ -1,0 +1,139 @@
+"""The tables of a stage: which declarations there are, and that they go together."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import yaml  # type: ignore[import-untyped]  # no stubs
+
+from imgmig_dagster.config import load_table_settings
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.files import refusals_as
+from imgmig_dagster.mapping.declaration import PACKAGED, Declaration, DeclarationRefused, declare, load
+from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
+from imgmig_dagster.stage import Stage
+
+COMPONENT: Final = "imgmig_dagster.TableMigration"
+"""What a `defs.yaml` of Dagster calls the component whose attributes are a declaration."""
+
+_DEFAULT: Final = Path("mappings")
+
+
+def declarations(stage: Stage) -> Mapping[str, Declaration]:
+    """The declarations of a stage's tables, by their names. Reads files and the environment only.
+
+    They are the YAML files of the folder that IMGMIG_MAPPINGS names, by default `mappings` of the working directory,
+    else the package's own; and the attributes of the `defs.yaml` files below it that are of the component.
+
+    Raises:
+        SettingsError: one of them is wrong, there are none, or they do not go together.
+    """
+    folder = load_table_settings(stage).mappings or (_DEFAULT if _DEFAULT.is_dir() else PACKAGED)
+    found = list(_declared_in(folder))
+    if not found:
+        raise SettingsError(
+            f"no table is declared in {folder.absolute()}: put a declaration there, which imgmig mapping draft makes, "
+            "or name another folder by IMGMIG_MAPPINGS"
+        )
+    return settled(stage, found)
+
+
+def settled(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declaration]:
+    """Declarations that make up a stage, with what its variables say of the only table, by their names.
+
+    Raises:
+        SettingsError: they do not go together.
+    """
+    by_name: dict[str, Declaration] = {}
+    for each in found:
+        name = each.mapping.name
+        if name in by_name:
+            raise DeclarationRefused(
+                f"{each.place}: {name} is declared in {by_name[name].place} too; give one of them a `name` of its own"
+            )
+        by_name[name] = each
+    for one, other in combinations(by_name.values(), 2):
+        if _may_share_a_key(one.mapping, other.mapping):
+            raise DeclarationRefused(
+                f"{other.place}: items of {other.mapping.name} can have the key of items of {one.mapping.name}: begin "
+                "one of its key attributes with another text"
+            )
+    if len(by_name) == 1:
+        settings = load_table_settings(stage)
+        return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+    settings = load_table_settings(stage, of_sandbox=False)
+    if settings.of_one_table:
+        raise SettingsError(
+            f"{' and '.join(settings.of_one_table)} can be said of a stage's only table, and {stage.value} has "
+            f"{', '.join(sorted(by_name))}: write it in their declarations"
+        )
+    return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+
+
+def chosen_tables(stage: Stage, name: str | None) -> list[str]:
+    """The names of the stage's tables, or the one that `--table` names.
+
+    Raises:
+        SettingsError: there is no such table.
+    """
+    known = sorted(declarations(stage))
+    if name is not None and name not in known:
+        raise SettingsError(f"stage {stage.value} has no table {name!r}: choose one of {', '.join(known)}")
+    return known if name is None else [name]
+
+
+def chosen_table(stage: Stage, name: str | None) -> str:
+    """The table that `--table` names, or the only one.
+
+    Raises:
+        SettingsError: there is no such table, or there are several and none is named.
+    """
+    found = chosen_tables(stage, name)
+    if len(found) > 1:
+        raise SettingsError(f"stage {stage.value} has several tables: name one by --table, of {', '.join(found)}")
+    return found[0]
+
+
+def _declared_in(folder: Path) -> Iterator[Declaration]:
+    if not folder.is_dir():
+        raise SettingsError(f"IMGMIG_MAPPINGS names {folder.absolute()}, which is no folder: make it, or name another")
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        if path.name != "defs.yaml":
+            yield load(path)
+    for path in sorted(folder.rglob("defs.yaml")):
+        yield from _of_components(path)
+
+
+def _of_components(path: Path) -> Iterator[Declaration]:
+    with refusals_as(DeclarationRefused, path, "name another folder by IMGMIG_MAPPINGS", reads=True):
+        text = path.read_text(encoding="utf-8")
+    try:
+        documents: list[Any] = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise DeclarationRefused(f"{path}: {' '.join(str(error).split())}") from None
+    for each in documents:
+        if isinstance(each, dict) and each.get("type") == COMPONENT:
+            yield declare(each.get("attributes") or {}, str(path))
+
+
+def _may_share_a_key(one: TableMapping, other: TableMapping) -> bool:
+    """Whether an item could be of either table, as far as the keys' templates tell."""
+    pairs = {each.attribute: each for each in one.primary_key}
+    return all(each.attribute not in pairs or _may_be_equal(pairs[each.attribute], each) for each in other.primary_key)
+
+
+def _may_be_equal(one: KeyAttribute, other: KeyAttribute) -> bool:
+    if not one.template.columns:
+        return other.template.parse(one.template.text) is not None
+    if not other.template.columns:
+        return one.template.parse(other.template.text) is not None
+    (first, last), (other_first, other_last) = _ends(one), _ends(other)
+    begins = first.startswith(other_first) or other_first.startswith(first)
+    return begins and (last.endswith(other_last) or other_last.endswith(last))
+
+
+def _ends(key: KeyAttribute) -> tuple[str, str]:
+    parts = key.template.parts
+    return parts[0][0], parts[-1][0]
