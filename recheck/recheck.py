@@ -132,7 +132,11 @@ def main() -> int:
     good = []
     try:
         certificate = read(arguments.certificate)
-        print(f"Stage {certificate['stage']}, as of {certificate['counted_at']}: verdict {certificate['verdict']}")
+        mapping = certificate["recheck"]["mapping"]
+        stage = f"Stage {certificate['stage']}, table {mapping['name']}, as of {certificate['counted_at']}"
+        print(f"{stage}: verdict {certificate['verdict']}")
+        if mapping["where"]:
+            print(f"Only rows count where {mapping['where']}")
         for agrees, sentence in findings(certificate, arguments.source, arguments.scan):
             print(f"{'agrees ' if agrees else 'DIFFERS'} {sentence}")
             good.append(agrees)

@@ -33,8 +33,8 @@ SPELLED = """CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01' THEN to_char(
 BUCKET = "to_timestamp((hash_record_extended(ROW({}), 0) & 9223372036854775807) %% {})"
 SNAPSHOT = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off;
 SET LOCAL client_encoding = 'UTF8'; SET LOCAL search_path = pg_catalog; SET LOCAL TimeZone = 'UTC';
-SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1;
-SET LOCAL bytea_output = 'hex'"""
+SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'"""
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 Id = tuple[str | None, ...]  # the texts of the columns that make up the id of a row
 
@@ -84,8 +84,8 @@ class Sides:
         self.zone = said["source"]["time_zone"]
         name = sql.Identifier(*(said["source"][part].replace("%", "%%") for part in ("schema", "table")))
         only = sql.SQL("ONLY {}" if said["source"]["only"] else "{}").format(name)
-        where = sql.SQL(" WHERE {}").format(sql.SQL((self.mapping["where"] or "true").replace("%", "%%")))
-        self.source = sql.SQL("(SELECT * FROM {}{}) t").format(only, where)
+        where = sql.SQL((self.mapping["where"] or "true").replace("%", "%%"))
+        self.source = sql.SQL("(SELECT * FROM {} WHERE (\n{}\n)) t").format(only, where)  # it may end with a comment
         self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=None, target_session_attrs="primary")
         self.types: Mapping[str, int] = {}
         self.seen = Counter[Id]()  # ids of rows

@@ -45,7 +45,7 @@ def show(
     lines = [
         *(f"lacking: {each}" for each in found.lacking),
         *(f"before cutover: {each}" for each in found.lacking_review),
-        f"Stage {found.stage}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
+        f"Stage {found.stage}{_of_table(found)}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
         *found.columns.ignored_lines,
@@ -98,7 +98,7 @@ def verify(
         lines.append(f"The file says that this is the key {signature.key}")
     certificate = found.certificate
     verdict = verdict_line(certificate.verdict, certificate.cutover)
-    lines.append(f"Stage {certificate.stage}, as of {certificate.counted_at}. {verdict}")
+    lines.append(f"Stage {certificate.stage}{_of_table(certificate)}, as of {certificate.counted_at}. {verdict}")
     document = {
         "sha256": found.sha256,
         "signature": None if signature is None else {**asdict(signature), "by_public_key": proven},
@@ -125,6 +125,10 @@ def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile
             f"{which} is not signed by the key in {public_key}. The file names {found.signature.key}: ask whose key "
             "that is, and whoever keeps the certificates for the right file"
         )
+
+
+def _of_table(certificate: Certificate) -> str:
+    return f", table {certificate.table.shown}" if certificate.table else ""
 
 
 def _load(which: str, stage: str | None, table: str | None) -> CertificateFile:

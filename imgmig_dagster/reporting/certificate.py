@@ -21,18 +21,18 @@ from imgmig_dagster.verification.schema import SchemaDrift
 from imgmig_dagster.window import seconds_between
 
 FORMAT: Final = 3
-ASSUMPTIONS: Final = (
+_OF_VERSIONS: Final = "every application write raises the item's {}"
+_OF_CLOCKS: Final = "the clocks of application and database agree within 1 second"
+_ASSUMPTIONS: Final = (
     "PostgreSQL is the truth until cutover",
     "the application commits to PostgreSQL first, then writes to DynamoDB",
-    "every application write raises the item's version",
     "every read of the source was of the primary",
     "a row's id is unique and never changes",
-    "the clocks of application and database agree within 1 second",
 )
 _CERTIFIED: Final = (
-    "Every row that was visible in the source at {counted_at} has its item in the target, equal in every mapped field, "
-    "under the assumptions. The source's digests were then those of the comparisons; what somebody changed in the "
-    "target alone since each comparison is not covered.{moving}{orphans}"
+    "Every row{where} that was visible in the source at {counted_at} has its item in the target, equal in every mapped "
+    "field, under the assumptions. The source's digests were then those of the comparisons; what somebody changed in "
+    "the target alone since each comparison is not covered.{moving}{orphans}"
 )
 _NO_ORPHANS: Final = (
     " Every item that the census met, begun at {census}, had its row. Of the rows of then {left:,} have left the "
@@ -43,6 +43,23 @@ _MOVING: Final = (
     "after that."
 )
 _NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the data and PASS."
+
+
+@dataclass(frozen=True)
+class CertifiedTable:
+    """The table that is migrated: the name of its declaration, its own name, and which of its rows are meant.
+
+    What of it no item carries is in `Certificate.columns`, the declaration's hash in `Certificate.identity`.
+    """
+
+    name: str
+    source: str
+    where: str | None
+
+    @property
+    def shown(self) -> str:
+        """The table in words."""
+        return f"{self.name} ({self.source})" + (f", rows where {self.where}" if self.where else "")
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class Certificate:
     rounds: Rounds | None = None
     left: LeftSince | None = None
     recheck: Recheck | None = None
+    table: CertifiedTable | None = None
     schema: SchemaDrift = field(default_factory=SchemaDrift)
 
     @property
@@ -130,7 +148,7 @@ def certify(report: SummaryReport) -> Certificate:
         verdict=report.verdict,
         cutover=report.cutover,
         meaning=_NOT_CERTIFIED if report.lacking else _meaning(report.facts, report.census),
-        assumptions=[*ASSUMPTIONS, *report.facts.assumptions],
+        assumptions=[*_assumptions(report.facts.recheck), *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
         run_id=report.facts.run_id,
@@ -148,6 +166,7 @@ def certify(report: SummaryReport) -> Certificate:
         rounds=report.facts.rounds,
         left=report.facts.left,
         recheck=report.facts.recheck,
+        table=_table(report.facts.recheck),
         schema=report.facts.schema,
     )
 
@@ -185,14 +204,31 @@ def _certified(summary: PartitionSummary, facts: RunFacts) -> CertifiedPartition
     )
 
 
+def _table(recheck: Recheck | None) -> CertifiedTable | None:
+    if recheck is None:
+        return None
+    mapping, source = recheck.mapping, recheck.source
+    return CertifiedTable(mapping.name, f"{source.schema}.{source.table}", mapping.where)
+
+
+def _assumptions(recheck: Recheck | None) -> list[str]:
+    mapping = recheck.mapping if recheck else None
+    of_versions = [_OF_VERSIONS.format(mapping.version)] if mapping and mapping.version else []
+    return [*_ASSUMPTIONS, *of_versions, *([_OF_CLOCKS] if mapping and mapping.modified else [])]
+
+
 def _meaning(facts: RunFacts, census: CensusResult | None) -> str:
     moving = len(facts.rounds.moving) if facts.rounds else 0
     orphans = ""
     if census and facts.left:
         # Of items that never had a row the census speaks, and of those that lost theirs the report.
         orphans = _NO_ORPHANS.format(census=census.started_at, left=facts.left.rows, counted_at=facts.counted_at)
+    condition = facts.recheck.mapping.where if facts.recheck else None
     return _CERTIFIED.format(
-        counted_at=facts.counted_at, orphans=orphans, moving=_MOVING.format(rows=moving) if moving else ""
+        where=f" where {condition}" if condition else "",
+        counted_at=facts.counted_at,
+        orphans=orphans,
+        moving=_MOVING.format(rows=moving) if moving else "",
     )
 
 
@@ -205,7 +241,7 @@ def _facts_of_stage(found: Certificate) -> Mapping[str, Any]:
         "columns not migrated": found.columns,
         "schema": found.schema,
     }
-    return {"stage": found.stage, **words, **facts}
+    return {"stage": found.stage, "table": found.table and found.table.shown, **words, **facts}
 
 
 def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:

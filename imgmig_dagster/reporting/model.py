@@ -133,6 +133,11 @@ class SummaryReport:
     spot_check: SpotCheckSummary | None
 
     @property
+    def table_shown(self) -> str:
+        """The name of the table's declaration, where the run knows it."""
+        return self.facts.recheck.mapping.name if self.facts.recheck else "a table"
+
+    @property
     def filled(self) -> Sequence[PartitionSummary]:
         """The partitions that are not empty."""
         return [each for each in self.partitions if each.verdict is not ReportVerdict.EMPTY]

@@ -53,14 +53,19 @@ class PublishedField:
 
 @dataclass(frozen=True)
 class PublishedMapping:
-    """How one table's rows become items. `id` are the columns whose texts make up the id of a row."""
+    """How one table's rows become items. `id` are the columns whose texts make up the id of a row.
 
+    `name` is the declaration's, `version` the attribute that the application raises with each write.
+    """
+
+    name: str
     id: Sequence[str]
     identity: Sequence[str]
     key: Sequence[PublishedKey]
     order: PublishedOrder
     where: str | None
     modified: str | None
+    version: str | None
     fields: Sequence[PublishedField]
     constants: Mapping[str, Mapping[str, Any]]
 
@@ -74,6 +79,7 @@ def published_mapping(mapping: TableMapping) -> PublishedMapping:
     """The mapping as a stranger reads it."""
     order = mapping.order
     return PublishedMapping(
+        name=mapping.name,
         id=list(mapping.key_columns),
         identity=list(mapping.identity),
         key=[PublishedKey(each.attribute, each.type, each.template.text) for each in mapping.primary_key],
@@ -82,6 +88,7 @@ def published_mapping(mapping: TableMapping) -> PublishedMapping:
         ),
         where=mapping.where,
         modified=mapping.modified,
+        version=mapping.version.attribute if mapping.version else None,
         fields=[_published(each) for each in mapping.fields],
         constants={each.attribute: each.value for each in mapping.constants},
     )

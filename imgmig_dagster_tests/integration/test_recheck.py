@@ -130,7 +130,7 @@ def test_a_good_certificate_agrees(audit: Audit) -> None:
     said = audit.run("--scan")
     assert said == Said(
         0,
-        f"Stage dev, as of {AS_OF}: verdict PASS\n"
+        f"Stage dev, table images, as of {AS_OF}: verdict PASS\n"
         "agrees  2024-03-01: 5 rows agree with their items as certified\n"
         "agrees  0 items have no row\n"
         "2 of 2 findings agree\n",

@@ -202,6 +202,14 @@ class TestValues:
         assert {each["type"] for each in VALUES} == {each.value for each in FieldType}
 
     @each_value
+    def test_postgresql_computes_the_digest(self, made: Callable[..., Source], vector: dict[str, Any]) -> None:
+        source = made(vector)
+        mapping = mapping_of(vector)
+        connections = ReadOnlyConnections(source.url)
+        with SourceReader(connections, source.schema, source.table, mapping) as reader:
+            assert reader.inventory(ALWAYS).digest == digest_of(vector)
+
+    @each_value
     def test_recheck_reads_the_row(
         self, made: Callable[..., Source], recheck: ModuleType, vector: dict[str, Any]
     ) -> None:
@@ -255,6 +263,12 @@ def mapping_of(vector: dict[str, Any]) -> TableMapping:
         said["labels"] = tuple(said["labels"].items())
     field = Field("" if "template" in said else "v", "v", FieldType(vector["type"]), null=Null.WRITTEN, **said)
     return replace(DOCUMENT, primary_key=DOCUMENT.primary_key[:1], fields=(field,), modified=None)
+
+
+def digest_of(vector: dict[str, Any]) -> str:
+    """The digest of the vector's row, whose id is 1."""
+    hashed = hashlib.sha256(b"S1:1" + vector["content"].encode()).digest()
+    return str(int.from_bytes(hashed[:8], "big", signed=True))
 
 
 @pytest.fixture

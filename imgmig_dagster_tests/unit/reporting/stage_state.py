@@ -5,8 +5,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.published_mapping import published_mapping
+from imgmig_dagster.reporting.recheckable import Recheck
+from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -30,6 +34,7 @@ FACTS = RunFacts(
     settings={"write mode": "batch", "page size": "1000"},
     versions={"imgmig-dagster": "0.1.0"},
     assumptions=[],
+    recheck=Recheck(published_mapping(IMAGE), PublishedSource("public", "images", True, "UTC", {})),
 )
 _DAY = datetime(2025, 1, 2, 10, tzinfo=timezone.utc)
 # The order in which the steps of a clean migration end.

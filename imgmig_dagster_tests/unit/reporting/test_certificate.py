@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.reporting.certificate import ASSUMPTIONS, Certificate, certify, compare
+from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.reporting.certificate import Certificate, certify, compare
 from imgmig_dagster.reporting.certificate_file import (
     CertificateRefused,
     keep_certificate,
@@ -13,7 +14,10 @@ from imgmig_dagster.reporting.certificate_file import (
     serialize,
 )
 from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.published_mapping import published_mapping
+from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
@@ -50,13 +54,33 @@ def test_a_stage_of_which_all_is_proved_and_reviewed_passes(reviewed: StageState
     assert (found.verdict, found.cutover) == (ReportVerdict.PASS, Cutover.READY)
     assert (found.lacking, found.lacking_review, found.stage) == ([], [], "staging")
     assert found.meaning.startswith(f"Every row that was visible in the source at {FACTS.counted_at} has its item")
-    assert list(found.assumptions) == list(ASSUMPTIONS)
+    assert "every application write raises the item's version" in found.assumptions
+    assert found.table
+    assert found.table.shown == "images (public.images)"
     assert [(each.partition, each.rows, each.age_s) for each in found.partitions] == [
         ("2024-03-01", 100, 6_000.0),
         ("2024-04-01", 50, 6_000.0),
     ]
     assert found.empty == [("2024-05-01", "2024-05-01")]
     assert found.identity == FACTS.identity
+
+
+def test_a_table_is_named_with_the_rows_that_are_meant_and_promises_nothing_that_it_lacks(state: StageState) -> None:
+    images = certified(state)
+    mapping = replace(IMAGE, name="orders", where="deleted_at IS NULL", version=None, modified=None)
+    source = PublishedSource("shop", "orders", True, "UTC", {})
+    facts = replace(FACTS, recheck=Recheck(published_mapping(mapping), source))
+
+    found = certify(state.report(facts))
+
+    assert found.table
+    assert found.table.shown == "orders (shop.orders), rows where deleted_at IS NULL"
+    assert found.meaning.startswith("Every row where deleted_at IS NULL that was visible in the source at ")
+    assert not [each for each in found.assumptions if "version" in each or "clocks" in each]
+    assert ("table", "images (public.images)", found.table.shown) in [
+        (each.what, each.before, each.after) for each in compare(images, found)
+    ]
+    assert parse("file", serialize(found)).certificate == found
 
 
 def break_off(state: StageState) -> None:

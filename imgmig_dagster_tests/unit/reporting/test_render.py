@@ -209,7 +209,7 @@ def test_page_and_markdown_show_the_same_figures_and_the_page_what_they_mean(cle
 
 def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryReport) -> None:
     page = render_html(clean)
-    assert "<title>PASS: image migration, stage staging</title>" in page
+    assert "<title>PASS: migration of images, stage staging</title>" in page
     assert "<strong>PASS</strong>" in page
     assert 'Cutover: <b class="not-verified">NOT READY</b>' in page
     references = [
