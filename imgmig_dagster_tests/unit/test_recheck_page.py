@@ -233,6 +233,11 @@ class TestValues:
             attribute["B"] = b64decode(attribute["B"])
         assert recheck.content(field, recheck.of_item(field, {"v": attribute})).decode() == vector["content"]
 
+    @each_attribute
+    def test_our_comparison_computes_the_digest_of_the_item(self, vector: dict[str, Any]) -> None:
+        item = {"PK": {"S": "DOC#1"}, "v": vector["attribute"]}
+        assert str(item_digester(mapping_of(vector))(item)) == digest_of(vector)
+
     @each_plain
     def test_the_pages_own_code_gives_the_content(
         self, made: Callable[..., Source], page: dict[str, Any], vector: dict[str, Any]
