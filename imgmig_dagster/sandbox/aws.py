@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require
 
 TABLE: Final = "images-dev"
@@ -175,6 +176,11 @@ def create_table(dynamodb: Any, name: str, key: Key = KEY) -> None:
         AttributeDefinitions=[{"AttributeName": attribute, "AttributeType": kind} for attribute, kind in key],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+def key_of(mapping: TableMapping) -> Key:
+    """The key that a mapping declares."""
+    return tuple((each.attribute, each.type) for each in mapping.primary_key)
 
 
 def _key_of(dynamodb: Any, name: str) -> Key:

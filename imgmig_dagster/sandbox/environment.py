@@ -149,16 +149,17 @@ class Sandbox:
 
         Raises `LoadError` where it holds items: a table has one key for all entities in it.
         """
-        key = tuple((each.attribute, each.type) for each in mapping.primary_key)
+        key = aws.key_of(mapping)
         with locked(self.root):
             record = self._start(self._read())
             if self._aws.remake_table(record.aws, key):
                 self._write(replace(record, key=key))
 
-    def dual_writer(self, seed: int = 0) -> "DualWriter":
-        """An application that writes to both sides of this sandbox; see `dual_writer`."""
+    def dual_writer(self, seed: int = 0, mapping: TableMapping | None = None) -> "DualWriter":
+        """An application that writes a declared table, or images, to both sides of this sandbox; see `dual_writer`."""
         import psycopg
 
+        from imgmig_dagster.sandbox.declared_records import DeclaredRecords
         from imgmig_dagster.sandbox.dual_writer import DualWriter
 
         with locked(self.root):
@@ -169,15 +170,16 @@ class Sandbox:
             aws.client("dynamodb", record.aws.port),
             self._aws.table,
             seed,
+            None if mapping is None else DeclaredRecords(mapping),
         )
 
-    def scratch_tables(self) -> "AbstractContextManager[ScratchTables]":
-        """An empty source and target table beside the sandbox's own, gone when the context ends."""
+    def scratch_tables(self, mapping: TableMapping | None = None) -> "AbstractContextManager[ScratchTables]":
+        """Empty tables beside the sandbox's own, like those of the mapping or of images, gone when the context ends."""
         from imgmig_dagster.sandbox.scratch import scratch_tables
 
         with locked(self.root):
             record = self._start(self._read())
-        return scratch_tables(record.postgres.port, record.aws.port)
+        return scratch_tables(record.postgres.port, record.aws.port, mapping)
 
     def reset(self) -> SandboxStatus:
         """Delete source rows, target items, state and Dagster's history, and start anew on the same ports.

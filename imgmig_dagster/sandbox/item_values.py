@@ -128,9 +128,9 @@ def _parsed(text: str) -> Any:
 
 def _set(kind: str, text: str) -> Attribute:
     elements = _parsed(text)
-    if not elements or None in elements:
+    if not elements or None in elements or len({*elements}) < len(elements):
         raise ValueError(text)
-    return {kind: sorted({str(each) for each in elements})}
+    return {kind: sorted(map(str, elements))}
 
 
 _MADE: Final[Mapping[FieldType, Callable[[str, Field], Attribute]]] = {

@@ -1,15 +1,19 @@
 """A source and a target table of one's own, beside the sandbox's: what is tried on them touches nobody's data."""
 
 import contextlib
+import random
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox import aws, postgres
+from imgmig_dagster.sandbox.copied_rows import copy_rows, make_like, multiply_rows
+from imgmig_dagster.sandbox.declared_records import DeclaredRecords
 from imgmig_dagster.sandbox.seed import SOURCE_DDL, SOURCE_TABLE, ImageRow, replace_rows
 
 _BATCH: Final = 25
@@ -32,8 +36,31 @@ class ScratchTables:
     target: str
 
     def insert(self, rows: Iterable[ImageRow]) -> None:
-        """Fill the source table."""
+        """Fill the source table with images."""
         replace_rows(self.owner_url, rows)
+
+    def copy_rows(self, mapping: TableMapping, at_most: int) -> None:
+        """Fill the source table with rows of the mapping's."""
+        import psycopg
+
+        with psycopg.connect(self.owner_url) as owner:
+            copy_rows(owner, mapping, self.schema, at_most)
+
+    def multiply_rows(self, mapping: TableMapping, count: int, chance: random.Random) -> int:
+        """Copy those rows until there are so many: see `copied_rows`."""
+        import psycopg
+
+        with psycopg.connect(self.owner_url) as owner:
+            return multiply_rows(owner, mapping, self.schema, count, chance)
+
+    def delete(self, mapping: TableMapping, row_ids: Iterable[str]) -> None:
+        """Delete rows of the source table."""
+        import psycopg
+
+        records = DeclaredRecords(replace(mapping, schema=self.schema, table=self.source))
+        with psycopg.connect(self.owner_url) as owner:
+            for row_id in row_ids:
+                records.delete(row_id, owner)
 
     def items(self) -> list[Item]:
         """All that the target table holds."""
@@ -50,8 +77,8 @@ class ScratchTables:
 
 
 @contextlib.contextmanager
-def scratch_tables(postgres_port: int, aws_port: int) -> Iterator[ScratchTables]:
-    """Empty tables; both are gone when the context ends."""
+def scratch_tables(postgres_port: int, aws_port: int, mapping: TableMapping | None) -> Iterator[ScratchTables]:
+    """Empty tables like those of the mapping, by default those of images; both are gone when the context ends."""
     import psycopg
 
     name = f"scratch_{uuid.uuid4().hex[:12]}"
@@ -63,15 +90,18 @@ def scratch_tables(postgres_port: int, aws_port: int) -> Iterator[ScratchTables]
         try:
             owner.execute(f"CREATE SCHEMA {name}")
             owner.execute(f"SET search_path TO {name}")
-            owner.execute(SOURCE_DDL)
+            if mapping is None:
+                owner.execute(SOURCE_DDL)
+            else:
+                make_like(owner, mapping, name)
             owner.execute(f"GRANT USAGE ON SCHEMA {name} TO {postgres.READER}")
-            owner.execute(f"GRANT SELECT ON {SOURCE_TABLE} TO {postgres.READER}")
-            aws.create_table(dynamodb, name)
+            owner.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {postgres.READER}")
+            aws.create_table(dynamodb, name, aws.KEY if mapping is None else aws.key_of(mapping))
             yield ScratchTables(
                 reader_url=reader_url,
                 owner_url=f"{owner_url}?options=-csearch_path%3D{name}",
                 schema=name,
-                source=SOURCE_TABLE,
+                source=SOURCE_TABLE if mapping is None else mapping.table,
                 dynamodb=dynamodb,
                 access=AwsAccess(
                     region=aws.REGION,

@@ -1,5 +1,6 @@
 """The self-test: a migration of rows of its own, corruptions planted into it, and what verification makes of them."""
 
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,12 +9,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final, TypeVar
 
+from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.files import scratch_folder
-from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.declaration import PACKAGED, load
+from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.scratch import ScratchTables
-from imgmig_dagster.sandbox.seed import SYNTHETIC_END, SYNTHETIC_START, synthetic_rows
+from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.self_test.judgement import Judgement, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -28,8 +32,8 @@ from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import VerificationResult
-from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork, Target, Work, open_work, work_on
+from imgmig_dagster.window import UNDATED_WINDOW, Window
+from imgmig_dagster.work import ReadingWork, Target, Work, WritingWork, open_work, work_on
 from imgmig_dagster.write_guard import allow_scratch_writes
 
 Table = TypeVar("Table", bound=TargetTable)
@@ -38,8 +42,7 @@ Table = TypeVar("Table", bound=TargetTable)
 _ROWS_PER_CORRUPTION: Final = 1.5
 _CORRUPTIONS_PER_HARMLESS_CHANGE: Final = 4
 _PAGE_SIZE: Final = 1_000
-_START, _END = (datetime(day.year, day.month, day.day, tzinfo=timezone.utc) for day in (SYNTHETIC_START, SYNTHETIC_END))
-_WINDOW: Final = Window("all", _START, _END)
+_ALL: Final = Window("all", datetime(2, 1, 1, tzinfo=timezone.utc), datetime(9999, 1, 1, tzinfo=timezone.utc))
 _RUN_ID: Final = "self-test"
 
 
@@ -59,65 +62,117 @@ class SelfTestResult:
         return self.judgement.clean and all(counted == planted for counted, planted in self.counts.values())
 
 
-def run_self_test(sandbox: Sandbox, seed: int, corruptions: int) -> SelfTestResult:
+def run_self_test(sandbox: Sandbox, seed: int, corruptions: int, mapping: TableMapping | None = None) -> SelfTestResult:
     """Plant corruptions, and a quarter as many harmless changes, and verify as the product does.
 
-    All of it happens in tables of its own beside the sandbox's, which are gone afterwards.
+    All of it happens in tables of its own beside the sandbox's, which are gone afterwards. The rows are images, or
+    copies of those of a mapping; there, fewer corruptions are planted where no more rows can be made up.
 
     Raises:
         SandboxError, SourceError, TargetError: see there.
     """
     started = time.monotonic()
-    rows = int(_ROWS_PER_CORRUPTION * corruptions)
-    with scratch_folder("imgmig-self-test-") as folder, sandbox.scratch_tables() as tables:
-        tables.insert(synthetic_rows(rows, seed))
-        target = TargetSettings(access=tables.access, table=tables.target, mapping=IMAGE)
-        written = _open(tables, folder, allow_scratch_writes(target))
-        work_on(written, lambda work: migrate(work, _WINDOW, WriteMode.BATCH))
+    wanted = int(_ROWS_PER_CORRUPTION * corruptions)
+    with scratch_folder("imgmig-self-test-") as folder, sandbox.scratch_tables(mapping) as tables:
+        if mapping is None:
+            mapping, rows = load(PACKAGED / "images.yaml").mapping, wanted
+            trial = _Trial(tables, mapping, folder)
+            tables.insert(synthetic_rows(rows, seed))
+        else:
+            trial = _Trial(tables, mapping, folder)
+            tables.copy_rows(mapping, wanted)
+            trial.keep_what_an_item_can_hold()
+            rows = tables.multiply_rows(mapping, wanted, random.Random(seed))  # noqa: S311
+        target = TargetSettings(access=tables.access, table=tables.target, mapping=mapping)
+        work_on(trial.open(allow_scratch_writes(target)), trial.migrate)
         items = tables.items()
+        corruptions = min(corruptions, int(rows / _ROWS_PER_CORRUPTION))
         harmless = corruptions // _CORRUPTIONS_PER_HARMLESS_CHANGE
-        plants = draw_plants(IMAGE, items, seed, corruptions, harmless, SAMPLE_SIZE)
+        plants = draw_plants(mapping, items, seed, corruptions, harmless, SAMPLE_SIZE)
         put = [item for plant in plants for item in plant.put]
         tables.write(put, [key for plant in plants for key in plant.delete])
-        result, census = work_on(_open(tables, folder, target), _verify)
+        results, census = work_on(trial.open(target), trial.verify)
     touched = {row_id for plant in plants for row_id in plant.ids}
-    untouched = sum(IMAGE.row_id(item) not in touched for item in items)
+    untouched = sum(mapping.row_id(item) not in touched for item in items)
     return SelfTestResult(
         seed=seed,
         rows=rows,
-        judgement=judge(plants, untouched, _names(result, census)),
-        counts=_counts(plants, rows, result, census),
+        judgement=judge(plants, untouched, _names(results, census)),
+        counts=_counts(plants, rows, results, census),
         duration_s=round(time.monotonic() - started, 3),
     )
 
 
-@asynccontextmanager
-async def _open(tables: ScratchTables, folder: Path, table: Target[Table]) -> AsyncIterator[Work[Table]]:
-    with SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, IMAGE) as source:
-        async with open_work(
-            source,
-            table,
-            LocalStateStore(folder),
-            _RUN_ID,
-            page_size=_PAGE_SIZE,
-            # Nobody else writes to these tables: there is nothing to wait for.
-            settle_seconds=0.0,
-            listener=_silent,
-        ) as work:
-            yield work
+@dataclass(frozen=True)
+class _Trial:
+    """The tables of one self-test, and what the product does with them."""
 
+    tables: ScratchTables
+    mapping: TableMapping
+    folder: Path
 
-async def _verify(work: ReadingWork) -> tuple[VerificationResult, CensusResult]:
-    return await verify(work, _WINDOW), await take_census(work, [_WINDOW])
+    @property
+    def windows(self) -> list[Window]:
+        """All of time, and the rows without a time."""
+        return [_ALL, UNDATED_WINDOW] if self.mapping.order.has_undated else [_ALL]
+
+    def keep_what_an_item_can_hold(self) -> None:
+        """Delete the rows that a migration rejects.
+
+        Raises:
+            SandboxError: no other one is there.
+        """
+        transform, left, refused = transformer(self.mapping), 0, list[str]()
+        with self._reader() as source:
+            for page in source.all_rows(_PAGE_SIZE):
+                rejected = [row.id for row in page if isinstance(transform(row), Rejection)]
+                refused += rejected
+                left += len(page) - len(rejected)
+        self.tables.delete(self.mapping, refused)
+        if not left:
+            name = f"{self.mapping.schema}.{self.mapping.table}"
+            raise SandboxError(f"the self-test has no row to work with: {name} holds none that can be migrated")
+
+    @asynccontextmanager
+    async def open(self, table: Target[Table]) -> AsyncIterator[Work[Table]]:
+        """Work on the tables, with a state of its own."""
+        with self._reader() as source:
+            async with open_work(
+                source,
+                table,
+                LocalStateStore(self.folder),
+                _RUN_ID,
+                page_size=_PAGE_SIZE,
+                # Nobody else writes to these tables: there is nothing to wait for.
+                settle_seconds=0.0,
+                listener=_silent,
+            ) as work:
+                yield work
+
+    async def migrate(self, work: WritingWork) -> None:
+        """A pass of every window."""
+        for window in self.windows:
+            await migrate(work, window, WriteMode.BATCH)
+
+    async def verify(self, work: ReadingWork) -> tuple[Sequence[VerificationResult], CensusResult]:
+        """A verification of every window, and a census."""
+        results = [await verify(work, window) for window in self.windows]
+        return results, await take_census(work, self.windows)
+
+    def _reader(self) -> SourceReader:
+        tables = self.tables
+        return SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, self.mapping)
 
 
 def _silent(_progress: Progress) -> None:
     """The self-test takes seconds."""
 
 
-def _names(result: VerificationResult, census: CensusResult) -> set[Name]:
+def _names(results: Sequence[VerificationResult], census: CensusResult) -> set[Name]:
     """All that verification and census say of any key."""
-    verdicts = {(found.row_id, found.attribute or found.verdict.value) for found in result.mismatches}
+    verdicts = {
+        (found.row_id, found.attribute or found.verdict.value) for result in results for found in result.mismatches
+    }
     fields = {(row_id, field) for row_id, found in census.faults.items() for field in found}
     kinds = {MISSING: "missing", ORPHAN: "orphans", "unverified": "unverified"}
     keys = {(row_id, name) for name, kind in kinds.items() for row_id in census.samples.get(kind, ())}
@@ -125,7 +180,7 @@ def _names(result: VerificationResult, census: CensusResult) -> set[Name]:
 
 
 def _counts(
-    plants: Sequence[Plant], rows: int, result: VerificationResult, census: CensusResult
+    plants: Sequence[Plant], rows: int, results: Sequence[VerificationResult], census: CensusResult
 ) -> dict[str, tuple[int, int]]:
     """What was counted, and what it has to be: counts go on where lists of names end."""
     named = {name for plant in plants for name in plant.named}
@@ -134,9 +189,9 @@ def _counts(
     differing = len({row_id for row_id, attribute in named if attribute not in (MISSING, ORPHAN)})
     others = sum(plant.kind == OTHER_ENTITY for plant in plants)
     return {
-        "rows verified": (result.looked_at, rows),
-        "rows that differ": (result.mismatch, differing),
-        "rows without an item": (result.missing, missing),
+        "rows verified": (sum(each.looked_at for each in results), rows),
+        "rows that differ": (sum(each.mismatch for each in results), differing),
+        "rows without an item": (sum(each.missing for each in results), missing),
         "rows that differ, by the census": (census.differing, differing),
         "rows without an item, by the census": (census.missing, missing),
         "orphans, by the census": (census.orphans, orphans),
