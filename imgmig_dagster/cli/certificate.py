@@ -49,6 +49,7 @@ def show(
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
         *found.columns.ignored_lines,
+        *found.schema.lines,
         f"{len(found.partitions):,} partitions, {found.rows:,} rows; "
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]

@@ -119,7 +119,7 @@ def _is_pass(report: SummaryReport | None) -> bool:
 def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]:
     told = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
-        *(report.facts.columns.ignored_lines if report else []),
+        *([*report.facts.columns.ignored_lines, *report.facts.schema.lines] if report else []),
         *(lacking_lines(report) if report else []),
         f"{told}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *(review_lines(report) if report else []),

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.config import Settings
 from imgmig_dagster.source.counting import RowsOutside
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.inventory import SourceInventory
+from imgmig_dagster.target.table import describe
+from imgmig_dagster.verification.schema import schema_drift
 
 _SHOWN = 3
 
@@ -20,12 +23,15 @@ def repeated_ids(state: StateStore, keys: Sequence[str]) -> Mapping[str, SourceI
     return {key: inventory for key, inventory in found.items() if inventory and inventory.repeated}
 
 
-def naming_columns(finding: Finding, columns: NotMigrated) -> Finding:
-    """What a command found, with the columns of the source that no item carries; it ends as it would without them."""
+def naming_columns(finding: Finding, state: StateStore, source: SourceReader, settings: Settings) -> Finding:
+    """What a command found, with the columns of the source that no item carries, and what has changed in the schema of
+    either side; it ends as it would without them."""
+    columns = source.columns_not_migrated()
+    drift = schema_drift(state, source, lambda: describe(settings.aws(), settings.target_table, source.mapping))
     return replace(
         finding,
-        document={**finding.document, "columns": columns},
-        lines=[*finding.lines, *columns.lines],
+        document={**finding.document, "columns": columns, "schema": drift},
+        lines=[*finding.lines, *drift.lines, *columns.lines],
     )
 
 

@@ -252,7 +252,7 @@ class Session:
         """The finding, with the columns that no item carries; as it is where the source could not be asked."""
         if finding.exit_code > 1:
             return finding
-        return left_out.naming_columns(finding, self.source.columns_not_migrated())
+        return left_out.naming_columns(finding, self.state, self.source, self.settings)
 
     def _run(
         self, job: str, verb: str, keys: Sequence[str], config: _Config = lambda _keys: None

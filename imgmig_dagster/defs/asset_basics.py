@@ -11,6 +11,7 @@ from imgmig_dagster.clock import SYSTEM_CLOCK
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.verification.schema import schema_drift
 from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
 Opened = TypeVar("Opened", bound=TargetTable)
@@ -59,4 +60,6 @@ def working(
             keep_values=settings.show_values,
             throttled_by=state.of_stage(),
         )
+        for line in schema_drift(reading.state, reading.source, target.identity).lines:
+            log.warning(line)
         yield work, log

@@ -131,7 +131,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                 certified = await certify(work, windows, log.info)
                 columns = await asyncio.to_thread(work.source.columns_not_migrated)
                 recheck = Recheck(published_mapping(work.source.mapping), work.source.published())
-                drift = await asyncio.to_thread(schema_drift, store, work.source, await work.target_identity())
+                drift = await asyncio.to_thread(schema_drift, store, work.source, work.describe_target)
                 return certified, work.source.table.assumptions, columns, recheck, drift
 
             certified, assumptions, columns, recheck, drift = work_on(opening, look)

@@ -1,7 +1,7 @@
 """What has changed in the schema of either side since the first migration; what a run refuses is in `source.catalog`
 and `target.table`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -65,16 +65,16 @@ def note_schema(store: StateStore, source: SourceReader, target: TargetIdentity,
             save_record(store, names.SCHEMA, seen, replacing=ABSENT)
 
 
-def schema_drift(store: StateStore, source: SourceReader, target: TargetIdentity) -> SchemaDrift:
-    """What has changed since the first migration; nothing where there was none.
+def schema_drift(store: StateStore, source: SourceReader, target: Callable[[], TargetIdentity]) -> SchemaDrift:
+    """What has changed since the first migration; nothing where there was none, and then neither side is asked.
 
     Raises:
-        SourceError: the table cannot be read; StateError: what was seen first cannot be read.
+        SourceError, TargetError: a side cannot be asked; StateError: what was seen first cannot be read.
     """
     before = load_record(store, names.SCHEMA, SeenSchema)
     if before is None:
         return SchemaDrift()
-    return drift_between(before, see_schema(source, target, before.seen_at), source.mapping)
+    return drift_between(before, see_schema(source, target(), before.seen_at), source.mapping)
 
 
 def drift_between(before: SeenSchema, now: SeenSchema, mapping: TableMapping) -> SchemaDrift:

@@ -11,7 +11,7 @@ from imgmig_dagster_tests.runs import Run
 
 def drift(source: Source, target: Target, state: LocalStateStore) -> SchemaDrift:
     with source.reader() as reader:
-        return schema_drift(state, reader, target.settings().identity())
+        return schema_drift(state, reader, target.settings().identity)
 
 
 def migrate(source: Source, target: Target, state: LocalStateStore, run_id: str) -> None:
