@@ -218,6 +218,9 @@ def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     _say(f"{number + 1}: verify {first}, {_of_rounds(stage.rounds)}; command {verified.seconds:.0f} s")
     for what in stage.lacking[:3]:
         _say(f"   lacking: {what}")
+    if "census" not in verified.document:  # a verification that broke off, and says why
+        _say(f"   exit code {verified.exit_code}: {verified.document.get('message')}")
+        return False
     time.sleep(options.pause)
     again = stage.imgmig("report")
     second = again.document["verdict"]

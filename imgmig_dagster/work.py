@@ -28,6 +28,7 @@ from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
 from imgmig_dagster.concurrency import in_thread, run_interruptible
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.garbage import fewer_collections
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.fenced import FencedStateStore
@@ -53,8 +54,8 @@ class Target(Protocol[Table_co]):
     def identity(self) -> TargetIdentity:
         """Ask which table it is."""
 
-    def open(self) -> AbstractAsyncContextManager[Table_co]:
-        """The table, ready for requests."""
+    def open(self, mapping: TableMapping) -> AbstractAsyncContextManager[Table_co]:
+        """The table, ready for requests about items of a mapping."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,15 @@ async def open_work(
     """Open the target for a run, and obey `imgmig throttle` while it lasts: of the stage's state, else of this one.
 
     Raises:
+        SourceError: the source's catalog cannot be read, or does not fit the mapping.
         SettingsError, AwsUnusable: no way to DynamoDB is known, or no credentials can be had.
         StateError: what `imgmig throttle` asks for cannot be read.
     """
-    async with target.open() as table, obeying_throttle(throttled_by or state, table.sender.limiter, target.rate):
+    mapping = await asyncio.to_thread(lambda: source.mapping)
+    async with (
+        target.open(mapping) as table,
+        obeying_throttle(throttled_by or state, table.sender.limiter, target.rate),
+    ):
         with fewer_collections():
             yield Work(
                 source=source,

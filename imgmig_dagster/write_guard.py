@@ -16,6 +16,7 @@ from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.config import Settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import make_identity
@@ -36,10 +37,10 @@ class _Claiming(WritableTarget):
     settings: Settings = field(kw_only=True)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[WritableTable]:
+    async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:
         """The table, ready for requests that read and write; see `target.marks.claim` for what it raises."""
         await asyncio.to_thread(_claim, self.settings, self)
-        async with super().open() as table:
+        async with super().open(mapping) as table:
             yield table
 
 

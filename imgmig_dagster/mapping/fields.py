@@ -74,8 +74,8 @@ class Field:
 
     `column` is the column, or where `template` makes the value of several, its text. `column_unit` says that the
     column is a number and a time; `unit` and `plus_us` are of `FieldType.EPOCH`, `labels` of `FieldType.LABEL`: pairs
-    of the column's text and what is written, each once. `as_text` asks for the text of a column that another type would
-    fit better. A `sensitive` one is never shown.
+    of the column's text and what is written, each once. A TEXT whose declaration says so is `as_text`; any other
+    TEXT of a single column is of its column's natural type once the catalog is read. A `sensitive` one is never shown.
     """
 
     column: str
@@ -98,6 +98,11 @@ class Field:
         if self.template is not None:
             return self.template.columns
         return (self.column,) if self.column else ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its type is still that of its column, which the catalog tells."""
+        return self.type is FieldType.TEXT and not self.as_text and self.template is None and bool(self.attribute)
 
     @property
     def nullable(self) -> bool:

@@ -38,8 +38,7 @@ class NotMigrated:
     def remedy(self) -> str:
         """What to do about the fault."""
         entries = json.dumps(dict.fromkeys(self.unmapped, NO_REASON), ensure_ascii=False)
-        ignored = f"add them to its `ignored` with the reason, or to {SETTING}: {entries}"
-        return f"map them in the table's declaration (docs/declaration.md), or {ignored}"
+        return f"map them in imgmig_dagster/mapping/image.py, or add them to {SETTING}: {entries}"
 
     @property
     def lines(self) -> list[str]:

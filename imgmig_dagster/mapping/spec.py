@@ -14,7 +14,7 @@ from typing import Any
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import SETTING, listed
-from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
+from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.keys import fault_finder, parser, renderer
 from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
 from imgmig_dagster.mapping.rows import Item
@@ -218,6 +218,10 @@ class TableMapping:
             raise SettingsError(f"{SETTING} names {listed(both)}, which the mapping carries: take it out of there")
         return replace(self, ignored={**self.ignored, **further})
 
+    def typed(self, natural: Mapping[str, FieldType]) -> "TableMapping":
+        """The same mapping, in which each field that is open has the type of its column."""
+        return replace(self, fields=tuple(_typed(each, natural) for each in self.fields))
+
     def not_migrated(self, columns: Iterable[str]) -> NotMigrated:
         """Which of the source's columns no item carries."""
         return not_migrated(columns, self.mapped_columns, self.ignored)
@@ -241,3 +245,11 @@ class TableMapping:
         """A hash of the declaration: changes when any rule changes by which items are made or compared."""
         declared = {name: value for name, value in asdict(self).items() if name not in _NOT_A_RULE}
         return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _typed(field: Field, natural: Mapping[str, FieldType]) -> Field:
+    kind = natural.get(field.column, field.type)
+    if not field.is_open or kind is field.type:
+        return field
+    rule = Rule.WITHIN_ONE_SECOND if kind is FieldType.TIMESTAMP else Rule.EXACT
+    return replace(field, type=kind, rule=rule)

@@ -12,7 +12,7 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of
+from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of, natural
 from imgmig_dagster.source.conditions import filtered, refuse_condition
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
@@ -87,6 +87,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     table = f"{schema}.{name}"
     relation = find_relation(fetch, schema, name)
     columns = columns_of(fetch, relation)
+    mapping = mapping.typed({column.name: natural(column) for column in columns.values()})
     faults = _column_faults(mapping, columns)
     if faults:
         raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")

@@ -75,7 +75,12 @@ class Statements:
         self._table = table
         self._time_zone = time_zone
         self._pieces: Expressions | None = None
-        self.mapping = mapping
+        self._declared = mapping
+
+    @property
+    def mapping(self) -> TableMapping:
+        """The mapping, with the types of the table's columns where it leaves them open."""
+        return self.table.mapping
 
     @property
     def table(self) -> SourceTable:
@@ -84,7 +89,7 @@ class Statements:
 
     def columns_not_migrated(self) -> NotMigrated:
         """Which columns no item carries, looked up anew: one may have been added since the table was checked."""
-        return columns_not_migrated(self._connections.fetch, self._schema, self._table, self.mapping)
+        return columns_not_migrated(self._connections.fetch, self._schema, self._table, self._declared)
 
     def column_types(self) -> dict[str, str]:
         """Every column's type, and whether it is NOT NULL, looked up anew."""
@@ -117,7 +122,7 @@ class Statements:
         return self._pieces
 
     def _inspect(self) -> Expressions:
-        return Expressions(inspect(self._connections.fetch, self._schema, self._table, self.mapping, self._time_zone))
+        return Expressions(inspect(self._connections.fetch, self._schema, self._table, self._declared, self._time_zone))
 
     def _fetch(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
         return self._carry_out(lambda at: _made(at, query, parameters, window))

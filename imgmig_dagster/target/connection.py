@@ -19,7 +19,8 @@ from imgmig_dagster.target.writer import WritableTable
 class TargetSettings:
     """Where the target is, and how hard one run may drive it. Whoever opens it can only read.
 
-    `rate` is a ceiling in capacity units per second, None for no ceiling.
+    `mapping` says which key the table has to have; a run opens it with the types of its source. `rate` is a ceiling in
+    capacity units per second, None for no ceiling.
     """
 
     access: AwsAccess
@@ -34,10 +35,10 @@ class TargetSettings:
         return describe(self.access, self.table, self.mapping)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[TargetTable]:
-        """The table, ready for requests that read."""
+    async def open(self, mapping: TableMapping) -> AsyncIterator[TargetTable]:
+        """The table, ready for requests that read items of a mapping."""
         async with self._sender(may_write=False) as sender:
-            yield TargetTable(sender, self.table, self.mapping)
+            yield TargetTable(sender, self.table, mapping)
 
     @asynccontextmanager
     async def _sender(self, may_write: bool) -> AsyncIterator[Sender]:
@@ -52,7 +53,7 @@ class WritableTarget(TargetSettings):
     """The target of a run that may write. Only `write_guard` makes one, which a test holds."""
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[WritableTable]:
-        """The table, ready for requests that read and write."""
+    async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:
+        """The table, ready for requests that read and write items of a mapping."""
         async with self._sender(may_write=True) as sender:
-            yield WritableTable(sender, self.table, self.mapping)
+            yield WritableTable(sender, self.table, mapping)

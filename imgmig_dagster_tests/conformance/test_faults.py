@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.steps.migration_result import MigrationResult
@@ -49,7 +50,7 @@ class OnFakeTime(WritableTarget):
     timeout: float
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[WritableTable]:
+    async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:  # noqa: ARG002 - `at` has it
         async with opened(self.at, self.url, None, self.retry, self.requests_in_flight, timeout=self.timeout) as table:
             yield table
 

@@ -86,7 +86,7 @@ def open_by(settings_of: Callable[..., Settings]) -> Callable[[Path], None]:
         writable = allow_writes(settings, None, TargetSettings(settings.aws(), settings.target_table, IMAGE))
 
         async def call() -> None:
-            async with writable.open():
+            async with writable.open(IMAGE):
                 pass
 
         asyncio.run(call())

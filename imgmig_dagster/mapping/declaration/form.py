@@ -10,7 +10,17 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from imgmig_dagster.mapping.declaration.scalars import As, Constant, Day, Filled, Grain, Name, Names, Nulls, Text
+from imgmig_dagster.mapping.declaration.scalars import (
+    As,
+    Constant,
+    Day,
+    Filled,
+    Grain,
+    Name,
+    Names,
+    Nulls,
+    Text,
+)
 from imgmig_dagster.mapping.fields import Unit
 from imgmig_dagster.mapping.spec import Newer
 
@@ -173,8 +183,8 @@ class DeclarationForm(_Form):
         | None
     ) = Field(
         None,
-        description="The time that cuts the rows into partitions and puts them in order.",
-        examples=["created_at", {"column": "created_ts", "unit": "ms"}],
+        description="The time that cuts the rows into partitions and puts them in order; identity where there is none.",
+        examples=["created_at", {"column": "created_ts", "unit": "ms"}, "identity"],
     )
     undated: bool = Field(
         False, strict=True, description="Rows whose order is NULL have a partition of their own.", examples=[True]
@@ -196,8 +206,9 @@ class DeclarationForm(_Form):
         Annotated[Name, Tag("<text>")] | Annotated[TimeForm, Tag("<time>")] | Annotated[NewerForm, Tag("<newer>")],
         _either("<text>", ("newer", "<newer>"), ("column", "<time>")),
     ] = Field(
-        description="The time that tells which side is newer, or which side counts as newer without one.",
-        examples=["updated_at", {"newer": "target"}],
+        description="The time that tells which side is newer. Or none, as {newer: target}: what differs is named and "
+        "left alone. Or {newer: source}: the row counts.",
+        examples=["updated_at", "none", {"newer": "source"}],
     )
     key: dict[
         Name,
@@ -211,10 +222,16 @@ class DeclarationForm(_Form):
         description="The primary key: the partition key, then the sort key if there is one.",
         examples=[{"PK": "IMAGE#{id}", "SK": "METADATA"}],
     )
-    version: VersionForm | None = Field(
+    version: (
+        Annotated[
+            Annotated[Literal["none"], Tag("<none>")] | Annotated[VersionForm, Tag("<version>")],
+            _either("<none>", ("attribute", "<version>")),
+        ]
+        | None
+    ) = Field(
         None,
-        description="The attribute that the application counts up with each write.",
-        examples=[{"attribute": "version", "initial": 1}],
+        description="The attribute that the application counts up with each write, or none.",
+        examples=[{"attribute": "version", "initial": 1}, "none"],
     )
     nulls: Nulls = Field(
         Nulls.WRITTEN, description="What becomes of NULL where an attribute does not say.", examples=["rejected"]
@@ -248,7 +265,7 @@ FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "<template>": TemplateForm,
     "<map>": MapForm,
     "<constant>": ConstantForm,
-    "version": VersionForm,
+    "<version>": VersionForm,
     "pictures": PicturesForm,
 }
 """The form by what an error's place names: a tag above, or one of the two keys with a single form."""

@@ -6,7 +6,7 @@ A table's attributes are read in `attributes`; the form itself is in `form`.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from imgmig_dagster.ignored_columns import NO_REASON, listed, shown
 from imgmig_dagster.mapping.declaration.attributes import Attributes
@@ -18,9 +18,10 @@ from imgmig_dagster.mapping.declaration.form import (
     NewerForm,
     PlaceForm,
     TimeForm,
+    VersionForm,
 )
 from imgmig_dagster.mapping.declaration.marks import Fault, Path
-from imgmig_dagster.mapping.declaration.scalars import PLAIN_NAME, Grain
+from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain
 from imgmig_dagster.mapping.fields import Unit
 from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
@@ -28,6 +29,8 @@ from imgmig_dagster.mapping.template import Template
 # Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
 _EARLIEST: Final = {"weekly": date(1000, 1, 5)}
 _FIRST_DAY: Final = date(1000, 1, 1)
+_IDENTITY: Final = "identity"
+_BUCKETS: Final = 64
 _LONGEST_KEY_NAME: Final = 255
 
 
@@ -44,7 +47,7 @@ class Meaning:
     """The mapping and the partitions that a declaration stands for; `faults` is empty where it is sound."""
 
     def __init__(self, form: DeclarationForm) -> None:
-        self._form = form
+        self._form = form = _without_words(form)
         schema, table = _place(form.table)
         self._name = form.name or table
         self._key = tuple(_key_attribute(name, value) for name, value in form.key.items())
@@ -62,7 +65,7 @@ class Meaning:
             modified=None if isinstance(form.modified, NewerForm) else _column(form.modified),
             modified_unit=form.modified.unit if isinstance(form.modified, TimeForm) else None,
             newer=form.modified.newer if isinstance(form.modified, NewerForm) else Newer.TARGET,
-            version=None if form.version is None else Version(form.version.attribute, form.version.initial),
+            version=_version(form),
             constants=self._attributes.constants,
             where=form.where,
             pictures=_pictures(form),
@@ -158,6 +161,19 @@ class Meaning:
                 yield Fault(place, f"{shown(name)} is in no attribute, so nothing shows it; leave it out here")
 
 
+def _without_words(form: DeclarationForm) -> DeclarationForm:
+    """The same declaration with what its words `none` and `identity` stand for."""
+    changes: dict[str, Any] = {}
+    if form.modified == NONE:
+        changes["modified"] = NewerForm(newer=Newer.TARGET)
+    if form.version == NONE:
+        changes["version"] = None
+    is_cut_by_time = form.partitions is not None and not isinstance(form.partitions, BucketsForm)
+    if form.order == _IDENTITY or ([form.order] == form.identity and not is_cut_by_time):
+        changes |= {"order": None, "partitions": form.partitions or BucketsForm(buckets=_BUCKETS)}
+    return form.model_copy(update=changes)
+
+
 def _place(table: str | PlaceForm) -> tuple[str, str]:
     if isinstance(table, PlaceForm):
         return table.schema_, table.name
@@ -169,6 +185,11 @@ def _key_attribute(name: str, value: str | KeyForm) -> KeyAttribute:
     if isinstance(value, str):
         return KeyAttribute(name, Template(value))
     return KeyAttribute(name, Template(value.template), value.type)
+
+
+def _version(form: DeclarationForm) -> Version | None:
+    found = form.version
+    return Version(found.attribute, found.initial) if isinstance(found, VersionForm) else None
 
 
 def _column(named: str | TimeForm) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+NONE: Final = "none"
+"""The word for a thing that a table does not have."""
 PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What can name folders, commands' arguments and assets."""
 

@@ -1,5 +1,6 @@
 """A table with a column of every type: what is read of it, and that its digest is that of its item."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -307,13 +308,37 @@ def test_a_type_of_the_application_has_a_text(services: Services, things: Things
 
 
 @pytest.mark.parametrize(
+    ("column_type", "natural"),
+    [
+        ("varchar(20)", T.TEXT),
+        ("uuid", T.TEXT),
+        ("inet", T.TEXT),
+        ("integer", T.INTEGER),
+        ("numeric(10, 2)", T.NUMBER),
+        ("double precision", T.NUMBER),
+        ("boolean", T.BOOLEAN),
+        ("timestamp(3)", T.TIMESTAMP),
+        ("date", T.DATE),
+        ("jsonb", T.DOCUMENT),
+        ("text[]", T.LIST),
+        ("bytea", T.BINARY),
+    ],
+)
+def test_a_field_that_leaves_its_type_open_has_that_of_its_column(
+    things: Things, column_type: str, natural: FieldType
+) -> None:
+    fill(things, column_type)
+
+    with reader_of(things, of(T.TEXT)) as reader:
+        assert reader.mapping.fields[-1].type is natural
+    with reader_of(things, replace(of(T.TEXT), as_text=True)) as reader:
+        assert reader.mapping.fields[-1].type is T.TEXT
+
+
+@pytest.mark.parametrize(
     ("column_type", "field", "remedy"),
     [
         ("integer", of(T.BOOLEAN), "write value: {column: value, as: integer}"),
-        ("boolean", of(T.TEXT), "write value: {column: value, as: boolean}"),
-        ("double precision", of(T.TEXT), "write value: {column: value, as: number}"),
-        ("jsonb", of(T.TEXT), "write value: {column: value, as: document}"),
-        ("text[]", of(T.TEXT), "write value: {column: value, as: list}"),
         ("date", of(T.TIMESTAMP), "write value: {column: value, as: date}"),
         ("bigint", of(T.TIMESTAMP), "{column: value, unit: s}"),
         ("real", of(T.TIMESTAMP, column_unit=Unit.SECONDS), "write value: {column: value, as: number}"),

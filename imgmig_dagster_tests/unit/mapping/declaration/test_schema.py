@@ -60,6 +60,7 @@ def test_a_declaration_is_valid(path: Path) -> None:
         {"attributes": '{a: {constant: 1.5}, b: {constant: true}, c: "USER#{id}", d: {template: "{x}"}}'},
         {"identity": "id", "sensitive": "title", "where": "x > 1", "ignored": "{b: no need}"},
         {"order": "{column: at, unit: ms}", "partitions": "{every: daily, start: 2020-01-01}", "undated": "true"},
+        {"modified": "none", "version": "none", "order": "identity", "partitions": "{buckets: 8}"},
         {"modified": "{newer: target}", "table": "{schema: a.b, name: c}", "name": "c", "entity": "file"},
     ],
 )
