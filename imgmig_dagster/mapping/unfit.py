@@ -43,7 +43,6 @@ NESTED_IN_SET: Final = ("nested_in_set", "an element is no single value, and a s
 REPEATED_IN_SET: Final = ("repeated_in_set", "an element stands there twice, and a set holds each once")
 KEY_NULL: Final = ("null_in_required_field", "a column of the key is NULL")
 KEY_EMPTY: Final = ("key_empty", "the id is empty")
-KEY_NULL: Final = ("key_null", "a column of the key is NULL")
 KEY_NOT_WHOLE: Final = ("key_not_a_number", "the key is a number, and the column holds no whole one of 38 digits")
 KEY_AMBIGUOUS: Final = (
     "key_ambiguous",

@@ -24,6 +24,7 @@ from imgmig_dagster.source.sqlstates import refuses_password, replica, told
 
 Parameters: TypeAlias = "dict[str, Any] | None"
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
+Driver: TypeAlias = "psycopg.Connection[Any]"
 Fetch: TypeAlias = Callable[["sql.Composable | str", Parameters], "list[Any]"]
 """All rows of a statement with parameters."""
 
@@ -170,7 +171,7 @@ class Connection:
             raise self._told(error) from None
 
     @contextmanager
-    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+    def lent(self) -> Iterator[Driver]:
         """The driver in a read-only transaction on the primary, for statements that do not prove where they are."""
         with self.transaction("READ COMMITTED") as fetch:
             fetch("SELECT 1", None)

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
-import psycopg
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import Connection, Fetch, Parameters
+from imgmig_dagster.source.connection import Connection, Driver, Fetch, Parameters
 from imgmig_dagster.source.servers import KNOWN_SERVERS, KnownServers
 
 _PROCESS: Final = "SELECT pg_backend_pid()"
@@ -90,7 +89,7 @@ class ReadOnlyConnections:
             yield fetch
 
     @contextmanager
-    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+    def lent(self) -> Iterator[Driver]:
         """A connection of its own in a read-only transaction, for a library that has statements of its own.
 
         Raises:

@@ -88,8 +88,8 @@ def test_a_column_of_the_key_that_is_null_makes_an_id_of_which_no_key_is_made(th
         rows = [row for page in reader.pages(MARCH, None, 10) for row in page]
         rejected = [transformer(reader.mapping)(row) for row in rows[:2]]
     assert [(each.row_id, each.code) for each in rejected if isinstance(each, Rejection)] == [
-        (r"\N|1", "key_null"),
-        (r"\N|2", "key_null"),
+        (r"\N|1", "null_in_required_field"),
+        (r"\N|2", "null_in_required_field"),
     ]
     assert [taken_apart(row_id, 2) for row_id in ids] == [None, None, [r"\N", "3"]]
     assert [parts(row_id, 2) for row_id in ids] == [[None, "1"], [None, "2"], [r"\N", "3"]]
