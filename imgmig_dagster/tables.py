@@ -4,14 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
-
-import yaml  # type: ignore[import-untyped]  # no stubs
+from typing import Final
 
 from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.files import refusals_as
-from imgmig_dagster.mapping.declaration import PACKAGED, Declaration, DeclarationRefused, declare, load
+from imgmig_dagster.mapping.declaration import PACKAGED, Declaration, DeclarationRefused, load
+from imgmig_dagster.mapping.declaration.loading import load_components
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.stage import Stage
 
@@ -103,19 +101,7 @@ def _declared_in(folder: Path) -> Iterator[Declaration]:
         if path.name != "defs.yaml":
             yield load(path)
     for path in sorted(folder.rglob("defs.yaml")):
-        yield from _of_components(path)
-
-
-def _of_components(path: Path) -> Iterator[Declaration]:
-    with refusals_as(DeclarationRefused, path, "name another folder by IMGMIG_MAPPINGS", reads=True):
-        text = path.read_text(encoding="utf-8")
-    try:
-        documents: list[Any] = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
-        raise DeclarationRefused(f"{path}: {' '.join(str(error).split())}") from None
-    for each in documents:
-        if isinstance(each, dict) and each.get("type") == COMPONENT:
-            yield declare(each.get("attributes") or {}, str(path))
+        yield from load_components(path, COMPONENT)
 
 
 def _may_share_a_key(one: TableMapping, other: TableMapping) -> bool:

@@ -22,7 +22,21 @@ _OWNERS: Final = ("team:data-platform",)
 # materialization of any partition: that the rotation stands still is seen, not that one partition was left out.
 _RENEWED_DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=RENEWED_WITHIN)
 _RENEWED_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8))
-_ATTRIBUTE_TYPES: Final = {FieldType.TEXT: "S", FieldType.TIMESTAMP: "S", FieldType.INTEGER: "N"}
+_ATTRIBUTE_TYPES: Final = {
+    FieldType.TEXT: "S",
+    FieldType.INTEGER: "N",
+    FieldType.NUMBER: "N",
+    FieldType.BOOLEAN: "BOOL",
+    FieldType.TIMESTAMP: "S",
+    FieldType.EPOCH: "N",
+    FieldType.DATE: "S",
+    FieldType.DOCUMENT: "M, L, S, N or BOOL",
+    FieldType.LIST: "L",
+    FieldType.TEXT_SET: "SS",
+    FieldType.NUMBER_SET: "NS",
+    FieldType.BINARY: "B",
+    FieldType.LABEL: "S",
+}
 
 
 def asset_specs(table: Table) -> Mapping[str, dg.AssetSpec]:
@@ -65,12 +79,13 @@ def end_specs(table: Table, places: Places) -> list[dg.AssetSpec]:
 
 def columns_of(mapping: TableMapping) -> dg.TableSchema:
     """The source's columns that the mapping reads."""
-    return dg.TableSchema(
-        [
-            *(_column(name, "text", nullable=False, unique=len(mapping.identity) == 1) for name in mapping.identity),
-            *(_column(field.column, field.type.value, field.nullable) for field in mapping.fields),
-        ]
-    )
+    is_unique = len(mapping.identity) == 1
+    found = {name: _column(name, "text", nullable=False, unique=is_unique) for name in mapping.identity}
+    for field in mapping.fields:
+        kind = field.type.value if field.template is None else "text"
+        for name in field.columns:
+            found.setdefault(name, _column(name, kind, field.nullable))
+    return dg.TableSchema(list(found.values()))
 
 
 def attributes_of(mapping: TableMapping) -> dg.TableSchema:
@@ -82,6 +97,10 @@ def attributes_of(mapping: TableMapping) -> dg.TableSchema:
                 for each in mapping.primary_key
             ),
             *(_attribute(field) for field in mapping.fields),
+            *(
+                _column(each.attribute, next(iter(each.value)), nullable=False, description="constant")
+                for each in mapping.constants
+            ),
             *_version(mapping),
         ]
     )
@@ -220,7 +239,7 @@ def _place(url: str | None, table: str | None) -> dict[str, str]:
 
 def _attribute(field: Field) -> dg.TableColumn:
     return _column(
-        field.attribute, _ATTRIBUTE_TYPES[field.type], field.nullable, description=f"compared: {field.rule.value}"
+        field.name, _ATTRIBUTE_TYPES[field.type], field.nullable, description=f"compared: {field.rule.value}"
     )
 
 
@@ -235,7 +254,7 @@ def _origins(mapping: TableMapping) -> list[tuple[str, str]]:
     """Each attribute that comes of a column, with that column; the others are constants."""
     return [
         *((each.attribute, column) for each in mapping.primary_key for column in each.template.columns),
-        *((field.attribute, column) for field in mapping.fields for column in field.columns),
+        *((field.name, column) for field in mapping.fields for column in field.columns),
     ]
 
 
