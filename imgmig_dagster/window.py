@@ -41,6 +41,12 @@ def dated(windows: Sequence[Window]) -> list[Window]:
     return [window for window in windows if not window.is_undated]
 
 
+def span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
+    """Where the first window of a time starts, and where the last one ends."""
+    with_time = dated(windows)
+    return with_time[0].start, with_time[-1].end
+
+
 def to_microseconds(moment: datetime) -> int:
     """An aware datetime as microseconds since 1970, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -12,6 +12,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import chosen_tables
 from imgmig_dagster.window import Window
 
@@ -44,7 +45,7 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
 def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window]) -> Finding:
     from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
-    from imgmig_dagster.doctor.results import Health, examine, exit_code
+    from imgmig_dagster.doctor.results import examine
     from imgmig_dagster.doctor.session import session_examinations
     from imgmig_dagster.doctor.source import source_examinations
 
@@ -61,9 +62,16 @@ def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window
                 *([picture_examination(settings.aws(), reader, mapping.pictures)] if mapping.pictures else []),
             ]
         )
+    return finding_of(settings.stage, found)
+
+
+def finding_of(stage: Stage, found: Sequence["Diagnosis"]) -> Finding:
+    """What was found, each with its remedy, as a command shows it."""
+    from imgmig_dagster.doctor.results import Health, exit_code
+
     counts = {health.value: sum(each.health is health for each in found) for health in Health}
-    document = {"stage": settings.stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
-    line = f"Stage {settings.stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
+    document = {"stage": stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
+    line = f"Stage {stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
     return Finding(exit_code(found), document, [*(told for each in found for told in _told(each)), line])
 
 

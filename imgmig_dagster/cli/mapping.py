@@ -1,20 +1,28 @@
 """``imgmig mapping``: what helps with the declarations of tables."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli.console import Output
-from imgmig_dagster.cli.options import StageOption, chosen
-from imgmig_dagster.config import load_settings
+from imgmig_dagster.cli.console import Finding, Output, finish_all
+from imgmig_dagster.cli.doctor import finding_of
+from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
+from imgmig_dagster.config import Settings, load_settings, load_table_settings
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.mapping.declaration import load
 from imgmig_dagster.mapping.declaration.schema import schema as declaration_schema
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.tables import chosen_tables
+from imgmig_dagster.window import Window
 
 app = typer.Typer(help="The declarations of tables: how rows become items.", no_args_is_help=True)
 
@@ -68,3 +76,54 @@ def draft(
     for remark in found.remarks:
         told.say(remark)
     told.say(f"Drafted {output}. Next: read it, then imgmig mapping check {output} --stage {settings.stage.value}")
+
+
+@app.command(epilog="Examples: imgmig mapping check --stage staging; imgmig mapping check mappings/photos.yaml --all")
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="A declaration; by default those of the stage.", dir_okay=False)
+    ] = None,
+    stage: StageOption = None,
+    table: TablesOption = None,
+    every_row: Annotated[
+        bool, typer.Option("--all", help="Make an item of every row, and not only of the first 1,000 by identity.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Hold a declaration against PostgreSQL and DynamoDB: types, NULLs, keys, indexes, sizes, rows that are rejected.
+
+    Reads both sides and writes to neither.
+
+    Exit codes: 0 nothing failed (warnings do not count); 1 something failed; 3 a service cannot be reached.
+    """
+    settings = load_settings(chosen(stage))
+    require_running(settings.stage)
+    from imgmig_dagster.defs.build import table_of, tables_of
+
+    if file is not None:
+        # The sandbox's variables speak of its own table.
+        declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
+        declared = replace(declared, partitions=of.cut(declared.partitions))
+        tables = {declared.mapping.name: table_of(settings.stage, declared, is_only=True)}
+    else:
+        tables = {each.name: each for each in tables_of(settings.stage)}
+
+    def find(name: str) -> Finding:
+        found = tables[name]
+        mapping = found.mapping if file is not None else settings.applied_to(found.mapping)
+        return _checked(settings, mapping, found.partitions.windows(), every_row)
+
+    names = list(tables) if file is not None else chosen_tables(settings.stage, table)
+    finish_all(Output(json), names, find)
+
+
+def _checked(settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool) -> Finding:
+    from imgmig_dagster.doctor.results import examine
+    from imgmig_dagster.drafting.check import SAMPLE, check_examinations
+
+    connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
+    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
+        looks = check_examinations(
+            connections.fetch, reader, windows, settings.aws(), settings.target_table, None if every_row else SAMPLE
+        )
+        return finding_of(settings.stage, examine(looks))

@@ -31,7 +31,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.window import Window, now
+from imgmig_dagster.window import Window, now, span
 
 # The config of the assets for a run over some partitions.
 _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
@@ -242,7 +242,7 @@ class Session:
         """The finding, with the rows that no migration reaches; as it is where the source could not be asked."""
         if finding.exit_code > 1:
             return finding
-        outside = self.source.rows_outside(self.windows[0].start, self.windows[-1].end)
+        outside = self.source.rows_outside(*span(self.windows))
         repeated = left_out.repeated_ids(self.state, keys)
         order_column = self.source.mapping.order.column
         found = self._naming_columns(finding)

@@ -18,7 +18,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.table import TargetIdentity
 from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, span
 
 _MIGRATED: Final = ("in_target", "migrated")
 
@@ -54,7 +54,7 @@ def of_stage(
         identity=identity,
         settings={},
         versions={},
-        rows_outside=source.rows_outside(windows[0].start, windows[-1].end).rows,
+        rows_outside=source.rows_outside(*span(windows)).rows,
         columns=source.columns_not_migrated(),
     )
     rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}

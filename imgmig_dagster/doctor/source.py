@@ -11,7 +11,7 @@ from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.indexes import missing_page_index
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.relations import children
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, span
 
 _NAMES_OF_UTC: Final = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 
@@ -89,7 +89,7 @@ def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
 def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Whether an index gives the rows in the order of the pages: without one each page sorts its whole window."""
     table, mapping = reader.table, reader.mapping
-    columns = f"({mapping.order.column}, {mapping.identity_shown})"
+    columns = f"({mapping.order.column or 'the bucket'}, {mapping.identity_shown})"
     if table.relation.is_view:
         remedy = "EXPLAIN a page of it; name the table itself if that fits, or be patient"
         return Health.WARN, "a view has none: each page runs its query", remedy
@@ -101,9 +101,15 @@ def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
 
 def rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Health, str, str]:
     """Rows that no partition holds are never migrated."""
-    first, last = windows[0].start, windows[-1].end
-    found = reader.rows_outside(first, last)
+    first, last = span(windows)
+    found, order = reader.rows_outside(first, last), reader.mapping.order
+    if not found.rows and not order.column:
+        return Health.OK, f"none: each row is in one of {order.buckets:,} buckets", ""
     if not found.rows:
         return Health.OK, f"none outside of {first:%Y-%m-%d} to {last:%Y-%m-%d}", ""
-    remedy = "set IMGMIG_PARTITION_START earlier, or mend rows whose time of creation is NULL, infinite or to come"
+    null = "" if order.has_undated else "NULL (`undated: true` gives those a partition), "
+    remedy = (
+        "let `partitions` start earlier in the declaration, or by IMGMIG_PARTITION_START; mend rows whose "
+        f"{order.column} is {null}infinite or to come"
+    )
     return Health.FAIL, f"{found.rows:,} rows, such as {', '.join(found.sample_ids[:3])}", remedy

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.source import rows_outside
 from imgmig_dagster.drafting.check import items, keys, left_out, nulls
-from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
+from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster_tests.arrange import Source, image, row_id
+from imgmig_dagster.window import UNDATED_WINDOW
+from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.images import IMAGE
 
 
@@ -76,3 +78,18 @@ def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> 
     assert "column user_id" in found
     assert "1 row, such as " + row_id(1) in found
     assert "timestamp_out_of_range, column created_at" in found
+
+
+@pytest.mark.parametrize(("has_undated", "rows"), [(True, 0), (False, 1)])
+def test_rows_without_a_time_lie_in_the_partition_that_is_declared_for_them(
+    source: Source, has_undated: bool, rows: int
+) -> None:
+    source.insert([image(1), image(2, created_at=None)])
+    _fetch, reader = reading(source, order=Order("created_at", has_undated=has_undated))
+
+    with reader:
+        health, found, remedy = rows_outside(reader, [MARCH, *([UNDATED_WINDOW] if has_undated else [])])
+
+    assert health is (Health.FAIL if rows else Health.OK)
+    assert found.startswith("1 rows, such as" if rows else "none outside of 2024-03-01 to 2024-04-01")
+    assert ("undated: true" in remedy) is bool(rows)
