@@ -124,6 +124,12 @@ def _checked(settings: Settings, mapping: TableMapping, windows: Sequence[Window
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
         looks = check_examinations(
-            connections.fetch, reader, windows, settings.aws(), settings.target_table, None if every_row else SAMPLE
+            connections.fetch,
+            reader,
+            mapping,
+            windows,
+            settings.aws(),
+            settings.target_table,
+            None if every_row else SAMPLE,
         )
         return finding_of(settings.stage, examine(looks))

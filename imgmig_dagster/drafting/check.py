@@ -27,13 +27,13 @@ Finding = tuple[Health, str, str]
 def check_examinations(
     fetch: Fetch,
     reader: SourceReader,
+    mapping: TableMapping,
     windows: Sequence[Window],
     access: AwsAccess,
     target: str,
     at_most: int | None,
 ) -> list[Examination]:
     """What to look at; `at_most` rows are made items, or all of them where it is None."""
-    mapping = reader.mapping
     looks = {
         "rows left out": partial(left_out, fetch, reader),
         "NULLs": partial(nulls, fetch, reader),

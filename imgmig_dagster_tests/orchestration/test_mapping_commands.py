@@ -22,7 +22,7 @@ def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmi
 def test_a_draft_fits_as_it_is_and_is_not_written_over(platform: Platform, imgmig: Imgmig, tmp_path: Path) -> None:
     source = platform.source
     source.insert(images_of(3, range(5)))
-    source.execute("ALTER TABLE {t} ADD album int[], ADD details jsonb DEFAULT '{}', ALTER created_at SET NOT NULL")
+    source.execute("ALTER TABLE {t} ADD album int[], ADD details jsonb DEFAULT '[]', ALTER created_at SET NOT NULL")
     place = tmp_path / "mappings" / "photos.yaml"
 
     drafted = imgmig("mapping", "draft", f"{source.schema}.{source.table}", "--output", str(place))
