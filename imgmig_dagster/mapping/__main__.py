@@ -24,11 +24,22 @@ cut and not rounded.
 | `char(n)` | the text with its padding |
 | enums, `uuid`, whole numbers where text is asked for | their text |
 | `smallint`, `integer`, `bigint`, `serial` | the number |
-| `numeric` | the number, if it is whole and has at most 38 digits |
+| `numeric` | the number; as an integer, if it is whole and has at most 38 digits |
+| `real`, `double precision` | the shortest number that reads as the same one again |
+| `boolean`, `bytea`, `date` | the value |
+| `json`, `jsonb`, arrays | the JSON; of an array what `array_to_json()` makes of it, without its lower bounds |
 | a domain, and a domain over a domain | as the type behind it |
 | `timestamp with time zone` | the instant |
 | `timestamp` without a zone | the instant by `IMGMIG_SOURCE_TIME_ZONE`, `UTC` unless it is set |
-| anything else | refused by its name; a view that casts it is a source like a table |
+| whole numbers and `numeric` with a unit | the instant so many seconds, milliseconds or microseconds since 1970 |
+| anything else: `time`, `interval`, `inet`, ranges, `xml`, `money`, composite types, ... | PostgreSQL's text of it |
+
+A column that another type fits better is refused with the line to declare; `as: text` takes the text of any type. What
+a text depends on is the same for every session: `IntervalStyle` is `postgres`, `bytea_output` `hex`, `lc_monetary` `C`,
+`TimeZone` `UTC`, `DateStyle` `ISO`, and numbers have all their digits.
+
+In a key or another text of columns a timestamp is written as `toISOString()` writes it. One of the identity has all six
+digits of its microseconds, since rows may differ in nothing else.
 
 Padding is read because PostgreSQL hands it to the application too: the id `k1` of a `char(4)` column makes the key of
 `k1` and two spaces. A `numeric` value with a fraction or more digits, NaN and infinity cost their row

@@ -1,11 +1,17 @@
 """Identities of several columns and of any type: each look at the table sees the same rows under the same ids."""
 
+from typing import Any
+
 import pytest
+from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.mapping.template import parts, taken_apart
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.window import UNDATED_WINDOW, Window
 from imgmig_dagster_tests.arrange import MARCH
 from imgmig_dagster_tests.unit.source.test_types import make_citext_in
 from imgmig_dagster_tests.unit.source.things import Things, assert_all_looks_agree, text_field, things_mapping
@@ -140,3 +146,43 @@ class TestUniqueness:
             assert set(found.sample_ids) == {r"1|\N"}
             with pytest.raises(SourceRefused, match="more than one row with the a, b"), reader.window_ids(MARCH):
                 raise AssertionError("not reached")
+
+
+class Recorded(ReadOnlyConnections):
+    """Keeps the statements that it is asked."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[tuple[sql.Composed, dict[str, Any]]] = []
+
+    def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
+        if isinstance(query, sql.Composed):
+            self.asked.append((query, parameters or {}))
+        return super().fetch(query, parameters)
+
+
+@pytest.mark.parametrize(("column_type", "window"), [("timestamptz", MARCH), ("timestamptz", UNDATED_WINDOW)])
+def test_an_index_serves_pages_and_looks_for_ids(things: Things, column_type: str, window: Window) -> None:
+    things.make(f"a int, b text, at {column_type}, PRIMARY KEY (a, b)")
+    things.add(5_000, "n, 'x', CASE WHEN n % 2 = 0 THEN '2024-03-01Z'::timestamptz + n * interval '1 minute' END")
+    things.execute("CREATE INDEX ON {t} (at, a, b)")
+    things.execute("ANALYZE {t}")
+    connections = Recorded(things.url)
+    mapping = things_mapping(order=Order("at", has_undated=True), **PAIR)
+
+    with SourceReader(connections, things.schema, "things", mapping) as reader:
+        assert reader.table.id_is_indexed
+        connections.asked.clear()
+        assert len(next(reader.pages(window, (0, "7|x") if window.is_undated else None, 10))) == 10
+        assert len(reader.rows([f"{n}|x" for n in range(1, 30)])) == 29
+
+    assert len(connections.asked) == 2
+    # As of a table that is too large to be read as a whole.
+    things.owner.execute("SET enable_seqscan = off; SET enable_sort = off")
+    try:
+        for query, parameters in connections.asked:
+            plan = str(things.owner.execute(sql.SQL("EXPLAIN ") + query, parameters).fetchall())
+            assert "Index Cond" in plan, plan
+            assert "Sort" not in plan, plan
+    finally:
+        things.owner.execute("RESET enable_seqscan; RESET enable_sort")
