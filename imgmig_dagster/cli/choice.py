@@ -7,7 +7,7 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.changes import occupied_partitions
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, dated, span
 
 
 def chosen_partitions(
@@ -33,15 +33,23 @@ def chosen_partitions(
             if key not in known:
                 raise SettingsError(f"there is no partition {key!r}: they go from {_ends(windows)}")
         return sorted(set(keys))
-    start = _window_of_day(windows, first, "--from").start if first else windows[0].start
-    end = _window_of_day(windows, last, "--to").end if last else windows[-1].end
-    if start >= end:
-        raise SettingsError("--from is later than --to")
-    found = occupied_partitions(source, state, [each for each in windows if start <= each.start and each.end <= end])
+    found = occupied_partitions(source, state, _between(windows, first, last))
     if not found:
         # Nothing to do is not a success: more likely the wrong table, or the wrong first partition.
         raise SettingsError(f"no partition holds a row there: they go from {_ends(windows)}")
     return found
+
+
+def _between(windows: Sequence[Window], first: str | None, last: str | None) -> Sequence[Window]:
+    """The windows from the one to the other; all of them, that of rows without a time too, where none is named."""
+    if not (first or last):
+        return windows
+    start, end = span(windows)
+    start = _window_of_day(windows, first, "--from").start if first else start
+    end = _window_of_day(windows, last, "--to").end if last else end
+    if start >= end:
+        raise SettingsError("--from is later than --to")
+    return [each for each in dated(windows) if start <= each.start and each.end <= end]
 
 
 def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]:
@@ -57,6 +65,9 @@ def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]
 
 
 def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:
+    for window in windows:
+        if window.partition == day:
+            return window
     try:
         moment = datetime.fromisoformat(day)
     except ValueError:

@@ -35,7 +35,7 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Verdict
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import Window, span
 from imgmig_dagster.work import ReadingWork
 
 SEGMENTS: Final = 4
@@ -86,6 +86,7 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
         target_items = sides.count("target")
         sides.close()
     await asyncio.to_thread(findings.close)
+    begin, end = span(windows)
     result = CensusResult(
         run_id=work.run_id,
         source_rows=rows,
@@ -102,8 +103,8 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
         samples={kind: ids for kind, ids in (*second_look.samples.items(), ("repeated", repeated_ids)) if ids},
         rows_outside=counts.table.outside.rows,
         rows_outside_sample=counts.table.outside.sample_ids,
-        partitions_from=windows[0].start.isoformat(),
-        partitions_to=windows[-1].end.isoformat(),
+        partitions_from=begin.isoformat(),
+        partitions_to=end.isoformat(),
         identity=identity,
         started_at=started_at,
         finished_at=clock.now(),

@@ -13,7 +13,7 @@ from imgmig_dagster.mapping.declaration import Partitions
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.table_settings import Grain, TableSettings
-from imgmig_dagster.window import Window
+from imgmig_dagster.window import UNDATED_WINDOW, Window
 
 ORDER = Order("created_at")
 
@@ -105,3 +105,22 @@ def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Gra
     assert partitions.window(earliest).start == utc(*map(int, earliest.split("-")))
     with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
         TableSettings(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))
+
+
+def test_buckets_are_seconds_since_1970_by_keys_of_one_length() -> None:
+    partitions = partitions_of(Partitions(None, None, 12), Order("", buckets=12))
+    found = partitions.windows()
+    assert [window.partition for window in found[:2]] == ["bucket-00", "bucket-01"]
+    assert partitions.definition.get_partition_keys() == [window.partition for window in found]
+    assert (found[0].start, found[-1].end) == (utc(1970, 1, 1), utc(1970, 1, 1) + timedelta(seconds=12))
+    assert all(earlier.end == later.start for earlier, later in pairwise(found))
+    assert partitions.window("bucket-11") == found[-1]
+
+
+def test_rows_without_a_time_are_a_partition_behind_those_of_time() -> None:
+    declared = Partitions("monthly", date(2024, 2, 29))
+    partitions = partitions_of(declared, Order("created_at", has_undated=True))
+    *timed, last = partitions.windows()
+    assert timed == partitions_of(declared, ORDER).windows()
+    assert (last, last.is_undated) == (UNDATED_WINDOW, True)
+    assert partitions.definition.get_partition_keys()[-1] == "undated"
