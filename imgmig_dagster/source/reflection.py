@@ -6,10 +6,11 @@ What a run relies on is read by `catalog`, with what the inspector does not tell
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from warnings import catch_warnings, simplefilter
 
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine.reflection import Inspector
-from sqlalchemy.exc import DBAPIError, NoSuchTableError
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning
 from sqlalchemy.pool import StaticPool
 
 from imgmig_dagster.errors import SourceRefused
@@ -38,7 +39,10 @@ def reflect(connections: ReadOnlyConnections, schema: str, table: str) -> Reflec
     with _inspector(connections) as inspector:
         primary_key = tuple(inspector.get_pk_constraint(table, schema)["constrained_columns"])
         indexes = [(tuple(each["column_names"]), each) for each in inspector.get_indexes(table, schema)]
-        comments = {each["name"]: each["comment"] or "" for each in inspector.get_columns(table, schema)}
+        with catch_warnings():
+            # Types are read by `catalog`, which knows all of them.
+            simplefilter("ignore", SAWarning)
+            comments = {each["name"]: each["comment"] or "" for each in inspector.get_columns(table, schema)}
     # An expression has no name; an index that covers some rows has a condition.
     plain = [(names, each) for names, each in indexes if None not in names]
     full = [(names, each) for names, each in plain if not each.get("dialect_options", {}).get("postgresql_where")]

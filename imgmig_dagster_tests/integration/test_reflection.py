@@ -35,6 +35,12 @@ def test_keys_indexes_and_comments_by_names_that_need_quotes(new_source: NewSour
     assert found.comments["width"] == "in pixels"
 
 
+def test_types_that_sqlalchemy_does_not_know_are_no_matter(source: Source) -> None:
+    source.execute("ALTER TABLE {t} ADD place point, ADD position pg_lsn")
+
+    assert reflected(source).primary_key == ("id",)
+
+
 def test_a_table_that_is_not_there_is_refused(source: Source) -> None:
     source.execute("DROP TABLE {t}")
 
