@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from imgmig_dagster.cli import sandbox_load
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.cli.options import Json
 from imgmig_dagster.config import sandbox_root
@@ -60,18 +61,26 @@ def seed(
         )
 
 
-@app.command("dual-write", epilog="Example: imgmig sandbox dual-write --rate 50 --seconds 120")
+app.command(epilog=sandbox_load.EXAMPLE)(sandbox_load.load)
+
+
+@app.command(
+    "dual-write",
+    epilog="Examples: imgmig sandbox dual-write --rate 50 --seconds 120; imgmig sandbox dual-write --table photos",
+)
 def dual_write(
     rate: Annotated[float, typer.Option("--rate", min=0.1, max=1_000, help="Writes a second.")] = 50.0,
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long.")] = 60.0,
+    table: Annotated[str | None, typer.Option("--table", help="A declared table; by default images.")] = None,
 ) -> None:
-    """Write like the application: insert, update and delete images in PostgreSQL, then in DynamoDB.
+    """Write like the application: insert, update and delete rows in PostgreSQL, then in DynamoDB.
 
     Migrate meanwhile with IMGMIG_DUAL_WRITE=true, and see that nothing of it is undone.
     """
     output = Output(json=False)
+    mapping = None if table is None else sandbox_load.declared_table(table)
     output.say(f"Writing for {seconds:,.0f} s ...")
-    journal = _sandbox().dual_writer().run(rate, seconds)
+    journal = _sandbox().dual_writer(mapping=mapping).run(rate, seconds)
     output.say(", ".join(f"{kind}: {count:,}" for kind, count in sorted(journal.counts.items())))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require
@@ -163,6 +164,16 @@ def client(service: str, port: int) -> Any:
     # A proxy named in the environment cannot reach our loopback.
     direct = Config(proxies={})
     return session.client(service, endpoint_url=endpoint_url(port), config=direct)  # type: ignore[call-overload]
+
+
+def access(port: int) -> AwsAccess:
+    """How the product reaches DynamoDB on that port."""
+    return AwsAccess(
+        region=REGION,
+        access_key_id=ACCESS_KEY_ID,
+        secret_access_key=SECRET_ACCESS_KEY,
+        endpoint_urls=(("dynamodb", endpoint_url(port)),),
+    )
 
 
 def create_table(dynamodb: Any, name: str, key: Key = KEY) -> None:

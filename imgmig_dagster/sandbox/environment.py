@@ -22,6 +22,7 @@ from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
 if TYPE_CHECKING:
+    from imgmig_dagster.drafting.written import Draft
     from imgmig_dagster.sandbox.dual_writer import DualWriter
     from imgmig_dagster.sandbox.scratch import ScratchTables
 
@@ -104,9 +105,7 @@ class Sandbox:
         }
 
     def seed(self, rows: Iterable[ImageRow], partition_start: date | None = None) -> int:
-        """Replace the source rows and their pictures in S3, and record where partitions start.
-
-        Returns the number of rows.
+        """Replace the source rows and their pictures in S3, record where partitions start; returns how many there are.
 
         Without `partition_start` that is the first day, in UTC, of the month of the earliest row. Target items
         and state of an earlier run stay: `reset` first to begin anew. Starts the servers if they do not run.
@@ -144,14 +143,20 @@ class Sandbox:
             self._write(replace(record, partition_start=None))
         return rows
 
+    def draft(self, schema: str, table: str) -> "Draft":
+        """A draft of the declaration of a table that was loaded."""
+        from imgmig_dagster.sandbox.loading import draft
+
+        record = self._running()
+        return draft(record.postgres, record.aws, schema, table, self._aws.table)
+
     def prepare_target(self, mapping: TableMapping) -> None:
         """Make the target table one with the mapping's key, where it is another and holds nothing.
 
         Raises `LoadError` where it holds items: a table has one key for all entities in it.
         """
-        key = aws.key_of(mapping)
         with locked(self.root):
-            record = self._start(self._read())
+            record, key = self._start(self._read()), aws.key_of(mapping)
             if self._aws.remake_table(record.aws, key):
                 self._write(replace(record, key=key))
 
@@ -162,8 +167,7 @@ class Sandbox:
         from imgmig_dagster.sandbox.declared_records import DeclaredRecords
         from imgmig_dagster.sandbox.dual_writer import DualWriter
 
-        with locked(self.root):
-            record = self._start(self._read())
+        record = self._running()
         url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
         return DualWriter(
             lambda: psycopg.connect(url),
@@ -177,8 +181,7 @@ class Sandbox:
         """Empty tables beside the sandbox's own, like those of the mapping or of images, gone when the context ends."""
         from imgmig_dagster.sandbox.scratch import scratch_tables
 
-        with locked(self.root):
-            record = self._start(self._read())
+        record = self._running()
         return scratch_tables(record.postgres.port, record.aws.port, mapping)
 
     def reset(self) -> SandboxStatus:
@@ -213,6 +216,10 @@ class Sandbox:
     @property
     def _dagster_home(self) -> Path:
         return self.root / "dagster_home"
+
+    def _running(self) -> Record:
+        with locked(self.root):
+            return self._start(self._read())
 
     def _start(self, record: Record | None) -> Record:
         services: tuple[Service, Service] = (self._postgres, self._aws)

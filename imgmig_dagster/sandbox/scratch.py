@@ -103,12 +103,7 @@ def scratch_tables(postgres_port: int, aws_port: int, mapping: TableMapping | No
                 schema=name,
                 source=SOURCE_TABLE if mapping is None else mapping.table,
                 dynamodb=dynamodb,
-                access=AwsAccess(
-                    region=aws.REGION,
-                    access_key_id=aws.ACCESS_KEY_ID,
-                    secret_access_key=aws.SECRET_ACCESS_KEY,
-                    endpoint_urls=(("dynamodb", aws.endpoint_url(aws_port)),),
-                ),
+                access=aws.access(aws_port),
                 target=name,
             )
         finally:

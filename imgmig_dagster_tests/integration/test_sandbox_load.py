@@ -7,8 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
-from imgmig_dagster.errors import SandboxError
+from imgmig_dagster.cli.app import app
+from imgmig_dagster.errors import SandboxError, SettingsError
+from imgmig_dagster.mapping.declaration import load
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.sandbox import Sandbox
@@ -121,3 +124,78 @@ def test_a_target_table_with_items_keeps_its_key(sandbox: Sandbox) -> None:
 
     assert key_schema(sandbox) == [("PK", "HASH"), ("SK", "RANGE")]
     dynamodb(sandbox).delete_item(TableName="images-dev", Key=key)
+
+
+@pytest.fixture
+def folder(sandbox: Sandbox, tmp_path: Path, clean_environment: pytest.MonkeyPatch) -> Path:
+    clean_environment.setenv("IMGMIG_SANDBOX_DIR", str(sandbox.root))
+    clean_environment.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, words)
+
+
+def test_the_command_declares_the_table_and_says_what_is_next(sandbox: Sandbox, folder: Path) -> None:
+    file = script(folder, SCRIPT)
+
+    ended = run("sandbox", "load", str(file), "--table", "shop.Orders")
+
+    assert ended.exit_code == 0, ended.output
+    assert "shop.Orders holds 4 rows." in ended.output
+    assert "imgmig mapping check mappings/Orders.yaml" in ended.output
+    declared = load(folder / "mappings" / "Orders.yaml").mapping
+    assert (declared.schema, declared.table, declared.identity) == ("shop", "Orders", ("shop", "no"))
+    assert [each.attribute for each in declared.primary_key] == [name for name, _role in key_schema(sandbox)]
+
+
+def test_a_declaration_that_is_there_stays_and_its_key_is_the_tables(sandbox: Sandbox, folder: Path) -> None:
+    file = script(folder, SCRIPT)
+    run("sandbox", "load", str(file), "--table", "shop.Orders")
+    path = folder / "mappings" / "Orders.yaml"
+    text = path.read_text()
+    assert "  SK:" in text
+    path.write_text(text.replace("  PK:", "  shop:").replace("  SK:", "  order:"))
+
+    ended = run("sandbox", "load", str(file), "--table", "shop.Orders")
+
+    assert ended.exit_code == 0, ended.output
+    assert "left as it is" in ended.output
+    assert key_schema(sandbox) == [("shop", "HASH"), ("order", "RANGE")]
+    sandbox.prepare_target(IMAGE)
+
+
+def test_two_tables_of_other_keys_do_not_go_into_one_table(folder: Path) -> None:
+    run("sandbox", "load", str(script(folder, SCRIPT)), "--table", "shop.Orders")
+    path = folder / "mappings" / "Orders.yaml"
+    path.write_text(path.read_text().replace("  PK:", "  shop:"))
+    other = script(folder, "DROP TABLE IF EXISTS shop.items; CREATE TABLE shop.items (id uuid PRIMARY KEY);")
+
+    ended = run("sandbox", "load", str(other), "--table", "shop.items")
+
+    assert isinstance(ended.exception, SettingsError)
+    assert "one DynamoDB table, which has one key" in str(ended.exception)
+
+
+def test_a_name_that_is_none_is_told(folder: Path) -> None:
+    ended = run("sandbox", "load", str(script(folder, SCRIPT)), "--table", "a.b.c")
+
+    assert isinstance(ended.exception, SettingsError)
+
+
+def test_an_application_writes_the_table_by_its_declaration(sandbox: Sandbox, folder: Path) -> None:
+    run("sandbox", "load", str(script(folder, SCRIPT)), "--table", "shop.Orders")
+
+    ended = run("sandbox", "dual-write", "--table", "Orders", "--rate", "100", "--seconds", "1")
+
+    assert ended.exit_code == 0, ended.output
+    assert "insert: " in ended.output
+    items = dynamodb(sandbox).scan(TableName="images-dev")["Items"]
+    assert items
+    for item in items:
+        dynamodb(sandbox).delete_item(TableName="images-dev", Key={name: item[name] for name in ("PK", "SK")})
+
+    ended = run("sandbox", "dual-write", "--table", "nothing")
+    assert isinstance(ended.exception, SettingsError)
+    assert "no table 'nothing': it has Orders" in str(ended.exception)
