@@ -130,7 +130,7 @@ def verify(
     """
     if self_test:
         output = Output(json=json)
-        finish(output, check_the_checker(chosen(stage), seed, count, output))
+        finish(output, check_the_checker(chosen(stage), table, seed, count, output))
     with _session(stage, table, json) as session:
         keys = session.choose(partition, from_, to)
         session.finish(session.verify(keys, not (partition or from_ or to), only_failed))

@@ -13,6 +13,8 @@ from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.pictures import ROWS_WITH_PICTURES
+from imgmig_dagster.stage import Stage
+from imgmig_dagster.tables import chosen_table, declarations
 
 app = typer.Typer(
     help="The throw-away PostgreSQL, DynamoDB and S3 on this machine, all of it under .imgmig/.",
@@ -78,7 +80,7 @@ def dual_write(
     Migrate meanwhile with IMGMIG_DUAL_WRITE=true, and see that nothing of it is undone.
     """
     output = Output(json=False)
-    mapping = None if table is None else sandbox_load.declared_table(table)
+    mapping = None if table is None else declarations(Stage.DEV)[chosen_table(Stage.DEV, table)].mapping
     output.say(f"Writing for {seconds:,.0f} s ...")
     journal = _sandbox().dual_writer(mapping=mapping).run(rate, seconds)
     output.say(", ".join(f"{kind}: {count:,}" for kind, count in sorted(journal.counts.items())))

@@ -10,13 +10,14 @@ from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.tables import chosen_table, declarations
 
 if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult
 
 
-def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: Output) -> Finding:
-    """Run the self-test in the stage's sandbox.
+def check_the_checker(stage: Stage, table: str | None, seed: int | None, corruptions: int, output: Output) -> Finding:
+    """Run the self-test in the stage's sandbox, on images of its own or on copies of a declared table's rows.
 
     Raises:
         SettingsError: the stage has services of its own, in which nothing is ever planted.
@@ -28,10 +29,11 @@ def check_the_checker(stage: Stage, seed: int | None, corruptions: int, output: 
         )
     from imgmig_dagster.self_test.run import run_self_test
 
+    mapping = None if table is None else declarations(stage)[chosen_table(stage, table)].mapping
     seed = secrets.randbelow(2**32) if seed is None else seed
     output.say(f"Planting {corruptions:,} corruptions (seed {seed}) in tables of the self-test's own ...")
     try:
-        return _finding(run_self_test(Sandbox(sandbox_root()), seed, corruptions))
+        return _finding(run_self_test(Sandbox(sandbox_root()), seed, corruptions, mapping))
     except KeyboardInterrupt:
         raise Interrupted("stopped; the self-test's tables are gone") from None
 

@@ -125,7 +125,7 @@ class Moto:
             return False
         if dynamodb.scan(TableName=self.table, Limit=1)["Items"]:
             raise SandboxError(
-                f"{self.table} holds items, and its key is {_shown(found)}, not {_shown(key)} as declared: declare the "
+                f"{self.table} holds items, and its key is {shown(found)}, not {shown(key)} as declared: declare the "
                 "key of the table, or delete rows and items of the sandbox by: imgmig sandbox reset --yes"
             )
         dynamodb.delete_table(TableName=self.table)
@@ -201,7 +201,8 @@ def _key_of(dynamodb: Any, name: str) -> Key:
     return tuple((each["AttributeName"], types[each["AttributeName"]]) for each in hash_first)
 
 
-def _shown(key: Key) -> str:
+def shown(key: Key) -> str:
+    """A key for a person."""
     return ", ".join(f"{attribute} ({kind})" for attribute, kind in key)
 
 

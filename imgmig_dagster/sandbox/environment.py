@@ -22,7 +22,6 @@ from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
 if TYPE_CHECKING:
-    from imgmig_dagster.drafting.written import Draft
     from imgmig_dagster.sandbox.dual_writer import DualWriter
     from imgmig_dagster.sandbox.scratch import ScratchTables
 
@@ -142,13 +141,6 @@ class Sandbox:
             rows = load(self._postgres, record.postgres, path, schema, table)
             self._write(replace(record, partition_start=None))
         return rows
-
-    def draft(self, schema: str, table: str) -> "Draft":
-        """A draft of the declaration of a table that was loaded."""
-        from imgmig_dagster.sandbox.loading import draft
-
-        record = self._running()
-        return draft(record.postgres, record.aws, schema, table, self._aws.table)
 
     def prepare_target(self, mapping: TableMapping) -> None:
         """Make the target table one with the mapping's key, where it is another and holds nothing.

@@ -1,18 +1,13 @@
 """Tables of a person's own as the sandbox's source: a file of SQL, as psql runs it. Images are made by `seed`."""
 
 import re
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.sandbox import aws
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import Listener
-
-if TYPE_CHECKING:
-    from imgmig_dagster.drafting.written import Draft
 
 # psql names its input, the line and then the server's message, which goes on in further lines.
 _REFUSED: Final = re.compile(r"psql:<stdin>:(\d+): (?:ERROR|FATAL): +(.*)", re.DOTALL)
@@ -46,15 +41,6 @@ def load(postgres: Postgres, listener: Listener, path: Path, schema: str, table:
                 "as SCHEMA.TABLE"
             ) from None
     return int(found[0]) if found else 0
-
-
-def draft(on_postgres: Listener, on_aws: Listener, schema: str, table: str, target: str) -> "Draft":
-    """A draft of the table's declaration, as the reader sees both sides; see `drafting.draft`."""
-    from imgmig_dagster.drafting.draft import draft as draft_of
-    from imgmig_dagster.source.connections import ReadOnlyConnections
-
-    with closing(ReadOnlyConnections(url(on_postgres.port, SOURCE_DATABASE, READER))) as connections:
-        return draft_of(connections, aws.access(on_aws.port), schema, table, target, "UTC")
 
 
 def _worded(path: Path, refused: str) -> str:

@@ -1,5 +1,6 @@
 """Tables of a person's own in the sandbox: their DDL and rows as PostgreSQL's own client runs them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -198,4 +199,14 @@ def test_an_application_writes_the_table_by_its_declaration(sandbox: Sandbox, fo
 
     ended = run("sandbox", "dual-write", "--table", "nothing")
     assert isinstance(ended.exception, SettingsError)
-    assert "no table 'nothing': it has Orders" in str(ended.exception)
+    assert "no table 'nothing': choose one of Orders" in str(ended.exception)
+
+
+def test_the_self_test_works_on_copies_of_its_rows(folder: Path) -> None:
+    run("sandbox", "load", str(script(folder, SCRIPT)), "--table", "shop.Orders")
+
+    ended = run("verify", "--self-test", "--table", "Orders", "--count", "150", "--seed", "1", "--json")
+
+    found = json.loads(ended.stdout)
+    assert (found["missed"], found["false"], found["planted"]) == ([], [], 150)
+    assert ended.exit_code == 0
