@@ -6,7 +6,7 @@ a verifier that reuses the writer's code cannot see the writer's bugs. `digests`
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import Enum, auto
 from typing import Any, Final
 
 from imgmig_dagster.mapping.decoders import Undecodable, constant_meaning, meaning
@@ -52,18 +52,17 @@ class Comparison:
         return not self.differences
 
 
-class _Finding(IntEnum):
-    """What a look at one attribute gives; what is equal is falsy."""
+class _Finding(Enum):
+    """What a look at one attribute gives that is not equal."""
 
-    EQUAL = 0
-    INEXACT = 1
-    DIFFERENT = 2
-    ABSENT = 3
+    INEXACT = auto()
+    DIFFERENT = auto()
+    ABSENT = auto()
 
 
-# Looks at one attribute of an item, by the row's value.
-_Check = Callable[[Any, Item], _Finding]
-_EQUAL, _INEXACT, _DIFFERENT, _ABSENT = _Finding
+# Looks at one attribute of an item, by the row's value; None says that they are equal.
+_Check = Callable[[Any, Item], _Finding | None]
+_INEXACT, _DIFFERENT, _ABSENT = _Finding
 _ALL_EQUAL: Final = Comparison((), (), ())
 
 
@@ -81,10 +80,12 @@ def comparer(mapping: TableMapping) -> Callable[[Row, Item], Comparison]:
             raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
         findings: list[tuple[_Finding, str, FieldDifference]] = []
         for (field, check), value in zip(fields, row[1:], strict=False):
-            if finding := check(value, item):
+            finding = check(value, item)
+            if finding is not None:
                 findings.append((finding, field.attribute, _difference(field, value, item)))
         for constant, check in constants:
-            if finding := check(None, item):
+            finding = check(None, item)
+            if finding is not None:
                 findings.append((finding, constant.attribute, _constant_difference(constant, item)))
         return _comparison(findings) if findings else _ALL_EQUAL
 
@@ -104,18 +105,35 @@ def _check(field: Field) -> _Check:
         return _member_check(field, field.member)
     if field.type is FieldType.TIMESTAMP and field.rule is Rule.WITHIN_ONE_SECOND:
         return _tolerant_check(field)
+    return _text_check(field) if field.type is FieldType.TEXT else _exact_check(field)
+
+
+def _exact_check(field: Field) -> _Check:
     name, read = field.attribute, meaning(field)
     of_row, of_item = read.of_row, read.of_item
 
-    def check(value: Any, item: Item) -> _Finding:
+    def check(value: Any, item: Item) -> _Finding | None:
         attribute = item.get(name)
         expected = value if of_row is None or value is None else of_row(value)
         if attribute is None:
-            return _EQUAL if expected is None else _ABSENT
+            return None if expected is None else _ABSENT
         try:
-            return _EQUAL if of_item(attribute) == expected else _DIFFERENT
+            return None if of_item(attribute) == expected else _DIFFERENT
         except Undecodable:
             return _DIFFERENT
+
+    return check
+
+
+def _text_check(field: Field) -> _Check:
+    """Most fields are texts, and nearly all of them equal: those need not be decoded."""
+    name, check_exactly = field.attribute, _exact_check(field)
+
+    def check(value: Any, item: Item) -> _Finding | None:
+        attribute = item.get(name)
+        if attribute is not None and value is not None and attribute.get("S") == value:
+            return None
+        return check_exactly(value, item)
 
     return check
 
@@ -123,19 +141,19 @@ def _check(field: Field) -> _Check:
 def _tolerant_check(field: Field) -> _Check:
     name, of_item = field.attribute, meaning(field).of_item
 
-    def check(value: Any, item: Item) -> _Finding:
+    def check(value: Any, item: Item) -> _Finding | None:
         attribute = item.get(name)
         if attribute is None:
-            return _EQUAL if value is None else _ABSENT
+            return None if value is None else _ABSENT
         try:
             found = of_item(attribute)
         except Undecodable:
             return _DIFFERENT
         if not isinstance(found, int) or not isinstance(value, int):
-            return _EQUAL if found == value else _DIFFERENT
+            return None if found == value else _DIFFERENT
         if abs(found - value) >= _SECOND_US:
             return _DIFFERENT
-        return _EQUAL if found == value - value % _MILLISECOND_US else _INEXACT
+        return None if found == value - value % _MILLISECOND_US else _INEXACT
 
     return check
 
@@ -144,7 +162,7 @@ def _member_check(field: Field, member: str) -> _Check:
     """A member is looked at as the attribute of an item that the map is."""
     check_member = _check(replace(field, attribute=member, member=None))
 
-    def check(value: Any, item: Item) -> _Finding:
+    def check(value: Any, item: Item) -> _Finding | None:
         found = item.get(field.attribute, {"M": {}})
         if "M" in found:
             return check_member(value, found["M"])
@@ -158,11 +176,11 @@ def _member_check(field: Field, member: str) -> _Check:
 def _constant_check(constant: Constant) -> _Check:
     known = constant_meaning(constant.value)
 
-    def check(_value: Any, item: Item) -> _Finding:
+    def check(_value: Any, item: Item) -> _Finding | None:
         attribute = item.get(constant.attribute)
         if attribute is None:
             return _ABSENT
-        return _EQUAL if constant_meaning(attribute) == known else _DIFFERENT
+        return None if constant_meaning(attribute) == known else _DIFFERENT
 
     return check
 

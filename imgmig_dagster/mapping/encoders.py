@@ -37,7 +37,8 @@ _ORDINAL_1970: Final = date(1970, 1, 1).toordinal()
 # JavaScript's toISOString() writes four digits of year.
 _MIN_TIMESTAMP: Final = -62_135_596_800_000_000
 _END_TIMESTAMP: Final = 253_402_300_800_000_000
-_END_NUMBER: Final = 10**38
+_MAX_DIGITS: Final = 38
+_END_NUMBER: Final = 10**_MAX_DIGITS
 _DATE: Final = re.compile(r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 # A clock read from tables takes a sixth of the time of one that is formatted.
@@ -73,9 +74,12 @@ def _text(value: Any) -> Attribute:
 
 
 def _integer(value: Any) -> Attribute:
-    if value.__class__ is not int or not -_END_NUMBER < value < _END_NUMBER:
+    if value.__class__ is not int:
         raise Unfit(*NOT_WHOLE)
-    return {"N": str(value)}
+    digits = str(value)
+    if len(digits) > _MAX_DIGITS and not -_END_NUMBER < value < _END_NUMBER:
+        raise Unfit(*NOT_WHOLE)
+    return {"N": digits}
 
 
 def _number(value: Any) -> Attribute:

@@ -37,13 +37,14 @@ def renderer(attributes: Sequence["KeyAttribute"], columns: Sequence[str], name:
 
 
 def _renderer_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[str], Item]:
-    around = [(each.attribute, each.type, *_around(each)) for each in attributes]
+    own, same = _by_column(attributes)
+    frame: dict[str, Any] = {each.attribute: same.get(each.attribute) for each in attributes}
 
     def render(row_id: str) -> Item:
-        return {
-            attribute: {kind: before if after is None else before + row_id + after}
-            for attribute, kind, before, after in around
-        }
+        key: Item = frame.copy()
+        for attribute, kind, before, after in own:
+            key[attribute] = {kind: before + row_id + after}
+        return key
 
     return render
 
@@ -66,32 +67,41 @@ def parser(attributes: Sequence["KeyAttribute"], columns: Sequence[str]) -> Call
 
 
 def _parser_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[Item], str | None]:
-    around = [(each.attribute, each.type, *_around(each)) for each in attributes]
+    (first, *others), same = _by_column(attributes)
+    own_attribute, own_kind, own_before, own_after = first
+    rest = list(same.items())
 
     def parse(item: Item) -> str | None:
-        row_id: str | None = None
-        for attribute, kind, before, after in around:
-            found: Mapping[str, Any] = item.get(attribute, {})
-            content = found.get(kind)
-            if after is None:
-                if content != before:
-                    return None
-                continue
-            if not isinstance(content, str) or not content.startswith(before) or not content.endswith(after):
+        for attribute, literal in rest:
+            if item.get(attribute) != literal:
                 return None
-            text = content[len(before) : len(content) - len(after)]
-            if len(content) < len(before) + len(after) or row_id not in (None, text):
+        row_id = _inside(item.get(own_attribute), own_kind, own_before, own_after)
+        for attribute, kind, before, after in others:
+            if _inside(item.get(attribute), kind, before, after) != row_id:
                 return None
-            row_id = text
         return row_id
 
     return parse
 
 
-def _around(attribute: "KeyAttribute") -> tuple[str, str | None]:
-    """What stands before the only column, and behind it: None where there is no column."""
-    parts = attribute.template.parts
-    return parts[0][0], parts[1][0] if len(parts) > 1 else None
+def _inside(attribute: Mapping[str, Any] | None, kind: str, before: str, after: str) -> str | None:
+    content = None if attribute is None else attribute.get(kind)
+    if not isinstance(content, str) or not content.startswith(before) or not content.endswith(after):
+        return None
+    end = len(content) - len(after)
+    return content[len(before) : end] if len(before) <= end else None
+
+
+def _by_column(attributes: Sequence["KeyAttribute"]) -> tuple[list[tuple[str, str, str, str]], Item]:
+    """Name and type of those with the column, and what stands before and behind it; the others as they always are."""
+    own, same = [], {}
+    for each in attributes:
+        (before, column), *rest = each.template.parts
+        if column is None:
+            same[each.attribute] = {each.type: before}
+        else:
+            own.append((each.attribute, each.type, before, rest[0][0]))
+    return own, same
 
 
 def fault_finder(

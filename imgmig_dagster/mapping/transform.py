@@ -48,7 +48,7 @@ class Rejection:
 
 
 class _Part(NamedTuple):
-    """One attribute: where its value stands in a row, or its members' values; what NULL becomes; its column."""
+    """One attribute: where its value stands in a row behind the id, or its members' values; NULL; its column."""
 
     attribute: str
     place: Any
@@ -57,14 +57,20 @@ class _Part(NamedTuple):
     is_required: bool
     column: str
 
+    def null_written(self) -> Attribute | None:
+        """What is written of NULL; None where it is left out."""
+        if self.is_required:
+            raise Unfit(*NULL_IN_REQUIRED_FIELD)
+        return self.null
+
 
 def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     """Compile the function that turns one row of `mapping` into its item.
 
     The declaration is resolved once, not per row: this is the hot path of the migration.
     """
-    parts = _parts(mapping.fields)
-    columns = {part.attribute: part.column for part in parts}
+    parts = {part.attribute: part for part in _parts(mapping.fields)}
+    plan = [(part.attribute, part.place, part.encode) for part in parts.values()]
     width = 1 + len(mapping.readings)
     key, key_fault, key_column = mapping.key, mapping.key_fault, ", ".join(mapping.key_columns)
     constants = {each.attribute: dict(each.value) for each in mapping.constants}
@@ -82,22 +88,19 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
         fault = key_fault(row_id) if row_id and row[0].__class__ is str else _no_id(row[0])
         if fault is not None:
             return Rejection(row_id, key_column, *fault)
-        item = key(row_id)
+        item, values = key(row_id), row[1:]
         attribute = ""
         try:
-            for attribute, place, encode, null, is_required, _column in parts:
-                value = row[place]
-                if value is not None:
-                    found = encode(value)
-                    if found is not None:
-                        item[attribute] = found
+            for attribute, place, encode in plan:
+                value = values[place]
+                found = None if value is None else encode(value)
+                if found is None:
+                    found = parts[attribute].null_written()
+                    if found is None:
                         continue
-                if is_required:
-                    raise Unfit(*NULL_IN_REQUIRED_FIELD)
-                if null is not None:
-                    item[attribute] = null
+                item[attribute] = found
         except Unfit as unfit:
-            return Rejection(row_id, unfit.column or columns[attribute], unfit.code, unfit.reason)
+            return Rejection(row_id, unfit.column or parts[attribute].column, unfit.code, unfit.reason)
         item |= always
         length = sum(map(len, filter(None, long_values(row))))
         return item if length <= long_length else _unless_too_large(row_id, item)
@@ -112,7 +115,7 @@ def _no_id(value: Value) -> tuple[str, str]:
 
 
 def _parts(fields: Sequence[Field]) -> list[_Part]:
-    parts, place = [], 1
+    parts, place = [], 0
     for _name, group in groupby(fields, lambda field: (field.attribute, field.member is None)):
         of_one = list(group)
         parts.append(_part(of_one[0], place) if of_one[0].member is None else _map(of_one, place))
