@@ -96,7 +96,9 @@ class Sides:
     def snapshot(self) -> Iterator[None]:
         """All rows that are read inside are of one moment."""
         self.connection.execute(SNAPSHOT)
-        found = self.connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(self.source), ()).description
+        columns = sql.SQL("SELECT * FROM {} LIMIT 0").format(self.source)
+        # In binary, since PostgreSQL then takes one statement alone: the condition comes out of the certificate.
+        found = self.connection.execute(columns, (), binary=True).description
         self.types = {each.name: each.type_code for each in found or ()}
         yield
         self.connection.execute("ROLLBACK")

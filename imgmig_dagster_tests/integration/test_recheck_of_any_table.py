@@ -92,6 +92,13 @@ def put_items(audit: Audit) -> None:
         audit.target.put(for_boto3(item))
 
 
+def bucket_windows(number: int) -> list[Window]:
+    """Bucket k is second k since 1970."""
+    start = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    moments = [start + timedelta(seconds=second) for second in range(number + 1)]
+    return [Window(f"bucket-{n}", *pair) for n, pair in enumerate(pairwise(moments))]
+
+
 @pytest.fixture
 def things(new_source: NewSource) -> Source:
     """A table of every type, which is empty."""
@@ -219,9 +226,7 @@ def test_rows_that_differ_by_what_orders_them_lie_in_its_partitions(audit: Audit
 def test_buckets_of_the_identity(audit: Audit) -> None:
     insert(audit.source, ", ".join(f"('bucket', {number})" for number in range(40)))
     audit.mapping = replace(THINGS, order=Order("", buckets=4))
-    start = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    moments = [start + timedelta(seconds=number) for number in range(5)]
-    audit.windows = [Window(f"bucket-{n}", *pair) for n, pair in enumerate(pairwise(moments))]
+    audit.windows = bucket_windows(4)
     put_items(audit)
     audit.certify()
     said = audit.run("--scan")
@@ -231,6 +236,30 @@ def test_buckets_of_the_identity(audit: Audit) -> None:
 
     audit.edit(lambda document: document["partitions"].pop())
     assert f"DIFFERS {rows[3]} rows lie in no certified partition: " in audit.run().out
+
+
+def test_rows_outside_of_the_condition_do_not_exist(audit: Audit) -> None:
+    # With what could break a statement: %, quotes, a colon, a comment at the end.
+    audit.mapping = replace(THINGS, where="note IS NULL OR note NOT LIKE 'a%:start' AND note <> 'a' -- kept")
+    audit.certify()
+    said = audit.run("--scan")
+    assert said.out.splitlines()[1:] == [
+        "Only rows count where note IS NULL OR note NOT LIKE 'a%:start' AND note <> 'a' -- kept",
+        "agrees  2024-03-01: 3 rows agree with their items as certified",
+        "DIFFERS 1 items have no row: b|-3 (no row)",
+        "1 of 2 findings agree",
+    ]
+
+
+def test_a_condition_that_is_more_than_one_runs_no_other_statement(audit: Audit) -> None:
+    audit.certify()
+    where = "true)) t LIMIT 0; COMMIT; DELETE FROM {s}.things; SELECT ((1 --".replace("{s}", audit.source.schema)
+    audit.edit(lambda document: document["recheck"]["mapping"].update(where=where))
+    info = audit.source.owner.info
+    said = audit.run(url=f"host={info.host} port={info.port} user={info.user} dbname={info.dbname}")
+    assert audit.source.execute("SELECT count(*) FROM {t}") == [(4,)]
+    assert said.exit_code == 2
+    assert "cannot insert multiple commands" in said.error
 
 
 def test_days_order_rows(audit: Audit) -> None:
