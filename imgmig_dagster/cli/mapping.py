@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +16,14 @@ from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import load
 from imgmig_dagster.mapping.declaration.schema import schema as declaration_schema
+from imgmig_dagster.mapping.described import documented, markdown_table
+from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.tables import chosen_tables
+from imgmig_dagster.tables import chosen_tables, declarations
 from imgmig_dagster.window import Window
 
 app = typer.Typer(help="The declarations of tables: how rows become items.", no_args_is_help=True)
@@ -31,6 +33,47 @@ app = typer.Typer(help="The declarations of tables: how rows become items.", no_
 def schema() -> None:
     """Print the JSON schema of a declaration, by which editors complete and check it."""
     sys.stdout.write(declaration_schema())
+
+
+@app.command(epilog="Examples: imgmig mapping show; imgmig mapping show --sample 3")
+def show(
+    stage: StageOption = None,
+    table: TablesOption = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, max=100, help="Show so many rows, too, each beside its item.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print which column becomes which attribute. Reads no service, unless --sample asks for rows."""
+    of = chosen(stage)
+    declared = declarations(of)
+    settings = None if sample is None else load_settings(of)
+    if settings is not None:
+        require_running(of)
+
+    def find(name: str) -> Finding:
+        mapping = declared[name].mapping if settings is None else settings.applied_to(declared[name].mapping)
+        place = f"{mapping.schema}.{mapping.table}"
+        rows = [] if settings is None or sample is None else _sampled(settings, mapping, sample)
+        heading = f"{place}, by {declared[name].place}" + (f", where {mapping.where}" if mapping.where else "")
+        document = {
+            "table": place,
+            "declared_in": declared[name].place,
+            "where": mapping.where,
+            "attributes": [asdict(each) for each in documented(mapping)],
+            "rows": [asdict(each) for each in rows],
+        }
+        beside = [line for each in rows for line in each.lines]
+        return Finding(0, document, [heading, *markdown_table(mapping).splitlines(), *beside])
+
+    finish_all(Output(json), chosen_tables(of, table), find)
+
+
+def _sampled(settings: Settings, mapping: TableMapping, number: int) -> list[RowBesideItem]:
+    # One more try: a person waits.
+    connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
+    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
+        return rows_beside_items(mapping, [each.row for each in reader.sample(number, 0, mapping.pictures)])
 
 
 @app.command(

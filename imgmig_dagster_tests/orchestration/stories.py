@@ -215,10 +215,12 @@ PROD: Story[Stage] = (
 # Stage dev in a sandbox of one's own, from the first command to the last.
 SANDBOX: Story[Desk] = (
     Step("imgmig mapping schema", 0, '"$schema": "https://json-schema.org/draft/2020-12/schema"'),
+    Step("imgmig mapping show", 0, "| `size_bytes` | `sizeBytes` | integer | rejected | exact |"),
     Step("imgmig sandbox start", 0, "PostgreSQL  running on 127.0.0.1:"),
     Step("imgmig sandbox seed --csv my-images.csv", 0, "The source holds 600 images"),
     Step("imgmig sandbox status", 0, "images      600"),
     Step("imgmig sandbox env", 0, "export IMGMIG_SOURCE_URL="),
+    Step("imgmig mapping show --sample 3", 0, "is the item PK = IMAGE#"),
     Step("imgmig demo", 0, "Verdict: PASS"),
     Step(
         "imgmig sandbox dual-write --seconds 30",
