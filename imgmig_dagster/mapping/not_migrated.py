@@ -38,7 +38,8 @@ class NotMigrated:
     def remedy(self) -> str:
         """What to do about the fault."""
         entries = json.dumps(dict.fromkeys(self.unmapped, NO_REASON), ensure_ascii=False)
-        return f"map them in imgmig_dagster/mapping/image.py, or add them to {SETTING}: {entries}"
+        where = "map them in the table's declaration, name them under `ignored` there"
+        return f"{where}, or add them to {SETTING}: {entries}"
 
     @property
     def lines(self) -> list[str]:
