@@ -94,9 +94,6 @@ def test_a_missing_column_is_named(source: Source) -> None:
         ("height", "text"),
         ("created_at", "date"),
         ("updated_at", "text"),
-        ("original_filename", "bytea"),
-        ("s3_key", "jsonb"),
-        ("mime_type", "text[]"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_named_with_both_types(source: Source, column: str, wrong: str) -> None:
