@@ -147,7 +147,8 @@ def check(
         # The sandbox's variables speak of its own table.
         declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
         declared = replace(declared, partitions=of.cut(declared.partitions))
-        tables = {declared.mapping.name: table_of(settings.stage, declared, is_only=True)}
+        name = declared.mapping.name
+        tables = {name: table_of(settings.stage, name, {name: declared})}
     else:
         tables = {each.name: each for each in tables_of(settings.stage)}
 

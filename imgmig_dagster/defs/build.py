@@ -60,13 +60,15 @@ def tables_of(stage: Stage) -> Sequence[Table]:
         SettingsError: the partitioning of the stage, or a declaration, is wrong.
     """
     found = declarations(stage)
-    return [table_of(stage, each, is_only=len(found) == 1) for each in found.values()]
+    return [table_of(stage, name, found) for name in found]
 
 
-def table_of(stage: Stage, declaration: Declaration, is_only: bool) -> Table:
-    """A table as it is declared."""
+def table_of(stage: Stage, name: str, declared: Mapping[str, Declaration]) -> Table:
+    """A table of a stage, of which these are all."""
+    declaration = declared[name]
+    others = tuple(each.mapping for each in declared.values() if each is not declaration)
     mapping, per_run = declaration.mapping, load_table_settings(stage).partitions_per_run
-    return Table(stage, mapping, partitions_of(declaration.partitions, mapping.order), per_run, is_only)
+    return Table(stage, mapping, partitions_of(declaration.partitions, mapping.order), per_run, not others, others)
 
 
 def definitions_of(table: Table, places: Places) -> dg.Definitions:

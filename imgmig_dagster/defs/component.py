@@ -81,7 +81,7 @@ class TableMigration(dg.Component):
         everything = [each.declaration for each in context.component_tree.get_all_components(of_type=TableMigration)]
         tables = settled(stage, everything)
         places = load_places(stage)
-        table = table_of(stage, tables[self.declaration.mapping.name], is_only=len(tables) == 1)
+        table = table_of(stage, self.declaration.mapping.name, tables)
         return dg.Definitions.merge(definitions_of(table, places), _shared(stage, places))
 
 

@@ -17,13 +17,17 @@ MIGRATED: Final = "migrated"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a stage. Where it `is_only`, nothing but its two ends bears its name."""
+    """A table of a stage. Where it `is_only`, nothing but its two ends bears its name.
+
+    `others` are the mappings of the stage's other tables.
+    """
 
     stage: Stage
     mapping: TableMapping
     partitions: Partitions
     partitions_per_run: int
     is_only: bool
+    others: tuple[TableMapping, ...] = ()
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
 from imgmig_dagster.source.paging import ahead
@@ -50,8 +51,12 @@ _KINDS: Final = {
 }
 
 
-async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusResult:
+async def take_census(
+    work: ReadingWork, windows: Sequence[Window], others: Sequence[TableMapping] = ()
+) -> CensusResult:
     """Compare everything, and keep the result in the state store.
+
+    `others` are the mappings of the stage's other tables: their items are left alone too, and belong to somebody.
 
     `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
     sampled.
@@ -71,7 +76,10 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
         expected = 2 * await asyncio.to_thread(work.source.count_all)
         meter = ProgressMeter("Counted", "census", expected, work.listener)
         await gather(
-            [_read_source(work, sides, meter), *(_read_segment(target, sides, n, meter) for n in range(SEGMENTS))]
+            [
+                _read_source(work, sides, meter),
+                *(_read_segment(target, sides, n, meter, others) for n in range(SEGMENTS)),
+            ]
         )
         rows, counts = await _count(work, windows, sides)
         repeated, repeated_ids = sides.repeated()
@@ -94,6 +102,7 @@ async def take_census(work: ReadingWork, windows: Sequence[Window]) -> CensusRes
         rows_in_partitions=sum(counts.table.rows_per_window.values()),
         target_items=target_items,
         other_entities=sides.other_entities,
+        unclaimed=sides.unclaimed,
         missing=second_look.counts["missing"],
         orphans=second_look.counts["orphans"],
         differing=second_look.counts["differing"],
@@ -150,12 +159,17 @@ async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> 
     return sides.count("recount"), counts
 
 
-async def _read_segment(target: TargetTable, sides: Sides, segment: int, meter: ProgressMeter) -> None:
+async def _read_segment(
+    target: TargetTable, sides: Sides, segment: int, meter: ProgressMeter, others: Sequence[TableMapping]
+) -> None:
     digest = item_digester(target.mapping)
     try:
         async for items in target.scan(segment, SEGMENTS):
             ours = [(row_id, digest(item)) for item in items if (row_id := target.mapping.row_id(item)) is not None]
             sides.other_entities += len(items) - len(ours)
+            if len(ours) < len(items):
+                known = (target.mapping, *others)
+                sides.unclaimed += sum(all(each.row_id(item) is None for each in known) for item in items)
             sides.add_items(ours)
             meter.advance(len(ours))
     except RetriesUsedUpError as error:

@@ -69,6 +69,7 @@ class Sides:
             self._database = sqlite3.connect(path)
             self._database.executescript(_SCHEMA)
         self.other_entities = 0
+        self.unclaimed = 0
         self.id_sum = 0
 
     def add_rows(self, rows: Iterable[Row]) -> None:

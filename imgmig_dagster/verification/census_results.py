@@ -50,7 +50,7 @@ class CensusResult:
     run_id: str
     source_rows: Annotated[int, Figure("rows that were read one by one")]
     target_items: Annotated[int, Figure("items of the mapping", ITEMS)]
-    other_entities: Annotated[int, Figure("items that are no image, left out", ITEMS)]
+    other_entities: Annotated[int, Figure("items of other entities, left out", ITEMS)]
     missing: Annotated[int, Figure("rows without an item")]
     orphans: Annotated[int, Figure("items without a row", ITEMS)]
     differing: Annotated[int, Figure("rows whose item differs")]
@@ -72,6 +72,7 @@ class CensusResult:
     writes: Mapping[str, int | None] = field(default_factory=dict)
     repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
     groups: Mapping[str, RowsAndIds] = field(default_factory=dict)
+    unclaimed: Annotated[int | None, Figure("those of them that belong to no declared table", ITEMS)] = None
 
     @property
     def passed(self) -> bool:

@@ -18,8 +18,12 @@ from imgmig_dagster.defs.component import TableMigration
 from imgmig_dagster.local_runs.instance import causes
 from imgmig_dagster.mapping.declaration import DeclarationRefused
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record
+from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.tables import COMPONENT as TABLE
 from imgmig_dagster.tables import declarations
+from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.orchestration.arrange import Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
@@ -87,7 +91,7 @@ def test_the_command_line_makes_the_same_of_the_same_files(project: Any, clean_e
     loaded: dg.Definitions = project.defs()
     built = build_definitions(Stage.DEV)
 
-    def names(definitions: dg.Definitions) -> list[set[str]]:
+    def all_names(definitions: dg.Definitions) -> list[set[str]]:
         repository = definitions.get_repository_def()
         return [
             {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()},
@@ -96,10 +100,10 @@ def test_the_command_line_makes_the_same_of_the_same_files(project: Any, clean_e
             {each.name for each in repository.schedule_defs},
         ]
 
-    assert names(loaded) == names(built)
+    assert all_names(loaded) == all_names(built)
 
 
-def test_both_tables_are_migrated_and_verified_into_one(shop: Platform, project: Any) -> None:
+def test_both_tables_are_migrated_and_verified_into_one(shop: Platform, project: Any, tmp_path: Path) -> None:
     definitions: dg.Definitions = project.defs()
 
     assert run(shop, definitions, "orders_migrate", "2024-02-01")
@@ -117,9 +121,13 @@ def test_both_tables_are_migrated_and_verified_into_one(shop: Platform, project:
         "paid": {"BOOL": True},
         "placedAt": {"S": "2024-02-03T04:05:06.000Z"},
     }
-    for table, partition in (("orders", "2024-02-01"), ("order_lines", "2024-03-01")):
+    shop.target.client.put_item(TableName=shop.target.name, Item={"PK": {"S": "CART#1"}, "SK": {"S": "METADATA"}})
+    for table, partition, others in (("orders", "2024-02-01", 3), ("order_lines", "2024-03-01", 2)):
         assert run(shop, definitions, f"{table}_verify", partition)
         assert run(shop, definitions, f"{table}_census"), "the other table's items are no orphans"
+        census = load_record(LocalStateStore(tmp_path / "state" / "dev" / table), names.CENSUS, CensusResult)
+        assert census
+        assert (census.other_entities, census.unclaimed) == (others, 1)
 
 
 def test_commands_ask_which_table_and_show_all(shop: Platform, commands: CommandServer) -> None:
