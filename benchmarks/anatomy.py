@@ -11,12 +11,12 @@ from benchmarks.job import MARCH, PAGE, TARGET_TABLE, Job, Sample, cpu_seconds, 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.requests import MAX_BATCH_GET, MAX_BATCH_WRITE, BatchGetItem, BatchWriteItem, PutNewItem
+from imgmig_dagster_tests.images import IMAGE
 
 
 def batch(job: Job) -> Sample:

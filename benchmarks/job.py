@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
@@ -20,6 +19,7 @@ from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import WritingWork, open_work, work_on
 from imgmig_dagster.write_guard import allow_scratch_writes
+from imgmig_dagster_tests.images import IMAGE
 
 Found = TypeVar("Found")
 PAGE: Final = 1_000

@@ -28,10 +28,10 @@ from typing import Any, Final
 import psycopg
 
 from imgmig_dagster.errors import Interrupted
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws import client
 from imgmig_dagster.sandbox.dual_writer import Journal
+from imgmig_dagster_tests.images import IMAGE
 
 _TABLE: Final = "images-live"
 _SETTINGS: Final = ("IMGMIG_", "AWS_", "PG")

@@ -12,11 +12,11 @@ from botocore.credentials import Credentials
 from benchmarks.job import IN_FLIGHT, MARCH, PAGE, TARGET_TABLE, Job, Sample, measured
 from benchmarks.stub import HOST
 from imgmig_dagster.batches import batched
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.target.requests import MAX_BATCH_GET, MAX_BATCH_WRITE, BatchGetItem, BatchWriteItem
+from imgmig_dagster_tests.images import IMAGE
 
 _OK: Final = b"HTTP/1.1 200"
 _CREDENTIALS: Final = Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)

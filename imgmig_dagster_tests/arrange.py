@@ -14,7 +14,6 @@ import psycopg
 from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Progress
@@ -37,6 +36,7 @@ from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.runs import Run
 
 ImageValues = dict[str, Any]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from imgmig_dagster.mapping.digests import item_digester
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.reporting.published_mapping import published_mapping
@@ -21,6 +20,7 @@ from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import MARCH, Source, Target
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 
 RECHECK = REPOSITORY / "recheck" / "recheck.py"

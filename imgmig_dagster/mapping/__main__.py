@@ -2,12 +2,12 @@
 
 import sys
 
+from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.described import markdown_table
-from imgmig_dagster.mapping.image import IMAGE
 
 PAGE = """# How a row becomes an item
 
-Generated from the declaration in `imgmig_dagster/mapping/image.py` by
+Generated from the declaration in `imgmig_dagster/mappings/images.yaml` by
 `.venv/bin/python -m imgmig_dagster.mapping > docs/mapping.md`; a test holds it fresh.
 
 {table}
@@ -55,7 +55,7 @@ or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
 
 def page() -> str:
     """The whole of `docs/mapping.md`."""
-    return PAGE.format(table=markdown_table(IMAGE))
+    return PAGE.format(table=markdown_table(load(PACKAGED / "images.yaml").mapping))
 
 
 if __name__ == "__main__":

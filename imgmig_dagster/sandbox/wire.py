@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import orjson
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes, write_units
 
@@ -130,7 +129,7 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
     return {request["TableName"]: read if request.get("ConsistentRead") else read / 2}
 
 
-_KEY: Final = IMAGE.key_attributes
+_KEY: Final = ("PK", "SK")
 _ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "PutItem": _put, "Scan": _scan}
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.steps.census import SEGMENTS
@@ -15,6 +14,7 @@ from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import OnTable
 from imgmig_dagster_tests.conformance.servers import Server
+from imgmig_dagster_tests.images import IMAGE
 
 VALUES: dict[str, dict[str, Any]] = {
     "text": {"S": "caf\u00e9 cafe\u0301 \U0001f468\u200d\U0001f469 \u202egpj \r\n\t\0 \\\"'"},

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import TargetRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
@@ -17,6 +16,7 @@ from imgmig_dagster.target.writer import WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import STRICT, Endpoint, OnTable
 from imgmig_dagster_tests.conformance.servers import Server
+from imgmig_dagster_tests.images import IMAGE
 
 
 def sized(number: int, size: int, **changes: Any) -> Item:

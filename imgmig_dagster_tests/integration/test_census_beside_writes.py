@@ -3,10 +3,10 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.torture.application import beside_the_application, connection_of
 
 ROWS = 1_000

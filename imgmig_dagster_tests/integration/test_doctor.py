@@ -13,7 +13,6 @@ from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
 from imgmig_dagster.doctor.session import session_examinations
 from imgmig_dagster.doctor.source import source_examinations
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
@@ -21,6 +20,7 @@ from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 

@@ -13,10 +13,10 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.doctor import hazards
 from imgmig_dagster.doctor.hazards import status, stream
 from imgmig_dagster.doctor.results import Examination, Health, examine
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from imgmig_dagster.doctor import hazards
 from imgmig_dagster.doctor.results import Health
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Constant, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 Indexed = Callable[[str, str], str]
 

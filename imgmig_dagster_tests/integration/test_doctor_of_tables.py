@@ -6,11 +6,11 @@ from psycopg import sql
 
 from imgmig_dagster.doctor.results import Diagnosis, Health, examine
 from imgmig_dagster.doctor.source import source_examinations
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE
 
 
 def diagnoses(source: Source, zone: str = "UTC") -> dict[str, Diagnosis]:

@@ -3,12 +3,12 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.results import Verdict, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.torture.application import (
     beside_the_application,
     connection_of,

@@ -12,7 +12,6 @@ from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.doctor.aws import writing_state
 from imgmig_dagster.doctor.results import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
@@ -21,6 +20,7 @@ from imgmig_dagster.target.marks import Marked, claim, ownership, read
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.arrange import Target, access, item_of
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, error
+from imgmig_dagster_tests.images import IMAGE
 
 LOW, HIGH = "1111", "2222"
 Sleep = Callable[[float], None]

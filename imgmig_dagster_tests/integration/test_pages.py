@@ -10,7 +10,6 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.doctor.aws import recovery
 from imgmig_dagster.doctor.hazards import time_to_live
 from imgmig_dagster.errors import ImgmigError, ProxyRefused, StateUnavailable
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.table import describe
@@ -18,6 +17,7 @@ from imgmig_dagster.write_guard import caller
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.aws_gate import Answer, AwsGate, aws_gate
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 LOGIN = Answer(200, b"<!DOCTYPE html><title>Welcome to our network</title>", HTML)

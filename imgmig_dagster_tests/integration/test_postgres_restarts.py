@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from imgmig_dagster.errors import SourceUnavailable
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import attach_or_start, command_line
@@ -20,6 +19,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.images import IMAGE
 
 ROWS, PAGE_SIZE = 500, 50
 # What pg_ctl sends for these two kinds of shutdown.

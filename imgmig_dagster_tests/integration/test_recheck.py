@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster_tests.arrange import MARCH, Source, Target, image, item_of, month, row_id
 from imgmig_dagster_tests.audits import AS_OF, RECHECK, Audit, Said
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.fault_proxy import FaultProxy, unprocessed
+from imgmig_dagster_tests.images import IMAGE
 
 
 @pytest.fixture

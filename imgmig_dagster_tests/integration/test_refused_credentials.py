@@ -11,7 +11,6 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import ClockWrong, CredentialsUnavailable, ImgmigError
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.table import describe
@@ -19,6 +18,7 @@ from imgmig_dagster.write_guard import caller
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of, row_id
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.runs import Run
 from imgmig_dagster_tests.unit.target.opened import opened
 

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 
 def left_behind(services: Services) -> tuple[list[str], list[str]]:

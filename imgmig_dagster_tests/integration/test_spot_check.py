@@ -3,10 +3,10 @@
 import uuid
 from dataclasses import replace
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.sampling import SampledRow, Shape
 from imgmig_dagster_tests.arrange import Migration, Source, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+from imgmig_dagster_tests.images import IMAGE
 
 FOREVER = 10_000
 

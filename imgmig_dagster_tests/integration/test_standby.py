@@ -10,7 +10,6 @@ import pytest
 from imgmig_dagster.doctor.results import Health, examine, exit_code
 from imgmig_dagster.doctor.session import session_examinations
 from imgmig_dagster.errors import SessionRefused, SourceRefused, SourceUnavailable
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url
 from imgmig_dagster.sandbox.process import HOST, attach_or_start
@@ -19,6 +18,7 @@ from imgmig_dagster.source.counting import TableCounts, table_counts
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.standby import Standby, standby_of
 from imgmig_dagster_tests.switch import switch
 

@@ -11,11 +11,11 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError, TlsRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.target.table import describe
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of
 from imgmig_dagster_tests.certificates import Authority
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.tls_front import tls_front
 from imgmig_dagster_tests.unit.target.opened import opened
 

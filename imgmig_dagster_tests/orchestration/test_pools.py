@@ -10,8 +10,8 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.resources import TARGET_POOL, TargetDynamoDB
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.arrange import Platform
 
 

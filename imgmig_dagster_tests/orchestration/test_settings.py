@@ -8,9 +8,9 @@ import pytest
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import image
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 

@@ -10,7 +10,6 @@ from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.doctor.aws import recovery
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.table import describe
@@ -18,6 +17,7 @@ from imgmig_dagster.write_guard import caller, endpoint_fault
 from imgmig_dagster_tests.arrange import access as emulated
 from imgmig_dagster_tests.aws_gate import Answer, aws_gate
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 ACCOUNT = "123456789012"
 THROTTLED = b"<ErrorResponse><Error><Code>Throttling</Code><Message>slowly</Message></Error></ErrorResponse>"

@@ -14,10 +14,10 @@ from imgmig_dagster.config import (
     uses_sandbox,
 )
 from imgmig_dagster.errors import SandboxNotRunning, SettingsError
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.stage import Stage, WriteMode, parse_stage
 from imgmig_dagster.table_settings import TableSettings
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 
 NEEDED = {
     "IMGMIG_SOURCE_URL": "postgresql://migrator:hunter2@db.internal:5432/app?sslmode=verify-full",

@@ -19,7 +19,6 @@ from psycopg import sql
 
 from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.reporting.published_mapping import published_mapping
@@ -28,6 +27,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image
 from imgmig_dagster_tests.conftest import NewSource, Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "recheck.md").read_text(encoding="utf-8")

@@ -8,12 +8,12 @@ import pytest
 
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError, SourceUnavailable
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.aws_gate import Answer, aws_gate
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.test_config import NEEDED, refusal
 
 SOURCE = NEEDED["IMGMIG_SOURCE_URL"]

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster_tests.images import IMAGE
 
 # id, user_id, created_at, updated_at, original_filename, s3_key, s3_bucket, thumbnail_s3_key, mime_type, size_bytes,
 # width, height; timestamps in microseconds since 1970.

@@ -11,11 +11,11 @@ import pytest
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.digests import item_digester, row_digester
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item, Row, Value
 from imgmig_dagster.mapping.transform import transformer
 from imgmig_dagster_tests.application.writer import RECORDED, ROWS
 from imgmig_dagster_tests.arrange import us
+from imgmig_dagster_tests.images import IMAGE
 
 ITEMS: dict[str, list[Item]] = json.loads(RECORDED.read_text(encoding="utf-8"))
 

@@ -17,10 +17,10 @@ from imgmig_dagster.mapping.compare import (
 )
 from imgmig_dagster.mapping.digests import item_digester, row_digester
 from imgmig_dagster.mapping.fields import Field, FieldType
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import INFINITY, Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import us
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import (
     FULL_ITEM,
     FULL_ROW,

@@ -3,9 +3,9 @@
 import pytest
 
 from imgmig_dagster.mapping.compare import Comparison, comparer
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster_tests.arrange import us
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, item, row
 
 S = "S"

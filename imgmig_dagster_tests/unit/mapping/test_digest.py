@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 
 from imgmig_dagster.mapping.digests import item_digester, row_digester
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, GOLDEN, item, mappable_rows, row
 
 S, N, NULL = "S", "N", {"NULL": True}

@@ -5,8 +5,8 @@ import pytest
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import listed, parse_ignored
 from imgmig_dagster.mapping.described import markdown_table
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster_tests.images import IMAGE
 
 
 def test_ignoring_a_column_changes_no_comparison() -> None:

@@ -8,10 +8,10 @@ import pytest
 from imgmig_dagster.mapping.__main__ import page
 from imgmig_dagster.mapping.described import markdown_table
 from imgmig_dagster.mapping.fields import FieldType, Null, Rule
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
+from imgmig_dagster_tests.images import IMAGE
 
 REPOSITORY = Path(__file__).parents[3]
 

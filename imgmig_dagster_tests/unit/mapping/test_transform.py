@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 
 from imgmig_dagster.mapping.encoders import iso_milliseconds
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row
 from imgmig_dagster.mapping.sizes import item_bytes, write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import us
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import GOLDEN, YEAR_1, YEAR_10000, row, timestamps
 
 

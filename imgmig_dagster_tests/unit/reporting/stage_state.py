@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
@@ -24,6 +23,7 @@ from imgmig_dagster.verification.results import Identity, Mismatch, Verification
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster.window import Window
+from imgmig_dagster_tests.images import IMAGE
 
 IDENTITY = Identity("mapping-1", "db.public.images", "arn:table/images", "2025-01-01T00:00:00+00:00", "1", "0.1.0")
 FACTS = RunFacts(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.reporting.certificate import Certificate, certify, compare
 from imgmig_dagster.reporting.certificate_file import (
     CertificateRefused,
@@ -22,6 +21,7 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, VERIFIED, StageState, month, pair
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.fields import FieldType, Null
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import Constant, Newer
 from imgmig_dagster.mapping.transform import transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule, is_as_migrated
 from imgmig_dagster_tests.arrange import item_of, us
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import row as row_with
 from imgmig_dagster_tests.unit.mapping.types import KEY, field, mapping_of
 from imgmig_dagster_tests.unit.mapping.types import row as row_of

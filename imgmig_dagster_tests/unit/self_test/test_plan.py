@@ -5,12 +5,12 @@ from itertools import chain
 import pytest
 
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.self_test.judgement import UNTOUCHED, judge
 from imgmig_dagster.self_test.plan import MISSING, ORPHAN, Plant, draw_plants
 from imgmig_dagster_tests.arrange import item_of, row_id
+from imgmig_dagster_tests.images import IMAGE
 
 NULL = {"NULL": True}
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE
 
 
 def refusal(source: Source) -> str:

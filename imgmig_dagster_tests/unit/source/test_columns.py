@@ -8,12 +8,12 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.fields import Field, FieldType, Null
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import Order, TableMapping
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import Source, image
+from imgmig_dagster_tests.images import IMAGE
 
 
 def look(

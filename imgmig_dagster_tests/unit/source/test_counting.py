@@ -6,7 +6,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import (
     OUTSIDE,
@@ -22,6 +21,7 @@ from imgmig_dagster.source.counting import (
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, month, partition_by_time, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE
 
 WINDOWS = [month(2024, 2), MARCH, month(2024, 4)]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.digests import item_digester
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.arrange import MARCH, Source, image
+from imgmig_dagster_tests.images import IMAGE
 
 ROWS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from imgmig_dagster.errors import UnreadableText
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.texts import _CODECS
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 
 NAME = COLUMNS.index("original_filename")
 

@@ -9,11 +9,11 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 
 COLUMNS = (
     "id uuid NOT NULL, user_id uuid, created_at timestamptz NOT NULL, updated_at timestamptz, original_filename text,"

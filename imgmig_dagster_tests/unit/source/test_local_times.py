@@ -5,12 +5,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, month, row_id, us
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE
 
 
 def reader_in(source: Source, zone: str) -> SourceReader:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.integration.test_standby import READINGS
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Null
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import UNDATED_WINDOW
 from imgmig_dagster_tests.arrange import MARCH, Source, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.source.test_orders import ORDERS, buckets
 from imgmig_dagster_tests.unit.source.things import Things, things_mapping
 

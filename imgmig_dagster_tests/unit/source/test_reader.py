@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.image import PICTURE
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Row
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, month, row_id, us
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import PICTURE
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.sandbox.postgres import OWNER, READER, url
 from imgmig_dagster.source.connection import Session
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -17,6 +16,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.test_conventions import MODULES, imports, tree
 
 ODD_SETTINGS = {

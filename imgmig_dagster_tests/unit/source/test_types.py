@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.image import IMAGE, PICTURE
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id
 from imgmig_dagster_tests.conftest import NewSource
+from imgmig_dagster_tests.images import IMAGE, PICTURE
 
 
 def values(reader: SourceReader, column: str) -> list[object]:

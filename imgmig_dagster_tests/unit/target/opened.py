@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.sender import Sender
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, access
+from imgmig_dagster_tests.images import IMAGE
 
 POLICY = RetryPolicy(random=lambda: 0.0)
 

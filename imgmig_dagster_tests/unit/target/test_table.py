@@ -9,7 +9,6 @@ import botocore.endpoint
 import pytest
 
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
@@ -25,6 +24,7 @@ from imgmig_dagster_tests.fault_proxy import (
     truncated,
     unprocessed,
 )
+from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.target.opened import opened
 
 T = TypeVar("T")

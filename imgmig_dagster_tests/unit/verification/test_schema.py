@@ -1,8 +1,8 @@
 import pytest
 
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.target.index_keys import IndexKey
 from imgmig_dagster.verification.schema import SchemaDrift, SeenSchema, drift_between
+from imgmig_dagster_tests.images import IMAGE
 
 COLUMNS = {"id": "uuid NOT NULL", "width": "integer"}
 BY_USER = IndexKey("by-user", "userId", "S")

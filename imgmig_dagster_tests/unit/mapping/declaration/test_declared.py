@@ -8,7 +8,6 @@ import pytest
 
 from imgmig_dagster.mapping.declaration import Declaration, Partitions, declare, load
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
-from imgmig_dagster.mapping.image import IMAGE
 from imgmig_dagster.mapping.spec import Constant, KeyAttribute, Newer, Order, PictureColumns
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster_tests.images import DECLARATION
@@ -36,7 +35,16 @@ def field(tmp_path: Path, attribute: str, head: str = HEAD) -> Field:
 def test_the_packaged_declaration_of_images() -> None:
     found = load(DECLARATION)
 
-    assert found.mapping == IMAGE
+    assert (found.mapping.schema, found.mapping.table, found.mapping.name) == ("public", "images", "images")
+    assert found.mapping.pictures == PictureColumns(
+        "s3_bucket", "s3_key", "thumbnail_s3_key", "mime_type", "size_bytes", "original_filename"
+    )
+    assert [each.name for each in found.mapping.fields if each.null is Null.WRITTEN] == [
+        "thumbnailS3Key",
+        "width",
+        "height",
+    ]
+    assert {each.null for each in found.mapping.fields} == {Null.WRITTEN, Null.REJECTED}
     assert found.partitions == Partitions("monthly", None, None)
     assert found.text == DECLARATION.read_text(encoding="utf-8")
     assert found.place == str(DECLARATION)
