@@ -67,6 +67,7 @@ def _finding(result: "SelfTestResult") -> Finding:
         "planted": corruptions,
         "named": named,
         "kinds": [asdict(kind) for kind in judgement.kinds],
+        "fields": result.fields,
         "missed": judgement.missed,
         "false": judgement.false,
         "counts": {what: {"counted": found, "planted": planted} for what, (found, planted) in result.counts.items()},

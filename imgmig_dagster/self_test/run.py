@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -48,11 +49,16 @@ _RUN_ID: Final = "self-test"
 
 @dataclass(frozen=True)
 class SelfTestResult:
-    """What came of the plants. `counts` has, by what is counted, what the census counted and what it had to count."""
+    """What came of the plants.
+
+    `fields` has how often each field was corrupted. `counts` has, by what is counted, what the census counted and what
+    it had to count.
+    """
 
     seed: int
     rows: int
     judgement: Judgement
+    fields: Mapping[str, int]
     counts: dict[str, tuple[int, int]]
     duration_s: float
 
@@ -98,6 +104,7 @@ def run_self_test(sandbox: Sandbox, seed: int, corruptions: int, mapping: TableM
         seed=seed,
         rows=rows,
         judgement=judge(plants, untouched, _names(results, census)),
+        fields=_corrupted_fields(plants),
         counts=_counts(plants, rows, results, census),
         duration_s=round(time.monotonic() - started, 3),
     )
@@ -162,6 +169,11 @@ class _Trial:
     def _reader(self) -> SourceReader:
         tables = self.tables
         return SourceReader(ReadOnlyConnections(tables.reader_url), tables.schema, tables.source, self.mapping)
+
+
+def _corrupted_fields(plants: Sequence[Plant]) -> Mapping[str, int]:
+    names = (name for plant in plants if plant.harmful for _row_id, name in plant.named)
+    return Counter(name for name in names if name not in (MISSING, ORPHAN))
 
 
 def _silent(_progress: Progress) -> None:
