@@ -4,9 +4,8 @@
 are not part of this repository: see the page.
 """
 
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from psycopg import sql
 
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.drafting.draft import draft
-from imgmig_dagster.mapping.declaration import parse
+from imgmig_dagster.mapping.declaration.loading import Declaration, parse
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.self_test.run import SelfTestResult, run_self_test
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -49,20 +48,18 @@ TABLES: Final = {
     "synapse": ("real_synapse.local_media_repository", "real_synapse.remote_media_cache"),
     "wagtail": ("real_wagtail.wagtailimages_image",),
 }
-CORRUPTIONS: Final = 300
+CORRUPTIONS: Final = 150
 _SEED: Final = 1
-_HEAD: Final = (
-    "| application: table | order, partitions | edited | rows | rejected | match | census: of other tables "
-    "| types | corruptions named |\n|---|---|---|---|---|---|---|---|---|"
-)
+NULL: Final = {"NULL": True}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one table by its draft, as it was drafted."""
+    """What became of one table by its draft, as it was drafted. `filled` are the fields that some item has."""
 
     place: str
     mapping: TableMapping
+    filled: frozenset[str]
     partitions: str
     rows: int
     rejected: Counter[str]
@@ -73,7 +70,7 @@ class Outcome:
     @property
     def match(self) -> int:
         """How many rows equal their items."""
-        return sum(each.verdicts.match for each in self.verified)
+        return sum(each.match for each in self.verified)
 
     @property
     def line(self) -> str:
@@ -82,12 +79,13 @@ class Outcome:
         order = self.mapping.order.column or "identity"
         rejected = ", ".join(f"{rows} {why}" for why, rows in sorted(self.rejected.items())) or "0"
         types = ", ".join(sorted({each.type.value for each in self.mapping.fields}))
+        census = self.census
         harmful = [each for each in self.trial.judgement.kinds if each.harmful]
         planted, named = (sum(getattr(each, what) for each in harmful) for what in ("planted", "named"))
         return (
-            f"| {application}: `{name}` | `{order}`, {self.partitions} | nothing | {self.rows} | {rejected} | {self.match} "
-            f"| {self.census.missing} missing, {self.census.orphans} orphans, {self.census.differing} differ: "
-            f"{self.census.other_entities} | {types} | {named} of {planted} |"
+            f"| {application}: `{name}` | `{order}`, {self.partitions} | nothing | {self.rows} | {rejected} "
+            f"| {self.match} | {census.missing} missing, {census.orphans} orphans, {census.differing} differ: "
+            f"{census.other_entities} | {types} | {named} of {planted} |"
         )
 
 
@@ -113,9 +111,7 @@ class PublicTables:
         windows = partitions_of(declared.partitions, declared.mapping.order).windows()
         state = LocalStateStore(self._folder / place)
         with SourceReader(connections, schema, table, declared.mapping) as reader:
-            target = WritableTarget(
-                access=self._access, table=self._target, mapping=declared.mapping, retry=NO_WAIT
-            )
+            target = WritableTarget(access=self._access, table=self._target, mapping=declared.mapping, retry=NO_WAIT)
             held = reader.rows_per_window(windows)
             runs = [Run(reader, target, state, each, "run-1") for each in windows if each.partition in held]
             for run in runs:
@@ -124,10 +120,26 @@ class PublicTables:
             return Outcome(
                 place,
                 reader.mapping,
-                f"{declared.partitions.buckets} buckets" if declared.partitions.buckets else _grain(declared),
+                self._filled(reader.mapping),
+                _partitions(declared),
                 reader.count_all(),
                 Counter(failure.code for ledger in ledgers for failure in ledger.values()),
                 [run.verify() for run in runs],
                 runs[0].look(lambda work: take_census(work, windows)),
                 run_self_test(self._services.sandbox, _SEED, CORRUPTIONS, reader.mapping),
             )
+
+    def _filled(self, mapping: TableMapping) -> frozenset[str]:
+        pages = self._services.dynamodb.get_paginator("scan").paginate(TableName=self._target)
+        items = [item for page in pages for item in page["Items"] if mapping.row_id(item) is not None]
+        return frozenset(
+            field.name for field in mapping.fields if any("NULL" not in (field.of(item) or NULL) for item in items)
+        )
+
+
+def _partitions(declared: Declaration) -> str:
+    buckets = declared.partitions.buckets
+    # Not how many windows: there are more next month.
+    what = f"{buckets} buckets" if buckets else str(declared.partitions.grain)
+    undated = ", and the rows without a time" if declared.mapping.order.has_undated else ""
+    return f"{what}{undated}"
