@@ -41,7 +41,8 @@ def refuse_condition(fetch: Fetch, relation: Relation, where: str) -> None:
         SourceRefused: the same.
     """
     try:
-        fetch(sql.SQL("SELECT FROM {} t LIMIT 0").format(filtered(relation, where)), {})
+        # With a parameter, PostgreSQL takes one statement and no more: a condition cannot smuggle in another.
+        fetch(sql.SQL("SELECT FROM {} t LIMIT %(rows)s").format(filtered(relation, where)), {"rows": 0})
     except SourceRefused as error:
         raise SourceRefused(
             f"PostgreSQL does not take the condition `where` on {relation.shown} ({error}): try SELECT FROM "
