@@ -1,11 +1,9 @@
 """A table's declaration: the file that says how its rows become items.
 
 `marks` reads YAML; `form` and `scalars` are what may stand in it; `faults` words what does not fit; `attributes` and
-`meaning` make the mapping of it; `loading` puts them together, and `folder` reads several. `schema` is the form for
-editors.
+`meaning` make the mapping of it; `loading` puts them together. `schema` is the form for editors.
 """
 
-from imgmig_dagster.mapping.declaration.folder import load_folder
 from imgmig_dagster.mapping.declaration.loading import (
     PACKAGED,
     Declaration,
@@ -24,5 +22,4 @@ __all__ = [
     "declare",
     "load",
     "load_components",
-    "load_folder",
 ]
