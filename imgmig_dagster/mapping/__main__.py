@@ -4,6 +4,7 @@ import sys
 
 from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.described import markdown_table
+from imgmig_dagster.mapping.types import table_of_types
 
 PAGE = """# How a row becomes an item
 
@@ -15,8 +16,21 @@ Generated from the declaration in `imgmig_dagster/mappings/images.yaml` by
 A column of the source that is in none of these lines is named with a reason by `IMGMIG_IGNORED_COLUMNS`, or turns the
 verdict to FAIL.
 
-Timestamps are written as JavaScript's `toISOString()` writes them: UTC, exactly three decimals, microseconds
-cut and not rounded.
+## Types
+
+{types}
+
+Nothing is rounded, and no part of a value is dropped: a value that DynamoDB cannot hold costs its row, which the ledger
+names with code and column. NULL is written, left out, or costs the row, as declared; NULL, an attribute of type NULL
+and an absent one are equal. A map is NULL as a whole where all its members are. Inside of a document null is a value.
+
+A key costs its row where it is empty or NULL, longer than 2,048 bytes (sort key: 1,024), or cannot be taken apart again
+because a column holds one of the key's separators (`key_ambiguous`): so no two rows make one key. So does an item above
+400 KB.
+
+Of a sensitive column reports show `***`; that a value is NULL or absent they show.
+
+## What is read
 
 | column in PostgreSQL | what is read |
 |---|---|
@@ -55,7 +69,7 @@ or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
 
 def page() -> str:
     """The whole of `docs/mapping.md`."""
-    return PAGE.format(table=markdown_table(load(PACKAGED / "images.yaml").mapping))
+    return PAGE.format(table=markdown_table(load(PACKAGED / "images.yaml").mapping), types=table_of_types())
 
 
 if __name__ == "__main__":
