@@ -24,11 +24,12 @@ class Progress:
     rate: float
     failures: int = 0
     retries: int = 0
+    noun: str = "rows"
 
     def line(self) -> str:
         """The moment as a log line has it."""
         share = 100 * self.done / self.total if self.total else 100.0
-        return f"{self.verb} {self.done}/{self.total} images ({share:.1f}%)"
+        return f"{self.verb} {self.done}/{self.total} {self.noun} ({share:.1f}%)"
 
 
 Listener: TypeAlias = Callable[[Progress], None]
@@ -57,7 +58,9 @@ class ProgressMeter:
         listener: Listener,
         done: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        noun: str = "rows",
     ) -> None:
+        self._noun = noun
         self._verb = verb
         self._partition = partition
         self._total = total
@@ -76,7 +79,8 @@ class ProgressMeter:
         rate = (self._done - self._already_done) / elapsed if elapsed > 0 else 0.0
         # Rows that arrive meanwhile make more rows than were counted at the start.
         total = max(self._total, self._done)
-        self._listener(Progress(self._verb, self._partition, self._done, total, rate, self.failures, self.retries))
+        done, failures, retries = self._done, self.failures, self.retries
+        self._listener(Progress(self._verb, self._partition, done, total, rate, failures, retries, self._noun))
 
 
 def every_rows(step: int, tell: Listener) -> Listener:

@@ -179,14 +179,14 @@ def spot_check(
     count: Annotated[
         int | None, typer.Option("--count", min=1, max=1_000, help="Images to draw.", show_default=50)
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Draws the same images again.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draws the same rows again.")] = None,
     review: Annotated[
         Path | None,
         typer.Option("--review", exists=True, dir_okay=False, help="Draw nothing; record the review in this file."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Draw random images, and write a page on which a person reviews them; or record that review."""
+    """Draw random rows, and write a page on which a person reviews them; or record that review."""
     if review is not None and (count is not None or seed is not None):
         raise SettingsError("--review records a review and draws nothing: leave out --count and --seed")
     with _session(stage, table, json) as session:

@@ -38,7 +38,7 @@ def of_verification(
     lines = [f"{found.verdict.value}: {found.label}" for found in faults[:SHOWN_FAULTS]]
     if len(faults) > SHOWN_FAULTS:
         lines.append(f"... and {len(faults) - SHOWN_FAULTS:,} more; all of them are in the report")
-    lines.append(f"Verified {whole.looked_at:,} images in {took_s:.1f} s: {counts_line(whole.verdicts)}")
+    lines.append(f"Verified {whole.looked_at:,} rows in {took_s:.1f} s: {counts_line(whole.verdicts)}")
     document: dict[str, Any] = {
         **values(whole, "verdicts"),
         "mismatches": [{"key": found.row_id, "field": found.attribute, "verdict": found.verdict} for found in faults],

@@ -33,7 +33,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
     lines = [f"{found.row_id}: {found.reason} ({found.field or 'item'})" for plan in plans for found in plan.rejections]
     lines = [
         *lines[:SHOWN_FAULTS],
-        f"A migration would write {whole.would_write:,} of {whole.rows:,} images: {whole.write_units:,} write units, "
+        f"A migration would write {whole.would_write:,} of {whole.rows:,} rows: {whole.write_units:,} write units, "
         f"${whole.dollars:.4f} on demand, {whole.duration_s:,.0f} s at {whole.rate:,.0f} units/s. Nothing was written.",
     ]
     document = {
@@ -64,7 +64,7 @@ def of_migration(
         *_held_back_lines(left, stage),
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
-        f"{took_s:.1f} s ({whole.rate:,.0f} images/s while writing); success rate "
+        f"{took_s:.1f} s ({whole.rate:,.0f} rows/s while writing); success rate "
         f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(whole, passes)}. "
         f"Outcomes: {counts_line(whole.outcomes)}",
     ]

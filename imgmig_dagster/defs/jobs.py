@@ -74,7 +74,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
             # Not "spot_check": Dagster refuses a job that is named like an asset.
             table.named("draw_spot_check"),
             assets("spot_check"),
-            description="Draw random images, and show both records side by side; keep_last: false for a new review",
+            description="Draw random rows, and show both records side by side; keep_last: false for a new review",
         ),
         dg.define_asset_job(
             table.named("report"),

@@ -55,7 +55,7 @@ class SpotCheckConfig(dg.Config):
 
     count: int = Field(50, ge=1, le=1_000, description="Images to draw")
     seed: int | None = Field(
-        None, description="Draws the same images again, and replaces the last sample; by default a new one per run"
+        None, description="Draws the same rows again, and replaces the last sample; by default a new one per run"
     )
     keep_last: bool = Field(
         True,

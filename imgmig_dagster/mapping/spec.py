@@ -170,6 +170,11 @@ class TableMapping:
         return None
 
     @property
+    def noun(self) -> str:
+        """What its rows are called where they are counted."""
+        return "images" if self.pictures is not None else "rows"
+
+    @property
     def identity_shown(self) -> str:
         """The identity in words: the column, or columns."""
         return ", ".join(self.identity)

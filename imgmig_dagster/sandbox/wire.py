@@ -65,6 +65,8 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 def answer(operation: str, request: dict[str, Any], body: bytes) -> bytes:
     """What DynamoDB would have put into an emulator's reply (HTTP 200): its limits, its order, its units."""
+    if operation == "CreateTable":
+        _KEYS[request["TableName"]] = tuple(each["AttributeName"] for each in request["KeySchema"])
     # A count has no items, and a page of an index ends at a key of its own.
     if operation not in _ANSWERS or request.keys() & {"Select", "IndexName"}:
         return body
@@ -115,13 +117,16 @@ def _put(request: dict[str, Any], _reply: dict[str, Any]) -> dict[str, float]:
 def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
     """A page ends at 1 MB, and only an absent LastEvaluatedKey says that nothing follows: the last page is empty."""
     items, size = reply.get("Items", []), 0
+    key = _KEYS.get(request["TableName"], _USUAL_KEY)
+    # A page that is cut has to say where the next one begins.
+    is_known = all(name in item for item in items for name in key)
     for count, item in enumerate(items):
-        if count and size + item_bytes(item) > MAX_PAGE_BYTES:
+        if is_known and count and size + item_bytes(item) > MAX_PAGE_BYTES:
             del items[count:]
             break
         size += item_bytes(item)
-    if items and all(name in items[-1] for name in _KEY):
-        reply["LastEvaluatedKey"] = {name: items[-1][name] for name in _KEY}
+    if items and is_known:
+        reply["LastEvaluatedKey"] = {name: items[-1][name] for name in key}
     reply["Count"] = len(items)
     if "FilterExpression" not in request:
         reply["ScannedCount"] = len(items)
@@ -129,7 +134,9 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
     return {request["TableName"]: read if request.get("ConsistentRead") else read / 2}
 
 
-_KEY: Final = ("PK", "SK")
+_USUAL_KEY: Final = ("PK", "SK")
+_KEYS: Final[dict[str, tuple[str, ...]]] = {}
+"""The names of each table's key, which its CreateTable told."""
 _ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "PutItem": _put, "Scan": _scan}
 
 

@@ -88,7 +88,14 @@ async def take_inventory(work: SourceWork, window: Window, counted: SourceInvent
         SourceError: see there.
     """
     found = counted or await count_source(work, window)
-    meter = ProgressMeter("Read", window.partition, found.rows, work.listener, clock=work.clock.monotonic)
+    meter = ProgressMeter(
+        "Read",
+        window.partition,
+        found.rows,
+        work.listener,
+        clock=work.clock.monotonic,
+        noun=work.source.mapping.noun,
+    )
     rejections = Rejections(work.source.mapping)
     async for page in ahead(work.source.pages(window, None, work.page_size)):
         meter.failures += rejections.look_at(page)

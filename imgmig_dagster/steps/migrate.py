@@ -212,7 +212,10 @@ class _Migration(Step[PageResult]):
 
     def _tell(self, verb: str, total: int, done: int = 0) -> None:
         work = self._work
-        self._meter = ProgressMeter(verb, self._window.partition, total, work.listener, done, work.clock.monotonic)
+        noun = work.source.mapping.noun
+        self._meter = ProgressMeter(
+            verb, self._window.partition, total, work.listener, done, work.clock.monotonic, noun
+        )
         reconciler = Reconciler(work.source, self._target, work.settle_seconds, work.clock.sleep)
         common = (work.source, self._target, self._write_mode, reconciler, self._meter.advance)
         self._migrator = PageMigrator(*common, work.keep_values, self._taken_back)

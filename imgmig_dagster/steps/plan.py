@@ -66,7 +66,14 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     """
     started = work.clock.monotonic()
     total = await asyncio.to_thread(work.source.count, window)
-    meter = ProgressMeter("Planned", window.partition, total, work.listener, clock=work.clock.monotonic)
+    meter = ProgressMeter(
+        "Planned",
+        window.partition,
+        total,
+        work.listener,
+        clock=work.clock.monotonic,
+        noun=work.source.mapping.noun,
+    )
     counts: Counter[str] = Counter()
     rejections = Rejections(work.target.mapping)
     planner = _Planner(work.target)

@@ -170,7 +170,7 @@ class _Repair:
         """See the function of that name."""
         work, target = self._work, self._target()
         started_at, outcomes = self._work.clock.now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", partition, len(ids), self._work.listener)
+        meter = ProgressMeter("Repaired", partition, len(ids), self._work.listener, noun=self._work.source.mapping.noun)
         ledger = FailureLedger(work.state, partition)
         async with self._flushed():
             reconciler = Reconciler(work.source, target, work.settle_seconds, work.clock.sleep, source_wins)
@@ -204,7 +204,7 @@ class _Repair:
         """See the function of that name."""
         target = self._target()
         started_at, outcomes = self._work.clock.now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", "orphans", len(seen), self._work.listener)
+        meter = ProgressMeter("Repaired", "orphans", len(seen), self._work.listener, noun="items")
         async with self._flushed():
 
             async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:

@@ -78,7 +78,10 @@ class _Verification(Step[Examined]):
             return await self._follow(earlier)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
-        self._meter = ProgressMeter("Verified", window.partition, rows, work.listener, begun.rows, work.clock.monotonic)
+        noun = work.source.mapping.noun
+        self._meter = ProgressMeter(
+            "Verified", window.partition, rows, work.listener, begun.rows, work.clock.monotonic, noun
+        )
         found = await walk(work, window, self, coverage)
         coverage.count_requests()
         left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)

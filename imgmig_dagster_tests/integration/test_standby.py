@@ -77,6 +77,8 @@ def names_read(reader: SourceReader) -> set[object]:
 
 READINGS: dict[str, Callable[[SourceReader], Any]] = {
     "table": lambda reader: reader.table,
+    "mapping": lambda reader: reader.mapping,
+    "column_types": lambda reader: reader.column_types(),
     "columns_not_migrated": lambda reader: reader.columns_not_migrated(),
     "pages": lambda reader: list(reader.pages(MARCH, None, 10)),
     "window_ids": lambda reader: ids_in_a_snapshot(reader),
@@ -125,7 +127,7 @@ def test_no_way_of_reading_takes_rows_from_a_standby(pair: Pair, reading: str) -
         assert READINGS[reading](reader)
         server.to(pair.standby.port)
         reader.close()
-        if reading == "table":  # which a reader asks for once
+        if reading in ("table", "mapping"):  # which a reader asks for once
             reader = other
 
         with pytest.raises(SourceUnavailable, match="a replica answers"):

@@ -139,7 +139,7 @@ def _item(stage: Stage, number: int) -> dict[str, dict[str, str]]:
 STAGING: Story[Stage] = (
     Step("imgmig doctor --stage staging", 0, "0 fail"),
     Step("imgmig status --stage staging", 0, MARCH),
-    Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 images: 24 write units"),
+    Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 rows: 24 write units"),
     Step("imgmig throttle pause --stage staging", 0, "stage staging: paused, no ceiling"),
     Step("imgmig throttle resume --stage staging", 0, "stage staging: running, no ceiling"),
     Step("imgmig throttle --rate 200 --stage staging", 0, "stage staging: running, ceiling 200 units/s per run"),
@@ -181,7 +181,7 @@ def the_certificate_is_at_hand(desk: Stage) -> None:
 NOT_AWS = "writes to images-prod in prod are refused: the endpoint"
 PROD: Story[Stage] = (
     Step("imgmig doctor --stage prod", 1, "1 fail"),
-    Step("imgmig dry-run --stage prod", 0, "A migration would write 24 of 24 images"),
+    Step("imgmig dry-run --stage prod", 0, "A migration would write 24 of 24 rows"),
     Step("imgmig throttle --stage prod", 0, "stage prod: running, ceiling 2,000 units/s of all runs together"),
     Step("imgmig throttle --rate 200 --stage prod", 0, "stage prod: running, ceiling 200 units/s per run"),
     Step("imgmig migrate --stage prod", 2, "writes to images-prod in prod are not confirmed"),
@@ -195,7 +195,7 @@ PROD: Story[Stage] = (
     Step("imgmig retry-failures --stage prod --confirm images-prod", 2, NOT_AWS),
     the_ledger_is_empty,
     the_item_is_changed_back,
-    Step("imgmig verify --stage prod --partition KEY", 0, "Verified 12 images"),
+    Step("imgmig verify --stage prod --partition KEY", 0, "Verified 12 rows"),
     Step("imgmig verify --stage prod", 0, "Verdict: PASS"),
     Step("imgmig spot-check --stage prod --count 50", 0, "24 images drawn"),
     a_person_finds_every_image_fine,
@@ -242,7 +242,7 @@ SANDBOX: Story[Desk] = (
     Step("imgmig report", 0, "Verdict: PASS"),
     Step("imgmig repair", 0, "Nothing to repair."),
     Step("imgmig repair --delete-orphans", 0, "Nothing to repair."),
-    Step("imgmig repair --apply --delete-orphans", 0, "Verified 0 images"),
+    Step("imgmig repair --apply --delete-orphans", 0, "Verified 0 rows"),
     Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
     Step("imgmig certificate show", 0, "Verdict: PASS. Cutover: READY"),
     Step("imgmig certificate verify", 0, "No signature: nothing in the file says who made it."),

@@ -165,7 +165,7 @@ def test_people_get_tables_and_lines(platform: Platform, imgmig: Imgmig) -> None
     platform.source.insert(images_of(3, range(5)))
     planned = imgmig("migrate", "--dry-run")
     assert (planned.exit_code, planned.stderr) == (0, "")
-    assert "A migration would write 5 of 5 images: 5 write units" in planned.stdout
+    assert "A migration would write 5 of 5 rows: 5 write units" in planned.stdout
     assert "Nothing was written." in planned.stdout
     assert platform.target.items() == {}
     migrated = imgmig("migrate")

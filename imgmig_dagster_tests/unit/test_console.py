@@ -55,4 +55,4 @@ def test_elsewhere_there_are_plain_lines_of_all_together(
     monkeypatch.setattr("imgmig_dagster.cli.console._PLAIN_LINE_INTERVAL_S", 0.0)
     with Output(json=False).progress("Migrated", 300) as shown:
         work_on_three(shown)
-    assert capsys.readouterr().out.splitlines()[-1] == "Migrated 180/300 images (60.0%), 2024-02-01: 12/s"
+    assert capsys.readouterr().out.splitlines()[-1] == "Migrated 180/300 rows (60.0%), 2024-02-01: 12/s"

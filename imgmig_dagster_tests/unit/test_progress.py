@@ -10,8 +10,11 @@ from imgmig_dagster_tests.arrange import FakeClock
 
 
 def test_a_line_reads_as_the_requirements_have_it() -> None:
-    assert Progress("Migrated", "2024-03-01", 500, 15_432, 90.0).line() == "Migrated 500/15432 images (3.2%)"
-    assert Progress("Migrated", "2024-03-01", 0, 0, 0.0).line() == "Migrated 0/0 images (100.0%)"
+    assert (
+        Progress("Migrated", "2024-03-01", 500, 15_432, 90.0, noun="images").line()
+        == "Migrated 500/15432 images (3.2%)"
+    )
+    assert Progress("Migrated", "2024-03-01", 0, 0, 0.0).line() == "Migrated 0/0 rows (100.0%)"
 
 
 def test_the_meter_tells_each_step_with_its_rate() -> None:

@@ -50,7 +50,7 @@ def test_what_ended_a_command_is_told_although_the_report_before_it_cannot_be_re
 def test_what_was_verified_sums_up(state: StageState) -> None:
     found = of_verification(state.store, [MARCH.partition], [], 1.0, whole_table=True)
     assert (found.exit_code, found.document["verdicts"]["match"]) == (0, 100)
-    assert "Verified 100 images in 1.0 s: 100 match" in found.lines
+    assert "Verified 100 rows in 1.0 s: 100 match" in found.lines
 
 
 def test_a_verification_tells_both_words(state: StageState) -> None:
