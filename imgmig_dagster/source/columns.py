@@ -3,17 +3,15 @@
 How each kind is read is in `values`, how it is compared in `keyset`.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
 from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Unit
+from imgmig_dagster.source.spellings import is_date, is_moment, is_numeric, matches
 
 MAX_DIGITS: Final = 38
 """What DynamoDB keeps of a number."""
@@ -257,28 +255,12 @@ def _is_text(text: str) -> bool:
     return "\0" not in text
 
 
-def _matches(pattern: str) -> Callable[[str], bool]:
-    compiled = re.compile(pattern)
-    return lambda text: compiled.fullmatch(text) is not None
-
-
 # As PostgreSQL writes them: another spelling of the same number makes another key.
-_is_whole: Final = _matches(r"0|-?[1-9][0-9]{0,37}")
+_is_whole: Final = matches(r"0|-?[1-9][0-9]{0,37}")
 
 
 def _is_bigint(text: str) -> bool:
     return _is_whole(text) and -(2**63) <= int(text) < 2**63
-
-
-def _is_moment(pattern: str) -> Callable[[str], bool]:
-    is_spelled = _matches(pattern)
-
-    def is_moment(text: str) -> bool:
-        with suppress(ValueError):
-            return is_spelled(text) and datetime.fromisoformat(text.rstrip("Z")) is not None
-        return False
-
-    return is_moment
 
 
 _HELD: Final[Mapping[Kind, Callable[[str], bool]]] = {
@@ -286,12 +268,12 @@ _HELD: Final[Mapping[Kind, Callable[[str], bool]]] = {
     Kind.PADDED: _is_text,
     Kind.TEXT_LIKE: _is_text,
     Kind.WHOLE: _is_bigint,
-    Kind.NUMERIC: _matches(r"-?(0|[1-9][0-9]{0,37})(\.[0-9]{1,130})?"),
-    Kind.UUID: _matches(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
-    Kind.BOOLEAN: _matches("true|false"),
-    Kind.BINARY: _matches(r"\\x([0-9a-f]{2})*"),
-    Kind.DATE: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    Kind.INSTANT: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z"),
-    Kind.LOCAL: _is_moment(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z?"),
+    Kind.NUMERIC: is_numeric,
+    Kind.UUID: matches(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    Kind.BOOLEAN: matches("true|false"),
+    Kind.BINARY: matches(r"\\x([0-9a-f]{2})*"),
+    Kind.DATE: is_date,
+    Kind.INSTANT: is_moment,
+    Kind.LOCAL: is_moment,
 }
-"""By kind, which texts are one of its values for certain."""
+"""By kind, which texts are one of its values: every one is among them."""

@@ -66,6 +66,42 @@ def test_rows_of_two_columns_are_the_same_to_every_look(things: Things, what: st
         assert_all_looks_agree(reader, {MARCH: ids})
 
 
+# The ends of a type, and what is no number or no day of a calendar: the column, values in SQL, and the ids.
+ENDS: dict[str, tuple[str, list[str]]] = {
+    "date": ("date", ["infinity", "-infinity", "5874897-12-31", "12024-02-29", "4714-11-24 BC", "0001-02-29 BC"]),
+    "timestamptz": (
+        "timestamptz",
+        ["infinity", "-infinity", "294276-12-31 23:59:59.999999", "4714-11-24 00:00:00 BC", "0044-03-15 12:00:00.5 BC"],
+    ),
+    "timestamp": ("timestamp", ["infinity", "-infinity", "12024-02-29 00:00:00", "4714-11-24 00:00:00 BC"]),
+    "numeric": ("numeric", ["NaN", "Infinity", "-Infinity", "9" * 50, f"0.{'0' * 200}1", "-0.10"]),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_row_at_the_end_of_its_type_is_found_by_its_id(things: Things, what: str) -> None:
+    column_type, ids = ENDS[what]
+    listed = ", ".join(f"('{value}')" for value in ids)
+    things.make(
+        f"a {column_type} PRIMARY KEY, at timestamptz",
+        f"SELECT listed.a::{column_type}, '2024-03-01Z' FROM (VALUES {listed}) AS listed(a)",
+    )
+    mapping = things_mapping(order=Order("at"), identity=("a",), key=("A#{a}",))
+    with things.reader(mapping) as reader:
+        assert sorted(row.id for page in reader.all_rows(10) for row in page) == sorted(ids)
+        assert sorted(reader.rows(ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["0000-01-01", "12023-02-29", "4714-11-23 BC", "5874898-01-01", "0002-02-29 BC", "2024-00-01", "now"]
+)
+def test_what_is_no_day_is_looked_up_without_a_fault(things: Things, text: str) -> None:
+    for column_type, id_ in (("date", text), ("timestamptz", text.replace(" BC", "") + " 00:00:00")):
+        things.make(f"a {column_type} PRIMARY KEY, at timestamptz", "VALUES ('2024-03-01', '2024-03-01Z')")
+        with things.reader(things_mapping(order=Order("at"), identity=("a",), key=("A#{a}",))) as reader:
+            assert reader.rows([id_, text]) == {}
+
+
 def test_an_id_holds_every_column_of_the_key_and_rows_are_found_by_those_of_the_identity(things: Things) -> None:
     things.make(
         "id int PRIMARY KEY, owner text, at timestamptz, made timestamptz",
