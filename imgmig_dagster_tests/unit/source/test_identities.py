@@ -84,7 +84,7 @@ def test_a_row_at_the_end_of_its_type_is_found_by_its_id(things: Things, what: s
     listed = ", ".join(f"('{value}')" for value in ids)
     things.make(
         f"a {column_type} PRIMARY KEY, at timestamptz",
-        f"SELECT listed.a::{column_type}, '2024-03-01Z' FROM (VALUES {listed}) AS listed(a)",
+        f"SELECT listed.a::{column_type}, '2024-03-01Z' FROM (VALUES {listed}) AS listed(a)",  # noqa: S608
     )
     mapping = things_mapping(order=Order("at"), identity=("a",), key=("A#{a}",))
     with things.reader(mapping) as reader:
