@@ -27,6 +27,8 @@ _NUMERIC: Final = sql.SQL(
     " ELSE {value} END::text || ';', '-')"
 )
 _TRIMMED: Final = sql.SQL("coalesce('N' || pg_catalog.trim_scale({value}::numeric)::text || ';', '-')")
+# An element may be an array of its own, which no set holds and no cast takes.
+_ELEMENT: Final = "CASE WHEN element ~ '^-?[0-9]' THEN pg_catalog.trim_scale(element::numeric)::text ELSE element END"
 _BOOLEAN: Final = sql.SQL("CASE WHEN {value} THEN 'Bt;' WHEN NOT {value} THEN 'Bf;' ELSE '-' END")
 # Cut to the unit first, which goes towards the past: where extract() gives a double, it is exact then.
 _TIMESTAMP: Final = (
@@ -93,7 +95,7 @@ def _of_json(values: Values, field: Field) -> sql.Composed:
 
 
 def _of_set(values: Values, field: Field) -> sql.Composed:
-    element = "element" if field.type is FieldType.TEXT_SET else "pg_catalog.trim_scale(element::numeric)::text"
+    element = "element" if field.type is FieldType.TEXT_SET else _ELEMENT
     return sql.SQL(SET_CONTENT).format(array=values.bare(field.column), element=sql.SQL(element))
 
 

@@ -318,6 +318,14 @@ def test_what_a_role_sets_for_itself_changes_no_text(services: Services, things:
             services.owner.execute(f"ALTER ROLE imgmig_reader RESET {name}")
 
 
+@pytest.mark.parametrize("value", ["'{{1,2},{3,4}}'", "'{NaN,Infinity,NULL}'"])
+def test_an_array_that_no_set_of_numbers_holds_fails_no_digest_of_its_page(things: Things, value: str) -> None:
+    fill(things, "float8[]", "'{1}'", value)
+
+    with reader_of(things, of(T.NUMBER_SET)) as reader:
+        assert reader.inventory(MARCH).rows == 2
+
+
 def test_a_type_of_the_application_has_a_text(services: Services, things: Things) -> None:
     services.owner.execute(f"CREATE TYPE {things.schema}.size AS (width int, height int)")
     services.owner.execute(f"CREATE DOMAIN {things.schema}.tags AS text[]")
