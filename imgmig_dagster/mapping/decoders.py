@@ -197,14 +197,14 @@ def _labels(field: Field) -> Meaning:
 
 
 def _document_of_row(value: Any) -> Value:
-    """The canonical JSON, or the bytes of what is none."""
+    """The canonical JSON, or the bytes of what is none, or is nested deeper than can be followed."""
     try:
         found = parsed_json(value)
+        return None if found is None else canonical_json(found)
     except TypeError:
         return value  # type: ignore[no-any-return]
-    except ValueError:
+    except (ValueError, RecursionError):
         return str(value).encode("utf-8", "surrogatepass")
-    return None if found is None else canonical_json(found)
 
 
 def _document(attribute: Attribute) -> Value:

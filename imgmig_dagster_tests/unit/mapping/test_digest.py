@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 
 from imgmig_dagster.mapping.digests import item_digester, row_digester
+from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.rows import Row
+from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, GOLDEN, item, mappable_rows, row
+from imgmig_dagster_tests.unit.source.things import things_mapping
 
 S, N, NULL = "S", "N", {"NULL": True}
 
@@ -84,3 +87,13 @@ def test_no_text_of_a_row_has_the_digest_of_an_undecodable_attribute() -> None:
 def test_the_digest_cuts_timestamps_to_milliseconds() -> None:
     assert row_digester(IMAGE)(row(created_at=1_000_999)) == row_digester(IMAGE)(row(created_at=1_000_000))
     assert row_digester(IMAGE)(row(created_at=1_000_999)) != row_digester(IMAGE)(row(created_at=1_001_000))
+
+
+@pytest.mark.parametrize("levels", [450, 900, 100_000])
+def test_a_document_nested_too_deep_for_an_item_has_a_digest(levels: int) -> None:
+    mapping = things_mapping(Field("v", "v", FieldType.DOCUMENT, Null.WRITTEN), order=Order("at"))
+    deep, deeper = ('{"a": ' * depth + "1" + "}" * depth for depth in (levels, levels + 1))
+
+    digests = {row_digester(mapping)(Row(("1", document, 0))) for document in (deep, deeper)}
+
+    assert len(digests) == 2
