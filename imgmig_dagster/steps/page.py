@@ -9,6 +9,7 @@ from typing import Final
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster.mapping.shown import MASK
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
@@ -172,5 +173,13 @@ class PageMigrator:
                 page.outcomes[row_id] = outcome
 
     def _value(self, row: Row, column: str | None) -> str | None:
-        columns = self._target.mapping.columns
-        return str(row[columns.index(column)]) if self._keep_values and column is not None else None
+        if not self._keep_values or column is None:
+            return None
+        mapping = self._target.mapping
+        found = [
+            (field, value) for field, value in zip(mapping.readings, row[1:], strict=True) if field.column == column
+        ]
+        if any(field.sensitive for field, _value in found):
+            return MASK
+        # What is of no field is the key's.
+        return str(found[0][1]) if found else row.id

@@ -1,13 +1,19 @@
 """Every row of the window is accounted for, id by id, whatever was committed, deleted or moved behind the cursor."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from imgmig_dagster.errors import CheckpointRefused, TargetUnavailable
+from imgmig_dagster.mapping.spec import KeyAttribute
+from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.stage import WriteMode
-from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
+from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
+from imgmig_dagster_tests.goods import make_goods
 
 WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
 # The 250th row is on the third page of a hundred: what comes before it is behind the cursor by then.
@@ -156,3 +162,29 @@ def test_a_value_at_fault_is_in_the_ledger_only_where_asked_for(migration: Migra
     assert migration.ledger[row_id(1)].value is None
     migration.migrate(keep_values=True, run_id="run-2")
     assert migration.ledger[row_id(1)].value == str(2**63 - 1)
+
+
+def test_the_value_at_fault_is_that_of_its_column_and_never_a_sensitive_one(
+    source: Source, target: Target, state: LocalStateStore, services: Services
+) -> None:
+    goods = make_goods(services.owner, source)
+    goods.execute("GRANT SELECT ON {t} TO imgmig_reader")
+    more = [("no#rth", 2, 1, 0), ("north", 3, "NaN", 0), ("north", 4, 1, "NaN")]
+    for tenant, number, price, ratio in more:
+        goods.execute(
+            "INSERT INTO {t} (tenant, no, title, price, ratio, placed) VALUES (%s, %s, 'x', %s, %s, '2024-03-02Z')",
+            *(tenant, number, price, ratio),
+        )
+    fields = tuple(replace(each, sensitive=each.column == "ratio") for each in goods.mapping.fields)
+    key = (KeyAttribute("PK", Template("{tenant}#{no}")), KeyAttribute("SK", Template("GOOD")))
+    mapping = replace(goods.mapping, fields=fields, primary_key=key)
+    migration = Migration(replace(goods, mapping=mapping), replace(target, mapping=mapping), state)
+
+    assert migration.migrate(keep_values=True).every_row_is_accounted_for
+
+    found = {row_id: (each.code, each.value) for row_id, each in migration.ledger.items()}
+    assert found == {
+        "no#rth|2": ("key_ambiguous", "no#rth|2"),
+        "north|3": ("not_a_number", "NaN"),
+        "north|4": ("not_a_number", "***"),
+    }
