@@ -97,7 +97,10 @@ def _boolean(value: Any) -> Attribute:
 def _timestamp(value: Any) -> Attribute:
     if value.__class__ is not int or not _MIN_TIMESTAMP <= value < _END_TIMESTAMP:
         raise Unfit(*TIMESTAMP_OUT_OF_RANGE)
-    return {"S": iso_milliseconds(value)}
+    # `iso_milliseconds` without the call: most rows have two times.
+    day, rest_us = divmod(value, _DAY_US)
+    minutes, ms = divmod(rest_us // 1000, 60_000)
+    return {"S": f"{_iso_date(day)}T{_MINUTES[minutes]}:{_SECONDS[ms // 1000]}.{_MILLISECONDS[ms % 1000]}Z"}
 
 
 def _epoch(field: Field) -> Encoder:

@@ -70,6 +70,18 @@ def _parser_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[Item], str
     (first, *others), same = _by_column(attributes)
     own_attribute, own_kind, own_before, own_after = first
     rest = list(same.items())
+    length = len(own_before)
+
+    def parse_prefixed(item: Item) -> str | None:
+        for attribute, literal in rest:
+            if item.get(attribute) != literal:
+                return None
+        own = item.get(own_attribute)
+        content = None if own is None else own.get(own_kind)
+        return content[length:] if content.__class__ is str and content.startswith(own_before) else None
+
+    if not others and not own_after:
+        return parse_prefixed
 
     def parse(item: Item) -> str | None:
         for attribute, literal in rest:

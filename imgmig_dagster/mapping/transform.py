@@ -102,7 +102,10 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
         except Unfit as unfit:
             return Rejection(row_id, unfit.column or parts[attribute].column, unfit.code, unfit.reason)
         item |= always
-        length = sum(map(len, filter(None, long_values(row))))
+        try:
+            length = sum(map(len, long_values(row)))
+        except TypeError:  # a NULL is among them
+            length = sum(map(len, filter(None, long_values(row))))
         return item if length <= long_length else _unless_too_large(row_id, item)
 
     return transform
