@@ -7,7 +7,7 @@ rows.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.template import Template
 
 # A table's place is part of the source's identity; the rest changes neither an item nor a comparison.
-_NOT_A_RULE = frozenset({"name", "schema", "table", "ignored", "pictures"})
+_NOT_A_RULE = frozenset({"name", "schema", "table", "ignored", "pictures", "sensitive"})
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,17 @@ class TableMapping:
 
     def fingerprint(self) -> str:
         """A hash of the declaration: changes when any rule changes by which items are made or compared."""
-        declared = {name: value for name, value in asdict(self).items() if name not in _NOT_A_RULE}
-        return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(_said(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _said(value: Any) -> Any:
+    """What is declared, without what is as by default: a vocabulary that grows changes no fingerprint."""
+    if isinstance(value, tuple):
+        return [_said(each) for each in value]
+    if not is_dataclass(value):
+        return dict(value) if isinstance(value, Mapping) else value
+    declared = ((each, getattr(value, each.name)) for each in fields(value) if each.name not in _NOT_A_RULE)
+    return {each.name: _said(found) for each, found in declared if found != each.default}
 
 
 def _typed(field: Field, natural: Mapping[str, FieldType]) -> Field:
