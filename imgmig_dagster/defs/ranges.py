@@ -177,13 +177,18 @@ class _EndsAll(Exception):
 async def _all(
     parts: Sequence[Part], do: Callable[[Part], Coroutine[Any, Any, None]], end: Callable[[Ended], None]
 ) -> None:
-    waiting = iter(parts)
+    waiting, is_over = iter(parts), False
 
     async def one_after_another() -> None:
+        nonlocal is_over
         for part in waiting:
             error = await _error_of(do(part), part)
-            end(Ended(part.partition, tuple(part.red), error))
-            if error is not None and error.ends_all:
+            ends_all = error is not None and error.ends_all
+            # What the others met too while the run ended is told once.
+            if not (ends_all and is_over):
+                end(Ended(part.partition, tuple(part.red), error))
+            if ends_all:
+                is_over = True
                 raise _EndsAll
             await asyncio.sleep(0)  # a run that ended while the partition was recorded begins no other one
 
