@@ -25,6 +25,7 @@ _LEFT: Final = {
     Outcome.REJECTED.value: "can never be written as it is; see the failure ledger",
     Outcome.FAILED.value: "failed; repair again",
     Outcome.IDENTICAL.value: "agrees by now",
+    OrphanOutcome.ANOTHER_ENTITY.value: "another entity's, by its key or a constant; left alone: give ours other keys",
 }
 _WRITTEN: Final = frozenset({*(outcome.value for outcome in MIGRATED), "deleted"})
 

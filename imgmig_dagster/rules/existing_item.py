@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from imgmig_dagster.mapping.compare import comparer, modified_reader
+from imgmig_dagster.mapping.decoders import constant_meaning
 from imgmig_dagster.mapping.rows import Assignments, Item, Row
 from imgmig_dagster.mapping.spec import Newer, TableMapping
 
@@ -105,6 +106,14 @@ def is_as_migrated(mapping: TableMapping, item: Item) -> bool:
     version = mapping.version
     is_first = version is None or item.get(version.attribute) == {"N": str(version.initial)}
     return is_first and mapping.least_attributes <= item.keys() <= mapping.declared_attributes
+
+
+def is_of_another_entity(mapping: TableMapping, item: Item) -> bool:
+    """Whether a constant of the mapping is another one there: an item that merely lacks it may still be ours."""
+    return any(
+        each.attribute in item and constant_meaning(item[each.attribute]) != constant_meaning(each.value)
+        for each in mapping.constants
+    )
 
 
 def _members_by_map(mapping: TableMapping) -> dict[str, set[str]]:

@@ -120,6 +120,10 @@ class Expressions:
         """The parameters of `id_among`: those that the columns can hold."""
         return self._keyset.ids(row_ids)
 
+    def may_be_of_a_row(self, row_id: str) -> bool:
+        """See `Keyset.may_be_of_a_row`."""
+        return self._keyset.may_be_of_a_row(row_id)
+
     def position(self, name: str, cursor: Cursor) -> dict[str, Any]:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
         return {name: self._order.position(cursor[0]), **self.id_position(name, cursor[1])}

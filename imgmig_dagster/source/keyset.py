@@ -121,6 +121,13 @@ class Keyset:
                     found[f"ids_{n}_encodings"].append(_stored(text)[1])
         return found
 
+    def may_be_of_a_row(self, row_id: str) -> bool:
+        """Whether the columns of the identity can hold what this id says."""
+        if stored_bytes(row_id) is not None:
+            return True
+        texts = self._nameable(row_id)
+        return texts is not None and all(map(Column.can_hold, self._identity, map(str, texts)))
+
     def id_position(self, name: str, row_id: str) -> dict[str, Any]:
         """The parameters of `id_beside`."""
         texts = self._nameable(row_id)

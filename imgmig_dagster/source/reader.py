@@ -105,6 +105,10 @@ class SourceReader(Counting):
         self._refuse_twice([row.id for row in found])
         return rows
 
+    def may_have(self, row_id: str) -> bool:
+        """Whether a row can have this id, by the types of its columns."""
+        return self._expressions.may_be_of_a_row(row_id)
+
     def all_rows(self, size: int) -> Iterator[list[Row]]:
         """Every row of the table in pages, by keyset on the id alone: rows outside all partitions too."""
         after: str | None = None

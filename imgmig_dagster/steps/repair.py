@@ -14,6 +14,7 @@ from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
+from imgmig_dagster.rules.existing_item import is_of_another_entity
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
@@ -48,6 +49,8 @@ class OrphanOutcome(str, Enum):
     """There is a row of its id by now."""
     CHANGED = "changed"
     """It is not the item that the census saw: somebody writes it still."""
+    ANOTHER_ENTITY = "another_entity"
+    """No row can have its id, or a constant of the mapping is another one there: it is left alone."""
     GONE = "gone"
     HELD_BACK = "held_back"
     """So many are to be deleted at once that somebody has to confirm their number."""
@@ -248,6 +251,8 @@ class _Repair:
         item = await target.get(row_id)
         if item is None:
             return OrphanOutcome.GONE
+        if not self._work.source.may_have(row_id) or is_of_another_entity(target.mapping, item):
+            return OrphanOutcome.ANOTHER_ENTITY
         # The row last: of an application that commits before it writes its item, the row of that item is there.
         if await asyncio.to_thread(self._work.source.rows, [row_id]):
             return OrphanOutcome.HAS_A_ROW

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import PartitionBusy, SourceRefused, TargetRefused
+from imgmig_dagster.mapping.spec import Constant
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.census_results import CensusRefused, CensusResult
 from imgmig_dagster.verification.results import LISTED_MISMATCHES
-from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
+from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, reset_after
+from imgmig_dagster_tests.images import IMAGE
 
 FOREVER = 10_000
 EARLIER, LATER = {"S": "2024-05-01T00:00:00.000Z"}, {"S": "2024-06-01T00:00:00.000Z"}
@@ -305,6 +307,25 @@ class TestOrphans:
 
         assert proxy.writes == []
         assert len(orphaned.target.items()) == 27
+
+    def test_an_item_that_can_be_no_rows_is_another_entitys_and_stays(
+        self, source: Source, target: Target, state: LocalStateStore
+    ) -> None:
+        """Items of another entity may have keys that begin as ours do."""
+        mapping = replace(IMAGE, constants=(Constant("kind", {"S": "image"}),))
+        migration = Migration(replace(source, mapping=mapping), replace(target, mapping=mapping), state)
+        source.insert([image(1)])
+        kinds = {row_id(2): "image", row_id(3): "album", "ALBUM#7": "image"}
+        for orphan, kind in kinds.items():
+            target.put(item_of(2, PK={"S": f"IMAGE#{orphan}"}, kind={"S": kind}))
+        assert migration.census().orphans == 3
+
+        assert migration.delete_orphans(apply=True).outcomes == {
+            row_id(2): "deleted",
+            row_id(3): "another_entity",
+            "ALBUM#7": "another_entity",
+        }
+        assert set(target.items()) == {f"IMAGE#{row_id(3)}", "IMAGE#ALBUM#7"}
 
     def test_those_whose_rows_are_back_do_not_count(self, orphaned: Migration) -> None:
         orphaned.source.insert(image(number) for number in range(10, 25))
