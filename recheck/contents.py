@@ -21,7 +21,7 @@ MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 SINCE_1970 = 946_684_800_000_000  # PostgreSQL counts its microseconds from 2000
 INFINITE = {2**63 - 1: "infinity", -(2**63): "-infinity"}
 NO_NUMBER = {"NaN", "Infinity", "-Infinity"}
-NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([Ee][+-]?[0-9]{1,4})?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([Ee][+-]?0*[0-9]{1,4})?")
 MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9:]{8})(?:[.,]([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:?[0-9]{2})")
 # Of JSON; PostgreSQL's jsonb may refuse it.
 TOO_LONG = re.compile(r"[0-9]{255}|[Ee][+-]?0*[1-9][0-9]{3}")

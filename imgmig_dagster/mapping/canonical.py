@@ -12,8 +12,9 @@ from typing import Any, Final
 from imgmig_dagster.mapping.rows import Item
 
 _SETS: Final = frozenset({"SS", "NS", "BS"})
-# Decimal's own reading takes more: spaces, underscores, the digits of other scripts, infinity.
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?[0-9]{1,6})?")
+# Decimal's own reading takes more: spaces, underscores, the digits of other scripts, infinity. An exponent of four
+# digits is beyond every item, of zero too.
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?0*[0-9]{1,3})?")
 # PostgreSQL's numeric, and with it jsonb, has so many places before the point and behind it.
 _MOST_PLACES: Final = 131_072
 _MOST_DECIMALS: Final = 16_383
