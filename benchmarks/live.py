@@ -92,7 +92,7 @@ class Stage:
 
     @property
     def _report(self) -> Any:
-        return json.loads((self._folder / "state/staging/reports/summary.json").read_text())
+        return json.loads((self._folder / "state/staging/images/reports/summary.json").read_text())
 
     @cached_property
     def dynamodb(self) -> Any:

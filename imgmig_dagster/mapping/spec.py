@@ -213,6 +213,11 @@ class TableMapping:
         kept = {each.attribute for each in self.fields if each.null is not Null.LEFT_OUT}
         return self.declared_attributes - {each.attribute for each in self.fields} | kept
 
+    @cached_property
+    def sensitive_attributes(self) -> frozenset[str]:
+        """The attributes whose values are never shown."""
+        return frozenset(each.attribute for each in self.fields if each.sensitive)
+
     def ignoring(self, further: Mapping[str, str]) -> "TableMapping":
         """The same mapping, which ignores further columns.
 

@@ -12,8 +12,10 @@ from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation
 
-# A text in quotes may hold anything. What is called may be a name in quotes.
-_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
+# Texts, by whichever quotes, and comments may hold anything. What is called may be a name in quotes, which stays.
+_NO_CODE: Final = re.compile(
+    r"""("(?:[^"]|"")*")|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\2\$|--[^\n]*|/\*.*?\*/""", re.DOTALL
+)
 _CALLED: Final = re.compile(r"""("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)\s*\(""", re.IGNORECASE)
 _VOLATILE: Final = """
 SELECT DISTINCT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
@@ -51,7 +53,7 @@ def refuse_condition(fetch: Fetch, relation: Relation, where: str) -> None:
         ) from None
     names = [
         name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-        for name in _CALLED.findall(_TEXT.sub("''", where))
+        for name in _CALLED.findall(_NO_CODE.sub(lambda found: found[1] or " '' ", where))
     ]
     found = [shown for (shown,) in fetch(_VOLATILE, {"names": names})] if names else []
     if found:

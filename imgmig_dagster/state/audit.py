@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 
 from imgmig_dagster.mapping.canonical import canonical_item
 from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.mapping.shown import MASK
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.window import now as system_now
@@ -19,13 +20,20 @@ class AuditLog:
     """One run's lines of JSON about one partition, in ``audit/<time>-<run id>-<partition>.jsonl``, or about orphans.
 
     There is no file until it `is_begun` by a change. Items are noted as the SHA-256 of their canonical JSON, or in full
-    where `show_values` says so.
+    where `show_values` says so, but for `masked` attributes.
     """
 
     def __init__(
-        self, store: StateStore, run_id: str, of: str, show_values: bool, now: Callable[[], str] = system_now
+        self,
+        store: StateStore,
+        run_id: str,
+        of: str,
+        show_values: bool,
+        now: Callable[[], str] = system_now,
+        masked: Collection[str] = (),
     ) -> None:
         self._now = now
+        self._masked = masked
         self.name = names.audit(now(), run_id, of)
         self._store = store
         self._show_values = show_values
@@ -63,7 +71,9 @@ class AuditLog:
         self._held.append(orjson.dumps(line) + b"\n")
 
     def _shown(self, item: Item | None) -> Item | str | None:
-        return item if item is None or self._show_values else item_sha256(item)
+        if item is None or not self._show_values:
+            return item and item_sha256(item)
+        return {name: {"S": MASK} if name in self._masked else value for name, value in item.items()}
 
 
 def item_sha256(item: Item) -> str:

@@ -84,7 +84,8 @@ class _Migration(Step[PageResult]):
         self._write_mode = write_mode
         self._confirm_deletes = confirm_deletes
         self._started, self._started_at = work.clock.monotonic(), work.clock.now()
-        self._audit = AuditLog(work.state, work.run_id, window.partition, work.keep_values, work.clock.now)
+        masked = work.source.mapping.sensitive_attributes
+        self._audit = AuditLog(work.state, work.run_id, window.partition, work.keep_values, work.clock.now, masked)
         self._ledger = FailureLedger(work.state, window.partition)
         self._target = AuditedDeletes(work.target, self._audit)
         self._taken_back: set[str] = set()

@@ -156,7 +156,9 @@ class _Repair:
     def __init__(self, work: ReadingWork, of: str) -> None:
         self._work = work
         may_write = isinstance(work.target, WritableTable)
-        self._audit = AuditLog(work.state, work.run_id, of, work.keep_values, work.clock.now) if may_write else None
+        masked = work.source.mapping.sensitive_attributes
+        audit = AuditLog(work.state, work.run_id, of, work.keep_values, work.clock.now, masked)
+        self._audit = audit if may_write else None
 
     @asynccontextmanager
     async def writing(self, partition: str | None, ids: Sequence[str]) -> AsyncIterator[None]:

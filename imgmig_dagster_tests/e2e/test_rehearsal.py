@@ -36,7 +36,7 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     assert "The application has stopped." in afterwards
     assert "none of it was undone" in afterwards
     assert "PASS. Migrating once more changed none of" in rehearsed.stdout
-    report = json.loads((folder / "state/staging/reports/summary.json").read_text())
+    report = json.loads((folder / "state/staging/images/reports/summary.json").read_text())
     assert (report["verdict"], report["cutover"], report["lacking"], report["lacking_review"]) == (
         "PASS",
         "READY",

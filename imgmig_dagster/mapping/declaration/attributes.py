@@ -1,7 +1,7 @@
 """The attributes of a declaration as `Field`s and `Constant`s, and what contradicts itself in one of them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -70,7 +70,7 @@ class Attributes:
                 ]
             else:
                 fields.append(self._field(name, value, place))
-        self.fields = tuple(fields)
+        self.fields = _all_sensitive(fields)
         self.constants = tuple(constants)
 
     def _field(self, name: str, value: str | ColumnForm | TemplateForm, place: Path) -> Field:
@@ -154,6 +154,15 @@ class Attributes:
 
     def _fault(self, place: Path, message: str) -> None:
         self.faults.append(Fault(place, message))
+
+
+def _all_sensitive(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """The fields, of which each that shares a column, or a map, with a sensitive one is sensitive too."""
+    columns = {column for each in fields if each.sensitive for column in each.columns}
+    found = [replace(each, sensitive=not columns.isdisjoint(each.columns)) for each in fields]
+    # An attribute that should be a map, and is none, is shown as a whole.
+    maps = {each.attribute for each in found if each.sensitive and each.member is not None}
+    return tuple(replace(each, sensitive=each.sensitive or each.attribute in maps) for each in found)
 
 
 def _constant(form: ConstantForm) -> dict[str, str | bool]:

@@ -152,6 +152,13 @@ class Meaning:
                 yield Fault(("ignored", name), f"{shown(name)} is mapped and ignored; take it out of one of the two")
             if reason in ("", NO_REASON):
                 yield Fault(("ignored", name), f"{shown(name)} is ignored without a reason; write why it is not needed")
+        of_key = (each for each in self.mapping.fields if each.sensitive and each.member is None)
+        for name in dict.fromkeys(column for each in of_key for column in each.columns):
+            if name in self.mapping.key_columns and name not in self._form.sensitive:
+                attribute = next(each.attribute for each in self.mapping.fields if name in each.columns)
+                remedy = "leave `sensitive` out, or take another identity"
+                told = f"{shown(name)} is in the key, which reports have to name; {remedy}"
+                yield Fault(("attributes", attribute), told)
         for index, name in enumerate(self._form.sensitive):
             place: Path = ("sensitive", index)
             if name in self.mapping.key_columns:

@@ -79,6 +79,10 @@ def test_an_index_of_the_rows_alone_keeps_them_apart_if_a_look_finds_them_so(thi
         ("random() < 0.5", "calls random\\(\\)"),
         ('id > 0 AND "random" () < 0.5', "calls random\\(\\)"),
         ("clock_timestamp() > at", "calls clock_timestamp\\(\\)"),
+        ("name <> $$'$$ AND random() < 0.5 AND name <> $$'$$", "calls random\\(\\)"),
+        ("name <> E'\\'' AND random() < 0.5 AND name <> ''", "calls random\\(\\)"),
+        ("id > 0 -- '\nAND random() < 0.5 -- '", "calls random\\(\\)"),
+        ("id IN (SELECT 1 WHERE random() < 0.5)", "calls random\\(\\)"),
     ],
 )
 def test_a_condition_that_gives_no_rows_for_certain_is_refused_once(things: Things, where: str, fault: str) -> None:

@@ -106,3 +106,12 @@ def test_the_hash_is_of_what_the_item_says_and_not_of_how_it_is_spelled() -> Non
         {"tags": spelled["tags"]},
     ):
         assert item_sha256(other) != item_sha256(spelled)
+
+
+def test_values_are_shown_but_for_those_of_sensitive_attributes(tmp_path: Path) -> None:
+    store = LocalStateStore(tmp_path)
+    audit = AuditLog(store, "run", "2024-03-01", show_values=True, masked={"width"})
+
+    asyncio.run(audit.intend("1", "put", None, ITEM))
+
+    assert lines_of(store, audit)[0]["after"] == {"PK": {"S": "IMAGE#1"}, "width": {"S": "***"}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.declaration import Declaration, Partitions, declare, load
+from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, Partitions, declare, load
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.spec import Constant, KeyAttribute, Newer, Order, PictureColumns
 from imgmig_dagster.mapping.template import Template
@@ -269,3 +269,18 @@ ignored:
         column: f"{found.place}:{line}" for column, line in lines.items()
     }
     assert found.at("other") == found.place
+
+
+def test_what_shares_a_column_or_a_map_with_a_sensitive_attribute_is_sensitive(tmp_path: Path) -> None:
+    attributes = "{mail: {column: mail, sensitive: true}, GSI1PK: 'MAIL#{mail}', m: {map: {a: mail, b: c}}, d: d}"
+
+    found = loaded(tmp_path, f"{HEAD}attributes: {attributes}\n").mapping
+
+    sensitive = {"mail": True, "GSI1PK": True, "m.a": True, "m.b": True, "d": False}
+    assert {each.name: each.sensitive for each in found.fields} == sensitive
+    assert found.sensitive_attributes == {"mail", "GSI1PK", "m"}
+
+
+def test_a_sensitive_column_cannot_be_in_the_key(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationRefused, match="id is in the key, which reports have to name; leave `sensitive` out"):
+        loaded(tmp_path, f"{HEAD}attributes: {{number: {{column: id, sensitive: true}}}}\n")
