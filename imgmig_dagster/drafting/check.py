@@ -55,7 +55,7 @@ def left_out(fetch: Fetch, reader: SourceReader) -> Finding:
         return Health.OK, "none: the declaration has no `where`", ""
     query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE ({}) IS NOT TRUE) FROM {}").format(
         sql.SQL(condition),  # the declaration's own SQL, within a read-only transaction
-        _table(reader),
+        sql.Identifier(reader.mapping.schema, reader.mapping.table),
     )
     ((rows, found),) = fetch(query, None)
     return Health.OK, f"{found:,} of {rows:,}, for which this does not hold: {condition}", ""
@@ -73,10 +73,8 @@ def nulls(fetch: Fetch, reader: SourceReader) -> Finding:
     may_be = [name for name in refused if not columns[name].required]
     if not may_be:
         return Health.OK, "every column that must not be NULL is NOT NULL", ""
-    counts = sql.SQL(", ").join(
-        sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(sql.Identifier(name)) for name in may_be
-    )
-    (found,) = fetch(sql.SQL("SELECT {} FROM {}").format(counts, _table(reader)), None)
+    counts = sql.SQL(", ").join(sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(_column(name)) for name in may_be)
+    (found,) = fetch(sql.SQL("SELECT {} FROM {} t").format(counts, reader.table.qualified), {})
     null = [f"{name} ({rows:,} rows)" for name, rows in zip(may_be, found, strict=True) if rows]
     if not null:
         return Health.OK, f"none, though {', '.join(may_be)} may be", ""
@@ -88,10 +86,10 @@ def keys(fetch: Fetch, reader: SourceReader) -> Finding:
     """Whether each key can be taken apart again: else two rows could make one key."""
     found = []
     for column, separator in _before_separators(reader.mapping):
-        query = sql.SQL("SELECT count(*) FROM {} WHERE strpos({}::text, {}) > 0").format(
-            _table(reader), sql.Identifier(column), sql.Literal(separator)
+        query = sql.SQL("SELECT count(*) FROM {} t WHERE strpos({}::text, %(separator)s) > 0").format(
+            reader.table.qualified, _column(column)
         )
-        ((rows,),) = fetch(query, None)
+        ((rows,),) = fetch(query, {"separator": separator})
         if rows:
             found.append(f"{rows:,} rows have {separator} in {column}")
     templates = " and ".join(each.template.text for each in reader.mapping.primary_key)
@@ -129,5 +127,5 @@ def _before_separators(mapping: TableMapping) -> list[tuple[str, str]]:
     return found
 
 
-def _table(reader: SourceReader) -> sql.Composable:
-    return sql.Identifier(reader.mapping.schema, reader.mapping.table)
+def _column(name: str) -> sql.Composable:
+    return sql.SQL("t.{}").format(sql.Identifier(name.replace("%", "%%")))

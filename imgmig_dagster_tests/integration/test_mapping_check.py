@@ -65,6 +65,16 @@ def test_the_rows_that_a_condition_leaves_out_are_counted(source: Source) -> Non
     assert found[1] == "2 of 3, for which this does not hold: width % 50 > 20"
 
 
+def test_rows_outside_of_the_condition_are_no_fault_of_it(source: Source) -> None:
+    source.insert([image(1), image(2, s3_bucket="a#b", user_id=None, width=99)])
+    key = (KeyAttribute("PK", Template("IMAGE#{s3_bucket}#{id}")), KeyAttribute("SK", Template("METADATA")))
+    fetch, reader = reading(source, primary_key=key, where="width % 100 < 99")
+
+    with reader:
+        assert nulls(fetch, reader)[0] is Health.OK
+        assert keys(fetch, reader)[0] is Health.OK
+
+
 def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> None:
     source.insert([image(1, created_at="infinity"), image(2), image(3, user_id=None), image(4, user_id=None)])
     _fetch, reader = reading(source)
