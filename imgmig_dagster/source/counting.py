@@ -266,10 +266,10 @@ def _sample_outside(fetch: Callable[..., list[Any]], everything: Window) -> tupl
 def _repeated(fetch: Callable[..., list[Any]], window: Window | None) -> RepeatedIds:
     query = (
         "SELECT id, count(*) OVER () FROM ("
-        "(SELECT {id_out} AS id FROM {table} t {of_window} GROUP BY 1 HAVING count(*) > 1)"
+        "(SELECT {id_out} AS id FROM {table} t WHERE NOT {id_is_null} {of_window} GROUP BY 1 HAVING count(*) > 1)"
         " UNION ALL (SELECT {id_out} FROM {table} t WHERE {id_is_null} {and_inside})) AS found LIMIT %(size)s"
     )
-    of_window = "" if window is None else "WHERE ({id}) IN (SELECT {id} FROM {table} t WHERE {inside})"
+    of_window = "" if window is None else "AND ({id}) IN (SELECT {id} FROM {table} t WHERE {inside})"
     query = query.replace("{of_window}", of_window).replace("{and_inside}", "AND {inside}" if window else "")
     found = fetch(query, lambda _at: {"size": SAMPLE_SIZE}, window)
     return RepeatedIds(found[0][1] if found else 0, tuple(sorted(str(row[0]) for row in found)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.mapping.rows import Cursor, Row
 from imgmig_dagster.source.catalog import SourceTable
 from imgmig_dagster.source.digests import field_content, row_digest, text_content
 from imgmig_dagster.source.keyset import Keyset
@@ -123,6 +123,10 @@ class Expressions:
     def may_be_of_a_row(self, row_id: str) -> bool:
         """See `Keyset.may_be_of_a_row`."""
         return self._keyset.may_be_of_a_row(row_id)
+
+    def has_place(self, row: Row) -> bool:
+        """See `Keyset.has_place`."""
+        return self._keyset.has_place(row)
 
     def position(self, name: str, cursor: Cursor) -> dict[str, Any]:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from psycopg import sql
 
 from imgmig_dagster.errors import UnreadableText
+from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.template import parts
 from imgmig_dagster.source.columns import Column
 from imgmig_dagster.source.texts import NO_ENCODING, UTF8, stored_bytes
@@ -38,7 +39,7 @@ class Keyset:
     def is_null(self) -> sql.Composable:
         """Whether any of them is NULL."""
         tests = [sql.SQL("{} IS NULL").format(column) for column in self.columns]
-        return sql.SQL("({})").format(sql.SQL(" OR ").join(tests)) if len(tests) > 1 else tests[0]
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(tests))
 
     def beside(self, name: str, relation: str) -> sql.Composable:
         """Whether a row lies on that side of the place `name`."""
@@ -127,6 +128,10 @@ class Keyset:
             return True
         texts = self._nameable(row_id)
         return texts is not None and all(map(Column.can_hold, self._identity, map(str, texts)))
+
+    def has_place(self, row: Row) -> bool:
+        """Whether `id_position` takes the row's id: no column of the identity is NULL, nor unnameable."""
+        return row[0] is not None and self._nameable(row.id) is not None
 
     def id_position(self, name: str, row_id: str) -> dict[str, Any]:
         """The parameters of `id_beside`."""

@@ -55,6 +55,8 @@ class SourceReader(Counting):
             yield page
             if len(page) < size:
                 return
+            if not self.table.id_is_indexed and not self._expressions.has_place(page[-1]):
+                self._refuse_repeated_ids(window)
             after = page.until
 
     @contextmanager
@@ -110,7 +112,10 @@ class SourceReader(Counting):
         return self._expressions.may_be_of_a_row(row_id)
 
     def all_rows(self, size: int) -> Iterator[list[Row]]:
-        """Every row of the table in pages, by keyset on the id alone: rows outside all partitions too."""
+        """Every row of the table that has an id in pages, by keyset on it alone: rows outside all partitions too.
+
+        Rows whose id is NULL are found by `repeated_ids`.
+        """
         after: str | None = None
         while True:
             page = [Row(read) for read in self._fetch(*self._page_by_id("{columns}", after, size))]
@@ -122,7 +127,7 @@ class SourceReader(Counting):
     def recount(self, windows: Sequence[Window], size: int) -> Iterator[tuple[RowCounts, list[str]]]:
         """The rows counted, as by `counts`, and every id of the table in pages, all on one snapshot.
 
-        One page at least, which may be empty.
+        One page at least, which may be empty. A row whose id is NULL is counted alone.
         """
         with self.snapshot() as fetch:
             counts, after = row_counts(fetch, windows), None
@@ -187,6 +192,7 @@ class SourceReader(Counting):
 
     @staticmethod
     def _page_by_id(what: str, after: str | None, size: int) -> tuple[str, Parameters]:
-        behind = "" if after is None else "WHERE {id_behind_after}"
-        query = f"SELECT {what} FROM {{table}} t {behind} ORDER BY {{id}} LIMIT %(size)s"  # noqa: S608
+        # NULL has no place in the order, behind which another page could begin.
+        behind = "" if after is None else "AND {id_behind_after}"
+        query = f"SELECT {what} FROM {{table}} t WHERE NOT {{id_is_null}} {behind} ORDER BY {{id}} LIMIT %(size)s"  # noqa: S608
         return query, lambda at: {"size": size, **({} if after is None else at.id_position("after", after))}

@@ -83,10 +83,10 @@ async def take_census(
         )
         rows, counts = await _count(work, windows, sides)
         repeated, repeated_ids = sides.repeated()
-        if rows != counts.everything and not repeated:
-            # The second row of an id may lie at a page's edge, behind which the next one began.
+        if rows != counts.everything and not (repeated and work.source.table.id_is_indexed):
+            # The second row of an id may lie at a page's edge, behind which the next one began. An id may be NULL.
             found = await asyncio.to_thread(work.source.repeated_ids)
-            repeated, repeated_ids = found.ids, found.sample_ids
+            repeated, repeated_ids = found.ids, list(found.sample_ids)
         second_look = _SecondLook(work, target, sides, findings)
         for ids in sides.differences():
             await second_look.judge(ids)

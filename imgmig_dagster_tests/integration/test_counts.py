@@ -8,9 +8,21 @@ from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.source.counting import RepeatedIds, repeated_on
+from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Migration, image, item_of, month, partition_by_time, row_id
+from imgmig_dagster_tests.arrange import (
+    COLUMNS,
+    MARCH,
+    Migration,
+    Target,
+    image,
+    item_of,
+    month,
+    partition_by_time,
+    row_id,
+)
+from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 # What the planner prefers for large tables.
@@ -67,6 +79,29 @@ def test_two_rows_that_match_one_item_are_no_pass(migration: Migration, page_siz
             read(page_size=page_size)
     census = migration.census()
     assert (census.repeated, census.samples["repeated"], census.passed) == (1, [row_id(2)], False)
+
+
+@pytest.mark.parametrize("page_size", [1, 3, 100])
+@pytest.mark.parametrize("column_type", ["uuid", "text"])
+def test_a_row_whose_id_is_null_is_named_and_keeps_no_other_from_being_compared(
+    new_source: NewSource, target: Target, state: LocalStateStore, page_size: int, column_type: str
+) -> None:
+    source = new_source(id_type=column_type, id_constraint="UNIQUE")
+    source.insert([image(0, id=None), *map(image, range(1, 4)), image(4, id=None)])
+    migration = Migration(source, target, state)
+    for number in (1, 2, 5):
+        target.put(item_of(number))
+
+    run = replace(migration.verification(), page_size=page_size)
+    with run.source:
+        census = run.census()
+
+    assert (census.source_rows, census.rows_counted, census.counts_agree, census.passed) == (3, 5, False, False)
+    assert (census.repeated, census.samples["repeated"]) == (2, ["None", "None"])
+    assert (census.samples["missing"], census.samples["orphans"]) == ([row_id(3)], [row_id(5)])
+    for read in (migration.migrate, migration.verify):
+        with pytest.raises(SourceRefused, match=r"or it is NULL \(2 such in all\): mend them in the source"):
+            read(page_size=page_size)
 
 
 def test_an_id_that_stands_in_two_partitions_of_the_source_is_named(migration: Migration) -> None:

@@ -183,6 +183,28 @@ class TestUniqueness:
             with pytest.raises(SourceRefused, match="more than one row with the a, b"), reader.window_ids(MARCH):
                 raise AssertionError("not reached")
 
+    @pytest.mark.parametrize("size", [1, 2, 100])
+    @pytest.mark.parametrize(
+        ("definition", "values", "ids", "without"),
+        [
+            ("a int UNIQUE, b int", ["(NULL, 1)", "(2, 2)", "(NULL, 3)", "(1, 4)"], ["1", "2"], "None"),
+            ("a text UNIQUE, b int", ["(NULL, 1)", "('Z', 2)", "('A', 3)"], ["A", "Z"], "None"),
+            ("a int, b text, UNIQUE (a, b)", ["(1, NULL)", "(NULL, 'x')", "(1, 'x')", "(2, 'x')"], ["1|x", "2|x"], ""),
+        ],
+    )
+    def test_rows_without_an_identity_keep_no_other_from_being_counted(
+        self, things: Things, size: int, definition: str, values: list[str], ids: list[str], without: str
+    ) -> None:
+        things.make(f"{definition}, at timestamptz DEFAULT '2024-03-01Z'", f"(a, b) VALUES {', '.join(values)}")
+        mapping = things_mapping(order=Order("at"), identity=("a",), key=("A#{a}",)) if without else self.MAPPING
+
+        with things.reader(mapping) as reader:
+            assert [row.id for page in reader.all_rows(size) for row in page] == ids
+            recounted = list(reader.recount([MARCH], size))
+            assert [row_id for _counts, page in recounted for row_id in page] == ids
+            assert {counts.everything for counts, _page in recounted} == {len(values)}
+            assert reader.repeated_ids().ids == len(values) - len(ids)
+
 
 class Recorded(ReadOnlyConnections):
     """Keeps the statements that it is asked."""
