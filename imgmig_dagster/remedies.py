@@ -22,7 +22,7 @@ class Remedy:
 
     def told(self, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
         """The commands as they can be pasted, and where to read on; of a `table` where the stage has several."""
-        only = f"--stage {stage}{f' --table {table}' if table else ''}"
+        only = options(stage, table)
         where = f"{only}{_choice(partitions)}"
         confirm = " --confirm TABLE" if stage == "prod" else ""
         words = self.words.format(stage=only, where=where, write=where + confirm, write_all=only + confirm)
@@ -31,6 +31,11 @@ class Remedy:
     def general(self) -> str:
         """The same where neither stage nor partitions are known."""
         return self.told("STAGE", ["KEY"])
+
+
+def options(stage: str, table: str | None = None) -> str:
+    """What names a stage to a command, and a `table` of it where it has several."""
+    return f"--stage {stage}{f' --table {table}' if table else ''}"
 
 
 def _choice(partitions: Sequence[str]) -> str:

@@ -87,12 +87,12 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     return finding(errors, found.is_clean, document, lines)
 
 
-def of_review(review: SpotCheckReview, stage: str) -> Finding:
+def of_review(review: SpotCheckReview, options: str) -> Finding:
     """What the reviewer said."""
     lines = [
         *(f"not fine: {row_id}" for row_id in review.issues[:SHOWN_FAULTS]),
         f"Recorded: {len(review.images):,} images reviewed, {len(review.issues):,} with an issue. "
-        f"Next: imgmig report --stage {stage}",
+        f"Next: imgmig report {options}",
     ]
     document = {"images": len(review.images), "issues": list(review.issues)}
     return Finding(1 if review.issues else 0, document, lines)

@@ -52,7 +52,7 @@ def of_migration(
     finished: Sequence[str],
     errors: Sequence[ImgmigError],
     took_s: float,
-    stage: str,
+    options: str,
 ) -> Finding:
     """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
     passes = [found for key in finished if (found := last_migration(state, key))]
@@ -61,7 +61,7 @@ def of_migration(
     share = whole.success_rate if whole.total else None
     lines = [
         *_failure_lines(left)[:SHOWN_FAULTS],
-        *_held_back_lines(left, stage),
+        *_held_back_lines(left, options),
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
         f"{took_s:.1f} s ({whole.rate:,.0f} rows/s while writing); success rate "
@@ -85,7 +85,7 @@ def of_ledgers(
     finished: Sequence[str],
     errors: Sequence[ImgmigError],
     took_s: float,
-    stage: str,
+    options: str,
     show_values: bool,
 ) -> Finding:
     """What retries of the `finished` ones of the partitions `keys` did, and what the ledgers still hold; with
@@ -106,7 +106,7 @@ def of_ledgers(
     }
     lines = [
         *_failure_lines(left)[:SHOWN_FAULTS],
-        *_held_back_lines(left, stage),
+        *_held_back_lines(left, options),
         summary if keys else "No ledger holds a row.",
     ]
     return finding(errors, not count, document, lines)
@@ -132,10 +132,10 @@ def _failure_lines(left: Mapping[str, Mapping[str, Failure]]) -> list[str]:
     ]
 
 
-def _held_back_lines(left: Mapping[str, Mapping[str, Failure]], stage: str) -> list[str]:
+def _held_back_lines(left: Mapping[str, Mapping[str, Failure]], options: str) -> list[str]:
     held = {key: ids for key, entries in left.items() if (ids := held_back(entries))}
-    lines = [f"{key}: {held_back_line(ids, command('retry-failures', stage, key))}" for key, ids in held.items()]
+    lines = [f"{key}: {held_back_line(ids, command('retry-failures', options, key))}" for key, ids in held.items()]
     if len(held) > 1:
-        everything = f"{command('retry-failures', stage)} --confirm-deletes {sum(map(len, held.values()))}"
+        everything = f"{command('retry-failures', options)} --confirm-deletes {sum(map(len, held.values()))}"
         lines.append(f"Those of all {len(held):,} partitions: {everything}")
     return lines

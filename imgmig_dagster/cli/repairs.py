@@ -58,14 +58,14 @@ def of_repair(
     applied: bool,
     orphans_left: Sequence[str],
     orphan_repair: RepairResult | None,
-    stage: str,
+    options: str,
 ) -> Finding:
     """What a repair of the partitions `keys` did, and what their evidence says now; `orphans_left` are still listed."""
     repairs = [found for key in keys if (found := load_record(state, names.repair(key), RepairResult))]
     everything = [*repairs, *([orphan_repair] if orphan_repair else [])]
     handled = orphan_repair.outcomes if orphan_repair else {}
     lines = [line for found in everything for line in _lines(found)]
-    lines += _orphan_lines(state, orphan_repair, stage) if orphan_repair else []
+    lines += _orphan_lines(state, orphan_repair, options) if orphan_repair else []
     lines += [f"orphan: {row_id}; --delete-orphans deletes it" for row_id in orphans_left if row_id not in handled]
     document: dict[str, Any] = {
         "applied": applied,
@@ -104,11 +104,11 @@ def _lines(found: RepairResult) -> list[str]:
     return lines
 
 
-def _orphan_lines(state: StateStore, found: RepairResult, stage: str) -> list[str]:
+def _orphan_lines(state: StateStore, found: RepairResult, options: str) -> list[str]:
     """What is to be confirmed, or applied: with the time of the census, which may be of another day."""
     census = load_record(state, names.CENSUS, CensusResult)
     seen = f"as the census of {census.finished_at} saw them" if census else "of no census"
-    apply = f"{command('repair', stage)} --apply --delete-orphans"
+    apply = f"{command('repair', options)} --apply --delete-orphans"
     if held := held_back(found):
         return [f"orphans, {seen}: {held_back_line(held, apply)}"]
     number = found.counts.get(OrphanOutcome.DELETED.value, 0)

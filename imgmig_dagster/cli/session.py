@@ -8,15 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from imgmig_dagster import remedies
 from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import adjoining, chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, Watched, finish
-from imgmig_dagster.config import (
-    Settings,
-    dagster_home,
-    hand_on_dagster_variables,
-    load_settings,
-)
+from imgmig_dagster.config import Settings, dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
@@ -86,6 +82,7 @@ class Session:
 
         stage = self.stage.value
         self.table = next(each for each in tables_of(self.stage) if each.name == self._chosen)
+        self._options = remedies.options(stage, self.table.option)
         self.windows: Sequence[Window] = self.table.partitions.windows()
         self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
         with self._resources:
@@ -140,7 +137,7 @@ class Session:
         confirmed = confirmed_deletes(self.state, keys, confirm_deletes)
         config = {"start_over": start_over, "confirm": confirm}
         finished, errors, took = self._run("migrate", "Migrated", keys, self._confirming(config, confirmed))
-        found = migrations.of_migration(self.state, keys, finished, errors, took, self.stage.value)
+        found = migrations.of_migration(self.state, keys, finished, errors, took, self._options)
         return self._naming_left_out(found, keys)
 
     def retry_failures(
@@ -152,7 +149,7 @@ class Session:
         config = self._confirming({"confirm": confirm}, confirmed)
         finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return migrations.of_ledgers(
-            self.state, failing, finished, errors, took, self.stage.value, self.settings.show_values
+            self.state, failing, finished, errors, took, self._options, self.settings.show_values
         )
 
     def repair(
@@ -184,7 +181,7 @@ class Session:
         if apply:
             errors += self._run_one("report")
         left = repairs.orphans(self.state) if whole_table else []
-        return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair, self.stage.value)
+        return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair, self._options)
 
     def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
@@ -214,10 +211,10 @@ class Session:
         sample = load_record(self.state, names.SPOT_CHECK, SpotCheckResult)
         with refusals_as(ReviewRefused, file, "save it elsewhere", reads=True):
             content = file.read_bytes()
-        found = read_review(content, sample, self.stage.value)
+        found = read_review(content, sample, self.stage.value, self.table.option)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
         self._runner.observe(self.table.asset("spot_check"), of_review(found))
-        return findings.of_review(found, self.stage.value)
+        return findings.of_review(found, self._options)
 
     def report(self) -> Finding:
         """Run the job `report`."""
@@ -236,6 +233,7 @@ class Session:
             self.rows_now,
             self._counted_at,
             lambda: target.identity(self.table.mapping),
+            self.table.option,
         )
 
     def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:

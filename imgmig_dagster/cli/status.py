@@ -7,6 +7,7 @@ within rows since they were verified is seen by the report.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from imgmig_dagster import remedies
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import add_row, finding, lacking_lines, moment, review_lines, table_of, verdict_line
 from imgmig_dagster.errors import ImgmigError
@@ -31,10 +32,12 @@ def of_stage(
     rows: Mapping[str, int],
     counted_at: str,
     identity_of_target: Callable[[], TargetIdentity],
+    table: str | None = None,
 ) -> Finding:
     """What the state store knows of each partition, held against the source and the target of this moment.
 
-    `rows` is what the source counted in each partition at `counted_at`. A target that cannot be asked ends nothing:
+    `rows` is what the source counted in each partition at `counted_at`; `table` is what commands have to be given as
+    `--table`. A target that cannot be asked ends nothing:
     what is known is shown, with that error, and the verdict is no PASS.
 
     Raises:
@@ -58,10 +61,11 @@ def of_stage(
         columns=source.columns_not_migrated(),
     )
     rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}
-    return _finding(build_report(store, stage, windows, rows_now, facts), errors)
+    report = build_report(store, stage, windows, rows_now, facts, table=table)
+    return _finding(report, remedies.options(stage, table), errors)
 
 
-def _finding(report: SummaryReport, errors: Sequence[ImgmigError]) -> Finding:
+def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError]) -> Finding:
     """What is known of each partition that holds rows, or of which anything is known, and of all of them.
 
     `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
@@ -102,7 +106,7 @@ def _finding(report: SummaryReport, errors: Sequence[ImgmigError]) -> Finding:
         *report.facts.columns.ignored_lines,
         *lacking_lines(report),
         f"{verdict_line(verdict, cutover)}. As of {moment(counted_at)}: rows counted, {asked}. What changed within "
-        f"rows since they were verified is seen by imgmig report --stage {report.stage}",
+        f"rows since they were verified is seen by imgmig report {options}",
         *review_lines(report),
     ]
     idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"

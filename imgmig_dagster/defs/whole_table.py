@@ -96,7 +96,8 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         if not kept:
             shown = ShownPictures() if s3 is None else s3.show(result.pairs, source.settings.spot_check_pictures)
             save_record(store, names.SPOT_CHECK, result)
-            store.write(names.SPOT_CHECK_PAGE, render_spot_check(result, table.stage.value, shown).encode())
+            page = render_spot_check(result, table.stage.value, shown, table.option)
+            store.write(names.SPOT_CHECK_PAGE, page.encode())
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_spot_check(result),
@@ -163,7 +164,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             left=certified.left,
         )
         rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
-        report = build_report(store, table.stage.value, windows, rows_now, facts, certified.digests)
+        report = build_report(store, table.stage.value, windows, rows_now, facts, certified.digests, table.option)
         Standing(table, store).show_judged(context, report)
         files = publish(store, report)
         try:

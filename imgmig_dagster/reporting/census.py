@@ -19,7 +19,7 @@ def judge_census(
     left: LeftSince | None,
     partitions: Sequence[PartitionSummary],
     today: Today,
-    stage: str,
+    options: str,
 ) -> tuple[ReportVerdict, list[Lacking]]:
     """Whether the census of the whole table is there, still counts, and is clean, and no item has lost its row since.
 
@@ -29,28 +29,28 @@ def judge_census(
         left: what became of the rows that have left since; None leaves that out.
         partitions: all of them as they are today, oldest first.
         today: what the census is held against.
-        stage: named in the commands to type next.
+        options: of the commands to type next, as `remedies.options` makes them.
     """
-    verify = (command("verify", stage),)
+    verify = (command("verify", options),)
     if census is None:
         return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
     if void := _why_void(store, census, partitions, today):
         return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
-    verdict, lacking = (ReportVerdict.PASS, []) if census.passed else _faults(census, stage)
+    verdict, lacking = (ReportVerdict.PASS, []) if census.passed else _faults(census, options)
     if left is None:
         return verdict, lacking
     if left.census != census.run_id:
         what = "Another census was taken while the report was being made"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", stage),))]
+        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", options),))]
     if left.orphans:
         # Deleting orphans is for a person to decide: this lists them.
-        verdict, commands = ReportVerdict.FAIL, (command("repair", stage), *verify)
+        verdict, commands = ReportVerdict.FAIL, (command("repair", options), *verify)
         lacking.append(Lacking(f"{_rows_left(left)}: {_named(left, 'orphans')} still stand", commands))
     if left.unverified:
         if verdict is ReportVerdict.PASS:
             verdict = ReportVerdict.NOT_VERIFIED
         what = f"{_rows_left(left)}: {_named(left, 'unverified')} could not be read, or moved at every look"
-        lacking.append(Lacking(what, (command("report", stage),)))
+        lacking.append(Lacking(what, (command("report", options),)))
     return verdict, lacking
 
 
@@ -81,7 +81,7 @@ def _was_written(last: LastWrite | None, seen: int | None) -> bool:
     return seen is None or (last is not None and last.is_open) or seen != (last.number if last else 0)
 
 
-def _faults(census: CensusResult, stage: str) -> tuple[ReportVerdict, list[Lacking]]:
+def _faults(census: CensusResult, options: str) -> tuple[ReportVerdict, list[Lacking]]:
     found = (
         (census.missing, "missing from the target"),
         (census.orphans, "in the target without a row"),
@@ -93,9 +93,9 @@ def _faults(census: CensusResult, stage: str) -> tuple[ReportVerdict, list[Lacki
     faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
     if not census.counts_agree:
         faults += f"{'; ' if faults else ''}counts that disagree: {census.disagreement} ({COUNTS_DISAGREE_ADVICE})"
-    verify = (command("verify", stage),)
+    verify = (command("verify", options),)
     # Deleting orphans is for a person to decide: this lists them.
-    commands = (command("repair", stage), *verify) if census.orphans else verify
+    commands = (command("repair", options), *verify) if census.orphans else verify
     return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Annotated
 
+from imgmig_dagster import remedies
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.rows import Cursor
@@ -167,6 +168,7 @@ def build_report(
     rows_now: Mapping[str, int],
     run_facts: RunFacts,
     digests_now: Mapping[str, str] | None = None,
+    table: str | None = None,
 ) -> SummaryReport:
     """Sum up what the state store proves about a stage.
 
@@ -178,11 +180,13 @@ def build_report(
         run_facts: what else the report states.
         digests_now: the source's digests by partition now: evidence of a partition that is not among them does not
             count. None leaves out whether the rows are still the same.
+        table: what commands have to be given as `--table`; None where the stage has no other.
 
     Raises:
         StateError: a state file cannot be read.
         KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
     """
+    options = remedies.options(stage, table)
     today = Today(run_facts.counted_at, run_facts.identity)
     partitions = tuple(
         summarize(
@@ -190,7 +194,7 @@ def build_report(
             window,
             rows_now[window.partition],
             today,
-            stage,
+            options,
             None if digests_now is None else digests_now.get(window.partition, NOT_LOOKED_AT),
             run_facts.show_values,
         )
@@ -199,36 +203,37 @@ def build_report(
     census = load_record(store, names.CENSUS, CensusResult)
     sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
-    census_verdict, census_lacking = judge_census(store, census, run_facts.left, partitions, today, stage)
+    census_verdict, census_lacking = judge_census(store, census, run_facts.left, partitions, today, options)
     lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
     if run_facts.rows_outside:
         # Also those that came since the census.
         what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
-        lacking.append(Lacking(what, (command("migrate", stage), command("verify", stage))))
+        lacking.append(Lacking(what, (command("migrate", options), command("verify", options))))
     if run_facts.miscounted:
         what = f"PostgreSQL counts other rows by the index than by the table in partition {run_facts.miscounted[0]}"
-        lacking.append(Lacking(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", stage),)))
+        lacking.append(Lacking(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", options),)))
     if run_facts.repeated:
         what = f"{run_facts.repeated[0]} and perhaps other ids stand in the source more than once. Once that is mended"
-        lacking.append(Lacking(what, (command("verify", stage),)))
+        lacking.append(Lacking(what, (command("verify", options),)))
     if run_facts.rounds and run_facts.rounds.behind:
         what = f"No moment was found of which PASS could speak: {run_facts.rounds.behind}. At a quieter hour"
-        lacking.append(Lacking(what, (command("report", stage),)))
+        lacking.append(Lacking(what, (command("report", options),)))
     found = {partition.verdict for partition in partitions}
     if found <= {ReportVerdict.EMPTY}:
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
         what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
-        lacking.append(Lacking(what, (command("dry-run", stage),)))
+        lacking.append(Lacking(what, (command("dry-run", options),)))
     if run_facts.owner.fault:
         # What it wrote is counted nowhere here.
-        lacking.insert(0, Lacking(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", stage))))
+        lacking.insert(0, Lacking(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", options))))
     for fault in run_facts.schema.faults:
-        lacking.insert(0, Lacking(f"Since the first migration {fault}. Once that is done", (command("report", stage),)))
+        what = f"Since the first migration {fault}. Once that is done"
+        lacking.insert(0, Lacking(what, (command("report", options),)))
     if run_facts.columns.unmapped:
         found.add(ReportVerdict.FAIL)
         what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"
-        lacking.insert(0, Lacking(what, (command("report", stage),)))
-    lacking_review = judge_review(sample, review, run_facts.identity, stage)
+        lacking.insert(0, Lacking(what, (command("report", options),)))
+    lacking_review = judge_review(sample, review, run_facts.identity, options)
     return SummaryReport(
         stage=stage,
         facts=run_facts,

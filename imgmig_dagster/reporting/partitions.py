@@ -86,7 +86,7 @@ def summarize(
     window: Window,
     rows: int,
     today: Today,
-    stage: str,
+    options: str,
     digest: str | None = None,
     show_values: bool = False,
 ) -> PartitionSummary:
@@ -97,7 +97,7 @@ def summarize(
         window: the partition.
         rows: the rows that the source counts in the window now.
         today: what the evidence is held against.
-        stage: named in the commands to type next.
+        options: of the commands to type next, as `remedies.options` makes them.
         digest: the source's digest of the window now; None leaves out whether the rows are still the same.
         show_values: whether failures and mismatches keep their values.
 
@@ -131,13 +131,13 @@ def summarize(
         found = load_lines(store, names.mismatches(partition), Mismatch)
         listed = tuple(each if show_values else replace(each, expected=None, found=None) for each in found)
         summary = replace(summary, mismatches=listed)
-    verdict, lacking = _judge(summary, stage)
+    verdict, lacking = _judge(summary, options)
     return replace(summary, verdict=verdict, lacking=lacking)
 
 
-def command(verb: str, stage: str, partition: str | None = None) -> str:
+def command(verb: str, options: str, partition: str | None = None) -> str:
     """What to type."""
-    return f"imgmig {verb}{f' --partition {partition}' if partition else ''} --stage {stage}"
+    return f"imgmig {verb}{f' --partition {partition}' if partition else ''} {options}"
 
 
 def _holds_nothing(summary: PartitionSummary) -> bool:
@@ -152,17 +152,17 @@ def _holds_nothing(summary: PartitionSummary) -> bool:
     return not seen and not summary.pass_open
 
 
-def _judge(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
-    verdict, lacking = _judge_evidence(summary, stage)
+def _judge(summary: PartitionSummary, options: str) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
+    verdict, lacking = _judge_evidence(summary, options)
     if summary.failures:
-        return ReportVerdict.FAIL, (_lacking_failures(summary, stage), *lacking)
+        return ReportVerdict.FAIL, (_lacking_failures(summary, options), *lacking)
     return verdict, tuple(lacking)
 
 
-def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdict, Sequence[Lacking]]:
+def _judge_evidence(summary: PartitionSummary, options: str) -> tuple[ReportVerdict, Sequence[Lacking]]:
     partition, void = summary.partition, summary.void
-    verify = command("verify", stage, partition)
-    migrate_and_verify = (command("migrate", stage, partition), verify)
+    verify = command("verify", options, partition)
+    migrate_and_verify = (command("migrate", options, partition), verify)
     if summary.pass_open:
         what = f"Partition {partition}: a migration pass was begun and has not finished; the command resumes it"
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
@@ -173,31 +173,31 @@ def _judge_evidence(summary: PartitionSummary, stage: str) -> tuple[ReportVerdic
         what = f"Partition {partition} was migrated and not verified ({summary.rows:,} rows)"
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, (verify,))]
     if summary.evidence and not summary.evidence.passed:
-        return ReportVerdict.FAIL, [_lacking_matches(partition, summary.evidence, stage)]
+        return ReportVerdict.FAIL, [_lacking_matches(partition, summary.evidence, options)]
     if void:
         what = f"Partition {partition}: the verification no longer counts, because {void.what}"
         # Whatever broke off: another pass ends what it began. And rows that changed may have to be migrated.
         if void.reason is Reason.NOT_SETTLED:
-            return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", stage),))]
+            return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", options),))]
         again = void.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
         return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify if again else (verify,))]
     return ReportVerdict.PASS, []
 
 
-def _lacking_failures(summary: PartitionSummary, stage: str) -> Lacking:
+def _lacking_failures(summary: PartitionSummary, options: str) -> Lacking:
     rejected = sum(failure.permanent for failure in summary.failures)
     what = f"Partition {summary.partition}: {count(len(summary.failures), 'row')} in the failure ledger"
     if rejected:
         what += f", {rejected:,} of them rejected, which can succeed only once they are corrected in the source"
-    retry = command("retry-failures", stage, summary.partition)
+    retry = command("retry-failures", options, summary.partition)
     if held := held_back({failure.row_id: failure for failure in summary.failures}):
         what += f", {len(held):,} of them gone, with items that are deleted once their number is confirmed"
         retry += f" --confirm-deletes {len(held)}"
-    commands = (retry, command("verify", stage, summary.partition))
+    commands = (retry, command("verify", options, summary.partition))
     return Lacking(what, commands)
 
 
-def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -> Lacking:
+def _lacking_matches(partition: str, evidence: VerificationResult, options: str) -> Lacking:
     found = [
         (evidence.mismatch, f"{count(evidence.mismatch, 'row')} mismatched"),
         (evidence.missing, f"{count(evidence.missing, 'row')} without an item"),
@@ -216,12 +216,12 @@ def _lacking_matches(partition: str, evidence: VerificationResult, stage: str) -
         ),
     ]
     what = f"Partition {partition}: {', '.join(text for number, text in found if number)}"
-    verify = command("verify", stage, partition)
+    verify = command("verify", options, partition)
     # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
     if evidence.mismatch or evidence.missing:
-        return Lacking(what, (command("repair --apply", stage, partition),))
+        return Lacking(what, (command("repair --apply", options, partition),))
     if evidence.orphans:
-        return Lacking(what, (command("verify", stage), command("repair --apply --delete-orphans", stage)))
+        return Lacking(what, (command("verify", options), command("repair --apply --delete-orphans", options)))
     return Lacking(what, (verify,))
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from imgmig_dagster.figures import SECONDS, SHARE, figures_of
+from imgmig_dagster.remedies import options
 from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import keep_certificate
@@ -69,14 +70,15 @@ def _charts(report: SummaryReport) -> dict[str, Markup]:
     return found
 
 
-def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures) -> str:
+def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures, table: str | None = None) -> str:
     """The page on which a person reviews a spot check; it saves the file that `verification.review` reads.
 
-    It shows full values and pictures: for a file that only its owner can read.
+    It shows full values and pictures: for a file that only its owner can read. `table` is what commands have to be
+    given as `--table`; None where the stage has no other.
     """
     script, script_hash = _script("review.js")
     return _HTML.get_template("spot_check.html.j2").render(
-        result=result, stage=stage, shown=shown, script=script, script_hash=script_hash
+        result=result, stage=stage, options=options(stage, table), shown=shown, script=script, script_hash=script_hash
     )
 
 

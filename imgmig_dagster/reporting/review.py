@@ -54,10 +54,10 @@ def summarize_spot_check(sample: SpotCheckResult, review: SpotCheckReview | None
 
 
 def judge_review(
-    sample: SpotCheckResult | None, review: SpotCheckReview | None, identity: Identity | None, stage: str
+    sample: SpotCheckResult | None, review: SpotCheckReview | None, identity: Identity | None, options: str
 ) -> list[Lacking]:
     """What is lacking until a person has looked at all images of a sample of today, and found no issue."""
-    draw, record = command("spot-check", stage), f"{command('spot-check', stage)} --review FILE"
+    draw, record = command("spot-check", options), f"{command('spot-check', options)} --review FILE"
     anew = (draw, record)
     if sample is None:
         return [Lacking("There is no spot check", anew)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.remedies import options
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 
@@ -47,14 +48,18 @@ class SpotCheckReview:
         return (self.run_id, self.seed) == (sample.run_id, sample.seed)
 
 
-def read_review(content: bytes, sample: SpotCheckResult | None, stage: str) -> SpotCheckReview:
+def read_review(
+    content: bytes, sample: SpotCheckResult | None, stage: str, table: str | None = None
+) -> SpotCheckReview:
     """The review in a file, if it is of this sample and marks each of its images once.
+
+    `table` is what commands have to be given as `--table`; None where the stage has no other.
 
     Raises:
         ReviewRefused: it is not, or there is no sample.
     """
     if sample is None:
-        raise ReviewRefused(f"stage {stage} has no spot check to review: imgmig spot-check --stage {stage}")
+        raise ReviewRefused(f"stage {stage} has no spot check to review: imgmig spot-check {options(stage, table)}")
     try:
         review = TypeAdapter(SpotCheckReview).validate_json(content)
     except ValidationError as error:

@@ -140,6 +140,9 @@ def test_commands_ask_which_table_and_show_all(shop: Platform, commands: Command
 
     assert commands.run("migrate", "--table", "orders", environment=shop.environment).exit_code == 0
 
+    status = commands.run("status", environment=shop.environment).stdout
+    assert "imgmig verify --partition 2024-02-01 --stage dev --table orders)" in status
+    assert "imgmig verify --partition 2024-03-01 --stage dev --table order_lines)" in status
     document = commands.run("status", "--json", environment=shop.environment).document
     assert {name: len(found["partitions"]) for name, found in document["tables"].items()} == {
         "orders": 1,

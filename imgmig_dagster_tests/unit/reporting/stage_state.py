@@ -177,10 +177,10 @@ class StageState:
     def review(self, *images: ReviewedImage, **changes: Any) -> None:
         save_record(self.store, names.SPOT_CHECK_REVIEW, review(*images, **changes))
 
-    def report(self, facts: RunFacts = FACTS, digest: str = "1") -> SummaryReport:
+    def report(self, facts: RunFacts = FACTS, digest: str = "1", table: str | None = None) -> SummaryReport:
         """The report; the source's digests are today those of the evidence, unless another is given."""
         digests = {window.partition: digest for window in self.windows}
-        return build_report(self.store, "staging", self.windows, self.rows, facts, digests)
+        return build_report(self.store, "staging", self.windows, self.rows, facts, digests, table)
 
 
 def spot_check(*pairs: SpotCheckPair, source_rows: int = 15_432) -> SpotCheckResult:

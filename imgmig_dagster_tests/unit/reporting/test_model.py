@@ -47,6 +47,21 @@ def test_what_was_never_migrated_is_not_verified(state: StageState) -> None:
     assert lacking(report) == f"Partition 2024-03-01 was not migrated (100 rows): {MIGRATE_MARCH}, then {VERIFY_MARCH}"
 
 
+def test_of_a_stage_with_several_tables_every_command_names_the_table(state: StageState) -> None:
+    state.window(MARCH, 100)
+    state.clean(month(4), 50)
+    state.migrate(month(4), {"failed": 1})
+    state.fail(month(4), Failure("a", "width", "rejected", "no number", permanent=True, value=None))
+    state.census(missing=1, samples={"missing": ["a"]})
+    state.spot_check(pair("a", ("width", "1", "2", False)))
+
+    report = state.report(replace(FACTS, rows_outside=2, repeated=("b",)), table="orders")
+
+    commands = [each for found in (*report.lacking, *report.lacking_review) for each in found.commands]
+    assert len(commands) > 5
+    assert [each for each in commands if " --stage staging --table orders" not in each] == []
+
+
 def test_what_was_only_migrated_is_not_verified(state: StageState) -> None:
     state.window(MARCH, 100)
     state.migrate(MARCH, {"written": 100})

@@ -341,6 +341,11 @@ def test_a_spot_check_shows_pictures_or_links_to_them_and_says_what_is_wrong_in_
     assert '<span class="verdict not-verified">1 of 2</span>' in page
 
 
+def test_of_a_stage_with_several_tables_the_page_names_the_table_in_its_commands() -> None:
+    page = render_spot_check(spot_check(pair("a", ("width", "1", "2", False))), "staging", NO_PICTURES, "orders")
+    assert page.count("imgmig ") == page.count("--stage staging --table orders") == 3
+
+
 def test_the_page_runs_its_own_script_only_and_asks_no_network() -> None:
     page = render_spot_check(spot_check(pair("a")), "staging", NO_PICTURES)
     script = re.search("<script>(.*)</script>", page, re.DOTALL)

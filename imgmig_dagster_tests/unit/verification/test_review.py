@@ -55,3 +55,5 @@ def test_any_other_file_is_refused_with_the_reason(content: bytes, reason: str) 
 def test_without_a_sample_there_is_nothing_to_review() -> None:
     with pytest.raises(ReviewRefused, match="stage staging has no spot check to review: imgmig spot-check --stage"):
         read_review(saved(), None, "staging")
+    with pytest.raises(ReviewRefused, match="imgmig spot-check --stage staging --table orders"):
+        read_review(saved(), None, "staging", "orders")
