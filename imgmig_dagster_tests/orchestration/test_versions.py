@@ -41,7 +41,7 @@ def test_what_was_made_in_order_is_up_to_date(verified: Platform) -> None:
 
 
 def test_what_other_rules_judged_is_shown(verified: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specs, "_JUDGED", "the next verifier")
+    monkeypatch.setattr(specs, "VERIFIER_VERSION", "the next one")
     assert stale(verified, MARCH, build_definitions(Stage.DEV)) == {"verification_report": ["has a new code version"]}
 
 

@@ -30,10 +30,11 @@ def death_before_the_event(ground: Ground, way: Way) -> Findings:
         name = f"event-{work.target.name}"
         url = f"s3://{BUCKET}/{name}" if way.on_s3 else (ground.folder / name).as_uri()
         work.stand_at(
-            # The command line keeps each stage's state apart. On S3 it waits for a lease of the real length.
-            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=f"{name}/dev")
+            # The command line keeps the state of each stage, and of each table, apart. On S3 it waits for a lease of
+            # the real length.
+            Place(s3_url=ground.s3_url, bucket=BUCKET, prefix=f"{name}/dev/images")
             if way.on_s3
-            else Place(folder=str(ground.folder / name / "dev"))
+            else Place(folder=str(ground.folder / name / "dev" / "images"))
         )
         environment = {
             **ground.environment,
