@@ -10,7 +10,7 @@ BIN := .venv/bin
 needs = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq $(2); } || \
 	{ echo '$(1) is needed, as a command: install $(2) with the package manager' >&2; exit 1; }
 
-.PHONY: help demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions lock clean
+.PHONY: help install demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -35,6 +35,9 @@ help:  ## say what can be made
 	@$(PYTHON) -m venv .venv-browser
 	@.venv-browser/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+install: .venv/installed  ## install imgmig into .venv
+	@echo 'The command is $(BIN)/imgmig'
 
 demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
 	@$(BIN)/imgmig demo

@@ -70,7 +70,7 @@ def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError])
 
     `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
     """
-    columns = ("rows now", "in target", "migrated", "failed", "interrupted", "verified at", "verdict")
+    columns = ("rows now", "in target, last pass", "migrated", "failed", "interrupted", "verified at", "verdict")
     table, entries = table_of("partition", *columns), []
     for each in report.partitions:
         if each.verdict is ReportVerdict.EMPTY and not (each.migration or each.verification):

@@ -5,6 +5,7 @@ import sys
 from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.described import markdown_table
 from imgmig_dagster.mapping.types import table_of_types
+from imgmig_dagster.mapping.unfit import table_of_codes
 
 PAGE = """# How a row becomes an item
 
@@ -28,6 +29,13 @@ A key costs its row where it is empty or NULL, longer than 2,048 bytes (sort key
 because a column holds one of the key's separators (`key_ambiguous`): so no two rows make one key. So does an item above
 400 KB.
 
+The codes, as they stand in the ledger, in the dry run and in the comments of a draft:
+
+{codes}
+
+To keep such a row, mend it in the source, or declare the column `as: text`, which takes what PostgreSQL writes. Or
+leave it out by `where`.
+
 Of a sensitive column reports show `***`; that a value is NULL or absent they show.
 
 ## What is read
@@ -48,9 +56,10 @@ Of a sensitive column reports show `***`; that a value is NULL or absent they sh
 | whole numbers and `numeric` with a unit | the instant so many seconds, milliseconds or microseconds since 1970 |
 | anything else: `time`, `interval`, `inet`, ranges, `xml`, `money`, composite types, ... | PostgreSQL's text of it |
 
-A column that another type fits better is refused with the line to declare; `as: text` takes the text of any type. What
-a text depends on is the same for every session: `IntervalStyle` is `postgres`, `bytea_output` `hex`, `lc_monetary` `C`,
-`TimeZone` `UTC`, `DateStyle` `ISO`, and numbers have all their digits.
+A field that says no type has that of its column; `as: text` takes the text of any type. A field that is declared as
+another type than its column's is refused with the line to declare. What a text depends on is the same for every
+session: `IntervalStyle` is `postgres`, `bytea_output` `hex`, `lc_monetary` `C`, `TimeZone` `UTC`, `DateStyle` `ISO`,
+and numbers have all their digits.
 
 In a key or another text of columns a timestamp is written as `toISOString()` writes it. One of the identity has all six
 digits of its microseconds, since rows may differ in nothing else.
@@ -69,7 +78,8 @@ or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
 
 def page() -> str:
     """The whole of `docs/mapping.md`."""
-    return PAGE.format(table=markdown_table(load(PACKAGED / "images.yaml").mapping), types=table_of_types())
+    images = load(PACKAGED / "images.yaml").mapping
+    return PAGE.format(table=markdown_table(images), types=table_of_types(), codes=table_of_codes())
 
 
 if __name__ == "__main__":

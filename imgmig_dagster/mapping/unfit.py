@@ -48,3 +48,20 @@ KEY_AMBIGUOUS: Final = (
     "key_ambiguous",
     "a column holds a separator of the key, so that another row could have the same key",
 )
+_OF_THE_WHOLE: Final = (
+    ("key_too_long", "the partition key has more than 2,048 bytes, or the sort key more than 1,024"),
+    ("item_too_large", "the item has more than 409,600 bytes, names included"),
+)
+
+
+def table_of_codes() -> str:
+    """Every code with its reasons, as a table in Markdown."""
+    reasons: dict[str, list[str]] = {}
+    for code, reason in (*(each for each in globals().values() if _is_fault(each)), *_OF_THE_WHOLE):
+        reasons.setdefault(code, []).append(reason)
+    lines = [f"| `{code}` | {'; or: '.join(found)} |" for code, found in sorted(reasons.items())]
+    return "\n".join(["| code | what is wrong |", "|---|---|", *lines])
+
+
+def _is_fault(each: object) -> bool:
+    return isinstance(each, tuple) and len(each) == 2 and all(isinstance(text, str) for text in each)

@@ -284,6 +284,7 @@ MADE_BY: dict[str, str] = {
     "make bench-partitions": "by hand",
     "make check": ".ci/run",
     "make demo": "imgmig demo",
+    "make install": "by hand",
     "make mutants": "by hand",
     "make rehearsal": "e2e/test_rehearsal.py::test_the_rehearsal_passes_and_leaves_nothing_running",
     "make test": ".ci/run",
