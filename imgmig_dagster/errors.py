@@ -7,6 +7,7 @@
     │   └── WritesRefused          prod: not confirmed, or not the account and region    exit 2
     ├── SourceError
     │   ├── SourceRefused          no unique index, columns that do not fit, no right     exit 2
+    │   │   ├── DoesNotFit         the table and its declaration                          exit 2
     │   │   ├── SessionRefused     a replica, another cluster, statement pooling          exit 2
     │   │   │   └── LoginRefused   password, role, database, pg_hba.conf                  exit 2
     │   │   └── UnreadableText     a value that has no form in UTF-8                      exit 2
@@ -46,6 +47,8 @@
 they concern and end with what to do next. They carry no row's values.
 """
 
+from collections.abc import Iterable
+
 
 class ImgmigError(Exception):
     """Root of the tree; never raised itself."""
@@ -76,6 +79,14 @@ class SourceError(ImgmigError):
 
 class SourceRefused(SourceError):
     """The source cannot be migrated safely as it is."""
+
+
+class DoesNotFit(SourceRefused):
+    """The table and its declaration do not go together; `columns` are the declared ones that it is about."""
+
+    def __init__(self, message: str, columns: Iterable[str]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
 
 
 class SessionRefused(SourceRefused):

@@ -1,6 +1,6 @@
 """``imgmig doctor``: is a stage fit for a migration?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_tables
+from imgmig_dagster.tables import chosen_tables, declarations
 from imgmig_dagster.window import Window
 
 if TYPE_CHECKING:
@@ -36,13 +36,16 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
 
     tables = {each.name: each for each in tables_of(settings.stage)}
 
+    declared = declarations(settings.stage)
+
     def find(name: str) -> Finding:
-        return _finding(settings, settings.applied_to(tables[name].mapping), tables[name].partitions.windows())
+        mapping, windows = settings.applied_to(tables[name].mapping), tables[name].partitions.windows()
+        return _finding(settings, mapping, windows, declared[name].at)
 
     finish_all(Output(json), chosen_tables(settings.stage, table), find)
 
 
-def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window]) -> Finding:
+def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window], at: Callable[[str], str]) -> Finding:
     from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
     from imgmig_dagster.doctor.results import examine
@@ -57,7 +60,7 @@ def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window
             [
                 *dagster_examinations(settings.stage),
                 *session_examinations(connection, schema, name, mapping.columns),
-                *source_examinations(connection.fetch, reader, windows),
+                *source_examinations(connection.fetch, reader, windows, at),
                 *aws_examinations(settings, mapping),
                 *([picture_examination(settings.aws(), reader, mapping.pictures)] if mapping.pictures else []),
             ]
@@ -80,3 +83,5 @@ def _told(found: "Diagnosis") -> Iterator[str]:
     yield f"{found.health.value.upper():5} {found.service}, {found.thing}: {found.found}"
     if found.remedy:
         yield f"      -> {found.remedy}"
+    if found.not_looked_at:
+        yield f"      not looked at for the same cause: {', '.join(found.not_looked_at)}"

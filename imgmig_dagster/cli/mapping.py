@@ -1,7 +1,7 @@
 """``imgmig mapping``: what helps with the declarations of tables."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -148,20 +148,24 @@ def check(
         declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
         declared = replace(declared, partitions=of.cut(declared.partitions))
         name = declared.mapping.name
-        tables = {name: table_of(settings.stage, name, {name: declared})}
+        stages = {name: declared}
+        tables = {name: table_of(settings.stage, name, stages)}
     else:
+        stages = dict(declarations(settings.stage))
         tables = {each.name: each for each in tables_of(settings.stage)}
 
     def find(name: str) -> Finding:
         found = tables[name]
         mapping = found.mapping if file is not None else settings.applied_to(found.mapping)
-        return _checked(settings, mapping, found.partitions.windows(), every_row)
+        return _checked(settings, mapping, found.partitions.windows(), every_row, stages[name].at)
 
     names = list(tables) if file is not None else chosen_tables(settings.stage, table)
     finish_all(Output(json), names, find)
 
 
-def _checked(settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool) -> Finding:
+def _checked(
+    settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool, at: Callable[[str], str]
+) -> Finding:
     from imgmig_dagster.doctor.results import examine
     from imgmig_dagster.drafting.check import SAMPLE, check_examinations
 
@@ -175,5 +179,6 @@ def _checked(settings: Settings, mapping: TableMapping, windows: Sequence[Window
             settings.aws(),
             settings.target_table,
             None if every_row else SAMPLE,
+            at,
         )
         return finding_of(settings.stage, examine(looks))

@@ -1,7 +1,7 @@
 """What an examination finds, and how several are run so that none hides another."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -58,7 +58,8 @@ class Diagnosis:
     """One thing that was looked at; its remedy is empty only where it is ok.
 
     `unreachable`: the service did not answer, so that nothing is known of it. `closed`: it lets nobody in, or cannot be
-    asked as the settings are, so that every other look would find the same.
+    asked as the settings are, so that every other look would find the same. `not_looked_at` are the things that the
+    same fault hid.
     """
 
     service: str
@@ -68,6 +69,7 @@ class Diagnosis:
     remedy: str = ""
     unreachable: bool = False
     closed: bool = False
+    not_looked_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,18 @@ class Examination:
 
 
 def examine(examinations: Iterable[Examination]) -> list[Diagnosis]:
-    """Every finding, in order; of a service that cannot be entered the first one only: the others would be the same."""
+    """Every finding, in order, and one fault once; of a service that cannot be entered the first finding only."""
     found: list[Diagnosis] = []
     away: set[str] = set()
     for examination in examinations:
         if away.isdisjoint((examination.service, examination.asks_of)):
-            found.append(examination.diagnose())
+            one = examination.diagnose()
+            for place, told in enumerate(found):
+                if (told.service, told.health, told.found) == (one.service, Health.FAIL, one.found):
+                    found[place] = replace(told, not_looked_at=(*told.not_looked_at, one.thing))
+                    break
+            else:
+                found.append(one)
             if found[-1].unreachable or found[-1].closed:
                 away.add(examination.service)
     return found

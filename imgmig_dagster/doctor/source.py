@@ -1,10 +1,11 @@
 """Looks at the source table: columns, ids, time zone, index, rows outside. `session.py` looks at the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.errors import DoesNotFit
 from imgmig_dagster.ignored_columns import SETTING, listed, shown
 from imgmig_dagster.source.catalog import UTC
 from imgmig_dagster.source.connection import Fetch
@@ -16,10 +17,12 @@ from imgmig_dagster.window import Window, span
 _NAMES_OF_UTC: Final = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 
 
-def source_examinations(fetch: Fetch, reader: SourceReader, windows: Sequence[Window]) -> list[Examination]:
-    """What to look at, by `fetch` and by a reader over the same connection."""
+def source_examinations(
+    fetch: Fetch, reader: SourceReader, windows: Sequence[Window], at: Callable[[str], str]
+) -> list[Examination]:
+    """What to look at, by `fetch` and by a reader over the same connection; `at` tells where a column is declared."""
     looks = {
-        "table": partial(fits, reader),
+        "table": partial(fits, reader, at),
         "columns": partial(columns, reader),
         "inheritance": partial(inheritance, fetch, reader),
         "unique ids": partial(unique_ids, reader),
@@ -30,9 +33,13 @@ def source_examinations(fetch: Fetch, reader: SourceReader, windows: Sequence[Wi
     return [Examination("PostgreSQL", thing, look) for thing, look in looks.items()]
 
 
-def fits(reader: SourceReader) -> tuple[Health, str, str]:
-    """Columns, types and the unique index on the id; a table that does not fit is an error that says why."""
-    table = reader.table
+def fits(reader: SourceReader, at: Callable[[str], str]) -> tuple[Health, str, str]:
+    """Columns, types and the unique index on the id."""
+    try:
+        table = reader.table
+    except DoesNotFit as error:
+        places = ", ".join(dict.fromkeys(map(at, error.columns)))
+        return Health.FAIL, str(error), f"mend {places}, or the table in PostgreSQL"
     unique = f"with a unique {table.mapping.identity_shown}" if table.id_is_indexed else "by its columns"
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
 

@@ -1,6 +1,6 @@
 """Whether a declaration fits both sides: what the doctor looks at of the tables, and what only the rows tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Final
@@ -32,8 +32,9 @@ def check_examinations(
     access: AwsAccess,
     target: str,
     at_most: int | None,
+    at: Callable[[str], str],
 ) -> list[Examination]:
-    """What to look at; `at_most` rows are made items, or all of them where it is None."""
+    """What to look at; `at_most` rows are made items, or all of them where it is None. `at` as for the doctor."""
     looks = {
         "rows left out": partial(left_out, fetch, reader),
         "NULLs": partial(nulls, fetch, reader),
@@ -41,7 +42,7 @@ def check_examinations(
         "items": partial(items, reader, at_most),
     }
     return [
-        *source_examinations(fetch, reader, windows),
+        *source_examinations(fetch, reader, windows, at),
         *(Examination("PostgreSQL", thing, look) for thing, look in looks.items()),
         Examination("DynamoDB", "table", partial(key_schema, access, target, mapping)),
         Examination("DynamoDB", "indexes", partial(indexes, access, target, mapping)),

@@ -3,13 +3,14 @@
 Columns and their types are in `columns`; what kind of thing the table is, and what stands behind it, in `relations`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.errors import SourceRefused
+from imgmig_dagster.errors import DoesNotFit, SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of, natural
@@ -81,16 +82,17 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     """Read the catalog, by `fetch`, and check every assumption that the migration makes of its source.
 
     Raises:
-        SourceRefused: no such table; rows that it cannot answer for; a column missing or of another type;
-            no unique index on the id, or an id that can be NULL; no such time zone.
+        DoesNotFit: a column is missing or of another type; no unique index on the id, or an id that can be NULL.
+        SourceRefused: no such table; rows that it cannot answer for; no such time zone.
     """
     table = f"{schema}.{name}"
     relation = find_relation(fetch, schema, name)
     columns = columns_of(fetch, relation)
     mapping = mapping.typed({column.name: natural(column) for column in columns.values()})
-    faults = _column_faults(mapping, columns)
+    faults = list(_column_faults(mapping, columns))
     if faults:
-        raise SourceRefused(f"{table} does not fit the mapping: {'; '.join(faults)}")
+        names, said = zip(*faults, strict=True)
+        raise DoesNotFit(f"{table} does not fit the mapping: {'; '.join(said)}", names)
     refuse_unreadable(fetch, relation)
     if mapping.where is not None:
         refuse_condition(fetch, relation, mapping.where)
@@ -124,22 +126,32 @@ def columns_of(fetch: Fetch, relation: Relation) -> dict[str, Column]:
     return {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
 
 
-def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> list[str]:
-    faults = [f"column {name} is missing" for name in mapping.columns if name not in columns]
+def _column_faults(mapping: TableMapping, columns: Mapping[str, Column]) -> Iterator[tuple[str, str]]:
+    """Each column that does not fit, and why."""
+    for name in mapping.columns:
+        if name not in columns:
+            near = _nearest(name, [each for each in columns if each not in mapping.columns]) or _nearest(name, columns)
+            yield name, f"column {name} is missing{f' (the nearest name is {near})' if near else ''}"
     for field in mapping.readings:
         column = columns.get(field.column)
         if column is not None and field.template is None and not column.fills(field):
-            faults.append(
+            yield (
+                column.name,
                 f"column {column.name} is {column.shown}, and the mapping takes {ACCEPTED[field.type]}: "
-                f"{column.remedy(field)}"
+                f"{column.remedy(field)}",
             )
     order = columns.get(mapping.order.column)
     if order is not None and mapping.order.unit is not None and not order.orders_by(mapping.order.unit):
-        faults.append(
+        yield (
+            order.name,
             f"column {order.name} is {order.shown}, and orders no rows: numbers below a microsecond would share a "
-            "place; declare its scale, as in numeric(16, 6)"
+            "place; declare its scale, as in numeric(16, 6)",
         )
-    return faults
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    by_letters = {each.lower(): each for each in known}
+    return next((by_letters[each] for each in get_close_matches(name.lower(), by_letters, 1)), None)
 
 
 def _id_is_indexed(fetch: Fetch, relation: Relation, mapping: TableMapping, columns: Mapping[str, Column]) -> bool:
@@ -150,17 +162,19 @@ def _id_is_indexed(fetch: Fetch, relation: Relation, mapping: TableMapping, colu
         return True
     # Of an index that lets NULL in, or is of some rows alone, the inventory and the census look.
     if relation.is_plain and not alone and not (mapping.where and of_some_rows):
-        raise SourceRefused(
+        raise DoesNotFit(
             f"{relation.shown} has no unique index on {shown}, or on some of them alone: two rows could become one "
             "item. Create a unique index (or primary key)"
             if len(names) > 1
             else f"{relation.shown} has no unique index on {shown} alone: two rows could become one item. Create a "
-            "unique index (or primary key) and set the column NOT NULL"
+            "unique index (or primary key) and set the column NOT NULL",
+            names,
         )
     if relation.is_partitioned and not within:
-        raise SourceRefused(
+        raise DoesNotFit(
             f"{relation.shown} has no primary key or unique index that contains {shown}: two rows could become "
-            f"one item. Create one on {shown} and the columns by which the table is partitioned"
+            f"one item. Create one on {shown} and the columns by which the table is partitioned",
+            names,
         )
     return False
 

@@ -16,7 +16,7 @@ from imgmig_dagster_tests.images import IMAGE
 def diagnoses(source: Source, zone: str = "UTC") -> dict[str, Diagnosis]:
     connection = ReadOnlyConnections(source.url)
     with SourceReader(connection, source.schema, source.table, IMAGE, zone) as reader:
-        found = examine(source_examinations(connection.fetch, reader, [MARCH]))
+        found = examine(source_examinations(connection.fetch, reader, [MARCH], str))
     return {each.thing: each for each in found}
 
 

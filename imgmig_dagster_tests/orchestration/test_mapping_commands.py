@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,39 @@ def test_what_does_not_fit_ends_with_1_and_says_what_to_do(platform: Platform, i
     assert finished.exit_code == 1
     told = [each["found"] for each in finished.document["diagnoses"] if each["health"] == "fail"]
     assert "s3_key" in told[0]
+
+
+def failed(finished: Finished) -> list[dict[str, Any]]:
+    return [each for each in finished.document["diagnoses"] if each["health"] == "fail"]
+
+
+def test_a_column_that_is_not_there_is_told_once_with_its_line(
+    platform: Platform, imgmig: Imgmig, tmp_path: Path
+) -> None:
+    source, place = platform.source, tmp_path / "photos.yaml"
+    source.insert(images_of(3, range(2)))
+    text = imgmig("mapping", "draft", f"{source.schema}.{source.table}").stdout
+    place.write_text(text.replace("userId: user_id", "userId: usr"))
+    line = place.read_text().splitlines().index("  userId: usr") + 1
+
+    told, others = failed(imgmig("mapping", "check", str(place), "--json"))
+
+    assert (told["thing"], others["thing"]) == ("table", "columns")
+    assert "user_id" in others["found"], "it is mapped by nothing now"
+    assert "column usr is missing (the nearest name is user_id)" in told["found"]
+    assert told["remedy"] == f"mend {place}:{line}, or the table in PostgreSQL"
+    assert {"inheritance", "unique ids", "NULLs", "items"} <= set(told["not_looked_at"])
+    shown = imgmig("mapping", "check", str(place)).stdout
+    assert "not looked at for the same cause: inheritance, unique ids" in shown
+
+
+def test_a_primary_key_that_is_gone_is_told_once(platform: Platform, imgmig: Imgmig, tmp_path: Path) -> None:
+    source, place = platform.source, tmp_path / "photos.yaml"
+    imgmig("mapping", "draft", f"{source.schema}.{source.table}", "--output", str(place))
+    source.execute("ALTER TABLE {t} DROP CONSTRAINT images_pkey")
+
+    (told,) = failed(imgmig("mapping", "check", str(place), "--json"))
+
+    assert "has no unique index on id alone" in told["found"]
+    assert f"mend {place}:" in told["remedy"]
+    assert "items" in told["not_looked_at"]
