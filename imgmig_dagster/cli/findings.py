@@ -87,11 +87,11 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     return finding(errors, found.is_clean, document, lines)
 
 
-def of_review(review: SpotCheckReview, options: str) -> Finding:
-    """What the reviewer said."""
+def of_review(review: SpotCheckReview, noun: str, options: str) -> Finding:
+    """What the reviewer said of the rows, which `noun` names."""
     lines = [
         *(f"not fine: {row_id}" for row_id in review.issues[:SHOWN_FAULTS]),
-        f"Recorded: {len(review.images):,} images reviewed, {len(review.issues):,} with an issue. "
+        f"Recorded: {len(review.images):,} {noun} reviewed, {len(review.issues):,} with an issue. "
         f"Next: imgmig report {options}",
     ]
     document = {"images": len(review.images), "issues": list(review.issues)}

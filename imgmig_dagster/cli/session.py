@@ -214,7 +214,7 @@ class Session:
         found = read_review(content, sample, self.stage.value, self.table.option)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
         self._runner.observe(self.table.asset("spot_check"), of_review(found))
-        return findings.of_review(found, self._options)
+        return findings.of_review(found, self.table.mapping.noun, self._options)
 
     def report(self) -> Finding:
         """Run the job `report`."""

@@ -33,7 +33,7 @@ def of_inventory(found: SourceInventory) -> dict[str, Any]:
         "dagster/row_count": found.rows,
         **_figures(found),
         "digest": found.digest,
-        "watermark": found.watermark or "no rows",
+        "watermark": found.watermark or "none",
     }
 
 
@@ -78,7 +78,7 @@ def of_verification(result: VerificationResult, full_values: str) -> dict[str, A
         "dagster/row_count": result.looked_at,
         **_figures(result),
         "digest": result.digest,
-        "watermark": result.watermark or "no rows",
+        "watermark": result.watermark or "none",
         "full_values": dg.MetadataValue.path(full_values),
         **of_mismatches(result),
     }

@@ -116,6 +116,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
     mapped = f"mapping {table.mapping.fingerprint()}"
     judged = f"{mapped}, verifier {VERIFIER_VERSION}"
     partitions = table.partitions.definition
+    pictures = " and their pictures" if table.mapping.pictures else ""
 
     def spec(
         of: str, group: str, kind: str, description: str, deps: Sequence[str], **rest: Any
@@ -177,7 +178,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "migration",
         "dynamodb",
         "What was done about each key that the last verification listed; what would be done, unless applied. Once "
-        "applied, those keys are verified again, and the checks of `verification_report` evaluated anew",
+        "applied, those keys are verified again, and the checks of "
+        f"`{table.asset('verification_report')}` evaluated anew",
         deps=["verification_report"],
         code_version=mapped,
         partitions_def=partitions,
@@ -195,7 +197,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "spot_check",
         "verification",
         "html",
-        "Random rows, both records side by side and their pictures, for a person to review",
+        f"Random rows, both records side by side{pictures}, for a person to review",
         deps=[MIGRATED],
         code_version=judged,
         freshness_policy=_RENEWED_DAILY,

@@ -84,6 +84,9 @@ def test_each_table_has_a_group_and_names_of_its_own(project: Any) -> None:
     assert set(specs.values()) == {"orders", "order_lines"}
     assert {"source_orders", "migrated_orders", "orders_verification_report", "order_lines_table_census"} <= set(specs)
     assert {"orders_migrate", "order_lines_migrate", "orders_verify_due"} <= jobs
+    told = {spec.key.to_user_string(): spec.description or "" for spec in definitions.resolve_all_asset_specs()}
+    assert "the checks of `orders_verification_report`" in told["orders_repair_report"]
+    assert told["orders_spot_check"] == "Random rows, both records side by side, for a person to review"
 
 
 def test_the_command_line_makes_the_same_of_the_same_files(project: Any, clean_environment: pytest.MonkeyPatch) -> None:
@@ -109,6 +112,10 @@ def test_both_tables_are_migrated_and_verified_into_one(shop: Platform, project:
     assert run(shop, definitions, "orders_migrate", "2024-02-01")
     assert run(shop, definitions, "order_lines_migrate", "2024-03-01")
 
+    inventory = shop.instance.get_latest_materialization_event(dg.AssetKey("source_orders"))
+    assert inventory is not None
+    assert inventory.asset_materialization is not None
+    assert inventory.asset_materialization.metadata["watermark"].value == "none", "it has no column of a last change"
     items = shop.target.client.scan(TableName=shop.target.name, ConsistentRead=True)["Items"]
     found = {(item["PK"]["S"], item["SK"]["S"]): item for item in items}
     key = f"ORDER#{ORDER}"

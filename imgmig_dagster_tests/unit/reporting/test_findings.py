@@ -5,11 +5,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from imgmig_dagster.cli.findings import of_report, of_verification
+from imgmig_dagster.cli.findings import of_report, of_review, of_verification
 from imgmig_dagster.errors import StateError, TargetUnavailable
 from imgmig_dagster.reporting.render import publish
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState
+from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, review
 
 AWAY = TargetUnavailable("DynamoDB is away")
 
@@ -21,6 +22,13 @@ def state(tmp_path: Path) -> StageState:
     found.census()
     publish(found.store, found.report())
     return found
+
+
+def test_a_review_counts_what_the_table_holds() -> None:
+    found = of_review(review(ReviewedImage("a", True, "")), "rows", "--stage staging --table orders")
+    assert found.lines == [
+        "Recorded: 1 rows reviewed, 0 with an issue. Next: imgmig report --stage staging --table orders"
+    ]
 
 
 def test_the_document_is_the_whole_report(state: StageState) -> None:
