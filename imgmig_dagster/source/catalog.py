@@ -17,8 +17,10 @@ from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of, nat
 from imgmig_dagster.source.conditions import filtered, refuse_condition
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
+from imgmig_dagster.source.versions import version_faults
 
 UTC: Final = "UTC"
+_SERVER: Final = "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
 
     Raises:
         DoesNotFit: a column is missing or of another type; no unique index on the id, or an id that can be NULL.
-        SourceRefused: no such table; rows that it cannot answer for; no such time zone.
+        SourceRefused: no such table; rows that it cannot answer for; no such time zone; a server that is too old.
     """
     table = f"{schema}.{name}"
     relation = find_relation(fetch, schema, name)
@@ -96,6 +98,10 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     refuse_unreadable(fetch, relation)
     if mapping.where is not None:
         refuse_condition(fetch, relation, mapping.where)
+    encoding, version = fetch(_SERVER, None)[0]
+    too_old = version_faults(version, mapping, columns)
+    if too_old:
+        raise SourceRefused(f"{table} cannot be migrated from this server: {'; '.join(too_old)}")
     mapped = {column: columns[column] for column in mapping.columns}
     found = SourceTable(
         schema=schema,
@@ -105,7 +111,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
         columns=mapped,
         not_migrated=mapping.not_migrated(columns),
         id_is_indexed=_id_is_indexed(fetch, relation, mapping, mapped),
-        encoding=fetch("SELECT current_setting('server_encoding')", None)[0][0],
+        encoding=encoding,
         time_zone=time_zone,
         identity=_identity(fetch, table),
     )

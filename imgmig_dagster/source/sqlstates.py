@@ -41,7 +41,10 @@ _DBA: Final = "ask whoever runs the server; then give the same command again"
 MEANINGS: Final = {
     "08": Meaning("the connection to PostgreSQL broke", _BACK, SourceUnavailable, again=True),
     "08P01": Meaning("the connection or its pooler gave up", _BACK, SourceUnavailable, again=True),
-    "0A000": Meaning("PostgreSQL lacks a feature that the statement needs", "imgmig needs PostgreSQL 12 or later"),
+    "0A000": Meaning(
+        "PostgreSQL lacks a feature that the statement needs",
+        "imgmig needs PostgreSQL 12 or later (docs/mapping.md: what needs 13 or 14)",
+    ),
     "22021": Meaning("a value's bytes are no text", "mend the row, which is in no encoding", UnreadableText),
     "22P05": Meaning("a value has no form in UTF-8", "mend the row", UnreadableText),
     "25006": Meaning("a statement tried to write", "is the source a view whose function writes? Read from its table"),
