@@ -84,8 +84,11 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     def transform(row: Row) -> Item | Rejection:
         if len(row) != width:
             raise ValueError(f"a row has {len(row)} values, and the mapping reads {width}")
-        row_id = row.id
-        fault = key_fault(row_id) if row_id and row[0].__class__ is str else _no_id(row[0])
+        row_id: Any = row[0]
+        if row_id and row_id.__class__ is str:
+            fault = key_fault(row_id)
+        else:
+            row_id, fault = row.id, _no_id(row_id)
         if fault is not None:
             return Rejection(row_id, key_column, *fault)
         item, values = key(row_id), row[1:]
