@@ -19,17 +19,8 @@ from imgmig_dagster.drafting.choices import (
 )
 from imgmig_dagster.drafting.seen import SeenColumn, SeenTable, SeenTarget
 from imgmig_dagster.mapping.fields import FieldType, Unit
+from imgmig_dagster.mapping.types import AS
 
-_AS: Final = {
-    FieldType.INTEGER: "integer",
-    FieldType.NUMBER: "number",
-    FieldType.BOOLEAN: "boolean",
-    FieldType.TIMESTAMP: "iso",
-    FieldType.DATE: "date",
-    FieldType.DOCUMENT: "document",
-    FieldType.LIST: "list",
-    FieldType.BINARY: "binary",
-}
 _EPOCHS: Final = {
     Unit.SECONDS: "epoch_seconds",
     Unit.MILLISECONDS: "epoch_ms",
@@ -161,8 +152,8 @@ def _entry(column: SeenColumn, is_timed: bool, unit: Unit | None, key_type: str 
         parts.append("as: text")
     elif is_timed and unit is not None:
         parts += [f"unit: {unit.value}", f"as: {_EPOCHS[unit]}"]
-    elif column.type in _AS and not (is_timed and column.type is FieldType.TIMESTAMP):
-        parts.append(f"as: {_AS[column.type]}")
+    elif column.type is not FieldType.TEXT and not (is_timed and column.type is FieldType.TIMESTAMP):
+        parts.append(f"as: {AS[column.type]}")
     if key_type is not None:
         parts.append("null: left_out")
     return scalar(column.name) if len(parts) == 1 else f"{{{', '.join(parts)}}}"

@@ -20,6 +20,19 @@ class TypeInWords:
     rejected: str
 
 
+AS: Final[Mapping[FieldType, str]] = {
+    FieldType.TEXT: "text",
+    FieldType.INTEGER: "integer",
+    FieldType.NUMBER: "number",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.TIMESTAMP: "iso",
+    FieldType.DATE: "date",
+    FieldType.DOCUMENT: "document",
+    FieldType.LIST: "list",
+    FieldType.BINARY: "binary",
+}
+"""How a declaration says each type that a column can have by itself."""
+
 _NUMBERS: Final = "NaN, infinity, more than 38 significant digits, beyond 9.99E+125, closer to 0 than 1E-130"
 _JSON: Final = (
     "no JSON, a name twice, an empty name, `\\u0000`, half of a surrogate pair, a value below level 32 "

@@ -11,6 +11,7 @@ from typing import Any, Final
 from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Unit
+from imgmig_dagster.mapping.types import AS
 from imgmig_dagster.source.spellings import is_date, is_moment, is_numeric, matches
 
 MAX_DIGITS: Final = 38
@@ -130,18 +131,6 @@ ACCEPTED: Final[Mapping[FieldType, str]] = {
 }
 """The types that a field takes, for people; domains over them too."""
 
-_AS: Final[Mapping[FieldType, str]] = {
-    FieldType.INTEGER: "integer",
-    FieldType.NUMBER: "number",
-    FieldType.BOOLEAN: "boolean",
-    FieldType.TIMESTAMP: "iso",
-    FieldType.DATE: "date",
-    FieldType.DOCUMENT: "document",
-    FieldType.LIST: "list",
-    FieldType.BINARY: "binary",
-    FieldType.TEXT: "text",
-}
-
 
 @dataclass(frozen=True)
 class Column:
@@ -183,7 +172,7 @@ class Column:
         natural = NATURAL[self.kind]
         if not field.attribute or natural is field.type:
             return view
-        return f"write {field.name}: {{column: {self.name}, as: {_AS[natural]}}}, or {view}"
+        return f"write {field.name}: {{column: {self.name}, as: {AS[natural]}}}, or {view}"
 
     def orders_by(self, unit: Unit) -> bool:
         """Whether each of its numbers of that unit is a whole number of microseconds."""
