@@ -17,6 +17,7 @@ COMPONENT: Final = "imgmig_dagster.TableMigration"
 """What a `defs.yaml` of Dagster calls the component whose attributes are a declaration."""
 
 _DEFAULT: Final = Path("mappings")
+_START: Final = "IMGMIG_PARTITION_START"
 
 
 def declarations(stage: Stage) -> Mapping[str, Declaration]:
@@ -28,7 +29,7 @@ def declarations(stage: Stage) -> Mapping[str, Declaration]:
     Raises:
         SettingsError: one of them is wrong, there are none, or they do not go together.
     """
-    folder = load_table_settings(stage).mappings or (_DEFAULT if _DEFAULT.is_dir() else PACKAGED)
+    folder = _folder(stage)
     found = list(_declared_in(folder))
     if not found:
         raise SettingsError(
@@ -78,7 +79,13 @@ def chosen_tables(stage: Stage, name: str | None) -> list[str]:
     """
     known = sorted(declarations(stage))
     if name is not None and name not in known:
-        raise SettingsError(f"stage {stage.value} has no table {name!r}: choose one of {', '.join(known)}")
+        lacks = f"stage {stage.value} has no table {name!r}"
+        if _folder(stage) == PACKAGED:
+            raise SettingsError(
+                f"{lacks}: no folder {_DEFAULT} is in {Path.cwd()}, so that only the packaged {', '.join(known)} is "
+                "known; change to the folder that has it, or name it by IMGMIG_MAPPINGS"
+            )
+        raise SettingsError(f"{lacks}: choose one of {', '.join(known)}")
     return known if name is None else [name]
 
 
@@ -92,6 +99,25 @@ def chosen_table(stage: Stage, name: str | None) -> str:
     if len(found) > 1:
         raise SettingsError(f"stage {stage.value} has several tables: name one by --table, of {', '.join(found)}")
     return found[0]
+
+
+def set_in(stage: Stage, name: str) -> str:
+    """Where the first partition of a table is set: in its declaration, or by the variable that holds instead.
+
+    Empty of a table that is cut into buckets.
+    """
+    declared = declarations(stage)
+    found = declared[name]
+    if found.partitions.buckets is not None:
+        return ""
+    is_packaged = PACKAGED in Path(found.place).parents
+    if len(declared) == 1 and (is_packaged or _START in load_table_settings(stage).of_one_table):
+        return _START
+    return f"`partitions: {{start: ...}}` in {found.place}"
+
+
+def _folder(stage: Stage) -> Path:
+    return load_table_settings(stage).mappings or (_DEFAULT if _DEFAULT.is_dir() else PACKAGED)
 
 
 def _declared_in(folder: Path) -> Iterator[Declaration]:

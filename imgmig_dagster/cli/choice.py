@@ -17,10 +17,12 @@ def chosen_partitions(
     keys: Sequence[str] | None,
     first: str | None,
     last: str | None,
+    set_in: str,
 ) -> list[str]:
     """The keys of the partitions that ``--partition``, ``--from`` and ``--to`` name, in order.
 
-    Without ``--partition``, only partitions that hold rows or of which something is known.
+    Without ``--partition``, only partitions that hold rows or of which something is known. `set_in` tells where the
+    first partition is set.
 
     Raises:
         SettingsError: an option names no partition, both kinds are given, or nothing is there to work on.
@@ -31,22 +33,22 @@ def chosen_partitions(
         known = {window.partition for window in windows}
         for key in keys:
             if key not in known:
-                raise SettingsError(f"there is no partition {key!r}: they go from {_ends(windows)}")
+                raise SettingsError(f"there is no partition {key!r}: they go from {_ends(windows, set_in)}")
         return sorted(set(keys))
-    found = occupied_partitions(source, state, _between(windows, first, last))
+    found = occupied_partitions(source, state, _between(windows, first, last, set_in))
     if not found:
         # Nothing to do is not a success: more likely the wrong table, or the wrong first partition.
-        raise SettingsError(f"no partition holds a row there: they go from {_ends(windows)}")
+        raise SettingsError(f"no partition holds a row there: they go from {_ends(windows, set_in)}")
     return found
 
 
-def _between(windows: Sequence[Window], first: str | None, last: str | None) -> Sequence[Window]:
+def _between(windows: Sequence[Window], first: str | None, last: str | None, set_in: str) -> Sequence[Window]:
     """The windows from the one to the other; all of them, that of rows without a time too, where none is named."""
     if not (first or last):
         return windows
     start, end = span(windows)
-    start = _window_of_day(windows, first, "--from").start if first else start
-    end = _window_of_day(windows, last, "--to").end if last else end
+    start = _window_of_day(windows, first, "--from", set_in).start if first else start
+    end = _window_of_day(windows, last, "--to", set_in).end if last else end
     if start >= end:
         raise SettingsError("--from is later than --to")
     return [each for each in dated(windows) if start <= each.start and each.end <= end]
@@ -64,7 +66,7 @@ def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]
     return [stretch for stretch in stretches if stretch]
 
 
-def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:
+def _window_of_day(windows: Sequence[Window], day: str, option: str, set_in: str) -> Window:
     for window in windows:
         if window.partition == day:
             return window
@@ -76,8 +78,9 @@ def _window_of_day(windows: Sequence[Window], day: str, option: str) -> Window:
     for window in windows:
         if window.start <= moment < window.end:
             return window
-    raise SettingsError(f"{option} {day} lies in no partition: they go from {_ends(windows)}")
+    raise SettingsError(f"{option} {day} lies in no partition: they go from {_ends(windows, set_in)}")
 
 
-def _ends(windows: Sequence[Window]) -> str:
-    return f"{windows[0].partition} to {windows[-1].partition}. An earlier first one is set by IMGMIG_PARTITION_START"
+def _ends(windows: Sequence[Window], set_in: str) -> str:
+    ends = f"{windows[0].partition} to {windows[-1].partition}"
+    return f"{ends}. An earlier first one is set by {set_in}" if set_in else ends

@@ -43,10 +43,12 @@ def naming_left_out(
     repeated: Mapping[str, SourceInventory],
     order_column: str,
     whole_table: bool,
+    set_in: str,
 ) -> Finding:
     """What a command found, with the rows that it cannot have reached: the last thing that a person reads.
 
-    It ends with 1 for rows outside of all partitions only where it was of the `whole_table`.
+    It ends with 1 for rows outside of all partitions only where it was of the `whole_table`. `set_in` tells where the
+    first partition is set.
     """
     lines = [
         f"{key}: {each.repeated:,} ids stand in the table more than once, or are NULL, such as "
@@ -56,7 +58,7 @@ def naming_left_out(
     if outside.rows:
         lines.append(
             f"{outside.rows:,} rows lie in no partition, and are not migrated, such as "
-            f"{', '.join(outside.sample_ids[:_SHOWN])}: set IMGMIG_PARTITION_START to a day before theirs, or mend "
+            f"{', '.join(outside.sample_ids[:_SHOWN])}: set {set_in} to a day before theirs, or mend "
             f"rows whose {order_column} is NULL, infinite or in the future"
         )
     document = {

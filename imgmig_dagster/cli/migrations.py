@@ -32,7 +32,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
     whole = total(PlanCounts, plans)
     lines = [f"{found.row_id}: {found.reason} ({found.field or 'item'})" for plan in plans for found in plan.rejections]
     lines = [
-        *lines[:SHOWN_FAULTS],
+        *_first(lines, whole.rejected, "imgmig mapping check --all tells of all of them by their reasons"),
         f"A migration would write {whole.would_write:,} of {whole.rows:,} rows: {whole.write_units:,} write units, "
         f"${whole.dollars:.4f} on demand, {whole.duration_s:,.0f} s at {whole.rate:,.0f} units/s. Nothing was written.",
     ]
@@ -60,7 +60,7 @@ def of_migration(
     unaccounted = [found.partition for found in passes if not found.every_row_is_accounted_for]
     share = whole.success_rate if whole.total else None
     lines = [
-        *_failure_lines(left)[:SHOWN_FAULTS],
+        *_first(failures := _failure_lines(left), len(failures), "all of them are in migration-failures.json"),
         *_held_back_lines(left, options),
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
@@ -105,7 +105,7 @@ def of_ledgers(
         "took_s": took_s,
     }
     lines = [
-        *_failure_lines(left)[:SHOWN_FAULTS],
+        *_first(failures := _failure_lines(left), len(failures), "all of them are in migration-failures.json"),
         *_held_back_lines(left, options),
         summary if keys else "No ledger holds a row.",
     ]
@@ -121,6 +121,12 @@ def _vanished(whole: MigrationCounts, results: Sequence[MigrationResult]) -> str
     )
     audits = sorted({found.audit for found in results if found.audit})
     return f"{line} (each delete is in {', '.join(audits)})" if audits else line
+
+
+def _first(lines: Sequence[str], count: int, where: str) -> list[str]:
+    """The first lines, and how many of the `count` are not among them."""
+    shown = list(lines[:SHOWN_FAULTS])
+    return [*shown, f"... and {count - len(shown):,} more; {where}"] if count > len(shown) else shown
 
 
 def _failure_lines(left: Mapping[str, Mapping[str, Failure]]) -> list[str]:

@@ -25,6 +25,7 @@ from imgmig_dagster.state.failures import confirmed_deletes
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import RepairResult
+from imgmig_dagster.tables import set_in
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now, span
@@ -84,6 +85,7 @@ class Session:
         self.table = next(each for each in tables_of(self.stage) if each.name == self._chosen)
         self._options = remedies.options(stage, self.table.option)
         self.windows: Sequence[Window] = self.table.partitions.windows()
+        self._set_in = set_in(self.stage, self.table.name)
         self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
         with self._resources:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
@@ -112,7 +114,7 @@ class Session:
             SettingsError: an option names no partition.
         """
         self._whole_table = not (keys or first or last)
-        return chosen_partitions(self.windows, self.source, self.state, keys, first, last)
+        return chosen_partitions(self.windows, self.source, self.state, keys, first, last, self._set_in)
 
     def dry_run(self, keys: Sequence[str]) -> Finding:
         """Run the job `dry_run`."""
@@ -244,7 +246,7 @@ class Session:
         repeated = left_out.repeated_ids(self.state, keys)
         order_column = self.source.mapping.order.column
         found = self._naming_columns(finding)
-        return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table)
+        return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table, self._set_in)
 
     def _naming_columns(self, finding: Finding) -> Finding:
         """The finding, with the columns that no item carries; as it is where the source could not be asked."""

@@ -14,7 +14,9 @@ _REFUSED: Final = re.compile(r"psql:<stdin>:(\d+): (?:ERROR|FATAL): +(.*)", re.D
 
 
 class LoadError(SandboxError):
-    """A file of SQL that PostgreSQL refuses, or that does not make the table."""
+    """A file of SQL that cannot be read, that PostgreSQL refuses, or that does not make the table."""
+
+    exit_code = 2
 
 
 def load(postgres: Postgres, listener: Listener, path: Path, schema: str, table: str) -> int:
@@ -47,4 +49,8 @@ def _worded(path: Path, refused: str) -> str:
     match = _REFUSED.search(refused)
     line, message = match.groups() if match else ("1", refused)
     said = " ".join(message.split())
-    return f"{path}:{line}: PostgreSQL refuses it: {said}. What is before it is done: mend the file, and load it again"
+    return (
+        f"{path}:{line}: PostgreSQL refuses it: {said}. What stands before that line is in the database now: mend the "
+        "file, and begin it with DROP ... IF EXISTS for what it makes, or empty the sandbox by imgmig sandbox reset "
+        "--yes; then load it again"
+    )

@@ -82,11 +82,15 @@ def test_what_postgresql_refuses_is_told_with_its_line(sandbox: Sandbox, tmp_pat
         sandbox.load(script(tmp_path, text), "shop", "none")
 
     assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert ("imgmig sandbox reset --yes" in str(caught.value)) is (text != "SELECT 1;")
 
 
 def test_a_file_that_is_not_there_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=r"none\.sql"):
+    with pytest.raises(SandboxError, match=r"none\.sql") as caught:
         sandbox.load(tmp_path / "none.sql", "shop", "Orders")
+
+    assert caught.value.exit_code == 2
 
 
 def keyed(*key: KeyAttribute) -> TableMapping:

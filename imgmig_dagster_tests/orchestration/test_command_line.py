@@ -77,6 +77,7 @@ def test_every_command_has_help_with_an_example_of_it(path: tuple[str, ...]) -> 
     [
         (["migrate", "--stage", "production"], "STAGE is 'production'; choose one of dev, staging, prod"),
         (["migrate", "--partition", "2024-03"], "there is no partition '2024-03': they go from 2024-01-01 to "),
+        (["migrate", "--partition", "2023-01-01"], "An earlier first one is set by IMGMIG_PARTITION_START"),
         (["dry-run", "--from", "yesterday"], "--from 'yesterday' is no date such as 2024-03-01"),
         (["verify", "--to", "2019-12-31"], "--to 2019-12-31 lies in no partition: they go from 2024-01-01"),
         (["migrate", "--from", "2024-03-01", "--to", "2024-02-01"], "--from is later than --to"),
@@ -229,7 +230,7 @@ def test_without_names_partitions_are_those_of_the_range_that_hold_rows_or_are_k
     platform.state.write("2024-06-01/evidence.json", b"{}")
     windows = tables_of(Stage.DEV)[0].partitions.windows()
     with platform.source.reader() as reader:
-        assert chosen_partitions(windows, reader, platform.state, keys, first, last) == chosen
+        assert chosen_partitions(windows, reader, platform.state, keys, first, last, "") == chosen
 
 
 def test_a_range_without_a_row_is_refused_and_not_a_success(platform: Platform, imgmig: Imgmig) -> None:

@@ -7,7 +7,7 @@ import pytest
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.declaration import PACKAGED, Partitions
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table, chosen_tables, declarations
+from imgmig_dagster.tables import chosen_table, chosen_tables, declarations, set_in
 from imgmig_dagster_tests.images import IMAGE
 
 ORDERS = """
@@ -190,3 +190,28 @@ def test_an_unknown_table_is_answered_by_the_known_ones() -> None:
         chosen_tables(Stage.PROD, "order")
     with pytest.raises(SettingsError, match="prod has several tables: name one by --table, of lines, orders"):
         chosen_table(Stage.PROD, None)
+
+
+def test_where_no_folder_is_that_is_said_and_not_a_choice(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clean_environment.chdir(tmp_path)
+
+    with pytest.raises(SettingsError, match=r"no folder mappings is in .*only the packaged images is known") as caught:
+        chosen_tables(Stage.DEV, "orders")
+
+    assert str(tmp_path) in str(caught.value)
+    assert "IMGMIG_MAPPINGS" in str(caught.value)
+
+
+def test_where_the_first_partition_is_set(folder: Path, clean_environment: pytest.MonkeyPatch) -> None:
+    (folder / "orders.yaml").write_text(ORDERS)
+    assert set_in(Stage.PROD, "orders") == f"`partitions: {{start: ...}}` in {folder / 'orders.yaml'}"
+
+    clean_environment.setenv("IMGMIG_PARTITION_START", "2024-01-01")
+    assert set_in(Stage.PROD, "orders") == "IMGMIG_PARTITION_START"
+
+
+@pytest.mark.usefixtures("shop")
+def test_buckets_have_no_first_partition_to_set() -> None:
+    assert set_in(Stage.PROD, "lines") == ""
