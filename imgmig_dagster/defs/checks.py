@@ -8,6 +8,7 @@ import dagster as dg
 from imgmig_dagster import figures, remedies
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.mapping.unfit import remedy
 from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.steps.inventory import SourceInventory
@@ -28,7 +29,8 @@ def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
     return _result(
         "rows_are_mappable",
         found.rejected == 0,
-        f"{found.rejected:,} of {found.rows:,} rows can never be written as they are: mend them in the source",
+        f"{found.rejected:,} of {found.rows:,} rows can never be written as they are: "
+        + remedy((each.code, each.field) for each in found.rejections),
         metadata.of_rejections(found),
     )
 

@@ -106,7 +106,7 @@ def items(reader: SourceReader, at_most: int | None) -> Finding:
     shown = _sizes(found)
     if found.rejected:
         reasons = "; ".join(found.lines)
-        return Health.FAIL, f"{shown}; {found.rejected_rows:,} are rejected: {reasons}", "mend them in the source"
+        return Health.FAIL, f"{shown}; {found.rejected_rows:,} are rejected: {reasons}", found.remedy
     if found.largest_bytes > MAX_ITEM_BYTES // 2:
         return Health.WARN, shown, f"DynamoDB takes {MAX_ITEM_BYTES:,} bytes: look for larger rows by --all"
     return Health.OK, f"{shown}; none is rejected", ""

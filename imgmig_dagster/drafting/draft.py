@@ -51,6 +51,7 @@ def _tried(connections: ReadOnlyConnections, made: Draft, time_zone: str) -> Ite
         yield f"DECIDE: rows that were looked at: {found.rows:,}, and {found.rejected_rows:,} would be rejected:"
         # Without ids: a declaration is kept with the code.
         yield from (f"  {rows:,}: {why}" for why, rows in found.rejected.items())
+        yield f"  To have them migrated: {found.remedy}."
     else:
         yield f"Rows that were looked at: {found.rows:,}. DynamoDB can hold all of them."
     if not reader.table.relation.is_view and (statements := missing_page_index(connections.fetch, reader.table)):

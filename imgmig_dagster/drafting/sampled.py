@@ -7,6 +7,7 @@ from typing import Final
 
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.mapping.unfit import remedy
 from imgmig_dagster.source.reader import SourceReader
 
 _PAGE: Final = 1_000
@@ -39,6 +40,11 @@ class Sample:
     def rejected_rows(self) -> int:
         """How many rows were rejected."""
         return sum(self.rejected.values())
+
+    @property
+    def remedy(self) -> str:
+        """What helps the rows that are rejected."""
+        return remedy((why.code, why.column) for why in self.rejected)
 
     @property
     def lines(self) -> Iterator[str]:

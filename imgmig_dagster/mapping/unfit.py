@@ -1,5 +1,6 @@
 """What is wrong with a value that no item can hold: each code and its reason, without the value."""
 
+from collections.abc import Iterable
 from typing import Final
 
 
@@ -52,6 +53,20 @@ _OF_THE_WHOLE: Final = (
     ("key_too_long", "the partition key has more than 2,048 bytes, or the sort key more than 1,024"),
     ("item_too_large", "the item has more than 409,600 bytes, names included"),
 )
+_TAKEN_AS_TEXT: Final = {
+    code
+    for code, _reason in (
+        *(NOT_WHOLE, NO_NUMBER, TOO_MANY_DIGITS, NUMBER_OUT_OF_RANGE),
+        *(TIMESTAMP_OUT_OF_RANGE, EPOCH_OUT_OF_RANGE, DATE_OUT_OF_RANGE),
+    )
+}
+
+
+def remedy(faults: Iterable[tuple[str, str | None]]) -> str:
+    """What helps rows that are rejected, by code and column; a number or a time can be written as text, as it is."""
+    columns = dict.fromkeys(column for code, column in faults if column and code in _TAKEN_AS_TEXT)
+    as_text = f"declare `as: text` for {', '.join(columns)}, " if columns else ""
+    return f"mend them in the source, {as_text}or leave them out by `where`"
 
 
 def table_of_codes() -> str:
