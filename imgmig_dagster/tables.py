@@ -45,6 +45,35 @@ def settled(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declarat
     Raises:
         SettingsError: they do not go together.
     """
+    by_name = _together(found)
+    if len(by_name) == 1:
+        settings = load_table_settings(stage)
+        return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+    settings = load_table_settings(stage, of_sandbox=False)
+    if settings.of_one_table:
+        raise SettingsError(
+            f"{' and '.join(settings.of_one_table)} can be said of a stage's only table, and {stage.value} has "
+            f"{', '.join(sorted(by_name))}: write it in their declarations"
+        )
+    return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+
+
+def require_beside_others(stage: Stage, declared: Declaration) -> None:
+    """Hold a declaration against the others of the stage's folder; not against one of the same table and name.
+
+    Raises:
+        DeclarationRefused: they do not go together.
+    """
+    folder, mapping = _folder(stage), declared.mapping
+    if folder != PACKAGED:
+        mine = (mapping.name, mapping.schema, mapping.table)
+        found = ((each, each.mapping) for each in _declared_in(folder))
+        others = [each for each, of in found if mine != (of.name, of.schema, of.table)]
+        place = Path(declared.place).resolve()
+        _together([*(each for each in others if Path(each.place).resolve() != place), declared])
+
+
+def _together(found: Iterable[Declaration]) -> dict[str, Declaration]:
     by_name: dict[str, Declaration] = {}
     for each in found:
         name = each.mapping.name
@@ -59,16 +88,7 @@ def settled(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declarat
                 f"{other.place}: items of {other.mapping.name} can have the key of items of {one.mapping.name}: begin "
                 "one of its key attributes with another text"
             )
-    if len(by_name) == 1:
-        settings = load_table_settings(stage)
-        return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
-    settings = load_table_settings(stage, of_sandbox=False)
-    if settings.of_one_table:
-        raise SettingsError(
-            f"{' and '.join(settings.of_one_table)} can be said of a stage's only table, and {stage.value} has "
-            f"{', '.join(sorted(by_name))}: write it in their declarations"
-        )
-    return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+    return by_name
 
 
 def chosen_tables(stage: Stage, name: str | None) -> list[str]:

@@ -23,7 +23,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.tables import chosen_tables, declarations
+from imgmig_dagster.tables import chosen_tables, declarations, require_beside_others
 from imgmig_dagster.window import Window
 
 app = typer.Typer(help="The declarations of tables: how rows become items.", no_args_is_help=True)
@@ -146,6 +146,7 @@ def check(
     if file is not None:
         # The sandbox's variables speak of its own table.
         declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
+        require_beside_others(settings.stage, declared)
         declared = replace(declared, partitions=of.cut(declared.partitions))
         name = declared.mapping.name
         stages = {name: declared}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.declaration import PACKAGED, Partitions
+from imgmig_dagster.mapping.declaration import PACKAGED, Partitions, load
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table, chosen_tables, declarations, set_in
+from imgmig_dagster.tables import chosen_table, chosen_tables, declarations, require_beside_others, set_in
 from imgmig_dagster_tests.images import IMAGE
 
 ORDERS = """
@@ -215,3 +215,29 @@ def test_where_the_first_partition_is_set(folder: Path, clean_environment: pytes
 @pytest.mark.usefixtures("shop")
 def test_buckets_have_no_first_partition_to_set() -> None:
     assert set_in(Stage.PROD, "lines") == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shop.orders": "shop.old_orders\nname: orders"}, "orders is declared in .*orders.yaml too"),
+        ({"shop.orders": "shop.returns"}, "items of returns can have the key of items of orders"),
+        ({"shop.orders": "shop.returns", "ORDER#": "RETURN#"}, None),
+        ({"total: {": "sum: {"}, None),
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_a_file_is_held_against_the_others_of_the_stage(
+    tmp_path: Path, changes: dict[str, str], said: str | None
+) -> None:
+    text = ORDERS
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (tmp_path / "own.yaml").write_text(text)
+    declared = load(tmp_path / "own.yaml")
+
+    if said is None:
+        require_beside_others(Stage.DEV, declared)
+    else:
+        with pytest.raises(SettingsError, match=said):
+            require_beside_others(Stage.DEV, declared)
