@@ -14,7 +14,8 @@ from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
 from imgmig_dagster.config import Settings, load_settings, load_table_settings
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.mapping.declaration import load
+from imgmig_dagster.mapping.declaration import DeclarationRefused, load
+from imgmig_dagster.mapping.declaration.loading import parse
 from imgmig_dagster.mapping.declaration.schema import schema as declaration_schema
 from imgmig_dagster.mapping.described import documented, markdown_table
 from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
@@ -23,6 +24,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import chosen_tables, declarations, require_beside_others
 from imgmig_dagster.window import Window
 
@@ -109,6 +111,8 @@ def draft(
         )
     finally:
         connections.close()
+    for remark in _about_others(settings.stage, found.text, str(output or "the draft")):
+        found = replace(found, text=f"# {remark}\n{found.text}", remarks=(remark, *found.remarks))
     if output is None:
         sys.stdout.write(found.text)
         return
@@ -119,6 +123,19 @@ def draft(
     for remark in found.remarks:
         told.say(remark)
     told.say(f"Drafted {output}. Next: read it, then imgmig mapping check {output} --stage {settings.stage.value}")
+
+
+def _about_others(stage: Stage, text: str, place: str) -> list[str]:
+    """What a person has to decide where the draft does not go together with the stage's other declarations."""
+    try:
+        declared = parse(text, place)
+    except DeclarationRefused:
+        return []  # as the draft says itself
+    try:
+        require_beside_others(stage, declared)
+    except DeclarationRefused as error:
+        return [f"DECIDE: {line}" for line in str(error).splitlines()]
+    return []
 
 
 @app.command(epilog="Examples: imgmig mapping check --stage staging; imgmig mapping check mappings/photos.yaml --all")

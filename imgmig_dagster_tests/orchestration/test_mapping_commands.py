@@ -90,3 +90,20 @@ def test_a_primary_key_that_is_gone_is_told_once(platform: Platform, imgmig: Img
     assert "has no unique index on id alone" in told["found"]
     assert f"mend {place}:" in told["remedy"]
     assert "items" in told["not_looked_at"]
+
+
+def test_a_second_draft_says_what_collides_and_the_check_refuses_it(
+    platform: Platform, imgmig: Imgmig, tmp_path: Path
+) -> None:
+    source, place = platform.source, tmp_path / "mappings" / "photos.yaml"
+    source.execute("CREATE TABLE {t}_copy (LIKE {t} INCLUDING ALL)".replace("{t}_copy", f"{source.schema}.image"))
+    source.execute(f"GRANT SELECT ON {source.schema}.image TO imgmig_reader")
+    imgmig("mapping", "draft", f"{source.schema}.{source.table}", "--output", str(place))
+
+    drafted = imgmig("mapping", "draft", f"{source.schema}.image")
+
+    assert "# DECIDE: the draft: items of image can have the key of items of images" in drafted.stdout
+    (tmp_path / "other.yaml").write_text(drafted.stdout)
+    refused = imgmig("mapping", "check", str(tmp_path / "other.yaml"))
+    assert refused.exit_code == 2
+    assert "can have the key of items of images" in refused.stderr
