@@ -73,6 +73,17 @@ both, and one that was on no clock counts by the offset of before.
 
 Text is the same text whatever encoding the database is in; in `SQL_ASCII` it is read as UTF-8. Bytes that are no text,
 or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
+
+## Versions of PostgreSQL
+
+PostgreSQL 12 or later will do, but for three things. An older server is refused before anything is read, with the
+remedy.
+
+| declared | needs | for |
+|---|---|---|
+| `numeric` as a number, a number set | 13 | `trim_scale()` |
+| `real` or `double precision` as a number | 14 | infinite `numeric`: one such row would fail all of a page |
+| partitions by buckets | 14 | `hash_record_extended()` |
 """
 
 

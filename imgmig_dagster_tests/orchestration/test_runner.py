@@ -94,7 +94,7 @@ def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
         (reject_every_row, errors.TooManyFailures, 1, "partition 2024-03-01: 110 of 115 rows failed"),
         (deny_access, errors.TargetRefused, 2, "DynamoDB refused BatchWriteItem: AccessDeniedException"),
         (stop_dynamodb, errors.TargetUnavailable, 3, "DynamoDB cannot be reached"),
-        (lose_the_unique_index, errors.SourceRefused, 2, ""),
+        (lose_the_unique_index, errors.DoesNotFit, 2, ""),
         (misspell_the_state, errors.SettingsError, 2, "IMGMIG_STATE_URL"),
         (put_a_file_in_the_way, errors.StateUnavailable, 3, "/"),
         (
