@@ -4,21 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import parse_ignored
-from imgmig_dagster.mapping.declaration import Partitions
+from imgmig_dagster.mapping.declaration import Grain, Partitions, earliest_day
 from imgmig_dagster.mapping.spec import TableMapping
 
-Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
-
-_FIRST_DAY: Final = date(1000, 1, 1)
-# Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
-_EARLIEST: Final = {"weekly": date(1000, 1, 5)}
 _OF_ONE_TABLE: Final = ("source_schema", "source_table", "ignored_columns", "partition_grain", "partition_start")
 
 
@@ -50,7 +45,7 @@ class TableSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_a_year_of_four_digits(self) -> "TableSettings":
-        earliest = _EARLIEST.get(self.partition_grain, _FIRST_DAY)
+        earliest = earliest_day(self.partition_grain)
         if self.partition_start < earliest:
             raise ValueError(f"IMGMIG_PARTITION_START: the earliest day of a first partition is {earliest}")
         return self
@@ -84,6 +79,6 @@ class TableSettings(BaseSettings):
         start = self.partition_start if "partition_start" in given else declared.start or self.partition_start
         if start > datetime.now(tz=timezone.utc).date():
             raise SettingsError(f"the first partition begins in the future, on {start}")
-        if start < (earliest := _EARLIEST.get(grain, _FIRST_DAY)):
+        if start < (earliest := earliest_day(grain)):
             raise SettingsError(f"the earliest day of a first partition is {earliest}, and {start} is before it")
         return Partitions(grain, start)

@@ -46,11 +46,9 @@ def settled(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declarat
         SettingsError: they do not go together.
     """
     by_name = _together(found)
-    if len(by_name) == 1:
-        settings = load_table_settings(stage)
-        return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
-    settings = load_table_settings(stage, of_sandbox=False)
-    if settings.of_one_table:
+    is_only = len(by_name) == 1
+    settings = load_table_settings(stage, of_sandbox=is_only)
+    if settings.of_one_table and not is_only:
         raise SettingsError(
             f"{' and '.join(settings.of_one_table)} can be said of a stage's only table, and {stage.value} has "
             f"{', '.join(sorted(by_name))}: write it in their declarations"

@@ -29,7 +29,7 @@ from imgmig_dagster.concurrency import in_thread, run_interruptible
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.garbage import fewer_collections
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.progress import Listener
+from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.fenced import FencedStateStore
 from imgmig_dagster.state.obeying import obeying_throttle
@@ -68,6 +68,11 @@ class SourceWork:
     page_size: int
     listener: Listener
     clock: Clock
+
+    def meter(self, verb: str, of: str, total: int, done: int = 0, noun: str | None = None) -> ProgressMeter:
+        """What counts the rows, or others by their `noun`, and tells the listener: see `Progress`."""
+        noun = noun or self.source.mapping.noun
+        return ProgressMeter(verb, of, total, self.listener, done, self.clock.monotonic, noun)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from imgmig_dagster.mapping import documents
 from imgmig_dagster.mapping.documents import Attribute
 from imgmig_dagster.mapping.fields import Field, FieldType
-from imgmig_dagster.mapping.numbers import dynamodb_number
+from imgmig_dagster.mapping.numbers import MAX_DIGITS, dynamodb_number
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY
 from imgmig_dagster.mapping.unfit import (
     DATE_OUT_OF_RANGE,
@@ -37,8 +37,7 @@ _ORDINAL_1970: Final = date(1970, 1, 1).toordinal()
 # JavaScript's toISOString() writes four digits of year.
 _MIN_TIMESTAMP: Final = -62_135_596_800_000_000
 _END_TIMESTAMP: Final = 253_402_300_800_000_000
-_MAX_DIGITS: Final = 38
-_END_NUMBER: Final = 10**_MAX_DIGITS
+_END_NUMBER: Final = 10**MAX_DIGITS
 _DATE: Final = re.compile(r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 # A clock read from tables takes a sixth of the time of one that is formatted.
@@ -50,16 +49,6 @@ _MILLISECONDS: Final = [f"{ms:03d}" for ms in range(1000)]
 def encoder(field: Field) -> Encoder:
     """What makes the attribute of a field's values, which are not NULL."""
     return _ENCODERS[field.type](field)
-
-
-def iso_milliseconds(timestamp_us: int) -> str:
-    """What JavaScript's `toISOString()` writes: UTC, three decimals, cut and not rounded.
-
-    The application's dual-write builds its items from a JavaScript `Date`, which drops microseconds.
-    """
-    day, rest_us = divmod(timestamp_us, _DAY_US)
-    minutes, ms = divmod(rest_us // 1000, 60_000)
-    return f"{_iso_date(day)}T{_MINUTES[minutes]}:{_SECONDS[ms // 1000]}.{_MILLISECONDS[ms % 1000]}Z"
 
 
 @lru_cache(maxsize=4096)
@@ -77,7 +66,7 @@ def _integer(value: Any) -> Attribute:
     if value.__class__ is not int:
         raise Unfit(*NOT_WHOLE)
     digits = str(value)
-    if len(digits) > _MAX_DIGITS and not -_END_NUMBER < value < _END_NUMBER:
+    if len(digits) > MAX_DIGITS and not -_END_NUMBER < value < _END_NUMBER:
         raise Unfit(*NOT_WHOLE)
     return {"N": digits}
 
@@ -95,9 +84,12 @@ def _boolean(value: Any) -> Attribute:
 
 
 def _timestamp(value: Any) -> Attribute:
+    """What JavaScript's `toISOString()` writes: UTC, three decimals, cut and not rounded.
+
+    The application's dual-write builds its items from a JavaScript `Date`, which drops microseconds.
+    """
     if value.__class__ is not int or not _MIN_TIMESTAMP <= value < _END_TIMESTAMP:
         raise Unfit(*TIMESTAMP_OUT_OF_RANGE)
-    # `iso_milliseconds` without the call: most rows have two times.
     day, rest_us = divmod(value, _DAY_US)
     minutes, ms = divmod(rest_us // 1000, 60_000)
     return {"S": f"{_iso_date(day)}T{_MINUTES[minutes]}:{_SECONDS[ms // 1000]}.{_MILLISECONDS[ms % 1000]}Z"}

@@ -9,7 +9,7 @@ from typing import Final
 from imgmig_dagster.mapping.unfit import NO_NUMBER, NUMBER_OUT_OF_RANGE, TOO_MANY_DIGITS, Unfit
 
 _NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
-_MAX_DIGITS: Final = 38
+MAX_DIGITS: Final = 38
 _MIN_EXPONENT: Final = -130
 _MAX_EXPONENT: Final = 125
 # JSON has longer ones. PostgreSQL digests no such number by its value (docs/recheck.md), not even zero.
@@ -35,9 +35,9 @@ def dynamodb_number(text: str) -> str:
     digits = digits.rstrip("0")
     if not _MIN_EXPONENT <= exponent <= _MAX_EXPONENT:
         raise Unfit(*NUMBER_OUT_OF_RANGE)
-    if len(digits) > _MAX_DIGITS:
+    if len(digits) > MAX_DIGITS:
         raise Unfit(*TOO_MANY_DIGITS)
-    if not -_MAX_DIGITS < exponent < _MAX_DIGITS:
+    if not -MAX_DIGITS < exponent < MAX_DIGITS:
         return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}E{exponent}"
     if exponent < 0:
         return f"{sign}0.{'0' * (-exponent - 1)}{digits}"

@@ -169,10 +169,9 @@ class Column:
         view = "make a view that casts it, and name that by IMGMIG_SOURCE_TABLE"
         if field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT:
             return f"say which time the number is: {{column: {self.name}, unit: s}}, ms or us; or {view}"
-        natural = NATURAL[self.kind]
-        if not field.attribute or natural is field.type:
+        if not field.attribute or natural(self) is field.type:
             return view
-        return f"write {field.name}: {{column: {self.name}, as: {AS[natural]}}}, or {view}"
+        return f"write {field.name}: {{column: {self.name}, as: {AS[natural(self)]}}}, or {view}"
 
     def orders_by(self, unit: Unit) -> bool:
         """Whether each of its numbers of that unit is a whole number of microseconds."""

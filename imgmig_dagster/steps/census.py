@@ -74,7 +74,7 @@ async def take_census(
         sides = Sides(folder / "census.sqlite", work.source.mapping, windows)
         # Both sides are read; the target's rows are about the source's.
         expected = 2 * await asyncio.to_thread(work.source.count_all)
-        meter = ProgressMeter("Counted", "census", expected, work.listener, noun=work.source.mapping.noun)
+        meter = work.meter("Counted", "census", expected)
         await gather(
             [
                 _read_source(work, sides, meter),

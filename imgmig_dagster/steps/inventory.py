@@ -15,7 +15,6 @@ from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import NONE_REPEATED
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
@@ -88,14 +87,7 @@ async def take_inventory(work: SourceWork, window: Window, counted: SourceInvent
         SourceError: see there.
     """
     found = counted or await count_source(work, window)
-    meter = ProgressMeter(
-        "Read",
-        window.partition,
-        found.rows,
-        work.listener,
-        clock=work.clock.monotonic,
-        noun=work.source.mapping.noun,
-    )
+    meter = work.meter("Read", window.partition, found.rows)
     rejections = Rejections(work.source.mapping)
     async for page in ahead(work.source.pages(window, None, work.page_size)):
         meter.failures += rejections.look_at(page)

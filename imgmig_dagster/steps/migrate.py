@@ -9,7 +9,6 @@ from typing import Any, Final
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import ImgmigError, TooManyFailures
 from imgmig_dagster.mapping.rows import Row
-from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
@@ -213,10 +212,7 @@ class _Migration(Step[PageResult]):
 
     def _tell(self, verb: str, total: int, done: int = 0) -> None:
         work = self._work
-        noun = work.source.mapping.noun
-        self._meter = ProgressMeter(
-            verb, self._window.partition, total, work.listener, done, work.clock.monotonic, noun
-        )
+        self._meter = work.meter(verb, self._window.partition, total, done)
         reconciler = Reconciler(work.source, self._target, work.settle_seconds, work.clock.sleep)
         common = (work.source, self._target, self._write_mode, reconciler, self._meter.advance)
         self._migrator = PageMigrator(*common, work.keep_values, self._taken_back)

@@ -11,7 +11,6 @@ from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.steps.inventory import Rejections
 from imgmig_dagster.target.table import TargetTable
@@ -66,14 +65,7 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     """
     started = work.clock.monotonic()
     total = await asyncio.to_thread(work.source.count, window)
-    meter = ProgressMeter(
-        "Planned",
-        window.partition,
-        total,
-        work.listener,
-        clock=work.clock.monotonic,
-        noun=work.source.mapping.noun,
-    )
+    meter = work.meter("Planned", window.partition, total)
     counts: Counter[str] = Counter()
     rejections = Rejections(work.target.mapping)
     planner = _Planner(work.target)

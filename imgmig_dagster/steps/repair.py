@@ -12,7 +12,6 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.existing_item import is_of_another_entity
 from imgmig_dagster.stage import WriteMode
@@ -175,7 +174,7 @@ class _Repair:
         """See the function of that name."""
         work, target = self._work, self._target()
         started_at, outcomes = self._work.clock.now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", partition, len(ids), self._work.listener, noun=self._work.source.mapping.noun)
+        meter = self._work.meter("Repaired", partition, len(ids))
         ledger = FailureLedger(work.state, partition)
         async with self._flushed():
             reconciler = Reconciler(work.source, target, work.settle_seconds, work.clock.sleep, source_wins)
@@ -209,7 +208,7 @@ class _Repair:
         """See the function of that name."""
         target = self._target()
         started_at, outcomes = self._work.clock.now(), dict[str, str]()
-        meter = ProgressMeter("Repaired", "orphans", len(seen), self._work.listener, noun="items")
+        meter = self._work.meter("Repaired", "orphans", len(seen), noun="items")
         async with self._flushed():
 
             async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.rows import DigestedRow
-from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
@@ -78,10 +77,7 @@ class _Verification(Step[Examined]):
             return await self._follow(earlier)
         # It only reads, so that a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
-        noun = work.source.mapping.noun
-        self._meter = ProgressMeter(
-            "Verified", window.partition, rows, work.listener, begun.rows, work.clock.monotonic, noun
-        )
+        self._meter = work.meter("Verified", window.partition, rows, begun.rows)
         found = await walk(work, window, self, coverage)
         coverage.count_requests()
         left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)

@@ -9,10 +9,10 @@ import pytest
 from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.declaration import Partitions
+from imgmig_dagster.mapping.declaration import Grain, Partitions
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.table_settings import Grain, TableSettings
+from imgmig_dagster.table_settings import TableSettings
 from imgmig_dagster.window import UNDATED_WINDOW, Window
 
 ORDER = Order("created_at")

@@ -13,13 +13,16 @@ from imgmig_dagster.mapping.declaration.loading import (
     load_components,
 )
 from imgmig_dagster.mapping.declaration.meaning import Partitions
+from imgmig_dagster.mapping.declaration.scalars import Grain, earliest_day
 
 __all__ = [
     "PACKAGED",
     "Declaration",
     "DeclarationRefused",
+    "Grain",
     "Partitions",
     "declare",
+    "earliest_day",
     "load",
     "load_components",
 ]

@@ -21,14 +21,11 @@ from imgmig_dagster.mapping.declaration.form import (
     VersionForm,
 )
 from imgmig_dagster.mapping.declaration.marks import Fault, Path
-from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain
+from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain, earliest_day
 from imgmig_dagster.mapping.fields import Unit
 from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
 
-# Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
-_EARLIEST: Final = {"weekly": date(1000, 1, 5)}
-_FIRST_DAY: Final = date(1000, 1, 1)
 _IDENTITY: Final = "identity"
 _BUCKETS: Final = 64
 _LONGEST_KEY_NAME: Final = 255
@@ -122,7 +119,7 @@ class Meaning:
         if form.undated and (form.order is None or self.partitions.buckets is not None):
             yield Fault(("undated",), "`undated` is of rows whose order is NULL, and there is no order; leave it out")
         grain, start = self.partitions.grain, self.partitions.start
-        if grain and start and start < (earliest := _EARLIEST.get(grain, _FIRST_DAY)):
+        if grain and start and start < (earliest := earliest_day(grain)):
             yield Fault(("partitions", "start"), f"`start` is too early; the earliest day is {earliest}")
         order, modified = self.mapping.order, self.mapping
         if order.column and order.column == modified.modified and order.unit is not modified.modified_unit:

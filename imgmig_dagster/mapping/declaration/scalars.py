@@ -8,12 +8,24 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from imgmig_dagster.mapping.numbers import dynamodb_number
+from imgmig_dagster.mapping.unfit import Unfit
+
 NONE: Final = "none"
 """The word for a thing that a table does not have."""
 PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What can name folders, commands' arguments and assets."""
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
+
+# Dagster writes keys by strftime, which leaves out the zeros of earlier years. A week may begin a year before.
+_FIRST_DAY: Final = date(1000, 1, 1)
+_FIRST_SUNDAY: Final = date(1000, 1, 5)
+
+
+def earliest_day(grain: Grain) -> date:
+    """The earliest day that a first partition can have."""
+    return _FIRST_SUNDAY if grain == "weekly" else _FIRST_DAY
 
 
 class As(str, Enum):
@@ -90,8 +102,11 @@ def _constant(value: Any) -> str | bool | int | Decimal:
 
 
 def _fits(number: Decimal) -> bool:
-    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    return number.is_finite() and len(digits) <= 38 and (not number or -130 <= number.adjusted() <= 125)
+    try:
+        dynamodb_number(str(number))
+    except Unfit:
+        return not number  # zero, with whatever exponent
+    return True
 
 
 Constant: TypeAlias = Annotated[

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 
-from imgmig_dagster.mapping.encoders import iso_milliseconds
+from imgmig_dagster.mapping.encoders import encoder
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row
 from imgmig_dagster.mapping.sizes import item_bytes, write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
@@ -29,6 +29,12 @@ def rejected(source: Row) -> Rejection:
     rejection = transform(source)
     assert isinstance(rejection, Rejection)
     return rejection
+
+
+def iso_milliseconds(timestamp_us: int) -> str:
+    attribute = encoder(IMAGE.fields[1])(timestamp_us)
+    assert attribute is not None
+    return str(attribute["S"])
 
 
 @pytest.mark.parametrize("name", GOLDEN)
