@@ -112,7 +112,7 @@ COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade
 
 lock:  ## resolve the dependencies anew (needs uv)
-	$(COMPILE) pyproject.toml --extra sandbox --extra dev -o deploy/constraints.txt
+	$(COMPILE) pyproject.toml --extra sandbox --extra celery --extra metrics --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
 	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt
 	printf 'playwright\npytest\n' | $(COMPILE) - -o deploy/browser-constraints.txt
