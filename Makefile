@@ -10,7 +10,7 @@ BIN := .venv/bin
 needs = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq $(2); } || \
 	{ echo '$(1) is needed, as a command: install $(2) with the package manager' >&2; exit 1; }
 
-.PHONY: help install demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions lock clean
+.PHONY: help install demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions bench-scale lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -107,6 +107,9 @@ bench: .venv/installed .venv-ministack/installed  ## measure, and write docs/ben
 BEFORE ?= 60b23e2
 bench-partitions: .venv/installed  ## measure what a partition costs, beside the commit BEFORE
 	@$(BIN)/python -m benchmarks --only command partitions daily demo backfill --before $(BEFORE)
+
+bench-scale: .venv/installed  ## migrate 10,000,000 rows beside 1,000,000, verify and certify them (an hour, 30 GB of disk)
+	@$(BIN)/python -m benchmarks.large
 
 COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade

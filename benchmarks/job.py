@@ -14,6 +14,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.window import Window
@@ -49,6 +50,7 @@ class Job:
     months: int = 0
     days: int = 0
     run: str = ""
+    write_mode: str = WriteMode.BATCH.value
 
     def reader(self, table: str) -> SourceReader:
         return SourceReader(ReadOnlyConnections(self.source_url), "public", table, IMAGE)

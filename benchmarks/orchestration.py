@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 
@@ -28,6 +29,8 @@ from imgmig_dagster.steps.verify import identity_now, verify
 from imgmig_dagster.verification.results import Identity
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import WritingWork
+
+_OF_THE_WHOLE_TABLE: Final = ("census", "report")
 
 
 def command(job: Job) -> Sample:
@@ -60,18 +63,19 @@ def domain_calls(job: Job) -> Sample:
 
 
 def one_run(job: Job) -> Sample:
-    """One run of one job over March, for its memory; the one that `Job.run` names."""
+    """One run of the job that `Job.run` names, over all months of the work, over March, or of the whole table."""
+    months = [window.partition for window in _windows(job)] if job.months else [MARCH.partition]
     definitions = build_definitions(Stage.DEV)
     cpu, wall = cpu_seconds(), time.perf_counter()
     with JobRunner(definitions, Path(os.environ["DAGSTER_HOME"])) as runner:
-        _run(runner, job.run, None if job.run == "census" else MARCH.partition)
+        _run(runner, job.run, [] if job.run in _OF_THE_WHOLE_TABLE else months)
     return Sample(job.rows, cpu_seconds() - cpu, time.perf_counter() - wall, peak_mb())
 
 
-def _run(runner: JobRunner, name: str, partition: str | None) -> None:
-    result = runner.run(name, [partition] if partition else None)
+def _run(runner: JobRunner, name: str, partitions: Sequence[str]) -> None:
+    result = runner.run(name, partitions)
     if result.status is not dg.DagsterRunStatus.SUCCESS:
-        raise RuntimeError(f"{name} of {partition} ended with {result.status}: {result.error}")
+        raise RuntimeError(f"{name} of {partitions} ended with {result.status}: {result.error}")
 
 
 def _commands(job: Job, *commands: Sequence[str]) -> Sample:

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import orjson
 
+from benchmarks.kept_items import KeptItems
+
 HOST: Final = "127.0.0.1"
-_PAGE_ITEMS: Final = 1_500  # about the 1 MB of one page of a scan
 _HEAD: Final = (
-    "HTTP/1.1 200 OK\r\nServer: Server\r\nDate: Sun, 01 Dec 2024 00:00:00 GMT\r\n"
+    "HTTP/1.1 {status}\r\nServer: Server\r\nDate: Sun, 01 Dec 2024 00:00:00 GMT\r\n"
     "Content-Type: application/x-amz-json-1.0\r\nContent-Length: {length}\r\nConnection: keep-alive\r\n"
     "x-amzn-RequestId: 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEF\r\nx-amz-crc32: {crc}\r\n\r\n"
 )
@@ -28,12 +29,12 @@ class Table:
 
     def __init__(self, remember: bool) -> None:
         self._remember = remember
-        self._places: dict[str, int] = {}
-        self._items: list[bytes] = []
+        self._items = KeptItems()
 
-    def answer(self, operation: bytes, body: bytes) -> bytes:
-        """The reply to one request."""
-        return _ANSWERS[operation](self, body)
+    def answer(self, operation: bytes, body: bytes) -> tuple[str, bytes]:
+        """Status and reply of one request."""
+        answer = _ANSWERS.get(operation)
+        return ("200 OK", answer(self, body)) if answer else ("400 Bad Request", _UNKNOWN)
 
     def batch_write(self, body: bytes) -> bytes:
         table = "images-bench"
@@ -50,8 +51,8 @@ class Table:
 
     def batch_get(self, body: bytes) -> bytes:
         ((table, asked),) = orjson.loads(body)["RequestItems"].items()
-        places = (self._places.get(key["PK"]["S"]) for key in asked["Keys"])
-        found = b",".join([self._items[place] for place in places if place is not None])
+        numbers = (self._items.number(key["PK"]["S"]) for key in asked["Keys"])
+        found = b",".join([self._items.read(number) for number in numbers if number is not None])
         capacity = _capacity(body, f'[{{"TableName":"{table}","CapacityUnits":100.0}}]')
         return b'{"Responses":{"%s":[%s]},"UnprocessedKeys":{}%s}' % (table.encode(), found, capacity)
 
@@ -61,8 +62,8 @@ class Table:
         start, end = (len(self._items) * edge // segments for edge in (segment, segment + 1))
         behind = request.get("ExclusiveStartKey")
         if behind:
-            start = self._places[behind["PK"]["S"]] + 1
-        page = self._items[start : min(start + _PAGE_ITEMS, end)]
+            start = (self._items.number(behind["PK"]["S"]) or 0) + 1
+        page = list(self._items.page(start, end))
         last = b""
         if start + len(page) < end:
             item = orjson.loads(page[-1])
@@ -92,12 +93,7 @@ class Table:
         )
 
     def _keep(self, item: dict[str, Any]) -> None:
-        content = orjson.dumps(item)
-        place = self._places.setdefault(item["PK"]["S"], len(self._items))
-        if place == len(self._items):
-            self._items.append(content)
-        else:
-            self._items[place] = content
+        self._items.keep(item["PK"]["S"], orjson.dumps(item))
 
 
 _ANSWERS: Final[dict[bytes, Callable[[Table, bytes], bytes]]] = {
@@ -107,6 +103,8 @@ _ANSWERS: Final[dict[bytes, Callable[[Table, bytes], bytes]]] = {
     b"Scan": Table.scan,
     b"DescribeTable": Table.describe,
 }
+
+_UNKNOWN: Final = b'{"__type":"com.amazonaws.dynamodb.v20120810#UnknownOperationException"}'
 
 
 def _capacity(body: bytes, consumed: str) -> bytes:
@@ -135,9 +133,10 @@ class _Connection(asyncio.Protocol):
             body = bytes(self._buffer[end_of_head + 4 : end])
             del self._buffer[:end]
             operation = _header(head, b"x-amz-target").rpartition(b".")[2]
-            reply = self._table.answer(operation, body)
+            status, reply = self._table.answer(operation, body)
             assert self._transport is not None  # noqa: S101
-            self._transport.write(_HEAD.format(length=len(reply), crc=zlib.crc32(reply)).encode() + reply)
+            head_of_reply = _HEAD.format(status=status, length=len(reply), crc=zlib.crc32(reply))
+            self._transport.write(head_of_reply.encode() + reply)
 
 
 def _header(head: bytes, name: bytes) -> bytes:
