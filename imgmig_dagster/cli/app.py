@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from imgmig_dagster.cli import certificate, demo, doctor, mapping, rehearsal, sandbox, throttle, ui
+from imgmig_dagster.cli import capacity, certificate, demo, doctor, mapping, rehearsal, sandbox, throttle, ui
 from imgmig_dagster.cli.console import Finding, Output, finish, finish_all, print_error
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, TablesOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
@@ -49,6 +49,7 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("plan", epilog=capacity.EXAMPLES)(capacity.plan)
 app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
 app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
 app.command("ui")(ui.ui)

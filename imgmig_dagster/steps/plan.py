@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from imgmig_dagster.capacity.limits import PARTITION_WRITE_UNITS
+from imgmig_dagster.capacity.prices import on_demand_dollars
 from imgmig_dagster.figures import SECONDS, Figure
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Row
@@ -17,10 +19,8 @@ from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-# On-demand price in us-east-1, https://aws.amazon.com/dynamodb/pricing/on-demand/
-DOLLARS_PER_WRITE_UNIT: Final = 0.625 / 1_000_000
-# What one partition of a table takes; the duration is predicted at this rate where no ceiling is set.
-DEFAULT_RATE: Final = 1_000.0
+# The duration is predicted at this rate where no ceiling is set.
+DEFAULT_RATE: Final = float(PARTITION_WRITE_UNITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class PlanCounts:
     @property
     def dollars(self) -> Annotated[float, Figure(unit="US dollars", digits=6)]:
         """The price of the writes, on demand."""
-        return self.write_units * DOLLARS_PER_WRITE_UNIT
+        return on_demand_dollars(self.write_units)
 
     @property
     def duration_s(self) -> Annotated[float, Figure(unit=SECONDS, name="predicted_duration_s", digits=1)]:

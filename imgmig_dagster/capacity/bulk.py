@@ -1,0 +1,41 @@
+"""What DynamoDB's own loaders take: ImportTable, into a new table, and StartBulkPutItems, into one that is there.
+
+Both read objects in S3 that somebody has to write. AWS publishes no speed of either, and no price of StartBulkPutItems
+was found. Sources, read in November 2026, below https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/:
+S3DataImport.HowItWorks.html, BulkPutItems.Format.html, BulkPutItems.Considerations.html, ServiceQuotas.html.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from imgmig_dagster.capacity import limits
+from imgmig_dagster.capacity.prices import Prices
+from imgmig_dagster.capacity.workload import Workload
+
+# A line of DynamoDB JSON of an item of `images`, in its size as DynamoDB counts it: types, quotes and braces.
+JSON_FACTOR: Final = 1.5
+MAX_OBJECT_BYTES: Final = 5 * limits.GB
+MAX_OBJECTS: Final = 50_000
+# Of all imports under way in a region; 15 TB in us-east-1, us-west-2 and eu-west-1.
+MAX_IMPORT_BYTES: Final = 1_024 * limits.GB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What both loaders read, and what ImportTable asks for it. `imports` is how many it takes in a small region."""
+
+    json_bytes: int
+    objects: int
+    imports: int
+    import_dollars: float
+
+
+def load(work: Workload, prices: Prices) -> Load:
+    """The objects of a workload in DynamoDB JSON, uncompressed, each as large as one may be."""
+    size = round(work.bytes * JSON_FACTOR)
+    return Load(
+        json_bytes=size,
+        objects=-(-size // MAX_OBJECT_BYTES),
+        imports=-(-size // MAX_IMPORT_BYTES),
+        import_dollars=size / limits.GB * prices.import_gb,
+    )
