@@ -19,3 +19,9 @@ class Clock:
 
 
 SYSTEM_CLOCK: Final = Clock()
+
+
+def awake_or_not() -> float:
+    """Seconds of a clock that goes on while the machine is suspended."""
+    # macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC goes on.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

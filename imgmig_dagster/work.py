@@ -49,7 +49,7 @@ class Target(Protocol[Table_co]):
 
     @property
     def rate(self) -> float | None:
-        """A ceiling in capacity units per second."""
+        """A ceiling in capacity units per second, of all runs together."""
 
     def identity(self) -> TargetIdentity:
         """Ask which table it is."""
@@ -79,8 +79,8 @@ class SourceWork:
 class Work(SourceWork, Generic[Table_co]):
     """What a run works on: both sides and the state.
 
-    `target` is open, by the one client of the run, whose `rate` in capacity units per second the settings bound. With
-    `keep_values` ledgers and audit records hold the values at fault.
+    `target` is open, by the one client of the run. `rate` is the settings' ceiling in capacity units per second, which
+    all runs of the stage share. With `keep_values` ledgers and audit records hold the values at fault.
     """
 
     target: Table_co
@@ -145,7 +145,9 @@ async def open_work(
     throttled_by: StateStore | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Work[Table]]:
-    """Open the target for a run, and obey `imgmig throttle` while it lasts: of the stage's state, else of this one.
+    """Open the target for a run, which shares the rate and obeys `imgmig throttle` while it lasts.
+
+    Both are of the stage's state `throttled_by`, else of this one.
 
     Raises:
         SourceError: the source's catalog cannot be read, or does not fit the mapping.
@@ -155,7 +157,7 @@ async def open_work(
     mapping = await asyncio.to_thread(lambda: source.mapping)
     async with (
         target.open(mapping) as table,
-        obeying_throttle(throttled_by or state, table.sender.limiter, target.rate),
+        obeying_throttle(throttled_by or state, table.sender.limiter, target.rate, run_id),
     ):
         with fewer_collections():
             yield Work(

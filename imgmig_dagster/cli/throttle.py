@@ -10,8 +10,10 @@ from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.state.rate_shares import Share, read_rate_shares
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
 
+_SHOWN: Final = ("run", "host", "rate", "used", "since", "renewed")
 EXAMPLES: Final = "Examples: imgmig throttle --rate 200; imgmig throttle pause; imgmig throttle resume"
 
 
@@ -26,14 +28,14 @@ def throttle(
     action: Annotated[Action | None, typer.Argument(help="Stop sending, or go on.")] = None,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", help="Ceiling of each run, in units a second; 0: the settings' own."),
+        typer.Option("--rate", help="Ceiling of all runs together, in units a second; 0: the settings' own."),
     ] = None,
     stage: StageOption = None,
     json: Json = False,
 ) -> None:
     """Change how fast running and later runs of a stage read and write items; obeyed within 2 seconds.
 
-    Without an action or a rate, show what applies.
+    Without an action or a rate, show what applies, and which run holds which share of the rate.
     """
     settings = load_settings(chosen(stage))
     store = open_state(settings.state_url, settings.stage.value, settings.aws())
@@ -43,10 +45,26 @@ def throttle(
         change_throttle(store, rate=rate or None)
     if action is not None:
         change_throttle(store, paused=action is Action.PAUSE)
-    found = read_throttle(store)
+    found, shared = read_throttle(store), read_rate_shares(store)
     ceiling = settings.write_rate if found.rate is None else found.rate
     line = f"stage {settings.stage.value}: " + ("paused" if found.paused else "running")
-    # The settings' ceiling is shared out among the runs; an operator's is of each.
-    scope = "of all runs together" if found.rate is None else "per run"
-    line += f", ceiling {ceiling:,.0f} units/s {scope}" if ceiling else ", no ceiling"
-    finish(Output(json), Finding(0, {"paused": found.paused, "rate": ceiling}, [line]))
+    line += f", ceiling {ceiling:,.0f} units/s of all runs together" if ceiling else ", no ceiling"
+    if shared.runs and shared.discovered is not None:
+        line += f"; throttled, which leaves {shared.discovered:,.0f}"
+    shares = sorted(shared.runs.values(), key=lambda share: share.since)
+    facts = {
+        "paused": found.paused,
+        "rate": ceiling,
+        "discovered": shared.discovered if shares else None,
+        "shares": [{name: getattr(share, name) for name in _SHOWN} for share in shares],
+    }
+    finish(Output(json), Finding(0, facts, [line, *map(_line, shares)]))
+
+
+def _line(share: Share) -> str:
+    """A run that died stands here until the others have taken its share over: hence its last sign of life."""
+    rate = "as much as it likes" if share.rate is None else f"{share.rate:,.0f} units/s"
+    return (
+        f"  run {share.run} on {share.host}: may use {rate}, used {share.used:,.0f} units/s; since {share.since}, "
+        f"last renewed {share.renewed}"
+    )

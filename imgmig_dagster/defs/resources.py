@@ -96,14 +96,13 @@ class TargetDynamoDB(StageResource):
         return allow_writes(self.settings, confirmed, self.open_settings(mapping, instance))
 
     def open_settings(self, mapping: TableMapping, instance: dg.DagsterInstance) -> TargetSettings:
-        """How to reach the items of a mapping, and how hard one of the instance's concurrent runs may drive it.
+        """How to reach the items of a mapping, and how hard the runs together may drive it.
 
         Raises:
             SettingsError: the pool lets no run in.
         """
         settings = self.settings
-        ceiling, runs = settings.write_rate, pool_limit(instance, TARGET_POOL)
-        if runs == 0:
+        if pool_limit(instance, TARGET_POOL) == 0:
             raise SettingsError(
                 f"Dagster's pool {TARGET_POOL!r} lets no run in: its limit is 0. To let some in: dagster instance "
                 f"concurrency set {TARGET_POOL} 4"
@@ -113,7 +112,7 @@ class TargetDynamoDB(StageResource):
             table=settings.target_table,
             mapping=mapping,
             requests_in_flight=settings.requests_in_flight,
-            rate=ceiling / runs if ceiling is not None else None,
+            rate=settings.write_rate,
         )
 
     def identity(self, mapping: TableMapping) -> TargetIdentity:

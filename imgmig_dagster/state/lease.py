@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import orjson
 
+from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state.store import ABSENT, Versioned
@@ -19,12 +20,6 @@ LEASE_SECONDS: Final = 30.0
 _BEAT: Final = 1 / 3
 _BEAT_AFTER_FAILURE: Final = 1 / 30
 _RELIED_ON: Final = 2 / 3
-
-
-def awake_or_not() -> float:
-    """Seconds of a clock that goes on while the machine is suspended."""
-    # macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC goes on.
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Files(Protocol):

@@ -1,46 +1,136 @@
-"""Obeys `imgmig throttle` while a run talks to the target: whatever opens the table does it in here."""
+"""Obeys `imgmig throttle`, and keeps to a share of the stage's rate, while a run talks to the target.
+
+Whatever opens the table does it in here.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import ImgmigError, StateChanged
+from imgmig_dagster.fair_rate import Usage, lower
+from imgmig_dagster.state.rate_shares import Held, Member
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.throttle import read_throttle
+from imgmig_dagster.state.throttle import Throttle, read_throttle
+
+Found = TypeVar("Found")
 
 # Within 2 s a run obeys: this, and the half second that a waiting request may sleep.
 _POLL_S: Final = 1.0
+# Runs that write the account at the same time try again at different ones.
+_TRIES: Final = 5
+_APART_S: Final = 0.3
+# A run whose share has ended stands still for so long before it says that the state store is away.
+_PATIENCE_S: Final = 60.0
 
 
 class Limiter(Protocol):
     """What paces a run's requests: see `target.rate_limit`."""
 
-    def limit(self, ceiling: float | None, paused: bool = False) -> None:
-        """Change the ceiling, or let nothing out at all."""
+    def limit(self, ceiling: float | None, paused: bool = False, until: float = ...) -> None:
+        """Change the ceiling, or let nothing out at all; nothing after `until`, by the clock of a `Member`."""
+
+    def usage(self) -> Usage:
+        """What was used since the last call."""
+
+    def give_up(self, cause: Exception) -> None:
+        """Raise this where requests wait."""
 
 
 @asynccontextmanager
-async def obeying_throttle(state: StateStore, limiter: Limiter, settings_rate: float | None) -> AsyncIterator[None]:
-    """Obey what `imgmig throttle` asks for, from the beginning and while the context lasts."""
+async def obeying_throttle(
+    state: StateStore, limiter: Limiter, settings_rate: float | None, run_id: str = "unnamed"
+) -> AsyncIterator[None]:
+    """Obey what `imgmig throttle` asks for, and share the rate with the other runs, while the context lasts.
 
-    async def obey() -> None:
-        asked = await asyncio.to_thread(read_throttle, state)
-        limiter.limit(settings_rate if asked.rate is None else asked.rate, asked.paused)
+    Raises:
+        StateError, StateUnavailable: what is asked for, or the account of the rate, cannot be read or written.
+    """
+    # A thread of its own: a lease cannot wait until statements of minutes have left one free.
+    with ThreadPoolExecutor(1, "rate") as thread:
+        obeying = _Obeying(state, limiter, settings_rate, run_id, thread)
+        await obeying.look()
+        following = asyncio.create_task(obeying.follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+            await obeying.leave()
+        if not following.cancelled():
+            following.result()  # raises what ended it: from then on nothing was obeyed
 
-    async def follow() -> None:
+
+class _Obeying:
+    def __init__(
+        self,
+        state: StateStore,
+        limiter: Limiter,
+        settings_rate: float | None,
+        run_id: str,
+        thread: ThreadPoolExecutor,
+    ) -> None:
+        self._state = state
+        self._limiter = limiter
+        self._settings_rate = settings_rate
+        self._thread = thread
+        self._member = Member(state, run_id)
+        self._asked = Throttle()
+        self._held = Held()
+        self._has_joined = False
+        self._renew_at = self._looked_at = 0.0
+
+    async def look(self) -> None:
+        """Read what is asked for, and renew the share where it is due."""
+        asked = await self._in_thread(lambda: read_throttle(self._state))
+        changed, self._asked = asked != self._asked, asked
+        self._let(self._held)
+        if changed or self._member.clock() >= self._renew_at:
+            # Nothing is known yet of a run that begins: it wants what there is.
+            await self._renew(self._limiter.usage() if self._has_joined else Usage())
+        self._looked_at = self._member.clock()
+
+    async def follow(self) -> None:
+        """Look again and again."""
         while True:
-            await asyncio.sleep(_POLL_S)
-            # What was asked for last stays in force while the state store is away.
-            with suppress(ImgmigError, OSError):
-                await obey()
+            await asyncio.sleep(_POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - it keeps the runs apart
+            try:
+                await self.look()
+            except (ImgmigError, OSError) as error:
+                # What was asked for last stays in force while the state store is away, and the share until its end.
+                if self._member.clock() > max(self._held.until, self._looked_at + _PATIENCE_S):
+                    self._limiter.give_up(error)
 
-    await obey()
-    following = asyncio.create_task(follow())
-    try:
-        yield
-    finally:
-        following.cancel()
-        await asyncio.wait([following])
-    if not following.cancelled():
-        following.result()  # raises what ended it: from then on nothing was obeyed
+    async def leave(self) -> None:
+        """Give the share back."""
+        with suppress(ImgmigError, OSError):
+            await self._in_thread(self._member.leave)
+
+    async def _renew(self, usage: Usage) -> None:
+        for _ in range(_TRIES):
+            plan = await self._in_thread(lambda: self._member.plan(usage, self._ceiling))
+            # What is given up is not used from before the others can know of it; what is taken, when it is written.
+            self._let(plan.meanwhile)
+            try:
+                self._let(await self._in_thread(lambda: self._member.commit(plan)))  # noqa: B023 - awaited here
+            except StateChanged:
+                await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311 - it keeps the runs apart
+            else:
+                self._has_joined = True
+                self._renew_at = plan.began + plan.then.renew_after_s
+                return
+
+    def _let(self, held: Held) -> None:
+        self._held = held
+        self._limiter.limit(lower(held.rate, self._ceiling), self._asked.paused, held.until)
+
+    @property
+    def _ceiling(self) -> float | None:
+        """Of all runs together."""
+        return self._settings_rate if self._asked.rate is None else self._asked.rate
+
+    async def _in_thread(self, call: Callable[[], Found]) -> Found:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

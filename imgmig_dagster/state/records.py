@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import StateError
-from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.store import ABSENT, StateStore
 
 Record = TypeVar("Record")
 
@@ -24,8 +24,13 @@ def load_record(store: StateStore, name: str, kind: type[Record]) -> Record | No
     Raises:
         StateError: the file cannot be read as that dataclass; it is never taken for an absent one.
     """
+    return load_versioned(store, name, kind)[0]
+
+
+def load_versioned(store: StateStore, name: str, kind: type[Record]) -> tuple[Record | None, str]:
+    """The same as `load_record`, and the version that a write can name as the one it replaces."""
     found = store.read(name)
-    return _parse(store, name, kind, found.content) if found else None
+    return (_parse(store, name, kind, found.content), found.version) if found else (None, ABSENT)
 
 
 def save_lines(store: StateStore, name: str, records: Iterable[Any]) -> None:

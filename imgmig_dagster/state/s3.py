@@ -8,9 +8,10 @@ from typing import Any, Final
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
-from imgmig_dagster.state.lease import LEASE_SECONDS, Lease, awake_or_not
+from imgmig_dagster.state.lease import LEASE_SECONDS, Lease
 from imgmig_dagster.state.store import ABSENT, Versioned, replaced
 
 _ABSENT_CODES: Final = frozenset({"NoSuchKey"})  # S3 says so: a 404 alone is somebody else's

@@ -9,7 +9,7 @@ from imgmig_dagster.state.store import StateStore
 
 @dataclass(frozen=True)
 class Throttle:
-    """What an operator asked for: a ceiling in capacity units per second of each run, None for the settings' own."""
+    """What an operator asked for: a ceiling in units per second of all runs together, None for the settings' own."""
 
     rate: float | None = None
     paused: bool = False

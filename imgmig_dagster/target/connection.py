@@ -17,10 +17,10 @@ from imgmig_dagster.target.writer import WritableTable
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """Where the target is, and how hard one run may drive it. Whoever opens it can only read.
+    """Where the target is, and how hard it may be driven. Whoever opens it can only read.
 
-    `mapping` says which key the table has to have; a run opens it with the types of its source. `rate` is a ceiling in
-    capacity units per second, None for no ceiling.
+    `mapping` says which key the table has to have; a run opens it with the types of its source. `rate` is the ceiling
+    of all runs together in capacity units per second, None for no ceiling.
     """
 
     access: AwsAccess

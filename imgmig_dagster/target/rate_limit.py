@@ -1,9 +1,15 @@
-"""How fast the run may write: a ceiling, additive increase, and halving when the service throttles."""
+"""How fast the run may send: its share of the stage's rate, additive increase, and halving when the service throttles.
+
+The share comes from `state.obeying`, which keeps it with the other runs; what it is based on is `Usage`, measured here.
+"""
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+from imgmig_dagster.clock import awake_or_not
+from imgmig_dagster.fair_rate import Usage
 
 # One partition of a table takes 1,000 write units a second; starting lower after a throttle costs little.
 _LOWEST_RATE: Final = 5.0
@@ -12,10 +18,12 @@ _INCREASE_PER_SECOND: Final = 25.0
 _SIGNAL_INTERVAL_S: Final = 0.25
 # Whoever waits looks up this often, so that a changed ceiling is obeyed at once.
 _LONGEST_WAIT_S: Final = 0.5
+# Whoever was held back for more of the time than this would use any share.
+_HELD_BACK: Final = 0.9
 
 
 class RateLimiter:
-    """Paces requests by the capacity units that the service reports for them.
+    """Paces requests by the capacity units that the service reports for them, read units and write units alike.
 
     Without a ceiling nothing is held back until the first throttle; from then on the rate starts at half of what
     was really reached, and climbs again. Units are paid after the reply, when their number is known.
@@ -24,7 +32,7 @@ class RateLimiter:
     def __init__(
         self,
         ceiling: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake_or_not,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.ceiling = ceiling
@@ -38,24 +46,55 @@ class RateLimiter:
         self._last_signal = -_SIGNAL_INTERVAL_S
         self._pushed_back = False
         self._paused = False
+        self._until = math.inf
+        self._given_up: Exception | None = None
+        self._waiting = 0
+        self._waiting_since = 0.0
+        self._held_back_s = 0.0
+        self._measured_at = self._started
+        self._spent_before = 0.0
+        self._throttled = False
 
     async def wait(self) -> None:
-        """Return when another request may go out."""
-        self._refill()
-        while self._paused or (self.rate is not None and self._balance < 0):
-            owed_s = _LONGEST_WAIT_S if self._paused or self.rate is None else -self._balance / self.rate
-            await self._sleep(min(owed_s, _LONGEST_WAIT_S))
-            self._refill()
+        """Return when another request may go out.
 
-    def limit(self, ceiling: float | None, paused: bool = False) -> None:
-        """Change the ceiling, or let nothing out at all; what waits already follows within half a second."""
+        Raises:
+            ImgmigError: none may any more, as `give_up` was told.
+        """
+        self._refill()
+        if not self._holds_back():
+            return
+        self._measure_waiting(+1)
+        try:
+            while self._holds_back():
+                if self._given_up is not None:
+                    raise self._given_up
+                owes = self._balance < 0 and self.rate
+                await self._sleep(
+                    min(-self._balance / self.rate if owes and self.rate else _LONGEST_WAIT_S, _LONGEST_WAIT_S)
+                )
+                self._refill()
+        finally:
+            self._measure_waiting(-1)
+
+    def limit(self, ceiling: float | None, paused: bool = False, until: float = math.inf) -> None:
+        """Change the ceiling, or let nothing out at all; what waits already follows within half a second.
+
+        After `until`, by the limiter's clock, nothing goes out before the next call.
+        """
         self._refill()
         self._paused = paused
+        self._until = until
+        self._given_up = None
         self.ceiling = ceiling
         if not self._pushed_back:
             self.rate = ceiling
         elif ceiling is not None and self.rate is not None:
             self.rate = min(self.rate, ceiling)
+
+    def give_up(self, cause: Exception) -> None:
+        """Raise this where requests wait, until the next call of `limit`."""
+        self._given_up = cause
 
     def spent(self, units: float) -> None:
         """Pay for a request that was answered."""
@@ -68,12 +107,36 @@ class RateLimiter:
         if now - self._last_signal < _SIGNAL_INTERVAL_S:
             return
         self._last_signal = now
-        self._pushed_back = True
         reached = self._spent / max(now - self._started, 0.1)
         self._refill()
+        self._pushed_back = self._throttled = True
         halved = max(_LOWEST_RATE, (reached if self.rate is None else self.rate) / 2)
         # A share of a low ceiling may be below the lowest rate.
         self.rate = halved if self.rate is None else min(halved, self.rate)
+
+    def usage(self) -> Usage:
+        """What was used since the last call, and what would have been used if nobody had been held back."""
+        self._measure_waiting(0)
+        now = self._clock()
+        seconds, self._measured_at = now - self._measured_at, now
+        units, self._spent_before = self._spent - self._spent_before, self._spent
+        held_back_s, self._held_back_s = self._held_back_s, 0.0
+        throttled, self._throttled = self._throttled, False
+        if seconds <= 0:
+            return Usage(throttled=throttled)
+        free_s = seconds - held_back_s
+        demand = units / free_s if free_s > (1 - _HELD_BACK) * seconds else None
+        return Usage(units / seconds, demand, throttled)
+
+    def _holds_back(self) -> bool:
+        return self._paused or self._updated >= self._until or (self.rate is not None and self._balance < 0)
+
+    def _measure_waiting(self, more: int) -> None:
+        """Add up the time in which at least one request waited."""
+        if self._waiting:
+            self._held_back_s += self._clock() - self._waiting_since
+        self._waiting += more
+        self._waiting_since = self._clock()
 
     def _refill(self) -> None:
         now = self._clock()
@@ -84,5 +147,7 @@ class RateLimiter:
         if self.ceiling is None or self.rate < self.ceiling:
             raised = self.rate + _INCREASE_PER_SECOND * elapsed
             self.rate = raised if self.ceiling is None else min(raised, self.ceiling)
+        if self.rate == self.ceiling:
+            self._pushed_back = False  # it follows the ceiling at once again
         # No more than a tenth of a second's worth is saved up: a burst is what gets a table throttled.
         self._balance = min(self._balance + self.rate * elapsed, self.rate / 10)

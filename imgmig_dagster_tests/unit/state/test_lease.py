@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state import names
 from imgmig_dagster.state.fenced import FencedStateStore
-from imgmig_dagster.state.lease import LEASE_SECONDS, Lease, awake_or_not
+from imgmig_dagster.state.lease import LEASE_SECONDS, Lease
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.state.writes import LastWrite, writing
