@@ -72,7 +72,7 @@ class Settings(TableSettings, AwsSettings):
     write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
     force_batch: str | None = Field(None, description="name of the target table: batch despite dual_write")
     page_size: int = Field(1_000, ge=1, le=1_000, description="rows of a page; checkpoints lie on page ends")
-    requests_in_flight: int = Field(10, ge=1, le=200, description="concurrent requests to DynamoDB of one run")
+    requests_in_flight: int = Field(64, ge=1, le=200, description="ceiling of a run's concurrent requests to DynamoDB")
     write_rate: float | None = Field(
         None, gt=0, description="ceiling in capacity units per second of all runs together"
     )

@@ -19,14 +19,14 @@ from imgmig_dagster.target.writer import WritableTable
 class TargetSettings:
     """Where the target is, and how hard it may be driven. Whoever opens it can only read.
 
-    `mapping` says which key the table has to have; a run opens it with the types of its source. `rate` is the ceiling
-    of all runs together in capacity units per second, None for no ceiling.
+    `mapping` says which key the table has to have; a run opens it with the types of its source. `requests_in_flight` is
+    the ceiling of one run; `rate` is that of all runs together in capacity units per second, None for no ceiling.
     """
 
     access: AwsAccess
     table: str
     mapping: TableMapping
-    requests_in_flight: int = 10
+    requests_in_flight: int = 64
     rate: float | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -16,8 +16,10 @@ from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.in_flight import InFlightLimit
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.requests import consumed_units
+from imgmig_dagster.target.slots import Slots
 from imgmig_dagster.traffic import Traffic
 
 
@@ -75,6 +77,7 @@ class Backoff:
         sender = self._sender
         sender.traffic.throttled()
         sender.limiter.throttled()
+        sender.in_flight.throttled()
         if self._throttles == 0:
             # What was spent in the queue, or paused, says nothing about the service.
             self._progress_at = sender.clock()
@@ -93,7 +96,7 @@ class Backoff:
 class _Shared:
     """What all partitions of a run have in common: the slots, how the service is, the renewal of credentials."""
 
-    slots: asyncio.Semaphore
+    slots: Slots
     answers: int = 0
     refreshed_at: float = -60.0
     refreshes: int = 0
@@ -103,9 +106,9 @@ class _Shared:
 class Sender:
     """Sends each request until it is answered, by the table of `faults`, with a bounded number in flight.
 
-    Client, slots, limiter and credentials are the run's; `traffic` and fence are of one partition: see
-    `for_partition`. Unless
-    `may_write`, a request that writes is refused before it leaves.
+    That number adapts to latency and throttling, and `requests_in_flight` is its ceiling. Client, slots, limiter and
+    credentials are the run's; `traffic` and fence are of one partition: see `for_partition`. Unless `may_write`, a
+    request that writes is refused before it leaves.
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Sender:
         self.retry = retry
         self.clock = clock
         self.traffic = Traffic()
+        self.in_flight = InFlightLimit(requests_in_flight)
         self._fence = fence
         self._client = client
         self._may_write = may_write
-        self._shared = _Shared(asyncio.Semaphore(requests_in_flight))
+        self._shared = _Shared(Slots(self.in_flight))
 
     def for_partition(self, fence: Fence = UNFENCED) -> "Sender":
         """The same way to the service, with a count of its own of what is sent, behind a partition's fence."""
@@ -158,11 +162,11 @@ class Sender:
         answers = -1  # of the service to anybody, at this request's last failure
         while True:
             try:
-                async with shared.slots:
+                async with shared.slots.slot(self.traffic):
                     await self.limiter.wait()
                     self.traffic.sending(request.is_read)
                     refreshes, sent_at = shared.refreshes, self.clock()
-                    reply = await self._client.call(request.operation, body, let_out)
+                    reply = await self._ask(request.operation, body, let_out, sent_at)
                     await self._fence.settled(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
@@ -180,6 +184,19 @@ class Sender:
             self.traffic.answered(request.is_read, self.clock() - sent_at)
             self.pay(consumed_units(reply), request.is_read)
             return reply
+
+    async def _ask(
+        self, operation: str, body: bytes, let_out: Callable[[], Awaitable[None]], sent_at: float
+    ) -> dict[str, Any]:
+        """One try. Its latency counts if the service looked at what it asks."""
+        try:
+            reply = await self._client.call(operation, body, let_out)
+        except DynamoDBError as error:
+            if error.fault is Fault.CONDITION:
+                self.in_flight.answered(operation, sent_at, self.clock())
+            raise
+        self.in_flight.answered(operation, sent_at, self.clock())
+        return reply
 
     def pay(self, units: float, is_read: bool = False) -> None:
         """Count capacity units that a request cost. The rate is of both kinds; what is reported is not."""

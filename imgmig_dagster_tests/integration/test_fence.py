@@ -17,7 +17,7 @@ from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_record
-from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.in_flight import FIRST_LIMIT
 from imgmig_dagster.window import now
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, access, image, row_id
 from imgmig_dagster_tests.conftest import Services
@@ -29,7 +29,7 @@ from imgmig_dagster_tests.torture.passes import wait_until_stopped
 ROWS = 300
 BUCKET = "fence-state"
 LEASE_S = 1.0
-AT_ONCE = TargetSettings.requests_in_flight
+AT_ONCE = FIRST_LIMIT
 WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
 
 # The interpreter tells of each call just before it is made.

@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.in_flight import FIRST_LIMIT
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
 from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward
@@ -165,7 +165,7 @@ class Pass:
 
     def stop_while_it_writes(self, run_id: str) -> Running:
         """A run that stands still with as many writes under way as it may have, which are carried out."""
-        held = self.proxy.hold(TargetSettings.requests_in_flight, *_WRITES[self.way.write_mode])
+        held = self.proxy.hold(FIRST_LIMIT, *_WRITES[self.way.write_mode])
         running = self.start(run_id)
         held.wait_for_all()
         running.send(signal.SIGSTOP)

@@ -204,7 +204,7 @@ class TestDefaults:
     def test_pages_and_requests_are_those_of_the_requirements(self) -> None:
         settings = load_settings(Stage.PROD)
 
-        assert (settings.page_size, settings.requests_in_flight, settings.write_rate) == (1_000, 10, None)
+        assert (settings.page_size, settings.requests_in_flight, settings.write_rate) == (1_000, 64, None)
         assert settings.partition_grain == "monthly"
         assert settings.applied_to(IMAGE) == IMAGE, "what no setting says is the declaration's"
 
