@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import IO, Any, Final, NoReturn
 
 import orjson
@@ -92,6 +93,20 @@ class Output:
             )
             yield Watched(whole.sum_up(lines), lambda _ended: None)
 
+    @contextmanager
+    def phases(self) -> Iterator["Watched"]:
+        """Shows how far each phase of one job is while the context lasts, such as those of a census."""
+        if self._console.is_terminal:
+            with self._bar() as bar:
+                yield Watched(_phases(bar), lambda _ended: None)
+        else:
+            yield Watched(
+                every_seconds(
+                    _PLAIN_LINE_INTERVAL_S, lambda progress: self.say(f"{progress.line()}, {_left(progress)}")
+                ),
+                lambda _ended: None,
+            )
+
     def _bar(self) -> Bar:
         return Bar(
             TextColumn("{task.description}"),
@@ -112,6 +127,25 @@ class Watched:
 
     progress: Listener
     end: Callable[[Ended], None]
+
+
+@dataclass
+class Relay:
+    """Passes progress on to whoever listens just now, and keeps how the partitions of the last run ended."""
+
+    watched: Watched | None = None
+    ended: list[Ended] = field(default_factory=list)
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell how far a partition is."""
+        if self.watched is not None:
+            self.watched.progress(progress)
+
+    def end(self, ended: Ended) -> None:
+        """Tell how a partition ended."""
+        self.ended.append(ended)
+        if self.watched is not None:
+            self.watched.end(ended)
 
 
 def _live(bar: Bar, whole: "_Whole") -> Watched:
@@ -139,6 +173,18 @@ def _live(bar: Bar, whole: "_Whole") -> Watched:
             bar.console.print(f"[red]{ended.partition}[/] does not hold: {', '.join(ended.red)}", soft_wrap=True)
 
     return Watched(show, end)
+
+
+def _phases(bar: Bar) -> Listener:
+    """A line for each phase by its verb."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(progress: Progress) -> None:
+        if progress.verb not in tasks:
+            tasks[progress.verb] = bar.add_task(f"{progress.verb} {progress.noun}", total=progress.total, note="")
+        bar.update(tasks[progress.verb], completed=progress.done, total=progress.total, note=_rate(progress))
+
+    return show
 
 
 class _Whole:
@@ -174,6 +220,13 @@ def _discard(stream: IO[str]) -> None:
 
 def _note(progress: Progress) -> str:
     return f"{progress.partition}: {_rate(progress)}"
+
+
+def _left(progress: Progress) -> str:
+    """The rate, and how long the phase still takes at it."""
+    if not progress.rate:
+        return _rate(progress)
+    return f"{_rate(progress)}, {timedelta(seconds=round((progress.total - progress.done) / progress.rate))} left"
 
 
 def _rate(progress: Progress) -> str:

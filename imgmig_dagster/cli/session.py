@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -11,19 +10,19 @@ from typing import Any, TypeAlias
 from imgmig_dagster import remedies
 from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import adjoining, chosen_partitions
-from imgmig_dagster.cli.console import Finding, Output, Watched, finish
+from imgmig_dagster.cli.console import Finding, Output, Relay, finish
 from imgmig_dagster.config import Settings, dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.garbage import kept_for_good
-from imgmig_dagster.progress import Ended, Progress
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import confirmed_deletes
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.census_sides import disk_needed
 from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.tables import set_in
 from imgmig_dagster.verification.review import ReviewRefused, read_review
@@ -32,23 +31,6 @@ from imgmig_dagster.window import Window, now, span
 
 # The config of the assets for a run over some partitions.
 _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
-
-
-@dataclass
-class _Relay:
-    """Passes progress on to whoever listens just now, and keeps how the partitions of the last run ended."""
-
-    watched: Watched | None = None
-    ended: list[Ended] = field(default_factory=list)
-
-    def __call__(self, progress: Progress) -> None:
-        if self.watched is not None:
-            self.watched.progress(progress)
-
-    def end(self, ended: Ended) -> None:
-        self.ended.append(ended)
-        if self.watched is not None:
-            self.watched.end(ended)
 
 
 class Session:
@@ -62,7 +44,7 @@ class Session:
         self._chosen = table
         self.stage = stage
         self.output = output
-        self._relay = _Relay()
+        self._relay = Relay()
         self._resources = ExitStack()
         self._whole_table = False
 
@@ -179,7 +161,7 @@ class Session:
             errors += self._run_one("delete_orphans", {self.table.asset("orphan_report"): deletion})
             orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
             if apply and orphan_repair and not repairs.held_back(orphan_repair):
-                errors += self._run_one("census")
+                errors += self._census()
         if apply:
             errors += self._run_one("report")
         left = repairs.orphans(self.state) if whole_table else []
@@ -190,8 +172,7 @@ class Session:
         config = {self.table.asset("verification_report"): {"only_failed": only_failed}}
         finished, errors, took = self._run("verify", "Verified", keys, lambda _keys: config)
         if whole_table and not errors:
-            self.output.say("Taking the census of the whole table ...")
-            errors += self._run_one("census")
+            errors += self._census()
         errors += self._run_one("report")
         found = findings.of_verification(self.state, finished, errors, took, whole_table)
         return found if whole_table else self._naming_columns(found)
@@ -283,6 +264,14 @@ class Session:
                     break
         self._relay.watched = None
         return finished, errors, time.monotonic() - started
+
+    def _census(self) -> list[ImgmigError]:
+        rows = sum(self.rows_now.values())
+        self.output.say(f"Taking the census of the whole table ({disk_needed(rows)}) ...")
+        with self.output.phases() as self._relay.watched:
+            errors = self._run_one("census")
+        self._relay.watched = None
+        return errors
 
     def _run_one(self, job: str, config: Mapping[str, Any] | None = None) -> list[ImgmigError]:
         result = self._runner.run(self.table.named(job), config=config)

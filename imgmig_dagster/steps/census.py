@@ -1,23 +1,22 @@
 """The whole target against the whole source: missing, orphan and differing keys, in bounded memory.
 
-Both sides are written as (id, digest) into a database file on disk, which is joined (`census_sides`); only the keys on
-which the sides differ are looked at again, by the rules of the field comparison (`second_look`, `without_row`). The
-rows are counted besides: not all that is said of them may hang on one way of reading. The ids are kept, so that a later
-certificate can tell which rows have left since (`rows_left`).
+Both sides are written as (id, digest) to files on disk, and joined (`census_sides`); only the keys on which the sides
+differ are looked at again, by the rules of the field comparison (`second_look`, `without_row`). The rows are counted
+besides: not all that is said of them may hang on one way of reading. The ids are kept, so that a later certificate can
+tell which rows have left since (`rows_left`).
 """
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.digests import item_digester
-from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.mapping.rows import DigestedRow, Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
@@ -28,7 +27,7 @@ from imgmig_dagster.state.long_lists import LongList
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writes_so_far
-from imgmig_dagster.steps.census_sides import Sides
+from imgmig_dagster.steps.census_sides import Sides, disk_needed, require_disk
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.steps.without_row import look_without_rows
@@ -40,6 +39,9 @@ from imgmig_dagster.window import Window, span
 from imgmig_dagster.work import ReadingWork
 
 SEGMENTS: Final = 4
+_NAME: Final = "census"
+_BOTH: Final = "rows and items"
+_ASKED_AT_ONCE: Final = 1_000
 # A key may get its row, or lose it, between any two looks; under an application that writes this ends in the first.
 _MAX_ROUNDS: Final = 5
 
@@ -52,17 +54,21 @@ _KINDS: Final = {
 
 
 async def take_census(
-    work: ReadingWork, windows: Sequence[Window], others: Sequence[TableMapping] = ()
+    work: ReadingWork,
+    windows: Sequence[Window],
+    others: Sequence[TableMapping] = (),
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> CensusResult:
     """Compare everything, and keep the result in the state store.
 
     `others` are the mappings of the stage's other tables: their items are left alone too, and belong to somebody.
 
     `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
-    sampled.
+    sampled. `tell` gets a line on what cannot be told in rows.
 
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
+        FilesUnavailable: the temporary folder has no room for it.
     """
     clock, target = work.clock, work.target.for_partition()
     started, started_at = clock.monotonic(), clock.now()
@@ -71,36 +77,41 @@ async def take_census(
     identity = await identity_now(work)
     findings = LongList(work.state, names.census_findings(work.run_id))
     with scratch_folder("imgmig-census-") as folder:
-        sides = Sides(folder / "census.sqlite", work.source.mapping, windows)
-        # Both sides are read; the target's rows are about the source's.
-        expected = 2 * await asyncio.to_thread(work.source.count_all)
-        meter = work.meter("Counted", "census", expected)
+        tell("Census: counting the rows of the source")
+        expected = await asyncio.to_thread(work.source.count_all)
+        tell(f"Census: {disk_needed(expected)} in {folder.parent}")
+        await asyncio.to_thread(require_disk, folder, expected)
+        sides = Sides(folder, work.source.mapping, windows, expected)
+        # Both sides are read; the target's items are about as many as the source's rows.
+        reading = work.meter("Read", _NAME, 2 * expected, noun=_BOTH)
         await gather(
             [
-                _read_source(work, sides, meter),
-                *(_read_segment(target, sides, n, meter, others) for n in range(SEGMENTS)),
+                _read_source(work, sides, reading),
+                *(_read_segment(target, sides, n, reading, others) for n in range(SEGMENTS)),
             ]
         )
-        rows, counts = await _count(work, windows, sides)
-        repeated, repeated_ids = sides.repeated()
-        if rows != counts.everything and not (repeated and work.source.table.id_is_indexed):
+        counts = await _count(work, windows, sides)
+        second_look = _SecondLook(work, target, sides, findings)
+        comparing = work.meter("Compared", _NAME, sides.entries, noun=_BOTH)
+        async for entries, differing in ahead(sides.differences()):
+            for ids in batched(differing, _ASKED_AT_ONCE):
+                await second_look.judge(ids)
+            comparing.failures = second_look.counts.total() - second_look.counts["settled"]
+            comparing.advance(entries)
+        repeated, repeated_ids = sides.repeated, sides.some_repeated
+        if sides.rows != counts.everything and not (repeated and work.source.table.id_is_indexed):
             # The second row of an id may lie at a page's edge, behind which the next one began. An id may be NULL.
             found = await asyncio.to_thread(work.source.repeated_ids)
             repeated, repeated_ids = found.ids, list(found.sample_ids)
-        second_look = _SecondLook(work, target, sides, findings)
-        for ids in sides.differences():
-            await second_look.judge(ids)
         groups = await _keep_ids(work, sides)
-        target_items = sides.count("target")
-        sides.close()
     await asyncio.to_thread(findings.close)
     begin, end = span(windows)
     result = CensusResult(
         run_id=work.run_id,
-        source_rows=rows,
+        source_rows=sides.rows,
         rows_counted=counts.everything,
         rows_in_partitions=sum(counts.table.rows_per_window.values()),
-        target_items=target_items,
+        target_items=sides.items,
         other_entities=sides.other_entities,
         unclaimed=sides.unclaimed,
         missing=second_look.counts["missing"],
@@ -109,7 +120,7 @@ async def take_census(
         unverified=second_look.counts["unverified"],
         settled=second_look.counts["settled"],
         repeated=repeated,
-        samples={kind: ids for kind, ids in (*second_look.samples.items(), ("repeated", repeated_ids)) if ids},
+        samples={kind: list(ids) for kind, ids in (*second_look.samples.items(), ("repeated", repeated_ids)) if ids},
         rows_outside=counts.table.outside.rows,
         rows_outside_sample=counts.table.outside.sample_ids,
         partitions_from=begin.isoformat(),
@@ -134,60 +145,81 @@ def _writes(state: StateStore, windows: Sequence[Window]) -> dict[str, int | Non
 
 async def _read_source(work: ReadingWork, sides: Sides, meter: ProgressMeter) -> None:
     async for page in ahead(work.source.all_rows(work.page_size)):
-        sides.add_rows(page)
+        # `imgmig throttle` paces both sides: a paused census reads nothing.
+        await work.target.sender.limiter.wait()
+        await asyncio.to_thread(sides.add_rows, page)
         meter.advance(len(page))
 
 
-async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> tuple[int, RowCounts]:
-    """How many rows were read, one by one, and how many the source counts.
+async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> RowCounts:
+    """What the source counts.
 
     Rows that came or went while the others were read are no disagreement: unless the very ids that were read are
     counted, the ids are read once more on the snapshot of the counts. Rows that nobody saw before are then compared
     too, and items of rows that went.
     """
+    rows, id_sum = sides.read
+    meter = work.meter("Counted", _NAME, rows)
+    meter.advance(0)
     counts = await asyncio.to_thread(work.source.counts, windows)
-    id_sum = sum(int(group.id_sum) for group in counts.table.groups.values())
-    if (sides.count("source"), sides.id_sum) == (counts.everything, id_sum):
-        return counts.everything, counts
+    if (rows, id_sum) == (counts.everything, sum(int(group.id_sum) for group in counts.table.groups.values())):
+        meter.advance(rows)
+        return counts
     async for recounted, ids in ahead(work.source.recount(windows, work.page_size)):
         counts = recounted
-        sides.recount(ids)
-    for unseen in sides.unseen():
-        rows = await asyncio.to_thread(work.source.rows, unseen)
-        sides.add_rows(rows.values())
-    sides.forget_gone()
-    return sides.count("recount"), counts
+        await asyncio.to_thread(sides.recount, ids)
+        meter.advance(len(ids))
+    async for unseen in ahead(sides.unseen()):
+        for some in batched(unseen, _ASKED_AT_ONCE):
+            found = await asyncio.to_thread(work.source.rows, some)
+            await asyncio.to_thread(sides.add_rows, found.values())
+    return counts
 
 
 async def _read_segment(
     target: TargetTable, sides: Sides, segment: int, meter: ProgressMeter, others: Sequence[TableMapping]
 ) -> None:
-    digest = item_digester(target.mapping)
+    take = _taking(target.mapping, sides, others)
     try:
         async for items in target.scan(segment, SEGMENTS):
-            ours = [(row_id, digest(item)) for item in items if (row_id := target.mapping.row_id(item)) is not None]
-            sides.other_entities += len(items) - len(ours)
-            if len(ours) < len(items):
-                known = (target.mapping, *others)
-                sides.unclaimed += sum(all(each.row_id(item) is None for each in known) for item in items)
-            sides.add_items(ours)
-            meter.advance(len(ours))
+            meter.advance(await asyncio.to_thread(take, items))
     except RetriesUsedUpError as error:
         raise TargetUnavailable(
             f"the scan of {target.name} could not be finished: {error.code}. Run the census again"
         ) from None
 
 
+def _taking(mapping: TableMapping, sides: Sides, others: Sequence[TableMapping]) -> Callable[[Sequence[Item]], int]:
+    """What adds items to their side; it returns how many of them are of the mapping."""
+    digest, known = item_digester(mapping), (mapping, *others)
+
+    def take(items: Sequence[Item]) -> int:
+        ours = [(row_id, digest(item)) for item in items if (row_id := mapping.row_id(item)) is not None]
+        sides.add_items(ours)
+        if len(ours) < len(items):
+            unclaimed = sum(all(each.row_id(item) is None for each in known) for item in items)
+            sides.add_others(len(items) - len(ours), unclaimed)
+        return len(ours)
+
+    return take
+
+
 async def _keep_ids(work: ReadingWork, sides: Sides) -> Mapping[str, RowsAndIds]:
     """Write every id that had a row to the state store, group by group; returns how many, and the sums of hashes."""
     groups: dict[str, RowsAndIds] = {}
-    for group, parts in groupby(sides.ids(), itemgetter(0)):
-        kept, rows, id_sum = LongList(work.state, names.census_ids(work.run_id, group)), 0, 0
-        for _group, ids in parts:
-            await asyncio.to_thread(kept.add, ids)
-            rows, id_sum = rows + len(ids), id_sum + sum(map(id_hash, ids))
-        await asyncio.to_thread(kept.close)
+    kept: LongList | None = None
+    meter = work.meter("Kept", _NAME, sides.rows, noun="ids")
+    async for group, ids in ahead(sides.ids()):
+        if kept is None or group not in groups:
+            if kept is not None:
+                await asyncio.to_thread(kept.close)
+            kept, groups[group] = LongList(work.state, names.census_ids(work.run_id, group)), RowsAndIds(0, "0")
+        await asyncio.to_thread(kept.add, ids)
+        rows, id_sum = groups[group].rows + len(ids), int(groups[group].id_sum) + sum(map(id_hash, ids))
         groups[group] = RowsAndIds(rows, str(id_sum))
+        meter.advance(len(ids))
+    if kept is not None:
+        await asyncio.to_thread(kept.close)
     return groups
 
 

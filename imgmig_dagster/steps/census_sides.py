@@ -1,62 +1,70 @@
-"""The ids and digests of both sides of a census, in a database file on disk: whatever their number, memory is bounded.
+"""The ids and digests of both sides of a census on disk: whatever their number, memory is bounded.
 
-What is read of them, and what is concluded, is in `census`.
+How they lie there is in `census_buckets`; what is read of them, and what is concluded, in `census`.
 """
 
-import sqlite3
+import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
-from typing import Any, Final
+from threading import Lock
+from typing import Final
+from zlib import crc32
 
-from imgmig_dagster.batches import batched
-from imgmig_dagster.files import in_scratch
+from imgmig_dagster.errors import FilesUnavailable
 from imgmig_dagster.mapping.digests import row_digester
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.counting import OUTSIDE, SAMPLE_SIZE, id_hash
+from imgmig_dagster.steps.census_buckets import Buckets
 from imgmig_dagster.window import Window, dated, to_microseconds
 
-_CHUNK: Final = 1_000
-_IDS_AT_ONCE: Final = 10_000
+# Of 100,000,000 items that nobody expected the fewest buckets hold 400,000 each; the most hold 250,000 of 10^9 rows.
+_FEWEST_BUCKETS: Final = 256
+_MOST_BUCKETS: Final = 4_096
+_ROWS_IN_A_BUCKET: Final = 50_000
+# Of both sides' entries and the ids that are kept, with room to spare for UUIDs. Ids of 500 bytes take more.
+_BYTES_PER_ROW: Final = 128
 
-# `part` is the number of the window that a row lies in, -1 of none.
-_SCHEMA: Final = """
-PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-CREATE TABLE source (
-    id TEXT PRIMARY KEY, digest INTEGER NOT NULL, part INTEGER NOT NULL, rows INTEGER NOT NULL DEFAULT 1
-) WITHOUT ROWID;
-CREATE TABLE target (id TEXT PRIMARY KEY, digest INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE recount (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE later (id TEXT PRIMARY KEY, part INTEGER NOT NULL) WITHOUT ROWID;
-"""
-# By keyset on the id, one that is met twice is of two rows.
-_ADD_ROWS: Final = (
-    "INSERT INTO source (id, digest, part) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET rows = rows + 1"
-)
-# An item that is written while it is being read may be met twice.
-_ADD_ITEMS: Final = "INSERT OR REPLACE INTO target VALUES (?, ?)"
-_REPEATED: Final = "SELECT id FROM source WHERE rows > 1"
-_DIFFERENCES: Final = """
-SELECT id FROM source LEFT JOIN target USING (id) WHERE target.digest IS NOT source.digest AND source.rows = 1
-UNION ALL SELECT id FROM target LEFT JOIN source USING (id) WHERE source.id IS NULL
-UNION ALL SELECT id FROM gone LEFT JOIN target USING (id) WHERE target.id IS NULL
-"""
-_IDS: Final = """
-SELECT part, id FROM source
-UNION ALL SELECT later.part, later.id FROM later LEFT JOIN source USING (id) WHERE source.id IS NULL
-ORDER BY 1, 2
-"""
+
+def disk_needed(rows: int) -> str:
+    """How much disk a census of so many rows takes, for a sentence."""
+    return f"a census of {rows:,} rows needs about {_megabytes(rows * _BYTES_PER_ROW)} of temporary files"
+
+
+def require_disk(folder: Path, rows: int) -> None:
+    """Refuse to begin a census of so many rows where there is no room for it.
+
+    Raises:
+        FilesUnavailable: too little is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < rows * _BYTES_PER_ROW:
+        raise FilesUnavailable(
+            f"{folder} has {_megabytes(free)} free: {disk_needed(rows)}. Free some space there, or name another folder "
+            "by TMPDIR. Then give the same command again"
+        )
+
+
+@dataclass
+class _Rows:
+    """The rows of a bucket: digest and partition by id. Those that are `gone` are not among the others."""
+
+    found: dict[str, tuple[int, int]]
+    repeated: set[str]
+    gone: set[str]
+    counted: int
 
 
 class Sides:
-    """Both sides; the partitions are these windows, which adjoin; that of the rows without a time may be among them."""
+    """Both sides; the partitions are these windows, which adjoin; that of the rows without a time may be among them.
 
-    def __init__(self, path: Path, mapping: TableMapping, windows: Sequence[Window]) -> None:
-        self._path = path
+    `rows` is about how many there are. Threads may share it.
+    """
+
+    def __init__(self, folder: Path, mapping: TableMapping, windows: Sequence[Window], rows: int) -> None:
         self._mapping = mapping
         self._digest = row_digester(mapping)
         self._windows = windows
@@ -65,66 +73,118 @@ class Sides:
         self._end = to_microseconds(with_time[-1].end) if with_time else 0
         self._parts = [number for number, window in enumerate(windows) if not window.is_undated]
         self._undated = next((number for number, window in enumerate(windows) if window.is_undated), -1)
-        with in_scratch(path):
-            self._database = sqlite3.connect(path)
-            self._database.executescript(_SCHEMA)
+        self._buckets = min(max(_FEWEST_BUCKETS, rows // _ROWS_IN_A_BUCKET), _MOST_BUCKETS)
+        otherwise = f"name another folder by TMPDIR ({disk_needed(rows)})"
+        self._source, self._target, self._recounted, self._later, self._ids = (
+            Buckets(folder / name, otherwise) for name in ("source", "target", "recounted", "later", "ids")
+        )
+        self._is_recounted = False
+        self._adding = Lock()
+        self._id_sum = 0
         self.other_entities = 0
         self.unclaimed = 0
-        self.id_sum = 0
+        # What `differences` found.
+        self.rows = 0
+        self.items = 0
+        self.repeated = 0
+        self.some_repeated: list[str] = []
+
+    @property
+    def read(self) -> tuple[int, int]:
+        """How many rows were read, and the sum of their ids' hashes."""
+        return self._source.added, self._id_sum
+
+    @property
+    def entries(self) -> int:
+        """How many rows and items were read."""
+        return self._source.added + self._target.added
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """Add rows of the source."""
         read = [(row.id, self._digest(row), self._part(row)) for row in rows]
-        self.id_sum += sum(id_hash(row_id) for row_id, _digest, _part in read)
-        self._change(_ADD_ROWS, read)
+        id_sum = sum(id_hash(row_id) for row_id, _digest, _part in read)
+        with self._adding:
+            self._id_sum += id_sum
+        self._source.add((self._bucket(entry[0]), entry) for entry in read)
 
-    def add_items(self, items: Sequence[tuple[str, int]]) -> None:
+    def add_items(self, items: Iterable[tuple[str, int]]) -> None:
         """Add items of the target, each as its id and digest."""
-        self._change(_ADD_ITEMS, items)
+        self._target.add((self._bucket(entry[0]), entry) for entry in items)
+
+    def add_others(self, entities: int, unclaimed: int) -> None:
+        """Count items that are of no row of this mapping, and those among them that belong to no declared table."""
+        with self._adding:
+            self.other_entities += entities
+            self.unclaimed += unclaimed
 
     def add_later(self, rows: Iterable[Row]) -> None:
         """Note rows that the second look found: they may have come since the others were read."""
-        self._change("INSERT OR IGNORE INTO later VALUES (?, ?)", [(row.id, self._part(row)) for row in rows])
+        self._later.add((self._bucket(row.id), (row.id, self._part(row))) for row in rows)
 
-    def recount(self, ids: Sequence[str]) -> None:
-        """Note ids that are in the source by now."""
-        self._change("INSERT OR IGNORE INTO recount VALUES (?)", [(row_id,) for row_id in ids])
+    def recount(self, ids: Iterable[str]) -> None:
+        """Note ids that are in the source by now: rows that were read before and are not among them are gone."""
+        self._is_recounted = True
+        self._recounted.add((self._bucket(row_id), row_id) for row_id in ids)
 
-    def unseen(self) -> Iterator[Sequence[str]]:
-        """The ids of the recount that were not read before."""
-        # All at once: what is found of them is added meanwhile.
-        found = self._ask("SELECT id FROM recount EXCEPT SELECT id FROM source")
-        ids = [row_id for (row_id,) in found]
-        return batched(ids, _CHUNK)
+    def unseen(self) -> Iterator[list[str]]:
+        """The ids of the recount that were not read before, by bucket. Their rows may be added meanwhile."""
+        for bucket in range(self._buckets):
+            seen = {row_id for entries in self._source.read(bucket) for row_id, _digest, _part in entries}
+            if ids := self._ids_recounted(bucket) - seen:
+                yield sorted(ids)
 
-    def forget_gone(self) -> None:
-        """Take back what was read of rows that the recount did not find; their items are among the differences."""
-        self._change("INSERT INTO gone SELECT id FROM source EXCEPT SELECT id FROM recount", [()])
-        self._change("DELETE FROM source WHERE id IN (SELECT id FROM gone)", [()])
-
-    def repeated(self) -> tuple[int, Sequence[str]]:
-        """How many ids stand in the source more than once, and some of them."""
-        ((count,),) = self._ask(f"SELECT count(*) FROM ({_REPEATED})")  # noqa: S608
-        return count, [row_id for (row_id,) in self._ask(f"{_REPEATED} ORDER BY id LIMIT {SAMPLE_SIZE}")]
-
-    def differences(self) -> Iterator[list[str]]:
-        """The ids on which the sides do not agree."""
-        return ([row_id for (row_id,) in rows] for rows in self._stream(_DIFFERENCES, _CHUNK))
+    def differences(self) -> Iterator[tuple[int, list[str]]]:
+        """The ids on which the sides do not agree, by bucket, and of how many rows and items each list is."""
+        repeated: list[str] = []
+        for bucket in range(self._buckets):
+            rows = self._rows(bucket)
+            # An item that is written while it is being read may be met twice.
+            items = {row_id: digest for entries in self._target.read(bucket) for row_id, digest in entries}
+            self.rows += rows.counted
+            self.items += len(items)
+            self.repeated += len(rows.repeated)
+            repeated += rows.repeated
+            self.some_repeated = repeated = nsmallest(SAMPLE_SIZE, repeated)
+            differing = {row_id for row_id, (digest, _part) in rows.found.items() if items.get(row_id) != digest}
+            differing |= items.keys() - rows.found.keys()
+            differing |= rows.gone
+            yield len(rows.found) + len(items), sorted(differing - rows.repeated)
 
     def ids(self) -> Iterator[tuple[str, list[str]]]:
         """Every id that had a row, by partition key, or `OUTSIDE`: each group's in as many lists as it takes."""
-        for found in self._stream(_IDS, _IDS_AT_ONCE):
-            for part, rows in groupby(found, itemgetter(0)):
-                yield (self._windows[part].partition if part >= 0 else OUTSIDE), [row_id for _part, row_id in rows]
+        groups: set[int] = set()
+        for bucket in range(self._buckets):
+            parts = {row_id: part for entries in self._later.read(bucket) for row_id, part in entries}
+            parts |= {row_id: part for row_id, (_digest, part) in self._rows(bucket).found.items()}
+            groups.update(parts.values())
+            self._ids.add((part, row_id) for row_id, part in parts.items())
+        for part in sorted(groups):
+            for ids in self._ids.read(part):
+                yield (self._windows[part].partition if part >= 0 else OUTSIDE), sorted(ids)
 
-    def count(self, side: str) -> int:
-        """How many ids there are of ``source``, ``target`` or ``recount``."""
-        found: int = self._ask(f"SELECT count(*) FROM {side}")[0][0]  # noqa: S608
-        return found
+    def _rows(self, bucket: int) -> _Rows:
+        found: dict[str, tuple[int, int]] = {}
+        repeated: set[str] = set()
+        for entries in self._source.read(bucket):
+            for row_id, digest, part in entries:
+                # By keyset on the id, one that is met twice is of two rows.
+                if row_id in found:
+                    repeated.add(row_id)
+                else:
+                    found[row_id] = digest, part
+        if not self._is_recounted:
+            return _Rows(found, repeated, set(), len(found))
+        there = self._ids_recounted(bucket)
+        gone = found.keys() - there
+        for row_id in gone:
+            del found[row_id]
+        return _Rows(found, repeated - gone, gone, len(there))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+    def _ids_recounted(self, bucket: int) -> set[str]:
+        return {row_id for ids in self._recounted.read(bucket) for row_id in ids}
+
+    def _bucket(self, row_id: str) -> int:
+        return crc32(row_id.encode()) % self._buckets
 
     def _part(self, row: Row) -> int:
         place = row[self._mapping.order_index]
@@ -134,19 +194,6 @@ class Sides:
             return -1
         return self._parts[bisect_right(self._starts, place) - 1]
 
-    def _change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        with in_scratch(self._path):
-            self._database.executemany(statement, rows)
 
-    def _ask(self, question: str) -> list[Any]:
-        with in_scratch(self._path):
-            return self._database.execute(question).fetchall()
-
-    def _stream(self, question: str, size: int) -> Iterator[list[Any]]:
-        with in_scratch(self._path):
-            found = self._database.execute(question)
-            rows = found.fetchmany(size)
-        while rows:
-            yield rows
-            with in_scratch(self._path):
-                rows = found.fetchmany(size)
+def _megabytes(size: int) -> str:
+    return f"{max(size / 1e6, 1):,.0f} MB"

@@ -5,7 +5,9 @@ from itertools import count
 import pytest
 
 from imgmig_dagster.errors import TargetUnavailable
-from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
+from imgmig_dagster.progress import Progress
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 
 FOREVER = 10_000
@@ -49,6 +51,21 @@ def test_two_sides_that_hold_the_same_pass(migration: Migration, proxy: FaultPro
     assert (census.source_rows, census.target_items, census.settled, census.samples) == (40, 40, 0, {})
     assert {call.body["Segment"] for call in proxy.of("Scan")} == {0, 1, 2, 3}
     assert proxy.of("BatchGetItem") == [], "only differing keys are read again"
+
+
+def test_every_phase_tells_of_itself_and_of_how_much_there_is(migration: Migration) -> None:
+    migrated(migration, 30)
+    migration.target.delete(3)
+    told, lines = list[Progress](), list[str]()
+    run = migration.run(told=told, page_size=10)
+
+    with run.source:
+        run.look(lambda work: take_census(work, [MARCH], tell=lines.append))
+
+    last = {each.verb: (each.done, each.total, each.failures) for each in told}
+    assert last == {"Read": (59, 60, 0), "Counted": (30, 30, 0), "Compared": (59, 59, 1), "Kept": (30, 30, 0)}
+    assert {each.total for each in told if each.verb == "Read"} == {60}, "known beforehand"
+    assert any("30 rows needs about 1 MB of temporary files" in line for line in lines)
 
 
 def test_an_empty_source_and_target_pass(migration: Migration) -> None:

@@ -9,24 +9,36 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from imgmig_dagster.errors import FilesUnavailable, StateUnavailable
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.work import ReadingWork
 from imgmig_dagster_tests.arrange import Migration, image
 from imgmig_dagster_tests.full_disk import LIMITED, files_of_at_most
 
 START = "import sys; from imgmig_dagster.sandbox import Sandbox; Sandbox(sys.argv[1]).start()"
 
 
+def census_with_files_of_at_most(size: int, migration: Migration) -> None:
+    async def census(work: ReadingWork) -> None:
+        with files_of_at_most(size):
+            await take_census(work, [migration.window])
+
+    run = migration.verification()
+    with run.source:
+        run.look(census)
+
+
 def test_a_census_names_the_temporary_folder(migration: Migration) -> None:
     migration.source.insert([image(1)])
 
-    with files_of_at_most(5_000), pytest.raises(FilesUnavailable, match=r"/census\.sqlite cannot be used .*TMPDIR"):
-        migration.census()
+    with pytest.raises(FilesUnavailable, match=r"/source/\d+.* cannot be used .*TMPDIR.* 1 rows"):
+        census_with_files_of_at_most(20, migration)
 
 
 def test_a_census_without_any_temporary_folder_says_so(migration: Migration, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
 
-    with files_of_at_most(0), pytest.raises(FilesUnavailable, match=r"temporary folder.*TMPDIR"):
-        migration.census()
+    with pytest.raises(FilesUnavailable, match=r"temporary folder.*TMPDIR"):
+        census_with_files_of_at_most(0, migration)
 
 
 def test_a_pass_ends_with_the_place_and_is_resumed(migration: Migration) -> None:

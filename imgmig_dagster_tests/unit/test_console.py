@@ -56,3 +56,18 @@ def test_elsewhere_there_are_plain_lines_of_all_together(
     with Output(json=False).progress("Migrated", 300) as shown:
         work_on_three(shown)
     assert capsys.readouterr().out.splitlines()[-1] == "Migrated 180/300 rows (60.0%), 2024-02-01: 12/s"
+
+
+def test_each_phase_of_a_census_has_lines_that_say_how_long_it_still_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgmig_dagster.cli.console._PLAIN_LINE_INTERVAL_S", 0.0)
+    with Output(json=False).phases() as shown:
+        shown.progress(Progress("Read", "census", 0, 6_000, 0.0, noun="rows and items"))
+        shown.progress(Progress("Read", "census", 2_000, 6_000, 50.0, noun="rows and items"))
+        shown.progress(Progress("Compared", "census", 3_000, 6_000, 500.0, failures=2))
+    assert capsys.readouterr().out.splitlines() == [
+        "Read 0/6000 rows and items (0.0%), 0/s",
+        "Read 2000/6000 rows and items (33.3%), 50/s, 0:01:20 left",
+        "Compared 3000/6000 rows (50.0%), 500/s, 2 failures, 0:00:06 left",
+    ]

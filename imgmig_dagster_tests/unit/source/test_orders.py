@@ -158,14 +158,13 @@ class TestBuckets:
 
     def test_a_census_finds_each_rows_bucket(self, things: Things, tmp_path: Path) -> None:
         things.make("a int, b text, PRIMARY KEY (a, b)", "SELECT n, 'x' FROM generate_series(1, 40) AS listed(n)")
-        sides = Sides(tmp_path / "sides", self.COMPOSITE, buckets(4))
+        sides = Sides(tmp_path, self.COMPOSITE, buckets(4), 40)
 
         with things.reader(self.COMPOSITE) as reader:
             for page in reader.all_rows(7):
                 sides.add_rows(page)
             listed = {name: sorted(ids) for name, ids in sides.ids()}
             assert listed == {window.partition: sorted(ids) for window, ids in self.found(reader).items()}
-        sides.close()
 
 
 def test_a_census_finds_the_rows_without_a_time(things: Things, tmp_path: Path) -> None:
@@ -174,11 +173,10 @@ def test_a_census_finds_the_rows_without_a_time(things: Things, tmp_path: Path) 
 
     with things.reader(mapping) as reader:
         for windows in ([UNDATED_WINDOW, MARCH, APRIL], [MARCH, APRIL, UNDATED_WINDOW]):
-            sides = Sides(tmp_path / windows[0].partition, mapping, windows)
+            sides = Sides(tmp_path / windows[0].partition, mapping, windows, 4)
             for page in reader.all_rows(2):
                 sides.add_rows(page)
             assert dict(sides.ids()) == {"2024-03-01": ["1"], "2024-04-01": ["4"], "undated": ["2"], "outside": ["3"]}
-            sides.close()
 
 
 @pytest.mark.parametrize(
