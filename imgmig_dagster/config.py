@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 from imgmig_dagster.aws_settings import AwsSettings
 from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.metrics_settings import MetricsSettings
 from imgmig_dagster.places import Places
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.stage import PictureMode, Stage, WriteMode, parse_stage
@@ -194,19 +195,20 @@ def hand_on_dagster_variables(stage: Stage) -> None:
 
     Its ``env:`` knows the environment of the process alone. What is set there already stays.
     """
-    os.environ.update(_dagster_variables(stage))
+    os.environ.update(_variables_of(stage, "DAGSTER_"))
 
 
-def _dagster_variables(stage: Stage) -> dict[str, str]:
+def _variables_of(stage: Stage, prefix: str) -> dict[str, str]:
+    """Those of the stage's file that the environment does not set."""
     found = dotenv_values(stage.env_file).items()
-    return {name: value for name, value in found if name.startswith("DAGSTER_") and value and name not in os.environ}
+    return {name: value for name, value in found if name.startswith(prefix) and value and name not in os.environ}
 
 
 def child_environment(stage: Stage) -> dict[str, str]:
     """The environment for a Dagster process of this stage. Its parts talk to each other past any proxy."""
     unproxied = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), *LOOPBACK_NAMES)))
     return {
-        **_dagster_variables(stage),
+        **_variables_of(stage, "DAGSTER_"),
         **os.environ,
         "STAGE": stage.value,
         "DAGSTER_HOME": str(dagster_home(stage)),
@@ -243,6 +245,15 @@ def load_settings(stage: Stage) -> Settings:
         url = SourceSecret(access, secret, _variable(stage, "IMGMIG_SOURCE_URL")).url()
         return _validated(Settings, stage, {}, source_url=url)
     return _validated(Settings, stage, {})
+
+
+def metrics_collector(stage: Stage) -> str | None:
+    """Where metrics are posted to, by OpenTelemetry's variables; None where they are off.
+
+    Those of the stage's file are put where OpenTelemetry reads them. What is set in the environment already stays.
+    """
+    os.environ.update(_variables_of(stage, "OTEL_"))
+    return _validated(MetricsSettings, stage, {}).collector
 
 
 def _sandbox_variables() -> dict[str, str]:

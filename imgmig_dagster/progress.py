@@ -15,7 +15,10 @@ _HELD_BYTES: Final = 65_536
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of one partition's work. `verb` is ``Migrated``, ``Verified`` or the like; `rate` is rows a second."""
+    """A moment of one partition's work. `verb` is ``Migrated``, ``Verified`` or the like; `rate` is rows a second.
+
+    `before` of the rows `done` were done by an earlier run.
+    """
 
     verb: str
     partition: str
@@ -25,6 +28,7 @@ class Progress:
     failures: int = 0
     retries: int = 0
     noun: str = "rows"
+    before: int = 0
 
     def line(self) -> str:
         """The moment as a log line has it."""
@@ -79,8 +83,19 @@ class ProgressMeter:
         rate = (self._done - self._already_done) / elapsed if elapsed > 0 else 0.0
         # Rows that arrive meanwhile make more rows than were counted at the start.
         total = max(self._total, self._done)
-        done, failures, retries = self._done, self.failures, self.retries
-        self._listener(Progress(self._verb, self._partition, done, total, rate, failures, retries, self._noun))
+        self._listener(
+            Progress(
+                self._verb,
+                self._partition,
+                self._done,
+                total,
+                rate,
+                self.failures,
+                self.retries,
+                self._noun,
+                self._already_done,
+            )
+        )
 
 
 def every_rows(step: int, tell: Listener) -> Listener:

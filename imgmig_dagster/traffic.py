@@ -74,10 +74,13 @@ class TrafficRecord:
 class Traffic:
     """What a run's requests came to so far; `now` gives seconds since 1970.
 
-    `requests` and `writes_sent` count each try. A write that is not among them cannot have reached the table.
+    `requests` and `writes_sent` count each try. A write that is not among them cannot have reached the table. What a
+    `part` counts counts for the whole too. `on_answer` is told of each answer: whether it was a read, and its seconds.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, whole: "Traffic | None" = None) -> None:
+        self._whole = whole
+        self.on_answer: Callable[[bool, float], None] | None = None
         self.requests = 0
         self.writes_sent = 0
         self.retries = 0
@@ -89,20 +92,47 @@ class Traffic:
         self._writes = [0] * len(_BOUNDS_S)
         self._throttled: Counter[int] = Counter()
 
+    def part(self) -> "Traffic":
+        """A count of its own of some of the run's requests."""
+        return Traffic(self._now, self)
+
     def sending(self, is_read: bool) -> None:
         """Count a request that is about to leave."""
         self.requests += 1
         self.writes_sent += not is_read
+        if self._whole is not None:
+            self._whole.sending(is_read)
 
     def answered(self, is_read: bool, seconds: float) -> None:
         """Count a request that was answered; on the hot path of every request."""
         # What took longer than the last bound counts as that.
         (self._reads if is_read else self._writes)[bisect_left(_BOUNDS_S, seconds, 0, _LAST)] += 1
+        if self.on_answer is not None:
+            self.on_answer(is_read, seconds)
+        if self._whole is not None:
+            self._whole.answered(is_read, seconds)
 
     def throttled(self) -> None:
         """Count a reply that asked to slow down."""
         self.throttles += 1
         self._throttled[int(self._now()) // _SLOT_S * _SLOT_S] += 1
+        if self._whole is not None:
+            self._whole.throttled()
+
+    def retried(self) -> None:
+        """Count a request that is about to be tried again after a transient error."""
+        self.retries += 1
+        if self._whole is not None:
+            self._whole.retried()
+
+    def paid(self, units: float, is_read: bool) -> None:
+        """Count capacity units."""
+        if is_read:
+            self.read_units += units
+        else:
+            self.write_units += units
+        if self._whole is not None:
+            self._whole.paid(units, is_read)
 
     def record(self) -> TrafficRecord:
         """The latencies and the throttling so far."""

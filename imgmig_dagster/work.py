@@ -29,6 +29,7 @@ from imgmig_dagster.concurrency import in_thread, run_interruptible
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.garbage import fewer_collections
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.fenced import FencedStateStore
@@ -68,6 +69,7 @@ class SourceWork:
     page_size: int
     listener: Listener
     clock: Clock
+    metrics: RunMetrics
 
     def meter(self, verb: str, of: str, total: int, done: int = 0, noun: str | None = None) -> ProgressMeter:
         """What counts the rows, or others by their `noun`, and tells the listener: see `Progress`."""
@@ -144,6 +146,7 @@ async def open_work(
     keep_values: bool = False,
     throttled_by: StateStore | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    metrics: RunMetrics | None = None,
 ) -> AsyncIterator[Work[Table]]:
     """Open the target for a run, which shares the rate and obeys `imgmig throttle` while it lasts.
 
@@ -154,11 +157,13 @@ async def open_work(
         SettingsError, AwsUnusable: no way to DynamoDB is known, or no credentials can be had.
         StateError: what `imgmig throttle` asks for cannot be read.
     """
-    mapping = await asyncio.to_thread(lambda: source.mapping)
+    mapping, metrics = await asyncio.to_thread(lambda: source.mapping), metrics or RunMetrics()
     async with (
         target.open(mapping) as table,
         obeying_throttle(throttled_by or state, table.sender.limiter, target.rate, run_id),
     ):
+        table.sender.traffic = metrics.traffic
+        metrics.rate = lambda: table.sender.limiter.rate
         with fewer_collections():
             yield Work(
                 source=source,
@@ -171,6 +176,7 @@ async def open_work(
                 keep_values=keep_values,
                 rate=target.rate,
                 clock=clock,
+                metrics=metrics,
                 describe_target=_once(target.identity),
             )
 

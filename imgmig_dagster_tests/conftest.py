@@ -190,7 +190,7 @@ def migration(source: Source, target: Target, state: LocalStateStore) -> Migrati
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """No variable that the settings read is set, and the current directory holds no file of settings."""
     for name in list(os.environ):
-        if name.startswith(("IMGMIG_", "AWS_", "PG")) or name in ("STAGE", "DAGSTER_HOME"):
+        if name.startswith(("IMGMIG_", "AWS_", "PG", "OTEL_")) or name in ("STAGE", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
     # A process reads once where its proxy, its authorities and its credentials are.
     aws._shared_of.cache_clear()

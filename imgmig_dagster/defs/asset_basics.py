@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import dagster as dg
 
 from imgmig_dagster.clock import SYSTEM_CLOCK
+from imgmig_dagster.config import metrics_collector
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
 from imgmig_dagster.defs.table import Table
+from imgmig_dagster.metrics import RunMetrics
+from imgmig_dagster.metrics_export import exported
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.schema import schema_drift
 from imgmig_dagster.work import SourceWork, Target, Work, open_work
@@ -32,9 +35,15 @@ def reading_source(
     progress: ProgressListener,
 ) -> Iterator[tuple[SourceWork, logging.Logger]]:
     """What a Dagster run works on that asks nothing of the target, in the run's name, and the table's log."""
-    with source.reader(table.mapping) as reader, state.log(table.name) as log:
-        listener, page_size = progress.for_run(log, context.log), source.settings.page_size
-        yield SourceWork(reader, state.open(table.name), context.run.run_id, page_size, listener, SYSTEM_CLOCK), log
+    metrics, run_id, page_size = RunMetrics(), context.run.run_id, source.settings.page_size
+    attributes = {"stage": table.stage.value, "table": table.name}
+    with (
+        source.reader(table.mapping) as reader,
+        state.log(table.name) as log,
+        exported(metrics, metrics_collector(table.stage), run_id, attributes, log),
+    ):
+        listener = metrics.watching(progress.for_run(log, context.log))
+        yield SourceWork(reader, state.open(table.name), run_id, page_size, listener, SYSTEM_CLOCK, metrics), log
 
 
 @contextmanager
@@ -59,6 +68,7 @@ def working(
             listener=reading.listener,
             keep_values=settings.show_values,
             throttled_by=state.of_stage(),
+            metrics=reading.metrics,
         )
         for line in schema_drift(reading.state, reading.source, target.identity).lines:
             log.warning(line)

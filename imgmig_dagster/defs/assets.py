@@ -132,6 +132,7 @@ async def verify_part(
     """Verify a partition, and record what was found; see `verify` for what it raises."""
     result = await verify(work, window, only_failed)
     log.info("%s: verified %d rows: %s", part.partition, result.looked_at, dict(result.verdicts))
+    work.metrics.rows_ended("verified", result.verdicts)
     await record_verification(part, work.state, result)
 
 
@@ -192,6 +193,7 @@ class _Making:
         else:
             result = last = await self._migrate(work, part, counted, mode, config.start_over, deletes)
         log.info("%s: %s", part.partition, result.line())
+        work.metrics.rows_ended("retried" if config.retry_failures_only else "migrated", result.outcomes)
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)
         results = [checks.every_row_is_accounted_for(last), checks.no_failed_items(failures)]
         facts = metadata.of_retry(last, result) if config.retry_failures_only else metadata.of_migration(result)

@@ -1,10 +1,11 @@
 """The assets of the table as a whole: nouns, each made by one call of the domain."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -26,6 +27,7 @@ from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.state import names
@@ -37,8 +39,11 @@ from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.schema import SchemaDrift, schema_drift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.window import now
+from imgmig_dagster.window import now, seconds_between
 from imgmig_dagster.work import ReadingWork, work_on
+
+if TYPE_CHECKING:
+    from imgmig_dagster.reporting.model import SummaryReport
 
 _REPORTED_VERSIONS: Final = ("dagster", "psycopg", "aiohttp", "botocore", "pydantic")
 
@@ -128,43 +133,46 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         reads = target.open_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, log):
 
-            async def look(work: ReadingWork) -> tuple[Certified, Sequence[str], NotMigrated, Recheck, SchemaDrift]:
+            async def look(
+                work: ReadingWork,
+            ) -> tuple[Certified, Sequence[str], NotMigrated, Recheck, SchemaDrift, RunMetrics]:
                 certified = await certify(work, windows, log.info)
                 columns = await asyncio.to_thread(work.source.columns_not_migrated)
                 recheck = Recheck(published_mapping(work.source.mapping), work.source.published())
                 drift = await asyncio.to_thread(schema_drift, store, work.source, work.describe_target)
-                return certified, work.source.table.assumptions, columns, recheck, drift
+                return certified, work.source.table.assumptions, columns, recheck, drift, work.metrics
 
-            certified, assumptions, columns, recheck, drift = work_on(opening, look)
-        # After the last look: what another state wrote during it has left its mark by now.
-        owner = target.ownership(certified.identity.target, state.of_stage())
-        counted = {**certified.counts.rows_per_window, **certified.rows}
-        facts = RunFacts(
-            run_id=context.run.run_id,
-            made_at=now(),
-            counted_at=certified.as_of,
-            identity=certified.identity,
-            settings=settings.shown(table.mapping),
-            versions={
-                "imgmig_dagster": __version__,
-                "python": python_version(),
-                **{name: version(name) for name in _REPORTED_VERSIONS},
-            },
-            show_values=settings.show_values,
-            assumptions=[*assumptions, *([owner.assumption] if owner.assumption else [])],
-            owner=owner,
-            rows_outside=certified.counts.outside.rows,
-            repeated=certified.repeated.sample_ids,
-            miscounted=certified.miscounted,
-            columns=columns,
-            recheck=recheck,
-            schema=drift,
-            rounds=certified.rounds,
-            ends=certified.ends,
-            left=certified.left,
-        )
-        rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
-        report = build_report(store, table.stage.value, windows, rows_now, facts, certified.digests, table.option)
+            certified, assumptions, columns, recheck, drift, metrics = work_on(opening, look)
+            # After the last look: what another state wrote during it has left its mark by now.
+            owner = target.ownership(certified.identity.target, state.of_stage())
+            counted = {**certified.counts.rows_per_window, **certified.rows}
+            facts = RunFacts(
+                run_id=context.run.run_id,
+                made_at=now(),
+                counted_at=certified.as_of,
+                identity=certified.identity,
+                settings=settings.shown(table.mapping),
+                versions={
+                    "imgmig_dagster": __version__,
+                    "python": python_version(),
+                    **{name: version(name) for name in _REPORTED_VERSIONS},
+                },
+                show_values=settings.show_values,
+                assumptions=[*assumptions, *([owner.assumption] if owner.assumption else [])],
+                owner=owner,
+                rows_outside=certified.counts.outside.rows,
+                repeated=certified.repeated.sample_ids,
+                miscounted=certified.miscounted,
+                columns=columns,
+                recheck=recheck,
+                schema=drift,
+                rounds=certified.rounds,
+                ends=certified.ends,
+                left=certified.left,
+            )
+            rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
+            report = build_report(store, table.stage.value, windows, rows_now, facts, certified.digests, table.option)
+            _measure(metrics, report)
         Standing(table, store).show_judged(context, report)
         files = publish(store, report)
         try:
@@ -184,6 +192,12 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         )
 
     return [table_census, spot_check, migration_summary]
+
+
+def _measure(metrics: RunMetrics, report: "SummaryReport") -> None:
+    evidence = [each.evidence for each in report.filled if each.evidence]
+    ages = [seconds_between(each.as_of or each.started_at, report.facts.made_at) for each in evidence]
+    metrics.judged(Counter(each.verdict.value for each in report.filled), max(ages, default=None))
 
 
 def _content(store: StateStore, name: str) -> bytes:

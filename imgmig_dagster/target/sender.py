@@ -68,7 +68,7 @@ class Backoff:
         policy = self._sender.retry
         if self._retries >= len(policy.delays):
             raise RetriesUsedUpError(code)
-        self._sender.traffic.retries += 1
+        self._sender.traffic.retried()
         self._retries += 1
         await policy.sleep(policy.delay(self._retries - 1))
 
@@ -134,7 +134,7 @@ class Sender:
     def for_partition(self, fence: Fence = UNFENCED) -> "Sender":
         """The same way to the service, with a count of its own of what is sent, behind a partition's fence."""
         sender = copy.copy(self)
-        sender.traffic, sender._fence = Traffic(), fence  # noqa: SLF001  # a copy of our own
+        sender.traffic, sender._fence = self.traffic.part(), fence  # noqa: SLF001  # a copy of our own
         return sender
 
     def read_only(self) -> "Sender":
@@ -200,10 +200,7 @@ class Sender:
 
     def pay(self, units: float, is_read: bool = False) -> None:
         """Count capacity units that a request cost. The rate is of both kinds; what is reported is not."""
-        if is_read:
-            self.traffic.read_units += units
-        else:
-            self.traffic.write_units += units
+        self.traffic.paid(units, is_read)
         self.limiter.spent(units)
 
     async def _probe(self, table: str) -> None:

@@ -1,0 +1,220 @@
+"""The metrics of a run: each declared once, and the numbers behind them.
+
+Where they are exported to is in `metrics_export.py`, and the page of documents is written from here
+(``python -m imgmig_dagster.metrics``). What a result counts is declared in `figures.py`, and requests are counted in
+`traffic.py`; nothing is counted a second time here. No metric bears a value or an id of a row.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from imgmig_dagster.progress import Listener, Progress
+from imgmig_dagster.traffic import Traffic
+
+Points: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
+"""Numbers, each with its attributes besides those that all have."""
+
+
+class Kind(str, Enum):
+    """What a backend may do with a metric: counters only rise, within a run."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class RunMetrics:
+    """What a run has come to so far, as its exporter reads it from a thread of its own.
+
+    `traffic` counts the run's requests. `rate` tells the ceiling that is obeyed just now, in units a second.
+    """
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+        self.rate: Callable[[], float | None] = lambda: None
+        self._processed: Counter[str] = Counter()
+        self._under_way: dict[tuple[str, str], Progress] = {}
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._partitions: Mapping[str, int] = {}
+        self._evidence_age_s: float | None = None
+
+    def watching(self, listener: Listener) -> Listener:
+        """The listener, beside which progress is counted."""
+
+        def listen(progress: Progress) -> None:
+            key = progress.verb, progress.partition
+            last = self._under_way.get(key)
+            # Where it is less than before, something else of the same partition has begun.
+            before = last.done if last is not None and last.done <= progress.done else progress.before
+            self._processed[progress.verb.lower()] += progress.done - before
+            self._under_way[key] = progress
+            listener(progress)
+
+        return listen
+
+    def rows_ended(self, step: str, outcomes: Mapping[str, int]) -> None:
+        """A partition is done: count its rows by what became of them. A result holds what an earlier run began, too."""
+        for outcome, rows in outcomes.items():
+            self._outcomes[step, outcome] += rows
+
+    def judged(self, partitions: Mapping[str, int], evidence_age_s: float | None) -> None:
+        """A report judged all partitions: so many of each verdict, and the age of the oldest evidence."""
+        self._partitions, self._evidence_age_s = dict(partitions), evidence_age_s
+
+    def rows_processed(self) -> Points:
+        """By step."""
+        return [(rows, {"step": step}) for step, rows in list(self._processed.items())]
+
+    def rows_left(self) -> Points:
+        """By step, of the partitions under way."""
+        left: Counter[str] = Counter()
+        for progress in list(self._under_way.values()):
+            left[progress.verb.lower()] += progress.total - progress.done
+        return [(rows, {"step": step}) for step, rows in left.items()]
+
+    def rows_by_outcome(self) -> Points:
+        """By step and outcome."""
+        return [(rows, {"step": step, "outcome": outcome}) for (step, outcome), rows in list(self._outcomes.items())]
+
+    def capacity_units(self) -> Points:
+        """By kind."""
+        return [(self.traffic.read_units, {"kind": "read"}), (self.traffic.write_units, {"kind": "write"})]
+
+    def requests(self) -> Points:
+        """By kind."""
+        writes = self.traffic.writes_sent
+        return [(self.traffic.requests - writes, {"kind": "read"}), (writes, {"kind": "write"})]
+
+    def rate_ceiling(self) -> Points:
+        """One, where there is a ceiling."""
+        rate = self.rate()
+        return [] if rate is None else [(rate, {})]
+
+    def partitions(self) -> Points:
+        """By verdict."""
+        return [(count, {"verdict": verdict}) for verdict, count in self._partitions.items()]
+
+    def evidence_age(self) -> Points:
+        """One, where there is any evidence."""
+        return [] if self._evidence_age_s is None else [(self._evidence_age_s, {})]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric; `read` gives its points, but for a histogram, which is recorded answer by answer."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    attributes: tuple[str, ...] = ()
+    read: Callable[[RunMetrics], Points] = lambda _run: ()
+
+
+DURATION: Final = Metric(
+    "imgmig.request.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "how long DynamoDB took to answer, as the run saw it",
+    ("kind",),
+)
+METRICS: Final = (
+    Metric(
+        "imgmig.rows.processed",
+        Kind.COUNTER,
+        "{row}",
+        "rows that the run has gone through so far",
+        ("step",),
+        RunMetrics.rows_processed,
+    ),
+    Metric(
+        "imgmig.rows.left",
+        Kind.GAUGE,
+        "{row}",
+        "rows of the partitions under way that the run has not gone through yet: how far it is behind",
+        ("step",),
+        RunMetrics.rows_left,
+    ),
+    Metric(
+        "imgmig.rows",
+        Kind.COUNTER,
+        "{row}",
+        "rows by outcome of migration and verdict of verification, counted when their partition is done",
+        ("step", "outcome"),
+        RunMetrics.rows_by_outcome,
+    ),
+    Metric(
+        "imgmig.requests",
+        Kind.COUNTER,
+        "{request}",
+        "requests to DynamoDB that were sent, each try counted",
+        ("kind",),
+        RunMetrics.requests,
+    ),
+    Metric(
+        "imgmig.requests.retried",
+        Kind.COUNTER,
+        "{request}",
+        "tries after a transient error",
+        (),
+        lambda run: [(run.traffic.retries, {})],
+    ),
+    Metric(
+        "imgmig.requests.throttled",
+        Kind.COUNTER,
+        "{reply}",
+        "replies that asked to slow down",
+        (),
+        lambda run: [(run.traffic.throttles, {})],
+    ),
+    DURATION,
+    Metric(
+        "imgmig.capacity",
+        Kind.COUNTER,
+        "{unit}",
+        "capacity units that DynamoDB reported",
+        ("kind",),
+        RunMetrics.capacity_units,
+    ),
+    Metric(
+        "imgmig.rate.ceiling",
+        Kind.GAUGE,
+        "{unit}/s",
+        "what the run may spend just now; none without a ceiling or throttling",
+        (),
+        RunMetrics.rate_ceiling,
+    ),
+    Metric(
+        "imgmig.partitions",
+        Kind.GAUGE,
+        "{partition}",
+        "partitions by verdict, as the last report judged them",
+        ("verdict",),
+        RunMetrics.partitions,
+    ),
+    Metric(
+        "imgmig.evidence.age",
+        Kind.GAUGE,
+        "s",
+        "age of the oldest partition's evidence when the last report was made",
+        (),
+        RunMetrics.evidence_age,
+    ),
+)
+
+
+def table() -> str:
+    """The metrics as docs/metrics.md has them."""
+    lines = ["| metric | kind | unit | attributes | what |", "|---|---|---|---|---|"]
+    for each in METRICS:
+        attributes = ", ".join(f"`{name}`" for name in each.attributes)
+        lines.append(f"| `{each.name}` | {each.kind.value} | `{each.unit}` | {attributes} | {each.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())
