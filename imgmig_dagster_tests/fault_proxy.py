@@ -8,19 +8,21 @@ import asyncio
 import io
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import aiohttp
 from aiohttp import web
 
-from imgmig_dagster.sandbox import wire
+from imgmig_dagster.sandbox import partiql, wire
 from imgmig_dagster_tests.front import Front
 
 WRITES = frozenset(
     {"BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchExecuteStatement"}
 )
+NEW_ITEMS = ("PutItem", "BatchExecuteStatement")
+"""The operations by which conditional mode writes items where none stands."""
 _FORWARDED = frozenset({"authorization", "content-type", "x-amz-date", "x-amz-target"})
 
 
@@ -42,6 +44,8 @@ class Call:
         """The partition keys that the request concerns, in order."""
         if self.operation == "BatchWriteItem":
             return [put["PutRequest"]["Item"]["PK"]["S"] for puts in self._tables() for put in puts]
+        if self.operation == "BatchExecuteStatement":
+            return [partiql.parse(statement)[1]["PK"]["S"] for statement in self.body["Statements"]]
         if self.operation == "BatchGetItem":
             return [key["PK"]["S"] for request in self._tables() for key in request["Keys"]]
         single = self.body.get("Item") or self.body.get("Key")
@@ -61,6 +65,8 @@ class Reply:
 
 
 Forward: TypeAlias = Callable[[dict[str, Any]], Awaitable[Reply]]
+Operations: TypeAlias = "str | Collection[str] | None"
+"""One, any of several, or every one."""
 Action: TypeAlias = Callable[[Call, Forward], Awaitable["Reply | Drop"]]
 
 
@@ -73,10 +79,14 @@ class Drop:
 
 @dataclass
 class _Rule:
-    operation: str | None
+    operations: Operations
     when: Callable[[Call], bool]
     action: Action
     left: int
+
+    def holds_for(self, call: Call) -> bool:
+        wanted = (self.operations,) if isinstance(self.operations, str) else self.operations
+        return (wanted is None or call.operation in wanted) and self.when(call)
 
 
 @dataclass
@@ -128,11 +138,11 @@ class FaultProxy:
     def inject(
         self,
         action: Action,
-        operation: str | None = None,
+        operation: Operations = None,
         times: int = 1,
         when: Callable[[Call], bool] = lambda _call: True,
     ) -> None:
-        """Apply `action` to the next `times` calls of that operation for which `when` holds."""
+        """Apply `action` to the next `times` calls of these operations for which `when` holds."""
         self._rules.append(_Rule(operation, when, action, times))
 
     def outage(self, when: Callable[[Call], bool], answer: Action | None = None) -> None:
@@ -153,7 +163,7 @@ class FaultProxy:
     def before(
         self,
         callback: Callable[[], object],
-        operation: str,
+        operation: Operations,
         times: int = 1,
         when: Callable[[Call], bool] = lambda _call: True,
     ) -> None:
@@ -168,7 +178,7 @@ class FaultProxy:
     def after(
         self,
         callback: Callable[[], object],
-        operation: str,
+        operation: Operations,
         times: int = 1,
         when: Callable[[Call], bool] = lambda _call: True,
     ) -> None:
@@ -277,7 +287,7 @@ class FaultProxy:
 
     def _next_action(self, call: Call) -> Action | None:
         for rule in self._rules:
-            if rule.left > 0 and rule.operation in (None, call.operation) and rule.when(call):
+            if rule.left > 0 and rule.holds_for(call):
                 rule.left -= 1
                 return rule.action
         return None

@@ -23,7 +23,7 @@ from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 from werkzeug.serving import run_simple
 
-from imgmig_dagster.sandbox import wire
+from imgmig_dagster.sandbox import partiql, wire
 from imgmig_dagster.sandbox.aws import PICTURES_FILE, PICTURES_PATH, REGION
 from imgmig_dagster.sandbox.kms import answer_as_kms
 from imgmig_dagster.sandbox.pictures import PictureObject, read_objects
@@ -107,7 +107,7 @@ class _RequestHandler(MotoRequestHandler):
         body = request["wsgi.input"].read(None if length is None else int(length))
         refusal = wire.too_large(body)
         try:
-            status, content = self._of_moto(request, body) if refusal is None else (413, refusal)
+            status, content = self._carry_out(operation, request, body) if refusal is None else (413, refusal)
         except NotImplementedError:  # of an operation that moto does not know
             status, content = 400, b'{"__type":"com.amazon.coral.service#UnknownOperationException"}'
         if status == 200:
@@ -126,6 +126,21 @@ class _RequestHandler(MotoRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _carry_out(self, operation: str, request: dict[str, Any], body: bytes) -> tuple[int, bytes]:
+        if operation != "BatchExecuteStatement" or not partiql.inserts_only(asked := orjson.loads(body)):
+            return self._of_moto(request, body)
+        if (refused := partiql.refusal(asked, wire.key_of)) is not None:
+            code, message = refused
+            return 400, orjson.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message})
+
+        def put(single: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            target = {**request, "HTTP_X_AMZ_TARGET": "DynamoDB_20120810.PutItem"}
+            content = orjson.dumps(single)
+            status, reply = self._of_moto({**target, "CONTENT_LENGTH": str(len(content))}, content)
+            return status, orjson.loads(reply)
+
+        return 200, orjson.dumps(partiql.execute(asked, wire.key_of, put))
 
     def _of_moto(self, request: dict[str, Any], body: bytes) -> tuple[int, bytes]:
         statuses: list[str] = []

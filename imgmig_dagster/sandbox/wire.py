@@ -16,6 +16,7 @@ import orjson
 
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes, write_units
+from imgmig_dagster.sandbox import partiql
 
 REQUESTS_PER_CONNECTION: Final = 5
 """Then the connection is closed, which the reply announces. AWS keeps it for some hundred, a small run sends fewer."""
@@ -70,11 +71,15 @@ def answer(operation: str, request: dict[str, Any], body: bytes) -> bytes:
     # A count has no items, and a page of an index ends at a key of its own.
     if operation not in _ANSWERS or request.keys() & {"Select", "IndexName"}:
         return body
+    if operation == "BatchExecuteStatement" and not partiql.inserts_only(request):
+        return body
     reply = orjson.loads(body)
     units = _ANSWERS[operation](request, reply)
     if request.get("ReturnConsumedCapacity", "NONE") != "NONE":
         consumed = [{"TableName": table, "CapacityUnits": float(used)} for table, used in units.items()]
         reply["ConsumedCapacity"] = consumed if operation.startswith("Batch") else consumed[0]
+        if not consumed:
+            del reply["ConsumedCapacity"]
     return orjson.dumps(reply)
 
 
@@ -114,10 +119,26 @@ def _put(request: dict[str, Any], _reply: dict[str, Any]) -> dict[str, float]:
     return {request["TableName"]: write_units(request["Item"])}
 
 
+def _insert(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
+    """A refused statement costs what the larger item would; of a batch that wrote nothing no units are told."""
+    units: dict[str, float] = {}
+    written: set[str] = set()
+    for statement, answer in zip(request["Statements"], reply["Responses"], strict=True):
+        if (table := answer.get("TableName")) is None:
+            continue  # it never came to the table
+        size = write_units(partiql.parse(statement)[1])
+        if (error := answer.get("Error")) is None:
+            written.add(table)
+        elif "Item" in error:
+            size = max(size, write_units(error["Item"]))
+        units[table] = units.get(table, 0) + size
+    return {table: used for table, used in units.items() if table in written}
+
+
 def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
     """A page ends at 1 MB, and only an absent LastEvaluatedKey says that nothing follows: the last page is empty."""
     items, size = reply.get("Items", []), 0
-    key = _KEYS.get(request["TableName"], _USUAL_KEY)
+    key = key_of(request["TableName"])
     # A page that is cut has to say where the next one begins.
     is_known = all(name in item for item in items for name in key)
     for count, item in enumerate(items):
@@ -137,7 +158,18 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
 _USUAL_KEY: Final = ("PK", "SK")
 _KEYS: Final[dict[str, tuple[str, ...]]] = {}
 """The names of each table's key, which its CreateTable told."""
-_ANSWERS: Final = {"BatchGetItem": _batch_get, "BatchWriteItem": _batch_write, "PutItem": _put, "Scan": _scan}
+_ANSWERS: Final = {
+    "BatchExecuteStatement": _insert,
+    "BatchGetItem": _batch_get,
+    "BatchWriteItem": _batch_write,
+    "PutItem": _put,
+    "Scan": _scan,
+}
+
+
+def key_of(table: str) -> tuple[str, ...]:
+    """The names of a table's key, as its CreateTable told; otherwise the usual ones."""
+    return _KEYS.get(table, _USUAL_KEY)
 
 
 def _place(item: Item, names: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from imgmig_dagster.mapping.rows import Assignments, Item, assigned
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.inserts import BatchInserts
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import Standing, WritableTable
 
@@ -16,7 +17,7 @@ class AuditedDeletes(WritableTable):
     """A table whose deletes are noted before they are sent, and when they are done."""
 
     def __init__(self, table: WritableTable, audit: AuditLog) -> None:
-        super().__init__(table.sender, table.name, table.mapping)
+        super().__init__(table.sender, table.name, table.mapping, table.batch_inserts)
         self._audit = audit
 
     async def delete(self, row_id: str, seen: Item) -> bool:
@@ -47,7 +48,11 @@ class AuditedDeletes(WritableTable):
 
 
 class AuditedTable(AuditedDeletes):
-    """A table whose single writes are all noted."""
+    """A table whose writes are all noted, each by itself."""
+
+    def __init__(self, table: WritableTable, audit: AuditLog) -> None:
+        super().__init__(table, audit)
+        self.batch_inserts = BatchInserts(allowed=False)
 
     async def put_new(self, item: Item) -> Standing | None:
         """See `WritableTable.put_new`."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Item, Row
@@ -18,8 +19,10 @@ from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord
 from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.inserts import MAX_BATCH_INSERT
 from imgmig_dagster.target.rehearsed import Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster.target.writer import WriteFailure
 
 _PERHAPS_OURS: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
 # Of a page's own inserts up to a tenth, or 10, may lose their rows under the write: an application that deletes. More
@@ -91,7 +94,7 @@ class PageMigrator:
         if in_batches:
             await self._write_batches(pending, page)
         else:
-            await gather(self._put(row, item, page) for row, item in pending)
+            await gather(self._put(batch, page) for batch in batched(pending, MAX_BATCH_INSERT))
             await self._look_again([row for row, _item in pending], page)
         return PageResult(page.outcomes, page.failures)
 
@@ -119,21 +122,27 @@ class PageMigrator:
         for row, _item in pending:
             page.outcomes[row.id] = Outcome.WRITTEN
         for failure in failures:
-            row_id = self._target.mapping.row_id(failure.item)
-            if failure.permanent:
-                page.reject(Rejection(str(row_id), None, failure.code, "DynamoDB rejected the item"))
-            else:
-                page.fail(str(row_id), failure.code, "retries used up")
+            self._fail(failure, page)
 
-    async def _put(self, row: Row, item: Item, page: OutcomeRecord) -> None:
-        row_id = row.id
-        with page.faults_of(row_id):
-            standing = await self._target.put_new(item)
-            if standing is None:
-                page.outcomes[row_id] = Outcome.INSERTED
+    async def _put(self, pending: Sequence[tuple[Row, Item]], page: OutcomeRecord) -> None:
+        found = await self._target.put_new_many([item for _row, item in pending])
+        in_the_way: list[tuple[Row, Item | None]] = []
+        for (row, _item), each in zip(pending, found, strict=True):
+            if each is None:
+                page.outcomes[row.id] = Outcome.INSERTED
+            elif isinstance(each, WriteFailure):
+                self._fail(each, page)
             else:
-                await self._reconcile(row, standing.item, page)
-        self._on_rows(1)
+                in_the_way.append((row, each.item))
+        await gather(self._reconcile(row, standing, page) for row, standing in in_the_way)
+        self._on_rows(len(pending))
+
+    def _fail(self, failure: WriteFailure, page: OutcomeRecord) -> None:
+        row_id = str(self._target.mapping.row_id(failure.item))
+        if failure.permanent:
+            page.reject(Rejection(row_id, None, failure.code, "DynamoDB rejected the item"))
+        else:
+            page.fail(row_id, failure.code, "retries used up")
 
     async def _look_again(self, rows: Sequence[Row], page: OutcomeRecord) -> None:
         """Read the written rows once more: what changed since is judged again, what is gone is taken back."""

@@ -34,6 +34,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MEMBERS: Final = {
     "BatchGetItem": "Responses",
     "BatchWriteItem": "UnprocessedItems",
+    "BatchExecuteStatement": "Responses",
     "PutItem": "ConsumedCapacity",
     "UpdateItem": "ConsumedCapacity",
     "DeleteItem": "ConsumedCapacity",

@@ -46,6 +46,15 @@ FAULTS: Final[dict[str, Fault]] = {
     "SerializationException": Fault.STOP,
 }
 
+# By which one statement of a batch is refused. What is none of these is PutItem's to judge, which names it in full.
+STATEMENT_FAULTS: Final[dict[str, Fault]] = {
+    **dict.fromkeys(("DuplicateItem", "ConditionalCheckFailed"), Fault.CONDITION),
+    **dict.fromkeys(("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"), Fault.BACK_PRESSURE),
+    **dict.fromkeys(("InternalServerError", "TransactionConflict"), Fault.TRANSIENT),
+    **dict.fromkeys(("ValidationError", "ItemCollectionSizeLimitExceeded"), Fault.REJECT),
+    **dict.fromkeys(("AccessDenied", "ResourceNotFound"), Fault.STOP),
+}
+
 
 def classify(code: str, status: int) -> Fault:
     """The fault behind an error's code and its HTTP status (0 where no reply came).

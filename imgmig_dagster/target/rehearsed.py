@@ -24,6 +24,10 @@ class RehearsedTable(TargetTable):
         self._pretended[row_id] = item
         return None
 
+    async def put_new_many(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+        """As if the items had been written, each if none stands there."""
+        return [await self.put_new(item) for item in items]
+
     async def put_many(self, items: Sequence[Item], on_batch: Callable[[int], None]) -> list[WriteFailure]:
         """As if the items had been written."""
         self._pretended.update((str(self.mapping.row_id(item)), item) for item in items)

@@ -1,4 +1,4 @@
-"""DynamoDB's operations as frozen dataclasses: what is asked, and how its reply is read."""
+"""DynamoDB's operations as frozen dataclasses: what is asked, and how its reply is read. PartiQL's are in `inserts`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -45,6 +45,14 @@ class RetriesUsedUpError(Exception):
         self.code = code
 
 
+class OperationRefused(TargetRefused):
+    """The service takes no request of this operation from this run; `code` is its name of the error."""
+
+    def __init__(self, error: DynamoDBError) -> None:
+        super().__init__(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}")
+        self.code = error.code
+
+
 class Backoff:
     """Waits between the tries of one piece of work, and gives up once the service has pushed back for too long.
 
@@ -150,7 +158,7 @@ class Sender:
             DynamoDBError: the request itself is at fault (`Fault.REJECT`), or its condition failed.
             RetriesUsedUpError: transient errors outlasted the retries.
             TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
-            TargetRefused: no request can succeed, as with a missing table or a lack of permission.
+            OperationRefused: no such request can succeed, as with a missing table or a lack of permission.
             AwsUnusable: nor can any, for credentials, TLS or the clock.
             StateChanged: the run no longer owns what it works on; StateUnavailable: that cannot be found out.
             WritesRefused: the request writes, and this sender only reads.
@@ -229,7 +237,7 @@ class Sender:
         elif error.clock:
             raise error.clock from None
         elif fault is Fault.STOP:
-            raise TargetRefused(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}") from None
+            raise OperationRefused(error) from None
         else:
             raise error
 

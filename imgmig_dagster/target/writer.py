@@ -1,4 +1,4 @@
-"""The target table as it is written: single items, each on a condition, and many without one.
+"""The target table as it is written: items each on a condition, one by one or in batches, and batches without one.
 
 Only `connection.WritableTarget` opens one, and only `write_guard` makes that.
 """
@@ -11,8 +11,10 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.rows import Assignments, Item
 from imgmig_dagster.mapping.sizes import write_units
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.inserts import MAX_BATCH_INSERT, Answered, BatchInsert, BatchInserts, Insert
 from imgmig_dagster.target.requests import (
     MAX_BATCH_WRITE,
     BatchWriteItem,
@@ -21,7 +23,7 @@ from imgmig_dagster.target.requests import (
     Seen,
     UpdateItem,
 )
-from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError
+from imgmig_dagster.target.sender import Backoff, OperationRefused, RetriesUsedUpError, Sender
 from imgmig_dagster.target.table import TargetTable
 
 
@@ -44,6 +46,12 @@ class WriteFailure:
 class WritableTable(TargetTable):
     """Reads and writes. Batches are all sent at once; the sender bounds how many are in flight."""
 
+    def __init__(
+        self, sender: Sender, name: str, mapping: TableMapping, batch_inserts: BatchInserts | None = None
+    ) -> None:
+        super().__init__(sender, name, mapping)
+        self.batch_inserts = batch_inserts or BatchInserts()
+
     async def put_new(self, item: Item) -> Standing | None:
         """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
 
@@ -58,6 +66,70 @@ class WritableTable(TargetTable):
                 return Standing(error.standing)
             raise
         return None
+
+    async def put_new_many(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+        """Write items of distinct keys, each if none stands there; see `put_new`. One finding for each, in their order.
+
+        In batches of PartiQL where the service takes them. What it refuses there, other than for what stands in the
+        way, goes by `put_new`: a row's outcome does not depend on which of the two wrote its item.
+        """
+        batches = await gather(self._put_new_batch(batch) for batch in batched(items, MAX_BATCH_INSERT))
+        return [found for batch in batches for found in batch]
+
+    async def _put_new_batch(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+        answered = Answered()
+        if len(items) > 1 and self.batch_inserts.allowed:
+            inserts = {place: Insert(self.name, item) for place, item in enumerate(items)}
+            await self._insert({place: insert for place, insert in inserts.items() if insert.fits}, answered)
+            await self._look_at(items, answered)
+        found: list[Standing | WriteFailure | None] = [None] * len(items)
+        for place, item in answered.in_the_way.items():
+            found[place] = Standing(item)
+        alone = sorted(set(range(len(items))) - answered.written - answered.in_the_way.keys())
+        for place, outcome in zip(alone, await gather(self._put_alone(items[place]) for place in alone), strict=True):
+            found[place] = outcome
+        return found
+
+    async def _insert(self, left: dict[int, Insert], answered: Answered) -> None:
+        """Send inserts until each is answered for good, or the service takes them no more."""
+        backoff = Backoff(self.sender)
+        try:
+            while left:
+                request = BatchInsert(self.name, list(left.values()))
+                reply = await self.sender.send(request, backoff)
+                if (answers := request.answers(reply)) is None:
+                    await backoff.retry("TruncatedReply")
+                    continue
+                self.batch_inserts.answered()
+                again, codes = answered.take(left, answers, is_counted=bool(reply.get("ConsumedCapacity")))
+                if Fault.STOP in codes:
+                    self.batch_inserts.forbid(codes[Fault.STOP])
+                if len(again) < len(left):
+                    backoff.progressed()
+                left = {place: left[place] for place in again}
+                if Fault.BACK_PRESSURE in codes:
+                    await backoff.throttled(codes[Fault.BACK_PRESSURE])
+                elif again:
+                    await backoff.retry(codes[Fault.TRANSIENT])
+        except (DynamoDBError, RetriesUsedUpError, OperationRefused) as error:
+            self.batch_inserts.failed(error)
+
+    async def _look_at(self, items: Sequence[Item], answered: Answered) -> None:
+        """Read what stands in the way and was not handed back, and pay for the refusals that no reply counted."""
+        in_the_way = answered.in_the_way
+        places = {str(self.mapping.row_id(items[place])): place for place, item in in_the_way.items() if item is None}
+        lookup = await self.get_many(list(places))
+        in_the_way.update((places[row_id], item) for row_id, item in lookup.items.items())
+        for place in answered.unpaid:
+            self._pay_for_refusal(items[place], in_the_way[place] or items[place])
+
+    async def _put_alone(self, item: Item) -> Standing | WriteFailure | None:
+        try:
+            return await self.put_new(item)
+        except RetriesUsedUpError as error:
+            return WriteFailure(item, error.code, permanent=False)
+        except DynamoDBError as error:
+            return WriteFailure(item, error.code, permanent=True)
 
     async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
         """Set attributes of an item as it was `seen`, or take them away; False if anybody wrote it since."""

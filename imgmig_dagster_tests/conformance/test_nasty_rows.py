@@ -30,7 +30,7 @@ from imgmig_dagster_tests.conformance.outcomes import (
 )
 from imgmig_dagster_tests.conformance.servers import MINISTACK
 from imgmig_dagster_tests.conftest import NewSource
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS
 
 pytestmark = pytest.mark.parametrize("server", [MINISTACK], ids=["ministack"], indirect=True)
@@ -291,7 +291,7 @@ def test_row_17_timestamps_without_a_zone_are_read_as_utc(
 
 def test_row_18_a_row_updated_between_read_and_write_wins_in_the_end(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(3))
-    proxy.before(lambda: migration.source.update(1, original_filename="newer.jpg"), "PutItem", when=holds(row_id(1)))
+    proxy.before(lambda: migration.source.update(1, original_filename="newer.jpg"), NEW_ITEMS, when=holds(row_id(1)))
 
     assert migration.migrate(proxy.url).outcomes == {"inserted": 2, "updated": 1}
 
@@ -313,7 +313,7 @@ def test_row_18_in_batch_mode_verification_says_so(migration: Migration, proxy: 
 
 def test_row_19_a_row_deleted_between_read_and_write_leaves_no_item(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(3))
-    proxy.before(lambda: migration.source.delete(1), "PutItem", when=holds(row_id(1)))
+    proxy.before(lambda: migration.source.delete(1), NEW_ITEMS, when=holds(row_id(1)))
 
     result = migration.migrate(proxy.url)
 

@@ -12,10 +12,10 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds
 from imgmig_dagster_tests.goods import make_goods
 
-WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
+WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: NEW_ITEMS}
 # The 250th row is on the third page of a hundred: what comes before it is behind the cursor by then.
 LATE_IN_THE_PASS = holds(row_id(250))
 

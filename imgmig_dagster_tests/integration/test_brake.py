@@ -9,11 +9,11 @@ import pytest
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_before
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds, reset_before
 
 ROWS = 300
 FOREVER = 1_000_000
-WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
+WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: NEW_ITEMS}
 LATE_IN_THE_PASS = holds(row_id(250))
 
 
@@ -44,7 +44,7 @@ def held(migration: Migration) -> set[str]:
 def deleted_half(migration: Migration, proxy: FaultProxy, **settings: Any) -> Any:
     """A pass during which every row of an even number is deleted."""
     every_other = "DELETE FROM {t} WHERE mod(size_bytes, 2) = 0"
-    proxy.after(lambda: statement(migration, every_other), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: statement(migration, every_other), NEW_ITEMS, when=LATE_IN_THE_PASS)
     return migration.migrate(proxy.url, page_size=100, **settings)
 
 
@@ -64,7 +64,7 @@ def test_a_truncate_during_a_pass_deletes_no_item(filled: Migration, proxy: Faul
 
 def test_rows_deleted_in_masses_under_their_own_writes_are_held_back_too(filled: Migration, proxy: FaultProxy) -> None:
     """Each row is met by the look after its own write, page by page: none is deleted before all are counted."""
-    proxy.before(lambda: statement(filled, "TRUNCATE {t}"), "PutItem")
+    proxy.before(lambda: statement(filled, "TRUNCATE {t}"), NEW_ITEMS)
 
     result = filled.migrate(proxy.url, page_size=100)
 
@@ -80,7 +80,7 @@ def test_what_was_inserted_while_its_row_was_deleted_is_taken_back_at_once(
     gone = 20
     proxy.before(
         lambda: statement(filled, "DELETE FROM {t} WHERE id IN (SELECT id FROM {t} ORDER BY created_at LIMIT 20)"),
-        "PutItem",
+        NEW_ITEMS,
     )
 
     result = filled.migrate(proxy.url)
@@ -153,7 +153,7 @@ def test_items_that_the_application_deletes_after_their_rows_are_nobodys_to_conf
     filled: Migration, proxy: FaultProxy
 ) -> None:
     """Between two looks, as an application does that deletes many images, row by row and then item by item."""
-    proxy.after(lambda: delete(filled, range(50)), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: delete(filled, range(50)), NEW_ITEMS, when=LATE_IN_THE_PASS)
 
     def delete_the_items() -> None:
         for number in range(50):
@@ -209,7 +209,7 @@ def test_few_rows_take_their_items_with_them_as_ever_and_each_delete_is_in_the_a
     filled: Migration, proxy: FaultProxy
 ) -> None:
     gone = [row_id(number) for number in range(10)]
-    proxy.after(lambda: delete(filled, range(10)), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: delete(filled, range(10)), NEW_ITEMS, when=LATE_IN_THE_PASS)
 
     result = filled.migrate(proxy.url, page_size=100)
 
@@ -244,7 +244,7 @@ def test_one_row_more_than_a_hundredth_of_many_is_too_many(migration: Migration,
 
 def test_rows_moved_to_another_window_in_masses_are_not_deleted(filled: Migration, proxy: FaultProxy) -> None:
     shift = "UPDATE {t} SET created_at = created_at + interval '2 months'"
-    proxy.after(lambda: statement(filled, shift), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: statement(filled, shift), NEW_ITEMS, when=LATE_IN_THE_PASS)
 
     result = filled.migrate(proxy.url, page_size=100)
 
@@ -255,7 +255,7 @@ def test_rows_moved_to_another_window_in_masses_are_not_deleted(filled: Migratio
 
 
 def interrupted_in_the_middle(migration: Migration, proxy: FaultProxy, deletes: int, after: int) -> None:
-    proxy.after(lambda: delete(migration, range(deletes)), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: delete(migration, range(deletes)), NEW_ITEMS, when=LATE_IN_THE_PASS)
     proxy.outage(when=lambda _call: len(proxy.of("DeleteItem")) > after)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, page_size=100)
@@ -291,7 +291,7 @@ def test_what_a_pass_has_deleted_before_it_was_interrupted_counts_against_what_i
 def test_a_delete_whose_retries_are_used_up_is_in_the_ledger_and_tried_again(
     filled: Migration, proxy: FaultProxy
 ) -> None:
-    proxy.after(lambda: filled.source.delete(1), "PutItem", when=LATE_IN_THE_PASS)
+    proxy.after(lambda: filled.source.delete(1), NEW_ITEMS, when=LATE_IN_THE_PASS)
     proxy.inject(reset_before, "DeleteItem", FOREVER)
 
     assert filled.migrate(proxy.url, page_size=100).outcomes["failed"] == 1

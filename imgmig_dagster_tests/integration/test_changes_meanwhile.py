@@ -1,7 +1,7 @@
 """Rows and items that change between a run's reads and its writes, where the application writes to both sides."""
 
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds, reset_after
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds, reset_after
 
 # Row and item say 2024-05-06T07:08:09.123456Z and ….123Z unless a test says otherwise.
 LATER = "2024-06-01T00:00:00.000Z"
@@ -10,7 +10,7 @@ FOREVER = 100_000
 
 def test_a_row_updated_between_read_and_write_wins_in_the_end(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(5))
-    proxy.before(lambda: migration.source.update(2, original_filename="newer.jpg"), "PutItem", when=holds(row_id(2)))
+    proxy.before(lambda: migration.source.update(2, original_filename="newer.jpg"), NEW_ITEMS, when=holds(row_id(2)))
 
     assert migration.migrate(proxy.url).outcomes == {"inserted": 4, "updated": 1}
 
@@ -22,7 +22,7 @@ def test_a_row_updated_between_read_and_write_wins_in_the_end(migration: Migrati
 
 def test_a_row_deleted_between_read_and_write_leaves_no_item_behind(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(5))
-    proxy.before(lambda: migration.source.delete(2), "PutItem", when=holds(row_id(2)))
+    proxy.before(lambda: migration.source.delete(2), NEW_ITEMS, when=holds(row_id(2)))
 
     result = migration.migrate(proxy.url)
 
@@ -34,8 +34,8 @@ def test_a_row_deleted_between_read_and_write_leaves_no_item_behind(migration: M
 
 def test_a_vanished_rows_item_is_deleted_when_its_reply_was_lost_too(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert([image(1)])
-    proxy.inject(reset_after, "PutItem")
-    proxy.before(lambda: migration.source.delete(1), "PutItem")
+    proxy.inject(reset_after, NEW_ITEMS)
+    proxy.before(lambda: migration.source.delete(1), NEW_ITEMS)
 
     assert migration.migrate(proxy.url).outcomes == {"vanished": 1}
 
@@ -52,7 +52,7 @@ def test_a_vanished_rows_item_that_the_application_wrote_since_stays_and_is_an_o
         migration.target.put(theirs)
         migration.source.delete(1)
 
-    proxy.after(change, "PutItem", when=holds(row_id(1)))
+    proxy.after(change, NEW_ITEMS, when=holds(row_id(1)))
 
     assert migration.migrate(proxy.url).outcomes == {"inserted": 1, "vanished": 1}
 
@@ -64,7 +64,7 @@ def test_a_vanished_rows_item_that_the_application_wrote_since_stays_and_is_an_o
 def test_an_item_written_between_the_look_and_the_delete_stays(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert([image(1)])
     theirs = item_of(1, version={"N": "2"})
-    proxy.before(lambda: migration.source.delete(1), "PutItem")
+    proxy.before(lambda: migration.source.delete(1), NEW_ITEMS)
     proxy.before(lambda: migration.target.put(theirs), "DeleteItem")
 
     assert migration.migrate(proxy.url).outcomes == {"vanished": 1}
@@ -152,7 +152,7 @@ def test_a_row_that_becomes_unmappable_between_read_and_write_is_rejected(
     migration: Migration, proxy: FaultProxy
 ) -> None:
     migration.source.insert([image(1), image(2)])
-    proxy.before(lambda: migration.source.update(1, mime_type=None), "PutItem", when=holds(row_id(1)))
+    proxy.before(lambda: migration.source.update(1, mime_type=None), NEW_ITEMS, when=holds(row_id(1)))
 
     assert migration.migrate(proxy.url).outcomes == {"inserted": 1, "rejected": 1}
     assert migration.ledger[row_id(1)].field == "mime_type"

@@ -7,7 +7,7 @@ import pytest
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, reply
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, FaultProxy, reply
 from imgmig_dagster_tests.wire_faults import damaged
 
 ROWS = 30
@@ -73,7 +73,7 @@ def test_a_migration_whose_confirmations_are_damaged_writes_each_row_once(
         damaged_once.add(call.keys[0])
         return not again
 
-    for operation in ("PutItem", "BatchWriteItem"):
+    for operation in (*NEW_ITEMS, "BatchWriteItem"):
         proxy.inject(damaged(), operation, times=FOREVER, when=first_try)
 
     result = migration.migrate(proxy.url, write_mode=write_mode)
@@ -91,7 +91,7 @@ def test_a_write_that_somebody_else_answered_is_sent_again(
 ) -> None:
     """A page of a proxy that happens to be JSON confirms nothing: the service never saw the request."""
     migration.source.insert(image(number) for number in range(ROWS))
-    for operation in ("PutItem", "BatchWriteItem"):
+    for operation in (*NEW_ITEMS, "BatchWriteItem"):
         proxy.inject(reply(200, b"{}"), operation)
 
     result = migration.migrate(proxy.url, write_mode=write_mode)
@@ -104,7 +104,7 @@ def test_a_standing_item_that_arrives_damaged_is_not_judged_by(migration: Migrat
     """The refusal of a conditional write brings the item along: a letter of it must not decide."""
     migration.source.insert([image(1)])
     migration.target.put(item_of(1))
-    proxy.inject(damaged("originalFilename"), "PutItem")
+    proxy.inject(damaged("originalFilename"), NEW_ITEMS)
 
     assert migration.migrate(proxy.url).outcomes == {"identical": 1}
     assert migration.target.item(1) == item_of(1)

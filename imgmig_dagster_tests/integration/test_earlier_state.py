@@ -1,7 +1,7 @@
 """What an earlier version left of an interrupted pass is resumed: its files are spelled out here, field by field."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,7 @@ import pytest
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, reset_before
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, reset_before
 
 FOREVER = 1_000_000
 ROWS, COVERED = 1_300, 1_000
@@ -18,9 +18,10 @@ FOLDER = "2024-03-01"
 NO_REQUESTS = {"reads": {}, "writes": {}, "throttled": {}, "slot_s": 60}
 
 
-def interrupt(proxy: FaultProxy, operation: str, requests: int) -> None:
-    for each in (operation, "DescribeTable"):
-        proxy.inject(reset_before, each, FOREVER, when=lambda _call: len(proxy.of(operation)) > requests)
+def interrupt(proxy: FaultProxy, operations: Sequence[str], requests: int) -> None:
+    proxy.inject(
+        reset_before, (*operations, "DescribeTable"), FOREVER, when=lambda _call: len(proxy.of(*operations)) > requests
+    )
 
 
 def leave(
@@ -61,7 +62,7 @@ def leave(
 
 def test_of_a_migration(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
-    interrupt(proxy, "PutItem", COVERED + 200)
+    interrupt(proxy, NEW_ITEMS, (COVERED + 200) // 25)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, page_size=100)
     proxy.clear()
@@ -82,7 +83,7 @@ def test_of_a_verification(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
     migration.migrate()
     migration.target.put(item_of(3, width={"N": "1"}))
-    interrupt(proxy, "BatchGetItem", 12)
+    interrupt(proxy, ["BatchGetItem"], 12)
     with pytest.raises(TargetUnavailable):
         migration.verify(proxy.url, page_size=100)
     proxy.clear()

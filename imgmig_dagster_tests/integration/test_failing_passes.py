@@ -19,6 +19,7 @@ from imgmig_dagster_tests.arrange import (
 )
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.fault_proxy import (
+    NEW_ITEMS,
     FaultProxy,
     error,
     holds,
@@ -44,7 +45,7 @@ class TestRetryFailures:
     ) -> None:
         migration.source.insert(image(number) for number in range(50))
         bad = {row_id(number) for number in (7, 30)}
-        operation = "BatchWriteItem" if write_mode is WriteMode.BATCH else "PutItem"
+        operation = "BatchWriteItem" if write_mode is WriteMode.BATCH else NEW_ITEMS
         proxy.inject(
             error("InternalServerError", 500), operation, FOREVER, when=lambda call: not bad.isdisjoint(call.ids)
         )
@@ -80,7 +81,7 @@ class TestRetryFailures:
         assert migration.migrate().outcomes == {"rejected": 4}
         migration.source.update(1, updated_at="2024-05-06T07:08:09.123456Z")
         migration.source.delete(3)
-        proxy.inject(reset_after, "PutItem")
+        proxy.inject(reset_after, NEW_ITEMS)
 
         result = migration.retry_failures(proxy.url)
 
@@ -206,5 +207,6 @@ class TestRefused:
         with pytest.raises(TargetRefused, match=code):
             migration.migrate(proxy.url)
 
-        assert len(proxy.writes) <= 30
+        # Ten are under way at a time. Whether it is the operation alone that is refused, a few single items find out.
+        assert len(proxy.writes) <= 50
         assert migration.ledger == {}

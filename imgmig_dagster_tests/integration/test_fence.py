@@ -21,7 +21,7 @@ from imgmig_dagster.target.in_flight import FIRST_LIMIT
 from imgmig_dagster.window import now
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, access, image, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.fault_proxy import FaultProxy, Held
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, Held
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, shared_server, wait_until
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.passes import wait_until_stopped
@@ -30,7 +30,7 @@ ROWS = 300
 BUCKET = "fence-state"
 LEASE_S = 1.0
 AT_ONCE = FIRST_LIMIT
-WRITES = {WriteMode.BATCH: "BatchWriteItem", WriteMode.CONDITIONAL: "PutItem"}
+WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: NEW_ITEMS}
 
 # The interpreter tells of each call just before it is made.
 STOPPED_AT_THE_SOCKET = """
@@ -39,7 +39,7 @@ from imgmig_dagster_tests.torture.child import main
 
 def stop(frame, event, called):
     if event == "c_call" and called.__name__ == "send" and isinstance(called.__self__, socket.socket):
-        if b"DynamoDB_20120810.PutItem" in bytes(frame.f_locals.get("data", b"")):
+        if b"DynamoDB_20120810.BatchExecuteStatement" in bytes(frame.f_locals.get("data", b"")):
             sys.setprofile(None)
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -98,7 +98,7 @@ class Stage:
 
         They have arrived at the proxy, and wait to be let in.
         """
-        held = self.proxy.hold(AT_ONCE, WRITES[write_mode])
+        held = self.proxy.hold(AT_ONCE, *WRITES[write_mode])
         running = self.start(write_mode)
         held.wait_for_all()
         running.send(signal.SIGSTOP)
@@ -179,8 +179,8 @@ def test_a_run_that_is_stopped_between_the_fence_and_the_socket_sends_that_write
 
     ended = woken(running)
 
-    assert [len(call.ids) for call in stage.proxy.writes] == [1]
-    assert len(stage.migration.target.items()) == ROWS - PAGE_SIZE + 1
+    assert [len(call.ids) for call in stage.proxy.writes] == [25]
+    assert len(stage.migration.target.items()) == ROWS - PAGE_SIZE + 25
     assert (ended.exit_code, ended.document["error"]) == (2, "StateChanged")
     assert_nothing_counts_any_more(stage)
 

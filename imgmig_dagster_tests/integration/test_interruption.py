@@ -18,7 +18,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, Forward, Reply, error, slow
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, FaultProxy, Forward, Reply, error, slow
 
 FOREVER = 1_000_000
 REPOSITORY = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_a_pass_killed_in_the_middle_resumes_to_an_exact_result(
             await asyncio.Event().wait()
         return answered
 
-    proxy.inject(count, "BatchWriteItem" if write_mode is WriteMode.BATCH else "PutItem", times=FOREVER)
+    proxy.inject(count, "BatchWriteItem" if write_mode is WriteMode.BATCH else NEW_ITEMS, times=FOREVER)
     with in_a_process(migration, proxy, write_mode) as process:
         assert reached.wait(timeout=300)
         process.kill()

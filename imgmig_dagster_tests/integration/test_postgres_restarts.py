@@ -18,7 +18,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy
 from imgmig_dagster_tests.images import IMAGE
 
 ROWS, PAGE_SIZE = 500, 50
@@ -134,7 +134,7 @@ def exact(migration: Migration) -> bool:
 
 
 def test_a_migration_reads_on(migration: Migration, proxy: FaultProxy, interruption: Interruption) -> None:
-    proxy.after(interruption, "PutItem", when=lambda call: row_id(150) in call.ids)
+    proxy.after(interruption, NEW_ITEMS, when=lambda call: row_id(150) in call.ids)
 
     result = migration.migrate(proxy.url, page_size=PAGE_SIZE)
 

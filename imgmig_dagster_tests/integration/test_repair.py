@@ -17,7 +17,7 @@ from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.census_results import CensusRefused, CensusResult
 from imgmig_dagster.verification.results import LISTED_MISMATCHES
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, reset_after
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, error, holds, reset_after
 from imgmig_dagster_tests.images import IMAGE
 
 FOREVER = 10_000
@@ -123,7 +123,7 @@ def test_all_rows_that_go_under_a_repairs_own_writes_are_counted_together(
     assert migration.verify().verdicts["missing"] == 1_000
     for first in (0, 500):
         went = [*range(first, first + 8)]
-        proxy.before(partial(delete, migration, went), "PutItem", when=holds(row_id(first + 400)))
+        proxy.before(partial(delete, migration, went), NEW_ITEMS, when=holds(row_id(first + 400)))
 
     result = migration.repair(proxy.url, apply=True)
 
@@ -141,7 +141,7 @@ def delete(migration: Migration, numbers: list[int]) -> None:
 
 def test_rejected_rows_stay_in_the_ledger_and_repaired_ones_leave_it(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert([image(1, updated_at="infinity"), image(2), image(3)])
-    proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER, holds(row_id(2)))
+    proxy.inject(error("InternalServerError", 500), NEW_ITEMS, FOREVER, holds(row_id(2)))
     migration.migrate(proxy.url)
     assert set(migration.ledger) == {row_id(1), row_id(2)}
     migration.verify()
@@ -154,7 +154,7 @@ def test_rejected_rows_stay_in_the_ledger_and_repaired_ones_leave_it(migration: 
 
 def test_a_retry_of_missing_rows_has_only_those_looked_at_again(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(5))
-    proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER, holds(row_id(2)))
+    proxy.inject(error("InternalServerError", 500), NEW_ITEMS, FOREVER, holds(row_id(2)))
     migration.migrate(proxy.url)
     migration.verify()
     migration.retry_failures()
@@ -167,7 +167,7 @@ def test_a_retry_of_missing_rows_has_only_those_looked_at_again(migration: Migra
 class TestAudit:
     def test_the_intent_is_in_the_file_before_the_write_is_sent(self, verified: Migration, proxy: FaultProxy) -> None:
         seen: list[list[str]] = []
-        proxy.before(lambda: seen.append([line["phase"] for line in audit_of(verified, MISSING)]), "PutItem")
+        proxy.before(lambda: seen.append([line["phase"] for line in audit_of(verified, MISSING)]), NEW_ITEMS)
 
         verified.repair(proxy.url, apply=True)
 
@@ -197,7 +197,7 @@ class TestAudit:
         assert intent["after"] == item_of(STALE, version={"N": "5"})
 
     def test_what_became_of_a_write_without_a_reply_is_unknown(self, verified: Migration, proxy: FaultProxy) -> None:
-        proxy.inject(error("InternalServerError", 500), "PutItem", FOREVER)
+        proxy.inject(error("InternalServerError", 500), NEW_ITEMS, FOREVER)
 
         assert verified.repair(proxy.url, apply=True).outcomes[row_id(MISSING)] == "failed"
 
@@ -208,7 +208,7 @@ class TestAudit:
 def test_a_repair_that_broke_off_leaves_its_trace_and_voids_the_evidence(
     verified: Migration, proxy: FaultProxy
 ) -> None:
-    proxy.inject(error("AccessDeniedException"), "PutItem", FOREVER)
+    proxy.inject(error("AccessDeniedException"), NEW_ITEMS, FOREVER)
     with pytest.raises(TargetRefused):
         verified.repair(proxy.url, apply=True)
 

@@ -10,7 +10,7 @@ from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy
 from imgmig_dagster_tests.integration.test_doctor import of_source
 
 REMEDY = "ALTER ROLE imgmig_reader BYPASSRLS"
@@ -139,7 +139,7 @@ def test_one_that_is_switched_on_in_the_middle_of_a_pass_ends_it_and_deletes_not
         written.append(len(migration.target.items()))
         hide_half(migration.source)
 
-    proxy.after(switch_on, "PutItem", when=lambda call: row_id(90) in call.ids)
+    proxy.after(switch_on, NEW_ITEMS, when=lambda call: row_id(90) in call.ids)
 
     with pytest.raises(SourceRefused, match="row-level security"):
         migration.migrate(proxy.url, page_size=20)

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster_tests.arrange import item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
 
@@ -46,7 +46,7 @@ def test_a_truncate_during_a_pass_ends_with_1_until_somebody_has_decided(
     emptied: Platform, imgmig: Imgmig, proxy: FaultProxy
 ) -> None:
     rows = [*images_of(3, range(OF_MARCH)), *images_of(4, range(100, 100 + OF_APRIL))]
-    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), "PutItem", when=holds(row_id(OF_MARCH - 1)))
+    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), NEW_ITEMS, when=holds(row_id(OF_MARCH - 1)))
 
     found = imgmig("migrate", "--partition", MARCH)
 
@@ -64,7 +64,7 @@ def test_a_truncate_during_a_pass_ends_with_1_until_somebody_has_decided(
 
     # The same again, with April's rows back, and gone once more.
     emptied.source.insert(rows[OF_MARCH:])
-    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), "PutItem", when=holds(row_id(100 + OF_APRIL - 1)))
+    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), NEW_ITEMS, when=holds(row_id(100 + OF_APRIL - 1)))
     both = imgmig("migrate", "--json", "--partition", MARCH, "--partition", APRIL)
     assert (both.exit_code, both.document["held_back"]) == (1, OF_APRIL)
     assert imgmig("retry-failures").exit_code == 1
@@ -86,7 +86,7 @@ def test_a_truncate_during_a_pass_ends_with_1_until_somebody_has_decided(
 
 
 def test_the_next_migration_takes_the_number_too(emptied: Platform, imgmig: Imgmig, proxy: FaultProxy) -> None:
-    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), "PutItem", when=holds(row_id(OF_MARCH - 1)))
+    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), NEW_ITEMS, when=holds(row_id(OF_MARCH - 1)))
     imgmig("migrate", "--partition", MARCH)
 
     assert imgmig("migrate", "--partition", MARCH).exit_code == 1
@@ -98,7 +98,7 @@ def test_the_next_migration_takes_the_number_too(emptied: Platform, imgmig: Imgm
 
 
 def test_in_dagster_the_check_is_red_and_the_run_config_takes_the_number(emptied: Platform, proxy: FaultProxy) -> None:
-    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), "PutItem", when=holds(row_id(OF_MARCH - 1)))
+    proxy.after(lambda: emptied.source.execute("TRUNCATE {t}"), NEW_ITEMS, when=holds(row_id(OF_MARCH - 1)))
 
     held = emptied.run("migrate", MARCH)
 

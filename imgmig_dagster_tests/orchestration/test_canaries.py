@@ -12,7 +12,7 @@ from psycopg import sql
 
 from imgmig_dagster_tests.arrange import image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, error, holds
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 
@@ -100,7 +100,7 @@ def test_no_secret_is_written_anywhere_and_values_only_where_they_are_meant_to_b
             assert ends_with in (None, finished.exit_code), (name, finished)
             written.extend((name, text.encode()) for text in (finished.stdout, finished.stderr))
 
-    proxy.inject(error("InternalServerError", 500), "PutItem", times=20, when=holds(row_id(2)))
+    proxy.inject(error("InternalServerError", 500), NEW_ITEMS, times=20, when=holds(row_id(2)))
     imgmig("dry-run", ends_with=1)
     imgmig("migrate", ends_with=1)
     proxy.clear()

@@ -19,7 +19,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.in_flight import FIRST_LIMIT
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, row_id
-from imgmig_dagster_tests.fault_proxy import Call, Drop, FaultProxy, Forward
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, Drop, FaultProxy, Forward
 from imgmig_dagster_tests.orchestration.commands import Finished, Running, wait_until
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.ground import BUCKET, Ground
@@ -32,7 +32,7 @@ MOST_DONE_AGAIN = CHECKPOINT_ROWS + PAGE_SIZE
 _PARTITION = MARCH.partition
 # About as long as a pass takes.
 _PASS_S = 3.0
-_WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: ("PutItem", "UpdateItem")}
+_WRITES = {WriteMode.BATCH: ("BatchWriteItem",), WriteMode.CONDITIONAL: (*NEW_ITEMS, "UpdateItem")}
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class Pass:
 
     def _is_due(self, nth: int, call: Call) -> bool:
         """After a page was read, and nothing of it written."""
-        operations, rows = _WRITES[self.way.write_mode], 25 if self.way.write_mode is WriteMode.BATCH else 1
+        operations = _WRITES[self.way.write_mode]
         arrived = len(self.proxy.of(*operations))
-        return call.operation in operations and arrived > nth * PAGE_SIZE // rows * 2 // 3
+        return call.operation in operations and arrived > nth * PAGE_SIZE // 25 * 2 // 3
 
     def _count_done_again(self) -> None:
         written = {row for call in self.proxy.writes for row in call.ids}

@@ -8,6 +8,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster_tests.arrange import MARCH
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS
 from imgmig_dagster_tests.orchestration.commands import Running, wait_until
 from imgmig_dagster_tests.torture.child import Place
 from imgmig_dagster_tests.torture.ground import Ground
@@ -23,7 +24,7 @@ def second_is_refused(ground: Ground, way: Way) -> Findings:
     with Pass(ground, way) as work:
         # A lease of the real length: the first run waits for the target, and its heartbeat goes on.
         place = replace(work.place, lease_seconds=LEASE_SECONDS)
-        work.proxy.before(lambda: go_on.wait(300), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else "PutItem")
+        work.proxy.before(lambda: go_on.wait(300), "BatchWriteItem" if way.write_mode is WriteMode.BATCH else NEW_ITEMS)
         first = work.start("first", place)
         wait_until(lambda: work.proxy.writes)
         second = work.start("second", place).wait()

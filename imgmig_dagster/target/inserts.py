@@ -1,0 +1,142 @@
+"""New items in batches: INSERT statements of PartiQL, what the answers to them mean, and whether a run may send them.
+
+The operation could also read, update and delete. Here it cannot: a request holds `Insert` alone. `writer` sends them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.faults import STATEMENT_FAULTS, Fault
+from imgmig_dagster.target.sender import OperationRefused, RetriesUsedUpError
+
+MAX_BATCH_INSERT: Final = 25
+MAX_STATEMENT: Final = 8_192
+"""Characters of one statement, its parameters not counted."""
+MAX_PARAMETERS_BYTES: Final = 2**16
+"""A request may have 16 MB, all statements together. An item larger than this gains nothing in company."""
+
+
+class Insert:
+    """`INSERT INTO table VALUE item` as it stands in a batch, if it `fits` there.
+
+    Values are parameters, which carry every type of an attribute, and of which PartiQL reads nothing.
+    """
+
+    __slots__ = ("content", "fits")
+
+    def __init__(self, table: str, item: Item) -> None:
+        head, is_short = _insert_into(table, tuple(item))
+        parameters = orjson.dumps(list(item.values()))
+        self.content = b"%b%b}" % (head, parameters)
+        self.fits = is_short and len(parameters) <= MAX_PARAMETERS_BYTES
+
+
+@lru_cache(maxsize=1_024)
+def _insert_into(table: str, attributes: tuple[str, ...]) -> tuple[bytes, bool]:
+    """The JSON of a statement up to its parameters, and whether its text is short enough."""
+    members = ",".join(f"{_quoted(name, chr(39))}:?" for name in attributes)
+    text = f"INSERT INTO {_quoted(table, chr(34))} VALUE {{{members}}}"
+    head = {"Statement": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    return orjson.dumps(head)[:-1] + b',"Parameters":', len(text) <= MAX_STATEMENT
+
+
+def _quoted(name: str, mark: str) -> str:
+    return mark + name.replace(mark, 2 * mark) + mark
+
+
+@dataclass(frozen=True)
+class BatchInsert:
+    """Write items of distinct keys, each if none stands under its key; at most `MAX_BATCH_INSERT`."""
+
+    operation: ClassVar[str] = "BatchExecuteStatement"
+    is_read: ClassVar[bool] = False
+    table: str
+    inserts: Sequence[Insert]
+
+    def body(self) -> bytes:
+        """The request as JSON."""
+        statements = b",".join([insert.content for insert in self.inserts])
+        return b'{"Statements":[%b],"ReturnConsumedCapacity":"TOTAL"}' % statements
+
+    def answers(self, reply: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """The answer to each statement, in their order; None where the reply does not answer each of them."""
+        answers = reply["Responses"]
+        return answers if isinstance(answers, list) and len(answers) == len(self.inserts) else None
+
+
+@dataclass
+class Answered:
+    """What is known of a batch's items, by their places in it. Of what is in none of these PutItem has to find out.
+
+    `in_the_way` maps to the item that stands there, None where it was not handed back: the documentation says that it
+    is, and DynamoDB was seen not to. `unpaid` are those of them whose cost no reply counted.
+    """
+
+    written: set[int] = field(default_factory=set)
+    in_the_way: dict[int, Item | None] = field(default_factory=dict)
+    unpaid: list[int] = field(default_factory=list)
+
+    def take(
+        self, places: Iterable[int], answers: Sequence[dict[str, Any]], is_counted: bool
+    ) -> tuple[list[int], dict[Fault, str]]:
+        """Note what the answers say; the places to be sent again, and a code of each kind of fault among them.
+
+        `is_counted`: the reply told the units, which are then those of the refused statements too.
+        """
+        again: list[int] = []
+        codes: dict[Fault, str] = {}
+        for place, answer in zip(places, answers, strict=True):
+            if (error := answer.get("Error")) is None:
+                self.written.add(place)
+                continue
+            code = error.get("Code", "UnknownError")
+            fault = STATEMENT_FAULTS.get(code, Fault.REJECT)
+            codes[fault] = code
+            if fault is Fault.CONDITION:
+                self.in_the_way[place] = error.get("Item")
+                if not is_counted:
+                    self.unpaid.append(place)
+            elif fault in (Fault.BACK_PRESSURE, Fault.TRANSIENT):
+                again.append(place)
+        return again, codes
+
+
+class BatchInserts:
+    """Whether new items go in batches, which a run finds out by asking; all its partitions share one of these."""
+
+    def __init__(self, allowed: bool = True) -> None:
+        self.allowed = allowed
+        self._known = False
+        self._notice: str | None = None
+
+    def answered(self) -> None:
+        """The service knows the operation."""
+        self._known = True
+
+    def failed(self, error: DynamoDBError | RetriesUsedUpError | OperationRefused) -> None:
+        """A request was not answered: ask no more if it was the operation that is at fault, and not what it held."""
+        if isinstance(error, OperationRefused) and error.code == "ResourceNotFoundException":
+            raise error  # PutItem would find no table either
+        never_answered = isinstance(error, RetriesUsedUpError) and not self._known
+        if isinstance(error, OperationRefused) or never_answered:
+            self.forbid(error.code)
+
+    def forbid(self, code: str) -> None:
+        """From now on every item goes by itself."""
+        if self.allowed:
+            self.allowed = False
+            self._notice = (
+                f"DynamoDB answers {code} to BatchExecuteStatement: new items go one by one, which costs several times "
+                "as much. Allow dynamodb:PartiQLInsert on the table: deploy/iam/migrator.json"
+            )
+
+    def take_notice(self) -> str | None:
+        """What the run's log has to say of it, once."""
+        notice, self._notice = self._notice, None
+        return notice
