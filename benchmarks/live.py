@@ -218,8 +218,7 @@ def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     _say(f"{number + 1}: verify {first}, {_of_rounds(stage.rounds)}; command {verified.seconds:.0f} s")
     for what in stage.lacking[:3]:
         _say(f"   lacking: {what}")
-    if "census" not in verified.document:  # a verification that broke off, and says why
-        _say(f"   exit code {verified.exit_code}: {verified.document.get('message')}")
+    if _broke_off(verified):
         return False
     time.sleep(options.pause)
     again = stage.imgmig("report")
@@ -240,6 +239,8 @@ def _plant(stage: Stage, kind: str, chance: random.Random) -> bool:
         corruption = Corruption(kind, stage, chance)
         corruption.plant()
         verified = stage.imgmig("verify")
+        if _broke_off(verified):
+            return False
         named, verdict = corruption.is_named(verified), verified.document["verdict"]
         if not named and kind != "orphan" and not stage.ask("SELECT FROM images WHERE id = %s", corruption.row_id):
             continue
@@ -247,6 +248,14 @@ def _plant(stage: Stage, kind: str, chance: random.Random) -> bool:
         corruption.mend()
         return named and verdict == "FAIL"
     raise RuntimeError("the application deletes every image in which something is planted")
+
+
+def _broke_off(verified: Answer) -> bool:
+    """Whether a verification ended before its census did; then its verdict is of the census before."""
+    if "census" in verified.document:
+        return False
+    _say(f"   exit code {verified.exit_code}: {verified.document.get('message')}")
+    return True
 
 
 def _of_rounds(rounds: Mapping[str, Any]) -> str:
