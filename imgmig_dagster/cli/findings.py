@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from imgmig_dagster.cli.console import Finding
@@ -18,6 +19,7 @@ from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
@@ -53,6 +55,9 @@ def of_verification(
             lines.append(_census_line(census))
     if whole_table:
         report = _report(state, errors)
+        if errors and report and report.verdict is ReportVerdict.PASS:
+            # Of the evidence from before: whoever asked for a new one must not read PASS.
+            report = replace(report, verdict=ReportVerdict.NOT_VERIFIED, cutover=Cutover.NOT_READY)
         passed = passed and _is_pass(report)
         document["verdict"] = report.verdict if report else None
         document["cutover"] = report.cutover if report else None

@@ -55,6 +55,12 @@ def test_what_ended_a_command_is_told_although_the_report_before_it_cannot_be_re
     assert found.lines[-1] == "error: DynamoDB is away"
 
 
+def test_a_verification_that_broke_off_says_no_pass_whatever_the_evidence_from_before_says(state: StageState) -> None:
+    found = of_verification(state.store, [MARCH.partition], [AWAY], 1.0, whole_table=True)
+    assert (found.exit_code, found.document["verdict"], found.document["cutover"]) == (3, "NOT VERIFIED", "NOT READY")
+    assert not any("PASS" in line for line in found.lines)
+
+
 def test_what_was_verified_sums_up(state: StageState) -> None:
     found = of_verification(state.store, [MARCH.partition], [], 1.0, whole_table=True)
     assert (found.exit_code, found.document["verdicts"]["match"]) == (0, 100)
