@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol, TypeVar
 
-from imgmig_dagster.errors import ImgmigError, StateChanged
+from imgmig_dagster.errors import ImgmigError, StateChanged, StateUnavailable
 from imgmig_dagster.fair_rate import Usage, lower
 from imgmig_dagster.state.rate_shares import Held, Member
 from imgmig_dagster.state.store import StateStore
@@ -51,40 +51,50 @@ async def obeying_throttle(
     """
     # A thread of its own: a lease cannot wait until statements of minutes have left one free.
     with ThreadPoolExecutor(1, "rate") as thread:
-        obeying = _Obeying(state, limiter, settings_rate, run_id, thread)
-        await obeying.look()
-        following = asyncio.create_task(obeying.follow())
+        follower = Follower(state, limiter, settings_rate, Member(state, run_id), thread)
         try:
-            yield
+            await follower.look()
+            following = asyncio.create_task(follower.follow())
+            try:
+                yield
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
         finally:
-            following.cancel()
-            await asyncio.wait([following])
-            await obeying.leave()
+            await follower.leave()
         if not following.cancelled():
             following.result()  # raises what ended it: from then on nothing was obeyed
 
 
-class _Obeying:
+class Follower:
+    """Makes a limiter follow what the state store says; the member's clock is the limiter's."""
+
     def __init__(
         self,
         state: StateStore,
         limiter: Limiter,
         settings_rate: float | None,
-        run_id: str,
+        member: Member,
         thread: ThreadPoolExecutor,
     ) -> None:
         self._state = state
         self._limiter = limiter
         self._settings_rate = settings_rate
+        self._member = member
         self._thread = thread
-        self._member = Member(state, run_id)
         self._asked = Throttle()
         self._held = Held()
         self._has_joined = False
         self._renew_at = self._looked_at = 0.0
 
+    async def follow(self) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.sleep(_POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - it keeps the runs apart
+            await self.look_again()
+
     async def look(self) -> None:
-        """Read what is asked for, and renew the share where it is due."""
+        """Read what is asked for, and renew the share where it is due; see `obeying_throttle` for what it raises."""
         asked = await self._in_thread(lambda: read_throttle(self._state))
         changed, self._asked = asked != self._asked, asked
         self._let(self._held)
@@ -93,16 +103,13 @@ class _Obeying:
             await self._renew(self._limiter.usage() if self._has_joined else Usage())
         self._looked_at = self._member.clock()
 
-    async def follow(self) -> None:
-        """Look again and again."""
-        while True:
-            await asyncio.sleep(_POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - it keeps the runs apart
-            try:
-                await self.look()
-            except (ImgmigError, OSError) as error:
-                # What was asked for last stays in force while the state store is away, and the share until its end.
-                if self._member.clock() > max(self._held.until, self._looked_at + _PATIENCE_S):
-                    self._limiter.give_up(error)
+    async def look_again(self) -> None:
+        """The same, of a store that may be away: what was asked for last stays in force, and the share to its end."""
+        try:
+            await self.look()
+        except (ImgmigError, OSError) as error:
+            if self._member.clock() > max(self._held.until, self._looked_at + _PATIENCE_S):
+                self._limiter.give_up(error)
 
     async def leave(self) -> None:
         """Give the share back."""
@@ -118,6 +125,10 @@ class _Obeying:
                 self._let(await self._in_thread(lambda: self._member.commit(plan)))  # noqa: B023 - awaited here
             except StateChanged:
                 await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311 - it keeps the runs apart
+            except StateUnavailable:
+                if plan.then.rate is not None:
+                    raise
+                return  # nothing is shared out: no share is needed
             else:
                 self._has_joined = True
                 self._renew_at = plan.began + plan.then.renew_after_s

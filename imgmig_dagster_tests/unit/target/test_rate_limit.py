@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.fair_rate import Usage
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster_tests.arrange import FakeClock
 
@@ -189,3 +191,100 @@ def test_lifting_the_ceiling_does_not_forget_that_the_service_pushed_back() -> N
 
     assert paced.rate is not None
     assert paced.rate < 100
+
+
+def test_nothing_goes_out_after_the_end_of_a_share_until_there_is_another() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    paced.limit(100.0, until=clock.now + 6)
+
+    async def run() -> list[bool]:
+        await paced.wait()
+        clock.now += 3_600  # suspended, and awake again
+        waiting = asyncio.create_task(paced.wait())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        during = waiting.done()
+        paced.limit(100.0, until=clock.now + 6)
+        await waiting
+        return [during, waiting.done()]
+
+    assert asyncio.run(run()) == [False, True]
+
+
+def test_a_share_of_nothing_lets_nothing_more_out_and_the_next_share_is_used_at_once() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    write(paced, requests=2, units=25)
+    paced.limit(0.0)
+
+    async def run() -> None:
+        waiting = asyncio.create_task(paced.wait())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        paced.limit(100.0)
+        await waiting
+
+    asyncio.run(run())
+
+
+def test_who_waits_is_told_why_nothing_goes_out_any_more() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    paced.limit(100.0, until=clock.now)
+    paced.give_up(StateUnavailable("away"))
+
+    with pytest.raises(StateUnavailable, match="away"):
+        asyncio.run(paced.wait())
+    paced.limit(100.0)
+    asyncio.run(paced.wait())
+
+
+def test_after_the_rate_has_climbed_to_its_ceiling_it_follows_the_ceiling_again() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    paced.throttled()
+    clock.now += 60
+    asyncio.run(paced.wait())
+
+    paced.limit(1_000.0)
+
+    assert paced.rate == 1_000.0
+
+
+def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    paced.usage()
+
+    async def one_request_a_second(units: float) -> Usage:
+        for _ in range(10):
+            await paced.wait()
+            paced.spent(units)
+            clock.now += 0.5
+        return paced.usage()
+
+    idle = asyncio.run(one_request_a_second(0))
+    easy = asyncio.run(one_request_a_second(10))
+    held_back = asyncio.run(one_request_a_second(100))
+    clock.now += 1_000
+    asyncio.run(paced.wait())
+    paced.usage()
+    write(paced, requests=100, units=25)
+    busy = paced.usage()
+
+    assert (idle.used, idle.demand) == (0, 0)
+    assert [easy.used, easy.demand] == pytest.approx([20, 20])
+    assert held_back.used == pytest.approx(100, rel=0.1)
+    assert held_back.demand == pytest.approx(200, rel=0.1)
+    assert busy.demand is None
+    assert busy.used == pytest.approx(100, rel=0.02)
+
+
+def test_a_throttle_is_told_once() -> None:
+    clock = FakeClock()
+    paced = limiter(clock)
+    paced.throttled()
+
+    assert [paced.usage().throttled, paced.usage().throttled] == [True, False]

@@ -1,0 +1,64 @@
+"""`imgmig throttle` says which run holds which share of the rate."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmig_dagster.errors import StateChanged
+from imgmig_dagster.fair_rate import Usage
+from imgmig_dagster.state.rate_shares import Member
+from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, wait_until
+
+Imgmig = Callable[..., Finished]
+
+
+@pytest.fixture
+def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
+    """Runs a command on the test's stage, whose runs share 600 units a second."""
+    platform.set(IMGMIG_WRITE_RATE="600")
+
+    def run(*arguments: str) -> Finished:
+        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+
+    return run
+
+
+def shares(imgmig: Imgmig) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = imgmig("throttle", "--json").document["shares"]
+    return found
+
+
+def test_a_command_shares_the_rate_with_another_run_and_is_shown_while_it_runs(
+    platform: Platform, imgmig: Imgmig, commands: CommandServer, tmp_path: Path
+) -> None:
+    platform.source.insert(images_of(3, range(5)))
+    assert imgmig("throttle", "pause").exit_code == 0
+    other = Member(LocalStateStore(tmp_path / "state" / "dev"), "another-run")
+
+    def share_equally() -> bool:
+        with suppress(StateChanged):
+            other.commit(other.plan(Usage(), 600))
+        return [share["rate"] for share in shares(imgmig)] == pytest.approx([300, 300])
+
+    running = commands.start("migrate", "--partition", MARCH, environment=platform.environment, folder=tmp_path)
+    try:
+        wait_until(share_equally, 60)
+        shown, during = imgmig("throttle"), shares(imgmig)
+    finally:
+        assert imgmig("throttle", "resume").exit_code == 0
+    assert running.wait().exit_code == 0
+
+    assert [share["host"] for share in during] == [socket.gethostname()] * 2
+    assert "another-run" in {share["run"] for share in during}
+    first, *lines = shown.stdout.splitlines()
+    assert first == "stage dev: paused, ceiling 600 units/s of all runs together"
+    for share, line in zip(during, lines, strict=True):
+        assert line.startswith(f"  run {share['run']} on {share['host']}: may use 300 units/s, used ")
+        assert f"since {share['since']}, last renewed " in line
+    assert [share["run"] for share in shares(imgmig)] == ["another-run"]
