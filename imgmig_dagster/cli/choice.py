@@ -1,18 +1,38 @@
-"""Which partitions a command works on."""
+"""Which partitions a command works on, and how many rows they hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.changes import occupied_partitions
+from imgmig_dagster.verification.changes import CountsRows, occupied_partitions
 from imgmig_dagster.window import Window, dated, span
+
+
+class RowsCounted:
+    """The source's rows by partition, each partition counted once in a command, and only if it is asked for.
+
+    `windows` are all partitions of the table, in order.
+    """
+
+    def __init__(self, source: SourceReader, windows: Sequence[Window]) -> None:
+        self._source = source
+        self._windows = {window.partition: window for window in windows}
+        self._rows: dict[str, int] = {}
+
+    def rows_per_window(self, windows: Sequence[Window]) -> Mapping[str, int]:
+        """How many rows each of these windows holds, by partition key; empty ones are left out."""
+        unknown = [window.partition for window in windows if window.partition not in self._rows]
+        for stretch in adjoining([*self._windows.values()], unknown):
+            found = self._source.rows_per_window([self._windows[key] for key in stretch])
+            self._rows |= {key: found.get(key, 0) for key in stretch}
+        return {window.partition: rows for window in windows if (rows := self._rows[window.partition])}
 
 
 def chosen_partitions(
     windows: Sequence[Window],
-    source: SourceReader,
+    source: CountsRows,
     state: StateStore,
     keys: Sequence[str] | None,
     first: str | None,

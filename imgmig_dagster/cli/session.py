@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from imgmig_dagster import remedies
 from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
-from imgmig_dagster.cli.choice import adjoining, chosen_partitions
+from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions
 from imgmig_dagster.cli.console import Finding, Output, Relay, finish
 from imgmig_dagster.config import Settings, dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
@@ -71,8 +71,8 @@ class Session:
         self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
         with self._resources:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
-            self._counted_at = now()
-            self.rows_now = self.source.rows_per_window(self.windows)
+            self._counted = RowsCounted(self.source, self.windows)
+            _ = self.source.table  # one that does not fit its mapping is refused before Dagster is asked for anything
             definitions = build_definitions(self.stage, self._relay, self._relay.end)
             self._runner = self._resources.enter_context(JobRunner(definitions, home))
             self._resources = self._resources.pop_all()
@@ -96,7 +96,7 @@ class Session:
             SettingsError: an option names no partition.
         """
         self._whole_table = not (keys or first or last)
-        return chosen_partitions(self.windows, self.source, self.state, keys, first, last, self._set_in)
+        return chosen_partitions(self.windows, self._counted, self.state, keys, first, last, self._set_in)
 
     def dry_run(self, keys: Sequence[str]) -> Finding:
         """Run the job `dry_run`."""
@@ -207,14 +207,14 @@ class Session:
         """What is known, judged as the report does; runs no job."""
         from imgmig_dagster.defs.resources import TargetDynamoDB
 
-        target = TargetDynamoDB(stage=self.stage.value)
+        target, counted_at = TargetDynamoDB(stage=self.stage.value), now()
         return status.of_stage(
             self.state,
             self.stage.value,
             self.windows,
             self.source,
-            self.rows_now,
-            self._counted_at,
+            self._counted.rows_per_window(self.windows),
+            counted_at,
             lambda: target.identity(self.table.mapping),
             self.table.option,
         )
@@ -248,7 +248,9 @@ class Session:
         started = time.monotonic()
         finished: list[str] = []
         errors: list[ImgmigError] = []
-        total = sum(self.rows_now.get(key, 0) for key in keys)
+        chosen = set(keys)
+        rows = self._counted.rows_per_window([each for each in self.windows if each.partition in chosen])
+        total = sum(rows.values())
         with self.output.progress(verb, total) as self._relay.watched:
             for stretch in adjoining(self.windows, keys):
                 self._relay.ended = []
@@ -266,7 +268,7 @@ class Session:
         return finished, errors, time.monotonic() - started
 
     def _census(self) -> list[ImgmigError]:
-        rows = sum(self.rows_now.values())
+        rows = sum(self._counted.rows_per_window(self.windows).values())
         self.output.say(f"Taking the census of the whole table ({disk_needed(rows)}) ...")
         with self.output.phases() as self._relay.watched:
             errors = self._run_one("census")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
@@ -78,7 +79,14 @@ def _is_verifiable(state: StateStore, partition: str) -> bool:
     return bool(checkpoint.finished_passes()) or state.read(names.evidence(partition)) is not None
 
 
-def occupied_partitions(source: SourceReader, state: StateStore, windows: Sequence[Window]) -> list[str]:
+class CountsRows(Protocol):
+    """Who counts the rows of partitions: the source's reader, or who remembers what it counted."""
+
+    def rows_per_window(self, windows: Sequence[Window]) -> Mapping[str, int]:
+        """See `SourceReader.rows_per_window`."""
+
+
+def occupied_partitions(source: CountsRows, state: StateStore, windows: Sequence[Window]) -> list[str]:
     """The partitions that hold rows now, or of which the state store knows anything.
 
     The others are empty: nothing was migrated there, and there is nothing to compare.
