@@ -30,12 +30,14 @@ class Kind(str, Enum):
 class RunMetrics:
     """What a run has come to so far, as its exporter reads it from a thread of its own.
 
-    `traffic` counts the run's requests. `rate` tells the ceiling that is obeyed just now, in units a second.
+    `traffic` counts the run's requests. `rate` tells the ceiling that is obeyed just now, in units a second, and
+    `in_flight` how many requests are under way.
     """
 
     def __init__(self) -> None:
         self.traffic = Traffic()
         self.rate: Callable[[], float | None] = lambda: None
+        self.in_flight: Callable[[], int] = lambda: 0
         self._processed: Counter[str] = Counter()
         self._under_way: dict[tuple[str, str], Progress] = {}
         self._outcomes: Counter[tuple[str, str]] = Counter()
@@ -170,6 +172,14 @@ METRICS: Final = (
         "replies that asked to slow down",
         (),
         lambda run: [(run.traffic.throttles, {})],
+    ),
+    Metric(
+        "imgmig.requests.in_flight",
+        Kind.GAUGE,
+        "{request}",
+        "requests under way just now; their limit adapts to latency and throttling",
+        (),
+        lambda run: [(run.in_flight(), {})],
     ),
     DURATION,
     Metric(

@@ -164,6 +164,7 @@ async def open_work(
     ):
         table.sender.traffic = metrics.traffic
         metrics.rate = lambda: table.sender.limiter.rate
+        metrics.in_flight = lambda: table.sender.under_way
         with fewer_collections():
             yield Work(
                 source=source,

@@ -20,6 +20,7 @@ ACCOUNT_QUOTA: Final = 80_000
 NEW_TABLE_WRITE_UNITS: Final = 4_000
 NEW_TABLE_READ_UNITS: Final = 12_000
 DOUBLES_EVERY_S: Final = 1_800.0
+# Items of a BatchWriteItem, statements of a BatchExecuteStatement.
 BATCH_WRITE_ITEMS: Final = 25
 BATCH_GET_ITEMS: Final = 100
 REPLY_BYTES: Final = 16 * KB * KB

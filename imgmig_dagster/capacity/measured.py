@@ -9,6 +9,8 @@ from imgmig_dagster.stage import WriteMode
 
 MIGRATE_US_PER_ROW: Final = {WriteMode.BATCH: 50.0, WriteMode.CONDITIONAL: 362.0}
 VERIFY_US_PER_ROW: Final = 35.2
+# Those are of items below 1 KB. Each KB beyond takes this, to be read and sent, or read back and compared.
+US_PER_KB: Final = 6.5
 # Of the census both sides are read: 127 minutes of CPU for 100 million rows.
 CENSUS_US_PER_ROW: Final = 76.0
 # So many parts of the target are scanned at a time.
@@ -21,6 +23,8 @@ START_S: Final = 2.3
 SOURCE_ROWS_PER_S: Final = 246_000.0
 # How often a pass reads a row: conditional mode reads what it wrote a second time.
 SOURCE_READS: Final = {WriteMode.BATCH: 1, WriteMode.CONDITIONAL: 2}
+# Conditional mode sends larger items one by one.
+MAX_INSERT_BYTES: Final = 65_536
 
 # What is kept in the state: a digest of each 1,000 rows, the ids of the last census, and of each partition its records.
 SEGMENT_ROWS: Final = 1_000

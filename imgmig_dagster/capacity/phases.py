@@ -85,9 +85,9 @@ def _reached(warm: float, seconds: float) -> float:
 def _migration(work: Workload) -> Phase:
     # In batch mode a consistent look at each key comes before; that nothing stands there costs a read unit.
     looks = work.rows if work.write_mode is WriteMode.BATCH else 0
-    requests = work.rows
-    if looks:
-        requests = _ceil(work.rows, limits.BATCH_WRITE_ITEMS) + _ceil(looks, limits.BATCH_GET_ITEMS)
+    # An item that is too large for a statement of PartiQL is put by itself.
+    alone = not looks and work.item_bytes > measured.MAX_INSERT_BYTES
+    requests = _ceil(work.rows, 1 if alone else limits.BATCH_WRITE_ITEMS) + _ceil(looks, limits.BATCH_GET_ITEMS)
     heat = [(work.hot_share, work.table_write_units), *((each.hot_share, each.write_units) for each in work.indexes)]
     quota = work.quota / work.table_write_units
     if work.capacity_mode is CapacityMode.PROVISIONED:
@@ -180,7 +180,12 @@ def _phase(
             bottleneck=Bottleneck.NOTHING,
             allowed={},
         )
-    cpu_s = work.rows * cpu_us / 1e6 + partitions * measured.PARTITION_MS / 1e3 + runs * measured.START_S
+    more_kb = max(0, work.item_bytes - limits.KB) / limits.KB
+    cpu_s = (
+        work.rows * (cpu_us + more_kb * measured.US_PER_KB) / 1e6
+        + partitions * measured.PARTITION_MS / 1e3
+        + runs * measured.START_S
+    )
     allowed = {Bottleneck.CLIENT_CPU: work.rows / cpu_s * runs, **allowed}
     bottleneck = min(allowed, key=lambda each: allowed[each])
     steady = allowed[bottleneck]

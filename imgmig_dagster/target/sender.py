@@ -139,6 +139,11 @@ class Sender:
         self._may_write = may_write
         self._shared = _Shared(Slots(self.in_flight))
 
+    @property
+    def under_way(self) -> int:
+        """The run's requests that are in flight just now."""
+        return self._shared.slots.taken
+
     def for_partition(self, fence: Fence = UNFENCED) -> "Sender":
         """The same way to the service, with a count of its own of what is sent, behind a partition's fence."""
         sender = copy.copy(self)

@@ -22,6 +22,11 @@ class Slots:
         self._taken = 0
         self._waiting: dict[Hashable, deque[_Turn]] = {}  # the first queue is the next one
 
+    @property
+    def taken(self) -> int:
+        """How many are held just now."""
+        return self._taken
+
     @asynccontextmanager
     async def slot(self, queue: Hashable) -> AsyncIterator[None]:
         """Hold a slot while the context lasts; wait for one in that queue."""

@@ -98,7 +98,7 @@ def test_a_migration_goes_as_fast_as_its_bottleneck(
 def test_the_clients_cpu_is_that_of_the_runs_that_have_work(
     given: dict[str, Any], beside_the_rows_s: float, runs_with_work: int
 ) -> None:
-    ample = {"quota": 1_000_000, "warm": 1_000_000, "source_rows_per_s": 1_000_000}
+    ample = {"item_bytes": 600, "quota": 1_000_000, "warm": 1_000_000, "source_rows_per_s": 1_000_000}
     found = phase("migrate", rows=1_000_000, **ample, **given)
 
     # A million rows: as many seconds as a row takes microseconds.
@@ -148,12 +148,28 @@ def test_a_scan_is_held_up_by_the_partitions_that_its_segments_are_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("write_mode", "requests", "read_units"), [(WriteMode.BATCH, 400 + 100, 10_000), (WriteMode.CONDITIONAL, None, 0)]
+    ("write_mode", "item_bytes", "requests", "read_units"),
+    [
+        (WriteMode.BATCH, 1_000, 400 + 100, 10_000),
+        (WriteMode.BATCH, 100_000, 400 + 100, 10_000),
+        (WriteMode.CONDITIONAL, 1_000, 400, 0),
+        # Too large for a statement of PartiQL.
+        (WriteMode.CONDITIONAL, 100_000, 10_000, 0),
+    ],
 )
-def test_what_is_sent_to_write_10000_rows(write_mode: WriteMode, requests: int | None, read_units: int) -> None:
-    found = phase("migrate", rows=10_000, write_mode=write_mode)
+def test_what_is_sent_to_write_10000_rows(
+    write_mode: WriteMode, item_bytes: int, requests: int, read_units: int
+) -> None:
+    found = phase("migrate", rows=10_000, item_bytes=item_bytes, write_mode=write_mode)
 
-    assert (found.requests, found.read_units, found.write_units) == (requests or found.requests, read_units, 10_000)
+    assert (found.requests, found.read_units) == (requests, read_units)
+
+
+def test_large_items_take_cpu_by_their_size() -> None:
+    small, large = (phase("verify", rows=1_000_000, item_bytes=1_024 * kb).cpu_s for kb in (1, 101))
+
+    # 100 KB more, of 6.5 µs each.
+    assert large - small == pytest.approx(650)
 
 
 def test_nothing_takes_nothing() -> None:
