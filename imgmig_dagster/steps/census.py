@@ -147,6 +147,7 @@ async def _read_source(work: ReadingWork, sides: Sides, meter: ProgressMeter) ->
     async for page in ahead(work.source.all_rows(work.page_size)):
         # `imgmig throttle` paces both sides: a paused census reads nothing.
         await work.target.sender.limiter.wait()
+        work.target.sender.limiter.spent(0)  # it is no request
         await asyncio.to_thread(sides.add_rows, page)
         meter.advance(len(page))
 

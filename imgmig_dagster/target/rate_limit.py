@@ -5,6 +5,7 @@ The share comes from `state.obeying`, which keeps it with the other runs; what i
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -20,13 +21,20 @@ _SIGNAL_INTERVAL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 0.5
 # Whoever was held back for more of the time than this would use any share.
 _HELD_BACK: Final = 0.9
+# What a request is taken to cost before any was answered: a batch of small items.
+_FIRST_COST: Final = 25.0
+# Of the last request in what one usually costs.
+_WEIGHT: Final = 0.2
+# Of requests that failed the advances stay behind.
+_MOST_ADVANCES: Final = 1_000
 
 
 class RateLimiter:
     """Paces requests by the capacity units that the service reports for them, read units and write units alike.
 
     Without a ceiling nothing is held back until the first throttle; from then on the rate starts at half of what
-    was really reached, and climbs again. Units are paid after the reply, when their number is known.
+    was really reached, and climbs again. What a request usually costs is paid before it goes out, the rest after the
+    reply, when the number of units is known.
     """
 
     def __init__(
@@ -48,6 +56,9 @@ class RateLimiter:
         self._paused = False
         self._until = math.inf
         self._given_up: Exception | None = None
+        self._typical = _FIRST_COST
+        self._advances: deque[float] = deque(maxlen=_MOST_ADVANCES)
+        self._turn = asyncio.Lock()
         self._waiting = 0
         self._waiting_since = 0.0
         self._held_back_s = 0.0
@@ -56,26 +67,29 @@ class RateLimiter:
         self._throttled = False
 
     async def wait(self) -> None:
-        """Return when another request may go out.
+        """Return when another request may go out; requests go in the order in which they came.
 
         Raises:
             ImgmigError: none may any more, as `give_up` was told.
         """
         self._refill()
-        if not self._holds_back():
-            return
-        self._measure_waiting(+1)
-        try:
-            while self._holds_back():
-                if self._given_up is not None:
-                    raise self._given_up
-                owes = self._balance < 0 and self.rate
-                await self._sleep(
-                    min(-self._balance / self.rate if owes and self.rate else _LONGEST_WAIT_S, _LONGEST_WAIT_S)
-                )
-                self._refill()
-        finally:
-            self._measure_waiting(-1)
+        if self._turn.locked() or self._holds_back():
+            self._measure_waiting(+1)
+            try:
+                async with self._turn:  # one looks at the clock, and not all that wait
+                    await self._while_held_back()
+            finally:
+                self._measure_waiting(-1)
+        self._advance(self._typical)
+
+    async def _while_held_back(self) -> None:
+        self._refill()
+        while self._holds_back():
+            if self._given_up is not None:
+                raise self._given_up
+            owed_s = -self._balance / self.rate if self._balance < 0 and self.rate else _LONGEST_WAIT_S
+            await self._sleep(min(owed_s, _LONGEST_WAIT_S))
+            self._refill()
 
     def limit(self, ceiling: float | None, paused: bool = False, until: float = math.inf) -> None:
         """Change the ceiling, or let nothing out at all; what waits already follows within half a second.
@@ -97,9 +111,13 @@ class RateLimiter:
         self._given_up = cause
 
     def spent(self, units: float) -> None:
-        """Pay for a request that was answered."""
+        """Pay for a request that was answered: what was advanced for it counts."""
         self._spent += units
+        if self._advances:
+            self._balance += self._advances.popleft()
         self._balance -= units
+        if units:
+            self._typical += (units - self._typical) * _WEIGHT
 
     def throttled(self) -> None:
         """Halve the rate: the service pushed back."""
@@ -128,6 +146,14 @@ class RateLimiter:
         demand = units / free_s if free_s > (1 - _HELD_BACK) * seconds else None
         return Usage(units / seconds, demand, throttled)
 
+    def _advance(self, units: float) -> None:
+        """Pay before the reply what a request usually costs; one that fails has paid so much.
+
+        Many requests in flight would otherwise go out at once on a balance of nothing.
+        """
+        self._balance -= units
+        self._advances.append(units)
+
     def _holds_back(self) -> bool:
         return self._paused or self._updated >= self._until or (self.rate is not None and self._balance < 0)
 
@@ -143,6 +169,7 @@ class RateLimiter:
         elapsed, self._updated = now - self._updated, now
         if self.rate is None:
             self._balance = 0.0
+            self._advances.clear()
             return
         if self.ceiling is None or self.rate < self.ceiling:
             raised = self.rate + _INCREASE_PER_SECOND * elapsed

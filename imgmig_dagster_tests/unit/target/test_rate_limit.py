@@ -288,3 +288,64 @@ def test_a_throttle_is_told_once() -> None:
     paced.throttled()
 
     assert [paced.usage().throttled, paced.usage().throttled] == [True, False]
+
+
+def test_many_requests_in_flight_do_not_go_out_on_a_balance_of_nothing() -> None:
+    """Two hundred of them would cost fifty seconds' worth at once."""
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    started, went_out = clock.now, []
+
+    async def request() -> None:
+        await paced.wait()
+        went_out.append(clock.now - started)
+        if len(went_out) == 120:
+            enough.set()
+        await unanswered.wait()
+
+    async def run() -> None:
+        requests = [asyncio.create_task(request()) for _ in range(200)]
+        await enough.wait()
+        for each in requests:
+            each.cancel()
+
+    enough, unanswered = asyncio.Event(), asyncio.Event()
+    asyncio.run(run())
+
+    for second in range(30):
+        assert sum(25 for at in went_out if second <= at < second + 5) <= 5 * 100 * 1.05
+
+
+def test_what_was_paid_in_advance_for_a_request_counts_once_it_is_answered() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    write(paced, requests=1, units=25)
+    started = clock.now
+
+    async def run() -> None:
+        for _ in range(40):
+            await paced.wait()
+            paced.spent(5)
+            paced.spent(20)  # a second part of the same request, as of a refused write
+
+    asyncio.run(run())
+
+    assert clock.now - started == pytest.approx(40 * 25 / 100, rel=0.05)
+
+
+def test_what_waits_and_is_no_request_slows_nobody_down() -> None:
+    clock = FakeClock()
+    paced = limiter(clock, 100.0)
+    write(paced, requests=1, units=25)
+    started = clock.now
+
+    async def run() -> None:
+        for _ in range(40):
+            await paced.wait()
+            paced.spent(0)
+            await paced.wait()
+            paced.spent(25)
+
+    asyncio.run(run())
+
+    assert clock.now - started == pytest.approx(40 * 25 / 100, rel=0.05)
