@@ -7,7 +7,7 @@ from typing import Final
 
 from imgmig_dagster.stage import WriteMode
 
-MIGRATE_US_PER_ROW: Final = {WriteMode.BATCH: 50.0, WriteMode.CONDITIONAL: 362.0}
+MIGRATE_US_PER_ROW: Final = {WriteMode.BATCH: 50.0, WriteMode.CONDITIONAL: 60.0}
 VERIFY_US_PER_ROW: Final = 35.2
 # Those are of items below 1 KB. Each KB beyond takes this, to be read and sent, or read back and compared.
 US_PER_KB: Final = 6.5

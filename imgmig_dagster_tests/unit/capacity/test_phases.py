@@ -204,14 +204,13 @@ def test_what_cannot_be_is_refused_by_the_option(given: dict[str, Any], says: st
 @pytest.mark.parametrize(
     ("line", "us_per_row"),
     [
-        ("batch mode: imgmig_dagster, batch, per row", measured.MIGRATE_US_PER_ROW[WriteMode.BATCH]),
-        ("conditional mode: imgmig_dagster, conditional, per row", measured.MIGRATE_US_PER_ROW[WriteMode.CONDITIONAL]),
-        ("verification: imgmig_dagster, verification, per row", measured.VERIFY_US_PER_ROW),
+        (r"^\| batch mode: imgmig_dagster, batch, per row \|", measured.MIGRATE_US_PER_ROW[WriteMode.BATCH]),
+        (r"beside batch mode's [\d ./]+:\n ", measured.MIGRATE_US_PER_ROW[WriteMode.CONDITIONAL]),
+        (r"^\| verification: imgmig_dagster, verification, per row \|", measured.VERIFY_US_PER_ROW),
     ],
 )
 def test_what_was_measured_is_what_the_benchmarks_say(line: str, us_per_row: float) -> None:
-    found = re.search(rf"^\| {re.escape(line)} \| [\d.,]+ / ([\d.,]+) / ", BENCHMARKS.read_text(), re.MULTILINE)
+    found = re.search(rf"{line} [\d.]+ / ([\d.]+) / ", BENCHMARKS.read_text(), re.MULTILINE)
     assert found, f"docs/benchmarks.md has no line {line!r}"
-    in_the_document = float(found[1].replace(",", ""))
     # Another machine, or another day, differs by as much; more than that is another way to do it.
-    assert 2 / 3 < us_per_row / in_the_document < 3 / 2, "set capacity/measured.py by docs/benchmarks.md"
+    assert 2 / 3 < us_per_row / float(found[1]) < 3 / 2, "set capacity/measured.py by docs/benchmarks.md"
