@@ -4,7 +4,7 @@ from functools import partial
 
 import dagster as dg
 
-from imgmig_dagster.config import dagster_home
+from imgmig_dagster.config import dagster_home, load_places
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.defs.resources import TARGET_POOL
 from imgmig_dagster.doctor.results import Examination, Health
@@ -12,6 +12,7 @@ from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import open_instance
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.state.opening import check_shared
 
 
 def dagster_examinations(stage: Stage) -> list[Examination]:
@@ -24,12 +25,13 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
     else:
         looks |= {"storage": partial(storage, stage)}
         try:
-            with open_instance(dagster_home(stage)):
-                pass
+            with open_instance(dagster_home(stage)) as instance:
+                several_hosts = internals.spreads_runs(instance)
         except ImgmigError:
             pass
         else:
             looks |= {"pools": partial(pools, stage), "run monitoring": partial(monitoring, stage)}
+            looks |= {"several hosts": partial(locks, stage)} if several_hosts else {}
     return [Examination("Dagster", thing, look) for thing, look in looks.items()]
 
 
@@ -66,6 +68,13 @@ def pools(stage: Stage) -> tuple[Health, str, str]:
     return Health.OK, f"{found} runs at a time", ""
 
 
+def locks(stage: Stage) -> tuple[Health, str, str]:
+    """Whether the state's locks hold on each of the hosts that runs are spread over."""
+    state = load_places(stage).state
+    check_shared(state)
+    return Health.OK, f"state in {state}", ""
+
+
 def monitoring(stage: Stage) -> tuple[Health, str, str]:
     """Whether Dagster's daemon would fail the runs that the command line executes."""
     with open_instance(dagster_home(stage)) as instance:
@@ -76,8 +85,8 @@ def monitoring(stage: Stage) -> tuple[Health, str, str]:
 
     if internals.knows_its_workers(launcher) and not issubclass(launcher, KnowsCommands):
         remedy = (
-            "in dagster.yaml set run_launcher: module: imgmig_dagster.defs.launcher, class: EcsRunLauncher; another "
-            "launcher needs a class like that one"
+            "in dagster.yaml set run_launcher: module: imgmig_dagster.defs.launcher, class: EcsRunLauncher (of Celery: "
+            "imgmig_dagster.defs.celery_launcher, CeleryRunLauncher); another launcher needs a class like these"
         )
         return Health.FAIL, f"{launcher.__name__} knows no command's run: the daemon marks it as failed", remedy
     return Health.OK, f"on, by {launcher.__name__}", ""

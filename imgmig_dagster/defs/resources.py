@@ -19,7 +19,7 @@ from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.defs.ranges import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
-from imgmig_dagster.local_runs.dagster_internals import pool_limit
+from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
@@ -29,7 +29,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
-from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.state.opening import check_shared, open_state, table_state
 from imgmig_dagster.state.store import StageState, StateStore
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.marks import Ownership, ownership
@@ -138,8 +138,17 @@ class StateDirectory(StageResource):
 
     place: str | None = _shown("folder or bucket", "IMGMIG_STATE_URL")
 
+    _spread: bool = PrivateAttr(False)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A run begins: its locks have to hold wherever the instance's runs work."""
+        super().setup_for_execution(context)
+        self._spread = context.instance is not None and spreads_runs(context.instance)
+
     def of_stage(self) -> StageState:
         """What the tables of the stage have in common: which state it is, and `imgmig throttle`."""
+        if self._spread:
+            check_shared(self.settings.state_url)
         return open_state(self.settings.state_url, self.stage, self.settings.aws())
 
     def open(self, table: str) -> StateStore:

@@ -38,6 +38,7 @@ RANGE_START: Final = ASSET_PARTITION_RANGE_START_TAG
 RANGE_END: Final = ASSET_PARTITION_RANGE_END_TAG
 """The tags of a run over several partitions."""
 
+_SPREADING: Final = ("CeleryK8sRunLauncher", "CeleryRunLauncher", "EcsRunLauncher", "K8sRunLauncher")
 _REPOSITORY: Final = "__repository__"
 _NO_OUTPUT_CAPTURE: Final = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -163,6 +164,17 @@ def launcher_of(instance: dg.DagsterInstance) -> type[RunLauncher] | None:
     """The class of the launcher that `dagster.yaml` names; None where it names none."""
     launcher = instance.get_ref().run_launcher_data
     return getattr(import_module(launcher.module_name), launcher.class_name) if launcher else None
+
+
+def spreads_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether runs work on several hosts; the launcher itself need not be installed where this is asked."""
+    launcher = instance.get_ref().run_launcher_data if instance.is_persistent else None
+    return launcher is not None and launcher.class_name in _SPREADING
+
+
+def run_launcher(instance: dg.DagsterInstance) -> RunLauncher:
+    """The launcher of the instance itself."""
+    return instance.run_launcher
 
 
 def knows_its_workers(launcher: type[RunLauncher]) -> bool:

@@ -29,6 +29,19 @@ def open_state(url: str, stage: str, access: AwsAccess) -> StageState:
     raise SettingsError("IMGMIG_STATE_URL must be file:///absolute/path or s3://bucket/prefix")
 
 
+def check_shared(url: str | None) -> None:
+    """Check that the state is one that several hosts can lock.
+
+    Raises:
+        SettingsError: it is a folder.
+    """
+    if url is not None and urlsplit(url).scheme == "file":
+        raise SettingsError(
+            "IMGMIG_STATE_URL names a folder, and the run launcher of dagster.yaml spreads runs over hosts: the "
+            "locks of a folder hold on one. Set IMGMIG_STATE_URL=s3://bucket/prefix on each host"
+        )
+
+
 def table_state(stage: StageState, table: str) -> StateStore:
     """The state of a table in that of its stage: a folder by its name.
 

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import dagster as dg
 import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]
+from celery.bin.celery import celery as celery_command
 from dagster._cli import cli as dagster_command
 from dagster._config import process_config
 from dagster._core.instance.ref import InstanceRef
@@ -38,6 +40,8 @@ def storage(services: Services, clean_environment: pytest.MonkeyPatch) -> None:
     environment = services.environment
     url = "postgresql+psycopg2://{PGUSER}@{PGHOST}:{PGPORT}/dagster".format(**environment)
     clean_environment.setenv("DAGSTER_POSTGRES_URL", url)
+    for variable in ("IMGMIG_CELERY_BROKER", "IMGMIG_CELERY_BACKEND"):
+        clean_environment.setenv(variable, "redis://127.0.0.1:6379/0")
 
 
 def instance_of(file: Path, home: Path) -> InstanceRef:
@@ -46,7 +50,7 @@ def instance_of(file: Path, home: Path) -> InstanceRef:
 
 
 @pytest.mark.usefixtures("storage")
-@pytest.mark.parametrize("file", ["dagster.yaml", "compose/dagster.yaml"])
+@pytest.mark.parametrize("file", ["dagster.yaml", "compose/dagster.yaml", "celery/dagster.yaml"])
 def test_an_instance_of_each_file_is_dagsters_own_reading_of_it(file: str, tmp_path: Path) -> None:
     with dg.DagsterInstance.from_ref(instance_of(DEPLOY / file, tmp_path)) as instance:
         assert type(instance.run_storage).__name__ == "PostgresRunStorage"
@@ -62,7 +66,11 @@ def test_an_instance_of_each_file_is_dagsters_own_reading_of_it(file: str, tmp_p
         assert 1 < backfills["limit"] < pools < queue.max_concurrent_runs, "there is a place left beside a backfill"
         assert (instance.run_monitoring_enabled, instance.telemetry_enabled) == (True, False)
         assert instance.run_monitoring_max_runtime_seconds == 86_400
-        assert (instance.nux_enabled, instance.run_retries_enabled) == (False, False)
+        # A host that is gone takes its runs along: by Celery they are retried, and no run that ended by itself is.
+        spread = file == "celery/dagster.yaml"
+        assert (instance.nux_enabled, instance.run_retries_enabled) == (False, spread)
+        assert instance.run_retries_retry_on_asset_or_op_failure is not spread
+        assert instance.run_monitoring_max_resume_run_attempts == 0
 
 
 def test_the_instance_of_one_machine_needs_nothing_but_its_folder(
@@ -94,6 +102,22 @@ def test_the_launcher_and_the_logs_of_aws_take_their_config(
     (container,) = json.loads((DEPLOY / "ecs/task-definition.json").read_text())["containerDefinitions"]
     config = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
     assert config["run_launcher"]["config"]["container_name"] == container["name"]
+
+
+@pytest.mark.usefixtures("storage")
+def test_workers_and_launcher_of_celery_read_one_file(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean_environment.setenv("IMGMIG_LOGS_BUCKET", "logs")
+    (tmp_path / "dagster.yaml").write_text((DEPLOY / "celery" / "dagster.yaml").read_text())
+    clean_environment.setenv("DAGSTER_HOME", str(tmp_path))
+    clean_environment.setenv("STAGE", "staging")
+    command = shlex.split(services_of("celery/worker.yaml")["worker"]["entrypoint"])
+    module, _, name = command[command.index("-A") + 1].partition(":")
+    app = getattr(import_module(module), name)
+    assert {"execute_job", "resume_job"} <= set(app.tasks)
+    assert (app.conf.broker_url, app.conf.result_backend) == ("redis://127.0.0.1:6379/0",) * 2
+    assert (app.conf.worker_max_tasks_per_child, app.conf.worker_disable_prefetch) == (1, True)
+    assert app.conf.result_expires > 86_400, "a run that lasts as long as it may is still known to have started"
+    celery_command.make_context("celery", command[1:3])
 
 
 def test_the_reader_role_may_read_one_table_and_nothing_else(services: Services) -> None:
@@ -186,10 +210,13 @@ def test_the_task_of_a_run_is_one_that_ecs_registers(services: Services) -> None
     assert registered["containerDefinitions"][0]["secrets"] == task["containerDefinitions"][0]["secrets"]
 
 
-def compose() -> dict[str, Any]:
-    text = (DEPLOY / "compose/docker-compose.yaml").read_text()
-    found: dict[str, Any] = yaml.safe_load(text)["services"]
+def services_of(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / file).read_text())["services"]
     return found
+
+
+def compose() -> dict[str, Any]:
+    return services_of("compose/docker-compose.yaml")
 
 
 def test_what_compose_mounts_is_there_and_what_it_publishes_is_on_loopback() -> None:

@@ -9,7 +9,7 @@ import pytest
 from imgmig_dagster.defs.examinations import dagster_examinations
 from imgmig_dagster.stage import Stage
 from imgmig_dagster_tests.arrange import image
-from imgmig_dagster_tests.orchestration.arrange import Platform
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -135,5 +135,23 @@ def test_the_doctor_warns_of_a_launcher_that_would_fail_the_command_lines_runs(
         ("storage", "warn"),
         ("pools", "warn"),
         ("run monitoring", "fail"),
+        ("several hosts", "ok"),
     ]
-    assert found["imgmig_dagster.defs.launcher"][-1].health.value == "ok"
+    assert found["imgmig_dagster.defs.launcher"][3].health.value == "ok"
+
+
+def test_a_folder_of_state_is_refused_where_runs_are_spread_over_several_hosts(
+    commands: CommandServer, platform: Platform, tmp_path: Path
+) -> None:
+    home = tmp_path / "spreading"
+    home.mkdir()
+    launcher = {"module": "imgmig_dagster.defs.celery_launcher", "class": "CeleryRunLauncher"}
+    (home / "dagster.yaml").write_text(json.dumps({"run_launcher": launcher, "telemetry": {"enabled": False}}))
+    platform.set(DAGSTER_HOME=str(home))
+    platform.source.insert([image(1)])
+    told = commands.run("dry-run", "--partition", MARCH, environment=platform.environment, folder=tmp_path)
+    assert told.exit_code == 2
+    assert "IMGMIG_STATE_URL names a folder" in told.stdout
+    assert "s3://bucket/prefix" in told.stdout
+    (several_hosts,) = [look.diagnose() for look in dagster_examinations(Stage.DEV) if look.thing == "several hosts"]
+    assert several_hosts.health.value == "fail"
