@@ -120,8 +120,11 @@ def _boolean(attribute: Attribute) -> Any:
 
 def _timestamp(attribute: Attribute) -> Any:
     text = attribute.get("S")
-    if text is None:
-        return _null_or_undecodable(attribute)
+    return _null_or_undecodable(attribute) if text is None else _instant(text)
+
+
+@lru_cache(maxsize=4096)  # an item is compared, and then digested
+def _instant(text: str) -> int:
     if _CANONICAL_TIMESTAMP.fullmatch(text):
         try:
             return (datetime.fromisoformat(text[:-1]) - _EPOCH) // _MICROSECOND

@@ -3,17 +3,21 @@
 `source.digests` has PostgreSQL compute the same of a row. `decoders` says what a value means.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from imgmig_dagster.mapping.canonical import plain, short_hash
 from imgmig_dagster.mapping.decoders import Undecodable, meaning
-from imgmig_dagster.mapping.fields import FieldType
+from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row, Value
 from imgmig_dagster.mapping.spec import TableMapping
 
 _MILLISECOND_US: Final = 1_000
+_HEADS: Final = tuple(b"S%d:" % size for size in range(256))  # formatting takes most of a short text's time
+# As `str` writes it, of the digits that a number of DynamoDB has.
+_PLAIN_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
 
 
 def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
@@ -41,28 +45,66 @@ def item_digester(mapping: TableMapping) -> Callable[[Item], int]:
 
     Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
     """
-    fields = [(field, meaning(field).of_item, _CONTENTS[field.type]) for field in mapping.fields]
+    readers = [_reader(field) for field in mapping.fields]
     row_id = mapping.row_id
 
     def digest(item: Item) -> int:
         found = row_id(item)
-        parts = [b"-" if found is None else _text(found)]
-        for field, of_item, content in fields:
-            attribute = item.get(field.attribute) if field.member is None else field.of(item)
-            try:
-                value = None if attribute is None else of_item(attribute)
-            except Undecodable:
-                parts.append(b"?" + repr(attribute).encode("utf-8", "surrogatepass"))  # what no row holds
-            else:
-                parts.append(b"-" if value is None else content(value))
-        return short_hash(b"".join(parts))
+        return short_hash(b"".join([b"-" if found is None else _text(found), *[read(item) for read in readers]]))
 
     return digest
 
 
+def _reader(field: Field) -> Callable[[Item], bytes]:
+    """What reads a field's content out of an item, in one step where it is spelled as it is digested."""
+    name, content_of = field.attribute, _content_of(field)
+    if field.member is not None:
+
+        def read_member(item: Item) -> bytes:
+            attribute = field.of(item)
+            return b"-" if attribute is None else content_of(attribute)
+
+        return read_member
+
+    def read(item: Item) -> bytes:
+        attribute = item.get(name)
+        return b"-" if attribute is None else content_of(attribute)
+
+    def read_text(item: Item) -> bytes:
+        attribute = item.get(name)
+        if attribute is None:
+            return b"-"
+        text = attribute.get("S")
+        return _text(text) if text.__class__ is str else content_of(attribute)
+
+    def read_integer(item: Item) -> bytes:
+        attribute = item.get(name)
+        if attribute is None:
+            return b"-"
+        digits = attribute.get("N")
+        if digits is None or _PLAIN_INTEGER.fullmatch(digits) is None:
+            return content_of(attribute)
+        return b"N" + bytes(digits, "ascii") + b";"
+
+    return {FieldType.TEXT: read_text, FieldType.INTEGER: read_integer}.get(field.type, read)
+
+
+def _content_of(field: Field) -> Callable[[Mapping[str, Any]], bytes]:
+    of_item, content = meaning(field).of_item, _CONTENTS[field.type]
+
+    def content_of(attribute: Mapping[str, Any]) -> bytes:
+        try:
+            value = of_item(attribute)
+        except Undecodable:
+            return b"?" + repr(attribute).encode("utf-8", "surrogatepass")  # what no row holds
+        return b"-" if value is None else content(value)
+
+    return content_of
+
+
 def _text(value: Value) -> bytes:
     text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return b"S%d:%b" % (len(text), text)
+    return (_HEADS[len(text)] if len(text) < len(_HEADS) else b"S%d:" % len(text)) + text
 
 
 def _number(value: Value) -> bytes:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 
+from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.mapping.digests import item_digester, row_digester
 from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.rows import Row
@@ -72,6 +73,32 @@ def test_the_digest_tells_a_value_from_another_type_of_the_same_text() -> None:
     }
 
     assert len(digests) == 5
+
+
+@pytest.mark.parametrize(
+    ("spelling", "number"),
+    [("0", 0), ("-0", 0), ("007", 7), ("-7", -7), ("7.0", 7), ("7e2", 700), ("+7", 7), ("9" * 38, int("9" * 38))],
+)
+def test_a_number_has_one_digest_however_it_is_spelled(spelling: str, number: int) -> None:
+    assert item_digester(IMAGE)(item(width={N: spelling})) == row_digester(IMAGE)(row(width=number))
+
+
+@pytest.mark.parametrize("spelling", ["", "-", "1.5", "\u0667", "9" * 39, "1\n"])
+def test_what_is_no_whole_number_of_an_item_has_the_digest_of_no_row(spelling: str) -> None:
+    numbers = {row_digester(IMAGE)(row(width=number)) for number in (None, 0, 1, 7, int("9" * 39))}
+
+    assert item_digester(IMAGE)(item(width={N: spelling})) not in numbers
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\U0001f600"])
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 127, 128, 255, 256, 257, 5_000])
+def test_a_text_is_digested_with_its_length_in_bytes(size: int, letter: str) -> None:
+    mapping = things_mapping(Field("v", "v", FieldType.TEXT, Null.WRITTEN), order=Order("at"))
+    text, row_id = letter * size, "1"
+    found = {**mapping.key(row_id), "v": {S: text}, "at": {S: "1970-01-01T00:00:00.000Z"}}
+    expected = short_hash(f"S1:1S{len(text.encode())}:{text}".encode())
+
+    assert item_digester(mapping)(found) == expected
 
 
 def test_the_digest_covers_the_key() -> None:
