@@ -15,7 +15,8 @@ from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.target.client import DynamoDBClient
-from imgmig_dagster.target.requests import MAX_BATCH_GET, MAX_BATCH_WRITE, BatchGetItem, BatchWriteItem, PutNewItem
+from imgmig_dagster.target.inserts import MAX_BATCH_INSERT, BatchInsert, Insert
+from imgmig_dagster.target.requests import MAX_BATCH_GET, MAX_BATCH_WRITE, BatchGetItem, BatchWriteItem
 from imgmig_dagster_tests.images import IMAGE
 
 
@@ -34,10 +35,13 @@ def conditional(job: Job) -> Sample:
         _timed(
             parts,
             "encode the requests",
-            lambda: [PutNewItem(TARGET_TABLE, item, IMAGE.key_attributes[0]).body() for item in items],
+            lambda: [
+                BatchInsert(TARGET_TABLE, [Insert(TARGET_TABLE, item) for item in batch]).body()
+                for batch in batched(items, MAX_BATCH_INSERT)
+            ],
         )
     )
-    _send(job, "PutItem", bodies, parts)
+    _send(job, "BatchExecuteStatement", bodies, parts)
     with job.reader(job.source_table) as reader:
         reader.count(MARCH)
         ids = [row.id for row in rows]

@@ -25,9 +25,11 @@ class NotAvailable(Exception):
 
 
 @contextlib.contextmanager
-def stub(remember: bool = False) -> Iterator[str]:
+def stub(remember: bool = False, latency_ms: float = 0.0) -> Iterator[str]:
     """A stub in a process of its own; its URL."""
-    command = [sys.executable, "-m", "benchmarks.stub", *(["--remember"] if remember else [])]
+    command = [sys.executable, "-m", "benchmarks.stub", "--latency", str(latency_ms)]
+    if remember:
+        command.append("--remember")
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None  # noqa: S101

@@ -1,7 +1,8 @@
-"""A DynamoDB that answers at once: ``python -m benchmarks.stub [--remember]`` prints its port, and serves loopback.
+"""A DynamoDB that answers at once: ``python -m benchmarks.stub [--remember] [--latency MS]`` prints its port.
 
 What a client costs shows only against a server that is never waited for. By default every write is confirmed unread;
-with ``--remember`` items are kept, so that they can be read back and scanned. Replies carry what DynamoDB's carry:
+with ``--remember`` items are kept, so that they can be read back and scanned. ``--latency`` lets each reply wait
+without holding the others up, as a network does. It serves loopback. Replies carry what DynamoDB's carry:
 capacity where it is asked for, a request id, and the checksum that botocore verifies.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from benchmarks.kept_items import KeptItems
+from imgmig_dagster.sandbox import partiql
 
 HOST: Final = "127.0.0.1"
 _HEAD: Final = (
@@ -43,6 +45,15 @@ class Table:
             for request in requests:
                 self._keep(request["PutRequest"]["Item"])
         return b'{"UnprocessedItems":{}' + _capacity(body, f'[{{"TableName":"{table}","CapacityUnits":25.0}}]') + b"}"
+
+    def insert(self, body: bytes) -> bytes:
+        count = body.count(b'"Statement":')
+        if self._remember:
+            for statement in orjson.loads(body)["Statements"]:
+                self._keep(partiql.parse(statement)[1])
+        answers = b",".join([b'{"TableName":"images-bench"}'] * count)
+        capacity = _capacity(body, f'[{{"TableName":"images-bench","CapacityUnits":{count}.0}}]')
+        return b'{"Responses":[%b]%b}' % (answers, capacity)
 
     def put(self, body: bytes) -> bytes:
         if self._remember:
@@ -98,6 +109,7 @@ class Table:
 
 _ANSWERS: Final[dict[bytes, Callable[[Table, bytes], bytes]]] = {
     b"BatchWriteItem": Table.batch_write,
+    b"BatchExecuteStatement": Table.insert,
     b"PutItem": Table.put,
     b"BatchGetItem": Table.batch_get,
     b"Scan": Table.scan,
@@ -114,8 +126,9 @@ def _capacity(body: bytes, consumed: str) -> bytes:
 class _Connection(asyncio.Protocol):
     """HTTP/1.1 with keep-alive, as far as DynamoDB's clients use it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, latency_ms: float) -> None:
         self._table = table
+        self._latency_s = latency_ms / 1_000
         self._buffer = bytearray()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -136,7 +149,11 @@ class _Connection(asyncio.Protocol):
             status, reply = self._table.answer(operation, body)
             assert self._transport is not None  # noqa: S101
             head_of_reply = _HEAD.format(status=status, length=len(reply), crc=zlib.crc32(reply))
-            self._transport.write(head_of_reply.encode() + reply)
+            content = head_of_reply.encode() + reply
+            if self._latency_s:
+                asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, content)
+            else:
+                self._transport.write(content)
 
 
 def _header(head: bytes, name: bytes) -> bytes:
@@ -148,9 +165,11 @@ def _header(head: bytes, name: bytes) -> bytes:
     return head[start : end if end >= 0 else len(head)].strip()
 
 
-async def _serve(remember: bool) -> None:
+async def _serve(remember: bool, latency_ms: float) -> None:
     table = Table(remember)
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(table), HOST, 0, backlog=256)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(table, latency_ms), HOST, 0, backlog=256
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     # Ends when whoever started it goes away, however that happens.
     await asyncio.to_thread(sys.stdin.read)
@@ -159,4 +178,6 @@ async def _serve(remember: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--remember", action="store_true")
-    asyncio.run(_serve(parser.parse_args().remember))
+    parser.add_argument("--latency", type=float, default=0.0)
+    options = parser.parse_args()
+    asyncio.run(_serve(options.remember, options.latency))

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from imgmig_dagster.mapping.sizes import item_bytes
@@ -71,3 +72,32 @@ async def empty_page(call: Call, _forward: Forward) -> Reply:
     """A page of a scan that holds nothing, and is not the last one."""
     key = call.body.get("ExclusiveStartKey") or {"PK": {"S": "!"}, "SK": {"S": "!"}}
     return Reply(200, json.dumps({"Items": [], "Count": 0, "ScannedCount": 0, "LastEvaluatedKey": key}).encode())
+
+
+def statements_refused(codes: Mapping[str, str]) -> Action:
+    """Statements whose items' ids have a code are refused by it, and the others of the batch carried out."""
+
+    async def action(call: Call, forward: Forward) -> Reply:
+        refused = [codes.get(row_id) for row_id in call.ids]
+        statements = call.body["Statements"]
+        done = [statement for statement, code in zip(statements, refused, strict=True) if code is None]
+        answered: dict[str, Any] = {"Responses": []}
+        if done:
+            answered = json.loads((await forward({**call.body, "Statements": done})).body)
+        answers = iter(answered["Responses"])
+        message = "injected: PK=IMAGE#secret"
+        answered["Responses"] = [
+            {"Error": {"Code": code, "Message": message}} if code else next(answers) for code in refused
+        ]
+        return Reply(200, json.dumps(answered).encode())
+
+    return action
+
+
+async def standing_kept_back(call: Call, forward: Forward) -> Reply:
+    """The service hands no item back with the statements whose condition fails."""
+    reply = await forward(call.body)
+    answered: dict[str, Any] = json.loads(reply.body)
+    for answer in answered["Responses"]:
+        answer.get("Error", {}).pop("Item", None)
+    return Reply(reply.status, json.dumps(answered).encode())

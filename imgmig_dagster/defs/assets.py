@@ -192,6 +192,8 @@ class _Making:
             last = await asyncio.to_thread(last_migration, work.state, part.partition)
         else:
             result = last = await self._migrate(work, part, counted, mode, config.start_over, deletes)
+        if notice := work.target.batch_inserts.take_notice():
+            log.warning(notice)
         log.info("%s: %s", part.partition, result.line())
         work.metrics.rows_ended("retried" if config.retry_failures_only else "migrated", result.outcomes)
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)

@@ -5,11 +5,28 @@ from collections.abc import Sequence
 
 import pytest
 
+from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
+from imgmig_dagster.target.faults import STATEMENT_FAULTS, Fault
 from imgmig_dagster.target.writer import Standing, WriteFailure
-from imgmig_dagster_tests.arrange import FakeClock, Target, item_of
-from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import (
+    Action,
+    FaultProxy,
+    error,
+    holds,
+    reply,
+    reset_after,
+    truncated,
+)
 from imgmig_dagster_tests.unit.target.opened import opened
+from imgmig_dagster_tests.wire_faults import standing_kept_back, statements_refused
+
+FOREVER = 10_000
+# Every code that AWS's model of the service lists.
+CODES: list[str] = list(
+    access("http://127.0.0.1:1").client("dynamodb").meta.service_model.shape_for("BatchStatementErrorCodeEnum").enum
+)
 
 
 def insert(
@@ -61,3 +78,203 @@ def test_what_stands_is_left_alone_and_told(target: Target, proxy: FaultProxy) -
 
     assert found == [None, None, None, Standing(newer), Standing(item_of(4)), None]
     assert target.items() == by_key([newer if number == 3 else item_of(number) for number in range(6)])
+
+
+def test_what_is_not_handed_back_is_read(target: Target, proxy: FaultProxy) -> None:
+    """As DynamoDB was seen to do in spite of its documentation."""
+    newer = item_of(3, version={"N": "7"})
+    target.put(newer)
+    proxy.inject(standing_kept_back, "BatchExecuteStatement")
+
+    assert insert(target, proxy, items(5)) == [None, None, None, Standing(newer), None]
+
+    assert [call.ids for call in proxy.of("BatchGetItem")] == [[row_id(3)]]
+    assert target.item(3) == newer
+
+
+@pytest.mark.parametrize("lost", [reset_after, truncated])
+def test_after_a_lost_reply_its_own_items_stand_in_the_way(target: Target, proxy: FaultProxy, lost: Action) -> None:
+    proxy.inject(lost, "BatchExecuteStatement")
+
+    assert insert(target, proxy, items(5)) == [Standing(item) for item in items(5)]
+    assert target.items() == by_key(items(5))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_statement_that_is_refused_is_sent_again_or_goes_by_put_item(
+    target: Target, proxy: FaultProxy, code: str
+) -> None:
+    proxy.inject(statements_refused({row_id(1): code, row_id(3): code}), "BatchExecuteStatement")
+
+    found = insert(target, proxy, items(5))
+
+    if STATEMENT_FAULTS[code] is Fault.CONDITION:
+        # Nothing stands there by the time that it is looked at: the caller looks again.
+        assert found == [None, Standing(None), None, Standing(None), None]
+    else:
+        assert found == [None] * 5
+        assert target.items() == by_key(items(5))
+    again = {Fault.BACK_PRESSURE, Fault.TRANSIENT}
+    assert sizes(proxy) == ([5, 2] if STATEMENT_FAULTS[code] in again else [5])
+    puts = [[row_id(1)], [row_id(3)]] if STATEMENT_FAULTS[code] in (Fault.REJECT, Fault.STOP) else []
+    assert sorted(call.ids for call in proxy.of("PutItem")) == puts
+
+
+def test_every_code_at_once_costs_no_item(target: Target, proxy: FaultProxy) -> None:
+    newer = item_of(0, version={"N": "7"})
+    target.put(newer)
+    codes = [code for code in CODES if STATEMENT_FAULTS[code] is not Fault.CONDITION]
+    proxy.inject(
+        statements_refused({row_id(number): code for number, code in enumerate(codes, 1)}), "BatchExecuteStatement"
+    )
+
+    assert insert(target, proxy, items(25)) == [Standing(newer), *[None] * 24]
+    assert target.items() == by_key([newer, *items(25)[1:]])
+
+
+def test_throttled_statements_use_up_no_retry_and_slow_the_writer_down(target: Target, proxy: FaultProxy) -> None:
+    clock = FakeClock()
+    all_throttled = statements_refused({row_id(number): "ThrottlingError" for number in range(5)})
+    proxy.inject(all_throttled, "BatchExecuteStatement", times=12)
+
+    assert insert(target, proxy, items(5), clock) == [None] * 5
+
+    assert (sizes(proxy), proxy.of("PutItem")) == ([5] * 13, [])
+    assert clock.now > FakeClock().now + 12
+
+
+def test_a_statement_that_outlasts_its_retries_goes_by_put_item(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(statements_refused({row_id(2): "InternalServerError"}), "BatchExecuteStatement", times=FOREVER)
+    proxy.inject(error("InternalServerError", 500), "PutItem", times=FOREVER, when=holds(row_id(2)))
+
+    found = insert(target, proxy, items(5))
+
+    assert found == [None, None, WriteFailure(item_of(2), "InternalServerError", permanent=False), None, None]
+    assert sizes(proxy) == [5, 1, 1, 1]
+    assert len(proxy.of("PutItem")) == 4
+
+
+def test_what_an_item_is_rejected_for_is_put_items_word(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(statements_refused({row_id(2): "ValidationError"}), "BatchExecuteStatement")
+    proxy.inject(error("ValidationException"), "PutItem", when=holds(row_id(2)))
+
+    found = insert(target, proxy, items(4))
+
+    assert found == [None, None, WriteFailure(item_of(2), "ValidationException", permanent=True), None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("AccessDeniedException"),
+        error("UnknownOperationException"),
+        error("InternalFailure", 500),
+        statements_refused({row_id(number): "AccessDenied" for number in range(25)}),
+    ],
+    ids=["denied", "unknown", "unknown, by 500", "denied by statement"],
+)
+def test_where_statements_are_denied_or_unknown_a_run_asks_no_more_and_says_so_once(
+    target: Target, proxy: FaultProxy, answer: Action
+) -> None:
+    proxy.inject(answer, "BatchExecuteStatement", times=FOREVER)
+
+    async def run() -> tuple[list[object], int, list[str | None]]:
+        async with opened(target, proxy.url) as table:
+            found: list[object] = [*await table.put_new_many(items(25))]
+            asked = len(proxy.of("BatchExecuteStatement"))
+            # Another partition of the same run.
+            found += await table.for_partition().put_new_many([item_of(number) for number in range(25, 75)])
+            return found, asked, [table.batch_inserts.take_notice() for _time in range(2)]
+
+    found, asked, (notice, again) = asyncio.run(run())
+
+    assert found == [None] * 75
+    assert len(proxy.of("BatchExecuteStatement")) == asked
+    assert notice is not None
+    assert "dynamodb:PartiQLInsert" in notice
+    assert again is None
+    assert len(target.items()) == 75
+
+
+def test_an_outage_later_in_a_run_is_no_reason_to_ask_no_more(target: Target, proxy: FaultProxy) -> None:
+    async def run() -> bool:
+        async with opened(target, proxy.url) as table:
+            await table.put_new_many(items(5))
+            proxy.inject(error("InternalServerError", 500), "BatchExecuteStatement", times=4)
+            assert await table.put_new_many([item_of(number) for number in range(5, 10)]) == [None] * 5
+            return table.batch_inserts.allowed
+
+    assert asyncio.run(run())
+    assert len(target.items()) == 10
+
+
+def test_a_request_refused_as_a_whole_costs_the_others_nothing(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(error("ValidationException"), "BatchExecuteStatement", times=FOREVER)
+    proxy.inject(error("ValidationException"), "PutItem", times=FOREVER, when=holds(row_id(2)))
+
+    found = insert(target, proxy, items(5))
+
+    assert found == [None, None, WriteFailure(item_of(2), "ValidationException", permanent=True), None, None]
+
+
+def test_a_missing_table_ends_the_run(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(error("ResourceNotFoundException"), "BatchExecuteStatement")
+
+    with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
+        insert(target, proxy, items(5))
+    assert target.items() == {}
+
+
+def test_a_reply_that_does_not_answer_each_statement_confirms_none(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(reply(200, b'{"Responses": [{}]}'), "BatchExecuteStatement")
+
+    assert insert(target, proxy, items(5)) == [None] * 5
+    assert target.items() == by_key(items(5))
+    assert sizes(proxy) == [5, 5]
+
+
+def test_what_is_too_large_for_a_statement_goes_by_put_item(target: Target, proxy: FaultProxy) -> None:
+    by_names = item_of(1, **{f"{'n' * 200}{number}": {"N": "1"} for number in range(50)})
+    by_values = item_of(2, originalFilename={"S": "x" * 70_000})
+    together = [item_of(0), by_names, by_values, item_of(3)]
+
+    assert insert(target, proxy, together) == [None] * 4
+
+    assert [call.ids for call in proxy.of("BatchExecuteStatement")] == [[row_id(0), row_id(3)]]
+    assert target.items() == by_key(together)
+
+
+def test_every_type_and_every_name_arrives_as_it_was_sent(target: Target, proxy: FaultProxy) -> None:
+    odd: Item = {
+        'it\'s "quoted"?': {"S": 'O\'Brien "?" --'},
+        "set": {"SS": ["a", "b"]},
+        "numbers": {"NS": ["1", "2.5"]},
+        "bytes": {"B": "AAEC"},
+        "null": {"NULL": True},
+        "nested": {"M": {"a.b": {"L": [{"M": {"c": {"BOOL": False}}}, {"NULL": True}]}}},
+        "select": {"S": ""},
+    }
+
+    assert insert(target, proxy, [item_of(1, **odd), item_of(2)]) == [None, None]
+    assert proxy.of("PutItem") == []
+    odd["bytes"] = {"B": b"\0\1\2"}  # as botocore hands them out
+    assert target.items() == by_key([item_of(1, **odd), item_of(2)])
+
+
+@pytest.mark.parametrize("standing", [range(5), range(3)], ids=["all refused", "some written"])
+@pytest.mark.parametrize("handed_back", [True, False])
+def test_refused_statements_are_paid_for_by_the_larger_item(
+    target: Target, proxy: FaultProxy, standing: range, handed_back: bool
+) -> None:
+    large = {"note": {"S": "x" * 3_000}}
+    for number in standing:
+        target.put(item_of(number, **large))
+    if not handed_back:
+        proxy.inject(standing_kept_back, "BatchExecuteStatement")
+
+    async def run() -> float:
+        async with opened(target, proxy.url) as table:
+            await table.put_new_many(items(5))
+            return table.sender.traffic.write_units
+
+    assert asyncio.run(run()) == 4 * len(standing) + 5 - len(standing)
