@@ -22,7 +22,7 @@ class WriteMode(str, Enum):
     """How items that may already stand in the target are treated."""
 
     CONDITIONAL = "conditional"
-    """PutItem with `attribute_not_exists`: safe while the application writes to both sides."""
+    """Inserts where nothing stands, and only there: safe while the application writes to both sides."""
     BATCH = "batch"
     """BatchWriteItem, which takes no condition, where a look found nothing: an item that somebody else writes between
     look and write is replaced whole. Only for a target that nobody else writes to."""
