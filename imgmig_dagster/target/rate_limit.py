@@ -25,7 +25,7 @@ _HELD_BACK: Final = 0.9
 _FIRST_COST: Final = 25.0
 # Of the last request in what one usually costs.
 _WEIGHT: Final = 0.2
-# Of requests that failed the advances stay behind.
+# Of requests that were given up the advances stay behind.
 _MOST_ADVANCES: Final = 1_000
 
 
@@ -111,7 +111,7 @@ class RateLimiter:
         self._given_up = cause
 
     def spent(self, units: float) -> None:
-        """Pay for a request that was answered: what was advanced for it counts."""
+        """Pay for a request that ended: what was advanced for it counts. 0 for one that failed, or was none."""
         self._spent += units
         if self._advances:
             self._balance += self._advances.popleft()
@@ -147,7 +147,7 @@ class RateLimiter:
         return Usage(units / seconds, demand, throttled)
 
     def _advance(self, units: float) -> None:
-        """Pay before the reply what a request usually costs; one that fails has paid so much.
+        """Pay before the reply what a request usually costs.
 
         Many requests in flight would otherwise go out at once on a balance of nothing.
         """
