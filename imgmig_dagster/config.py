@@ -83,6 +83,9 @@ class Settings(TableSettings, AwsSettings):
     alert_webhook: SecretStr | None = Field(None, description="URL that takes Slack's JSON, for the alerts")
     ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")
     reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
+    export_url: str | None = Field(
+        None, description="where DynamoDB exports the table for the census: s3://bucket/prefix"
+    )
     signing_key: str | None = Field(None, description="key of AWS KMS that signs certificates: ARN, id or alias/NAME")
     aws_account: str | None = Field(None, pattern=r"^\d{12}$", description="account of the table; needed in prod")
     confirm_writes: str | None = Field(None, description="name of the target table: writes in prod are confirmed")

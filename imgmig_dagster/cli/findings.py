@@ -136,5 +136,6 @@ def _census_line(census: CensusResult) -> str:
         f"Census: {census.source_rows:,} rows, {census.target_items:,} items; {census.missing:,} missing, "
         f"{census.orphans:,} orphans, {census.differing:,} differing, {census.rows_outside:,} rows outside partitions"
         + (f", {census.repeated:,} ids more than once" if census.repeated else "")
+        + f"; the table was {census.target_read}"
         + ("" if census.counts_agree else f". The counts disagree: {census.disagreement}")
     )

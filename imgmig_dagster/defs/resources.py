@@ -32,6 +32,7 @@ from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import check_shared, open_state, table_state
 from imgmig_dagster.state.store import StageState, StateStore
 from imgmig_dagster.target.connection import TargetSettings, WritableTarget
+from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
@@ -118,6 +119,11 @@ class TargetDynamoDB(StageResource):
     def identity(self, mapping: TableMapping) -> TargetIdentity:
         """Which table it is; see `target.table.describe` for what it raises."""
         return describe(self.settings.aws(), self.settings.target_table, mapping)
+
+    def exports(self) -> TableExports | None:
+        """From where a census reads the table, if IMGMIG_EXPORT_URL names a place; None: it scans the table."""
+        url = self.settings.export_url
+        return None if url is None else TableExports(self.settings.aws(), url)
 
     def ownership(self, arn: str, store: StateStore) -> Ownership:
         """Whether this stage's state alone writes to the table; see `target.marks.ownership` for what it raises."""

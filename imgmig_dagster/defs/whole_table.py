@@ -66,7 +66,8 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
     ) -> Materialized:
         windows, reads = table.partitions.windows(), target.open_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, log):
-            result = work_on(opening, lambda work: take_census(work, windows, table.others, log.info))
+            exports = target.exports()
+            result = work_on(opening, lambda work: take_census(work, windows, table.others, log.info, exports))
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
             check_results=checks.of_census(result),

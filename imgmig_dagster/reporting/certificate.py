@@ -249,7 +249,7 @@ def _facts_of_census(census: CensusResult | None) -> Mapping[str, Any]:
         return {}
     counted = values(census, "source_rows", "rows_counted", "rows_in_partitions", "repeated", "target_items", "missing")
     faults = values(census, "orphans", "differing", "unverified", "rows_outside")
-    return {**counted, **faults, "began at": census.started_at}
+    return {**counted, **faults, "began at": census.started_at, "target": census.target_read}
 
 
 def _facts_of_partition(found: CertifiedPartition | None) -> Mapping[str, Any]:

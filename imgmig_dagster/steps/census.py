@@ -13,10 +13,8 @@ from typing import Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
-from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.files import scratch_folder
-from imgmig_dagster.mapping.digests import item_digester
-from imgmig_dagster.mapping.rows import DigestedRow, Item
+from imgmig_dagster.mapping.rows import DigestedRow
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
@@ -27,18 +25,19 @@ from imgmig_dagster.state.long_lists import LongList
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writes_so_far
+from imgmig_dagster.steps.census_export import ask_for_export, forget
 from imgmig_dagster.steps.census_sides import Sides, disk_needed, require_disk
+from imgmig_dagster.steps.census_target import read_target
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.steps.without_row import look_without_rows
-from imgmig_dagster.target.sender import RetriesUsedUpError
+from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
 from imgmig_dagster.verification.results import Verdict
 from imgmig_dagster.window import Window, span
 from imgmig_dagster.work import ReadingWork
 
-SEGMENTS: Final = 4
 _NAME: Final = "census"
 _BOTH: Final = "rows and items"
 _ASKED_AT_ONCE: Final = 1_000
@@ -58,13 +57,15 @@ async def take_census(
     windows: Sequence[Window],
     others: Sequence[TableMapping] = (),
     tell: Callable[[str], None] = lambda _line: None,
+    exports: TableExports | None = None,
 ) -> CensusResult:
     """Compare everything, and keep the result in the state store.
 
     `others` are the mappings of the stage's other tables: their items are left alone too, and belong to somebody.
 
     `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
-    sampled. `tell` gets a line on what cannot be told in rows.
+    sampled. `tell` gets a line on what cannot be told in rows. With `exports` the target is read from an export to S3,
+    else by a scan.
 
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
@@ -75,6 +76,7 @@ async def take_census(
     # Before anything is looked at: what is written from here on voids the census.
     writes = await asyncio.to_thread(_writes, work.state, windows)
     identity = await identity_now(work)
+    export = None if exports is None else await ask_for_export(work, exports, identity, writes)
     findings = LongList(work.state, names.census_findings(work.run_id))
     with scratch_folder("imgmig-census-") as folder:
         tell("Census: counting the rows of the source")
@@ -84,10 +86,10 @@ async def take_census(
         sides = Sides(folder, work.source.mapping, windows, expected)
         # Both sides are read; the target's items are about as many as the source's rows.
         reading = work.meter("Read", _NAME, 2 * expected, noun=_BOTH)
-        await gather(
+        _none, as_of = await gather(
             [
                 _read_source(work, sides, reading),
-                *(_read_segment(target, sides, n, reading, others) for n in range(SEGMENTS)),
+                read_target(work, sides, reading, others, tell, exports, export),
             ]
         )
         counts = await _count(work, windows, sides)
@@ -126,7 +128,9 @@ async def take_census(
         partitions_from=begin.isoformat(),
         partitions_to=end.isoformat(),
         identity=identity,
-        started_at=started_at,
+        started_at=started_at if export is None else export.asked_at,
+        export="" if export is None else export.arn,
+        target_as_of=as_of or "",
         finished_at=clock.now(),
         duration_s=round(clock.monotonic() - started, 3),
         faults=second_look.faults,
@@ -134,6 +138,8 @@ async def take_census(
         groups=groups,
     )
     await asyncio.to_thread(_keep, work.state, result)
+    if export is not None:
+        await forget(work)
     return result
 
 
@@ -143,13 +149,14 @@ def _writes(state: StateStore, windows: Sequence[Window]) -> dict[str, int | Non
     }
 
 
-async def _read_source(work: ReadingWork, sides: Sides, meter: ProgressMeter) -> None:
+async def _read_source(work: ReadingWork, sides: Sides, meter: ProgressMeter) -> str | None:
     async for page in ahead(work.source.all_rows(work.page_size)):
         # `imgmig throttle` paces both sides: a paused census reads nothing.
         await work.target.sender.limiter.wait()
         work.target.sender.limiter.spent(0)  # it is no request
         await asyncio.to_thread(sides.add_rows, page)
         meter.advance(len(page))
+    return None
 
 
 async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> RowCounts:
@@ -175,34 +182,6 @@ async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> 
             found = await asyncio.to_thread(work.source.rows, some)
             await asyncio.to_thread(sides.add_rows, found.values())
     return counts
-
-
-async def _read_segment(
-    target: TargetTable, sides: Sides, segment: int, meter: ProgressMeter, others: Sequence[TableMapping]
-) -> None:
-    take = _taking(target.mapping, sides, others)
-    try:
-        async for items in target.scan(segment, SEGMENTS):
-            meter.advance(await asyncio.to_thread(take, items))
-    except RetriesUsedUpError as error:
-        raise TargetUnavailable(
-            f"the scan of {target.name} could not be finished: {error.code}. Run the census again"
-        ) from None
-
-
-def _taking(mapping: TableMapping, sides: Sides, others: Sequence[TableMapping]) -> Callable[[Sequence[Item]], int]:
-    """What adds items to their side; it returns how many of them are of the mapping."""
-    digest, known = item_digester(mapping), (mapping, *others)
-
-    def take(items: Sequence[Item]) -> int:
-        ours = [(row_id, digest(item)) for item in items if (row_id := mapping.row_id(item)) is not None]
-        sides.add_items(ours)
-        if len(ours) < len(items):
-            unclaimed = sum(all(each.row_id(item) is None for each in known) for item in items)
-            sides.add_others(len(items) - len(ours), unclaimed)
-        return len(ours)
-
-    return take
 
 
 async def _keep_ids(work: ReadingWork, sides: Sides) -> Mapping[str, RowsAndIds]:

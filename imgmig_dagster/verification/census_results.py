@@ -44,7 +44,8 @@ class CensusResult:
     `differing` ones among them; all are in the list `state.names.census_findings`. `rows_counted`, `rows_in_partitions`
     and `rows_outside` are of one snapshot. `writes` is how often each partition had been written to when it began, as
     in a verification; under `ORPHANS`, items without a row. `groups` says which ids had a row, by partition key and for
-    those outside of all; the ids themselves are in the lists `state.names.census_ids`.
+    those outside of all; the ids themselves are in the lists `state.names.census_ids`. `export` names the export to S3
+    from which the target was read, and `target_as_of` its moment, ISO 8601; both are empty where the table was scanned.
     """
 
     run_id: str
@@ -73,12 +74,21 @@ class CensusResult:
     repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
     groups: Mapping[str, RowsAndIds] = field(default_factory=dict)
     unclaimed: Annotated[int | None, Figure("those of them that belong to no declared table", ITEMS)] = None
+    export: str = ""
+    target_as_of: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether both sides hold the same, and every row lies in a partition, once."""
         faults = self.missing or self.orphans or self.differing or self.unverified or self.rows_outside or self.repeated
         return self.counts_agree and not faults
+
+    @property
+    def target_read(self) -> str:
+        """How the target was read, and as of when, for a sentence."""
+        if self.export:
+            return f"read from an export to S3, as of {self.target_as_of} ({self.export})"
+        return f"scanned from {self.started_at} to {self.finished_at}"
 
     @property
     def verdict(self) -> Annotated[str, Figure(unit="")]:

@@ -8,7 +8,7 @@ import pytest
 
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
-from imgmig_dagster.steps.census import SEGMENTS
+from imgmig_dagster.steps.census_target import AT_ONCE
 from imgmig_dagster.target.table import Lookup
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
@@ -114,7 +114,7 @@ def test_reads_report_the_units_that_they_cost(on_table: OnTable) -> None:
     assert on_table(work) == (2 + 9 + 2, -(-sum(map(item_bytes, items)) // 4_096))
 
 
-@pytest.mark.parametrize("segments", [1, SEGMENTS])
+@pytest.mark.parametrize("segments", [1, AT_ONCE])
 def test_the_segments_of_a_scan_hold_every_item_once(on_table: OnTable, target: Target, segments: int) -> None:
     # Pages end at 1 MB: one segment at least has more than one.
     items: list[Item] = [

@@ -1,0 +1,95 @@
+"""Reads the target of a census from an export to S3, which an interrupted census finds again instead of paying twice.
+
+What an export is, and how its files are held against its manifest, is in `target.exports`.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.state import names
+from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.target.exports import Export, ExportDamaged, TableExports
+from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.work import ReadingWork
+
+_POLL_S: Final = 20.0
+# DynamoDB knows a token for 8 hours; what is older than that is of a moment that nobody asks about any more.
+_KEEPS: Final = timedelta(hours=8)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What was asked for, kept until its census is taken: `writes` is as in a census, as of the request."""
+
+    token: str
+    arn: str
+    asked_at: str
+    identity: Identity
+    writes: Mapping[str, int | None]
+
+
+async def ask_for_export(
+    work: ReadingWork, exports: TableExports, identity: Identity, writes: Mapping[str, int | None]
+) -> ExportRequest:
+    """The export that an interrupted census has asked for, if nothing of ours was written since; else another one.
+
+    Raises:
+        TargetError, SettingsError: see `TableExports`.
+    """
+    known = await asyncio.to_thread(load_record, work.state, names.CENSUS_EXPORT, ExportRequest)
+    if known is None or not _counts(known, work.clock.now(), identity, writes):
+        # Kept before it is sent: whoever comes after a crash sends the same token.
+        known = ExportRequest(str(uuid.uuid4()), "", work.clock.now(), identity, writes)
+        await asyncio.to_thread(save_record, work.state, names.CENSUS_EXPORT, known)
+    if not known.arn:
+        export = await asyncio.to_thread(exports.ask, identity.target, known.token)
+        known = replace(known, arn=export.arn)
+        await asyncio.to_thread(save_record, work.state, names.CENSUS_EXPORT, known)
+    return known
+
+
+async def completed(
+    work: ReadingWork, exports: TableExports, request: ExportRequest, tell: Callable[[str], None]
+) -> Export:
+    """Wait until the export is complete: minutes, or tens of them.
+
+    Raises:
+        TargetRefused: it has failed, or is no longer known. The next census asks for another one.
+        TargetError: see `TableExports`.
+    """
+    while True:
+        try:
+            export = await asyncio.to_thread(exports.find, request.arn)
+        except ExportDamaged:
+            await forget(work)
+            raise
+        if export.status == "COMPLETED":
+            return export
+        if export.status != "IN_PROGRESS":
+            await forget(work)
+            raise TargetRefused(
+                f"the export {request.arn} has failed: {export.failure or export.status}. Run the census again, which "
+                "asks for another one; if it fails again, look at the bucket of IMGMIG_EXPORT_URL"
+            )
+        tell(f"Census: DynamoDB exports the table since {request.asked_at}; this takes minutes, or tens of them")
+        await work.clock.sleep(_POLL_S)
+
+
+async def forget(work: ReadingWork) -> None:
+    """The export was used, or can be no longer."""
+    await asyncio.to_thread(work.state.delete, names.CENSUS_EXPORT)
+
+
+def _counts(request: ExportRequest, now: str, identity: Identity, writes: Mapping[str, int | None]) -> bool:
+    age = datetime.fromisoformat(now) - datetime.fromisoformat(request.asked_at)
+    is_same = (request.identity.target, request.identity.target_created_at) == (
+        identity.target,
+        identity.target_created_at,
+    )
+    # What we wrote since is not in it.
+    return is_same and age < _KEEPS and dict(request.writes) == dict(writes) and None not in writes.values()

@@ -1,0 +1,180 @@
+"""A census that reads the target from an export to S3: consistent as of its moment, whole, and paid once."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from imgmig_dagster.clock import Clock
+from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.target.exports import ExportDamaged
+from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, no_wait, row_id
+from imgmig_dagster_tests.exports import ExportService
+from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+
+NOW = "2024-06-01T00:00:00.000Z"
+
+
+@pytest.fixture
+def service(migration: Migration, proxy: FaultProxy) -> ExportService:
+    migration.source.insert(image(number) for number in range(40))
+    for number in range(40):
+        migration.target.put(item_of(number))
+    return ExportService(migration.target, proxy)
+
+
+def census(migration: Migration, service: ExportService, run_id: str = "census-1") -> CensusResult:
+    run = replace(migration.run(service.proxy.url, run_id=run_id), clock=Clock(sleep=no_wait))
+    with run.source:
+        return run.look(lambda work: take_census(work, [MARCH], exports=service.exports))
+
+
+def test_what_holds_the_same_passes_without_a_scan(migration: Migration, service: ExportService) -> None:
+    found = census(migration, service)
+
+    assert (found.passed, found.source_rows, found.target_items, found.settled) == (True, 40, 40, 0)
+    assert service.proxy.of("Scan") == []
+    assert len(service.proxy.of("DescribeExport")) == 2
+    assert found.export.endswith("/export/01700000000000-a1b2c3d4")
+    assert found.started_at[:16] <= found.target_as_of[:16] <= found.finished_at[:16]
+    assert "read from an export to S3, as of 20" in found.target_read
+    assert "scanned from" in migration.census().target_read
+
+
+def test_missing_orphan_and_differing_keys_are_named(migration: Migration, service: ExportService) -> None:
+    migration.target.delete(3)
+    migration.source.delete(5)
+    migration.target.put(item_of(6, width={"N": "1"}))
+    migration.target.put({"PK": {"S": "USER#1"}, "SK": {"S": "METADATA"}})
+
+    found = census(migration, service)
+
+    assert found.samples == {"missing": [row_id(3)], "orphans": [row_id(5)], "differing": [row_id(6)]}
+    assert (found.target_items, found.other_entities, found.unclaimed) == (39, 1, 1)
+
+
+def test_what_was_written_after_its_moment_is_no_fault(migration: Migration, service: ExportService) -> None:
+    def write_both_sides() -> None:
+        migration.source.insert([image(50)])
+        migration.target.put(item_of(50))
+        migration.source.update(7, width=9)
+        migration.target.put(item_of(7, width={"N": "9"}, updatedAt={"S": NOW}))
+        migration.source.delete(8)
+        migration.target.delete(8)
+
+    service.after_the_request = write_both_sides
+
+    found = census(migration, service)
+
+    assert (found.passed, found.samples, found.settled) == (True, {}, 3)
+
+
+def without_its_last_item(service: ExportService) -> None:
+    lines = gzip.decompress(service.content("file1.json.gz")).splitlines(keepends=True)
+    service.change("file1.json.gz", gzip.compress(b"".join(lines[:-1])))
+
+
+def with_another_item(service: ExportService) -> None:
+    lines = gzip.decompress(service.content("file1.json.gz")).splitlines(keepends=True)
+    service.change("file1.json.gz", gzip.compress(b"".join([*lines[:-1], lines[0]])))
+
+
+def not_listed(service: ExportService) -> None:
+    listed = service.content("manifest-files.json").splitlines(keepends=True)
+    service.change("manifest-files.json", b"".join(listed[1:]))
+
+
+def of_another_export(service: ExportService) -> None:
+    summary = json.loads(service.content("manifest-summary.json"))
+    service.change("manifest-summary.json", json.dumps({**summary, "exportArn": "arn:of:another"}).encode())
+
+
+DAMAGES: dict[str, tuple[Callable[[ExportService], None], str]] = {
+    "a file is gone": (lambda service: service.change("file1.json.gz", None), r"file1\.json\.gz is gone"),
+    "a file is torn": (
+        lambda service: service.change("file1.json.gz", service.content("file1.json.gz")[:-20]),
+        "is torn, or was altered",
+    ),
+    "a file is empty": (lambda service: service.change("file1.json.gz", b""), "another MD5"),
+    "a file is no gzip file": (lambda service: service.change("file1.json.gz", b"x" * 100), "is torn, or was altered"),
+    "an item is lost": (without_its_last_item, "another MD5"),
+    "an item is another": (with_another_item, "another MD5"),
+    "a file is not listed": (not_listed, "a file is not listed"),
+    "the manifest is of another export": (of_another_export, "is of arn:of:another"),
+    "the manifest is gone": (lambda service: service.change("manifest-files.json", None), "is gone"),
+    "the manifest is none": (lambda service: service.change("manifest-files.json", b"{}\n"), "is no manifest"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_export_that_is_not_whole_gives_no_census_and_is_not_read_again(
+    migration: Migration, service: ExportService, damage: str
+) -> None:
+    spoil, said = DAMAGES[damage]
+    service.after_completion = lambda: spoil(service)
+
+    with pytest.raises(ExportDamaged, match=said):
+        census(migration, service)
+
+    service.after_completion = lambda: None
+    assert census(migration, service, "census-2").passed
+    assert len(service.asked) == 2
+
+
+def test_a_count_that_is_not_the_manifests_is_an_error(migration: Migration, service: ExportService) -> None:
+    def one_more_here_and_one_less_there() -> None:
+        listed = [json.loads(line) for line in service.content("manifest-files.json").splitlines()]
+        listed[0]["itemCount"] += 1
+        listed[1]["itemCount"] -= 1
+        service.change("manifest-files.json", "\n".join(map(json.dumps, listed)).encode())
+
+    service.after_completion = one_more_here_and_one_less_there
+
+    with pytest.raises(ExportDamaged, match="items, and the manifest says"):
+        census(migration, service)
+
+
+def test_an_interrupted_census_finds_its_export_again(migration: Migration, service: ExportService) -> None:
+    service.refusals["DescribeExport"] = error("InternalServerError", 500)
+    with pytest.raises(TargetUnavailable):
+        census(migration, service)
+
+    service.refusals.clear()
+    assert census(migration, service, "census-2").passed
+    assert len(service.asked) == 1, "paid once"
+
+    assert census(migration, service, "census-3").passed
+    assert len(service.asked) == 2, "a census of its own"
+
+
+def test_an_export_of_before_a_write_of_ours_is_not_taken_up(migration: Migration, service: ExportService) -> None:
+    service.refusals["DescribeExport"] = error("InternalServerError", 500)
+    with pytest.raises(TargetUnavailable):
+        census(migration, service)
+    service.refusals.clear()
+    migration.source.insert([image(60)])
+    migration.migrate()
+
+    assert census(migration, service, "census-2").passed
+    assert len(service.asked) == 2
+
+
+def test_a_failed_export_says_why_and_the_next_census_asks_anew(migration: Migration, service: ExportService) -> None:
+    service.failure = {"FailureCode": "S3NoSuchBucket", "FailureMessage": "no such bucket"}
+    with pytest.raises(TargetRefused, match="S3NoSuchBucket: no such bucket"):
+        census(migration, service)
+
+    service.failure = {}
+    assert census(migration, service, "census-2").passed
+    assert len(service.asked) == 2
+
+
+def test_a_table_without_point_in_time_recovery_says_what_to_do(migration: Migration, service: ExportService) -> None:
+    service.refusals["ExportTableToPointInTime"] = error("PointInTimeRecoveryUnavailableException", 400)
+
+    with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*IMGMIG_EXPORT_URL"):
+        census(migration, service)
