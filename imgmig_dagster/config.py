@@ -41,6 +41,7 @@ _SHOWN: Final = (
     "target_table",
     "state_url",
     "reports_url",
+    "export_url",
     "signing_key",
     "dual_write",
     "write_mode",

@@ -16,7 +16,7 @@ from typing import Any
 
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster_tests.arrange import Target, access
-from imgmig_dagster_tests.fault_proxy import Action, Call, Drop, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.fault_proxy import Action, Call, Drop, FaultProxy, Forward, Reply, error
 
 PREFIX = "census/of"
 FILES = 3
@@ -97,7 +97,10 @@ class ExportService:
     async def _describe(self, call: Call, forward: Forward) -> Reply | Drop:
         if refusal := self.refusals.get(call.operation):
             return await refusal(call, forward)
-        token = next(each for each, found in self._exports.items() if found["ExportArn"] == call.body["ExportArn"])
+        asked = [each for each, found in self._exports.items() if found["ExportArn"] == call.body["ExportArn"]]
+        if not asked:
+            return await error("ExportNotFoundException", 400)(call, forward)
+        (token,) = asked
         self._looks[token] = self._looks.get(token, 0) + 1
         if self.failure:
             return _reply({**self._exports[token], "ExportStatus": "FAILED", **self.failure})

@@ -1,4 +1,7 @@
-"""Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store."""
+"""Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store.
+
+What a census needs is in `exports`, what a bulk write sets off in `hazards`.
+"""
 
 import hashlib
 from functools import partial
@@ -7,6 +10,7 @@ from urllib.parse import urlsplit
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import Settings
+from imgmig_dagster.doctor.exports import export_examinations, recovery_is_on, turn_on
 from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.doctor.results import Examination, Health, ask_aws
 from imgmig_dagster.errors import StateError, StateUnavailable, TargetRefused
@@ -36,14 +40,15 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examinat
         Examination("DynamoDB", "writing state", partial(writing_state, settings, mapping)),
         Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.write_rate)),
         Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
+        *export_examinations(settings),
         *hazard_examinations(settings, mapping),
         Examination("state", "writable", partial(state_is_writable, settings)),
     ]
     if settings.signing_key is not None:
         examinations.append(Examination("KMS", "signing key", partial(signing_key, access, settings.signing_key)))
-    buckets = {"state": settings.state_url, "reports": settings.reports_url or ""}
+    buckets = {"state": settings.state_url, "reports": settings.reports_url, "exports": settings.export_url}
     for purpose, url in buckets.items():
-        place = urlsplit(url)
+        place = urlsplit(url or "")
         if place.scheme == "s3":
             examinations.append(Examination("S3", f"bucket for {purpose}", partial(bucket, access, place.netloc)))
     return examinations
@@ -118,19 +123,7 @@ def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health,
 
 def recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
     """Whether the table can be put back to where it stood before a migration."""
-    client = access.client("dynamodb")
-    reply = ask_aws("DescribeContinuousBackups", lambda: client.describe_continuous_backups(TableName=table))
-    state = reply["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
-    if state.get("PointInTimeRecoveryStatus") == "ENABLED":
-        return Health.OK, "on", ""
-    return (
-        Health.WARN,
-        "off",
-        (
-            f"aws dynamodb update-continuous-backups --table-name {table} "
-            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
-        ),
-    )
+    return (Health.OK, "on", "") if recovery_is_on(access, table) else (Health.WARN, "off", turn_on(table))
 
 
 def state_is_writable(settings: Settings) -> tuple[Health, str, str]:

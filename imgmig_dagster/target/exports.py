@@ -66,6 +66,12 @@ class TableExports:
     access: AwsAccess
     url: str
 
+    @property
+    def bucket(self) -> str | None:
+        """The bucket; None where the URL is none of S3."""
+        place = urlsplit(self.url)
+        return (place.netloc or None) if place.scheme == "s3" else None
+
     def ask(self, table_arn: str, token: str) -> Export:
         """Ask for an export of the table as it is now; the same token within 8 hours asks for none but the first."""
         bucket, prefix = self._place()
@@ -219,10 +225,9 @@ class TableExports:
         return f"s3://{self._place()[0]}/{key}"
 
     def _place(self) -> tuple[str, str]:
-        place = urlsplit(self.url)
-        if place.scheme != "s3" or not place.netloc:
+        if self.bucket is None:
             raise SettingsError("IMGMIG_EXPORT_URL must be s3://bucket/prefix")
-        return place.netloc, place.path.strip("/")
+        return self.bucket, urlsplit(self.url).path.strip("/")
 
 
 def _refused(error: ClientError, who: str, what: str) -> TargetError:

@@ -222,6 +222,7 @@ class TestAws:
             "writing state": Health.OK,
             "capacity": Health.WARN,  # a new table's, and no ceiling
             "point-in-time recovery": Health.WARN,
+            "census": Health.OK,
             "status": Health.OK,
             "stream": Health.OK,
             "Kinesis stream": Health.OK,
@@ -268,6 +269,7 @@ class TestAws:
             "writing state",
             "capacity",
             "point-in-time recovery",
+            "census",
             "status",
             "stream",
             "replicas",

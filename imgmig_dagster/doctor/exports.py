@@ -1,0 +1,69 @@
+"""Looks at how a census reads the table: by a scan, or from an export to S3, and whether the role may do the latter."""
+
+from functools import partial
+from typing import Final
+
+from imgmig_dagster.aws import AwsAccess, ClientError
+from imgmig_dagster.config import Settings
+from imgmig_dagster.doctor.hazards import described
+from imgmig_dagster.doctor.results import Examination, Health, ask_aws
+from imgmig_dagster.target.exports import TableExports
+
+_LARGE: Final = 10_000_000
+# Well-formed, and of no export: whoever may not describe exports is refused before it is looked for.
+_NO_EXPORT: Final = "01000000000000-00000000"
+
+
+def export_examinations(settings: Settings) -> list[Examination]:
+    """What to look at before a census; without IMGMIG_EXPORT_URL, whether an export would be better than the scan."""
+    access, table = settings.aws(), settings.target_table
+    return [Examination("DynamoDB", "census", partial(census, access, table, settings.export_url))]
+
+
+def census(access: AwsAccess, table: str, url: str | None) -> tuple[Health, str, str]:
+    """How a census reads the table, and whether it can."""
+    if url is None:
+        return _scan(access, table)
+    bucket = TableExports(access, url).bucket
+    if bucket is None:
+        return Health.FAIL, "IMGMIG_EXPORT_URL names no bucket", "export IMGMIG_EXPORT_URL=s3://bucket/prefix"
+    if not recovery_is_on(access, table):
+        return Health.FAIL, "by an export to S3, which needs point-in-time recovery: it is off", turn_on(table)
+    client, arn = access.client("dynamodb"), described(access, table)["TableArn"]
+
+    def describe() -> None:
+        try:
+            client.describe_export(ExportArn=f"{arn}/export/{_NO_EXPORT}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExportNotFoundException":
+                raise
+
+    ask_aws("DescribeExport (deploy/iam/exporter.json allows it)", describe)
+    return Health.OK, f"by an export to {url}; whether the role may ask for one is seen when it does", ""
+
+
+def _scan(access: AwsAccess, table: str) -> tuple[Health, str, str]:
+    items = described(access, table).get("ItemCount", 0)
+    if items <= _LARGE or not recovery_is_on(access, table):
+        return Health.OK, "by a scan", ""
+    return (
+        Health.WARN,
+        f"by a scan of some {items:,} items, which takes read units of each",
+        "an export to S3 takes none: export IMGMIG_EXPORT_URL=s3://bucket/prefix, and allow deploy/iam/exporter.json",
+    )
+
+
+def recovery_is_on(access: AwsAccess, table: str) -> bool:
+    """Whether point-in-time recovery is on."""
+    client = access.client("dynamodb")
+    reply = ask_aws("DescribeContinuousBackups", lambda: client.describe_continuous_backups(TableName=table))
+    state = reply["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    return bool(state.get("PointInTimeRecoveryStatus") == "ENABLED")
+
+
+def turn_on(table: str) -> str:
+    """The command that turns point-in-time recovery on."""
+    return (
+        f"aws dynamodb update-continuous-backups --table-name {table} "
+        "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+    )
