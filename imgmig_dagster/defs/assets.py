@@ -185,6 +185,7 @@ class _Making:
             await self._plan(work, part, counted)
             counted = None
         log.info("%s: starting migration, mode %s", part.partition, mode.value)
+        work.target.batch_inserts.tell = log.warning
         if config.retry_failures_only:
             result = await retry_failures(work, self._window(part), mode, deletes)
             await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
@@ -192,8 +193,6 @@ class _Making:
             last = await asyncio.to_thread(last_migration, work.state, part.partition)
         else:
             result = last = await self._migrate(work, part, counted, mode, config.start_over, deletes)
-        if notice := work.target.batch_inserts.take_notice():
-            log.warning(notice)
         log.info("%s: %s", part.partition, result.line())
         work.metrics.rows_ended("retried" if config.retry_failures_only else "migrated", result.outcomes)
         failures = await asyncio.to_thread(FailureLedger(work.state, part.partition).entries)

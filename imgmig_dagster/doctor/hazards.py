@@ -1,8 +1,10 @@
-"""Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes."""
+"""Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes, PartiQL."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+
+import orjson
 
 from imgmig_dagster.aws import AwsAccess, ClientError
 from imgmig_dagster.config import Settings
@@ -13,6 +15,8 @@ from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.target.index_keys import index_keys, type_of, unfit_keys
 from imgmig_dagster.target.index_keys import indexes as table_indexes
+from imgmig_dagster.target.inserts import Insert, why_alone
+from imgmig_dagster.target.table import describe
 
 Finding = tuple[Health, str, str]
 _SHOWN: Final = 5
@@ -20,6 +24,8 @@ _SHOWN: Final = 5
 _UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a partition key),"
 # AWS names its errors; a bare number is moto's.
 _NO_SUCH_OPERATION: Final = frozenset({"UnknownOperationException", "500", "501"})
+# To BatchExecuteStatement, as a whole and to one statement.
+_ONE_BY_ONE: Final = _NO_SUCH_OPERATION | {"AccessDeniedException", "AccessDenied"}
 
 
 def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
@@ -34,6 +40,8 @@ def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Exami
         "time to live": partial(time_to_live, access, table, mapping),
         "indexes": partial(indexes, access, table, mapping),
     }
+    if settings.write_mode is WriteMode.CONDITIONAL:
+        looks["inserts in batches"] = partial(batch_inserts, access, table, mapping)
     return [Examination("DynamoDB", thing, look) for thing, look in looks.items()]
 
 
@@ -173,6 +181,36 @@ def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
         return Health.WARN, "; ".join(found.unfit), f"{_UNFIT} there is rejected: look for such rows"
     count = len(table_indexes(table_found))
     return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
+
+
+def batch_inserts(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+    """Whether conditional mode may write new items in batches. Asks by an INSERT that no table can store.
+
+    It lacks the partition key, which DynamoDB answers by ValidationError where the role may insert.
+    """
+    describe(access, table, mapping)  # the key is the mapping's
+    key, client = mapping.key_attributes[0], access.client("dynamodb")
+    statement = orjson.loads(Insert(table, {f"no {key}": {"NULL": True}}).content)
+
+    def answer() -> str:
+        try:
+            (answered,) = client.batch_execute_statement(Statements=[statement])["Responses"]
+        except ClientError as error:
+            if (code := error.response["Error"]["Code"]) in _ONE_BY_ONE:
+                return str(code)
+            raise
+        return str(answered.get("Error", {}).get("Code", f"success to an item without {key}"))
+
+    try:
+        code = ask_aws("BatchExecuteStatement", answer)
+    except TargetRefused as error:
+        return Health.WARN, f"not known: {error}", "the log of a run says whether its new items go one by one, and why"
+    if code == "ValidationError":
+        return Health.OK, "an INSERT is allowed: new items go 25 to a request", ""
+    if code in _ONE_BY_ONE:
+        shown = f"DynamoDB answers {code}: new items go one by one, which costs several times as much"
+        return Health.WARN, shown, why_alone(code)
+    return Health.WARN, f"not known: DynamoDB answered {code}", "look again: imgmig doctor"
 
 
 def _ask(operation: str, call: Callable[[], Any]) -> Any:

@@ -3,7 +3,7 @@
 The operation could also read, update and delete. Here it cannot: a request holds `Insert` alone. `writer` sends them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -107,13 +107,28 @@ class Answered:
         return again, codes
 
 
+_ALLOW: Final = "allow dynamodb:PartiQLInsert on the table: deploy/iam/migrator.json"
+_REMEDIES: Final = {
+    **dict.fromkeys(("AccessDeniedException", "AccessDenied"), _ALLOW),
+    **dict.fromkeys(("UnknownOperationException", "500", "501"), "this server knows no PartiQL; AWS does"),
+}
+
+
+def why_alone(code: str) -> str:
+    """What to do where new items go one by one because the service answers `code` to statements."""
+    return _REMEDIES.get(code, "the next run tries batches again; imgmig doctor says whether the role may insert so")
+
+
 class BatchInserts:
-    """Whether new items go in batches, which a run finds out by asking; all its partitions share one of these."""
+    """Whether new items go in batches, which a run finds out by asking; all its partitions share one of these.
+
+    `tell` is given one line when they go so no more.
+    """
 
     def __init__(self, allowed: bool = True) -> None:
         self.allowed = allowed
+        self.tell: Callable[[str], object] = lambda _line: None
         self._known = False
-        self._notice: str | None = None
 
     def answered(self) -> None:
         """The service knows the operation."""
@@ -131,12 +146,7 @@ class BatchInserts:
         """From now on every item goes by itself."""
         if self.allowed:
             self.allowed = False
-            self._notice = (
+            self.tell(
                 f"DynamoDB answers {code} to BatchExecuteStatement: new items go one by one, which costs several times "
-                "as much. Allow dynamodb:PartiQLInsert on the table: deploy/iam/migrator.json"
+                f"as much; {why_alone(code)}"
             )
-
-    def take_notice(self) -> str | None:
-        """What the run's log has to say of it, once."""
-        notice, self._notice = self._notice, None
-        return notice

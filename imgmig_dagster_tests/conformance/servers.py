@@ -23,6 +23,10 @@ class Server:
     """1E2 comes back as 100."""
     refuses_duplicate_keys: bool = True
     """In one BatchWriteItem, where the items differ."""
+    refuses_duplicate_statements: bool = True
+    """INSERTs of one key in one BatchExecuteStatement."""
+    hands_back_what_stands: bool = True
+    """With a refused INSERT. By its documentation; DynamoDB was seen not to: docs/aws.md."""
     refuses_batches_of_26: bool = True
     rejected_batch_writes_nothing: bool = True
     """A partition key over 2,048 bytes, in BatchGetItem; every server refuses to write it."""
@@ -37,6 +41,6 @@ MOTO: Final = Server(
     refuses_batches_of_26=False,
     rejected_batch_writes_nothing=False,
 )
-MINISTACK: Final = Server("ministack")
+MINISTACK: Final = Server("ministack", refuses_duplicate_statements=False, hands_back_what_stands=False)
 # Whatever the tests are pointed at is held to what DynamoDB documents.
 NAMED_ENDPOINT: Final = Server("named endpoint")

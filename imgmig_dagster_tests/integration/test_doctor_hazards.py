@@ -10,13 +10,23 @@ from uuid import uuid4
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor import hazards
 from imgmig_dagster.doctor.hazards import status, stream
 from imgmig_dagster.doctor.results import Examination, Health, examine
+from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.sandbox import partiql
+from imgmig_dagster.stage import Stage, WriteMode
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reply
 from imgmig_dagster_tests.images import IMAGE
+
+
+def refused_by_statement(code: str) -> Action:
+    """The only statement of a batch is refused by this code."""
+    return reply(200, json.dumps({"Responses": [{"Error": {"Code": code, "Message": ""}}]}).encode())
 
 
 @pytest.fixture
@@ -230,3 +240,68 @@ def test_what_may_not_be_looked_at_is_not_taken_for_healthy(asking: AwsAccess, g
 
     for found in (hazards.kinesis(asking, target.name), hazards.time_to_live(asking, target.name, IMAGE)):
         assert (found[0], "not known" in found[1]) == (Health.WARN, True)
+
+
+class TestBatchInserts:
+    def test_a_role_that_may_insert_is_told_so_by_a_statement_that_stores_nothing(
+        self, target: Target, proxy: FaultProxy
+    ) -> None:
+        found = hazards.batch_inserts(access(proxy.url), target.name, IMAGE)
+
+        assert found == (Health.OK, "an INSERT is allowed: new items go 25 to a request", "")
+        (asked,) = proxy.writes
+        assert partiql.parse(asked.body["Statements"][0]) == (target.name, {"no PK": {"NULL": True}})
+        assert target.items() == {}
+
+    @pytest.mark.parametrize(
+        ("answer", "says", "remedy"),
+        [
+            (error("AccessDeniedException"), "answers AccessDeniedException: new items go one by one", "PartiQLInsert"),
+            (refused_by_statement("AccessDenied"), "answers AccessDenied: new items go one by one", "PartiQLInsert"),
+            (error("UnknownOperationException"), "answers UnknownOperationException", "knows no PartiQL"),
+            (reply(501, b"<html>"), "answers 501", "knows no PartiQL"),
+            (error("ValidationException"), "not known: AWS answered ValidationException", "the log of a run"),
+            (refused_by_statement("ThrottlingError"), "not known: DynamoDB answered ThrottlingError", "look again"),
+            (reply(200, b'{"Responses": [{}]}'), "not known: DynamoDB answered success", "look again"),
+        ],
+        ids=["denied", "denied by statement", "unknown", "not implemented", "refused", "throttled", "taken"],
+    )
+    def test_where_it_may_not_or_nothing_is_known_a_run_goes_on_all_the_same(
+        self, target: Target, proxy: FaultProxy, answer: Action, says: str, remedy: str
+    ) -> None:
+        proxy.inject(answer, "BatchExecuteStatement", times=100)
+
+        found = hazards.batch_inserts(access(proxy.url), target.name, IMAGE)
+
+        assert found[0] is Health.WARN
+        assert says in found[1]
+        assert remedy in found[2]
+
+    def test_a_table_with_another_key_is_not_asked(self, services: Services, proxy: FaultProxy) -> None:
+        name = f"other-{uuid4().hex}"
+        key = "no PK"
+        services.dynamodb.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        try:
+            with pytest.raises(TargetRefused, match="has the key"):
+                hazards.batch_inserts(access(proxy.url), name, IMAGE)
+        finally:
+            services.dynamodb.delete_table(TableName=name)
+        assert proxy.writes == []
+
+    @pytest.mark.parametrize("write_mode", WriteMode)
+    def test_only_conditional_mode_is_told(
+        self, write_mode: WriteMode, target: Target, clean_environment: pytest.MonkeyPatch
+    ) -> None:
+        clean_environment.setenv("IMGMIG_SOURCE_URL", "postgresql://reader@127.0.0.1:1/x")
+        clean_environment.setenv("IMGMIG_TARGET_TABLE", target.name)
+        clean_environment.setenv("IMGMIG_STATE_URL", "file:///nowhere")
+        clean_environment.setenv("IMGMIG_WRITE_MODE", write_mode.value)
+
+        looks = hazards.hazard_examinations(load_settings(Stage.DEV), IMAGE)
+
+        assert ("inserts in batches" in [look.thing for look in looks]) is (write_mode is WriteMode.CONDITIONAL)

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from imgmig_dagster_tests.arrange import image, item_of, row_id
-from imgmig_dagster_tests.fault_proxy import FaultProxy
+from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import (
     APRIL,
     MARCH,
@@ -44,6 +44,19 @@ def test_a_migration_records_what_it_read_and_wrote(platform: Platform) -> None:
 
     again = metadata_of(platform.succeed("migrate", MARCH), "migrated_images")
     assert again["outcomes"] == [{"outcome": "identical", "rows": 30}]
+
+
+def test_why_items_go_one_by_one_is_logged_though_the_run_ends_early(platform: Platform, proxy: FaultProxy) -> None:
+    platform.source.insert(image(number) for number in range(3))
+    platform.through(proxy.url)
+    platform.set(IMGMIG_WRITE_MODE="conditional")
+    proxy.inject(error("AccessDeniedException"), NEW_ITEMS, times=100)
+
+    assert not platform.run("migrate", MARCH).success
+
+    log = platform.state.read("migration.log")
+    assert log is not None
+    assert log.content.count(b"allow dynamodb:PartiQLInsert on the table") == 1
 
 
 def test_a_verification_records_its_verdicts(platform: Platform) -> None:
