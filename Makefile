@@ -10,7 +10,7 @@ BIN := .venv/bin
 needs = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq $(2); } || \
 	{ echo '$(1) is needed, as a command: install $(2) with the package manager' >&2; exit 1; }
 
-.PHONY: help install demo rehearsal ui test test-poolers test-e2e torture mutants application-items lint check audit format bench bench-partitions bench-scale lock clean
+.PHONY: help install demo rehearsal ui test test-poolers test-e2e torture hosts mutants application-items lint check audit format bench bench-partitions bench-scale lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' Makefile | expand -t 10
@@ -58,6 +58,11 @@ test-poolers: .venv/installed .venv-ministack/installed  ## read through PgBounc
 
 torture: .venv/installed .venv-ministack/installed  ## kill 120 passes at every point: make torture ARGUMENTS="--kills 300 --seed 2"
 	@$(BIN)/python -m imgmig_dagster_tests.torture $(ARGUMENTS)
+
+hosts: .venv/installed .venv-ministack/installed  ## spread a backfill over three hosts, kill one, cut one off (5 to 15 minutes; needs root)
+	@$(call needs,ip,iproute2)
+	@$(call needs,redis-server,redis-server)
+	@$(BIN)/python -m imgmig_dagster_tests.hosts
 
 .venv-mutants/installed: deploy/mutants-constraints.txt | .venv/installed
 	@echo 'Installing into .venv-mutants (once) ...'
@@ -122,5 +127,5 @@ lock:  ## resolve the dependencies anew (needs uv)
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
-	@rm -rf .venv .venv-ministack .venv-mutants .venv-browser mutants .pages
+	@rm -rf .venv .venv-ministack .venv-mutants .venv-browser mutants .pages .hosts
 	@rm -rf .imgmig .mypy_cache .pytest_cache .ruff_cache .hypothesis

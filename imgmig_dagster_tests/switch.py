@@ -14,8 +14,8 @@ class Switch(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, upstream: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Forwarded)
+    def __init__(self, upstream: int, listens_on: tuple[str, int]) -> None:
+        super().__init__(listens_on, _Forwarded)
         self.upstream = upstream
         self.opened = 0
         self._open: list[socket.socket] = []
@@ -52,9 +52,9 @@ class _Forwarded(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def switch(upstream: int) -> Iterator[Switch]:
-    """A switch before the server at that port."""
-    with Switch(upstream) as server:
+def switch(upstream: int, listens_on: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Switch]:
+    """A switch before the server at that port of loopback."""
+    with Switch(upstream, listens_on) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

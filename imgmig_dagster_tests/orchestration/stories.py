@@ -296,6 +296,8 @@ MADE_BY: dict[str, str] = {
     "make bench-partitions": "by hand",
     "make check": ".ci/run",
     "make demo": "imgmig demo",
+    "make hosts": "orchestration/test_several_hosts.py"
+    "::test_the_runs_of_a_worker_that_is_killed_are_retried_on_another",
     "make install": "by hand",
     "make mutants": "by hand",
     "make rehearsal": "e2e/test_rehearsal.py::test_the_rehearsal_passes_and_leaves_nothing_running",

@@ -215,28 +215,45 @@ def services_of(file: str) -> dict[str, Any]:
     return found
 
 
-def compose() -> dict[str, Any]:
-    return services_of("compose/docker-compose.yaml")
+COMPOSES = ("compose/docker-compose.yaml", "celery/central.yaml")
 
 
-def test_what_compose_mounts_is_there_and_what_it_publishes_is_on_loopback() -> None:
-    bound = [volume.split(":")[0] for service in compose().values() for volume in service["volumes"]]
+@pytest.mark.parametrize("file", COMPOSES)
+def test_what_compose_mounts_is_there_and_what_it_publishes_is_on_loopback(file: str) -> None:
+    services = services_of(file)
+    bound = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     files = [path for path in bound if path.startswith(".")]
     assert {Path(path).name for path in files} == {"dagster.yaml", "workspace.yaml"}
-    assert all((DEPLOY / "compose" / path).is_file() for path in files)
-    ports = [port for service in compose().values() for port in service.get("ports", [])]
-    assert ports
-    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert all((DEPLOY / file).parent.joinpath(path).is_file() for path in files)
+    ports = {name: service.get("ports", []) for name, service in services.items()}
+    # What the hosts of the workers reach is on the address that whoever deploys it names.
+    for name, port in {"database": 5432, "redis": 6379}.items() if file == "celery/central.yaml" else ():
+        assert ports.pop(name) == [f"${{IMGMIG_CENTRAL_ADDRESS:?}}:{port}:{port}"]
+    assert ports["web"]
+    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
 
 
+def test_the_central_host_sets_every_variable_of_the_instance() -> None:
+    named = set(re.findall(r"env: (\w+)", (DEPLOY / "celery/dagster.yaml").read_text()))
+    for file, name in (
+        ("celery/central.yaml", "daemon"),
+        ("celery/central.yaml", "web"),
+        ("celery/worker.yaml", "worker"),
+    ):
+        assert named <= set(services_of(file)[name]["environment"])
+
+
+@pytest.mark.parametrize("file", COMPOSES)
 @pytest.mark.parametrize(
     ("service", "program"),
     [("code", dagster_command), ("daemon", daemon_command), ("web", webserver_command)],
 )
-def test_each_program_of_compose_knows_its_options(service: str, program: click.Command, tmp_path: Path) -> None:
+def test_each_program_of_compose_knows_its_options(
+    service: str, program: click.Command, file: str, tmp_path: Path
+) -> None:
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text((DEPLOY / "compose/workspace.yaml").read_text())
-    command = compose()[service]["entrypoint"].replace("/app/workspace.yaml", str(workspace))
+    command = services_of(file)[service]["entrypoint"].replace("/app/workspace.yaml", str(workspace))
     name, *words = shlex.split(command)
     assert name in {script.name for script in entry_points(group="console_scripts")}
     while isinstance(program, click.Group):
