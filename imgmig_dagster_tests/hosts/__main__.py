@@ -45,7 +45,7 @@ def main() -> int:
             with opened(LOGS.resolve()) as ground:
                 findings = Campaign(ground, tell).run()
         except (KeyboardInterrupt, TimeoutError) as ended:
-            tell(f"broken off, and everything removed: {ended or 'interrupted'}")
+            tell(f"broken off, and everything removed: {str(ended) or 'interrupted'}")
             return 1
         for fact in findings.facts:
             tell(fact)

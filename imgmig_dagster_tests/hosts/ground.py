@@ -30,7 +30,7 @@ from imgmig_dagster_tests.switch import switch
 
 PARTITIONS: Final = 96
 PARTITIONS_PER_RUN: Final = 8
-ROWS_PER_PARTITION: Final = 200
+ROWS_PER_PARTITION: Final = 100
 UNITS_PER_S: Final = 200.0
 HOSTS: Final = 3
 

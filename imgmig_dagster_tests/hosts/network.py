@@ -11,6 +11,7 @@ from typing import Final
 BRIDGE: Final = "imgmig-hosts"
 # Reserved for tests of networks (RFC 2544): no machine has a route there.
 GATEWAY: Final = "198.18.57.1"
+_GATEWAY_MAC: Final = "02:00:00:00:57:01"  # a bridge takes another one with each cable, unless it is given one
 _NETWORK: Final = GATEWAY.rpartition(".")[0]
 
 
@@ -61,8 +62,7 @@ class Host:
         _ip(*inside, "link", "set", "eth0", "up")
         _ip(*inside, "link", "set", "lo", "up")
         # Known for good. Whoever has to ask for it is told that there is no such host, and gives up at once.
-        bridge = _ip("-brief", "link", "show", BRIDGE).split()[2]
-        _ip(*inside, "neighbour", "replace", GATEWAY, "lladdr", bridge, "dev", "eth0", "nud", "permanent")
+        _ip(*inside, "neighbour", "replace", GATEWAY, "lladdr", _GATEWAY_MAC, "dev", "eth0", "nud", "permanent")
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def network(count: int) -> Iterator[list[Host]]:
     hosts = [Host(number) for number in range(1, count + 1)]
     _remove(hosts)
     try:
-        _ip("link", "add", BRIDGE, "type", "bridge")
+        _ip("link", "add", BRIDGE, "address", _GATEWAY_MAC, "type", "bridge")
         _ip("address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
         _ip("link", "set", BRIDGE, "up")
         for host in hosts:
