@@ -88,10 +88,10 @@ def test_an_instance_takes_what_the_chart_makes_of_the_values(
         assert not instance.telemetry_enabled
 
 
-def test_the_code_server_of_the_chart_loads_the_definitions() -> None:
+def test_the_code_server_of_the_chart_knows_its_options() -> None:
     (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
-    group = dagster_command.get_command(None, "code-server")  # type: ignore[arg-type]
-    start = group.get_command(None, "start")  # type: ignore[union-attr]
+    group = dagster_command.get_command(None, "code-server")
+    start = group.get_command(None, "start")
     options = ["-h", "0.0.0.0", "-p", str(deployment["port"]), *deployment["codeServerArgs"]]  # noqa: S104
     context = start.make_context("start", options)
     assert context.params["module_name"] == "imgmig_dagster.definitions"
