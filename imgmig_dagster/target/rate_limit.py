@@ -111,13 +111,18 @@ class RateLimiter:
         self._given_up = cause
 
     def spent(self, units: float) -> None:
-        """Pay for a request that ended: what was advanced for it counts. 0 for one that failed, or was none."""
+        """Pay for a request that ended: what was advanced for it counts. 0 for one that was refused, or was none."""
         self._spent += units
         if self._advances:
             self._balance += self._advances.popleft()
         self._balance -= units
         if units:
             self._typical += (units - self._typical) * _WEIGHT
+
+    def lost(self) -> None:
+        """Count a request whose reply is lost: it may have been carried out, and what it paid in advance stays paid."""
+        if self._advances:
+            self._spent += self._advances.popleft()
 
     def throttled(self) -> None:
         """Halve the rate: the service pushed back."""

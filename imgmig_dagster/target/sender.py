@@ -182,9 +182,11 @@ class Sender:
                     reply = await self._ask(request.operation, body, let_out, sent_at)
                     await self._fence.settled(request.is_read)
             except DynamoDBError as error:
-                self.limiter.spent(0)  # what a refusal costs is paid by whoever knows the item
                 if error.is_refusal:
+                    self.limiter.spent(0)  # what a refusal costs is paid by whoever knows the item
                     await self._fence.settled(request.is_read)
+                else:
+                    self.limiter.lost()
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
                 answers_before, answers = answers, shared.answers
                 try:

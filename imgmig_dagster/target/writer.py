@@ -3,7 +3,7 @@
 Only `connection.WritableTarget` opens one, and only `write_guard` makes that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class WritableTable(TargetTable):
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attributes[0]))
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
-                self._pay_for_refusal(item, error.standing or item)
+                self._pay_for_refusals([(item, error.standing or item)])
                 return Standing(error.standing)
             raise
         return None
@@ -120,8 +120,9 @@ class WritableTable(TargetTable):
         places = {str(self.mapping.row_id(items[place])): place for place, item in in_the_way.items() if item is None}
         lookup = await self.get_many(list(places))
         in_the_way.update((places[row_id], item) for row_id, item in lookup.items.items())
-        for place in answered.unpaid:
-            self._pay_for_refusal(items[place], in_the_way[place] or items[place])
+        refused = [(items[place], in_the_way[place] or items[place]) for place in answered.unpaid]
+        if refused:
+            self._pay_for_refusals(refused)
 
     async def _put_alone(self, item: Item) -> Standing | WriteFailure | None:
         try:
@@ -191,14 +192,15 @@ class WritableTable(TargetTable):
             await self.sender.send(request)
         except DynamoDBError as error:
             if error.fault is Fault.CONDITION:
-                self._pay_for_refusal(seen)
+                self._pay_for_refusals([(seen,)])
                 return False
             raise
         return True
 
-    def _pay_for_refusal(self, *items: Item) -> None:
-        """A refused write costs the units of the larger item, the new or the standing one; its reply does not say so.
+    def _pay_for_refusals(self, refused: Iterable[Sequence[Item]]) -> None:
+        """Pay for the refused writes of one request: each costs its larger item's units, which the reply does not say.
 
+        The items of a write are the new and the standing one, as far as they are known.
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
         """
-        self.sender.pay(max(map(write_units, items)))
+        self.sender.pay(sum(max(map(write_units, items)) for items in refused))

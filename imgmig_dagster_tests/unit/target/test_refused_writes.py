@@ -1,4 +1,4 @@
-"""A write that is refused by its condition costs as much as one that is carried out, and is paid for."""
+"""A write that is refused by its condition, or whose reply is lost, is paid for like one that is carried out."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,6 +9,7 @@ import pytest
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
+from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reset_after, truncated
 from imgmig_dagster_tests.unit.target.opened import opened
 
 LARGE: Item = item_of(1, version={"N": "2"}, note={"M": {"text": {"S": "x" * 3_000}}})
@@ -48,3 +49,37 @@ def test_a_large_new_item_that_is_refused_costs_its_own_size(target: Target) -> 
             return table.sender.traffic.write_units
 
     assert asyncio.run(run()) == 4
+
+
+@pytest.mark.parametrize("lost", [reset_after, truncated, error("InternalServerError", 500)])
+def test_a_write_whose_reply_is_lost_is_paid_for_like_one_that_is_answered(
+    target: Target, proxy: FaultProxy, lost: Action
+) -> None:
+    proxy.inject(lost, "BatchWriteItem", times=2)
+
+    async def run() -> list[float]:
+        clock = FakeClock()
+        async with opened(target, proxy.url, clock) as table:
+            table.sender.limiter.limit(25.0)
+            await table.put_many([item_of(number) for number in range(25)], lambda _count: None)
+            await table.sender.limiter.wait()
+            return clock.slept
+
+    # Three times 25 units may have been written.
+    assert sum(asyncio.run(run())) == pytest.approx(3, rel=0.01)
+
+
+def test_a_batch_that_is_refused_and_tells_no_units_is_taken_for_what_it_costs(target: Target) -> None:
+    for number in range(25):
+        target.put(item_of(number))
+
+    async def run() -> list[float]:
+        clock = FakeClock()
+        async with opened(target, target.url, clock) as table:
+            table.sender.limiter.limit(25.0)
+            await table.put_new_many([item_of(number) for number in range(25)])
+            for _request in range(3):  # which are all in flight
+                await table.sender.limiter.wait()
+            return clock.slept
+
+    assert sum(asyncio.run(run())) == pytest.approx(3, rel=0.01)
