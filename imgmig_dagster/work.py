@@ -33,6 +33,7 @@ from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.progress import Listener, ProgressMeter
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.fenced import FencedStateStore
+from imgmig_dagster.state.index import changing
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
@@ -103,8 +104,8 @@ class Work(SourceWork, Generic[Table_co]):
         Raises:
             PartitionBusy: another run holds it.
         """
-        async with in_thread(self.state.exclusive(lock)) as fence:
-            state = FencedStateStore(self.state, fence)
+        async with in_thread(self.state.exclusive(lock)) as fence, in_thread(changing(self.state, lock)) as owned:
+            state = FencedStateStore(owned, fence)
             yield replace(self, target=self.target.for_partition(fence), state=state, fence=fence)
 
     def writing(

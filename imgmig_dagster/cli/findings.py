@@ -21,6 +21,7 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.state import names
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census_results import CensusResult
@@ -33,6 +34,7 @@ def of_verification(
     state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float, whole_table: bool
 ) -> Finding:
     """The verdicts, and with `whole_table` the census and the report's own verdict."""
+    state = at_a_glance(state, keys)
     evidence = [found for key in keys if (found := load_record(state, names.evidence(key), VerificationResult))]
     whole = total(VerificationCounts, evidence)
     faults = [found for key in keys for found in load_lines(state, names.mismatches(key), Mismatch)]

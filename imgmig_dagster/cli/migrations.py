@@ -12,6 +12,7 @@ from imgmig_dagster.reporting.partitions import command
 from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import HELD_BACK, Failure, FailureLedger, held_back
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationCounts, MigrationResult, last_migration
@@ -21,9 +22,10 @@ _PLANNED: Final = ("rows", "would_write", "identical", "would_judge", "rejected"
 _DEPARTED: Final = ("vanished", "held_back", "items_deleted", "items_left")
 
 
-def ledger(state: StateStore, partition: str) -> dict[str, Failure]:
+def ledgers(state: StateStore, partitions: Sequence[str]) -> dict[str, dict[str, Failure]]:
     """The failures of a partition."""
-    return FailureLedger(state, partition).entries()
+    state = at_a_glance(state, partitions)
+    return {each: FailureLedger(state, each).entries() for each in partitions}
 
 
 def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
@@ -55,8 +57,9 @@ def of_migration(
     options: str,
 ) -> Finding:
     """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
+    state = at_a_glance(state, keys)
     passes = [found for key in finished if (found := last_migration(state, key))]
-    whole, left = total(MigrationCounts, passes), {key: ledger(state, key) for key in keys}
+    whole, left = total(MigrationCounts, passes), ledgers(state, keys)
     unaccounted = [found.partition for found in passes if not found.every_row_is_accounted_for]
     share = whole.success_rate if whole.total else None
     lines = [
@@ -90,7 +93,7 @@ def of_ledgers(
 ) -> Finding:
     """What retries of the `finished` ones of the partitions `keys` did, and what the ledgers still hold; with
     `show_values` the values too that are in them."""
-    left = {key: ledger(state, key) for key in keys}
+    left = ledgers(state, keys)
     retries = [found for key in finished if (found := load_record(state, names.retry(key), MigrationResult))]
     whole, count = total(MigrationCounts, retries), sum(len(entries) for entries in left.values())
     summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions{_vanished(whole, retries)}"

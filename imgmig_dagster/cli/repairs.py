@@ -11,6 +11,7 @@ from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.reporting.partitions import command
 from imgmig_dagster.rules.brake import Brake, held_back_line
 from imgmig_dagster.state import names
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
@@ -32,6 +33,7 @@ _WRITTEN: Final = frozenset({*(outcome.value for outcome in MIGRATED), "deleted"
 
 def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
     """The partitions of which the last verification lists a key, or whose last repair broke off."""
+    state = at_a_glance(state, keys)
     return [
         key
         for key in keys

@@ -128,7 +128,7 @@ class Session:
         self, keys: Sequence[str], confirm: str | None = None, confirm_deletes: int | None = None
     ) -> Finding:
         """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
-        failing = [key for key in keys if migrations.ledger(self.state, key)]
+        failing = [key for key, entries in migrations.ledgers(self.state, keys).items() if entries]
         confirmed = confirmed_deletes(self.state, failing, confirm_deletes)
         config = self._confirming({"confirm": confirm}, confirmed)
         finished, errors, took = self._run("retry_failures", "Retried", failing, config)

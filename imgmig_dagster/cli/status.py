@@ -16,6 +16,7 @@ from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.target.table import TargetIdentity
 from imgmig_dagster.verification.evidence import identity_of
@@ -61,7 +62,8 @@ def of_stage(
         columns=source.columns_not_migrated(),
     )
     rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}
-    report = build_report(store, stage, windows, rows_now, facts, table=table)
+    known = at_a_glance(store, list(rows_now))
+    report = build_report(known, stage, windows, rows_now, facts, table=table, lists_mismatches=False)
     return _finding(report, remedies.options(stage, table), errors)
 
 

@@ -17,8 +17,7 @@ from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
-from imgmig_dagster.state.names import FAILURES
-from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.verification.changes import stale_partitions
 from imgmig_dagster.window import now
 
@@ -137,8 +136,10 @@ def _failure_ledgers(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorD
         if webhook is None:
             return _not_set()
         store, box = state.open(table.name), Outbox(context, table.stage.value, name, table.option)
-        for partition in _with_a_ledger(store):
-            entries = FailureLedger(store, partition).entries()
+        partitions = [window.partition for window in table.partitions.windows()]
+        known = at_a_glance(store, partitions)
+        for partition in partitions:
+            entries = FailureLedger(known, partition).entries()
             if entries:
                 box.put(partition, _of_ledger(table, partition, list(entries.values())))
             else:
@@ -176,12 +177,6 @@ def _stale_evidence(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDe
         return box.send(webhook, alerts.ui)
 
     return alert_stale_evidence
-
-
-def _with_a_ledger(store: StateStore) -> list[str]:
-    # What lies deeper is another table's.
-    found = [file.split("/") for file in store.list("") if file.endswith(f"/{FAILURES}")]
-    return [parts[0] for parts in found if len(parts) == 2]
 
 
 def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:

@@ -169,6 +169,7 @@ def build_report(
     run_facts: RunFacts,
     digests_now: Mapping[str, str] | None = None,
     table: str | None = None,
+    lists_mismatches: bool = True,
 ) -> SummaryReport:
     """Sum up what the state store proves about a stage.
 
@@ -181,6 +182,7 @@ def build_report(
         digests_now: the source's digests by partition now: evidence of a partition that is not among them does not
             count. None leaves out whether the rows are still the same.
         table: what commands have to be given as `--table`; None where the stage has no other.
+        lists_mismatches: whether the mismatches are read, each with its key; they are counted anyway.
 
     Raises:
         StateError: a state file cannot be read.
@@ -197,6 +199,7 @@ def build_report(
             options,
             None if digests_now is None else digests_now.get(window.partition, NOT_LOOKED_AT),
             run_facts.show_values,
+            lists_mismatches,
         )
         for window in windows
     )

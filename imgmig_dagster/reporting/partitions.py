@@ -89,6 +89,7 @@ def summarize(
     options: str,
     digest: str | None = None,
     show_values: bool = False,
+    lists_mismatches: bool = True,
 ) -> PartitionSummary:
     """Read what the state store holds of a partition, and judge it.
 
@@ -100,6 +101,7 @@ def summarize(
         options: of the commands to type next, as `remedies.options` makes them.
         digest: the source's digest of the window now; None leaves out whether the rows are still the same.
         show_values: whether failures and mismatches keep their values.
+        lists_mismatches: whether the mismatches are read.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -127,7 +129,7 @@ def summarize(
         digest_now = None if digest is None else lambda: digest
         void = why_void(store, window, verification, today, rows, digest_now)
         summary = replace(summary, void=void)
-    if summary.evidence:
+    if summary.evidence and lists_mismatches:
         found = load_lines(store, names.mismatches(partition), Mismatch)
         listed = tuple(each if show_values else replace(each, expected=None, found=None) for each in found)
         summary = replace(summary, mismatches=listed)

@@ -9,6 +9,7 @@ import orjson
 
 from imgmig_dagster.errors import CheckpointRefused, SettingsError, StateChanged
 from imgmig_dagster.state import names
+from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 HELD_BACK: Final = "DeleteHeldBack"
@@ -44,6 +45,7 @@ def confirmed_deletes(store: StateStore, partitions: Sequence[str], number: int 
     """
     if number is None:
         return dict.fromkeys(partitions)
+    store = read_ahead(store, partitions)
     held = {each: len(held_back(FailureLedger(store, each).entries())) for each in partitions}
     if (total := sum(held.values())) != number:
         remedy = f"--confirm-deletes {total} (in run config: confirm_deletes) deletes them" if total else "leave it out"

@@ -1,5 +1,6 @@
 """The state as the holder of a lock sees it: what it writes once the lock is lost is refused."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from imgmig_dagster.fence import Fence
@@ -24,6 +25,10 @@ class FencedStateStore:
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""
         return self._store.list(prefix)
+
+    def folders(self) -> Sequence[str]:
+        """See `StateStore.folders`."""
+        return self._store.folders()
 
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""

@@ -28,6 +28,10 @@ PROBE: Final = "doctor-probe"
 """What the doctor writes, reads and deletes again."""
 ORPHANS_LOCK: Final = "orphans.lock"
 """Held while items without a row are deleted."""
+INDEX_ENTRIES: Final = "partition-index/entries"
+"""What each partition's files say, in S3 (`state.index`)."""
+INDEX: Final = "partition-index/index.json.gz"
+"""All of these in one."""
 
 # Names within the folder of reports.
 CERTIFICATE: Final = "certificate.json"
@@ -45,6 +49,11 @@ FAILURES: Final = "migration-failures.json"
 VERIFICATION_PROGRESS: Final = "verification-progress.json"
 SEEN: Final = "seen"
 VERIFIED: Final = "verified"
+PASSES: Final = "passes"
+EVIDENCE: Final = "evidence.json"
+MISMATCHES: Final = "mismatches.jsonl"
+LAST_WRITE: Final = "last-write.json"
+LATE_WRITES: Final = "late-writes.jsonl"
 
 
 def report(name: str) -> str:
@@ -64,7 +73,7 @@ def verification_lock(partition: str) -> str:
 
 def passes(partition: str) -> str:
     """The folder of a partition's finished passes."""
-    return f"{partition}/passes"
+    return f"{partition}/{PASSES}"
 
 
 def finished_pass(partition: str, moment: str, run_id: str) -> str:
@@ -75,6 +84,11 @@ def finished_pass(partition: str, moment: str, run_id: str) -> str:
 def segment(folder: str, run_id: str, number: int) -> str:
     """The results of some of a pass's rows; the folder is `SEEN` or `VERIFIED` of a partition, or its `segments`."""
     return f"{folder}/{run_id}-{number:06d}.json"
+
+
+def index_entry(partition: str) -> str:
+    """What a partition's files say."""
+    return f"{INDEX_ENTRIES}/{partition}.json"
 
 
 def inventory(partition: str) -> str:
@@ -89,7 +103,7 @@ def plan(partition: str) -> str:
 
 def evidence(partition: str) -> str:
     """The last verification (`verification.results.VerificationResult`), without values."""
-    return f"{partition}/evidence.json"
+    return f"{partition}/{EVIDENCE}"
 
 
 def segments(partition: str) -> str:
@@ -104,17 +118,17 @@ def faults_of(segment: str) -> str:
 
 def mismatches(partition: str) -> str:
     """What the last verification found (`verification.results.Mismatch`), with full values."""
-    return f"{partition}/mismatches.jsonl"
+    return f"{partition}/{MISMATCHES}"
 
 
 def last_write(partition: str | None) -> str:
     """What of ours wrote last to a partition's items; None: to items without a row (`state.writes.LastWrite`)."""
-    return f"{partition}/last-write.json" if partition else "last-write.json"
+    return f"{partition}/{LAST_WRITE}" if partition else LAST_WRITE
 
 
 def late_writes(partition: str | None) -> str:
     """What of ours wrote after it had lost its lock, or may have, one line each (`state.writes.LastWrite`)."""
-    return f"{partition}/late-writes.jsonl" if partition else "late-writes.jsonl"
+    return f"{partition}/{LATE_WRITES}" if partition else LATE_WRITES
 
 
 def census(run_id: str) -> str:

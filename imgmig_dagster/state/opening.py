@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.state.index import IndexedStateStore
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StageState, StateStore
 
@@ -48,5 +49,9 @@ def table_state(stage: StageState, table: str) -> StateStore:
     What the first version left at the top stays the state of the table that it is of, and goes on there.
     """
     if table == _FIRST and any(_PARTITION.fullmatch(name) for name in stage.folders()):
-        return stage
-    return stage.below(table)
+        return _indexed(stage)
+    return _indexed(stage.below(table))
+
+
+def _indexed(state: StateStore) -> StateStore:
+    return IndexedStateStore(state) if isinstance(state, S3StateStore) else state

@@ -97,22 +97,25 @@ class S3StateStore:
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""
-        folder = self._key(prefix) + ("/" if prefix else "")
-        try:
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        except (ClientError, BotoCoreError) as error:
-            raise self._unavailable("list", prefix, error) from None
-        return sorted(key[len(self._prefix) :] for key in keys)
+        return sorted(self.versions(prefix))
+
+    def versions(self, prefix: str) -> dict[str, str]:
+        """The files below a folder with the version of each, a thousand a request."""
+        entries = [entry for page in self._pages(prefix) for entry in page.get("Contents", [])]
+        return {entry["Key"][len(self._prefix) :]: entry["ETag"] for entry in entries}
 
     def folders(self) -> Sequence[str]:
-        """See `StageState.folders`."""
+        """See `StateStore.folders`; a thousand a request."""
+        found = [entry["Prefix"] for page in self._pages("", Delimiter="/") for entry in page.get("CommonPrefixes", [])]
+        return sorted(prefix[len(self._prefix) : -1] for prefix in found)
+
+    def _pages(self, prefix: str, **how: str) -> Iterator[dict[str, Any]]:
+        folder = self._key(prefix) + ("/" if prefix else "")
         try:
-            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, Delimiter="/")
+            paginator = self._client.get_paginator("list_objects_v2")
+            yield from paginator.paginate(Bucket=self._bucket, Prefix=folder, **how)
         except (ClientError, BotoCoreError) as error:
-            raise self._unavailable("list", "", error) from None
-        prefixes = [entry["Prefix"] for entry in found.get("CommonPrefixes", [])]
-        return sorted(prefix[len(self._prefix) : -1] for prefix in prefixes)
+            raise self._unavailable("list", prefix, error) from None
 
     def below(self, folder: str) -> "S3StateStore":
         """See `StageState.below`."""

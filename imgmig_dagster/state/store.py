@@ -51,6 +51,9 @@ class StateStore(Protocol):
     def list(self, prefix: str) -> "list[str]":
         """The names below a folder, sorted."""
 
+    def folders(self) -> Sequence[str]:
+        """The folders at the top, sorted."""
+
     def delete(self, name: str, replacing: str | None = None) -> None:
         """Remove the file if it is there; with `replacing`, only if its version is that one.
 
@@ -71,9 +74,6 @@ class StateStore(Protocol):
 
 class StageState(StateStore, Protocol):
     """The state of a stage, which holds those of its tables."""
-
-    def folders(self) -> Sequence[str]:
-        """The folders at the top, sorted; of very many the first."""
 
     def below(self, folder: str) -> StateStore:
         """What is in a folder at the top."""
@@ -145,7 +145,7 @@ class LocalStateStore:
             )
 
     def folders(self) -> Sequence[str]:
-        """See `StageState.folders`."""
+        """See `StateStore.folders`."""
         with _refusals(self._root), contextlib.suppress(FileNotFoundError):
             return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir())
         return []

@@ -7,6 +7,7 @@ from typing import Protocol
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
@@ -26,7 +27,7 @@ def changed_partitions(
     Raises:
         SourceError: see there.
     """
-    rows = source.rows_per_window(windows)
+    rows, state = source.rows_per_window(windows), _of_all(state, windows)
     return [each.partition for each in windows if _has_changed(source, state, each, rows.get(each.partition, 0), today)]
 
 
@@ -47,6 +48,7 @@ def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) 
     Raises:
         StateError: a file of the state cannot be read.
     """
+    state = _of_all(state, windows)
     return {each.partition: why for each in windows if (why := _why_stale(state, each, moment)) is not None}
 
 
@@ -69,7 +71,12 @@ def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[
     Raises:
         StateError: a file of the state cannot be read.
     """
+    state = _of_all(state, windows)
     return [window.partition for window in windows if _is_verifiable(state, window.partition)]
+
+
+def _of_all(state: StateStore, windows: Sequence[Window]) -> StateStore:
+    return at_a_glance(state, [window.partition for window in windows])
 
 
 def _is_verifiable(state: StateStore, partition: str) -> bool:
@@ -95,5 +102,5 @@ def occupied_partitions(source: CountsRows, state: StateStore, windows: Sequence
         SourceError: see there.
     """
     rows = source.rows_per_window(windows)
-    known = {name.split("/", 1)[0] for name in state.list("")}
+    known = set(state.folders())
     return [window.partition for window in windows if window.partition in rows or window.partition in known]
