@@ -1,9 +1,9 @@
 """The index of a table's state in S3: what its partitions' files say, for whoever asks about all of them at once.
 
-The files are the truth. Each partition has an entry, a small object with copies of its small files, and one object
-holds all entries with the version of each. A reader lists the entries' versions, a thousand a request, takes from the
-one object what is still of that version, and reads the rest anew (`read_index`). So no two runs write the same object
-but to save a later reader time.
+The files are the truth. Each partition has an entry, a small object with copies of its small files, and so has the
+whole table. One object holds all entries with the version of each. A reader lists the entries' versions, a thousand a
+request, takes from the one object what is still of that version, and reads the rest anew (`read_index`). So no two runs
+write the same object but to save a later reader time.
 
 An entry never says what its files do not. It is marked before a file changes, and says something again only once
 nobody changes any (`IndexedStateStore`). Of a marked partition, also where its run was killed, the files are read.
@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from imgmig_dagster.errors import ImgmigError, StateChanged
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state import names
-from imgmig_dagster.state.known_files import COPIED, Files, KnownFiles, is_indexed
+from imgmig_dagster.state.known_files import COPIED, OF_TABLE, Files, KnownFiles, is_indexed
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 READS_AT_ONCE: Final = 32
@@ -125,11 +125,11 @@ class IndexedStateStore:
                 self._settle(partition, name, token)
 
     def _changed(self, name: str, although_marked: bool = False) -> AbstractContextManager[object]:
-        partition, _, rest = name.partition("/")
-        if not is_indexed(rest) or (partition == self._marked and not although_marked):
+        place, rest = names.place_of(name)
+        if not is_indexed(rest) or (place == self._marked and not although_marked):
             return nullcontext()
         # A name that nobody else has: this mark is of no lock.
-        return self.changing(f"{partition}/{_OF_NOBODY} {secrets.token_hex(4)}")
+        return self.changing(f"{place}/{_OF_NOBODY} {secrets.token_hex(4)}")
 
     def _mark(self, partition: str, by: str) -> str:
         token = secrets.token_hex(8)
@@ -166,23 +166,24 @@ class IndexedStateStore:
 
     def read_index(self, partitions: Sequence[str]) -> StateStore:
         """The state for whoever reads of all these partitions, from the index as far as it is of today."""
+        places = [names.TABLE, *partitions]
         found = self._store.read(names.INDEX)
         known = _parsed_index(found)
         versions = self._store.versions(names.INDEX_ENTRIES)
-        now = {each: versions.get(names.index_entry(each)) for each in partitions}
-        behind = [each for each in partitions if each not in known or known[each].version != now[each]]
+        now = {each: versions.get(names.index_entry(each)) for each in places}
+        behind = [each for each in places if each not in known or known[each].version != now[each]]
         if not behind:
-            return KnownFiles(self._store, {each: known[each].files for each in partitions})
-        occupied = set(self._store.folders()) if any(now[each] is None for each in behind) else set()
+            return KnownFiles(self._store, {each: known[each].files for each in places})
+        occupied = {names.TABLE, *(self._store.folders() if any(now[each] is None for each in behind) else ())}
 
-        def renewed(partition: str) -> tuple[_Indexed, bool]:
+        def renewed(place: str) -> tuple[_Indexed, bool]:
             """What is known of it now, and whether the index may say so until its entry has another version."""
-            if now[partition] is None:
-                files = files_of(self._store, partition) if partition in occupied else {}
-                return _Indexed(None, files), partition not in known or known[partition].version is None
-            version, entry = self._entry(partition)
+            if now[place] is None:
+                files = files_of(self._store, place) if place in occupied else {}
+                return _Indexed(None, files), place not in known or known[place].version is None
+            version, entry = self._entry(place)
             if entry.files is None or entry.marks:
-                return _Indexed(None, files_of(self._store, partition)), False
+                return _Indexed(None, files_of(self._store, place)), False
             return _Indexed(version, entry.files), True
 
         read = dict(zip(behind, _at_once(renewed, behind), strict=True))
@@ -191,7 +192,7 @@ class IndexedStateStore:
             with suppress(ImgmigError):  # another reader was quicker, or this one may not write
                 content = gzip.compress(orjson.dumps(index), _LEVEL, mtime=0)
                 self._store.write(names.INDEX, content, found.version if found else ABSENT)
-        entries = {each: (read[each][0] if each in read else known[each]).files for each in partitions}
+        entries = {each: (read[each][0] if each in read else known[each]).files for each in places}
         return KnownFiles(self._store, entries)
 
     def read_files(self, partitions: Sequence[str]) -> StateStore:
@@ -226,16 +227,18 @@ def changing(store: StateStore, lock: str) -> AbstractContextManager[StateStore]
     return store.changing(lock) if is_of_partition and isinstance(store, IndexedStateStore) else nullcontext(store)
 
 
-def files_of(store: StateStore, partition: str) -> Files:
-    """What the index says of a partition, read from its files."""
-    inside = [name.partition("/")[2] for name in store.list(partition)]
+def files_of(store: StateStore, place: str) -> Files:
+    """What the index says of a partition, or of the whole table, read from its files."""
+    folder = "" if place == names.TABLE else f"{place}/"
+    # To list the top would be to list all.
+    inside = [name[len(folder) :] for name in store.list(place)] if folder else sorted(OF_TABLE)
     present = [name for name in inside if is_indexed(name)]
     passes = [name for name in present if name.startswith(names.PASSES)]
     # Of all passes the last one is asked for.
     copied = [name for name in present if name in COPIED | set(passes[-1:])]
     files: dict[str, str | None] = dict.fromkeys(present)
     for name in copied:
-        found = store.read(f"{partition}/{name}")
+        found = store.read(f"{folder}{name}")
         if found is None:
             del files[name]
         elif len(found.content) <= _LARGEST_COPY:

@@ -1,4 +1,7 @@
-"""What is known of some partitions' files, in place of the store that has them; how it is known is in `index`."""
+"""What is known of files of some partitions and of the whole table, in place of the store that has them.
+
+How it is known is in `index`.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,11 +12,10 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore, Versioned
 
 Files: TypeAlias = Mapping[str, str | None]
-"""The indexed files of a partition by their names in its folder; None where only the file itself has the text."""
+"""The indexed files in a partition's folder, or at the top, by name; None where only the file itself has the text."""
 
-COPIED: Final = frozenset(
-    {names.MIGRATION_PROGRESS, names.FAILURES, names.EVIDENCE, names.LAST_WRITE, names.LATE_WRITES}
-)
+OF_TABLE: Final = frozenset({names.CENSUS, names.LAST_WRITE, names.LATE_WRITES})
+COPIED: Final = OF_TABLE | frozenset({names.MIGRATION_PROGRESS, names.FAILURES, names.EVIDENCE})
 _WITH_VALUES: Final = frozenset({names.MISMATCHES})
 """Files that hold values of rows, which are personal data: of them it is noted only that they are there."""
 _INDEXED: Final = COPIED | _WITH_VALUES
@@ -21,7 +23,7 @@ _REPLACES_NOTHING: Final = "known"
 
 
 def is_indexed(name: str) -> bool:
-    """Whether the index says something of a file of that name in a partition's folder."""
+    """Whether the index says something of a file of that name in a partition's folder or at the top."""
     return name in _INDEXED or name.startswith(f"{names.PASSES}/")
 
 
@@ -35,12 +37,12 @@ class KnownFiles:
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`. What it knows of has a version that nothing can replace."""
-        partition, _, rest = name.partition("/")
-        if partition not in self._known or not is_indexed(rest):
+        place, rest = names.place_of(name)
+        if place not in self._known or not is_indexed(rest):
             return self._store.read(name)
-        if rest not in self._known[partition]:
+        if rest not in self._known[place]:
             return None
-        text = self._known[partition][rest]
+        text = self._known[place][rest]
         return self._store.read(name) if text is None else Versioned(text.encode(), _REPLACES_NOTHING)
 
     def list(self, prefix: str) -> "list[str]":

@@ -28,6 +28,8 @@ PROBE: Final = "doctor-probe"
 """What the doctor writes, reads and deletes again."""
 ORPHANS_LOCK: Final = "orphans.lock"
 """Held while items without a row are deleted."""
+TABLE: Final = "whole-table"
+"""In the index the place of files at the top, which are the whole table's."""
 INDEX_ENTRIES: Final = "partition-index/entries"
 """What each partition's files say, in S3 (`state.index`)."""
 INDEX: Final = "partition-index/index.json.gz"
@@ -86,9 +88,15 @@ def segment(folder: str, run_id: str, number: int) -> str:
     return f"{folder}/{run_id}-{number:06d}.json"
 
 
-def index_entry(partition: str) -> str:
-    """What a partition's files say."""
-    return f"{INDEX_ENTRIES}/{partition}.json"
+def index_entry(place: str) -> str:
+    """What the files say of a partition, or of the `TABLE`."""
+    return f"{INDEX_ENTRIES}/{place}.json"
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """The partition of a file, or the `TABLE`, and the file's name there."""
+    folder, slash, rest = name.partition("/")
+    return (folder, rest) if slash else (TABLE, name)
 
 
 def inventory(partition: str) -> str:

@@ -19,6 +19,7 @@ from imgmig_dagster.source.ranges import Placed, Sum, moment_of, placed_rows, su
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
+from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.steps.without_row import look_at_rows_left
 from imgmig_dagster.verification.results import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
@@ -157,8 +158,13 @@ async def settle(
     Unless `patient`, there is a brief look and no judgement: a row that does not match yet is unverified, and an id
     without a row, whose item stands, is among the `orphans`, for the next round to look at. The evidence is `settling`
     then.
+
+    Raises:
+        StateChanged: the evidence was replaced meanwhile: this run has lost the partition, also where it cannot know.
     """
     looked_at = work.clock.now()
+    before = await asyncio.to_thread(work.state.read, names.evidence(evidence.partition))
+    replacing = before.version if before else ABSENT
     examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
     changed, examined = drift.changed, Examined()
     # Of two rows with one id nobody can say which one an item is of: they get no verdict.
@@ -194,7 +200,7 @@ async def settle(
             matches_from=_since(evidence, segments),
             finished_at=work.clock.now(),
         )
-        _keep_evidence(work, result, store, segments)
+        _keep_evidence(work, result, store, segments, replacing)
         return result
 
     return Followed(await whole_in_thread(keep), len(changed))
@@ -231,14 +237,14 @@ def totals(index: SegmentIndex, store: SegmentStore) -> dict[str, Any]:
 
 
 def _keep_evidence(
-    work: ReadingWork, result: VerificationResult, store: SegmentStore, segments: Sequence[Segment]
+    work: ReadingWork, result: VerificationResult, store: SegmentStore, segments: Sequence[Segment], replacing: str
 ) -> None:
     """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
     listed = names.mismatches(result.partition)
     before = work.state.read(listed)
     if result.mismatches or (before and before.content):
         save_lines(work.state, listed, result.mismatches)
-    save_record(work.state, names.evidence(result.partition), replace(result, mismatches=()))
+    save_record(work.state, names.evidence(result.partition), replace(result, mismatches=()), replacing)
     store.keep_only(result.segments, segments)
 
 

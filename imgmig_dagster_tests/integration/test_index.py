@@ -16,7 +16,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import IndexedStateStore, at_a_glance, changing, files_of, read_ahead
-from imgmig_dagster.state.known_files import is_indexed
+from imgmig_dagster.state.known_files import OF_TABLE, is_indexed
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StateStore
 from imgmig_dagster.state.writes import writing
@@ -120,6 +120,14 @@ def migrate_and_verify_again(state: StateStore) -> None:
     verify(state, "something else")
 
 
+def take_a_census_and_delete_orphans(state: StateStore) -> None:
+    state.write(names.CENSUS, b'{"orphans": 1}')
+    with changing(state, names.ORPHANS_LOCK) as owned, writing(owned, None, "deletion of orphans", "run-1"):
+        pass
+    state.append(names.late_writes(None), b'{"by": "deletion of orphans"}\n')
+    state.write(names.CENSUS, b'{"orphans": 0}')
+
+
 def note_a_late_write(state: StateStore) -> None:
     state.append(names.late_writes(PARTITION), b'{"by": "migration"}\n')
 
@@ -141,7 +149,7 @@ def says(store: StateStore) -> Mapping[str, object]:
     """All that a reader may ask of the partitions."""
     one_by_one = {f"{each}/{name}" for each in PARTITIONS for name in _NAMES}
     passes = {each: store.list(names.passes(each)) for each in PARTITIONS}
-    asked = one_by_one | {name for found in passes.values() for name in found}
+    asked = one_by_one | OF_TABLE | {name for found in passes.values() for name in found}
     return {**passes, **{name: (found := store.read(name)) and found.content for name in asked}}
 
 
@@ -156,7 +164,14 @@ _NAMES = (
 
 
 @pytest.mark.parametrize(
-    "happens", [migrate_and_verify_again, note_a_late_write, migrate_beside_a_verification, be_taken_over]
+    "happens",
+    [
+        migrate_and_verify_again,
+        take_a_census_and_delete_orphans,
+        note_a_late_write,
+        migrate_beside_a_verification,
+        be_taken_over,
+    ],
 )
 def test_wherever_a_run_dies_the_index_says_what_the_files_say(
     tmp_path: Path, happens: Callable[[StateStore], None]

@@ -1,10 +1,11 @@
 """A verification that was interrupted is resumed, and what did not match is looked at again."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.errors import StateChanged, TargetUnavailable
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.verification.results import Mismatch, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
@@ -138,3 +139,24 @@ class TestOnlyFailed:
         migrated(migration, 50)
 
         assert migration.verify(only_failed=True).looked_at == 50
+
+    def test_evidence_that_another_run_wrote_meanwhile_is_not_replaced(
+        self, migration: Migration, proxy: FaultProxy
+    ) -> None:
+        """As where the lock was lost, and the write that was checked before arrives after it."""
+        migrated(migration, 50)
+        migration.target.delete(5)
+        migration.verify()
+        held = proxy.hold(1, "BatchGetItem")
+
+        with ThreadPoolExecutor(1) as pool:
+            verification = pool.submit(migration.verify, proxy.url, only_failed=True)
+            held.wait_for_all()
+            migration.state.write("2024-03-01/evidence.json", b"a successor's")
+            held.let_in()
+            with pytest.raises(StateChanged):
+                verification.result()
+
+        evidence = migration.state.read("2024-03-01/evidence.json")
+        assert evidence is not None
+        assert evidence.content == b"a successor's"
