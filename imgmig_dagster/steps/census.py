@@ -21,6 +21,7 @@ from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, i
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
+from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.long_lists import LongList
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
@@ -144,6 +145,7 @@ async def take_census(
 
 
 def _writes(state: StateStore, windows: Sequence[Window]) -> dict[str, int | None]:
+    state = read_ahead(state, [window.partition for window in windows])
     return {each.partition: writes_so_far(state, each.partition) for each in windows} | {
         ORPHANS: writes_so_far(state, None)
     }

@@ -18,7 +18,9 @@ from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.state import names
+from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.records import load_record
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.follow import Drift, catch_up, find_drift, settle
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
@@ -124,11 +126,12 @@ class _Certifying:
             return repeated_on(snapshot)
 
     def _with_evidence(self) -> list[Window]:
-        return [window for window in self._windows if self._evidence(window) is not None]
+        state = read_ahead(self._work.state, [window.partition for window in self._windows])
+        return [window for window in self._windows if self._evidence(window, state) is not None]
 
-    def _evidence(self, window: Window) -> VerificationResult | None:
+    def _evidence(self, window: Window, state: StateStore | None = None) -> VerificationResult | None:
         """The partition's evidence, if it is of what stands there, and can be followed."""
-        state = self._work.state
+        state = state or self._work.state
         evidence = load_record(state, names.evidence(window.partition), VerificationResult)
         if evidence is None or not evidence.segments:
             return None
