@@ -242,7 +242,8 @@ def _plant(stage: Stage, kind: str, chance: random.Random) -> bool:
         if _broke_off(verified):
             return False
         named, verdict = corruption.is_named(verified), verified.document["verdict"]
-        if not named and kind != "orphan" and not stage.ask("SELECT FROM images WHERE id = %s", corruption.row_id):
+        is_gone = kind != "orphan" and not stage.ask("SELECT FROM images WHERE id = %s", corruption.row_id)
+        if is_gone and not (named and verdict == "FAIL"):
             continue
         _say(f"   {kind} {corruption.row_id}: {'named' if named else 'NOT NAMED'}, verdict {verdict}")
         corruption.mend()
