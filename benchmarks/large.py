@@ -7,6 +7,7 @@ its own, Dagster included. The rows are made in PostgreSQL, the items kept by th
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import threading
 import time
@@ -48,6 +49,8 @@ class Phase:
 
 def main() -> None:
     options = _parse()
+    # What ends a run from outside must not leave its servers behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with opened(DEFAULT, _CACHE.absolute(), None, _say) as bench:
         few, many = (_measure(bench, rows) for rows in (options.beside, options.rows))
     sys.stdout.write("\n".join(["", *_table(options.rows, options.beside, few, many), ""]))
