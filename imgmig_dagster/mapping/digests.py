@@ -15,7 +15,8 @@ from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Item, Row, Val
 from imgmig_dagster.mapping.spec import TableMapping
 
 _MILLISECOND_US: Final = 1_000
-_HEADS: Final = tuple(b"S%d:" % size for size in range(256))  # formatting takes most of a short text's time
+_HEADS_UNTIL: Final = 256
+_HEADS: Final = tuple(b"S%d:" % size for size in range(_HEADS_UNTIL))  # formatting takes most of a short text's time
 # As `str` writes it, of the digits that a number of DynamoDB has.
 _PLAIN_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
 
@@ -45,48 +46,47 @@ def item_digester(mapping: TableMapping) -> Callable[[Item], int]:
 
     Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
     """
-    readers = [_reader(field) for field in mapping.fields]
+    readers = [(field.attribute, _spelled(field), _reader(field)) for field in mapping.fields]
     row_id = mapping.row_id
 
     def digest(item: Item) -> int:
         found = row_id(item)
-        return short_hash(b"".join([b"-" if found is None else _text(found), *[read(item) for read in readers]]))
+        parts = [b"-" if found is None else _text(found)]
+        add, get = parts.append, item.get
+        for name, spelled, read in readers:
+            attribute = get(name)
+            if attribute is None:
+                add(b"-")
+            elif spelled == "S" and (text := attribute.get("S")).__class__ is str:
+                content = text.encode("utf-8", "surrogatepass")
+                size = len(content)
+                add(_HEADS[size] if size < _HEADS_UNTIL else b"S%d:" % size)
+                add(content)
+            elif spelled == "N" and (digits := attribute.get("N")) and _PLAIN_INTEGER.fullmatch(digits):
+                add(b"N%b;" % digits.encode())
+            else:
+                add(read(attribute))
+        return short_hash(b"".join(parts))
 
     return digest
 
 
-def _reader(field: Field) -> Callable[[Item], bytes]:
-    """What reads a field's content out of an item, in one step where it is spelled as it is digested."""
-    name, content_of = field.attribute, _content_of(field)
-    if field.member is not None:
+def _spelled(field: Field) -> str | None:
+    """The type of an attribute that is spelled as it is digested, or nearly always so: it need not be decoded."""
+    return {FieldType.TEXT: "S", FieldType.INTEGER: "N"}.get(field.type) if field.member is None else None
 
-        def read_member(item: Item) -> bytes:
-            attribute = field.of(item)
-            return b"-" if attribute is None else content_of(attribute)
 
-        return read_member
+def _reader(field: Field) -> Callable[[dict[str, Any]], bytes]:
+    """What reads the content of a field out of its attribute, of a member out of the map."""
+    content_of = _content_of(field)
+    if field.member is None:
+        return content_of
 
-    def read(item: Item) -> bytes:
-        attribute = item.get(name)
-        return b"-" if attribute is None else content_of(attribute)
+    def read_member(attribute: dict[str, Any]) -> bytes:
+        member = field.of({field.attribute: attribute})
+        return b"-" if member is None else content_of(member)
 
-    def read_text(item: Item) -> bytes:
-        attribute = item.get(name)
-        if attribute is None:
-            return b"-"
-        text = attribute.get("S")
-        return _text(text) if text.__class__ is str else content_of(attribute)
-
-    def read_integer(item: Item) -> bytes:
-        attribute = item.get(name)
-        if attribute is None:
-            return b"-"
-        digits = attribute.get("N")
-        if digits is None or _PLAIN_INTEGER.fullmatch(digits) is None:
-            return content_of(attribute)
-        return b"N" + bytes(digits, "ascii") + b";"
-
-    return {FieldType.TEXT: read_text, FieldType.INTEGER: read_integer}.get(field.type, read)
+    return read_member
 
 
 def _content_of(field: Field) -> Callable[[Mapping[str, Any]], bytes]:
@@ -104,7 +104,7 @@ def _content_of(field: Field) -> Callable[[Mapping[str, Any]], bytes]:
 
 def _text(value: Value) -> bytes:
     text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return (_HEADS[len(text)] if len(text) < len(_HEADS) else b"S%d:" % len(text)) + text
+    return (_HEADS[len(text)] if len(text) < _HEADS_UNTIL else b"S%d:" % len(text)) + text
 
 
 def _number(value: Value) -> bytes:
