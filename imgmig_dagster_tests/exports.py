@@ -27,12 +27,14 @@ _FOREVER = 10_000
 class ExportService:
     """Answers export requests about a table at a proxy; each export is complete at its look number `polls`.
 
-    `refusals` answer in its place, by operation; `failure` is what an export fails by.
+    `refusals` answer in its place, by operation; `failure` is what an export fails by. An export is of `lag_s` before
+    it was asked for.
     """
 
     target: Target
     proxy: FaultProxy
     polls: int = 2
+    lag_s: float = 0.0
     asked: list[str] = field(default_factory=list)
     failure: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, Action] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class ExportService:
             self._exports[token] = {
                 "ExportArn": f"{call.body['TableArn']}/export/{identifier}",
                 "ExportStatus": "IN_PROGRESS",
-                "ExportTime": round(time.time(), 3),
+                "ExportTime": round(time.time() - self.lag_s, 3),
                 "StartTime": round(time.time(), 3),
                 "TableArn": call.body["TableArn"],
                 "ClientToken": token,

@@ -35,8 +35,9 @@ _CERTIFIED: Final = (
     "the target alone since each comparison is not covered.{moving}{orphans}"
 )
 _NO_ORPHANS: Final = (
-    " Every item that the census met, begun at {census}, had its row. Of the rows of then {left:,} have left the "
-    "source until {counted_at}; the items of all of them are gone."
+    " Every item that the census met had its row: the table was {read}. An item without a row that others put there "
+    "after {since} is not covered. Of the rows that the census read {left:,} have left the source until {counted_at}; "
+    "the items of all of them are gone."
 )
 _MOVING: Final = (
     " {rows:,} of these rows changed again while they were looked at: each was seen equal, or gone on both sides, "
@@ -222,7 +223,12 @@ def _meaning(facts: RunFacts, census: CensusResult | None) -> str:
     orphans = ""
     if census and facts.left:
         # Of items that never had a row the census speaks, and of those that lost theirs the report.
-        orphans = _NO_ORPHANS.format(census=census.started_at, left=facts.left.rows, counted_at=facts.counted_at)
+        orphans = _NO_ORPHANS.format(
+            read=census.target_read,
+            since=census.target_as_of or census.started_at,
+            left=facts.left.rows,
+            counted_at=facts.counted_at,
+        )
     condition = facts.recheck.mapping.where if facts.recheck else None
     return _CERTIFIED.format(
         where=f" where {condition}" if condition else "",

@@ -26,7 +26,7 @@ from imgmig_dagster.state.long_lists import LongList
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writes_so_far
-from imgmig_dagster.steps.census_export import ask_for_export, forget
+from imgmig_dagster.steps.census_export import ask_for_export, begun_at, forget, writes_seen
 from imgmig_dagster.steps.census_sides import Sides, disk_needed, require_disk
 from imgmig_dagster.steps.census_target import read_target
 from imgmig_dagster.steps.second_look import Examiner
@@ -93,6 +93,9 @@ async def take_census(
                 read_target(work, sides, reading, others, tell, exports, export),
             ]
         )
+        if export is not None and as_of is not None:
+            started_at = begun_at(export, as_of)
+            writes = await asyncio.to_thread(writes_seen, work.state, export, as_of)
         counts = await _count(work, windows, sides)
         second_look = _SecondLook(work, target, sides, findings)
         comparing = work.meter("Compared", _NAME, sides.entries, noun=_BOTH)
@@ -129,7 +132,7 @@ async def take_census(
         partitions_from=begin.isoformat(),
         partitions_to=end.isoformat(),
         identity=identity,
-        started_at=started_at if export is None else export.asked_at,
+        started_at=started_at,
         export="" if export is None else export.arn,
         target_as_of=as_of or "",
         finished_at=clock.now(),

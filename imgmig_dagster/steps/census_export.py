@@ -13,7 +13,10 @@ from typing import Final
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.target.exports import Export, ExportDamaged, TableExports
+from imgmig_dagster.verification.census_results import ORPHANS
 from imgmig_dagster.verification.results import Identity
 from imgmig_dagster.work import ReadingWork
 
@@ -78,6 +81,27 @@ async def completed(
             )
         tell(f"Census: DynamoDB exports the table since {request.asked_at}; this takes minutes, or tens of them")
         await work.clock.sleep(_POLL_S)
+
+
+def begun_at(request: ExportRequest, as_of: str) -> str:
+    """From when on the target was not looked at: an export may be of a moment before it was asked for."""
+    return min(request.asked_at, as_of, key=datetime.fromisoformat)
+
+
+def writes_seen(store: StateStore, request: ExportRequest, as_of: str) -> dict[str, int | None]:
+    """The writes of ours that the export holds, as in a census: None where one ended after the export's moment."""
+    if begun_at(request, as_of) == request.asked_at:
+        return dict(request.writes)
+
+    def holds(partition: str) -> bool:
+        last = last_write(store, None if partition == ORPHANS else partition)
+        return last is None or (last.ended_at is not None and _is_after(as_of, last.ended_at))
+
+    return {partition: number if holds(partition) else None for partition, number in request.writes.items()}
+
+
+def _is_after(moment: str, other: str) -> bool:
+    return datetime.fromisoformat(moment) > datetime.fromisoformat(other)
 
 
 async def forget(work: ReadingWork) -> None:

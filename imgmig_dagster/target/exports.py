@@ -9,6 +9,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timezone
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -200,7 +201,7 @@ class TableExports:
         return Export(
             arn=found["ExportArn"],
             status=found["ExportStatus"],
-            as_of=as_of.isoformat() if as_of else "",
+            as_of=as_of.astimezone(timezone.utc).isoformat(timespec="milliseconds") if as_of else "",
             manifest=found.get("ExportManifest", ""),
             failure=failure,
         )

@@ -46,6 +46,7 @@ class CensusResult:
     in a verification; under `ORPHANS`, items without a row. `groups` says which ids had a row, by partition key and for
     those outside of all; the ids themselves are in the lists `state.names.census_ids`. `export` names the export to S3
     from which the target was read, and `target_as_of` its moment, ISO 8601; both are empty where the table was scanned.
+    `started_at` is then the earlier one of its moment and of when it was asked for.
     """
 
     run_id: str

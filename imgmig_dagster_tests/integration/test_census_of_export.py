@@ -9,7 +9,11 @@ import pytest
 
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
+from imgmig_dagster.reporting.certificate import certify
+from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
+from imgmig_dagster.reporting.partitions import ReportVerdict
 from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.certify import certify as certify_rows
 from imgmig_dagster.target.exports import ExportDamaged
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, no_wait, row_id
@@ -178,3 +182,70 @@ def test_a_table_without_point_in_time_recovery_says_what_to_do(migration: Migra
 
     with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*IMGMIG_EXPORT_URL"):
         census(migration, service)
+
+
+def report(migration: Migration) -> SummaryReport:
+    run = migration.run(run_id="report-1")
+    with run.source:
+        found = run.look(lambda work: certify_rows(work, [MARCH], lambda _line: None))
+    facts = RunFacts("report", found.as_of, found.as_of, found.identity, {}, {}, left=found.left)
+    return build_report(migration.state, "dev", [MARCH], found.rows, facts, found.digests)
+
+
+def lacking(migration: Migration) -> list[str]:
+    return [each.what for each in report(migration).lacking]
+
+
+LATE_WRITE = f"The census no longer counts: partition {MARCH.partition} may have been written to since it began"
+
+
+def test_an_orphan_of_after_its_moment_is_not_said_to_be_absent(migration: Migration, service: ExportService) -> None:
+    migration.verify()
+    service.after_the_request = lambda: migration.target.put(item_of(99))
+
+    found = census(migration, service)
+    certificate = certify(report(migration))
+
+    assert found.passed, "it is in no export"
+    assert certificate.verdict is ReportVerdict.PASS
+    assert f"the table was read from an export to S3, as of {found.target_as_of}" in certificate.meaning
+    assert f"others put there after {found.target_as_of} is not covered" in certificate.meaning
+    assert found.finished_at not in certificate.meaning
+    assert census(migration, service, "census-2").samples == {"orphans": [row_id(99)]}
+
+
+def test_a_write_of_ours_between_its_moment_and_the_end_voids_it(migration: Migration, service: ExportService) -> None:
+    def migrate_one_more() -> None:
+        migration.source.insert([image(60)])
+        migration.migrate()
+
+    service.after_completion = migrate_one_more
+
+    assert census(migration, service).passed
+    migration.verify()
+    assert lacking(migration) == [LATE_WRITE]
+
+
+def test_an_export_of_before_the_request_counts_from_its_moment(migration: Migration, service: ExportService) -> None:
+    service.lag_s = 300.0
+    migration.verify()
+
+    found = census(migration, service)
+
+    assert found.started_at == found.target_as_of
+    assert lacking(migration) == []
+
+
+def test_a_write_of_ours_between_its_moment_and_the_request_voids_it(
+    migration: Migration, service: ExportService
+) -> None:
+    service.lag_s = 300.0
+    migration.source.insert([image(60)])
+    migration.migrate()
+    migration.verify()
+
+    assert census(migration, service).passed
+    assert lacking(migration) == [LATE_WRITE]
+    service.lag_s = 0.0
+    census(migration, service, "census-2")
+    assert lacking(migration) == []

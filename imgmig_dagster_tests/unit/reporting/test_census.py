@@ -85,10 +85,15 @@ def test_partitions_that_time_has_added_are_no_reason(state: StageState) -> None
 
 
 def test_a_certificate_says_of_which_time_it_speaks(state: StageState) -> None:
-    certificate = certify(state.report(replace(FACTS, left=LeftSince("census", 1_007, 0, 0, {}))))
+    report = state.report(replace(FACTS, left=LeftSince("census", 1_007, 0, 0, {})))
+    certificate, census = certify(report), report.census
+
+    assert census is not None
 
     assert (
-        "Every item that the census met, begun at 2025-01-02T10:30:00.000+00:00, had its row. Of the rows "
-        f"of then 1,007 have left the source until {FACTS.counted_at}; the items of all of them are gone."
+        "Every item that the census met had its row: the table was scanned from 2025-01-02T10:30:00.000+00:00 to "
+        f"{census.finished_at}. An item without a row that others put there after 2025-01-02T10:30:00.000+00:00 is not "
+        f"covered. Of the rows that the census read 1,007 have left the source until {FACTS.counted_at}; the items of "
+        "all of them are gone."
     ) in certificate.meaning
     assert certificate.left == LeftSince("census", 1_007, 0, 0, {})
