@@ -28,13 +28,14 @@ class ExportService:
     """Answers export requests about a table at a proxy; each export is complete at its look number `polls`.
 
     `refusals` answer in its place, by operation; `failure` is what an export fails by. An export is of `lag_s` before
-    it was asked for.
+    it was asked for. `s3_url` is another way to S3 for the code under test.
     """
 
     target: Target
     proxy: FaultProxy
     polls: int = 2
     lag_s: float = 0.0
+    s3_url: str = ""
     asked: list[str] = field(default_factory=list)
     failure: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, Action] = field(default_factory=dict)
@@ -54,7 +55,10 @@ class ExportService:
     @property
     def exports(self) -> TableExports:
         """How the code under test reaches it."""
-        at = replace(access(self.target.url), endpoint_urls=(("dynamodb", self.proxy.url), ("s3", self.target.url)))
+        at = replace(
+            access(self.target.url),
+            endpoint_urls=(("dynamodb", self.proxy.url), ("s3", self.s3_url or self.target.url)),
+        )
         return TableExports(at, f"s3://{self.bucket}/{PREFIX}")
 
     def keys(self) -> list[str]:

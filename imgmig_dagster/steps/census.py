@@ -14,7 +14,7 @@ from typing import Final
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.files import scratch_folder
-from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.mapping.rows import DigestedRow, Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
@@ -27,7 +27,7 @@ from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writes_so_far
 from imgmig_dagster.steps.census_export import ask_for_export, begun_at, forget, writes_seen
-from imgmig_dagster.steps.census_sides import Sides, disk_needed, require_disk
+from imgmig_dagster.steps.census_sides import Sides, disk_needed, mean_id_bytes, require_disk
 from imgmig_dagster.steps.census_target import read_target
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.verify import identity_now
@@ -85,11 +85,19 @@ async def take_census(
         tell(f"Census: {disk_needed(expected)} in {folder.parent}")
         await asyncio.to_thread(require_disk, folder, expected)
         sides = Sides(folder, work.source.mapping, windows, expected)
+
+        def require_room(page: Sequence[Row]) -> None:
+            """What the first rows' ids say of the disk that is needed, which was told for UUIDs."""
+            id_bytes = mean_id_bytes(page)
+            if (needed := disk_needed(expected, id_bytes)) != disk_needed(expected):
+                tell(f"Census: {needed} in {folder.parent}")
+                require_disk(folder, expected, id_bytes)
+
         # Both sides are read; the target's items are about as many as the source's rows.
         reading = work.meter("Read", _NAME, 2 * expected, noun=_BOTH)
         _none, as_of = await gather(
             [
-                _read_source(work, sides, reading),
+                _read_source(work, sides, reading, require_room),
                 read_target(work, sides, reading, others, tell, exports, export),
             ]
         )
@@ -154,8 +162,14 @@ def _writes(state: StateStore, windows: Sequence[Window]) -> dict[str, int | Non
     }
 
 
-async def _read_source(work: ReadingWork, sides: Sides, meter: ProgressMeter) -> str | None:
+async def _read_source(
+    work: ReadingWork, sides: Sides, meter: ProgressMeter, require_room: Callable[[Sequence[Row]], None]
+) -> str | None:
+    is_first = True
     async for page in ahead(work.source.all_rows(work.page_size)):
+        if is_first:
+            await asyncio.to_thread(require_room, page)
+            is_first = False
         # `imgmig throttle` paces both sides: a paused census reads nothing.
         await work.target.sender.limiter.wait()
         work.target.sender.limiter.spent(0)  # it is no request

@@ -25,26 +25,29 @@ from imgmig_dagster.window import Window, dated, to_microseconds
 _FEWEST_BUCKETS: Final = 256
 _MOST_BUCKETS: Final = 4_096
 _ROWS_IN_A_BUCKET: Final = 50_000
-# Of both sides' entries and the ids that are kept, with room to spare for UUIDs. Ids of 500 bytes take more.
+# Of both sides' entries and the ids that are kept, with room to spare for UUIDs.
 _BYTES_PER_ROW: Final = 128
+_BYTES_OF_A_UUID: Final = 36
+_COPIES: Final = 3  # of each id: one on either side, and the one that is kept
 
 
-def disk_needed(rows: int) -> str:
-    """How much disk a census of so many rows takes, for a sentence."""
-    return f"a census of {rows:,} rows needs about {_megabytes(rows * _BYTES_PER_ROW)} of temporary files"
+def disk_needed(rows: int, id_bytes: int = _BYTES_OF_A_UUID) -> str:
+    """How much disk a census of so many rows with ids of so many bytes takes, for a sentence."""
+    long_ids = f" with ids of {id_bytes:,} bytes" if id_bytes > _BYTES_OF_A_UUID else ""
+    return f"a census of {rows:,} rows{long_ids} needs about {_megabytes(_needed(rows, id_bytes))} of temporary files"
 
 
-def require_disk(folder: Path, rows: int) -> None:
-    """Refuse to begin a census of so many rows where there is no room for it.
+def require_disk(folder: Path, rows: int, id_bytes: int = _BYTES_OF_A_UUID) -> None:
+    """Refuse a census of so many rows with ids of so many bytes where there is no room for it.
 
     Raises:
         FilesUnavailable: too little is free.
     """
     free = shutil.disk_usage(folder).free
-    if free < rows * _BYTES_PER_ROW:
+    if free < _needed(rows, id_bytes):
         raise FilesUnavailable(
-            f"{folder} has {_megabytes(free)} free: {disk_needed(rows)}. Free some space there, or name another folder "
-            "by TMPDIR. Then give the same command again"
+            f"{folder} has {_megabytes(free)} free: {disk_needed(rows, id_bytes)}. Free some space there, or name "
+            "another folder by TMPDIR. Then give the same command again"
         )
 
 
@@ -193,6 +196,15 @@ class Sides:
         if not isinstance(place, int) or not self._starts or not self._starts[0] <= place < self._end:
             return -1
         return self._parts[bisect_right(self._starts, place) - 1]
+
+
+def mean_id_bytes(rows: Sequence[Row]) -> int:
+    """How long the ids of these rows are, at least one, on the average."""
+    return -(-sum(len(row.id.encode()) for row in rows) // len(rows))
+
+
+def _needed(rows: int, id_bytes: int) -> int:
+    return rows * (_BYTES_PER_ROW + _COPIES * max(0, id_bytes - _BYTES_OF_A_UUID))
 
 
 def _megabytes(size: int) -> str:

@@ -1,7 +1,10 @@
 """A census that reads the target from an export to S3: consistent as of its moment, whole, and paid once."""
 
+import base64
 import gzip
 import json
+import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +20,7 @@ from imgmig_dagster.steps.certify import certify as certify_rows
 from imgmig_dagster.target.exports import ExportDamaged
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, item_of, no_wait, row_id
+from imgmig_dagster_tests.aws_gate import Answer, Asked, aws_gate
 from imgmig_dagster_tests.exports import ExportService
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 
@@ -249,3 +253,30 @@ def test_a_write_of_ours_between_its_moment_and_the_request_voids_it(
     service.lag_s = 0.0
     census(migration, service, "census-2")
     assert lacking(migration) == []
+
+
+def test_a_connection_that_breaks_within_a_file_goes_on_where_it_broke(
+    migration: Migration, service: ExportService
+) -> None:
+    chance = random.Random(3)
+    for number in range(40):  # files of several megabytes
+        note = base64.b64encode(chance.getrandbits(8 * 285_000).to_bytes(285_000, "big")).decode()
+        migration.target.put(item_of(number, note={"S": note}))
+    broken: Counter[str] = Counter()
+
+    def cut(asked: Asked) -> Answer | None:
+        if asked.operation != "GET" or not asked.path.endswith(".json.gz"):
+            return None
+        broken[asked.path] += 1
+        return Answer(cut=True) if broken[asked.path] == 1 else None
+
+    with aws_gate(migration.target.url) as gate:
+        gate.rule = cut
+        service.s3_url = gate.url
+        found = census(migration, service)
+
+    assert (found.passed, found.target_items) == (True, 40)
+    ranges = [each.headers["Range"] for each in gate.asked if "Range" in each.headers]
+    assert ranges
+    assert all(int(each.removeprefix("bytes=").removesuffix("-")) >= 2**20 for each in ranges)
+    assert len(service.asked) == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.mapping.rows import Row
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import LocalStateStore, Versioned
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
@@ -78,6 +80,28 @@ def test_while_a_stage_is_paused_no_request_reaches_the_table(
 
     assert arrived
     assert [operation for operation, was_paused in arrived if was_paused] == []
+
+
+def test_while_a_stage_is_paused_a_census_reads_no_more_of_the_source_either(
+    migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration.source.insert(image(number) for number in range(200))
+    pages: list[bool] = []
+    all_rows = SourceReader.all_rows
+    run = replace(migration, state=PausedStore(tmp_path / "state")).verification(page_size=10)
+
+    def noted(reader: SourceReader, size: int) -> Iterator[list[Row]]:
+        for page in all_rows(reader, size):
+            pages.append(read_throttle(LocalStateStore(tmp_path / "state")).paused)
+            yield page
+
+    monkeypatch.setattr(SourceReader, "all_rows", noted)
+    with run.source:
+        found = run.census()
+
+    assert found.source_rows == 200
+    assert len(pages) == 20
+    assert 1 <= pages.count(True) <= 2, "one page, and the next one ahead of it"
 
 
 @pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), StateUnavailable("away")], ids=repr)

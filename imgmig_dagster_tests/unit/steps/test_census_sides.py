@@ -1,6 +1,7 @@
 """Both sides of a census on disk: what they say is what two dictionaries would, and how much disk they take."""
 
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from imgmig_dagster.mapping.digests import row_digester
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.source.counting import OUTSIDE, id_hash
 from imgmig_dagster.steps import census_buckets
-from imgmig_dagster.steps.census_sides import Sides, require_disk
+from imgmig_dagster.steps.census_sides import Sides, disk_needed, mean_id_bytes, require_disk
 from imgmig_dagster.window import Window, to_microseconds
 from imgmig_dagster_tests.arrange import month, row_id
 from imgmig_dagster_tests.images import IMAGE
@@ -166,3 +167,28 @@ def test_a_census_that_has_no_room_says_how_much_it_needs(tmp_path: Path) -> Non
 
     with pytest.raises(FilesUnavailable, match=r"MB free: a census of 10,000,000,000,000 rows needs about .*TMPDIR"):
         require_disk(tmp_path, 10**13)
+
+
+def test_long_ids_take_no_more_disk_than_is_said_of_them(tmp_path: Path) -> None:
+    rows, chance = 20_000, random.Random(7)
+    identifiers = [f"{chance.getrandbits(2_000):0500x}" for _row in range(rows)]
+    read = [row(each, MONTHS[0]) for each in identifiers]
+    sides = Sides(tmp_path / "sides", IMAGE, MONTHS, rows)
+
+    sides.add_rows(read)
+    sides.add_items([(each, id_hash(each)) for each in identifiers])
+    assert sum(len(ids) for _group, ids in sides.ids()) == rows
+
+    assert mean_id_bytes(read) == 500
+    said = "a census of 20,000 rows with ids of 500 bytes needs about 30 MB of temporary files"
+    assert disk_needed(rows, 500) == said
+    on_disk = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert 128 * rows < on_disk < 30e6
+
+
+def test_a_census_of_long_ids_needs_more_room(tmp_path: Path) -> None:
+    rows = shutil.disk_usage(tmp_path).free // 256
+
+    require_disk(tmp_path, rows, mean_id_bytes([row(row_id(1), None)]))
+    with pytest.raises(FilesUnavailable, match="with ids of 500 bytes needs about"):
+        require_disk(tmp_path, rows, 500)
