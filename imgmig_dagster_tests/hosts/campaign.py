@@ -100,8 +100,8 @@ class Campaign:
         said = " ".join(dg.serialize_value(entry) for entry in self._ground.instance.all_logs(lost.run_id))
         refused, away = said.count(_TAKEN_OVER), said.count(_AWAY)
         findings.judge(
-            f"the run that was cut off ended as failed; its fence refused {refused} times, since another run had taken "
-            f"over, and {away} times, since the state was out of reach",
+            f"the run that was cut off ended as failed: {refused} errors name a lease that another run has taken "
+            f"over, {away} a state out of reach",
             self._has_failed(lost) and refused + away > 0,
         )
         marks = [name for name in self._state_files() if name.endswith("/late-writes.jsonl")]

@@ -80,7 +80,8 @@ def test_the_runs_of_a_worker_that_is_killed_are_retried_on_another(
     services: Services, spread: Platform, tmp_path: Path
 ) -> None:
     rows = {month * 100 + number: month for month in MONTHS for number in range(20)}
-    spread.source.insert(row for number, month in rows.items() for row in images_of(month, [number]))
+    created = {number: image for number, month in rows.items() for image in images_of(month, [number])}
+    spread.source.insert(created.values())
     partitions = [f"2024-{month:02}-01" for month in MONTHS]
     workspace = tmp_path / "workspace.yaml"
     client = access(services.dynamodb_url).client("s3")
@@ -113,4 +114,7 @@ def test_the_runs_of_a_worker_that_is_killed_are_retried_on_another(
         (lost,), retried = runs(BROKEN_OFF), [run for run in runs(MIGRATED) if run.parent_run_id]
 
     assert [run.parent_run_id for run in retried] == [lost.run_id]
-    assert spread.target.items().keys() == {item_of(number)["PK"]["S"] for number in rows}
+    assert spread.target.items() == {
+        f"IMAGE#{row['id']}": item_of(number, createdAt={"S": row["created_at"][:23] + "Z"})
+        for number, row in created.items()
+    }
