@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Final
 
 from imgmig_dagster.clock import awake_or_not
@@ -40,8 +41,8 @@ _TRIES_TO_LEAVE: Final = 5
 class Share:
     """What a run holds of the rate, in units per second; `rate` None: as much as it likes.
 
-    `used` and `demand` are those of `Usage`. `beat` changes whenever the run renews its lease of `lease_s` seconds.
-    `since` and `renewed` are its host's time, for people.
+    `used` and `demand` are those of `Usage`. `ceiling` is of all runs together, as given to this one. `beat` changes
+    whenever the run renews its lease of `lease_s` seconds. `since` and `renewed` are its host's time, for people.
     """
 
     run: str
@@ -53,6 +54,7 @@ class Share:
     used: float
     demand: float | None
     rate: float | None
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Member:
 
         # A write whose reply is lost may stand: its beat is used up.
         self._beat += 1
+        # Of runs that were given different ones the lowest holds: else the others would leave them nothing.
+        own, ceiling = ceiling, reduce(lower, (share.ceiling for share in others.values()), ceiling)
         rate, cuts = self._adapted(seen, others, usage, ceiling, at, beat_s)
         share, fair = self._share(others, mine, usage.demand, lower(ceiling, rate))
         entry = Share(
@@ -149,6 +153,7 @@ class Member:
             used=usage.used,
             demand=usage.demand,
             rate=share,
+            ceiling=own,
         )
         until = math.inf if share is None else at + lease_s * _RELIED_ON
         lacks = share is not None and fair is not None and share < 0.98 * fair

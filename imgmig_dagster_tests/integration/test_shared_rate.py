@@ -36,12 +36,16 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
 
 @dataclass
 class Run:
-    """A run that would use `demand` units per second, on a host whose clock is `clock_ahead` of the others'."""
+    """A run that would use `demand` units per second, on a host whose clock is `clock_ahead` of the others'.
+
+    `ceiling` is what its settings say, None for what the others' say.
+    """
 
     state: StateStore
     world: "World"
     demand: float | None = BUSY
     clock_ahead: float = 0.0
+    ceiling: float | None = None
     held: Held = field(default_factory=Held)
     throttled: bool = False
     plan: Plan | None = None
@@ -100,7 +104,7 @@ class World:
     def passes(self, seconds: float, also: Callable[[], None] = lambda: None) -> None:
         for _ in range(round(seconds / TICK_S)):
             for run in self.runs:
-                run.renew(self.ceiling)
+                run.renew(run.ceiling or self.ceiling)
                 self.note()
             also()
             self.now += TICK_S
@@ -284,6 +288,21 @@ def test_a_service_that_goes_on_throttling_lowers_the_rate_further(state: StateS
     world.passes(60, also=throttle)
 
     assert sum(run.rate for run in runs) < CEILING / 4
+
+
+@pytest.mark.parametrize("ceiling", [None, 2 * CEILING])
+def test_of_runs_with_different_ceilings_the_lowest_one_is_everybodys(state: StateStore, ceiling: float | None) -> None:
+    """As after a change of the settings, while a run of the day before goes on."""
+    world = World(ceiling)
+    earlier, later = world.begins(state), world.begins(state, ceiling=CEILING)
+    world.passes(10)
+    shared = earlier.rate, later.rate
+    later.member.leave()
+    world.runs.remove(later)
+    world.passes(4)
+
+    assert shared == pytest.approx((CEILING / 2, CEILING / 2))
+    assert earlier.rate == (ceiling or float("inf"))
 
 
 def test_what_throttled_runs_discovered_is_forgotten_when_they_have_ended(state: StateStore) -> None:
