@@ -11,7 +11,7 @@ The domain's calls are coroutines of a `Work`; those of several partitions may b
   confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
 - `steps.census.take_census(work, windows)` gives a `CensusResult`, and `steps.rows_left.judge_rows_left(work, census)`
   a `LeftSince`;
-- `steps.spot_check.spot_check(work, pictures, count, seed)` gives a `SpotCheckResult`.
+- `steps.spot_check.spot_check(work, pictures, windows, count, seed)` gives a `SpotCheckResult`.
 
 A caller that has no event loop says `work_on(open_work(...), lambda work: verify(work, window))`.
 """

@@ -345,7 +345,7 @@ class Migration:
         run, declared = self.verification(url), self.source.mapping.pictures
         s3 = None if declared is None else pictures(s3_url or self.target.url)
         with run.source:
-            return run.look(lambda work: spot_check(work, s3, count, seed))
+            return run.look(lambda work: spot_check(work, s3, [self.window], count, seed))
 
     @property
     def ledger(self) -> dict[str, Failure]:

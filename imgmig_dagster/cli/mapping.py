@@ -75,7 +75,7 @@ def _sampled(settings: Settings, mapping: TableMapping, number: int) -> list[Row
     # One more try: a person waits.
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
-        return rows_beside_items(mapping, [each.row for each in reader.sample(number, 0, mapping.pictures)])
+        return rows_beside_items(mapping, [each.row for each in reader.sample(number, 0, mapping.pictures, [])])
 
 
 @app.command(

@@ -93,9 +93,9 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
         store, s3 = state.open(table.name), pictures.open(table.mapping)
-        reads = target.open_settings(table.mapping, context.instance)
+        windows, reads = table.partitions.windows(), target.open_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, _log):
-            result = work_on(opening, lambda work: draw_spot_check(work, s3, config.count, seed))
+            result = work_on(opening, lambda work: draw_spot_check(work, s3, windows, config.count, seed))
         # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
         keeps = config.keep_last and config.seed is None
         last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if keeps else None

@@ -16,9 +16,9 @@ from imgmig_dagster.mapping.rows import Cursor, DigestedRow, Row
 from imgmig_dagster.mapping.spec import PictureColumns
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.sampling import RARE_SHARE, SAMPLE, SampledRow, Shape, rare_shapes
+from imgmig_dagster.source.sampling import SampledRow, draw
 from imgmig_dagster.source.statements import Parameters
-from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
+from imgmig_dagster.source.texts import UTF8, decoded, representable, stored_bytes
 from imgmig_dagster.window import Window
 
 
@@ -138,15 +138,17 @@ class SourceReader(Counting):
                     return
                 after = ids[-1]
 
-    def sample(self, size: int, seed: int, picture: PictureColumns | None) -> list[SampledRow]:
-        """`size` rows drawn by lot, or all there are; the same seed draws the same rows of the same table."""
+    def sample(
+        self, size: int, seed: int, picture: PictureColumns | None, windows: Sequence[Window]
+    ) -> list[SampledRow]:
+        """`size` rows drawn by lot, or all there are, spread over these adjoining windows, and on one snapshot.
 
-        def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
-            parameters = {"seed": str(seed), "size": size, "rare": size // RARE_SHARE}
-            return sql.SQL(SAMPLE).format(**rare_shapes(pieces, picture), **pieces.names), parameters
-
-        drawn = self._carry_out(make)
-        return [SampledRow(Shape(shape), Row(row)) for shape, *row in drawn]
+        The same seed draws the same rows of the same table and windows.
+        """
+        with self.snapshot() as snapshot:
+            drawn = draw(snapshot, size, seed, picture, windows)
+        rows = decoded(self.table.encoding, [each.row for each in drawn], self._connections.fetch)
+        return [SampledRow(each.shape, Row(row)) for each, row in zip(drawn, rows, strict=True)]
 
     def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> dict[str, int]:
         """How many rows name each bucket, the most named first, and no more than `at_most` of them."""

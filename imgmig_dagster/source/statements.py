@@ -34,29 +34,39 @@ def no_parameters(_pieces: Expressions) -> dict[str, Any]:
 
 
 def _made(
-    pieces: Expressions, query: str, parameters: Parameters, window: Window | None
+    pieces: Expressions, query: str, parameters: Parameters, window: Window | None, **further: sql.Composable
 ) -> tuple[sql.Composed, dict[str, Any]]:
     if window is None:
-        return sql.SQL(query).format(**pieces.names), parameters(pieces)
-    return sql.SQL(query).format(**pieces.names_in(window)), {**pieces.window(window), **parameters(pieces)}
+        return sql.SQL(query).format(**pieces.names, **further), parameters(pieces)
+    names, bounds = pieces.names_in(window), pieces.window(window)
+    return sql.SQL(query).format(**names, **further), {**bounds, **parameters(pieces)}
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """One snapshot of the database: what is asked of it, by calling it, is all of one moment."""
 
-    _pieces: Expressions
+    pieces: Expressions
     _fetch_once: Fetch
 
     @property
     def table(self) -> SourceTable:
         """The table as its catalog described it before the snapshot."""
-        return self._pieces.table
+        return self.pieces.table
 
     def __call__(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
         """All rows of a statement that is made of the pieces by name, those that speak of a window by `window`."""
-        found = self._fetch_once(*_made(self._pieces, query, parameters, window))
+        found = self.stored(query, parameters, window)
         return decoded(self.table.encoding, found, self._fetch_once)
+
+    def stored(
+        self, query: str, parameters: Parameters, window: Window | None = None, **further: sql.Composable
+    ) -> list[Any]:
+        """The same, not yet decoded: the snapshot outlives a value that has no form in Unicode.
+
+        `further` are pieces of the statement's own.
+        """
+        return self._fetch_once(*_made(self.pieces, query, parameters, window, **further))
 
 
 class Statements:

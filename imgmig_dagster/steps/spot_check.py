@@ -14,6 +14,7 @@ from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
+from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
 _NOTHING: Final = (None, None)
@@ -31,8 +32,12 @@ class _Sight:
         return self.sampled.row.id
 
 
-async def spot_check(work: ReadingWork, pictures: PictureStore | None, count: int, seed: int) -> SpotCheckResult:
-    """Draw `count` rows, read both sides of each, and ask S3 for its objects, where the mapping declares pictures.
+async def spot_check(
+    work: ReadingWork, pictures: PictureStore | None, windows: Sequence[Window], count: int, seed: int
+) -> SpotCheckResult:
+    """Draw `count` rows from these windows and around them, read both sides of each, and ask S3 for its objects.
+
+    S3 is asked where the mapping declares pictures.
 
     A row that differs is looked at again, until it has held still for a settle time: the application may write
     meanwhile. One that is deleted in between is not in the sample.
@@ -43,7 +48,8 @@ async def spot_check(work: ReadingWork, pictures: PictureStore | None, count: in
     identity = await identity_now(work)  # a target that is away ends the run, and does not show every item as absent
     source_rows = await asyncio.to_thread(work.source.count_all)
     mapping = work.source.mapping
-    sights = await _look_until_still(work, await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures))
+    drawn = await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures, windows)
+    sights = await _look_until_still(work, drawn)
     objects: Mapping[str, tuple[StoredObject | None, StoredObject | None]] = {}
     if pictures is not None:
         objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])

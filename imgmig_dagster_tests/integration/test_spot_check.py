@@ -1,10 +1,12 @@
 """A random sample that can be drawn again, spread over time and rare shapes."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from imgmig_dagster.source.sampling import SampledRow, Shape
-from imgmig_dagster_tests.arrange import Migration, Source, image, item_of, row_id
+from imgmig_dagster.window import Window
+from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image, item_of, month, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.images import IMAGE
 
@@ -17,9 +19,9 @@ def migrated(migration: Migration, count: int) -> None:
         migration.target.put(item_of(number))
 
 
-def sampled(source: Source, size: int, seed: int = 0) -> list[SampledRow]:
+def sampled(source: Source, size: int, seed: int = 0, windows: Sequence[Window] = (MARCH,)) -> list[SampledRow]:
     with source.reader() as reader:
-        return reader.sample(size, seed, source.mapping.pictures)
+        return reader.sample(size, seed, source.mapping.pictures, windows)
 
 
 def shapes(found: list[SampledRow]) -> dict[str, Shape]:
@@ -52,8 +54,9 @@ def test_those_drawn_at_random_come_each_from_another_stretch_of_time(source: So
         image(number, created_at=f"2024-{number // 100 + 1:02}-01T00:00:{number % 60:02}Z") for number in range(1000)
     )
 
+    months = [month(2024, number) for number in range(1, 11)]
     for seed in range(3):
-        chosen = sorted(uuid.UUID(each.row.id).int for each in sampled(source, 10, seed))
+        chosen = sorted(uuid.UUID(each.row.id).int for each in sampled(source, 10, seed, months))
         assert [number // 100 for number in chosen] == list(range(10)), seed
 
 

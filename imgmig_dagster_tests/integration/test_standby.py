@@ -94,7 +94,7 @@ READINGS: dict[str, Callable[[SourceReader], Any]] = {
     "rows_outside": lambda reader: reader.rows_outside(MARCH.start, MARCH.end),
     "rows_per_window": lambda reader: reader.rows_per_window([MARCH]),
     "all_rows": lambda reader: list(reader.all_rows(10)),
-    "sample": lambda reader: reader.sample(5, 1, PICTURE),
+    "sample": lambda reader: reader.sample(5, 1, PICTURE, [MARCH]),
     "rows_per_bucket": lambda reader: reader.rows_per_bucket(PICTURE, 5),
 }
 

@@ -40,7 +40,7 @@ def test_text_of_a_database_without_an_encoding_is_read_as_utf8(ascii_source: So
         assert [(row[0], row[NAME]) for row in rows] == [(f"ü{number}", name) for number, name in enumerate(names)]
         assert [row[0] for page in reader.all_rows(3) for row in page] == [row[0] for row in rows]
         assert reader.rows(["ü1", "nobody", "b'x'"]) == {"ü1": rows[1]}
-        assert len(reader.sample(9, 1, PICTURE)) == 4
+        assert len(reader.sample(9, 1, PICTURE, [MARCH])) == 4
         assert reader.rows_per_bucket(PICTURE, 3) == {"images-prod": 4}
 
 
@@ -143,7 +143,7 @@ def test_a_value_without_a_form_in_unicode_costs_its_row_and_no_neighbour(
         assert [row[0] for page in reader.all_rows(2) for row in page] == sorted(row.id for row in rows)
         assert [found for _counts, page in reader.recount([MARCH], 2) for found in page] == [row[0] for row in rows]
         assert list(reader.rows([f"{text}1", "💥", "\0", f"{text}2"])) == [f"{text}1", f"{text}2"]
-        assert reader.inventory(MARCH).rows == len(reader.sample(9, 1, PICTURE)) == 5
+        assert reader.inventory(MARCH).rows == len(reader.sample(9, 1, PICTURE, [MARCH])) == 5
 
 
 def test_python_decodes_only_what_it_decodes_as_postgresql_does(services: Services) -> None:
@@ -187,7 +187,7 @@ def test_a_bad_byte_in_a_database_in_utf8_costs_its_row_and_no_neighbour(uncheck
         rows = [row for page in reader.pages(MARCH, None, 2) for row in page]
         assert [row[0] for row in rows] == [row_id(number) for number in range(6)]
         assert rows[2][NAME] == bad
-        assert len(reader.sample(9, 1, PICTURE)) == reader.inventory(MARCH).rows == 6
+        assert len(reader.sample(9, 1, PICTURE, [MARCH])) == reader.inventory(MARCH).rows == 6
     rejected = transformer(IMAGE)(rows[2])
     assert isinstance(rejected, Rejection)
     assert (rejected.field, rejected.code) == ("original_filename", "not_utf8")

@@ -73,7 +73,7 @@ class TestInheritance:
             assert reader.rows_per_window([MARCH]) == {MARCH.partition: 3}
             assert len([row for page in reader.all_rows(2) for row in page]) == 3
             assert len(reader.rows([row_id(1), row_id(2)])) == 2
-            assert len(reader.sample(5, 1, PICTURE)) == 3
+            assert len(reader.sample(5, 1, PICTURE, [MARCH])) == 3
             with reader.window_ids(MARCH) as ids_between:
                 assert len(ids_between(None, None)) == 3
         # Whoever looks at the table next is told.

@@ -124,7 +124,7 @@ def test_no_way_of_reading_calls_md5(source: Source) -> None:
 def test_functions_that_a_search_path_puts_in_front_are_never_called(source: Source) -> None:
     source.insert(image(number) for number in range(20))
     with source.reader() as reader:
-        digest, sample = reader.inventory(MARCH).digest, reader.sample(5, 1, PICTURE)
+        digest, sample = reader.inventory(MARCH).digest, reader.sample(5, 1, PICTURE, [MARCH])
     schema = sql.Identifier(source.schema)
     for name, arguments, returned in [
         ("md5", "bytea", "text"),
@@ -145,4 +145,4 @@ def test_functions_that_a_search_path_puts_in_front_are_never_called(source: Sou
 
     with other.reader() as reader:
         assert reader.inventory(MARCH).digest == digest
-        assert reader.sample(5, 1, PICTURE) == sample
+        assert reader.sample(5, 1, PICTURE, [MARCH]) == sample

@@ -120,7 +120,7 @@ def test_ids_of_every_accepted_type_are_paged_looked_up_and_censused(new_source:
         assert read_ids(reader, MARCH, 4) == expected
         assert [row[0] for page in reader.all_rows(4) for row in page] == expected
         assert list(reader.rows(expected[3:6])) == expected[3:6]
-        assert {each.row[0] for each in reader.sample(5, 1, PICTURE)} < set(expected)
+        assert {each.row[0] for each in reader.sample(5, 1, PICTURE, [MARCH])} < set(expected)
 
 
 @pytest.mark.parametrize(
@@ -274,12 +274,12 @@ def test_rows_are_looked_up_as_they_are_now(source: Source, reader: SourceReader
 def test_the_same_seed_draws_the_same_sample_and_another_one_another(source: Source, reader: SourceReader) -> None:
     source.insert(image(number) for number in range(200))
 
-    first = reader.sample(20, 1, PICTURE)
+    first = reader.sample(20, 1, PICTURE, [MARCH])
 
-    assert first == reader.sample(20, 1, PICTURE)
+    assert first == reader.sample(20, 1, PICTURE, [MARCH])
     assert len({each.row[0] for each in first}) == 20
-    assert first != reader.sample(20, 2, PICTURE)
-    assert len(reader.sample(500, 1, PICTURE)) == 200
+    assert first != reader.sample(20, 2, PICTURE, [MARCH])
+    assert len(reader.sample(500, 1, PICTURE, [MARCH])) == 200
 
 
 @pytest.mark.parametrize(
@@ -304,4 +304,4 @@ def test_odd_names_of_schema_and_table_are_quoted(new_source: NewSource, schema:
         assert len(reader.rows([row_id(1), row_id(2)])) == 2
         assert reader.rows_per_window([MARCH]) == {"2024-03-01": 5}
         assert reader.rows_outside(MARCH.start, MARCH.end).rows == 0
-        assert len(reader.sample(3, 0, PICTURE)) == 3
+        assert len(reader.sample(3, 0, PICTURE, [MARCH])) == 3

@@ -87,7 +87,7 @@ def test_text_comes_from_whatever_holds_text(source: Source, kind: str) -> None:
         before = reader.inventory(MARCH).digest
         source.execute("UPDATE {t} SET mime_type = 'image/jpeg'")
         assert reader.inventory(MARCH).digest != before
-        assert len(reader.sample(5, 1, PICTURE)) == 2
+        assert len(reader.sample(5, 1, PICTURE, [MARCH])) == 2
 
 
 def test_a_domain_over_a_timestamp_and_one_over_an_integer_are_read_as_those(source: Source) -> None:
@@ -143,7 +143,7 @@ def test_a_padded_id_is_the_same_to_every_statement(new_source: NewSource, id_ty
         assert [row_id for _counts, page in reader.recount([MARCH], 5) for row_id in page] == expected
         assert sorted(reader.rows([expected[0], "k1"])) == [expected[0]], "k1 without its padding is no row's id"
         assert reader.rows_outside(MARCH.start, MARCH.end).sample_ids == (SHORT_IDS[id_type].format(11),)
-        assert {each.row[0] for each in reader.sample(50, 1, PICTURE)} == set(expected)
+        assert {each.row[0] for each in reader.sample(50, 1, PICTURE, [MARCH])} == set(expected)
         assert reader.repeated_ids(MARCH).ids == 0
 
 

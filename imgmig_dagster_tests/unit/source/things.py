@@ -81,7 +81,7 @@ def assert_all_looks_agree(
     assert sorted(row.id for page in reader.all_rows(2) for row in page) == sorted(everything)
     assert sorted(row_id for _counts, page in reader.recount(windows, 2) for row_id in page) == sorted(everything)
     assert sorted(reader.rows([*everything, "nobody", "no|body", "no|bo|dy", "-1"])) == sorted(everything)
-    assert sorted(each.row.id for each in reader.sample(100, 1, None)) == sorted(everything)
+    assert sorted(each.row.id for each in reader.sample(100, 1, None, windows)) == sorted(everything)
     with reader.snapshot() as snapshot:
         assert present(snapshot, [*everything, "nobody", "no|body"]) == set(everything)
         assert repeated_on(snapshot).ids == 0

@@ -1,0 +1,129 @@
+"""How a sample is drawn: by which ranks, and without a sort on PostgreSQL's disk."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain, combinations, product
+from random import Random
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from imgmig_dagster.source import sampling
+from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.source.sampling import Shape, ranks
+from imgmig_dagster_tests.arrange import Source, image, month
+from imgmig_dagster_tests.images import IMAGE, PICTURE
+
+ROWS = 300_000
+YEAR = [month(2024, number) for number in range(1, 13)]
+MANY = (
+    "INSERT INTO {t} SELECT md5(n::text)::uuid, md5(n::text)::uuid, '2024-01-01'::timestamptz + n * interval '100 s',"
+    " now(), 'IMG_' || n, 'uploads/' || n, 'images', 'thumbs/' || n, 'image/jpeg', n, 640, 480"
+    " FROM generate_series(1, %s) AS listed(n)"
+)
+
+
+class Recorded(ReadOnlyConnections):
+    """Keeps what it is asked, on snapshots too, to have it explained."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[tuple[sql.Composed, dict[str, Any] | None]] = []
+
+    def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
+        return self._kept(super().fetch, query, parameters)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Any]:
+        with super().snapshot() as fetch:
+            yield partial(self._kept, fetch)
+
+    def _kept(self, fetch: Callable[..., list[Any]], query: Any, parameters: dict[str, Any] | None) -> list[Any]:
+        if isinstance(query, sql.Composed):
+            self.asked.append((query, parameters))
+        return fetch(query, parameters)
+
+
+def carried_out(source: Source, recorded: Recorded) -> list[dict[str, Any]]:
+    """The nodes of the plans of all statements, each as it was carried out."""
+    found = list[dict[str, Any]]()
+    for query, parameters in recorded.asked:
+        (((plan,),),) = source.owner.execute(
+            sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ") + query, parameters
+        ).fetchall()
+        found += nodes(plan["Plan"])
+    return found
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+@pytest.mark.parametrize(("total", "number", "parts"), [(12, 4, 3), (1000, 10, 100), (5, 5, 1)])
+def test_one_rank_is_drawn_from_each_part(total: int, number: int, parts: int) -> None:
+    for seed in range(20):
+        assert [rank // parts for rank in sorted(ranks(total, number, Random(seed)))] == list(range(number))
+
+
+@pytest.mark.parametrize(("total", "number"), [(0, 0), (0, 3), (3, 0), (2, 3), (7, 3), (100, 99), (10**10, 50)])
+def test_as_many_ranks_are_drawn_as_are_asked_for_or_as_there_are(total: int, number: int) -> None:
+    for seed in range(20):
+        found = ranks(total, number, Random(seed))
+        assert len(found) == min(total, number)
+        assert all(0 <= rank < total for rank in found)
+
+
+def test_faults_are_missed_no_more_often_than_by_as_many_draws_from_all_ranks() -> None:
+    """Seven ranks do not go into five equal parts: parts of one and two would miss a fault in the longer ones."""
+    total, number, times = 7, 5, 10_000
+    drawn = [ranks(total, number, Random(seed)) for seed in range(times)]
+
+    for faults in chain(combinations(range(total), 1), combinations(range(total), 2)):
+        missed = sum(found.isdisjoint(faults) for found in drawn) / times
+        assert missed < (1 - len(faults) / total) ** number + 0.01, faults
+
+
+def test_in_a_larger_table_rare_shapes_are_looked_for_in_windows_by_lot(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million rows would take a test too long."""
+    monkeypatch.setattr(sampling, "_LOOKED_AT", 150)
+    source.insert(
+        image(number, created_at=f"2024-{number // 100 + 1:02}-02Z", thumbnail_s3_key=None) for number in range(400)
+    )
+
+    with source.reader() as reader:
+        samples = [reader.sample(24, seed, PICTURE, YEAR) for seed in range(8)]
+
+    rare = [{int(each.row.id[-3:], 16) // 100 for each in drawn if each.shape is not Shape.RANDOM} for drawn in samples]
+    assert [len(drawn) for drawn in samples] == [24] * 8
+    assert {len(of) for of in rare} == {2}, "the first window has too few rows, and two have enough"
+    assert set.union(*rare) == {0, 1, 2, 3}
+
+
+def test_a_sample_of_a_large_table_sorts_nothing_on_disk(source: Source) -> None:
+    source.execute(MANY, ROWS)
+    source.execute("CREATE INDEX ON {t} (created_at, id)")
+    view = sql.Identifier(source.schema, "a_view")
+    source.owner.execute(
+        sql.SQL("CREATE VIEW {} AS SELECT * FROM {}.images").format(view, sql.Identifier(source.schema))
+    )
+    source.owner.execute(sql.SQL("GRANT SELECT ON {} TO imgmig_reader").format(view))
+    source.execute("ANALYZE {t}")
+    for relation, picture in product(("images", "a_view"), (PICTURE, None)):
+        recorded = Recorded(source.url)
+        with SourceReader(recorded, source.schema, relation, IMAGE) as reader:
+            assert reader.table
+            recorded.asked.clear()
+            assert len(reader.sample(48, 1, picture, YEAR)) == 48
+
+        found = carried_out(source, recorded)
+        read = sum(node["Actual Rows"] * node["Actual Loops"] for node in found if "Relation Name" in node)
+        assert read >= ROWS, "these are the statements that read it"
+        assert sum(node.get("Temp Written Blocks", 0) for node in found) == 0
+        assert not [node for node in found if "external" in node.get("Sort Method", "")]
