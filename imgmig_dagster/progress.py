@@ -1,13 +1,14 @@
 """How far a long piece of work is, told to whoever wants to know."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from imgmig_dagster.errors import ImgmigError, StateError
+from imgmig_dagster.errors import ImgmigError
 
 # What is kept of lines that cannot be written, in case they can be later.
 _HELD_BYTES: Final = 65_536
@@ -98,14 +99,26 @@ class ProgressMeter:
         )
 
 
-def every_rows(step: int, tell: Listener) -> Listener:
-    """A listener that passes on a moment each time another `step` rows are done, and the last one."""
+def every_rows(
+    step: int,
+    tell: Listener,
+    lines: int = 1_000,
+    interval: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Listener:
+    """A listener that passes on a moment each time another `step` rows are done, and the last one of each partition.
+
+    Once it has told `lines` of them it tells one each `interval` seconds: what is written must not grow with the rows.
+    """
     told: dict[str, int] = {}
+    count, last = 0, clock()
 
     def listen(progress: Progress) -> None:
+        nonlocal count, last
         key = f"{progress.verb} {progress.partition}"
-        if progress.done // step > told.get(key, 0) // step or progress.done == progress.total:
-            told[key] = progress.done
+        stepped = progress.done // step > told.get(key, 0) // step
+        if progress.done == progress.total or (stepped and (count < lines or clock() - last >= interval)):
+            told[key], count, last = progress.done, count + 1, clock()
             tell(progress)
 
     return listen
@@ -124,13 +137,16 @@ def every_seconds(interval: float, tell: Listener, clock: Callable[[], float] = 
 
 
 @contextmanager
-def migration_log(append: Callable[[bytes], None], interval: float) -> Iterator[logging.Logger]:
+def migration_log(
+    append: Callable[[bytes], None], interval: float, end_within: float = 20.0
+) -> Iterator[logging.Logger]:
     """A logger whose lines go to `append`: timestamps in UTC, levels, one line a message.
 
-    Lines are held back for up to `interval` seconds, and none is left behind at the end. A log that cannot be written
-    never ends the work that it tells of: that is said once, on standard error.
+    Lines are held back for up to `interval` seconds, then written by another thread, and none is left behind at the end
+    unless `append` takes longer than `end_within` seconds. A log that cannot be written never ends the work that it
+    tells of, nor grows in memory: the last 64 KiB of lines are kept. That is said once, on standard error.
     """
-    handler = _AppendingHandler(append, interval)
+    handler = _AppendingHandler(append, interval, end_within)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
@@ -144,33 +160,79 @@ def migration_log(append: Callable[[bytes], None], interval: float) -> Iterator[
 
 
 class _AppendingHandler(logging.Handler):
-    def __init__(self, append: Callable[[bytes], None], interval: float) -> None:
+    """Writes at once where `interval` is 0, and else from a thread of its own: nobody who logs waits for a store."""
+
+    def __init__(self, append: Callable[[bytes], None], interval: float, end_within: float) -> None:
         super().__init__()
         self._append = append
         self._interval = interval
+        self._end_within = end_within
         self._held = bytearray()
-        self._appended_at = time.monotonic()
         self._complained = False
+        self._locked = threading.Lock()
+        self._due, self._ending = threading.Event(), threading.Event()
+        # A store that hangs must not keep the process.
+        self._writing = threading.Thread(target=self._write_on, name="migration log", daemon=True)
+        if interval:
+            self._writing.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._held += (self.format(record) + "\n").encode()
-        if time.monotonic() - self._appended_at >= self._interval:
+        line = (self.format(record) + "\n").encode()
+        with self._locked:
+            self._held = _last_lines(self._held + line)
+            many = len(self._held) > _HELD_BYTES // 2
+        if many or not self._interval:
             self.flush()
 
     def flush(self) -> None:
-        if not self._held:
-            return
-        self._appended_at = time.monotonic()
-        try:
-            self._append(bytes(self._held))
-        except (StateError, OSError) as error:
-            if not self._complained:
-                self._complained = True
-                logging.getLogger(__name__).warning("the log cannot be written, and the work goes on: %s", error)
-            del self._held[:-_HELD_BYTES]
+        """Write what is held; with a thread, let it do so, since at the process's end too nobody waits for a store."""
+        if self._interval:
+            self._due.set()
         else:
-            self._held.clear()
+            self._write()
 
     def close(self) -> None:
+        if self._ending.is_set():  # `logging` closes all handlers again at the process's end
+            return
+        self._ending.set()
         self.flush()
+        if self._interval:
+            self._writing.join(self._end_within)
+            if self._writing.is_alive():
+                self._complain(f"the end of the log could not be written within {self._end_within:g} s, and is lost")
         super().close()
+
+    def _write(self) -> bool:
+        with self._locked:  # not while the store is at work: whoever logs would wait for it
+            taken, self._held = self._held, bytearray()
+        if not taken:
+            return True
+        try:
+            self._append(bytes(taken))
+        except (ImgmigError, OSError) as error:
+            self._complain(f"the log cannot be written, and the work goes on: {error}")
+            with self._locked:
+                self._held = _last_lines(taken + self._held)
+            return False
+        return True
+
+    def _write_on(self) -> None:
+        while not self._ending.is_set():
+            self._due.wait(self._interval)
+            self._due.clear()
+            if not self._write():
+                self._ending.wait(self._interval)  # many lines are no reason to try at once again
+        self._write()
+
+    def _complain(self, what: str) -> None:
+        if not self._complained:
+            self._complained = True
+            logging.getLogger(__name__).warning("%s", what)
+
+
+def _last_lines(held: bytearray) -> bytearray:
+    """As many whole lines as are kept."""
+    if len(held) <= _HELD_BYTES:
+        return held
+    begin = held.find(b"\n", len(held) - _HELD_BYTES - 1) + 1
+    return held[begin:]

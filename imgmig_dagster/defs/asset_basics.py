@@ -39,7 +39,7 @@ def reading_source(
     attributes = {"stage": table.stage.value, "table": table.name}
     with (
         source.reader(table.mapping) as reader,
-        state.log(table.name) as log,
+        state.log(table.name, context.run.run_id) as log,
         exported(metrics, metrics_collector(table.stage), run_id, attributes, log),
     ):
         listener = metrics.watching(progress.for_run(log, context.log))

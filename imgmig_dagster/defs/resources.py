@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +35,7 @@ from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
+from imgmig_dagster.window import now
 from imgmig_dagster.write_guard import allow_writes
 
 TARGET_POOL = "target"
@@ -162,10 +162,10 @@ class StateDirectory(StageResource):
         return table_state(self.of_stage(), table)
 
     @contextmanager
-    def log(self, table: str) -> Iterator[logging.Logger]:
-        """The ``migration.log`` of one table."""
-        store = self.open(table)
-        with migration_log(partial(store.append, names.LOG), store.append_interval) as logger:
+    def log(self, table: str, run_id: str) -> Iterator[logging.Logger]:
+        """The log of one table, for a run."""
+        appender = self.open(table).appender(names.log(now(), run_id))
+        with migration_log(appender.append, appender.interval) as logger:
             yield logger
 
 
@@ -215,7 +215,9 @@ class ProgressListener:
     end: Callable[[Ended], None]
 
     def for_run(self, log: logging.Logger, dagster_log: logging.Logger) -> Listener:
-        """Tells ``migration.log`` every 100 rows, Dagster's log at most once a second, and the listener always."""
+        """Tells ``migration.log`` every 100 rows at first and then by time (`every_rows`), Dagster's log at most
+        once a second, and the listener always.
+        """
         to_file = every_rows(LOGGED_EVERY_ROWS, lambda progress: log.info("%s", _with_partition(progress)))
         to_dagster = every_seconds(DAGSTER_LOG_INTERVAL_S, lambda progress: dagster_log.info(_with_partition(progress)))
 

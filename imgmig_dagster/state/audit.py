@@ -19,6 +19,8 @@ from imgmig_dagster.window import now as system_now
 class AuditLog:
     """One run's lines of JSON about one partition, in ``audit/<time>-<run id>-<partition>.jsonl``, or about orphans.
 
+    `place` is where a person finds them: in a bucket, the URL of a folder.
+
     There is no file until it `is_begun` by a change. Items are noted as the SHA-256 of their canonical JSON, or in full
     where `show_values` says so, but for `masked` attributes.
     """
@@ -34,8 +36,8 @@ class AuditLog:
     ) -> None:
         self._now = now
         self._masked = masked
-        self.name = names.audit(now(), run_id, of)
-        self._store = store
+        self._appender = store.appender(names.audit(now(), run_id, of))
+        self.place = self._appender.place
         self._show_values = show_values
         self._held: list[bytes] = []
         self.is_begun = False
@@ -54,7 +56,7 @@ class AuditLog:
         """Write the lines that are held, those of all concurrent callers in one append."""
         async with self._appending:
             if lines := list(self._held):
-                await asyncio.to_thread(self._store.append, self.name, b"".join(lines))
+                await asyncio.to_thread(self._appender.append, b"".join(lines))
                 del self._held[: len(lines)]
 
     @asynccontextmanager

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from imgmig_dagster.fence import Fence
-from imgmig_dagster.state.store import StateStore, Versioned
+from imgmig_dagster.state.names import AppendedFile
+from imgmig_dagster.state.store import Appender, StateStore, Versioned
 
 
 class FencedStateStore:
@@ -16,7 +17,6 @@ class FencedStateStore:
     def __init__(self, store: StateStore, fence: Fence) -> None:
         self._store = store
         self._fence = fence
-        self.append_interval = store.append_interval
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`."""
@@ -46,6 +46,10 @@ class FencedStateStore:
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
         self._store.append(name, content)
+
+    def appender(self, file: AppendedFile) -> Appender:
+        """See `StateStore.appender`."""
+        return self._store.appender(file)
 
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`; `StateChanged` too if the lock is lost."""

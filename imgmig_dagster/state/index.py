@@ -27,7 +27,7 @@ from imgmig_dagster.errors import ImgmigError, StateChanged
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state import names
 from imgmig_dagster.state.known_files import COPIED, OF_TABLE, Files, KnownFiles, is_indexed
-from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
+from imgmig_dagster.state.store import ABSENT, Appender, StateStore, Versioned
 
 READS_AT_ONCE: Final = 32
 _LARGEST_COPY: Final = 16_384
@@ -71,7 +71,6 @@ class IndexedStateStore:
     def __init__(self, store: ListedFiles, marked: str | None = None) -> None:
         self._store = store
         self._marked = marked
-        self.append_interval = store.append_interval
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`."""
@@ -87,6 +86,10 @@ class IndexedStateStore:
         # Whoever notes a late write has lost its lock, and its mark with it.
         with self._changed(name, although_marked=True):
             self._store.append(name, content)
+
+    def appender(self, file: names.AppendedFile) -> Appender:
+        """See `StateStore.appender`. Such files are in no index."""
+        return self._store.appender(file)
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state import names
-from imgmig_dagster.state.store import StateStore, Versioned
+from imgmig_dagster.state.store import Appender, StateStore, Versioned
 
 Files: TypeAlias = Mapping[str, str | None]
 """The indexed files in a partition's folder, or at the top, by name; None where only the file itself has the text."""
@@ -33,7 +33,6 @@ class KnownFiles:
     def __init__(self, store: StateStore, known: Mapping[str, Files]) -> None:
         self._store = store
         self._known = known
-        self.append_interval = store.append_interval
 
     def read(self, name: str) -> Versioned | None:
         """See `StateStore.read`. What it knows of has a version that nothing can replace."""
@@ -63,6 +62,10 @@ class KnownFiles:
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
         self._store.append(name, content)
+
+    def appender(self, file: names.AppendedFile) -> Appender:
+        """See `StateStore.appender`."""
+        return self._store.appender(file)
 
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""

@@ -1,5 +1,6 @@
 """The names of a stage's state files, in one place: every reader and writer of them agrees here."""
 
+from dataclasses import dataclass
 from typing import Final
 
 CENSUS: Final = "census.json"
@@ -13,6 +14,7 @@ CERTIFICATES: Final = "certificates"
 SPOT_CHECK: Final = "spot-check.json"
 SPOT_CHECK_REVIEW: Final = "spot-check-review.json"
 LOG: Final = "migration.log"
+"""The log of all runs in a directory (`log`). In a bucket this is an earlier version's."""
 STATE_ID: Final = "state-id.json"
 """The id by which the target's mark names this state (`state.identity`)."""
 TARGET: Final = "target.json"
@@ -56,6 +58,19 @@ EVIDENCE: Final = "evidence.json"
 MISMATCHES: Final = "mismatches.jsonl"
 LAST_WRITE: Final = "last-write.json"
 LATE_WRITES: Final = "late-writes.jsonl"
+
+
+@dataclass(frozen=True)
+class AppendedFile:
+    """A file that runs only add to (`state.appending`).
+
+    A directory has it as the file `name`. Where `keep` is set it begins anew when it is large, and that many earlier
+    ones are kept. A bucket has what one run adds as objects in a `folder` of the run's own.
+    """
+
+    name: str
+    folder: str
+    keep: int | None = None
 
 
 def report(name: str) -> str:
@@ -179,9 +194,15 @@ def repair(partition: str) -> str:
     return f"{partition}/repair.json"
 
 
-def audit(moment: str, run_id: str, of: str) -> str:
+def audit(moment: str, run_id: str, of: str) -> AppendedFile:
     """The changes that a run made to a partition, or to orphans, one line each."""
-    return f"audit/{_stamp(moment)}-{run_id}-{of}.jsonl"
+    folder = f"audit/{_stamp(moment)}-{run_id}-{of}"
+    return AppendedFile(f"{folder}.jsonl", folder)
+
+
+def log(moment: str, run_id: str) -> AppendedFile:
+    """The log that a run opened then."""
+    return AppendedFile(LOG, f"log/{_stamp(moment)}-{run_id}", keep=9)
 
 
 def certificate(moment: str) -> str:

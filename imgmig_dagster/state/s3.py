@@ -11,14 +11,17 @@ from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
+from imgmig_dagster.state.appending import ObjectsOfLines
 from imgmig_dagster.state.lease import LEASE_SECONDS, Lease
-from imgmig_dagster.state.store import ABSENT, Versioned, replaced
+from imgmig_dagster.state.names import AppendedFile
+from imgmig_dagster.state.store import ABSENT, Appender, Versioned, replaced
 
 _ABSENT_CODES: Final = frozenset({"NoSuchKey"})  # S3 says so: a 404 alone is somebody else's
 _REFUSED_CODES: Final = frozenset({"PreconditionFailed", "412"})
 _CONFLICT_CODES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
 _BROKEN_OFF: Final = (ResponseStreamingError, IncompleteReadError)
 _CONFLICT_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
+_APPEND_INTERVAL_S: Final = 30.0  # each time is a request
 
 
 class S3StateStore:
@@ -27,9 +30,6 @@ class S3StateStore:
     Versions are ETags, held by If-Match and If-None-Match. Every method raises `StateUnavailable` when S3 cannot be
     reached or refuses.
     """
-
-    # An object is replaced whole: a line at a time would be a request each.
-    append_interval = 5.0
 
     def __init__(
         self,
@@ -94,6 +94,10 @@ class S3StateStore:
             except StateChanged:
                 continue
             return
+
+    def appender(self, file: AppendedFile) -> Appender:
+        """See `StateStore.appender`."""
+        return Appender(f"{self.locate(file.folder)}/", _APPEND_INTERVAL_S, ObjectsOfLines(self, file).append)
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""

@@ -4,17 +4,19 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
 
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.state.names import AppendedFile
 
 ABSENT = "absent"
 """The version of a file that does not exist."""
+_LOG_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,21 @@ class Versioned:
     version: str
 
 
-class StateStore(Protocol):
-    """One stage's state. Names are relative paths such as ``2024-03-01/evidence.json``.
+@dataclass(frozen=True)
+class Appender:
+    """One run's way to add lines to a file: all of them at its end, or an error and none.
 
-    `append_interval` is how many seconds apart calls of `append` should be.
+    `place` is where a person finds them: a path, or the URL of a folder. `interval` is how many seconds apart lines
+    that nobody waits for should be added; 0 where it costs nothing.
     """
 
-    append_interval: float
+    place: str
+    interval: float
+    append: Callable[[bytes], None]
+
+
+class StateStore(Protocol):
+    """One stage's state. Names are relative paths such as ``2024-03-01/evidence.json``."""
 
     def read(self, name: str) -> Versioned | None:
         """The file, or None where there is none."""
@@ -46,7 +56,10 @@ class StateStore(Protocol):
         """
 
     def append(self, name: str, content: bytes) -> None:
-        """Add to the end of a file; made if it is not there. Not made durable at once: for logs."""
+        """Add to the end of a file that has few lines; made if it is not there. Not made durable at once."""
+
+    def appender(self, file: AppendedFile) -> Appender:
+        """What adds lines to a file that grows with the rows, and that nothing here reads back."""
 
     def list(self, prefix: str) -> "list[str]":
         """The names below a folder, sorted."""
@@ -84,8 +97,6 @@ class LocalStateStore:
 
     Files are 0600 and directories 0700: some hold rows. What the operating system refuses is `StateUnavailable`.
     """
-
-    append_interval = 0.0
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -132,6 +143,29 @@ class LocalStateStore:
                 _append_whole(descriptor, content)
             finally:
                 os.close(descriptor)
+
+    def appender(self, file: AppendedFile) -> Appender:
+        """See `StateStore.appender`."""
+
+        def append(lines: bytes) -> None:
+            self.append(file.name, lines)
+            if file.keep:
+                with contextlib.suppress(OSError):  # the lines are written, and a file that cannot be renamed grows on
+                    self._rotate(self._path(file.name), file.keep)
+
+        return Appender(self.locate(file.name), 0.0, append)
+
+    def _rotate(self, path: Path, keep: int) -> None:
+        # Who has opened the file by its old name goes on in it: no line is lost.
+        if path.stat().st_size < _LOG_BYTES:
+            return
+        with self._locked(path.parent / ".write.lock", wait=True):
+            if path.stat().st_size < _LOG_BYTES:  # another process did it
+                return
+            for number in range(keep, 0, -1):
+                earlier = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
+                with contextlib.suppress(FileNotFoundError):
+                    earlier.replace(path.with_name(f"{path.name}.{number}"))
 
     def list(self, prefix: str) -> "list[str]":
         """See `StateStore.list`."""

@@ -242,7 +242,7 @@ class _Migration(Step[PageResult]):
             "finished_at": work.clock.now(),
             "items_deleted": departed.items_deleted + len(self._taken_back),
             "items_left": departed.items_left,
-            "audit": work.state.locate(self._audit.name) if self._audit.is_begun else None,
+            "audit": self._audit.place if self._audit.is_begun else None,
         }
 
 

@@ -281,7 +281,7 @@ class _Repair:
             applied=self._audit is not None,
             outcomes=outcomes,
             unlisted=unlisted,
-            audit=self._work.state.locate(self._audit.name) if self._audit is not None else None,
+            audit=self._audit.place if self._audit is not None else None,
             started_at=started_at,
             finished_at=self._work.clock.now(),
         )

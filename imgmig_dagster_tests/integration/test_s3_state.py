@@ -8,6 +8,7 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.opening import table_state
@@ -186,3 +187,45 @@ def test_what_the_first_version_left_in_a_bucket_goes_on(store: S3StateStore) ->
 
     assert table_state(store, "images").read("2024-03-01/evidence.json")
     assert table_state(store, "orders").list("") == []
+
+
+def test_a_log_is_never_read_again_and_its_objects_are_the_runs_own(store: S3StateStore) -> None:
+    moment = "2026-01-01T00:00:00.000+00:00"
+    ones, others = (store.appender(names.log(moment, run_id)) for run_id in ("one", "other"))
+
+    for lines in (b"1\n", b"2\n"):
+        ones.append(lines)
+        others.append(lines)
+
+    objects = [f"log/2026-01-01T000000.000Z-{run_id}/000001.log" for run_id in ("one", "other")]
+    assert store.list("") == objects
+    assert [found.content for name in objects if (found := store.read(name))] == [b"1\n2\n"] * 2
+    assert ones.place == store.locate("log/2026-01-01T000000.000Z-one/")
+
+
+def test_the_number_of_an_audit_records_objects_grows_with_its_bytes_and_not_with_its_lines(
+    store: S3StateStore,
+) -> None:
+    file = names.audit("2026-01-01T00:00:00.000+00:00", "run", "p")
+    appender, line = store.appender(file), b"x" * 1_023 + b"\n"
+
+    for _ in range(200):
+        appender.append(line)
+
+    objects = store.list("audit")
+    assert objects == [f"{file.folder}/{number:06d}.jsonl" for number in (1, 2)]
+    assert b"".join(found.content for name in objects if (found := store.read(name))) == line * 200
+
+
+def test_lines_that_could_not_be_added_begin_an_object_of_their_own(store: S3StateStore) -> None:
+    file = names.audit("2026-01-01T00:00:00.000+00:00", "run", "p")
+    appender = store.appender(file)
+    appender.append(b"1\n")
+    store.write(f"{file.folder}/000001.jsonl", b"somebody else's\n")
+
+    with pytest.raises(StateChanged):
+        appender.append(b"2\n")
+    appender.append(b"2\n")
+
+    assert (found := store.read(f"{file.folder}/000002.jsonl")) is not None
+    assert found.content == b"2\n"

@@ -1,6 +1,7 @@
 """What a person is told while a partition is worked on."""
 
 import re
+import threading
 
 import pytest
 
@@ -133,3 +134,58 @@ def test_a_log_that_cannot_be_written_never_ends_the_work_and_says_so_once(
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "the log cannot be written, and the work goes on"
     ]
+
+
+def test_whoever_logs_never_waits_for_a_store_that_hangs_nor_does_the_end() -> None:
+    answered, written = threading.Event(), list[bytes]()
+
+    def append(content: bytes) -> None:
+        answered.wait()
+        written.append(content)
+
+    with migration_log(append, interval=0.001, end_within=0.01) as logger:
+        logger.info("one")
+        logger.info("two")
+        assert written == []
+    answered.set()
+
+
+def test_what_a_store_that_hangs_has_not_taken_stays_small_and_begins_with_a_whole_line() -> None:
+    asked, answered, written = threading.Event(), threading.Event(), list[bytes]()
+
+    def append(content: bytes) -> None:
+        asked.set()
+        answered.wait()
+        written.append(content)
+
+    with migration_log(append, interval=0.001) as logger:
+        logger.info("first")
+        asked.wait()
+        for number in range(3_000):
+            logger.info("%d", number)
+        answered.set()
+
+    later = b"".join(written[1:])
+    assert 60_000 < len(later) <= 65_536
+    assert later.splitlines()[0].startswith(b"2")
+    assert later.endswith(b" 2999\n")
+
+
+def test_many_lines_do_not_wait_for_their_time() -> None:
+    written = threading.Event()
+
+    with migration_log(lambda _content: written.set(), interval=3_600.0) as logger:
+        for number in range(1_000):
+            logger.info("%d", number)
+        assert written.wait(60.0)
+
+
+def test_of_very_many_rows_lines_are_told_by_time() -> None:
+    clock, told = FakeClock(), list[int]()
+    listen = every_rows(100, lambda progress: told.append(progress.done), lines=3, interval=10.0, clock=clock)
+
+    for done in range(100, 2_001, 100):
+        clock.now += 2.0
+        listen(Progress("Migrated", "p", done, 2_000, 0.0))
+
+    assert told == [100, 200, 300, 800, 1_300, 1_800, 2_000]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import StateUnavailable
+from imgmig_dagster.state.names import AppendedFile
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.full_disk import as_somebody_else, files_of_at_most
 
@@ -94,3 +95,33 @@ def test_a_missing_parent_is_made(tmp_path: Path) -> None:
     LocalStateStore(tmp_path / "a" / "b" / "c").write(NAME, b"content")
 
     assert (tmp_path / "a" / "b" / "c" / NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_local_log_begins_anew_when_it_is_large_and_loses_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgmig_dagster.state.store._LOG_BYTES", 10)
+    store = LocalStateStore(tmp_path)
+
+    log, audit = (store.appender(AppendedFile(name, "", keep)) for name, keep in (("m.log", 2), ("audit.jsonl", None)))
+
+    for number in range(5):
+        log.append(f"line {number}\n".encode())
+        audit.append(f"line {number}\n".encode())
+
+    assert store.list("") == ["audit.jsonl", "m.log", "m.log.1", "m.log.2"]
+    assert Path(f"{log.place}.1").read_text() == "line 2\nline 3\n"
+    assert Path(log.place).read_text() == "line 4\n"
+
+
+def test_a_log_that_cannot_be_renamed_grows_and_its_lines_are_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgmig_dagster.state.store._LOG_BYTES", 10)
+    (tmp_path / "m.log.1").mkdir()
+    log = LocalStateStore(tmp_path).appender(AppendedFile("m.log", "", keep=1))
+
+    for number in range(3):
+        log.append(f"line {number}\n".encode())
+
+    assert Path(log.place).read_text() == "line 0\nline 1\nline 2\n"
