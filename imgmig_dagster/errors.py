@@ -126,9 +126,16 @@ class TargetError(ImgmigError):
 
 
 class TargetRefused(TargetError):
-    """The target would not take any item: no such table, wrong key schema, access denied."""
+    """The target would not take any item: no such table, wrong key schema, access denied.
+
+    `code` is the service's name of the error, where a request met it.
+    """
 
     of_the_stage = True
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TargetUnavailable(TargetError):

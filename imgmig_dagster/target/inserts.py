@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
+from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import STATEMENT_FAULTS, Fault
-from imgmig_dagster.target.sender import OperationRefused, RetriesUsedUpError
+from imgmig_dagster.target.sender import RetriesUsedUpError
 
 MAX_BATCH_INSERT: Final = 25
 MAX_STATEMENT: Final = 8_192
@@ -134,13 +135,13 @@ class BatchInserts:
         """The service knows the operation."""
         self._known = True
 
-    def failed(self, error: DynamoDBError | RetriesUsedUpError | OperationRefused) -> None:
+    def failed(self, error: DynamoDBError | RetriesUsedUpError | TargetRefused) -> None:
         """A request was not answered: ask no more if it was the operation that is at fault, and not what it held."""
-        if isinstance(error, OperationRefused) and error.code == "ResourceNotFoundException":
+        if isinstance(error, TargetRefused) and error.code in (None, "ResourceNotFoundException"):
             raise error  # PutItem would find no table either
         never_answered = isinstance(error, RetriesUsedUpError) and not self._known
-        if isinstance(error, OperationRefused) or never_answered:
-            self.forbid(error.code)
+        if isinstance(error, TargetRefused) or never_answered:
+            self.forbid(str(error.code))
 
     def forbid(self, code: str) -> None:
         """From now on every item goes by itself."""

@@ -45,14 +45,6 @@ class RetriesUsedUpError(Exception):
         self.code = code
 
 
-class OperationRefused(TargetRefused):
-    """The service takes no request of this operation from this run; `code` is its name of the error."""
-
-    def __init__(self, error: DynamoDBError) -> None:
-        super().__init__(f"DynamoDB refused {error}: {_ADVICE.get(error.code, 'see docs/errors.md')}")
-        self.code = error.code
-
-
 class Backoff:
     """Waits between the tries of one piece of work, and gives up once the service has pushed back for too long.
 
@@ -163,7 +155,7 @@ class Sender:
             DynamoDBError: the request itself is at fault (`Fault.REJECT`), or its condition failed.
             RetriesUsedUpError: transient errors outlasted the retries.
             TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
-            OperationRefused: no such request can succeed, as with a missing table or a lack of permission.
+            TargetRefused: no such request can succeed, as with a missing table or a lack of permission.
             AwsUnusable: nor can any, for credentials, TLS or the clock.
             StateChanged: the run no longer owns what it works on; StateUnavailable: that cannot be found out.
             WritesRefused: the request writes, and this sender only reads.
@@ -245,7 +237,8 @@ class Sender:
         elif error.clock:
             raise error.clock from None
         elif fault is Fault.STOP:
-            raise OperationRefused(error) from None
+            advice = _ADVICE.get(error.code, "see docs/errors.md")
+            raise TargetRefused(f"DynamoDB refused {error}: {advice}", error.code) from None
         else:
             raise error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
+from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Assignments, Item
 from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.spec import TableMapping
@@ -23,7 +24,7 @@ from imgmig_dagster.target.requests import (
     Seen,
     UpdateItem,
 )
-from imgmig_dagster.target.sender import Backoff, OperationRefused, RetriesUsedUpError, Sender
+from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
 from imgmig_dagster.target.table import TargetTable
 
 
@@ -111,7 +112,7 @@ class WritableTable(TargetTable):
                     await backoff.throttled(codes[Fault.BACK_PRESSURE])
                 elif again:
                     await backoff.retry(codes[Fault.TRANSIENT])
-        except (DynamoDBError, RetriesUsedUpError, OperationRefused) as error:
+        except (DynamoDBError, RetriesUsedUpError, TargetRefused) as error:
             self.batch_inserts.failed(error)
 
     async def _look_at(self, items: Sequence[Item], answered: Answered) -> None:
