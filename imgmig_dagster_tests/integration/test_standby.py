@@ -1,6 +1,6 @@
 """A stale standby is never read, whatever the way to it: it is refused, or the primary is waited for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import TableCounts, table_counts
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
+from imgmig_dagster.window import Window, span
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
 from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.standby import Standby, standby_of
@@ -75,38 +76,44 @@ def names_read(reader: SourceReader) -> set[object]:
     return {row[4] for page in reader.pages(MARCH, None, 10) for row in page}
 
 
-READINGS: dict[str, Callable[[SourceReader], Any]] = {
-    "table": lambda reader: reader.table,
-    "mapping": lambda reader: reader.mapping,
-    "column_types": lambda reader: reader.column_types(),
-    "columns_not_migrated": lambda reader: reader.columns_not_migrated(),
-    "pages": lambda reader: list(reader.pages(MARCH, None, 10)),
-    "window_ids": lambda reader: ids_in_a_snapshot(reader),
-    "snapshot": lambda reader: counted_in_a_snapshot(reader),
-    "count": lambda reader: reader.count(MARCH),
-    "count_all": lambda reader: reader.count_all(),
-    "counts": lambda reader: reader.counts([MARCH]),
-    "recount": lambda reader: list(reader.recount([MARCH], 10)),
-    "repeated_ids": lambda reader: reader.repeated_ids(MARCH),
-    "rows": lambda reader: reader.rows([row_id(1)]),
-    "inventory": lambda reader: reader.inventory(MARCH),
-    "extent": lambda reader: reader.extent(MARCH),
-    "rows_outside": lambda reader: reader.rows_outside(MARCH.start, MARCH.end),
-    "rows_per_window": lambda reader: reader.rows_per_window([MARCH]),
-    "all_rows": lambda reader: list(reader.all_rows(10)),
-    "sample": lambda reader: reader.sample(5, 1, PICTURE, [MARCH]),
-    "rows_per_bucket": lambda reader: reader.rows_per_bucket(PICTURE, 5),
-}
+def readings(windows: Sequence[Window], page: int) -> dict[str, Callable[[SourceReader], Any]]:
+    """All ways of reading, of these windows and of the last one of them."""
+    window = windows[-1]
+    return {
+        "table": lambda reader: reader.table,
+        "mapping": lambda reader: reader.mapping,
+        "column_types": lambda reader: reader.column_types(),
+        "columns_not_migrated": lambda reader: reader.columns_not_migrated(),
+        "pages": lambda reader: list(reader.pages(window, None, page)),
+        "window_ids": lambda reader: ids_in_a_snapshot(reader, window),
+        "snapshot": lambda reader: counted_in_a_snapshot(reader, windows),
+        "count": lambda reader: reader.count(window),
+        "count_all": lambda reader: reader.count_all(),
+        "counts": lambda reader: reader.counts(windows),
+        "recount": lambda reader: list(reader.recount(windows, page)),
+        "repeated_ids": lambda reader: reader.repeated_ids(window),
+        "rows": lambda reader: reader.rows([row_id(1)]),
+        "inventory": lambda reader: reader.inventory(window),
+        "extent": lambda reader: reader.extent(window),
+        "rows_outside": lambda reader: reader.rows_outside(*span(windows)),
+        "rows_per_window": lambda reader: reader.rows_per_window(windows),
+        "all_rows": lambda reader: list(reader.all_rows(page)),
+        "sample": lambda reader: reader.sample(5, 1, PICTURE, windows),
+        "rows_per_bucket": lambda reader: reader.rows_per_bucket(PICTURE, 5),
+    }
 
 
-def ids_in_a_snapshot(reader: SourceReader) -> list[str]:
-    with reader.window_ids(MARCH) as ids_between:
+READINGS = readings([MARCH], page=10)
+
+
+def ids_in_a_snapshot(reader: SourceReader, window: Window) -> list[str]:
+    with reader.window_ids(window) as ids_between:
         return ids_between(None, None)
 
 
-def counted_in_a_snapshot(reader: SourceReader) -> TableCounts:
+def counted_in_a_snapshot(reader: SourceReader, windows: Sequence[Window]) -> TableCounts:
     with reader.snapshot() as snapshot:
-        return table_counts(snapshot, [MARCH])
+        return table_counts(snapshot, windows)
 
 
 def test_every_way_of_reading_is_among_them() -> None:

@@ -1,6 +1,7 @@
 """How PostgreSQL carries out what is asked often, or of large tables; and that its own functions are called."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
@@ -27,6 +29,16 @@ class Recorded(ReadOnlyConnections):
     def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
         self.asked.append((query, parameters or {}))
         return super().fetch(query, parameters)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Fetch]:
+        with super().snapshot() as fetch:
+
+            def recorded(query: Any, parameters: dict[str, Any] | None) -> list[Any]:
+                self.asked.append((query, parameters or {}))
+                return fetch(query, parameters)
+
+            yield recorded
 
 
 class Explained:
