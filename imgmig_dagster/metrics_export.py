@@ -34,7 +34,8 @@ def exported(
     resource's. The first fault in exporting goes to the `log`.
 
     Raises:
-        SettingsError: a collector is named, and the extra `metrics` is not installed.
+        SettingsError: a collector is named, and the extra `metrics` is not installed, or OpenTelemetry does not take
+            what one of its variables says.
     """
     if collector is None:
         yield
@@ -55,12 +56,15 @@ def exported(
     session.trust_env = not is_loopback(urlsplit(collector).hostname or "")
     ours = {"service.name": "imgmig", "service.version": __version__, "service.instance.id": run_id}
     with _told_once(log):
-        provider = MeterProvider(
-            [PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=collector, session=session))],
-            # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins.
-            Resource.create(ours).merge(OTELResourceDetector().detect()),
-            shutdown_on_exit=False,
-        )
+        try:
+            provider = MeterProvider(
+                [PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=collector, session=session))],
+                # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins.
+                Resource.create(ours).merge(OTELResourceDetector().detect()),
+                shutdown_on_exit=False,
+            )
+        except ValueError as error:
+            raise SettingsError(f"OpenTelemetry refuses its settings: {error}. Correct the variable OTEL_...") from None
         meter = provider.get_meter("imgmig_dagster", __version__)
         for metric in METRICS:
             _instrument(meter, metric, run, attributes)

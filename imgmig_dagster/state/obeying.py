@@ -110,6 +110,10 @@ class Follower:
         except (ImgmigError, OSError) as error:
             if self._member.clock() > max(self._held.until, self._looked_at + _PATIENCE_S):
                 self._limiter.give_up(error)
+        except Exception as error:
+            # Nobody looks again: whoever waits for a share that ends would wait for ever.
+            self._limiter.give_up(error)
+            raise
 
     async def leave(self) -> None:
         """Give the share back."""

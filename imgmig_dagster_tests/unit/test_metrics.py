@@ -1,5 +1,6 @@
 """What a run's metrics are, and where they go."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from imgmig_dagster.config import metrics_collector
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.metrics import METRICS, RunMetrics, table
+from imgmig_dagster.metrics_export import exported
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.stage import Stage
 
@@ -136,3 +138,16 @@ def test_the_stages_file_says_it_too_and_hands_the_rest_to_opentelemetry(
 
     assert metrics_collector(Stage.STAGING) == "https://c/v1/metrics"
     assert os.environ["OTEL_EXPORTER_OTLP_HEADERS"] == "api-key=k"
+
+
+@pytest.mark.parametrize("variable", ["OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRICS_EXEMPLAR_FILTER"])
+def test_a_value_that_opentelemetry_does_not_take_is_a_fault_of_the_settings(
+    clean_environment: pytest.MonkeyPatch, variable: str
+) -> None:
+    clean_environment.setenv(variable, "0")
+
+    with (
+        pytest.raises(SettingsError, match="OpenTelemetry refuses its settings"),
+        exported(RunMetrics(), "http://127.0.0.1:9/v1/metrics", "run-1", {}, logging.getLogger(__name__)),
+    ):
+        pytest.fail("no work begins")

@@ -26,9 +26,11 @@ LEASE_S = 8.0
 class Store(LocalStateStore):
     """A store that can be away, for readers and writers or for writers alone."""
 
-    is_away = is_full = False
+    is_away = is_full = is_broken = False
 
     def read(self, name: str) -> Versioned | None:
+        if self.is_broken:
+            raise ValueError("a fault of the store's code")
         if self.is_away:
             raise StateUnavailable("away")
         return super().read(name)
@@ -132,6 +134,20 @@ def test_a_store_that_stays_away_ends_the_run_and_does_not_leave_it_waiting(stor
 
     with pytest.raises(StateUnavailable, match="away"):
         sending(store, story)
+
+
+def test_a_fault_that_nobody_foresaw_ends_the_requests_that_wait_for_a_share(store: Store) -> None:
+    async def story(run: Sending) -> None:
+        await run.for_s(5)
+        store.is_broken = True
+        with pytest.raises(ValueError, match="a fault"):
+            await run.follower.look_again()
+        run.now += LEASE_S
+        with pytest.raises(ValueError, match="a fault"):
+            await run.limiter.wait()
+        store.is_broken = False
+
+    sending(store, story)
 
 
 @pytest.mark.parametrize("fault", ["is_away", "is_full"])
