@@ -92,7 +92,7 @@ def test_a_connection_is_kept_for_some_requests_and_then_closed(connection: Conn
 def test_an_ordinary_pass_meets_closed_connections_and_retries_nothing(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(100))
 
-    result = migration.migrate(proxy.url)
+    result = migration.migrate(proxy.url, page_size=1)
 
     assert result.outcomes == {"inserted": 100}
     assert result.retries == 0
