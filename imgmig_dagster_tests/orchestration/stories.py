@@ -294,6 +294,7 @@ RUN_BY: dict[str, str] = {"imgmig rehearse": "make rehearsal", "imgmig ui": "mak
 MADE_BY: dict[str, str] = {
     "make bench": "by hand",
     "make bench-partitions": "by hand",
+    "make bench-scale": "by hand",
     "make check": ".ci/run",
     "make demo": "imgmig demo",
     "make hosts": "orchestration/test_several_hosts.py"
