@@ -10,7 +10,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Final
 from benchmarks import servers
 from benchmarks.bench import Bench, opened
 from benchmarks.job import Job, Sample
+from benchmarks.log import say
 from benchmarks.scale import DEFAULT
 from benchmarks.source_tables import make_large_table
 from imgmig_dagster.errors import Interrupted
@@ -51,20 +51,20 @@ def main() -> None:
     options = _parse()
     # What ends a run from outside must not leave its servers behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with opened(DEFAULT, _CACHE.absolute(), None, _say) as bench:
+    with opened(DEFAULT, _CACHE.absolute(), None, say) as bench:
         few, many = (_measure(bench, rows) for rows in (options.beside, options.rows))
     sys.stdout.write("\n".join(["", *_table(options.rows, options.beside, few, many), ""]))
 
 
 def _measure(bench: Bench, rows: int) -> dict[str, Phase]:
-    _say(f"Making {rows:,} rows ...")
+    say(f"Making {rows:,} rows ...")
     table, found = make_large_table(bench.owner, rows), {}
     with servers.stub(remember=True) as url:
         job = bench.job("one run", rows, url, table, months=_MONTHS, write_mode=WriteMode.CONDITIONAL.value)
         for phase, name in _PHASES.items():
             found[phase] = _run(bench, dataclasses.replace(job, run=name))
             sample = found[phase].sample
-            _say(
+            say(
                 f"{rows:,} rows, {phase}: {sample.cpu_us_per_row:.1f} µs of CPU a row, {sample.wall_s:,.0f} s, "
                 f"peak {sample.peak_mb:.0f} MB"
             )
@@ -130,11 +130,6 @@ def _table(rows: int, beside: int, few: dict[str, Phase], many: dict[str, Phase]
             f"{sample.rows_per_s:,.0f} | {sample.peak_mb:.0f} | {phase.scratch_mb:,.0f} | "
             f"{phase.state_files:,}, {phase.state_mb:,.0f} |"
         )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-    sys.stdout.flush()
 
 
 def _parse() -> argparse.Namespace:

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 import psycopg
 
+from benchmarks.log import say
 from imgmig_dagster.errors import Interrupted
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws import client
@@ -176,7 +177,7 @@ def main() -> None:
         with _migrated(options) as stage:
             for number in range(options.runs):
                 good += _run(number, stage, options)
-    _say(f"{good} of {options.runs} runs: PASS beside the application, twice, and the corruption named")
+    say(f"{good} of {options.runs} runs: PASS beside the application, twice, and the corruption named")
     sys.exit(0 if good == options.runs else 1)
 
 
@@ -200,7 +201,7 @@ def _migrated(options: argparse.Namespace) -> Iterator[Stage]:
                 raise RuntimeError(f"the application ended by itself: {writing.exception()!r}")
         journal, seconds = writing.result(), time.monotonic() - began
         counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(journal.counts.items()))
-        _say(f"The application wrote {sum(journal.counts.values()) / seconds:.0f} times a second: {counts}")
+        say(f"The application wrote {sum(journal.counts.values()) / seconds:.0f} times a second: {counts}")
     finally:
         sandbox.delete()
         shutil.rmtree(folder)
@@ -209,15 +210,15 @@ def _migrated(options: argparse.Namespace) -> Iterator[Stage]:
 def _migrate(stage: Stage, **settings: str) -> None:
     for command in ("dry-run", "migrate"):
         answer = stage.imgmig(command, **settings)
-        _say(f"{command}: exit code {answer.exit_code}, {answer.seconds:.0f} s")
+        say(f"{command}: exit code {answer.exit_code}, {answer.seconds:.0f} s")
 
 
 def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     verified = stage.imgmig("verify")
     first = verified.document["verdict"]
-    _say(f"{number + 1}: verify {first}, {_of_rounds(stage.rounds)}; command {verified.seconds:.0f} s")
+    say(f"{number + 1}: verify {first}, {_of_rounds(stage.rounds)}; command {verified.seconds:.0f} s")
     for what in stage.lacking[:3]:
-        _say(f"   lacking: {what}")
+        say(f"   lacking: {what}")
     if _broke_off(verified):
         return False
     time.sleep(options.pause)
@@ -225,7 +226,7 @@ def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     second = again.document["verdict"]
     full = verified.document["took_s"] + verified.document["census"]["duration_s"]
     share = f"{stage.rounds['seconds'] / full:.0%} of the full verification's {full:.1f} s"
-    _say(
+    say(
         f"   again after {options.pause:.0f} s: {second}, {_of_rounds(stage.rounds)}, {share}; "
         f"command {again.seconds:.0f} s"
     )
@@ -245,7 +246,7 @@ def _plant(stage: Stage, kind: str, chance: random.Random) -> bool:
         is_gone = kind != "orphan" and not stage.ask("SELECT FROM images WHERE id = %s", corruption.row_id)
         if is_gone and not (named and verdict == "FAIL"):
             continue
-        _say(f"   {kind} {corruption.row_id}: {'named' if named else 'NOT NAMED'}, verdict {verdict}")
+        say(f"   {kind} {corruption.row_id}: {'named' if named else 'NOT NAMED'}, verdict {verdict}")
         corruption.mend()
         return named and verdict == "FAIL"
     raise RuntimeError("the application deletes every image in which something is planted")
@@ -255,7 +256,7 @@ def _broke_off(verified: Answer) -> bool:
     """Whether a verification ended before its census did; then its verdict is of the census before."""
     if "census" in verified.document:
         return False
-    _say(f"   exit code {verified.exit_code}: {verified.document.get('message')}")
+    say(f"   exit code {verified.exit_code}: {verified.document.get('message')}")
     return True
 
 
@@ -265,11 +266,6 @@ def _of_rounds(rounds: Mapping[str, Any]) -> str:
         f"{rounds['rounds']} rounds, {rounds['looked_again']:,} rows looked at again, {len(rounds['moving'])} moving, "
         f"{rounds['seconds']:.1f} s{behind}"
     )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-    sys.stdout.flush()
 
 
 def _parse() -> argparse.Namespace:

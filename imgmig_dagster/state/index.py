@@ -24,10 +24,10 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import ImgmigError, StateChanged
-from imgmig_dagster.fence import Fence
 from imgmig_dagster.state import names
+from imgmig_dagster.state.forwarding import ForwardingStateStore
 from imgmig_dagster.state.known_files import COPIED, OF_TABLE, Files, KnownFiles, is_indexed
-from imgmig_dagster.state.store import ABSENT, Appender, StateStore, Versioned
+from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 READS_AT_ONCE: Final = 32
 _LARGEST_COPY: Final = 16_384
@@ -65,16 +65,13 @@ class ListedFiles(StateStore, Protocol):
         """The files below a folder with the version of each."""
 
 
-class IndexedStateStore:
+class IndexedStateStore(ForwardingStateStore):
     """The state of a table in S3, which keeps the entries true; see `StateStore`."""
 
     def __init__(self, store: ListedFiles, marked: str | None = None) -> None:
-        self._store = store
+        super().__init__(store)
+        self._store: ListedFiles = store
         self._marked = marked
-
-    def read(self, name: str) -> Versioned | None:
-        """See `StateStore.read`."""
-        return self._store.read(name)
 
     def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
         """See `StateStore.write`."""
@@ -87,30 +84,10 @@ class IndexedStateStore:
         with self._changed(name, although_marked=True):
             self._store.append(name, content)
 
-    def appender(self, file: names.AppendedFile) -> Appender:
-        """See `StateStore.appender`. Such files are in no index."""
-        return self._store.appender(file)
-
-    def list(self, prefix: str) -> "list[str]":
-        """See `StateStore.list`."""
-        return self._store.list(prefix)
-
-    def folders(self) -> Sequence[str]:
-        """See `StateStore.folders`."""
-        return self._store.folders()
-
     def delete(self, name: str, replacing: str | None = None) -> None:
         """See `StateStore.delete`."""
         with self._changed(name):
             self._store.delete(name, replacing)
-
-    def exclusive(self, name: str) -> AbstractContextManager[Fence]:
-        """See `StateStore.exclusive`."""
-        return self._store.exclusive(name)
-
-    def locate(self, name: str) -> str:
-        """See `StateStore.locate`."""
-        return self._store.locate(name)
 
     @contextmanager
     def changing(self, lock: str) -> Iterator["IndexedStateStore"]:
@@ -226,8 +203,9 @@ def read_ahead(store: StateStore, partitions: Sequence[str]) -> StateStore:
 
 def changing(store: StateStore, lock: str) -> AbstractContextManager[StateStore]:
     """The state in which the holder of a lock changes files of the lock's partition."""
-    is_of_partition = isinstance(store, IndexedStateStore) and "/" in lock
-    return store.changing(lock) if is_of_partition and isinstance(store, IndexedStateStore) else nullcontext(store)
+    if isinstance(store, IndexedStateStore) and "/" in lock:
+        return store.changing(lock)
+    return nullcontext(store)
 
 
 def files_of(store: StateStore, place: str) -> Files:

@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from imgmig_dagster.state.rate_shares import read_rate_shares
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.integration.rate_run import CODE, ITEMS, Orders
+from imgmig_dagster_tests.listening import PostHandler, listening
 
 CEILING = 200.0
 PROCESSES = 3
@@ -48,26 +47,18 @@ class CountingServer:
 def server() -> Iterator[tuple[CountingServer, str]]:
     counting = CountingServer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(PostHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = json.dumps(counting.answer(body)).encode()
+        def answer(self, body: bytes) -> None:
+            reply = json.dumps(counting.answer(json.loads(body))).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)
 
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        yield counting, f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-        thread.join()
+    with listening(Handler) as url:
+        yield counting, url
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -1,12 +1,12 @@
 """A webhook of the tests' own: it keeps what it is sent, and may be slow, busy or broken."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from imgmig_dagster_tests.listening import PostHandler, listening
 
 SECRET = "canary-secret-path"
 
@@ -35,9 +35,8 @@ def receiving() -> Iterator[Receiver]:
     """A webhook that listens while the context lasts."""
     received = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class Handler(PostHandler):
+        def answer(self, body: bytes) -> None:
             received.asked += 1
             status = received.statuses.pop(0) if received.statuses else 200
             if status == 200:
@@ -50,12 +49,6 @@ def receiving() -> Iterator[Receiver]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        received.url = f"http://127.0.0.1:{server.server_address[1]}/{SECRET}"
+    with listening(Handler) as url:
+        received.url = f"{url}/{SECRET}"
         yield received
-        server.shutdown()
