@@ -10,7 +10,7 @@ import boto3
 import psycopg
 
 from benchmarks.job import IN_FLIGHT, MARCH, PAGE, TARGET_TABLE, Job, Sample, measured
-from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from imgmig_dagster.sandbox.aws_process import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 
 _BATCH_GET: Final = 100
 _QUERY: Final = """

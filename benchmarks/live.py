@@ -30,7 +30,7 @@ import psycopg
 from benchmarks.log import say
 from imgmig_dagster.errors import Interrupted
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.sandbox.aws import client
+from imgmig_dagster.sandbox.aws_process import client
 from imgmig_dagster.sandbox.dual_writer import Journal
 from imgmig_dagster_tests.images import IMAGE
 

@@ -26,7 +26,7 @@ from imgmig_dagster.stage import Stage, WriteMode
 from imgmig_dagster.steps.inventory import Rejections, count_source
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.verify import identity_now, verify
-from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.verification.verification_result import Identity
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import WritingWork
 

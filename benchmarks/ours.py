@@ -5,7 +5,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.verify import verify as verify_window
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 
 
 def batch(job: Job) -> Sample:

@@ -14,7 +14,7 @@ from benchmarks.stub import HOST
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from imgmig_dagster.sandbox.aws_process import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.target.requests import MAX_BATCH_GET, MAX_BATCH_WRITE, BatchGetItem, BatchWriteItem
 from imgmig_dagster_tests.images import IMAGE
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from benchmarks.job import TARGET_TABLE
 from benchmarks.stub import HOST
-from imgmig_dagster.sandbox.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from imgmig_dagster.sandbox.aws_process import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster_tests.ministack import NotStartedError
 from imgmig_dagster_tests.ministack import ministack as ministack_server
 

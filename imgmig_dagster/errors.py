@@ -39,7 +39,7 @@
     ├── Interrupted                Ctrl-C, or SIGTERM                                    exit 130
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2
     └── SandboxError               the local servers cannot be started or found          exit 3
-        ├── LoadError              a file of SQL that does not load (sandbox/loading.py)  exit 2
+        ├── LoadError              a file of SQL that does not load (sandbox/sql_files.py)  exit 2
         └── SandboxNotRunning      it was never started, or was stopped
 
 ``retryable`` says whether the same call, with the same settings, may succeed later;

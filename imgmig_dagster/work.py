@@ -37,7 +37,7 @@ from imgmig_dagster.state.index import changing
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writing
-from imgmig_dagster.target.table import TargetIdentity, TargetTable
+from imgmig_dagster.target.target_table import TargetIdentity, TargetTable
 from imgmig_dagster.target.writer import WritableTable
 
 Table_co = TypeVar("Table_co", bound=TargetTable, covariant=True)
@@ -94,7 +94,7 @@ class Work(SourceWork, Generic[Table_co]):
     fence: Fence = UNFENCED
 
     async def target_identity(self) -> TargetIdentity:
-        """Which table the target is, asked for once a run; see `target.table.describe` for what it raises."""
+        """Which table the target is, asked for once a run; see `target.target_table.describe` for what it raises."""
         return await asyncio.to_thread(self.describe_target)
 
     @asynccontextmanager

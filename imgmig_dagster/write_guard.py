@@ -22,8 +22,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import make_identity
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.records import load_record, save_record
-from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.marks import SHOWS_AFTER_S, claim
+from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.transport import is_loopback
 

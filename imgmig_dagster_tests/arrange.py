@@ -28,12 +28,12 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.repair import RepairResult, delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.spot_check import spot_check
-from imgmig_dagster.target.connection import WritableTarget
+from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
-from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
 from imgmig_dagster_tests.images import IMAGE, PICTURE

@@ -22,9 +22,9 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.census import take_census
-from imgmig_dagster.target.connection import WritableTarget
+from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster_tests.arrange import NO_WAIT, access
 from imgmig_dagster_tests.runs import Run
 

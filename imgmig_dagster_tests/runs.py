@@ -14,16 +14,16 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census import take_census
+from imgmig_dagster.steps.dry_run import MigrationPlan, plan
 from imgmig_dagster.steps.inventory import SourceInventory, take_inventory
 from imgmig_dagster.steps.migrate import migrate, retry_failures
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.plan import MigrationPlan, plan
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import verify
-from imgmig_dagster.target.connection import TargetSettings, WritableTarget
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
+from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, Work, WritingWork, open_work, work_on
 from imgmig_dagster.work import Target as OpensTable

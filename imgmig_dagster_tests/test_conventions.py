@@ -237,7 +237,7 @@ def test_only_the_write_guard_makes_a_target_that_may_be_written_to() -> None:
         let_out = any(keyword.arg == "may_write" for call in calls for keyword in call.keywords)
         return made | ({"may_write"} if let_out else set())
 
-    assert offenders(outside("write_guard.py", "target/connection.py"), fault) == {}
+    assert offenders(outside("write_guard.py", "target/open_target.py"), fault) == {}
     assert fault("write_guard.py") == {"WritableTarget"}
 
 
@@ -259,7 +259,7 @@ def test_only_the_mapping_knows_a_columns_name() -> None:
         return known & set(texts(module)) | (known - {"created_at", "updated_at"}) & names(module)
 
     # The sandbox makes the source's rows and their pictures, and stands in for the application that writes them.
-    makers = ("sandbox/seed.py", "sandbox/pictures.py", "sandbox/image_records.py")
+    makers = ("sandbox/seed.py", "sandbox/sample_pictures.py", "sandbox/image_records.py")
     assert offenders(outside("mapping/", *makers), fault) == {}
 
 

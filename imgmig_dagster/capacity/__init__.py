@@ -8,5 +8,5 @@
 - `bulk`: what DynamoDB's own loaders from S3 would take instead.
 
 `imgmig plan` shows it (`cli/capacity.py`), and docs/scale.md is written by it. The dry run of a partition, which looks
-at each row, is `steps/plan.py`; the size of an item is in `mapping/sizes.py`.
+at each row, is `steps/dry_run.py`; the size of an item is in `mapping/sizes.py`.
 """

@@ -10,11 +10,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from imgmig_dagster.cli import capacity, certificate, demo, doctor, mapping, rehearsal, sandbox, throttle, ui
+from imgmig_dagster.cli import (
+    capacity,
+    certificate_commands,
+    demo,
+    doctor,
+    mapping,
+    rehearsal,
+    sandbox,
+    throttle_commands,
+    ui,
+)
 from imgmig_dagster.cli.console import Finding, Output, finish, finish_all, print_error
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, TablesOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
-from imgmig_dagster.cli.session import Session
+from imgmig_dagster.cli.stage_session import Session
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError, Interrupted, SettingsError
 from imgmig_dagster.files import refusal
 from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
@@ -44,14 +54,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(certificate.app, name="certificate")
+app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("plan", epilog=capacity.EXAMPLES)(capacity.plan)
 app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
-app.command("throttle", epilog=throttle.EXAMPLES)(throttle.throttle)
+app.command("throttle", epilog=throttle_commands.EXAMPLES)(throttle_commands.throttle)
 app.command("ui")(ui.ui)
 
 Partitions = Annotated[

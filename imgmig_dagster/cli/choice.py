@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.changes import CountsRows, occupied_partitions
+from imgmig_dagster.verification.changed_windows import CountsRows, occupied_partitions
 from imgmig_dagster.window import Window, dated, span
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output
-from imgmig_dagster.cli.session import Session
+from imgmig_dagster.cli.stage_session import Session
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.stage import Stage

@@ -17,7 +17,7 @@ from imgmig_dagster.tables import chosen_tables, declarations
 from imgmig_dagster.window import Window
 
 if TYPE_CHECKING:
-    from imgmig_dagster.doctor.results import Diagnosis
+    from imgmig_dagster.doctor.diagnosis import Diagnosis
 
 EXAMPLE: Final = "Example: imgmig doctor --stage staging"
 
@@ -47,10 +47,10 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
 
 def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window], at: Callable[[str], str]) -> Finding:
     from imgmig_dagster.defs.examinations import dagster_examinations
-    from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
-    from imgmig_dagster.doctor.results import examine
-    from imgmig_dagster.doctor.session import session_examinations
-    from imgmig_dagster.doctor.source import source_examinations
+    from imgmig_dagster.doctor.aws_checks import aws_examinations, picture_examination
+    from imgmig_dagster.doctor.diagnosis import examine
+    from imgmig_dagster.doctor.session_checks import session_examinations
+    from imgmig_dagster.doctor.source_checks import source_examinations
 
     # One more try: a person waits.
     connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
@@ -70,7 +70,7 @@ def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window
 
 def finding_of(stage: Stage, found: Sequence["Diagnosis"]) -> Finding:
     """What was found, each with its remedy, as a command shows it."""
-    from imgmig_dagster.doctor.results import Health, exit_code
+    from imgmig_dagster.doctor.diagnosis import Health, exit_code
 
     counts = {health.value: sum(each.health is health for each in found) for health in Health}
     document = {"stage": stage.value, **counts, "diagnoses": [asdict(each) for each in found]}

@@ -17,17 +17,17 @@ from imgmig_dagster.cli.wording import (
 )
 from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
+from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partitions import ReportVerdict
-from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import Mismatch, VerificationCounts, VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationCounts, VerificationResult
 
 
 def of_verification(

@@ -11,8 +11,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.inventory import SourceInventory
-from imgmig_dagster.target.table import describe
-from imgmig_dagster.verification.schema import schema_drift
+from imgmig_dagster.target.target_table import describe
+from imgmig_dagster.verification.schema_changes import schema_drift
 
 _SHOWN = 3
 

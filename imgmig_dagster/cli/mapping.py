@@ -15,8 +15,8 @@ from imgmig_dagster.config import Settings, load_settings, load_table_settings
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import DeclarationRefused, load
+from imgmig_dagster.mapping.declaration.json_schema import schema as declaration_schema
 from imgmig_dagster.mapping.declaration.loading import parse
-from imgmig_dagster.mapping.declaration.schema import schema as declaration_schema
 from imgmig_dagster.mapping.described import documented, markdown_table
 from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
 from imgmig_dagster.mapping.spec import TableMapping
@@ -184,7 +184,7 @@ def check(
 def _checked(
     settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool, at: Callable[[str], str]
 ) -> Finding:
-    from imgmig_dagster.doctor.results import examine
+    from imgmig_dagster.doctor.diagnosis import examine
     from imgmig_dagster.drafting.check import SAMPLE, check_examinations
 
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))

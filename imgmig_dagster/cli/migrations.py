@@ -8,15 +8,15 @@ from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import total, values
-from imgmig_dagster.reporting.partitions import command
+from imgmig_dagster.reporting.partition_summary import command
 from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import HELD_BACK, Failure, FailureLedger, held_back
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.dry_run import MigrationPlan, PlanCounts
 from imgmig_dagster.steps.migration_result import MigrationCounts, MigrationResult, last_migration
-from imgmig_dagster.steps.plan import MigrationPlan, PlanCounts
 
 _PLANNED: Final = ("rows", "would_write", "identical", "would_judge", "rejected", "unread", "write_units")
 _DEPARTED: Final = ("vanished", "held_back", "items_deleted", "items_left")

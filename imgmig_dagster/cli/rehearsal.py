@@ -24,7 +24,7 @@ from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.sandbox.aws import client
+from imgmig_dagster.sandbox.aws_process import client
 from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, Journal
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.stage import Stage

@@ -8,7 +8,7 @@ from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.findings import of_verification
 from imgmig_dagster.cli.wording import finding
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.reporting.partitions import command
+from imgmig_dagster.reporting.partition_summary import command
 from imgmig_dagster.rules.brake import Brake, held_back_line
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import at_a_glance
@@ -18,7 +18,7 @@ from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.steps.migration_result import MIGRATED, Outcome
 from imgmig_dagster.steps.repair import OrphanOutcome, RepairResult
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
-from imgmig_dagster.verification.results import Mismatch
+from imgmig_dagster.verification.verification_result import Mismatch
 
 _LEFT: Final = {
     Outcome.NEWER_IN_TARGET.value: "newer in the target, left alone; --source-wins overwrites it",

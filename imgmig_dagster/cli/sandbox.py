@@ -12,7 +12,7 @@ from imgmig_dagster.cli.options import Json
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.sandbox.pictures import ROWS_WITH_PICTURES
+from imgmig_dagster.sandbox.sample_pictures import ROWS_WITH_PICTURES
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import chosen_table, declarations
 

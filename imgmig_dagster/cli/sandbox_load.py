@@ -13,7 +13,7 @@ from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import load as load_declaration
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.sandbox import Sandbox, aws
+from imgmig_dagster.sandbox import Sandbox, aws_process
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import declarations
 
@@ -66,16 +66,16 @@ def _draft(sandbox: Sandbox, schema: str, table: str) -> "Draft":
 
     status, variables = sandbox.start(), sandbox.environment()
     with closing(ReadOnlyConnections(variables["IMGMIG_SOURCE_URL"])) as connections:
-        access = aws.access(status.aws_port or 0)
+        access = aws_process.access(status.aws_port or 0)
         return draft(connections, access, schema, table, variables["IMGMIG_TARGET_TABLE"], "UTC")
 
 
 def _require_one_key(path: Path, mapping: TableMapping) -> None:
     """Tables that go into one DynamoDB table have its key."""
     for other in declarations(Stage.DEV).values():
-        mine, theirs = aws.key_of(mapping), aws.key_of(other.mapping)
+        mine, theirs = aws_process.key_of(mapping), aws_process.key_of(other.mapping)
         if mine != theirs:
             raise SettingsError(
-                f"{path} declares the key {aws.shown(mine)}, and {other.place} {aws.shown(theirs)}: both go into one "
-                "DynamoDB table, which has one key; change one of them, or move it to another folder"
+                f"{path} declares the key {aws_process.shown(mine)}, and {other.place} {aws_process.shown(theirs)}: both "
+                "go into one DynamoDB table, which has one key; change one of them, or move it to another folder"
             )

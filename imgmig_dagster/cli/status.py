@@ -12,13 +12,13 @@ from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.wording import add_row, finding, lacking_lines, moment, review_lines, table_of, verdict_line
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
+from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partitions import ReportVerdict
-from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.table import TargetIdentity
+from imgmig_dagster.target.target_table import TargetIdentity
 from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.window import Window, span
 

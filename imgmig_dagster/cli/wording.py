@@ -11,9 +11,9 @@ from rich.table import Table
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import figures_of, values
+from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partitions import ReportVerdict
-from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""

@@ -13,8 +13,8 @@ from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, Stat
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.metrics_export import exported
-from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.schema import schema_drift
+from imgmig_dagster.target.target_table import TargetTable
+from imgmig_dagster.verification.schema_changes import schema_drift
 from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
 Opened = TypeVar("Opened", bound=TargetTable)

@@ -1,6 +1,6 @@
 """The assets that have a part per partition: each part is made by calls of the domain.
 
-How a run goes through its partitions, and records each, is in `ranges`.
+How a run goes through its partitions, and records each, is in `range_run`.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import reading_source, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.partitions import Partitions
-from imgmig_dagster.defs.ranges import Part, chosen, over_range
+from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,
@@ -32,12 +32,12 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger, confirmed_deletes
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.steps.dry_run import plan
 from imgmig_dagster.steps.inventory import Rejections, SourceInventory, completed, count_source, take_inventory
 from imgmig_dagster.steps.migrate import migrate, retry_failures
 from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
-from imgmig_dagster.steps.plan import plan
 from imgmig_dagster.steps.verify import verify
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork, SourceWork, WritingWork
 

@@ -11,7 +11,7 @@ from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.due import verify_due_job
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.partitions import partitions_of
-from imgmig_dagster.defs.repair import repair_assets
+from imgmig_dagster.defs.repair_assets import repair_assets
 from imgmig_dagster.defs.resources import (
     PictureBuckets,
     ProgressListener,

@@ -14,8 +14,8 @@ from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
-from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 
 _NAMED: Final = 5
 

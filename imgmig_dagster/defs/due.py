@@ -2,7 +2,7 @@
 
 To choose may read whole partitions of the source, for which a schedule's tick has no time. And a run over a range would
 announce checks of every partition in it, of which those that are not verified lose their verdict. So it is an op, of no
-partition, that records each partition as `ranges` does. When the job runs is in `schedules`.
+partition, that records each partition as `range_run` does. When the job runs is in `schedules`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from imgmig_dagster.defs.asset_basics import working
 from imgmig_dagster.defs.assets import verify_part
-from imgmig_dagster.defs.ranges import Part, over_range
+from imgmig_dagster.defs.range_run import Part, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,
@@ -25,7 +25,7 @@ from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_events as events
-from imgmig_dagster.verification.changes import changed_partitions, verifiable_partitions
+from imgmig_dagster.verification.changed_windows import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import Today, identity_of
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork

@@ -12,14 +12,14 @@ from imgmig_dagster import figures
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.transform import Rejection
 from imgmig_dagster.state.failures import HELD_BACK, Failure
+from imgmig_dagster.steps.dry_run import MigrationPlan
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.plan import MigrationPlan
 from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import VerificationResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 
 if TYPE_CHECKING:
     from imgmig_dagster.reporting.model import SummaryReport

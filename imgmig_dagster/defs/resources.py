@@ -15,14 +15,14 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.certificate_signing import SigningKey
 from imgmig_dagster.config import Settings, load_settings
-from imgmig_dagster.defs.ranges import AT_ONCE
+from imgmig_dagster.defs.range_run import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
-from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
@@ -30,10 +30,10 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import check_shared, open_state, table_state
 from imgmig_dagster.state.store import StageState, StateStore
-from imgmig_dagster.target.connection import TargetSettings, WritableTarget
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.marks import Ownership, ownership
-from imgmig_dagster.target.table import TargetIdentity, describe
+from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
+from imgmig_dagster.target.target_table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.window import now
 from imgmig_dagster.write_guard import allow_writes
@@ -117,7 +117,7 @@ class TargetDynamoDB(StageResource):
         )
 
     def identity(self, mapping: TableMapping) -> TargetIdentity:
-        """Which table it is; see `target.table.describe` for what it raises."""
+        """Which table it is; see `target.target_table.describe` for what it raises."""
         return describe(self.settings.aws(), self.settings.target_table, mapping)
 
     def exports(self) -> TableExports | None:

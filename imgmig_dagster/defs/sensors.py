@@ -9,7 +9,7 @@ from imgmig_dagster import remedies
 from imgmig_dagster.alerts import Fault, Webhook
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
-from imgmig_dagster.defs.ranges import ChecksDoNotHold
+from imgmig_dagster.defs.range_run import ChecksDoNotHold
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
 from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.local_runs import dagster_internals as internals
@@ -18,7 +18,7 @@ from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import at_a_glance
-from imgmig_dagster.verification.changes import stale_partitions
+from imgmig_dagster.verification.changed_windows import stale_partitions
 from imgmig_dagster.window import now
 
 _EVENTS_EVERY_S: Final = 30

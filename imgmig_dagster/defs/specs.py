@@ -15,7 +15,7 @@ from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.places import Places
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
-from imgmig_dagster.verification.results import VERIFIER_VERSION
+from imgmig_dagster.verification.verification_result import VERIFIER_VERSION
 
 _OWNERS: Final = ("team:data-platform",)
 # Evidence that its schedule no longer renews shows on its asset's page. Of a partitioned asset Dagster judges the last

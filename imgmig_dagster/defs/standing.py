@@ -3,7 +3,7 @@
 Dagster takes the status of a partition from its last materialization, which stays green when a later migration has
 voided the evidence, or beside a pass that broke off. What the state holds is the truth, and `Standing` shows it: the
 asset's Partitions tab says Failed until the partition is materialized again. How that is recorded is in
-`local_runs.dagster_events`; a blocking check that does not hold is shown by `ranges`.
+`local_runs.dagster_events`; a blocking check that does not hold is shown by `range_run`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.evidence import Today, why_void
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import now
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.steps.spot_check import spot_check as draw_spot_check
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.schema import SchemaDrift, schema_drift
+from imgmig_dagster.verification.schema_changes import SchemaDrift, schema_drift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now, seconds_between
 from imgmig_dagster.work import ReadingWork, work_on

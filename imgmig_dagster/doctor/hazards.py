@@ -8,7 +8,7 @@ import orjson
 
 from imgmig_dagster.aws import AwsAccess, ClientError
 from imgmig_dagster.config import Settings
-from imgmig_dagster.doctor.results import Examination, Health, ask_aws
+from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
 from imgmig_dagster.mapping.fields import FieldType, Unit
 from imgmig_dagster.mapping.spec import TableMapping
@@ -16,7 +16,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.target.index_keys import index_keys, type_of, unfit_keys
 from imgmig_dagster.target.index_keys import indexes as table_indexes
 from imgmig_dagster.target.inserts import Insert, why_alone
-from imgmig_dagster.target.table import describe
+from imgmig_dagster.target.target_table import describe
 
 Finding = tuple[Health, str, str]
 _SHOWN: Final = 5

@@ -1,4 +1,5 @@
 """From a table to its declaration: `imgmig mapping draft` writes one, `imgmig mapping check` says whether one fits.
 
-`seen` is what was found on both sides, `choices` and `names` decide, `written` makes the YAML; `draft` does all of it.
+`seen` holds what was found on both sides, `choices` and `drafted_names` decide, `written` makes the YAML, and `draft`
+runs all three.
 """

@@ -8,10 +8,10 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.doctor.aws import key_schema
+from imgmig_dagster.doctor.aws_checks import key_schema
+from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.doctor.hazards import indexes
-from imgmig_dagster.doctor.results import Examination, Health
-from imgmig_dagster.doctor.source import source_examinations
+from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.drafting.sampled import Sample, sample
 from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES
 from imgmig_dagster.mapping.spec import TableMapping

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imgmig_dagster.drafting import names
+from imgmig_dagster.drafting import drafted_names
 from imgmig_dagster.drafting.seen import KeyPart, SeenColumn, SeenTable, SeenTarget
 from imgmig_dagster.mapping.fields import FieldType, Unit
 
@@ -64,7 +64,7 @@ def choose_key(table: SeenTable, identity: Sequence[str], target: SeenTarget) ->
 
     The last column of a template may hold any text; one before it no ``#``.
     """
-    prefix = names.entity(table.name).upper() + "#"
+    prefix = drafted_names.entity(table.name).upper() + "#"
     whole = [name for name in identity if table.column(name).type is FieldType.INTEGER]
     numbers = [part for part in target.key if part.type == "N"]
     texts = [part for part in target.key if part.type == "S"]
@@ -103,7 +103,7 @@ def choose_order(table: SeenTable, buckets: int = BUCKETS) -> OrderChoice:
 
     A time that changes moves its row from one partition to another: none that is named so is chosen.
     """
-    created = [each for each in _timed(table) if names.says_created(each.name)]
+    created = [each for each in _timed(table) if drafted_names.says_created(each.name)]
     steady = [each for each in _timed(table) if not _changes(each.name)]
     for candidates in (
         [each for each in created if each.required],
@@ -126,7 +126,9 @@ def choose_order(table: SeenTable, buckets: int = BUCKETS) -> OrderChoice:
 
 def choose_modified(table: SeenTable) -> Choice:
     """The time at which rows were last changed; no columns where nothing tells."""
-    candidates = [each for each in _timed(table) if names.says_modified(each.name) and each.type is not FieldType.DATE]
+    candidates = [
+        each for each in _timed(table) if drafted_names.says_modified(each.name) and each.type is not FieldType.DATE
+    ]
     if not candidates:
         return Choice(
             (),
@@ -145,7 +147,9 @@ def choose_modified(table: SeenTable) -> Choice:
 def deletion_marks(table: SeenTable) -> Iterable[SeenColumn]:
     """Columns by which rows count as deleted while they stay in the table."""
     return (
-        each for each in table.columns if names.says_deleted(each.name) and each.type in (*_TIMES, FieldType.BOOLEAN)
+        each
+        for each in table.columns
+        if drafted_names.says_deleted(each.name) and each.type in (*_TIMES, FieldType.BOOLEAN)
     )
 
 
@@ -154,7 +158,7 @@ def _timed(table: SeenTable) -> list[SeenColumn]:
 
 
 def _changes(name: str) -> bool:
-    found = set(names.words(name))
+    found = set(drafted_names.words(name))
     changing = {"updated", "modified", "changed", "last", "access", "accessed", "seen", "mtime", "atime"}
     future = {"deleted", "expires", "expired", "expiry", "until", "scheduled", "due", "valid", "end", "ends"}
     return bool(found & (changing | future))

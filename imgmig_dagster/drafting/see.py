@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.doctor.results import ask_aws
+from imgmig_dagster.doctor.diagnosis import ask_aws
 from imgmig_dagster.drafting.choices import OrderChoice
-from imgmig_dagster.drafting.names import says_time
+from imgmig_dagster.drafting.drafted_names import says_time
 from imgmig_dagster.drafting.seen import KeyPart, SeenColumn, SeenTable, SeenTarget
 from imgmig_dagster.mapping.fields import FieldType, Unit
 from imgmig_dagster.source.catalog import columns_of

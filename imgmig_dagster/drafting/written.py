@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imgmig_dagster.drafting import names
+from imgmig_dagster.drafting import drafted_names
 from imgmig_dagster.drafting.choices import (
     BUCKETS,
     DraftedKey,
@@ -56,7 +56,7 @@ def written(table: SeenTable, target: SeenTarget, start: str | None = None, seen
     identity, order, modified = choose_identity(table), choose_order(table), choose_modified(table)
     key, about_key = choose_key(table, identity.columns, target)
     in_key = {column for each in key for column in re.findall(r"\{([^{}]+)\}", each.template)}
-    attributes = names.attributes(
+    attributes = drafted_names.attributes(
         [each.name for each in table.columns if each.name not in in_key], taken=[part.attribute for part in target.key]
     )
     of = {attribute: table.column(name) for name, attribute in attributes.items()}
@@ -68,7 +68,7 @@ def written(table: SeenTable, target: SeenTarget, start: str | None = None, seen
             "# It says what can be read from both sides. Lines with DECIDE ask for what only a person knows.",
             *_comments(seen),
         ],
-        [f"table: {_place(table)}", *_name(table), f"entity: {scalar(names.entity(table.name))}"],
+        [f"table: {_place(table)}", *_name(table), f"entity: {scalar(drafted_names.entity(table.name))}"],
         [*_comments(identity.remarks), f"identity: [{', '.join(map(scalar, identity.columns))}]"],
         [*_comments(order.remarks), *_order(table, order, start)],
         [
@@ -110,7 +110,7 @@ def _name(table: SeenTable) -> list[str]:
     """What folders and assets are called by, where the table's own name cannot be that."""
     if _PLAIN.fullmatch(table.name):
         return []
-    plain = re.sub(r"[^A-Za-z0-9_]", "", "_".join(names.words(table.name)))
+    plain = re.sub(r"[^A-Za-z0-9_]", "", "_".join(drafted_names.words(table.name)))
     return [f"name: {plain if _PLAIN.fullmatch(plain) else f'rows_{plain}'.rstrip('_')}"]
 
 

@@ -1,6 +1,6 @@
 """The digests of rows and items by which the census compares the two, as ``docs/recheck.md`` defines them.
 
-`source.digests` has PostgreSQL compute the same of a row. `decoders` says what a value means.
+`source.row_digest_sql` has PostgreSQL compute the same of a row. `decoders` says what a value means.
 """
 
 import re
@@ -44,7 +44,7 @@ def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
 def item_digester(mapping: TableMapping) -> Callable[[Item], int]:
     """Compile what digests an item's key and declared content, a signed number of 64 bits.
 
-    Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.digests`).
+    Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.row_digest_sql`).
     """
     readers = [(field.attribute, _spelled(field), _reader(field)) for field in mapping.fields]
     row_id = mapping.row_id

@@ -27,7 +27,7 @@ class Row(tuple[Value, ...]):
 
 
 class DigestedRow(Row):
-    """A row with the digest that PostgreSQL computed of it (`source.digests`)."""
+    """A row with the digest that PostgreSQL computed of it (`source.row_digest_sql`)."""
 
     digest: int
 

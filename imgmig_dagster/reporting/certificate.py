@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from imgmig_dagster.figures import values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.reporting.cutover import Cutover, SpotCheckSummary
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
-from imgmig_dagster.reporting.partitions import PartitionSummary, ReportVerdict
+from imgmig_dagster.reporting.partition_summary import PartitionSummary, ReportVerdict
 from imgmig_dagster.reporting.recheckable import Recheck, Side, both_sides
-from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Void
-from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
-from imgmig_dagster.verification.schema import SchemaDrift
+from imgmig_dagster.verification.schema_changes import SchemaDrift
+from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between
 
 FORMAT: Final = 3

@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from imgmig_dagster.certificate_signing import Signature, SigningKey
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.reporting.certificate import FORMAT, Certificate
-from imgmig_dagster.signing import Signature, SigningKey
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 

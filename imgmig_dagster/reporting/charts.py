@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
 
-from imgmig_dagster.reporting.partitions import PartitionSummary, count
+from imgmig_dagster.reporting.partition_summary import PartitionSummary, count
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 
 if TYPE_CHECKING:

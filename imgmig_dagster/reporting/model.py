@@ -10,8 +10,9 @@ from imgmig_dagster import remedies
 from imgmig_dagster.figures import REQUESTS, SECONDS, SHARE, Figure, total, values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.rows import Cursor
-from imgmig_dagster.reporting.census import judge_census
-from imgmig_dagster.reporting.partitions import (
+from imgmig_dagster.reporting.census_verdict import judge_census
+from imgmig_dagster.reporting.cutover import Cutover, SpotCheckSummary, judge_review, summarize_spot_check
+from imgmig_dagster.reporting.partition_summary import (
     Lacking,
     PartitionSummary,
     ReportVerdict,
@@ -19,7 +20,6 @@ from imgmig_dagster.reporting.partitions import (
     summarize,
 )
 from imgmig_dagster.reporting.recheckable import Recheck
-from imgmig_dagster.reporting.review import Cutover, SpotCheckSummary, judge_review, summarize_spot_check
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
@@ -29,10 +29,10 @@ from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, Today
-from imgmig_dagster.verification.results import Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.verification.review import SpotCheckReview
-from imgmig_dagster.verification.schema import SchemaDrift
+from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.window import Window
 
 

@@ -6,7 +6,7 @@ docs/recheck.md shows how they are used, and recheck/recheck.py uses them.
 from dataclasses import dataclass
 
 from imgmig_dagster.mapping.rows import Cursor
-from imgmig_dagster.reporting.partitions import PartitionSummary
+from imgmig_dagster.reporting.partition_summary import PartitionSummary
 from imgmig_dagster.reporting.published_mapping import PublishedMapping
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.window import from_microseconds

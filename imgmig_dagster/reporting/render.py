@@ -17,14 +17,14 @@ from imgmig_dagster.remedies import options
 from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import keep_certificate
+from imgmig_dagster.reporting.csv_tables import csv_tables
 from imgmig_dagster.reporting.model import SummaryReport, Totals
-from imgmig_dagster.reporting.tables import csv_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.results import Verdict, VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import Verdict, VerificationResult
 
 LISTED_IN_HTML: Final = 200
 LISTED_IN_MARKDOWN: Final = 20

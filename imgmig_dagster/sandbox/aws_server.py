@@ -24,9 +24,9 @@ from moto.s3.models import FakeKey, S3Backend, s3_backends
 from werkzeug.serving import run_simple
 
 from imgmig_dagster.sandbox import partiql, wire
-from imgmig_dagster.sandbox.aws import PICTURES_FILE, PICTURES_PATH, REGION
+from imgmig_dagster.sandbox.aws_process import PICTURES_FILE, PICTURES_PATH, REGION
 from imgmig_dagster.sandbox.kms import answer_as_kms
-from imgmig_dagster.sandbox.pictures import PictureObject, read_objects
+from imgmig_dagster.sandbox.sample_pictures import PictureObject, read_objects
 
 # Rows may declare any size: what is larger can be asked about by HeadObject, and not be read.
 _READABLE_BYTES: Final = 64 * 1024 * 1024

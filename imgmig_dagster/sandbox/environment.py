@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from imgmig_dagster.config import SANDBOX_VARIABLES
 from imgmig_dagster.errors import SandboxError, SandboxNotRunning
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.sandbox import aws, postgres
-from imgmig_dagster.sandbox.dagster_home import write_dagster_yaml
+from imgmig_dagster.sandbox import aws_process, postgres
+from imgmig_dagster.sandbox.dagster_instance import write_dagster_yaml
 from imgmig_dagster.sandbox.lock import locked
-from imgmig_dagster.sandbox.pictures import recorded
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
 from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
+from imgmig_dagster.sandbox.sample_pictures import recorded
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class Sandbox:
     server does not come up, or the folder belongs to another user.
     """
 
-    def __init__(self, root: Path | str = ".imgmig", target_table: str = aws.TABLE) -> None:
+    def __init__(self, root: Path | str = ".imgmig", target_table: str = aws_process.TABLE) -> None:
         self.root = Path(root).absolute()
         self._postgres = postgres.Postgres(self.root)
-        self._aws = aws.Moto(self.root, target_table)
+        self._aws = aws_process.Moto(self.root, target_table)
         self._record_file = self.root / "sandbox.json"
         self._variables_file = self.root / SANDBOX_VARIABLES
 
@@ -77,7 +77,7 @@ class Sandbox:
             raise SandboxNotRunning(f"there is no sandbox in {self.root}: run `imgmig sandbox start` first")
         return {
             **self._settings(record),
-            "AWS_DEFAULT_REGION": aws.REGION,
+            "AWS_DEFAULT_REGION": aws_process.REGION,
             "DAGSTER_HOME": str(self._dagster_home),
             "PGHOST": HOST,
             "PGPORT": str(record.postgres.port),
@@ -86,20 +86,20 @@ class Sandbox:
         }
 
     def _settings(self, record: Record) -> dict[str, str]:
-        url = aws.endpoint_url(record.aws.port)
+        url = aws_process.endpoint_url(record.aws.port)
         return {
             "IMGMIG_SOURCE_URL": postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.READER),
             "IMGMIG_TARGET_TABLE": self._aws.table,
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
-            "IMGMIG_REPORTS_URL": f"s3://{aws.BUCKET}/reports",
+            "IMGMIG_REPORTS_URL": f"s3://{aws_process.BUCKET}/reports",
             **record.partitioning(),
             # Whatever the sandbox does not have is not asked of AWS either.
             "AWS_ENDPOINT_URL": url,
             "AWS_ENDPOINT_URL_DYNAMODB": url,
             "AWS_ENDPOINT_URL_S3": url,
-            "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": aws.SECRET_ACCESS_KEY,
-            "AWS_REGION": aws.REGION,
+            "AWS_ACCESS_KEY_ID": aws_process.ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": aws_process.SECRET_ACCESS_KEY,
+            "AWS_REGION": aws_process.REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -113,7 +113,7 @@ class Sandbox:
         with locked(self.root):
             record = self._start(self._read())
             url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
-            with replacing(self.root / aws.PICTURES_FILE) as file:
+            with replacing(self.root / aws_process.PICTURES_FILE) as file:
                 count, earliest = replace_rows(url, recorded(rows, file))
             self._aws.take_up_pictures(record.aws)
             start = partition_start or earliest or record.partition_start or SYNTHETIC_START
@@ -134,7 +134,7 @@ class Sandbox:
         Partitions then begin where the table's declaration says. Raises `LoadError` with the line if PostgreSQL refuses
         the file, or if it leaves no such table.
         """
-        from imgmig_dagster.sandbox.loading import load
+        from imgmig_dagster.sandbox.sql_files import load
 
         with locked(self.root):
             record = self._start(self._read())
@@ -148,7 +148,7 @@ class Sandbox:
         Raises `LoadError` where it holds items: a table has one key for all entities in it.
         """
         with locked(self.root):
-            record, key = self._start(self._read()), aws.key_of(mapping)
+            record, key = self._start(self._read()), aws_process.key_of(mapping)
             if self._aws.remake_table(record.aws, key):
                 self._write(replace(record, key=key))
 
@@ -163,7 +163,7 @@ class Sandbox:
         url = postgres.url(record.postgres.port, postgres.SOURCE_DATABASE, postgres.OWNER)
         return DualWriter(
             lambda: psycopg.connect(url),
-            aws.client("dynamodb", record.aws.port),
+            aws_process.client("dynamodb", record.aws.port),
             self._aws.table,
             seed,
             None if mapping is None else DeclaredRecords(mapping),
@@ -240,7 +240,7 @@ class Sandbox:
             return record
         # What an interrupted start left running comes through here too: it is not in the record yet.
         self._postgres.prepare(on_postgres)
-        self._aws.prepare(on_aws, record.key if record else aws.KEY)
+        self._aws.prepare(on_aws, record.key if record else aws_process.KEY)
         (self.root / "state").mkdir(exist_ok=True)
         # SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://, which cannot run dagster-postgres' NOTIFY.
         storage = postgres.url(on_postgres.port, postgres.DAGSTER_DATABASE, postgres.OWNER, "postgresql+psycopg2")
@@ -256,7 +256,7 @@ class Sandbox:
     def _delete(self) -> None:
         self._stop()
         self._postgres.remove()
-        for path in (self._record_file, self._variables_file, self._aws.log, self.root / aws.PICTURES_FILE):
+        for path in (self._record_file, self._variables_file, self._aws.log, self.root / aws_process.PICTURES_FILE):
             path.unlink(missing_ok=True)
         for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import IO, Final
 
-from imgmig_dagster.sandbox.aws import KEY, Key
+from imgmig_dagster.sandbox.aws_process import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
 

@@ -11,7 +11,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.sandbox import aws, postgres
+from imgmig_dagster.sandbox import aws_process, postgres
 from imgmig_dagster.sandbox.copied_rows import copy_rows, make_like, multiply_rows
 from imgmig_dagster.sandbox.declared_records import DeclaredRecords
 from imgmig_dagster.sandbox.seed import SOURCE_DDL, SOURCE_TABLE, ImageRow, replace_rows
@@ -85,7 +85,7 @@ def scratch_tables(postgres_port: int, aws_port: int, mapping: TableMapping | No
     owner_url, reader_url = (
         postgres.url(postgres_port, postgres.SOURCE_DATABASE, role) for role in (postgres.OWNER, postgres.READER)
     )
-    dynamodb = aws.client("dynamodb", aws_port)
+    dynamodb = aws_process.client("dynamodb", aws_port)
     with psycopg.connect(owner_url, autocommit=True) as owner:
         try:
             owner.execute(f"CREATE SCHEMA {name}")
@@ -96,14 +96,16 @@ def scratch_tables(postgres_port: int, aws_port: int, mapping: TableMapping | No
                 make_like(owner, mapping, name)
             owner.execute(f"GRANT USAGE ON SCHEMA {name} TO {postgres.READER}")
             owner.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {postgres.READER}")
-            aws.create_table(dynamodb, name, aws.KEY if mapping is None else aws.key_of(mapping))
+            aws_process.create_table(
+                dynamodb, name, aws_process.KEY if mapping is None else aws_process.key_of(mapping)
+            )
             yield ScratchTables(
                 reader_url=reader_url,
                 owner_url=f"{owner_url}?options=-csearch_path%3D{name}",
                 schema=name,
                 source=SOURCE_TABLE if mapping is None else mapping.table,
                 dynamodb=dynamodb,
-                access=aws.access(aws_port),
+                access=aws_process.access(aws_port),
                 target=name,
             )
         finally:

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
-from imgmig_dagster.self_test.plan import Name, Plant
+from imgmig_dagster.self_test.planting import Name, Plant
 
 UNTOUCHED: Final = "untouched items"
 

@@ -7,8 +7,15 @@ from random import Random
 from typing import TypeAlias
 
 from imgmig_dagster.mapping.fields import Field
-from imgmig_dagster.self_test import numbers
-from imgmig_dagster.self_test.attributes import Attribute, another_number, another_text, flipped, is_null, same_number
+from imgmig_dagster.self_test import number_corruptions
+from imgmig_dagster.self_test.value_corruptions import (
+    Attribute,
+    another_number,
+    another_text,
+    flipped,
+    is_null,
+    same_number,
+)
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -75,7 +82,7 @@ def same_numbers(attribute: Attribute, _field: Field, chance: Random) -> Attribu
     if "NS" not in attribute:
         return None
     first, *others = attribute["NS"]
-    return {"NS": [numbers.spelled_otherwise(first, chance), *others]}
+    return {"NS": [number_corruptions.spelled_otherwise(first, chance), *others]}
 
 
 def set_as_list(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:
@@ -113,7 +120,7 @@ def _rotated(attribute: Attribute) -> Attribute | None:
     """The list's elements each a place further, where that is another list."""
     elements = attribute.get("L", [])
     changed = {"L": [*elements[1:], *elements[:1]]}
-    return None if numbers.meaning(changed) == numbers.meaning({"L": elements}) else changed
+    return None if number_corruptions.meaning(changed) == number_corruptions.meaning({"L": elements}) else changed
 
 
 def _reversed(attribute: Attribute) -> Attribute | None:

@@ -20,7 +20,7 @@ from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.scratch import ScratchTables
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.self_test.judgement import Judgement, judge
-from imgmig_dagster.self_test.plan import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
+from imgmig_dagster.self_test.planting import MISSING, ORPHAN, OTHER_ENTITY, Name, Plant, draw_plants
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.reader import SourceReader
@@ -29,10 +29,10 @@ from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.verify import verify
-from imgmig_dagster.target.connection import TargetSettings
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.open_target import TargetSettings
+from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import UNDATED_WINDOW, Window
 from imgmig_dagster.work import ReadingWork, Target, Work, WritingWork, open_work, work_on
 from imgmig_dagster.write_guard import allow_scratch_writes

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 
 from imgmig_dagster.mapping.fields import Field, Rule
-from imgmig_dagster.self_test.attributes import Attribute
+from imgmig_dagster.self_test.value_corruptions import Attribute
 
 
 def instant(attribute: Attribute) -> datetime:

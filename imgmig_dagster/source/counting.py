@@ -14,9 +14,9 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.inventory import Inventory, finite_moment, inventory_of, statement
 from imgmig_dagster.source.statements import Snapshot, Statements
 from imgmig_dagster.source.texts import UTF8, stored_bytes
+from imgmig_dagster.source.window_counts import Inventory, finite_moment, inventory_of, statement
 from imgmig_dagster.window import UNDATED, Window, dated
 
 SAMPLE_SIZE: Final = 20

@@ -14,9 +14,9 @@ from psycopg import sql
 
 from imgmig_dagster.mapping.rows import Cursor, Row
 from imgmig_dagster.source.catalog import SourceTable
-from imgmig_dagster.source.digests import field_content, row_digest, text_content
 from imgmig_dagster.source.keyset import Keyset
 from imgmig_dagster.source.orders import order_of
+from imgmig_dagster.source.row_digest_sql import field_content, row_digest, text_content
 from imgmig_dagster.source.values import Values
 from imgmig_dagster.window import Window
 

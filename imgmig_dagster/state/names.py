@@ -20,7 +20,7 @@ STATE_ID: Final = "state-id.json"
 TARGET: Final = "target.json"
 """The table that bears this state's mark (`write_guard`)."""
 SCHEMA: Final = "schema.json"
-"""Columns and indexes of both sides as the first migration saw them (`verification.schema`)."""
+"""Columns and indexes of both sides as the first migration saw them (`verification.schema_changes`)."""
 REPORTS: Final = "reports"
 SPOT_CHECK_PAGE: Final = f"{REPORTS}/spot-check.html"
 THROTTLE: Final = "throttle.json"
@@ -120,17 +120,17 @@ def inventory(partition: str) -> str:
 
 
 def plan(partition: str) -> str:
-    """The last dry run (`steps.plan.MigrationPlan`)."""
+    """The last dry run (`steps.dry_run.MigrationPlan`)."""
     return f"{partition}/plan.json"
 
 
 def evidence(partition: str) -> str:
-    """The last verification (`verification.results.VerificationResult`), without values."""
+    """The last verification (`verification.verification_result.VerificationResult`), without values."""
     return f"{partition}/{EVIDENCE}"
 
 
 def segments(partition: str) -> str:
-    """The folder of what the evidence says row by row (`verification.segments`)."""
+    """The folder of what the evidence says row by row (`verification.row_parts`)."""
     return f"{partition}/segments"
 
 
@@ -140,7 +140,7 @@ def faults_of(segment: str) -> str:
 
 
 def mismatches(partition: str) -> str:
-    """What the last verification found (`verification.results.Mismatch`), with full values."""
+    """What the last verification found (`verification.verification_result.Mismatch`), with full values."""
     return f"{partition}/{MISMATCHES}"
 
 

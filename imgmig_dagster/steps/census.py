@@ -33,9 +33,9 @@ from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.steps.without_row import look_without_rows
 from imgmig_dagster.target.exports import TableExports
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
-from imgmig_dagster.verification.results import Verdict
+from imgmig_dagster.verification.verification_result import Verdict
 from imgmig_dagster.window import Window, span
 from imgmig_dagster.work import ReadingWork
 

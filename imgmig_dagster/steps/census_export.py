@@ -17,7 +17,7 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.target.exports import Export, ExportDamaged, TableExports
 from imgmig_dagster.verification.census_results import ORPHANS
-from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.verification.verification_result import Identity
 from imgmig_dagster.work import ReadingWork
 
 _POLL_S: Final = 20.0

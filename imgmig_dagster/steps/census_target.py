@@ -15,7 +15,7 @@ from imgmig_dagster.steps.census_export import ExportRequest, completed, forget
 from imgmig_dagster.steps.census_sides import Sides
 from imgmig_dagster.target.exports import ExportDamaged, ExportFile, TableExports
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.work import ReadingWork
 
 AT_ONCE: Final = 4

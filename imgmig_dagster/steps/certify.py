@@ -26,8 +26,8 @@ from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import Reason, Today, why_void
-from imgmig_dagster.verification.results import Identity, Rounds, VerificationResult
-from imgmig_dagster.verification.segments import SegmentStore
+from imgmig_dagster.verification.row_parts import SegmentStore
+from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 

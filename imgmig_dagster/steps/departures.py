@@ -20,7 +20,7 @@ from imgmig_dagster.state.failures import HELD_BACK
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord
 from imgmig_dagster.steps.page import PageMigrator
-from imgmig_dagster.target.rehearsed import Written
+from imgmig_dagster.target.dry_run_table import Written
 
 
 class Departed(OutcomeRecord):

@@ -2,7 +2,7 @@
 
 On a snapshot of the source, one statement gives the digest of every segment. Where one is another than when its rows
 were seen, the rows of the segment are listed with their digests; those whose digest is new are looked at again on both
-sides. What a segment is stands in `verification.segments`; the rounds that lead to a certificate are in `certify`.
+sides. What a segment is stands in `verification.row_parts`; the rounds that lead to a certificate are in `certify`.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.steps.without_row import look_at_rows_left
-from imgmig_dagster.verification.results import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
-from imgmig_dagster.verification.segments import SeenRows, Segment, SegmentIndex, SegmentStore
+from imgmig_dagster.verification.row_parts import SeenRows, Segment, SegmentIndex, SegmentStore
+from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork

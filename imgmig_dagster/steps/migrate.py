@@ -21,7 +21,7 @@ from imgmig_dagster.steps.inventory import Rejections, look_at_ids
 from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult, Outcome
 from imgmig_dagster.steps.page import PageMigrator, PageResult
 from imgmig_dagster.steps.reconcile import Reconciler
-from imgmig_dagster.verification.schema import note_schema
+from imgmig_dagster.verification.schema_changes import note_schema
 from imgmig_dagster.walk.completeness import Account
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk

@@ -19,8 +19,8 @@ from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord
 from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.dry_run_table import Written
 from imgmig_dagster.target.inserts import MAX_BATCH_INSERT
-from imgmig_dagster.target.rehearsed import Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WriteFailure
 

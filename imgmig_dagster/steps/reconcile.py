@@ -10,7 +10,7 @@ from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRul
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import NeverSettledError
-from imgmig_dagster.target.rehearsed import Written
+from imgmig_dagster.target.dry_run_table import Written
 
 # A key that is written more often than this, a settle time apart, is left to the next pass.
 _MAX_LOOKS = 5

@@ -27,12 +27,12 @@ from imgmig_dagster.steps.page import PageMigrator
 from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.steps.rows_left import refuse_unexplained
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.rehearsed import RehearsedTable, Written
+from imgmig_dagster.target.dry_run_table import RehearsedTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
-from imgmig_dagster.verification.segments import ids_at_fault
+from imgmig_dagster.verification.row_parts import ids_at_fault
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 

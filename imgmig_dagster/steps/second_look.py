@@ -13,9 +13,9 @@ from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.rows import DigestedRow, Item
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.target.requests import MAX_BATCH_GET
-from imgmig_dagster.target.table import TargetTable
-from imgmig_dagster.verification.results import Mismatch, Verdict
-from imgmig_dagster.verification.segments import PackedRows, Seen, SeenRows
+from imgmig_dagster.target.target_table import TargetTable
+from imgmig_dagster.verification.row_parts import PackedRows, Seen, SeenRows
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict
 
 MAX_LOOKS: Final = 5
 """How often what does not hold still is looked at again, before nothing is concluded of it."""

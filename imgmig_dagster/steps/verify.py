@@ -16,8 +16,8 @@ from imgmig_dagster.state.writes import last_write, writes_so_far
 from imgmig_dagster.steps.follow import find_drift, follow, totals
 from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
 from imgmig_dagster.verification.evidence import identity_of, is_too_old
-from imgmig_dagster.verification.results import Identity, VerificationResult
-from imgmig_dagster.verification.segments import Segment, SegmentIndex, SegmentStore, ids_at_fault
+from imgmig_dagster.verification.row_parts import Segment, SegmentIndex, SegmentStore, ids_at_fault
+from imgmig_dagster.verification.verification_result import Identity, VerificationResult
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window

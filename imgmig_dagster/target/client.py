@@ -24,7 +24,7 @@ from imgmig_dagster.aws_faults import clock_wrong, is_of_the_clock, proxy_refuse
 from imgmig_dagster.errors import ClockWrong, ImgmigError, SettingsError
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.faults import Fault, classify
-from imgmig_dagster.target.signing import RequestSigner
+from imgmig_dagster.target.request_signing import RequestSigner
 
 _LARGE_BODY_BYTES = 2**20
 # As botocore asks: AWS would compress, and puts a header that says so over error replies that are not compressed.

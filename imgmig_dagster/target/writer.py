@@ -25,7 +25,7 @@ from imgmig_dagster.target.requests import (
     UpdateItem,
 )
 from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.target_table import TargetTable
 
 
 @dataclass(frozen=True)

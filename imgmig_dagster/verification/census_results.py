@@ -11,7 +11,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.long_lists import read_list
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.verification.verification_result import Identity
 
 COUNTS_DISAGREE_ADVICE: Final = (
     "an index of the table may be corrupt, or tables inherit from it: see imgmig doctor, and REINDEX the table"

@@ -12,8 +12,8 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
-from imgmig_dagster.target.table import TargetIdentity
-from imgmig_dagster.verification.results import VERIFIER_VERSION, Identity, VerificationResult
+from imgmig_dagster.target.target_table import TargetIdentity
+from imgmig_dagster.verification.verification_result import VERIFIER_VERSION, Identity, VerificationResult
 from imgmig_dagster.window import Window
 
 COUNTS_FOR: Final = timedelta(days=7)

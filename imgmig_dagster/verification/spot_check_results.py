@@ -7,7 +7,7 @@ from typing import Annotated
 
 from imgmig_dagster.figures import SHARE, Figure
 from imgmig_dagster.source.sampling import Shape
-from imgmig_dagster.verification.results import Identity
+from imgmig_dagster.verification.verification_result import Identity
 
 
 class ObjectFault(str, Enum):

@@ -15,7 +15,7 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.results import Mismatch, Verdict
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, StageState, pair, spot_check
 

@@ -11,7 +11,7 @@ from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.target.connection import WritableTarget
+from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of
 from imgmig_dagster_tests.fault_proxy import (

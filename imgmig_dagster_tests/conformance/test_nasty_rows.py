@@ -17,7 +17,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.changes import changed_partitions
+from imgmig_dagster.verification.changed_windows import changed_partitions
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster_tests.arrange import MARCH, Migration, Target, image, item_of, month, row_id
 from imgmig_dagster_tests.conformance.outcomes import (

@@ -9,7 +9,7 @@ import pytest
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.steps.census_target import AT_ONCE
-from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.target.target_table import Lookup
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import OnTable

@@ -11,7 +11,7 @@ from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.faults import Fault
 from imgmig_dagster.target.requests import BatchWriteItem, PutNewItem
-from imgmig_dagster.target.table import describe
+from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.target.writer import WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import STRICT, Endpoint, OnTable

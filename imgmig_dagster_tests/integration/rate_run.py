@@ -8,7 +8,7 @@ from pathlib import Path
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StateStore
-from imgmig_dagster.target.connection import WritableTarget
+from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster_tests.arrange import access, item_of
 from imgmig_dagster_tests.images import IMAGE
 

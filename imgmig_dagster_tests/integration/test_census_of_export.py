@@ -14,7 +14,7 @@ from imgmig_dagster.clock import Clock
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.certify import certify as certify_rows
 from imgmig_dagster.target.exports import ExportDamaged

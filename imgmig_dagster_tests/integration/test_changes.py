@@ -7,7 +7,7 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.state.writes import writing
-from imgmig_dagster.verification.changes import changed_partitions, occupied_partitions, verifiable_partitions
+from imgmig_dagster.verification.changed_windows import changed_partitions, occupied_partitions, verifiable_partitions
 from imgmig_dagster_tests.arrange import Migration, image, month
 from imgmig_dagster_tests.conftest import create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error

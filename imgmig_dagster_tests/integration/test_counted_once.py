@@ -11,7 +11,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines
-from imgmig_dagster.verification.results import Mismatch
+from imgmig_dagster.verification.verification_result import Mismatch
 from imgmig_dagster_tests.arrange import Migration, image, row_id
 from imgmig_dagster_tests.runs import Run
 

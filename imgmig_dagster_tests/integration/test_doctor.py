@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.config import Settings, load_settings
-from imgmig_dagster.doctor import aws
-from imgmig_dagster.doctor.aws import aws_examinations, picture_examination
-from imgmig_dagster.doctor.results import Diagnosis, Health, examine, exit_code
-from imgmig_dagster.doctor.session import session_examinations
-from imgmig_dagster.doctor.source import source_examinations
+from imgmig_dagster.doctor import aws_checks
+from imgmig_dagster.doctor.aws_checks import aws_examinations, picture_examination
+from imgmig_dagster.doctor.diagnosis import Diagnosis, Health, examine, exit_code
+from imgmig_dagster.doctor.session_checks import session_examinations
+from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -307,13 +307,13 @@ class TestAws:
     def test_provisioned_capacity_is_held_against_the_planned_rate(
         self, services: Services, other_table: str, rate: float | None, health: Health, remedy: str
     ) -> None:
-        found = aws.capacity(access(services.dynamodb_url), other_table, rate)
+        found = aws_checks.capacity(access(services.dynamodb_url), other_table, rate)
 
         assert (found[0], found[1].startswith("provisioned, 5 units/s")) == (health, True)
         assert remedy in found[2]
 
     def test_on_demand_is_held_against_what_it_is_warm_for(self, services: Services, target: Target) -> None:
-        health, found, remedy = aws.capacity(access(services.dynamodb_url), target.name, 100_000.0)
+        health, found, remedy = aws_checks.capacity(access(services.dynamodb_url), target.name, 100_000.0)
 
         assert (health, "warm for" in found) == (Health.WARN, True)
         assert remedy.endswith("--warm-throughput WriteUnitsPerSecond=100000")

@@ -2,9 +2,9 @@
 
 import json
 
-from imgmig_dagster.doctor import exports
-from imgmig_dagster.doctor.aws import bucket
-from imgmig_dagster.doctor.results import Diagnosis, Examination, Health, exit_code
+from imgmig_dagster.doctor import export_checks
+from imgmig_dagster.doctor.aws_checks import bucket
+from imgmig_dagster.doctor.diagnosis import Diagnosis, Examination, Health, exit_code
 from imgmig_dagster_tests.arrange import Migration, Target, access
 from imgmig_dagster_tests.exports import ExportService
 from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, Forward, Reply, error
@@ -19,7 +19,7 @@ def turn_recovery_on(target: Target) -> None:
 
 
 def found(target: Target, proxy: FaultProxy, url: str | None) -> Diagnosis:
-    look = Examination("DynamoDB", "census", lambda: exports.census(access(proxy.url), target.name, url))
+    look = Examination("DynamoDB", "census", lambda: export_checks.census(access(proxy.url), target.name, url))
     return look.diagnose()
 
 

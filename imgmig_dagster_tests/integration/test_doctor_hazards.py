@@ -12,8 +12,8 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor import hazards
+from imgmig_dagster.doctor.diagnosis import Examination, Health, examine
 from imgmig_dagster.doctor.hazards import status, stream
-from imgmig_dagster.doctor.results import Examination, Health, examine
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.sandbox import partiql
 from imgmig_dagster.stage import Stage, WriteMode

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from imgmig_dagster.doctor import hazards
-from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
 from imgmig_dagster.mapping.spec import Constant, TableMapping
 from imgmig_dagster.mapping.template import Template

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from imgmig_dagster.doctor.results import Diagnosis, Health, examine
-from imgmig_dagster.doctor.source import source_examinations
+from imgmig_dagster.doctor.diagnosis import Diagnosis, Health, examine
+from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id

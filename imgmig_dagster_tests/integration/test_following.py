@@ -14,8 +14,8 @@ from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.verification.evidence import Reason, why_void
-from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
-from imgmig_dagster.verification.segments import SegmentStore, ids_at_fault
+from imgmig_dagster.verification.row_parts import SegmentStore, ids_at_fault
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, reset_before
 

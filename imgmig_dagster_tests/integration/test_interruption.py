@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from imgmig_dagster.errors import CheckpointRefused, SourceUnavailable, TargetRefused
-from imgmig_dagster.sandbox.aws import Moto, endpoint_url
+from imgmig_dagster.sandbox.aws_process import Moto, endpoint_url
 from imgmig_dagster.sandbox.process import attach_or_start
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state.store import LocalStateStore

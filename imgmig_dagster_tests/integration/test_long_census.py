@@ -7,12 +7,12 @@ import pytest
 
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.steps.certify import Certified, certify
 from imgmig_dagster.verification.evidence import why_void
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import Migration, image, item_of
 from imgmig_dagster_tests.runs import Run

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.doctor.results import Health
-from imgmig_dagster.doctor.source import rows_outside
+from imgmig_dagster.doctor.diagnosis import Health
+from imgmig_dagster.doctor.source_checks import rows_outside
 from imgmig_dagster.drafting.check import items, keys, left_out, nulls
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
 from imgmig_dagster.mapping.template import Template

@@ -9,14 +9,14 @@ from threading import Thread
 import pytest
 
 from imgmig_dagster.config import Settings, load_settings
-from imgmig_dagster.doctor.aws import writing_state
-from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.aws_checks import writing_state
+from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.target.connection import TargetSettings
 from imgmig_dagster.target.marks import Marked, claim, ownership, read
+from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.arrange import Target, access, item_of
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, error

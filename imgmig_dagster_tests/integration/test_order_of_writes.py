@@ -8,11 +8,11 @@ import pytest
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.defs.metadata import of_retry
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import now
 from imgmig_dagster_tests.arrange import Migration, image, item_of
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error

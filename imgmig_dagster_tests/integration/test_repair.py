@@ -15,7 +15,7 @@ from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.census_results import CensusRefused, CensusResult
-from imgmig_dagster.verification.results import LISTED_MISMATCHES
+from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES
 from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, error, holds, reset_after
 from imgmig_dagster_tests.images import IMAGE

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers

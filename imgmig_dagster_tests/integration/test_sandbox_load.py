@@ -16,7 +16,7 @@ from imgmig_dagster.mapping.declaration import load
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.sandbox.aws import client
+from imgmig_dagster.sandbox.aws_process import client
 from imgmig_dagster_tests.images import IMAGE
 
 SCRIPT = """

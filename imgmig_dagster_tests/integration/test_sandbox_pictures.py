@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from imgmig_dagster.sandbox import Sandbox, aws
+from imgmig_dagster.sandbox import Sandbox, aws_process
 from imgmig_dagster.sandbox.seed import ImageRow, synthetic_rows
 
 DRAWN = ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -25,7 +25,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def s3(sandbox: Sandbox) -> Any:
     status = sandbox.start()
     assert status.aws_port
-    return aws.client("s3", status.aws_port)
+    return aws_process.client("s3", status.aws_port)
 
 
 def body(client: Any, bucket: str, key: str) -> bytes:

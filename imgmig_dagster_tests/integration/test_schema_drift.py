@@ -3,7 +3,7 @@
 from typing import Any
 
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.schema import SchemaDrift, schema_drift
+from imgmig_dagster.verification.schema_changes import SchemaDrift, schema_drift
 from imgmig_dagster_tests.arrange import MARCH, Source, Target, image, partition_by_time
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.runs import Run

@@ -9,7 +9,7 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.verify import verify
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import WritingWork
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, month

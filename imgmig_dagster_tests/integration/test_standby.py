@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from imgmig_dagster.doctor.results import Health, examine, exit_code
-from imgmig_dagster.doctor.session import session_examinations
+from imgmig_dagster.doctor.diagnosis import Health, examine, exit_code
+from imgmig_dagster.doctor.session_checks import session_examinations
 from imgmig_dagster.errors import SessionRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Postgres, url

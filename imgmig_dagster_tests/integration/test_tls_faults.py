@@ -11,7 +11,7 @@ import pytest
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.errors import SettingsError, TlsRefused
-from imgmig_dagster.target.table import describe
+from imgmig_dagster.target.target_table import describe
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of
 from imgmig_dagster_tests.certificates import Authority
 from imgmig_dagster_tests.conftest import Services

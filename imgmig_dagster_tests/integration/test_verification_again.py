@@ -7,7 +7,7 @@ import pytest
 
 from imgmig_dagster.errors import StateChanged, TargetUnavailable
 from imgmig_dagster.state.records import load_lines, load_record
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, reset_before
 

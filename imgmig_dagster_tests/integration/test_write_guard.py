@@ -9,7 +9,7 @@ import pytest
 from imgmig_dagster.config import Settings, load_settings
 from imgmig_dagster.errors import SettingsError, WritesRefused
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.target.connection import TargetSettings, WritableTarget
+from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.integration.aws_behind_proxy import sts_of_aws

@@ -19,7 +19,7 @@ _IMPORTED = (
     "dagster_postgres.run_storage",
     "dagster_postgres.event_log",
     "dagster_postgres.schedule_storage",
-    "imgmig_dagster.cli.session",
+    "imgmig_dagster.cli.stage_session",
     "imgmig_dagster.local_runs.runner",
     "imgmig_dagster.defs.build",
     "imgmig_dagster.reporting.render",

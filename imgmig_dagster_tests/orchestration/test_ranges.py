@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.defs.partitions import TimeWindows
-from imgmig_dagster.defs.ranges import Part, over_range
+from imgmig_dagster.defs.range_run import Part, over_range
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.errors import TargetRefused

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.state.records import load_record, save_record
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, checks_of, images_of, metadata_of

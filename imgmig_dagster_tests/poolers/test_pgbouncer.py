@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from imgmig_dagster.doctor.results import Health
+from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import SessionRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.postgres import READER, Postgres

@@ -8,11 +8,11 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.doctor.aws import recovery
+from imgmig_dagster.doctor.aws_checks import recovery
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.client import DynamoDBClient
-from imgmig_dagster.target.table import describe
+from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.write_guard import caller, endpoint_fault
 from imgmig_dagster_tests.arrange import access as emulated
 from imgmig_dagster_tests.aws_gate import Answer, aws_gate

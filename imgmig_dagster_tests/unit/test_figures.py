@@ -5,14 +5,14 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from imgmig_dagster.figures import SHARE, Figure, figures_of, shown, total
+from imgmig_dagster.steps.dry_run import MigrationPlan, PlanCounts
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationCounts, MigrationResult
-from imgmig_dagster.steps.plan import MigrationPlan, PlanCounts
 from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import VerificationCounts, VerificationResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import VerificationCounts, VerificationResult
 
 RESULTS = (
     SourceInventory,

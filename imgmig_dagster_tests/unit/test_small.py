@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgmig_dagster import errors
 from imgmig_dagster.concurrency import gather, in_thread
-from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.errors import SourceUnavailable, TargetRefused
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.window import from_microseconds, to_microseconds

@@ -1,7 +1,7 @@
 """A table's declaration: the file that says how its rows become items.
 
-`marks` reads YAML; `form` and `scalars` are what may stand in it; `faults` words what does not fit; `attributes` and
-`meaning` make the mapping of it; `loading` puts them together. `schema` is the form for editors.
+`yaml_lines` reads YAML; `form` and `scalars` say what it may hold; `declaration_faults` words what does not fit;
+`declared_attributes` and `meaning` make the mapping; `loading` puts them together. `json_schema` is the form for editors.
 """
 
 from imgmig_dagster.mapping.declaration.loading import (

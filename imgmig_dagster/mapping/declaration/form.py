@@ -1,7 +1,7 @@
 """The form of a declaration: its keys, the values that each takes, and the words and examples that describe them.
 
-`scalars` has its words and texts, `schema` prints it for editors, `faults` words what does not fit it, and `meaning`
-tells what the values mean together.
+`scalars` has its words and texts, `json_schema` prints it for editors, `declaration_faults` words what does not fit it,
+and `meaning` tells what the values mean together.
 """
 
 from collections.abc import Mapping

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.mapping.declaration.faults import without, worded
+from imgmig_dagster.mapping.declaration.declaration_faults import without, worded
 from imgmig_dagster.mapping.declaration.form import DeclarationForm
-from imgmig_dagster.mapping.declaration.marks import Fault, Marked, of_data, read
 from imgmig_dagster.mapping.declaration.meaning import Meaning, Partitions
+from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Marked, of_data, read
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.template import Template
 

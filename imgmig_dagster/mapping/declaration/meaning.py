@@ -1,6 +1,6 @@
 """What the values of a declaration mean together: a `TableMapping`, or what contradicts itself in them.
 
-A table's attributes are read in `attributes`; the form itself is in `form`.
+A table's attributes are read in `declared_attributes`; the form itself is in `form`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Final
 
 from imgmig_dagster.ignored_columns import NO_REASON, listed, shown
-from imgmig_dagster.mapping.declaration.attributes import Attributes
+from imgmig_dagster.mapping.declaration.declared_attributes import Attributes
 from imgmig_dagster.mapping.declaration.form import (
     BucketsForm,
     DeclarationForm,
@@ -20,8 +20,8 @@ from imgmig_dagster.mapping.declaration.form import (
     TimeForm,
     VersionForm,
 )
-from imgmig_dagster.mapping.declaration.marks import Fault, Path
 from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain, earliest_day
+from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
 from imgmig_dagster.mapping.fields import Unit
 from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
 from imgmig_dagster.mapping.template import Template

@@ -1,6 +1,6 @@
 import pytest
 
-from imgmig_dagster.drafting.names import attributes, camel_case, entity, says_created, says_modified, says_time
+from imgmig_dagster.drafting.drafted_names import attributes, camel_case, entity, says_created, says_modified, says_time
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from imgmig_dagster.drafting.seen import PK_SK, KeyPart, SeenColumn, SeenTable, SeenTarget
 from imgmig_dagster.drafting.written import scalar, written
-from imgmig_dagster.mapping.declaration import marks
+from imgmig_dagster.mapping.declaration import yaml_lines
 from imgmig_dagster.mapping.declaration.loading import parse
 from imgmig_dagster.mapping.fields import FieldType, Unit
 
@@ -21,7 +21,7 @@ def table(*columns: tuple[str, FieldType], name: str = "images", **more: Any) ->
 
 
 def read(text: str) -> Any:
-    (found,) = marks.read(text)
+    (found,) = yaml_lines.read(text)
     assert not found.faults
     return found.data
 

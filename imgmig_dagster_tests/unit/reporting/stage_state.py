@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.source.published import PublishedSource
@@ -19,9 +19,9 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, writes_so_far
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import ORPHANS, CensusResult
-from imgmig_dagster.verification.results import Identity, Mismatch, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
+from imgmig_dagster.verification.verification_result import Identity, Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.images import IMAGE
 

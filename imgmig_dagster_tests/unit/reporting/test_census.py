@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.reporting.certificate import certify
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.census_results import LeftSince
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month

@@ -12,15 +12,15 @@ from imgmig_dagster.reporting.certificate_file import (
     parse,
     serialize,
 )
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.cutover import Cutover
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
-from imgmig_dagster.reporting.review import Cutover
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, VERIFIED, StageState, month, pair
 

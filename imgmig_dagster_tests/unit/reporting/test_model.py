@@ -5,12 +5,12 @@ import pytest
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.verification.evidence import Today, Void, why_void
-from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.verification.review import ReviewedImage
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
     FACTS,

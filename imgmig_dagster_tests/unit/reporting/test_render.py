@@ -20,8 +20,8 @@ from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.results import Mismatch, Verdict
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month, pair, spot_check
 
 REPOSITORY = Path(__file__).parents[3]

@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from imgmig_dagster.certificate_signing import SigningKey
 from imgmig_dagster.errors import ImgmigError, SigningRefused, SigningUnavailable
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import (
@@ -23,7 +24,6 @@ from imgmig_dagster.reporting.certificate_file import (
     parse,
     sign_certificate,
 )
-from imgmig_dagster.signing import SigningKey
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.conftest import Services

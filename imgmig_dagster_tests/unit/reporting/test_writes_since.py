@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imgmig_dagster.reporting.partitions import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster_tests.unit.reporting.stage_state import (

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule
-from imgmig_dagster.self_test.attributes import ABSENT, NULL, Attribute
-from imgmig_dagster.self_test.changes import Change, changes_of
-from imgmig_dagster.self_test.numbers import meaning
+from imgmig_dagster.self_test.corruptions import Change, changes_of
+from imgmig_dagster.self_test.number_corruptions import meaning
+from imgmig_dagster.self_test.value_corruptions import ABSENT, NULL, Attribute
 
 GONE = {"attribute missing", "value became NULL"}
 DOCUMENT = {

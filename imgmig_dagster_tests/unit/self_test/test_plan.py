@@ -8,7 +8,7 @@ from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.self_test.judgement import UNTOUCHED, judge
-from imgmig_dagster.self_test.plan import MISSING, ORPHAN, Plant, draw_plants
+from imgmig_dagster.self_test.planting import MISSING, ORPHAN, Plant, draw_plants
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.images import IMAGE
 

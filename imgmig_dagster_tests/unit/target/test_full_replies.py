@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.target.target_table import Lookup
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, unprocessed
 from imgmig_dagster_tests.unit.target.opened import opened

@@ -23,7 +23,7 @@ from imgmig_dagster.target.requests import (
     UpdateItem,
 )
 from imgmig_dagster.target.sender import Request
-from imgmig_dagster.target.table import Lookup
+from imgmig_dagster.target.target_table import Lookup
 from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reply

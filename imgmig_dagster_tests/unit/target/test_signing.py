@@ -8,7 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from imgmig_dagster.target.signing import RequestSigner
+from imgmig_dagster.target.request_signing import RequestSigner
 from imgmig_dagster_tests.arrange import FakeClock
 
 REGION = "eu-central-1"

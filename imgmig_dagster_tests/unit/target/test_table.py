@@ -12,7 +12,7 @@ from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefuse
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.table import Lookup, describe
+from imgmig_dagster.target.target_table import Lookup, describe
 from imgmig_dagster.target.writer import Standing, WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table

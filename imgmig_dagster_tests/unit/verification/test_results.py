@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.results import Identity, VerificationResult
+from imgmig_dagster.verification.verification_result import Identity, VerificationResult
 from imgmig_dagster_tests.unit.reporting.stage_state import pair, spot_check
 
 IDENTITY = Identity("m", "s", "t", "c", "1", "0")

@@ -1,7 +1,7 @@
 import pytest
 
 from imgmig_dagster.target.index_keys import IndexKey
-from imgmig_dagster.verification.schema import SchemaDrift, SeenSchema, drift_between
+from imgmig_dagster.verification.schema_changes import SchemaDrift, SeenSchema, drift_between
 from imgmig_dagster_tests.images import IMAGE
 
 COLUMNS = {"id": "uuid NOT NULL", "width": "integer"}

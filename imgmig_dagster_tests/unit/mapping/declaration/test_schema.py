@@ -8,7 +8,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from imgmig_dagster.mapping.declaration.schema import schema
+from imgmig_dagster.mapping.declaration.json_schema import schema
 from imgmig_dagster_tests.images import DECLARATION
 from imgmig_dagster_tests.test_conventions import REPOSITORY
 from imgmig_dagster_tests.unit.mapping.declaration.test_faults import FAULTS, SOUND, written

@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg import sql
 
-from imgmig_dagster.source.digests import row_digest
 from imgmig_dagster.source.expressions import Expressions
+from imgmig_dagster.source.row_digest_sql import row_digest
 from imgmig_dagster.window import Window, from_microseconds
 
 
@@ -16,7 +16,7 @@ from imgmig_dagster.window import Window, from_microseconds
 class Inventory:
     """What the source says of a window, in one statement and thus of one snapshot.
 
-    `row_bytes` is the length of what is hashed of the rows (`source.digests`). `digest` is the sum of the rows'
+    `row_bytes` is the length of what is hashed of the rows (`source.row_digest_sql`). `digest` is the sum of the rows'
     digests: two windows' digests add up. `watermark` is the latest finite `modified_column`.
     """
 

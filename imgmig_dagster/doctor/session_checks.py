@@ -1,4 +1,7 @@
-"""Looks at the session with PostgreSQL: server, encryption, pooler, role, what hides rows. `source.py`: the table."""
+"""Looks at the session with PostgreSQL: server, encryption, pooler, role, what hides rows.
+
+The table itself is examined in `source_checks`.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,7 +9,7 @@ from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import Pooling, ReadOnlyConnections
 

@@ -11,11 +11,11 @@ from typing import Final, TypeAlias
 from imgmig_dagster.mapping.fields import Field, Rule
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.self_test.attributes import ABSENT, Attribute
-from imgmig_dagster.self_test.changes import Change, changes_of
+from imgmig_dagster.self_test.corruptions import Change, changes_of
 from imgmig_dagster.self_test.invented import invented
-from imgmig_dagster.self_test.numbers import meaning
+from imgmig_dagster.self_test.number_corruptions import meaning
 from imgmig_dagster.self_test.times import instant
+from imgmig_dagster.self_test.value_corruptions import ABSENT, Attribute
 
 Name: TypeAlias = tuple[str, str]
 """What verification says of a key: its id, and the attribute at fault, `MISSING` or `ORPHAN`."""

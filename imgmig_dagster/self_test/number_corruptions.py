@@ -1,4 +1,4 @@
-"""Numbers in an item that are wrong, rounded, or spelled otherwise; what else is changed is in `changes`."""
+"""Numbers in an item that are wrong, rounded, or spelled otherwise; what else is changed is in `corruptions`."""
 
 import re
 from decimal import Context, Decimal

@@ -12,7 +12,7 @@ from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN, Reason, Today, why_void
-from imgmig_dagster.verification.results import VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, seconds_between
 
 

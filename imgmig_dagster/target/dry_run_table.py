@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from imgmig_dagster.mapping.rows import Assignments, Item, assigned
-from imgmig_dagster.target.table import Lookup, TargetTable
+from imgmig_dagster.target.target_table import Lookup, TargetTable
 from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
 
 

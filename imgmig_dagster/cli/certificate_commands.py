@@ -13,7 +13,7 @@ from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import Certificate, compare
 from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
-from imgmig_dagster.reporting.review import Cutover
+from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.state.opening import open_state, table_state
 from imgmig_dagster.tables import chosen_table
 

@@ -1,10 +1,10 @@
-"""Looks at the source table: columns, ids, time zone, index, rows outside. `session.py` looks at the rest."""
+"""Looks at the source table: columns, ids, time zone, index, rows outside. `session_checks.py` looks at the rest."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from imgmig_dagster.doctor.results import Examination, Health
+from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.errors import DoesNotFit
 from imgmig_dagster.ignored_columns import SETTING, listed, shown
 from imgmig_dagster.source.catalog import UTC

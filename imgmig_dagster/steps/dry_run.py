@@ -15,7 +15,7 @@ from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.steps.inventory import Rejections
-from imgmig_dagster.target.table import TargetTable
+from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 

@@ -1,6 +1,6 @@
 """Changes of texts, numbers, booleans, bytes and labels, and what NULL is taken for: each an `Apply`.
 
-Of times are those in `times`, of documents, lists and sets those in `nested`; which type has which is in `changes`.
+Of times are those in `times`, of documents, lists and sets those in `nested`; which type has which is in `corruptions`.
 """
 
 import base64
@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final, TypeAlias
 
 from imgmig_dagster.mapping.fields import Field, Null
-from imgmig_dagster.self_test import numbers
+from imgmig_dagster.self_test import number_corruptions
 
 Attribute: TypeAlias = dict[str, Any]
 
@@ -48,24 +48,24 @@ def another_text(attribute: Attribute, _field: Field, chance: Random) -> Attribu
 
 def another_number(attribute: Attribute, _field: Field, chance: Random) -> Attribute | None:
     """A number that is off in its last digit, by a factor, a sign or a fraction."""
-    return {"N": numbers.another_number(attribute["N"], chance)} if "N" in attribute else None
+    return {"N": number_corruptions.another_number(attribute["N"], chance)} if "N" in attribute else None
 
 
 def below_double(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:
     """A number that JavaScript cannot tell from it."""
-    changed = numbers.below_double(attribute["N"]) if "N" in attribute else None
+    changed = number_corruptions.below_double(attribute["N"]) if "N" in attribute else None
     return None if changed is None else {"N": changed}
 
 
 def rounded(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:
     """The number with fewer digits."""
-    changed = numbers.rounded(attribute["N"]) if "N" in attribute else None
+    changed = number_corruptions.rounded(attribute["N"]) if "N" in attribute else None
     return None if changed is None else {"N": changed}
 
 
 def same_number(attribute: Attribute, _field: Field, chance: Random) -> Attribute | None:
     """The same number, spelled otherwise."""
-    return {"N": numbers.spelled_otherwise(attribute["N"], chance)} if "N" in attribute else None
+    return {"N": number_corruptions.spelled_otherwise(attribute["N"], chance)} if "N" in attribute else None
 
 
 def flipped(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:

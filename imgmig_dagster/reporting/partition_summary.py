@@ -15,7 +15,7 @@ from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
-from imgmig_dagster.verification.results import Mismatch, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 
 _SHOWN_IDS: Final = 3

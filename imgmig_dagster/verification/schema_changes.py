@@ -1,5 +1,5 @@
 """What has changed in the schema of either side since the first migration; what a run refuses is in `source.catalog`
-and `target.table`."""
+and `target.target_table`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import ABSENT, StateStore
 from imgmig_dagster.target.index_keys import IndexKey, unfit_keys
-from imgmig_dagster.target.table import TargetIdentity
+from imgmig_dagster.target.target_table import TargetIdentity
 
 _REJECTS: Final = "from now on DynamoDB rejects"
 

@@ -118,7 +118,7 @@ class VerificationResult(VerificationCounts):
     """The comparison of one partition.
 
     `verdicts` counts rows by `Verdict` value; `mismatches` lists the first `LISTED_MISMATCHES` faults, all of which are
-    in the `segments` (the name of their index in the state; see `verification.segments`). `digest` is the source's on
+    in the `segments` (the name of their index in the state; see `verification.row_parts`). `digest` is the source's on
     the snapshot of `as_of`; `items_digest` is that of the items of the rows that were seen equal. `moving` are rows
     that changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that.
     `orphans` are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more

@@ -1,12 +1,12 @@
 """What the census of the whole table says by the time of a report: whether it counts, and what is lacking.
 
 What lies outside of the partitions today is counted by the report itself (`model`); the evidence of a partition is
-judged in `partitions`.
+judged in `partition_summary`.
 """
 
 from collections.abc import Iterable, Sequence
 
-from imgmig_dagster.reporting.partitions import Lacking, PartitionSummary, ReportVerdict, command
+from imgmig_dagster.reporting.partition_summary import Lacking, PartitionSummary, ReportVerdict, command
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult, LeftSince

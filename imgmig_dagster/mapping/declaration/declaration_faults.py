@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imgmig_dagster.mapping.declaration.form import FORMS, DeclarationForm
-from imgmig_dagster.mapping.declaration.marks import Fault, Path
+from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
 
 _KINDS: Final = {
     "string_type": "a text",

@@ -17,7 +17,7 @@ from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.results import Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
 from imgmig_dagster.window import from_microseconds
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from imgmig_dagster.reporting.partitions import Lacking, command, count
+from imgmig_dagster.reporting.partition_summary import Lacking, command, count
 from imgmig_dagster.verification.evidence import changed_identity
-from imgmig_dagster.verification.results import Identity
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
+from imgmig_dagster.verification.verification_result import Identity
 
 
 class Cutover(str, Enum):

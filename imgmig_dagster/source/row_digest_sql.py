@@ -12,7 +12,7 @@ from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Unit
 from imgmig_dagster.source.columns import Kind
-from imgmig_dagster.source.documents import CANONICAL, JSON_CONTENT, ONLY_ASCII_ESCAPES, SET_CONTENT, UNFIT
+from imgmig_dagster.source.json_digest_sql import CANONICAL, JSON_CONTENT, ONLY_ASCII_ESCAPES, SET_CONTENT, UNFIT
 from imgmig_dagster.source.values import Values
 
 # By their full names, since a role's search_path may hold others. SHA-256, since a server in FIPS mode refuses md5().

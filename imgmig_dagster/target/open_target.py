@@ -11,7 +11,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.sender import Sender
-from imgmig_dagster.target.table import TargetIdentity, TargetTable, describe
+from imgmig_dagster.target.target_table import TargetIdentity, TargetTable, describe
 from imgmig_dagster.target.writer import WritableTable
 
 

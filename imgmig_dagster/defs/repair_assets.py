@@ -8,7 +8,7 @@ import dagster as dg
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.assets import record_verification
-from imgmig_dagster.defs.ranges import Part, chosen, over_range
+from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     ProgressListener,
@@ -23,7 +23,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.steps.repair import delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.verify import verify
-from imgmig_dagster.target.connection import TargetSettings
+from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.work import ReadingWork, work_on
 

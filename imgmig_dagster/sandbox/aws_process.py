@@ -26,7 +26,7 @@ Key: TypeAlias = tuple[tuple[str, str], ...]
 KEY: Final[Key] = (("PK", "S"), ("SK", "S"))
 
 PICTURES_FILE: Final = "pictures.jsonl"
-"""The objects of the seeded rows, in the sandbox's folder: see `pictures`."""
+"""The objects of the seeded rows, in the sandbox's folder: see `sample_pictures`."""
 PICTURES_PATH: Final = "/imgmig-sandbox/pictures"
 """A request to it makes the server read that file again."""
 

@@ -14,8 +14,8 @@ from imgmig_dagster.mapping.declaration.form import (
     MapForm,
     TemplateForm,
 )
-from imgmig_dagster.mapping.declaration.marks import Fault, Path
 from imgmig_dagster.mapping.declaration.scalars import As, Nulls
+from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.spec import Constant
 from imgmig_dagster.mapping.template import Template

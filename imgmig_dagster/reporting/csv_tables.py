@@ -6,9 +6,9 @@ from typing import Any, Final
 from imgmig_dagster.figures import Figure, figures_of
 from imgmig_dagster.reporting.escaping import spreadsheet_cell
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partitions import PartitionSummary
+from imgmig_dagster.reporting.partition_summary import PartitionSummary
 from imgmig_dagster.state import names
-from imgmig_dagster.verification.results import Verdict
+from imgmig_dagster.verification.verification_result import Verdict
 
 # The columns of a partition by the attributes that they show. What is more than a figure's has a name of its own here.
 _PASS: Final = {
