@@ -76,6 +76,6 @@ def _require_one_key(path: Path, mapping: TableMapping) -> None:
         mine, theirs = aws_process.key_of(mapping), aws_process.key_of(other.mapping)
         if mine != theirs:
             raise SettingsError(
-                f"{path} declares the key {aws_process.shown(mine)}, and {other.place} {aws_process.shown(theirs)}: both "
-                "go into one DynamoDB table, which has one key; change one of them, or move it to another folder"
+                f"{path} declares the key {aws_process.shown(mine)}, and {other.place} {aws_process.shown(theirs)}: "
+                "both go into one DynamoDB table, which has one key; change one of them, or move it to another folder"
             )
