@@ -57,12 +57,12 @@ app = typer.Typer(
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
-app.command("demo")(demo.demo)
+app.command("demo", epilog="Example: imgmig demo --images 2000")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("plan", epilog=capacity.EXAMPLES)(capacity.plan)
 app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
 app.command("throttle", epilog=throttle_commands.EXAMPLES)(throttle_commands.throttle)
-app.command("ui")(ui.ui)
+app.command("ui", epilog="Example: imgmig ui --port 3001")(ui.ui)
 
 Partitions = Annotated[
     list[str] | None, typer.Option("--partition", help="A partition's key, such as 2024-03-01; may be repeated.")

@@ -17,10 +17,7 @@ from imgmig_dagster.tables import chosen_table
 def demo(
     images: Annotated[int, typer.Option("--images", min=1, help="Rows to make, if the sandbox holds none.")] = 15_432,
 ) -> None:
-    """Migrate images in the sandbox: dry run, migration, verification, census, spot check, report.
-
-    Example: imgmig demo --images 2000
-    """
+    """Migrate images in the sandbox: dry run, migration, verification, census, spot check, report."""
     from imgmig_dagster.sandbox import Sandbox
 
     if not uses_sandbox(Stage.DEV):

@@ -44,10 +44,7 @@ def ui(
     stage: StageOption = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port on 127.0.0.1.")] = 3_000,
 ) -> None:
-    """Start Dagster's UI on 127.0.0.1, and the sandbox if the stage uses it; Ctrl-C ends the UI.
-
-    Example: imgmig ui --port 3001
-    """
+    """Start Dagster's UI on 127.0.0.1, and the sandbox if the stage uses it; Ctrl-C ends the UI."""
     chosen = chosen_stage(stage)
     attach(chosen)
     load_settings(chosen)

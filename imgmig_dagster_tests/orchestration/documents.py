@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+# Generated from the commands' help, whose examples unit/test_commands_page.py holds.
+GENERATED = REPOSITORY / "docs/commands.md"
+DOCUMENTS = [REPOSITORY / "README.md", *sorted({*(REPOSITORY / "docs").glob("*.md")} - {GENERATED})]
 
 _CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 _COMMAND = re.compile(r"""(?:^|[\s(])((?:imgmig|make) [a-z-][^\n`#;)|]*)""")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-from typer.core import TyperCommand, TyperGroup
 
+from imgmig_dagster.cli.__main__ import commands_of as commands_of_group
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target, access
@@ -46,17 +46,7 @@ def test_every_command_in_the_documents_is_run_by_a_story_or_made_elsewhere() ->
     assert {*MADE_BY} - {*found} == set()
 
 
-def commands_in(group: object, words: str = "imgmig") -> Iterator[tuple[str, TyperCommand]]:
-    """Every command of the command line with its words, sub-commands too."""
-    assert isinstance(group, TyperGroup)
-    for name, command in group.commands.items():
-        if isinstance(command, TyperCommand):
-            yield f"{words} {name}", command
-        else:
-            yield from commands_in(command, f"{words} {name}")
-
-
-COMMANDS = dict(commands_in(typer.main.get_command(app)))
+COMMANDS = dict(commands_of_group(typer.main.get_group(app)))
 
 
 def test_every_command_stands_in_the_documents() -> None:
