@@ -1,4 +1,4 @@
-"""The README's table of settings and the settings are the same."""
+"""The table in docs/settings.md and the settings are the same."""
 
 import re
 
@@ -8,8 +8,8 @@ from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 OUTSIDE_OF_SETTINGS = {"DAGSTER_HOME", "IMGMIG_SANDBOX_DIR"}
 
 
-def test_every_setting_is_in_the_readme_once_and_nothing_else_is() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_every_setting_is_in_the_document_once_and_nothing_else_is() -> None:
+    text = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
     first_cells = re.findall(r"^\| (`[A-Z_`, ]+`) \|", text, re.MULTILINE)
     documented = [name for cell in first_cells for name in re.findall(r"`([A-Z_]+)`", cell)]
 
