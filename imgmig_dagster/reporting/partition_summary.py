@@ -126,8 +126,7 @@ def summarize(
     if _holds_nothing(summary):
         return replace(summary, verdict=ReportVerdict.EMPTY)
     if verification:
-        digest_now = None if digest is None else lambda: digest
-        void = why_void(store, window, verification, today, rows, digest_now)
+        void = why_void(store, window, verification, today, rows, digest)
         summary = replace(summary, void=void)
     if summary.evidence and lists_mismatches:
         found = load_lines(store, names.mismatches(partition), Mismatch)

@@ -16,7 +16,7 @@ from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.statements import Snapshot, Statements
 from imgmig_dagster.source.texts import UTF8, stored_bytes
-from imgmig_dagster.source.window_counts import Inventory, finite_moment, inventory_of, statement
+from imgmig_dagster.source.window_counts import Inventory, digests_of, finite_moment, inventory_of, statement
 from imgmig_dagster.window import UNDATED, Window, dated
 
 SAMPLE_SIZE: Final = 20
@@ -121,6 +121,10 @@ class Counting(Statements):
             return statement(pieces, columns, window), pieces.window(window)
 
         return inventory_of(self._carry_out(make)[0], columns)
+
+    def digests(self, windows: Sequence[Window]) -> dict[str, str]:
+        """The inventory's digest of each of these windows, by partition key, by one statement for all of them."""
+        return digests_of(self._fetch, windows)
 
     def extent(self, window: Window) -> tuple[int, datetime | None]:
         """Count and watermark of a window, without what an `inventory` has to compute of each row."""

@@ -1,15 +1,18 @@
-"""What the source says of a window in one statement: how much there is, and a digest of what it says."""
+"""What the source says of a window in one statement: how much there is, and a digest of what it says.
 
-from collections.abc import Sequence
+And the digests alone of many windows, by one statement for all of them.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.row_digest_sql import row_digest
-from imgmig_dagster.window import Window, from_microseconds
+from imgmig_dagster.window import Window, dated, from_microseconds
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ _STATEMENT = """
 SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0), coalesce(sum({digest_of_content}), 0)::text,
        {watermark}, now(), {nulls}
 FROM {table} t CROSS JOIN LATERAL (SELECT {content}) AS mapped(content) WHERE {inside}
+"""
+
+# How the bounds are parsed once, and why there is an OFFSET, is told in `counting`. Of rows in no window that is asked
+# for no digest is made.
+_DIGESTS: Final = """
+SELECT bucket, sum(digest)::text FROM (
+    SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])) AS bucket, {digest} AS digest
+    FROM {table} t WHERE {inside} AND (SELECT %(asked)s::boolean[])[
+        width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[]))]
+    OFFSET 0
+) AS numbered GROUP BY 1
 """
 
 
@@ -63,3 +77,29 @@ def finite_moment(timestamp_us: int | str | None) -> datetime | None:
         return from_microseconds(timestamp_us)
     except OverflowError:
         return None
+
+
+def digests_of(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, str]:
+    """The digest of each of these windows, by partition key; they are in order, with or without others in between."""
+    found = dict.fromkeys((window.partition for window in windows), "0")
+    for window in windows:
+        if window.is_undated:
+            ((digest,),) = fetch("SELECT sum({digest})::text FROM {table} t WHERE {inside}", window=window)
+            found[window.partition] = digest or "0"
+    pieces = _without_gaps(dated(windows))
+    if pieces:
+        whole = Window("all", pieces[0].start, pieces[-1].end)
+        asked = [piece.partition in found for piece in pieces]
+        rows = fetch(_DIGESTS, lambda at: {**at.starts(pieces), "asked": asked}, whole)
+        found |= {pieces[bucket - 1].partition: digest for bucket, digest in rows}
+    return found
+
+
+def _without_gaps(windows: Sequence[Window]) -> list[Window]:
+    """The windows, and what lies between them, under no partition's name."""
+    pieces = list[Window]()
+    for window in windows:
+        if pieces and pieces[-1].end < window.start:
+            pieces.append(Window("", pieces[-1].end, window.start))
+        pieces.append(window)
+    return pieces

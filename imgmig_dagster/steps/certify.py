@@ -136,7 +136,7 @@ class _Certifying:
         if evidence is None or not evidence.segments:
             return None
         today = Today(self._work.clock.now(), self._identity)
-        void = why_void(state, window, evidence, today, evidence.rows_in_window, lambda: evidence.digest)
+        void = why_void(state, window, evidence, today, evidence.rows_in_window, evidence.digest)
         return evidence if void is None or void.only_aged or void.reason is Reason.NOT_SETTLED else None
 
     async def _catch_up(self, window: Window, at_once: asyncio.Semaphore) -> None:

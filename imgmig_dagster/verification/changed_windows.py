@@ -28,15 +28,20 @@ def changed_partitions(
         SourceError: see there.
     """
     rows, state = source.rows_per_window(windows), _of_all(state, windows)
-    return [each.partition for each in windows if _has_changed(source, state, each, rows.get(each.partition, 0), today)]
-
-
-def _has_changed(source: SourceReader, state: StateStore, window: Window, rows_now: int, today: Today) -> bool:
-    evidence = load_record(state, names.evidence(window.partition), VerificationResult)
-    if evidence is None:
-        return rows_now > 0 and _is_verifiable(state, window.partition)
-    void = why_void(state, window, evidence, today, rows_now, lambda: source.inventory(window).digest)
-    return void is not None and void.reason is not Reason.WRITE_NOT_ENDED
+    changed, same_count = set[str](), dict[Window, str]()
+    for window in windows:
+        partition, rows_now = window.partition, rows.get(window.partition, 0)
+        evidence = load_record(state, names.evidence(partition), VerificationResult)
+        if evidence is None:
+            changed |= {partition} if rows_now and _is_verifiable(state, partition) else set()
+        # As if its rows had the same digest: the source computes the digests of those alone that still count then.
+        elif (void := why_void(state, window, evidence, today, rows_now, evidence.digest)) is None:
+            same_count[window] = evidence.digest
+        elif void.reason is not Reason.WRITE_NOT_ENDED:
+            changed.add(partition)
+    found = source.digests(list(same_count))
+    changed |= {window.partition for window, digest in same_count.items() if found[window.partition] != digest}
+    return [window.partition for window in windows if window.partition in changed]
 
 
 def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """Whether a verification counts to this day, and if not, why: one rule for reports, certificates and schedules."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -88,7 +87,7 @@ def why_void(
     evidence: VerificationResult,
     today: Today,
     rows: int,
-    digest: Callable[[], str] | None,
+    digest: str | None,
 ) -> Void | None:
     """Why the evidence of a partition does not count today; None where it does.
 
@@ -98,7 +97,7 @@ def why_void(
         evidence: its last verification, whatever that found.
         today: what it is held against.
         rows: the rows that the source counts in the window now.
-        digest: gives the source's digest of the window now, asked for last; None leaves out whether it is the same.
+        digest: the source's digest of the window now; None leaves out whether it is the same.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -117,19 +116,17 @@ def why_void(
     return _why_aged(window, evidence, today, rows, digest)
 
 
-def _why_aged(
-    window: Window, evidence: VerificationResult, today: Today, rows: int, digest: Callable[[], str] | None
-) -> Void | None:
+def _why_aged(window: Window, evidence: VerificationResult, today: Today, rows: int, digest: str | None) -> Void | None:
     """Why evidence of what stands there does not count: it is not settled, not of the rows as they are, or too old."""
     if evidence.settling:
         return Void(Reason.NOT_SETTLED, "a report that was looking at what has changed broke off")
-    if digest is not None and digest() == NOT_LOOKED_AT:
+    if digest == NOT_LOOKED_AT:
         return Void(Reason.NOT_SETTLED, "another run was verifying it while the report was made")
     if evidence.rows_in_window != rows:
         return Void(Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now")
     if is_too_old(evidence.oldest_look_at, today.moment):
         return Void(Reason.TOO_OLD, f"it is more than {COUNTS_FOR.days} days old")
-    if digest is not None and evidence.digest != digest():
+    if digest is not None and evidence.digest != digest:
         return Void(Reason.ROWS_CHANGED, "its rows have changed in the source since")
     if digest is None and _was_open(window, evidence, today.moment):
         return Void(Reason.TOO_OLD, "its window was still open, and it is more than an hour old")

@@ -1,16 +1,21 @@
 """Which partitions have to be verified again."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.writes import writing
 from imgmig_dagster.verification.changed_windows import changed_partitions, occupied_partitions, verifiable_partitions
+from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import Migration, image, month
 from imgmig_dagster_tests.conftest import create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
+from imgmig_dagster_tests.images import IMAGE
+from imgmig_dagster_tests.unit.source.test_plans import Recorded
 
 WINDOWS = [month(2024, number) for number in (2, 3, 4)]
 
@@ -61,6 +66,27 @@ def test_a_verified_partition_has_not_changed(migration: Migration) -> None:
     verify(migration)
 
     assert changed(migration) == []
+
+
+def test_the_digests_of_however_many_partitions_are_asked_for_by_one_statement(migration: Migration) -> None:
+    windows = [month(2024, number) for number in range(1, 13)]
+    migration.source.insert(image(n, created_at=f"2024-{n + 1:02}-10Z") for n in range(12))
+    for window in windows:
+        replace(migration, window=window).verify()
+    migration.source.update(4, width=1, updated_at=image(4)["updated_at"])
+    migration.source.delete(7)
+
+    def asked(some: Sequence[Window]) -> tuple[Sequence[str], int]:
+        connections = Recorded(migration.source.url)
+        with SourceReader(connections, migration.source.schema, migration.source.table, IMAGE) as reader:
+            today = migration.today(reader)
+            connections.asked.clear()
+            return changed_partitions(reader, migration.state, some, today), len(connections.asked)
+
+    assert asked(windows[:1]) == ([], 2)
+    assert asked(windows) == (["2024-05-01", "2024-08-01"], 2)
+    migration.source.execute("TRUNCATE {t}")
+    assert asked(windows[:1]) == (["2024-01-01"], 1), "whose rows are not as many as they were needs no digest"
 
 
 def test_an_update_that_leaves_updated_at_alone_is_seen(migration: Migration) -> None:

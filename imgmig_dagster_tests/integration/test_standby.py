@@ -96,6 +96,7 @@ def readings(windows: Sequence[Window], page: int) -> dict[str, Callable[[Source
         "inventory": lambda reader: reader.inventory(window),
         "extent": lambda reader: reader.extent(window),
         "rows_outside": lambda reader: reader.rows_outside(*span(windows)),
+        "digests": lambda reader: reader.digests(windows),
         "rows_per_window": lambda reader: reader.rows_per_window(windows),
         "all_rows": lambda reader: list(reader.all_rows(page)),
         "sample": lambda reader: reader.sample(5, 1, PICTURE, windows),

@@ -196,7 +196,7 @@ def test_evidence_of_a_window_that_was_open_ages_in_an_hour_where_the_source_is_
 
     def why(since: timedelta, digest: str | None) -> Void | None:
         today = Today((datetime.fromisoformat(moment(VERIFIED)) + since).isoformat(), None)
-        return why_void(state.store, open_window, evidence, today, 100, (lambda: digest) if digest else None)
+        return why_void(state.store, open_window, evidence, today, 100, digest)
 
     assert why(timedelta(hours=1), None) is None
     void = why(timedelta(hours=1, seconds=1), None)

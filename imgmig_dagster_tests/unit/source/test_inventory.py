@@ -88,6 +88,19 @@ def test_digests_of_windows_add_up(source: Source, reader: SourceReader) -> None
     assert whole.rows == 60
 
 
+def test_the_digests_of_some_windows_leave_out_the_rows_between_and_around_them(
+    source: Source, reader: SourceReader
+) -> None:
+    source.insert(image(n, created_at=f"2024-{n % 6 + 1:02}-15T00:00:00Z") for n in range(60))
+    source.insert([image(60, created_at="infinity"), image(61, created_at=None)])
+    windows = [month(2024, number) for number in (2, 3, 4, 5)]
+    chosen = [windows[0], windows[3]]
+
+    assert reader.digests(chosen) == {each.partition: reader.inventory(each).digest for each in chosen}
+    assert reader.digests([]) == {}
+    assert reader.digests([month(2023, 1), MARCH]) == {"2023-01-01": "0", "2024-03-01": reader.inventory(MARCH).digest}
+
+
 def test_its_watermark_is_the_latest_finite_update(source: Source, reader: SourceReader) -> None:
     source.insert(
         [

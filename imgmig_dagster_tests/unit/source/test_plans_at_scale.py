@@ -90,12 +90,19 @@ def test_nothing_is_sorted_or_hashed_on_disk(large: Source, table: str) -> None:
     how = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
     found = list(plans(large, *TABLES[table], NAMES, how))
 
-    assert {name for name, _plan in found} >= {"counts", "snapshot", "recount", "inventory", "rows_per_window"}
+    assert {name for name, _plan in found} >= {
+        "counts",
+        "snapshot",
+        "recount",
+        "inventory",
+        "digests",
+        "rows_per_window",
+    }
     assert {name for name, plan in found if plan["Temp Written Blocks"]} == set()
     assert {name for name, plan in found for node in nodes(plan) if node.get("Sort Space Type") == "Disk"} == set()
 
 
-@pytest.mark.parametrize("name", ["counts", "rows_per_window", "snapshot"])
+@pytest.mark.parametrize("name", ["counts", "digests", "rows_per_window", "snapshot"])
 def test_thousands_of_windows_cost_what_a_day_of_hours_does(large: Source, name: str) -> None:
     """Bounds that are parsed for every row cost in proportion to their number."""
 

@@ -78,6 +78,7 @@ def assert_all_looks_agree(
     assert found.table.outside.rows == len(outside)
     assert sorted(found.table.outside.sample_ids) == sorted(outside)
     assert reader.rows_per_window(windows) == found.table.rows_per_window
+    assert reader.digests(windows) == {each.partition: reader.inventory(each).digest for each in windows}
     assert sorted(row.id for page in reader.all_rows(2) for row in page) == sorted(everything)
     assert sorted(row_id for _counts, page in reader.recount(windows, 2) for row_id in page) == sorted(everything)
     assert sorted(reader.rows([*everything, "nobody", "no|body", "no|bo|dy", "-1"])) == sorted(everything)
