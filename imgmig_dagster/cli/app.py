@@ -1,7 +1,6 @@
 """The commands that work on a stage."""
 
 import gc
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from imgmig_dagster import __version__
 from imgmig_dagster.cli import (
     capacity,
     certificate_commands,
@@ -21,12 +21,12 @@ from imgmig_dagster.cli import (
     throttle_commands,
     ui,
 )
-from imgmig_dagster.cli.console import Finding, Output, finish, finish_all, print_error
+from imgmig_dagster.cli.console import Finding, Output, finish, finish_all
+from imgmig_dagster.cli.ending import run
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, TablesOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.stage_session import Session
-from imgmig_dagster.errors import FilesUnavailable, ImgmigError, Interrupted, SettingsError
-from imgmig_dagster.files import refusal
+from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
 from imgmig_dagster.tables import chosen_table, chosen_tables
 
@@ -54,6 +54,23 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imgmig {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
@@ -65,7 +82,7 @@ app.command("throttle", epilog=throttle_commands.EXAMPLES)(throttle_commands.thr
 app.command("ui", epilog="Example: imgmig ui --port 3001")(ui.ui)
 
 Partitions = Annotated[
-    list[str] | None, typer.Option("--partition", help="A partition's key, such as 2024-03-01; may be repeated.")
+    list[str] | None, typer.Option("--partition", help="A partition, by key or by a day in it; may be repeated.")
 ]
 From = Annotated[str | None, typer.Option("--from", help="The first partition, by key or by a day in it.")]
 To = Annotated[str | None, typer.Option("--to", help="The last partition, by key or by a day in it.")]
@@ -248,19 +265,9 @@ def _of_each(stage: str | None, table: str | None, json: bool, find: Callable[[S
 
 
 def main() -> None:
-    """Run the command line; ends the process with an exit code of `errors`.
-
-    No traceback for errors of ours, nor for what the operating system refuses.
-    """
+    """Run the command line; ends the process with an exit code of `errors`."""
     try:
-        app()
-    except ImgmigError as error:
-        print_error(str(error))
-        sys.exit(error.exit_code)
-    except (OSError, sqlite3.Error) as error:
-        # Whatever has no better words of its own.
-        print_error(f"{refusal(error)}. Then give the same command again")
-        sys.exit(FilesUnavailable.exit_code)
+        sys.exit(run(app))
     finally:
         # The process ends with what it holds, unsearched.
         gc.freeze()

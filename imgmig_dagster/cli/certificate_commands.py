@@ -1,5 +1,6 @@
 """``imgmig certificate``: shows certificates, checks hash and signature, and tells what changed between two."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -8,25 +9,34 @@ import typer
 
 from imgmig_dagster.cli.console import Finding, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, chosen
-from imgmig_dagster.cli.wording import verdict_line
+from imgmig_dagster.cli.wording import add_row, table_of, verdict_line
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import Certificate, compare
-from imgmig_dagster.reporting.certificate_file import CertificateFile, CertificateRefused, kept_certificate, parse
+from imgmig_dagster.reporting.certificate_file import (
+    CertificateFile,
+    CertificateRefused,
+    kept_certificate,
+    kept_names,
+    parse,
+)
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.tables import chosen_table
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 
-_KEPT: Final = ("latest", "previous")
+# What names a certificate that the state keeps; anything else is a file.
+_KEPT: Final = re.compile(r"latest|previous|\d{4}-\d\d-\d\dT\d{6}[.]\d{3}Z")
+_LISTED: Final = 20
 _HASH_PROVES: Final = "That tells an accident or a careless edit; whoever edits on purpose can make a new hash."
 _SIGNATURE_PROVES: Final = "Nobody made or changed it who may not sign with that key."
 _OWN_KEY_PROVES: Final = (
     "That does not say whose key it is: whoever alters the file can put a key of their own into it. Name the right one "
     "by --public-key."
 )
-Which = Annotated[str, typer.Argument(help="A file, or latest, or previous: of those that the state keeps.")]
+Which = Annotated[str, typer.Argument(help="A file; or latest, previous, or a name of imgmig certificate list.")]
 PublicKey = Annotated[
     str | None, typer.Option("--public-key", help="File with the public key, in PEM, that must have signed it.")
 ]
@@ -54,6 +64,35 @@ def show(
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]
     finish(Output(json), Finding(0 if found.cutover is Cutover.READY else 1, asdict(found), lines))
+
+
+@app.command("list", epilog="Example: imgmig certificate list --stage staging")
+def list_kept(stage: StageOption = None, table: TableOption = None, json: Json = False) -> None:
+    """Show which certificates the state keeps, the last one first, and what each says."""
+    state = _state(stage, table)
+    kept = kept_names(state)
+    shown = [_entry(state, name) for name in kept[:_LISTED]]
+    lines = [f"... and {len(kept) - _LISTED:,} earlier ones"] if len(kept) > _LISTED else []
+    if not kept:
+        lines = ["The state keeps no certificate: imgmig report makes one"]
+    shown_as = table_of("certificate", "rows", "verdict", "cutover")
+    for entry in shown:
+        add_row(shown_as, *entry.values())
+    document = {"certificates": shown, "kept": len(kept)}
+    finish(Output(json), Finding(0, document, lines, shown_as if shown else None))
+
+
+def _entry(state: StateStore, name: str) -> dict[str, str | int | None]:
+    try:
+        found = parse(*kept_certificate(state, name)).certificate
+    except CertificateRefused:  # altered, or of another version: `show` says which
+        return {"certificate": name, "rows": None, "verdict": "cannot be read", "cutover": None}
+    return {
+        "certificate": name,
+        "rows": found.rows,
+        "verdict": found.verdict.value,
+        "cutover": found.cutover.value,
+    }
 
 
 @app.command(epilog="Example: imgmig certificate diff previous latest --stage staging")
@@ -133,13 +172,17 @@ def _of_table(certificate: Certificate) -> str:
 
 
 def _load(which: str, stage: str | None, table: str | None) -> CertificateFile:
-    if which not in _KEPT:
+    if not _KEPT.fullmatch(which):
         with refusals_as(CertificateRefused, which, "name another file, or latest, or previous", reads=True):
             content = Path(which).read_bytes()
         return parse(which, content)
+    return parse(*kept_certificate(_state(stage, table), which))
+
+
+def _state(stage: str | None, table: str | None) -> StateStore:
     settings = load_settings(chosen(stage))
     state = open_state(settings.state_url, settings.stage.value, settings.aws())
-    return parse(*kept_certificate(table_state(state, chosen_table(settings.stage, table)), which))
+    return table_state(state, chosen_table(settings.stage, table))
 
 
 def _shown(value: Any) -> str:

@@ -50,15 +50,12 @@ def chosen_partitions(
     if keys and (first or last):
         raise SettingsError("give --partition, or --from and --to, not both")
     if keys:
-        known = {window.partition for window in windows}
-        for key in keys:
-            if key not in known:
-                raise SettingsError(f"there is no partition {key!r}: they go from {_ends(windows, set_in)}")
-        return sorted(set(keys))
+        return sorted({_named(windows, key, set_in).partition for key in keys})
     found = occupied_partitions(source, state, _between(windows, first, last, set_in))
     if not found:
         # Nothing to do is not a success: more likely the wrong table, or the wrong first partition.
-        raise SettingsError(f"no partition holds a row there: they go from {_ends(windows, set_in)}")
+        advice = f". An earlier first one is set by {set_in}" if set_in else ""
+        raise SettingsError(f"no partition holds a row there: they go from {_ends(windows)}{advice}")
     return found
 
 
@@ -86,6 +83,21 @@ def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]
     return [stretch for stretch in stretches if stretch]
 
 
+def _named(windows: Sequence[Window], name: str, set_in: str) -> Window:
+    """The window with that key, or the one that holds that day."""
+    try:
+        return _window_of_day(windows, name, "--partition", set_in)
+    except _NoDate:
+        raise SettingsError(
+            f"there is no partition {name!r}: they go from {_ends(windows)}. A day in a partition, such as 2024-03-15, "
+            "names it too"
+        ) from None
+
+
+class _NoDate(SettingsError):
+    """Neither the key of a partition nor a day."""
+
+
 def _window_of_day(windows: Sequence[Window], day: str, option: str, set_in: str) -> Window:
     for window in windows:
         if window.partition == day:
@@ -93,14 +105,20 @@ def _window_of_day(windows: Sequence[Window], day: str, option: str, set_in: str
     try:
         moment = datetime.fromisoformat(day)
     except ValueError:
-        raise SettingsError(f"{option} {day!r} is no date such as 2024-03-01") from None
+        raise _NoDate(f"{option} {day!r} is no date such as 2024-03-01") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     for window in windows:
-        if window.start <= moment < window.end:
+        if window.start <= moment < window.end and _is_of_days(window):
             return window
-    raise SettingsError(f"{option} {day} lies in no partition: they go from {_ends(windows, set_in)}")
+    is_early = set_in and moment < span(windows)[0]
+    advice = f". An earlier first one is set by {set_in}" if is_early else ""
+    raise SettingsError(f"{option} {day} is in no partition: they go from {_ends(windows)}{advice}")
 
 
-def _ends(windows: Sequence[Window], set_in: str) -> str:
-    ends = f"{windows[0].partition} to {windows[-1].partition}"
-    return f"{ends}. An earlier first one is set by {set_in}" if set_in else ends
+def _is_of_days(window: Window) -> bool:
+    """Whether its bounds are those of days, and not of a bucket."""
+    return window.partition == window.start.date().isoformat()
+
+
+def _ends(windows: Sequence[Window]) -> str:
+    return f"{windows[0].partition} to {windows[-1].partition}"

@@ -58,14 +58,14 @@ class Output:
     def show(self, finding: Finding) -> None:
         """The finding, as a table and lines or as JSON."""
         if self._json:
-            _write_document(finding.document)
+            write_document(finding.document)
         else:
             self._show(finding)
 
     def show_all(self, findings: Mapping[str, Finding]) -> None:
         """What was found of several tables: a heading for each, or one document."""
         if self._json:
-            _write_document({"tables": {name: finding.document for name, finding in findings.items()}})
+            write_document({"tables": {name: finding.document for name, finding in findings.items()}})
             return
         for name, finding in findings.items():
             self.say(f"Table {name}:")
@@ -205,7 +205,8 @@ class _Whole:
         return listen
 
 
-def _write_document(document: Mapping[str, Any]) -> None:
+def write_document(document: Mapping[str, Any]) -> None:
+    """The one document of a command that was asked for JSON, on standard output."""
     try:
         sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
         sys.stdout.flush()

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import orjson
@@ -66,17 +67,29 @@ def sign_certificate(store: StateStore, made_at: str, key: SigningKey) -> None:
 
 
 def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
-    """Name and content of the ``latest`` certificate, or of the one before it, the ``previous`` one.
+    """Place and content of the ``latest`` certificate, of the ``previous`` one before it, or of one by its name.
 
     Raises:
         CertificateRefused: there is none.
     """
-    kept = store.list(names.CERTIFICATES)
-    place = {"latest": 1, "previous": 2}[which]
-    found = store.read(kept[-place]) if len(kept) >= place else None
+    kept = [*reversed(store.list(names.CERTIFICATES))]
+    place = {"latest": 0, "previous": 1}.get(which)
+    named = [each for each in kept if _name(each) == which] if place is None else kept[place : place + 1]
+    found = store.read(named[0]) if named else None
     if found is None:
-        raise CertificateRefused(f"there is no {which} certificate below {store.locate(names.CERTIFICATES)}")
-    return store.locate(kept[-place]), found.content
+        raise CertificateRefused(
+            f"there is no {which} certificate below {store.locate(names.CERTIFICATES)}: see imgmig certificate list"
+        )
+    return store.locate(named[0]), found.content
+
+
+def kept_names(store: StateStore) -> list[str]:
+    """By which names `kept_certificate` gives the certificates that are kept, the last one first."""
+    return [_name(each) for each in reversed(store.list(names.CERTIFICATES))]
+
+
+def _name(place: str) -> str:
+    return PurePosixPath(place).stem
 
 
 def parse(name: str, content: bytes) -> CertificateFile:

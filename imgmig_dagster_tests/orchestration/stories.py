@@ -257,6 +257,7 @@ SANDBOX: Story[Desk] = (
     Step("imgmig repair --apply --delete-orphans", 0, "Verified 0 rows"),
     Step("imgmig verify --only-failed", 0, "Verdict: PASS"),
     Step("imgmig certificate show", 0, "Verdict: PASS. Cutover: READY"),
+    Step("imgmig certificate list", 0, "PASS      READY"),
     Step("imgmig certificate verify", 0, "No signature: nothing in the file says who made it."),
     Step("imgmig certificate diff", 1, "census: began at: "),
     Step("imgmig sandbox stop", 0, "Stopped."),

@@ -1,0 +1,47 @@
+"""How a command ends, whatever happens: an exit code, and an error in one line or in the document asked for."""
+
+import sqlite3
+import sys
+from typing import Final
+
+import typer
+from typer import rich_utils
+
+from imgmig_dagster.cli.console import print_error, write_document
+from imgmig_dagster.errors import FilesUnavailable, ImgmigError
+from imgmig_dagster.files import refusal
+
+_ABORTED: Final = 1
+
+
+def run(app: typer.Typer) -> int:
+    """Run the command that the process was started with, and return its exit code. No error shows a traceback.
+
+    With `--json` standard output holds a document after an error too: `errors` in it says what ended the command.
+    """
+    try:
+        return app(standalone_mode=False) or 0
+    except ImgmigError as error:
+        return _refused(str(error), error.exit_code)
+    except (OSError, sqlite3.Error) as error:
+        # Whatever has no better words of its own.
+        return _refused(f"{refusal(error)}. Then give the same command again", FilesUnavailable.exit_code)
+    except typer.Abort:
+        rich_utils.rich_abort_error()
+        return _ABORTED
+    except typer.TyperException as error:  # wrong usage
+        rich_utils.rich_format_error(error)  # type: ignore[arg-type]  # typer does not export its base of these
+        _document(error.format_message())
+        return error.exit_code
+
+
+def _refused(message: str, exit_code: int) -> int:
+    print_error(message)
+    _document(message)
+    return exit_code
+
+
+def _document(message: str) -> None:
+    # Whether it was asked for is not to be had from a command line that cannot be understood.
+    if "--json" in sys.argv[1:]:
+        write_document({"errors": [message]})
