@@ -129,7 +129,7 @@ METRICS: Final = (
         "imgmig.rows.processed",
         Kind.COUNTER,
         "{row}",
-        "rows that the run has gone through so far",
+        "rows that the run has processed so far",
         ("step",),
         RunMetrics.rows_processed,
     ),
@@ -137,7 +137,7 @@ METRICS: Final = (
         "imgmig.rows.left",
         Kind.GAUGE,
         "{row}",
-        "rows of the partitions under way that the run has not gone through yet: how far it is behind",
+        "rows of the running partitions that the run has not processed yet",
         ("step",),
         RunMetrics.rows_left,
     ),
@@ -169,7 +169,7 @@ METRICS: Final = (
         "imgmig.requests.throttled",
         Kind.COUNTER,
         "{reply}",
-        "replies that asked to slow down",
+        "replies that throttled",
         (),
         lambda run: [(run.traffic.throttles, {})],
     ),
@@ -177,7 +177,7 @@ METRICS: Final = (
         "imgmig.requests.in_flight",
         Kind.GAUGE,
         "{request}",
-        "requests under way just now; their limit adapts to latency and throttling",
+        "requests in flight now; their limit adapts to latency and throttling",
         (),
         lambda run: [(run.in_flight(), {})],
     ),
@@ -194,7 +194,7 @@ METRICS: Final = (
         "imgmig.rate.ceiling",
         Kind.GAUGE,
         "{unit}/s",
-        "what the run may spend just now; none without a ceiling or throttling",
+        "what the run may use now; no value without a ceiling or throttling",
         (),
         RunMetrics.rate_ceiling,
     ),
@@ -219,7 +219,7 @@ METRICS: Final = (
 
 def table() -> str:
     """The metrics as docs/metrics.md has them."""
-    lines = ["| metric | kind | unit | attributes | what |", "|---|---|---|---|---|"]
+    lines = ["| metric | kind | unit | attributes | meaning |", "|---|---|---|---|---|"]
     for each in METRICS:
         attributes = ", ".join(f"`{name}`" for name in each.attributes)
         lines.append(f"| `{each.name}` | {each.kind.value} | `{each.unit}` | {attributes} | {each.meaning} |")
