@@ -1,7 +1,7 @@
 """What becomes of the tables in which public applications keep files: each is drafted, migrated, verified and damaged.
 
-`docs/public-tables.md` holds the results; ``python -m imgmig_dagster_tests.public_tables`` writes it again. The tables
-are not part of this repository: see the page.
+`docs/public-tables.md` holds the results; `integration/test_public_tables.py` writes it. The tables are not part of this
+repository: see the page.
 """
 
 from collections import Counter
@@ -84,7 +84,7 @@ class Outcome:
         planted, named = (sum(getattr(each, what) for each in harmful) for what in ("planted", "named"))
         return (
             f"| {application}: `{name}` | `{order}`, {self.partitions} | nothing | {self.rows} | {rejected} "
-            f"| {self.match} | {census.missing} missing, {census.orphans} orphans, {census.differing} differ: "
+            f"| {self.match} | {census.missing} missing, {census.orphans} orphan items, {census.differing} differ: "
             f"{census.other_entities} | {types} | {named} of {planted} |"
         )
 
