@@ -1,6 +1,6 @@
-"""The values of rows and items by type, and the bytes that are hashed of them: docs/recheck.md defines both.
+"""Values of rows and items by type, and the bytes that are hashed for them. docs/recheck.md defines both.
 
-`recheck.py`, beside this file, reads the two sides.
+`sides.py` reads the two databases; `recheck.py` is the command.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ TOO_LONG = re.compile(r"[0-9]{255}|[Ee][+-]?0*[1-9][0-9]{3}")
 
 
 class Unreadable(str):
-    """A value that is not of the declared type: it has no digest, and equals nothing."""
+    """A value that is not of the declared type: it has no digest and equals nothing."""
 
 
 class Plain(str):
@@ -40,7 +40,7 @@ class Raw(str):
 
 
 def plain(text: str) -> Plain:
-    """A number, however it is spelled. ValueError: it is none."""
+    """Read a number in any spelling. ValueError: it is not a number."""
     if not NUMBER.fullmatch(text):
         raise ValueError("no number")
     digits = f"{Decimal(text):f}"
@@ -49,13 +49,13 @@ def plain(text: str) -> Plain:
 
 
 def canonical(value: Any) -> str:
-    """A JSON value as PostgreSQL writes jsonb. ValueError: a text in it is none that PostgreSQL holds."""
+    """A JSON value as PostgreSQL writes jsonb. ValueError: it contains a text that PostgreSQL cannot hold."""
     if isinstance(value, Plain):
         return str(value)
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("NUL in a text")
-        value.encode()  # half a pair of surrogates is no text
+        value.encode()  # half a surrogate pair is not a text
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return f"[{', '.join(map(canonical, value))}]"
@@ -73,7 +73,7 @@ def number_of_json(text: str) -> Plain:
 
 
 def parsed(text: str) -> Any:
-    """JSON of PostgreSQL, with numbers in plain decimal; of a name that stands twice the last counts."""
+    """JSON of PostgreSQL, with numbers in plain decimal; of a repeated name the last counts."""
     return json.loads(text, parse_int=number_of_json, parse_float=number_of_json)
 
 
@@ -180,7 +180,7 @@ def of_attribute(field: Document, attribute: Document) -> Any:
 
 
 def same(found: Document | None, expected: Document) -> bool:
-    """Whether an attribute is the constant that it has to be."""
+    """Return whether an attribute is the declared constant."""
     try:
         return found is not None and canonical(decoded(found)) == canonical(decoded(expected))
     except ValueError:
@@ -188,7 +188,7 @@ def same(found: Document | None, expected: Document) -> bool:
 
 
 def content(field: Document, value: Any) -> bytes:
-    """A value as it is hashed."""
+    """Return the bytes that are hashed for a value."""
     kind = field["type"]
     if value is None:
         return b"-"
@@ -206,7 +206,7 @@ def content(field: Document, value: Any) -> bytes:
 
 
 def digest(fields: Sequence[Document], row_id: str, values: Sequence[Any]) -> int | None:
-    """The digest of a row or an item; None where a value is not readable."""
+    """Return the digest of a row or an item; None if a value is not readable."""
     if any(isinstance(value, Unreadable) for value in values):
         return None
     parts = map(content, [{"type": "text"}, *fields], [row_id, *values])

@@ -1,4 +1,4 @@
-"""Checks a certificate of imgmig against both databases. It writes nothing, and shares no code with what made it.
+"""Checks a certificate of imgmig against both databases. It writes nothing and shares no code with imgmig.
 
 docs/recheck.md says what it needs, what it sees and what it does not, and defines the digest.
 """
@@ -22,15 +22,15 @@ from sides import Id, Sides, Values, is_undated, joined
 
 EPILOG = """example, with the password in PGPASSWORD or ~/.pgpass:
   python recheck.py certificate.json --source 'postgresql://auditor@db.example.com/app?sslmode=verify-full' --scan
-exit code 0: the certificate's figures are today's, and row by row both sides agree
-          1: not so; lines that begin with DIFFERS say what
-          2: could not look: the certificate, PostgreSQL or DynamoDB cannot be read"""
+exit code 0: the certificate's figures still hold, and both sides agree row by row
+          1: something differs; the lines that begin with DIFFERS say what
+          2: could not check: the certificate, PostgreSQL or DynamoDB cannot be read"""
 FORMAT = 3
-NAMED = 20  # keys that a line names; all are counted
+NAMED = 20  # ids that a line names; all are counted
 
 
 class Look:
-    """One look at a partition: count and digest of each side, how many rows are `close` or `newer`, faults by id."""
+    """What one reading of a partition found: each side's count and digest, rows `close` or `newer`, faults by id."""
 
     def __init__(self, sides: Sides, pages: Iterable[list[Values]], since: int) -> None:
         self.rows, self.digest = {"source": 0, "target": 0}, {"source": 0, "target": 0}
@@ -54,12 +54,12 @@ class Look:
 
 
 def findings(certificate: Document, url: str, scan: bool) -> Iterator[tuple[bool, str]]:
-    """Each finding: whether it is good, and its sentence."""
+    """Yield each finding: whether it is good, and its sentence."""
     sides, partitions = Sides(certificate, url), certificate["partitions"]
     since = (datetime.fromisoformat(certificate["counted_at"]) - EPOCH) // MICROSECOND
     with sides.snapshot():
         looks = [Look(sides, sides.rows(*sides.within([each])), since) for each in partitions]
-        # Where one partition ends and the next begins is no edge of what is certified.
+        # Adjoining partitions: the end of one and the start of the next is no edge of the certified range.
         undated = [each for each in partitions if is_undated(each)]
         times = Counter(chain.from_iterable((each["start"], each["end"]) for each in partitions if each not in undated))
         edges = [moment for moment, number in times.items() if number == 1]
@@ -69,14 +69,14 @@ def findings(certificate: Document, url: str, scan: bool) -> Iterator[tuple[bool
         outside = {row.id: "" for page in sides.rows(nowhere, parameters) for row in page}
     sides.seen.update(list(outside))
     if repeated := {row_id: "" for row_id, number in sides.seen.items() if number > 1}:
-        yield False, f"{len(repeated):,} ids stand in the source twice: {named(repeated)}"
-    # An application may have written between the looks at a row and at its item: a fault is one that shows twice.
+        yield False, f"{len(repeated):,} ids occur twice in the source: {named(repeated)}"
+    # An application may have written between reading a row and reading its item: only what differs twice is a fault.
     still = sides.look_again([row_id for look in looks for row_id in look.faults])
     for each, look in zip(partitions, looks, strict=True):
         look.faults = {row_id: still[row_id] for row_id in look.faults if row_id in still}
         yield judge(each, look)
     if outside:
-        yield False, f"{len(outside):,} rows lie in no certified partition: {named(outside)}"
+        yield False, f"{len(outside):,} rows are in no certified partition: {named(outside)}"
     if scan:
         pages = sides.dynamodb.get_paginator("scan").paginate(TableName=sides.target, ConsistentRead=True)
         ids = {found for page in pages for item in page["Items"] if (found := sides.row_id(item)) is not None}
@@ -85,7 +85,7 @@ def findings(certificate: Document, url: str, scan: bool) -> Iterator[tuple[bool
 
 
 def judge(certified: Document, look: Look) -> tuple[bool, str]:
-    """Whether a partition is as certified and both sides agree now, and the sentence that says so."""
+    """Return whether a partition is as certified and both sides agree now, and the sentence that says so."""
     said = []
     for side in ("source", "target"):
         then = "none" if certified[side] is None else f"{certified[side]['rows']:,} rows, {certified[side]['digest']}"
@@ -104,17 +104,19 @@ def judge(certified: Document, look: Look) -> tuple[bool, str]:
 
 
 def named(faults: dict[Id, str]) -> str:
-    """Ids with what is wrong with them, never a value."""
+    """List ids with what is wrong with them, never a value."""
     shown = (f"{joined(row_id)} ({what})" if what else joined(row_id) for row_id, what in faults.items())
     return ", ".join(islice(shown, NAMED)) + (f" and {len(faults) - NAMED:,} more" if len(faults) > NAMED else "")
 
 
 def read(path: str) -> Document:
-    """The certificate in a file. ValueError: it is none, or was altered."""
+    """Read a certificate from a file. ValueError: the file is no certificate, or was altered."""
     document: Document = json.loads(Path(path).read_bytes())
     if document["format"] != FORMAT:
         said = f"{path} is of format {document['format']}, and this recheck.py reads {FORMAT}"
-        raise ValueError(f"{said}: take the recheck.py of the version that made it, or make one anew by imgmig report")
+        raise ValueError(
+            f"{said}: use the recheck.py of the version that made it, or make a new one with imgmig report"
+        )
     covered = {name: value for name, value in document.items() if name not in ("sha256", "signature")}
     canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if hashlib.sha256(canonical).hexdigest() != document["sha256"]:
@@ -123,7 +125,7 @@ def read(path: str) -> Document:
 
 
 def main() -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("certificate", help="the file certificate.json")
     parser.add_argument("--source", default="", metavar="URL", help="of PostgreSQL; without it libpq's PG* variables")
@@ -141,7 +143,7 @@ def main() -> int:
             print(f"{'agrees ' if agrees else 'DIFFERS'} {sentence}")
             good.append(agrees)
     except (OSError, ValueError, KeyError, TypeError, psycopg.Error, BotoCoreError, ClientError) as error:
-        print(f"could not look: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
+        print(f"could not check: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
         return 2
     print(f"{sum(good):,} of {len(good):,} findings agree")
     return 0 if good and all(good) else 1

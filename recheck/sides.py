@@ -1,6 +1,6 @@
-"""Reads the rows and the items of the table that a certificate is of, by the mapping in it; nothing here can write.
+"""Reads the rows and items of the table in a certificate, by the mapping in the certificate. Nothing here can write.
 
-What their values are is in `contents`.
+`contents.py` reads their values.
 """
 
 import re
@@ -24,7 +24,7 @@ PADDED, JSON = 1042, (114, 3802)
 TIMES = {
     INSTANT: "{column}",
     LOCAL: "({column} AT TIME ZONE {zone})",
-    # Behind the last day that a timestamp can be a date goes on.
+    # A date can be later than the last timestamp.
     DATE: """(CASE WHEN {column} < date '294277-01-01' THEN {column}::timestamp WHEN {column} IS NOT NULL
     THEN 'infinity' END AT TIME ZONE 'UTC')""",
 }
@@ -94,17 +94,17 @@ class Sides:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All rows that are read inside are of one moment."""
+        """Read all rows inside this context on one snapshot."""
         self.connection.execute(SNAPSHOT)
         columns = sql.SQL("SELECT * FROM {} LIMIT 0").format(self.source)
-        # In binary, since PostgreSQL then takes one statement alone: the condition comes out of the certificate.
+        # In binary, PostgreSQL accepts only one statement: the condition comes from the certificate.
         found = self.connection.execute(columns, (), binary=True).description
         self.types = {each.name: each.type_code for each in found or ()}
         yield
         self.connection.execute("ROLLBACK")
 
     def rows(self, where: sql.Composable, parameters: Sequence[Any]) -> Iterator[list[Values]]:
-        """Rows by the thousand."""
+        """Yield rows in pages of a thousand."""
         ids, modified = self.mapping["id"], self.mapping["modified"]
         columns = [*map(self.key_text, ids), *map(self.field, self.fields)]
         columns.append(sql.SQL("timestamptz_send({})").format(self.instant(modified)) if modified else sql.SQL("NULL"))
@@ -212,10 +212,10 @@ class Sides:
         return row_id if self.key(row_id).items() <= item.items() else None
 
     def items(self, ids: Iterable[Id]) -> dict[Id, Values]:
-        """The values of the items of these ids, by id, read strongly consistently."""
+        """Return the values of these ids' items, by id, read strongly consistently."""
         found: dict[Id, Values] = {}
         rendered = {str(key): key for key in (self.key(each) for each in ids if None not in each)}
-        # For a key that no item can have, or one that stands there twice, DynamoDB would refuse the whole request.
+        # DynamoDB refuses the whole request for a key that no item can have, or that occurs twice.
         keys = [key for key in rendered.values() if is_possible(key)]
         while keys:
             request = {self.target: {"Keys": keys[:100], "ConsistentRead": True}}
@@ -236,7 +236,7 @@ class Sides:
                 yield name
 
     def fault(self, row: Values | None, item: Values | None) -> str:
-        """What is wrong with a row and its item; empty where they agree by the declared rules."""
+        """Say what is wrong with a row and its item; empty if they agree by the declared rules."""
         if row is None or item is None:
             return "" if row is item else "no row" if row is None else "no item"
         wrong = [
@@ -247,7 +247,7 @@ class Sides:
         return ", ".join([*wrong, *item.wrong])
 
     def look_again(self, ids: Sequence[Id]) -> dict[Id, str]:
-        """What is wrong with these ids now."""
+        """Say what is wrong with these ids now."""
         whole = [row_id for row_id in ids if None not in row_id]
         with self.snapshot():
             rows = {row.id: row for page in self.rows(*self.among(whole)) for row in page} if whole else {}

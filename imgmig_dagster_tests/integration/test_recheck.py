@@ -78,14 +78,14 @@ def test_what_is_no_certificate_is_refused(audit: Audit, content: str) -> None:
     audit.file.write_text(content)
     said = audit.run()
     assert (said.exit_code, said.out) == (2, "")
-    assert said.error.startswith("could not look: ")
+    assert said.error.startswith("could not check: ")
 
 
 def test_a_certificate_of_an_earlier_form_is_refused_with_what_to_do(audit: Audit) -> None:
     audit.edit(lambda document: document.update(format=2))
     said = audit.run()
     assert (said.exit_code, said.out) == (2, "")
-    assert "of format 2, and this recheck.py reads 3: take the recheck.py of the version that made it" in said.error
+    assert "of format 2, and this recheck.py reads 3: use the recheck.py of the version that made it" in said.error
 
 
 def test_a_row_that_changed_since_is_named_and_not_its_value(audit: Audit) -> None:
@@ -136,7 +136,7 @@ def test_rows_in_no_partition_are_named(audit: Audit) -> None:
     audit.source.insert(image(10 + number, created_at=moment) for number, moment in enumerate(moments))
     said = audit.run("--scan")
     assert said.exit_code == 1
-    assert "DIFFERS 4 rows lie in no certified partition: " in said.out
+    assert "DIFFERS 4 rows are in no certified partition: " in said.out
     assert all(row_id(10 + number) in said.out for number in range(4))
     assert "agrees  2024-03-01" in said.out
     assert "agrees  0 items have no row" in said.out
@@ -202,7 +202,7 @@ def test_an_id_that_stands_twice_is_told(new_source: NewSource, target: Target, 
     twice.insert([image(0)])
     said = audit.run()
     assert said.exit_code == 1
-    assert f"DIFFERS 1 ids stand in the source twice: {row_id(0)}" in said.out
+    assert f"DIFFERS 1 ids occur twice in the source: {row_id(0)}" in said.out
 
 
 def test_any_table_that_a_mapping_can_name(new_source: NewSource, target: Target, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ class TestItCouldNotLook:
     def test_postgresql_is_away(self, audit: Audit) -> None:
         said = audit.run(url="postgresql://nobody@127.0.0.1:1/none")
         assert (said.exit_code, said.error.count("\n")) == (2, 1)
-        assert said.error.startswith("could not look: OperationalError: ")
+        assert said.error.startswith("could not check: OperationalError: ")
 
     def test_a_policy_hides_rows(self, audit: Audit) -> None:
         audit.source.execute("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY")

@@ -217,7 +217,7 @@ def test_rows_that_differ_by_what_orders_them_lie_in_its_partitions(audit: Audit
         "agrees  2024-03-01: 4 rows agree with their items as certified",
         "agrees  2024-04-01: 1 rows agree with their items as certified",
         "agrees  undated: 2 rows agree with their items as certified",
-        "DIFFERS 1 rows lie in no certified partition: far|12",
+        "DIFFERS 1 rows are in no certified partition: far|12",
         "agrees  0 items have no row",
         "4 of 5 findings agree",
     ]
@@ -235,7 +235,7 @@ def test_buckets_of_the_identity(audit: Audit) -> None:
     assert (len(rows), sum(rows), min(rows) > 0) == (4, 44, True)
 
     audit.edit(lambda document: document["partitions"].pop())
-    assert f"DIFFERS {rows[3]} rows lie in no certified partition: " in audit.run().out
+    assert f"DIFFERS {rows[3]} rows are in no certified partition: " in audit.run().out
 
 
 def test_rows_outside_of_the_condition_do_not_exist(audit: Audit) -> None:
@@ -269,7 +269,7 @@ def test_days_order_rows(audit: Audit) -> None:
     audit.certify()
     said = audit.run()
     assert "agrees  2024-02-01: 1 rows agree with their items as certified" in said.out
-    assert "DIFFERS 2 rows lie in no certified partition: |3, b|-3" in said.out
+    assert "DIFFERS 2 rows are in no certified partition: |3, b|-3" in said.out
 
 
 def test_local_times_of_an_identity_keep_their_own_clock(audit: Audit) -> None:
