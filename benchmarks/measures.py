@@ -37,13 +37,13 @@ def batch_mode(bench: Bench) -> Measured:
         "batch mode",
         [
             Figure(
-                "Batch mode: CPU per item, in boto3 batch_writer's",
+                "Batch mode: CPU per item, divided by boto3 batch_writer's",
                 ratios(ours, samples[_BATCH_WRITER]),
                 Goal(1 / 4, "≤ 0.25, reach 0.20", reach=1 / 5),
                 digits=3,
             ),
             Figure(
-                "Batch mode: CPU per item, in AWS SDK for JavaScript v3's",
+                "Batch mode: CPU per item, divided by AWS SDK for JavaScript v3's",
                 ratios(ours, samples[_NODE]) if _NODE in samples else [],
                 Goal(1.0, "< 1, reach 0.60", reach=0.6),
                 digits=3,
@@ -69,18 +69,18 @@ def conditional_mode(bench: Bench) -> Measured:
         "conditional mode",
         [
             Figure(
-                "Conditional mode: CPU per item, in boto3 PutItem's in ten threads",
+                "Conditional mode: CPU per item, divided by boto3 PutItem's in ten threads",
                 ratios(samples[_OURS_CONDITIONAL], samples[_PUT_ITEMS]),
                 Goal(0.05, "≤ 0.05"),
                 digits=3,
             ),
             Figure(
-                "Conditional mode: CPU per item, in our batch mode's",
+                "Conditional mode: CPU per item, divided by batch mode's",
                 ratios(samples[_OURS_CONDITIONAL], samples[_OURS_BATCH]),
                 Goal(1.6, "≤ 1.6"),
             ),
             Figure(
-                f"Conditional mode: items a second at {_LATENCY_MS} ms, in our batch mode's",
+                f"Conditional mode: items a second at {_LATENCY_MS} ms, divided by batch mode's",
                 speeds(far[_OURS_CONDITIONAL], far[_OURS_BATCH]),
                 Goal(0.8, "≥ 0.8", at_least=True),
             ),
@@ -104,7 +104,7 @@ def verification(bench: Bench) -> Measured:
         "verification",
         [
             Figure(
-                "Verification: CPU per row, in boto3 resource batch_get_item's",
+                "Verification: CPU per row, divided by boto3 resource batch_get_item's",
                 ratios(samples[_OURS_VERIFICATION], samples[_BATCH_GET]),
                 Goal(1 / 2, "≤ 0.50, reach 0.33", reach=1 / 3),
                 digits=3,
@@ -121,7 +121,7 @@ def throughput(bench: Bench) -> Measured:
     rows = bench.scale.rows
     goal = Goal(0.85, "≥ 0.85", at_least=True)
     writes, reads = (
-        f"Throughput against ministack, {what}, in that of the same requests replayed raw"
+        f"Throughput against ministack, {what}, divided by that of the same requests replayed raw"
         for what in ("batch mode", "verification")
     )
     try:
@@ -171,7 +171,7 @@ def memory(bench: Bench) -> Measured:
             for rows in (small, large)
         ]
         figures.append(
-            Figure(f"Memory: {name}, {large:,} rows in {small:,} rows'", [growth], Goal(1.1, "the same: ≤ 1.10"))
+            Figure(f"Memory: {name}, {large:,} rows divided by {small:,} rows", [growth], Goal(1.1, "the same: ≤ 1.10"))
         )
     return Measured("memory", figures)
 
@@ -191,7 +191,7 @@ def growth(bench: Bench) -> Measured:
         "growth",
         [
             Figure(
-                f"Cost as work grows: CPU per row at {large:,} rows, in that at {small:,}",
+                f"Cost as work grows: CPU per row at {large:,} rows, divided by that at {small:,}",
                 ratios(many, few),
                 Goal(1.1, "≤ 1.10"),
             )

@@ -38,7 +38,7 @@ def command(bench: Bench) -> Measured:
         "command",
         [
             Figure(
-                f"`imgmig migrate` of {rows:,} rows in {months} partitions, in the domain's calls alone",
+                f"`imgmig migrate` of {rows:,} rows in {months} partitions, divided by the domain's calls alone",
                 _walls(whole, calls),
                 Goal(1.5, "≤ 1.50"),
             ),
@@ -75,7 +75,7 @@ def daily(bench: Bench) -> Measured:
     return Measured(
         "daily",
         [
-            Figure(f"{subject}, in the domain's calls alone", _walls(whole, calls), Goal(2.0, "≤ 2.00")),
+            Figure(f"{subject}, divided by the domain's calls alone", _walls(whole, calls), Goal(2.0, "≤ 2.00")),
             Figure(f"{subject}: peak memory", [a.peak_mb for a in whole], Goal(400, "≤ 400 MB"), 0, " MB"),
         ],
         {f"daily, {name}": found for name, found in (("imgmig", whole), ("the domain's calls alone", calls))},
@@ -137,7 +137,7 @@ def _side_by_side(bench: Bench, subject: str, took: Callable[[Version], float], 
     today, *earlier = seconds.values()
     return [
         Figure(
-            f"{subject}, in that at {bench.before or 'an earlier commit'}",
+            f"{subject}, divided by that at {bench.before or 'an earlier commit'}",
             [a / b for before in earlier for a, b in zip(today, before, strict=True)],
             Goal(limit, f"≤ {limit:.2f}"),
             note=_NO_COMMIT,

@@ -20,8 +20,10 @@ _BY_HAND: Final = "## What was tried"
 
 _PAGE: Final = """# Benchmarks
 
-Written by `{command}` ({scale} scale, {repetitions} repetitions) on {date}, in {took:,.0f} s. Do not edit: run it
-again, or `make bench`. Only what stands under "What was tried" is written by hand, and stays.
+For developers who change the hot paths, and for anyone who asks what a row costs.
+
+Written by `{command}` ({scale} scale, {repetitions} repetitions) on {date}, in {took:,.0f} s. Do not edit it: run the
+command again, or `make bench`. Only the text under "What was tried" is written by hand and kept.
 
 ## Machine
 
@@ -29,12 +31,12 @@ again, or `make bench`. Only what stands under "What was tried" is written by ha
 
 ## How it is measured
 
-Each way runs in a process of its own, over the same rows of a PostgreSQL on the same machine, after a first round of
-1,000 rows that is not counted (imports, connections and the first use of a client are start-up, not cost per row).
-"CPU" is the user and system time of that process alone; the servers' is not in it. The ways take turns, and a ratio is
-formed within each turn; shown are minimum / median / maximum, and the median is held against the goal. Client cost
-is measured against a server on loopback that answers at once (`benchmarks/stub.py`). The rows are the sandbox's
-synthetic ones, NULLs, ties, long and non-ASCII names among them.
+Each way runs in its own process, over the same rows of a PostgreSQL on the same machine. A first round of 1,000 rows
+is not counted: imports, connections and the first use of a client are start-up, not cost per row. "CPU" is the user
+and system time of that process, without the servers'. The ways take turns, and each ratio is formed within one turn.
+The tables show minimum / median / maximum; the median is compared with the goal. Client cost is measured against a
+server on loopback that answers at once (`benchmarks/stub.py`). The rows are the sandbox's synthetic rows, with NULLs,
+ties, long and non-ASCII names.
 
 ## Figures
 
@@ -46,8 +48,8 @@ synthetic ones, NULLs, ties, long and non-ASCII names among them.
 
 ## Where the CPU of a row goes
 
-Each stage alone, over the same rows, in µs of CPU per row; measured once, without a profiler. What the whole takes
-beyond the sum of its stages is tasks, locks, counting and the waits between requests.
+Each stage alone, over the same rows, in µs of CPU per row, measured once without a profiler. The whole takes more
+than the sum of its stages: tasks, locks, counting and waits between requests.
 
 {stages}
 
@@ -147,7 +149,7 @@ def _machine(before: str) -> str:
     return (
         f"{_cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}; "
         f"{platform.python_implementation()} {platform.python_version()}; {versions}; the sandbox's PostgreSQL 18. "
-        f"The load average was {before} before the run: what is above 0 then is other work on this machine."
+        f"The load average was {before} before the run: anything above 0 is other work on this machine."
     )
 
 
