@@ -1,7 +1,7 @@
 """What becomes of the tables in which public applications keep files: each is drafted, migrated, verified and damaged.
 
-`docs/public-tables.md` holds the results; `integration/test_public_tables.py` writes it. The tables are not part of this
-repository: see the page.
+`docs/public-tables.md` holds the results; `integration/test_public_tables.py` writes it. The tables are not part of
+this repository: see the page.
 """
 
 from collections import Counter
