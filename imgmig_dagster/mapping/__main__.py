@@ -9,80 +9,86 @@ from imgmig_dagster.mapping.unfit import table_of_codes
 
 PAGE = """# How a row becomes an item
 
-Generated from the declaration in `imgmig_dagster/mappings/images.yaml` by
-`.venv/bin/python -m imgmig_dagster.mapping > docs/mapping.md`; a test holds it fresh.
+For anyone who asks what happens to a value: each type, what DynamoDB gets, what counts as equal, and what is
+rejected. [How to declare a table](declaration.md) says how to choose the types. The first table is the mapping of
+`images`.
+
+Generated from `imgmig_dagster/mappings/images.yaml` by `.venv/bin/python -m imgmig_dagster.mapping >
+docs/mapping.md`; a test keeps it up to date.
 
 {table}
 
-A column of the source that is in none of these lines is named with a reason by `IMGMIG_IGNORED_COLUMNS`, or turns the
-verdict to FAIL.
+A column of the source that is in none of these lines turns the verdict to FAIL, unless `IMGMIG_IGNORED_COLUMNS` names
+it with a reason.
 
 ## Types
 
 {types}
 
-Nothing is rounded, and no part of a value is dropped: a value that DynamoDB cannot hold costs its row, which the ledger
-names with code and column. NULL is written, left out, or costs the row, as declared; NULL, an attribute of type NULL
-and an absent one are equal. A map is NULL as a whole where all its members are. Inside of a document null is a value.
+Nothing is rounded, and no part of a value is dropped. If DynamoDB cannot hold a value, its row is rejected, and the
+ledger names the row with code and column.
 
-A key costs its row where it is empty or NULL, longer than 2,048 bytes (sort key: 1,024), or cannot be taken apart again
-because a column holds one of the key's separators (`key_ambiguous`): so no two rows make one key. So does an item above
-400 KB.
+NULL is written, left out, or rejected, as declared. NULL, an attribute of type NULL and an absent attribute are
+equal. A map is NULL if all its members are. Inside a document null is a value.
 
-The codes, as they stand in the ledger, in the dry run and in the comments of a draft:
+A row is rejected if its key is empty or NULL, is longer than 2,048 bytes (sort key: 1,024), or cannot be split again
+because a column contains one of the key's separators (`key_ambiguous`). So two rows never make the same key. A row is
+also rejected if its item is larger than 400 KB.
+
+The codes in the ledger, in the dry run and in the comments of a draft:
 
 {codes}
 
-To keep such a row, mend it in the source, or declare the column `as: text`, which takes what PostgreSQL writes. Or
-leave it out by `where`.
+To keep such a row, fix it in the source, or declare the column `as: text`, which accepts PostgreSQL's text of any
+value. Or leave the row out with `where`.
 
-Of a sensitive column reports show `***`; that a value is NULL or absent they show.
+For a sensitive column, reports show `***`. They do show that a value is NULL or absent.
 
 ## What is read
 
 | column in PostgreSQL | what is read |
 |---|---|
-| `text`, `varchar`, `name`, `citext` in any schema, every other string type | the text, letter for letter |
+| `text`, `varchar`, `name`, `citext` in any schema, every other string type | the exact text |
 | `char(n)` | the text with its padding |
-| enums, `uuid`, whole numbers where text is asked for | their text |
+| enums, `uuid`, whole numbers declared as text | their text |
 | `smallint`, `integer`, `bigint`, `serial` | the number |
 | `numeric` | the number; as an integer, if it is whole and has at most 38 digits |
-| `real`, `double precision` | the shortest number that reads as the same one again |
+| `real`, `double precision` | the shortest number that reads back as the same value |
 | `boolean`, `bytea`, `date` | the value |
-| `json`, `jsonb`, arrays | the JSON; of an array what `array_to_json()` makes of it, without its lower bounds |
-| a domain, and a domain over a domain | as the type behind it |
+| `json`, `jsonb`, arrays | the JSON; for an array the result of `array_to_json()`, without its lower bounds |
+| a domain, and a domain over a domain | as its base type |
 | `timestamp with time zone` | the instant |
-| `timestamp` without a zone | the instant by `IMGMIG_SOURCE_TIME_ZONE`, `UTC` unless it is set |
-| whole numbers and `numeric` with a unit | the instant so many seconds, milliseconds or microseconds since 1970 |
+| `timestamp` without a zone | the instant in `IMGMIG_SOURCE_TIME_ZONE`, by default `UTC` |
+| whole numbers and `numeric` with a unit | the instant, counted in seconds, milliseconds or microseconds from 1970 |
 | anything else: `time`, `interval`, `inet`, ranges, `xml`, `money`, composite types, ... | PostgreSQL's text of it |
 
-A field that says no type has that of its column; `as: text` takes the text of any type. A field that is declared as
-another type than its column's is refused with the line to declare. What a text depends on is the same for every
-session: `IntervalStyle` is `postgres`, `bytea_output` `hex`, `lc_monetary` `C`, `TimeZone` `UTC`, `DateStyle` `ISO`,
-and numbers have all their digits.
+A field without a declared type has the type of its column. `as: text` accepts the text of any type. If a field is
+declared with a type that its column does not have, it is refused, with the line to declare. Session settings that
+affect a text are always the same: `IntervalStyle` is `postgres`, `bytea_output` `hex`, `lc_monetary` `C`, `TimeZone`
+`UTC`, `DateStyle` `ISO`, and numbers have all their digits.
 
-In a key or another text of columns a timestamp is written as `toISOString()` writes it. One of the identity has all six
-digits of its microseconds, since rows may differ in nothing else.
+In a key or another text made of columns, a timestamp is written as `toISOString()` writes it. A timestamp of the
+identity has all six digits of its microseconds, because rows may differ only there.
 
-Padding is read because PostgreSQL hands it to the application too: the id `k1` of a `char(4)` column makes the key of
-`k1` and two spaces. A `numeric` value with a fraction or more digits, NaN and infinity cost their row
-(`not_a_whole_number`).
+Padding is read because the application gets it from PostgreSQL too: the id `k1` of a `char(4)` column makes a key of
+`k1` and two spaces. A row is rejected (`not_a_whole_number`) for a `numeric` value with a fraction or more than 38
+digits, NaN or infinity in a field that is a whole number.
 
-A local time becomes an instant as by PostgreSQL's `AT TIME ZONE`: one that was on the clocks twice is the later of
-both, and one that was on no clock counts by the offset of before.
+A local time becomes an instant as with PostgreSQL's `AT TIME ZONE`. A time that the clocks showed twice is the later
+one. A time that they skipped uses the offset from before the change.
 
-Text is the same text whatever encoding the database is in; in `SQL_ASCII` it is read as UTF-8. Bytes that are no text,
-or have no form in Unicode, cost their row (`not_utf8`), and no neighbour.
+Text is the same text in every database encoding. In `SQL_ASCII` it is read as UTF-8. Bytes that are not text, or that
+cannot be represented in Unicode, cause only their own row to be rejected (`not_utf8`).
 
 ## Versions of PostgreSQL
 
-PostgreSQL 12 or later will do, but for three things. An older server is refused before anything is read, with the
-remedy.
+PostgreSQL 12 or later is enough, with three exceptions. If the server is too old for a declaration, it is refused
+before anything is read, and the message names the remedy.
 
 | declared | needs | for |
 |---|---|---|
 | `numeric` as a number, a number set | 13 | `trim_scale()` |
-| `real` or `double precision` as a number | 14 | infinite `numeric`: one such row would fail all of a page |
+| `real` or `double precision` as a number | 14 | infinite `numeric`: one such row would make a whole page fail |
 | partitions by buckets | 14 | `hash_record_extended()` |
 """
 

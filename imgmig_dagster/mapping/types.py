@@ -1,6 +1,6 @@
-"""The table of types: what each attribute is in DynamoDB, when it equals its column, and which values cost their row.
+"""The table of types in words: the attribute in DynamoDB, when it equals its column, which values are rejected.
 
-Documents, drafts and checks print from it; `encoders` and `decoders` do it.
+Documents, drafts and checks print from it. The code that does it is in `encoders` and `decoders`.
 """
 
 from collections.abc import Mapping
@@ -35,13 +35,13 @@ AS: Final[Mapping[FieldType, str]] = {
 
 _NUMBERS: Final = "NaN, infinity, more than 38 significant digits, beyond 9.99E+125, closer to 0 than 1E-130"
 _JSON: Final = (
-    "no JSON, a name twice, an empty name, `\\u0000`, half of a surrogate pair, a value below level 32 "
+    "invalid JSON, a repeated name, an empty name, `\\u0000`, half of a surrogate pair, a value below level 32 "
     f"(the attribute itself is level 1); of numbers: {_NUMBERS}"
 )
-_SETS: Final = "an element that is NULL, stands there twice, or is no single value"
+_SETS: Final = "an element that is NULL, repeated, or not a single value"
 
 TYPES: Final[Mapping[FieldType, TypeInWords]] = {
-    FieldType.TEXT: TypeInWords("S", "the text, letter for letter", "exactly", "bytes that are no text"),
+    FieldType.TEXT: TypeInWords("S", "the exact text", "exactly", "bytes that are not text"),
     FieldType.INTEGER: TypeInWords(
         "N", "the digits", "by value: `1E2` is 100", "a fraction, more than 38 digits, NaN, infinity"
     ),
@@ -49,28 +49,28 @@ TYPES: Final[Mapping[FieldType, TypeInWords]] = {
     FieldType.BOOLEAN: TypeInWords("BOOL", "true or false", "exactly", "nothing"),
     FieldType.TIMESTAMP: TypeInWords(
         "S",
-        "as JavaScript's `toISOString()`: UTC, three decimals, cut",
-        "less than 1 second apart; exactly to the millisecond by `tolerance: exact`",
+        "as JavaScript's `toISOString()`: UTC, three decimals, truncated",
+        "less than 1 second apart; exactly to the millisecond with `tolerance: exact`",
         "infinity, years before 0001 and after 9999",
     ),
     FieldType.EPOCH: TypeInWords(
         "N",
-        "whole units since 1970, cut towards the past, and `plus`",
+        "whole units since 1970, rounded towards the past, and `plus`",
         "exactly, in whole units",
         "infinity, more than 38 digits",
     ),
     FieldType.DATE: TypeInWords("S", "`2024-01-31`", "exactly", "infinity, years before 0001 and after 9999"),
     FieldType.DOCUMENT: TypeInWords(
         "M, L, S, N, BOOL",
-        "what the JSON is; JSON's null is NULL",
-        "by meaning: neither the order of names nor the spelling of numbers counts",
+        "the JSON's own type; JSON null is NULL",
+        "by value: neither the order of names nor the spelling of numbers matters",
         _JSON,
     ),
-    FieldType.LIST: TypeInWords("L", "the elements, NULL among them", "by meaning, in order", _JSON),
+    FieldType.LIST: TypeInWords("L", "the elements, including NULL", "by value, in order", _JSON),
     FieldType.TEXT_SET: TypeInWords(
-        "SS", "the elements; an empty array is NULL, since DynamoDB has no empty set", "without order", _SETS
+        "SS", "the elements; an empty array is NULL, since DynamoDB has no empty set", "in any order", _SETS
     ),
-    FieldType.NUMBER_SET: TypeInWords("NS", "the same", "without order, by value", f"{_SETS}; of numbers: {_NUMBERS}"),
+    FieldType.NUMBER_SET: TypeInWords("NS", "the same", "in any order, by value", f"{_SETS}; of numbers: {_NUMBERS}"),
     FieldType.BINARY: TypeInWords("B", "the bytes", "exactly", "nothing"),
     FieldType.LABEL: TypeInWords("S", "the label of the column's text", "exactly", "a text without a label"),
 }
@@ -78,7 +78,7 @@ TYPES: Final[Mapping[FieldType, TypeInWords]] = {
 
 def table_of_types() -> str:
     """The types as a table in Markdown."""
-    lines = ["| type | DynamoDB | written | equal | costs its row |", "|---|---|---|---|---|"]
+    lines = ["| type | DynamoDB | written | equal | row is rejected for |", "|---|---|---|---|---|"]
     lines += [
         f"| {kind.value} | {words.dynamodb} | {words.written} | {words.compared} | {words.rejected} |"
         for kind, words in TYPES.items()

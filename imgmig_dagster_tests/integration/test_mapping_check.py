@@ -86,7 +86,7 @@ def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> 
     assert health is Health.FAIL
     assert "3 are rejected: 2 rows, such as " + row_id(3) in found
     assert "column user_id" in found
-    assert remedy == "mend them in the source, declare `as: text` for created_at, or leave them out by `where`"
+    assert remedy == "fix them in the source, declare `as: text` for created_at, or leave them out with `where`"
     assert "1 row, such as " + row_id(1) in found
     assert "timestamp_out_of_range, column created_at" in found
 

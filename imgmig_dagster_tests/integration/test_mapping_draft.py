@@ -117,7 +117,7 @@ def test_rows_that_dynamodb_cannot_hold_are_counted_without_their_ids(source: So
 
     assert found.decide[0] == "DECIDE: rows that were looked at: 1, and 1 would be rejected:"
     assert "timestamp_out_of_range, column updated_at" in found.text
-    assert "declare `as: text` for updated_at, or leave them out by `where`" in found.text
+    assert "declare `as: text` for updated_at, or leave them out with `where`" in found.text
     ((row_id,),) = source.execute("SELECT id::text FROM {t}")
     assert row_id not in found.text
 
