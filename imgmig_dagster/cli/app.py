@@ -238,9 +238,23 @@ def retry_failures(
 
 
 @app.command(epilog="Example: imgmig status --stage staging --json")
-def status(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
-    """Show what is known of each partition. Runs nothing."""
-    _of_each(stage, table, json, Session.status)
+def status(
+    stage: StageOption = None,
+    table: TablesOption = None,
+    partition: Partitions = None,
+    from_: From = None,
+    to: To = None,
+    json: Json = False,
+) -> None:
+    """Show the verdict as of now, of each partition and of all, and what to type next. Runs nothing.
+
+    STALE: the partition was verified, and that no longer counts. NONE: it was not verified.
+    """
+
+    def find(session: Session) -> Finding:
+        return session.status(session.choose(partition, from_, to) if partition or from_ or to else ())
+
+    _of_each(stage, table, json, find)
 
 
 @app.command(epilog="Example: imgmig report --stage staging")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from textwrap import fill
 from typing import IO, Any, Final, NoReturn
 
 import orjson
@@ -52,7 +53,10 @@ class Output:
             self._console.width = _PLAIN_WIDTH
 
     def say(self, line: str) -> None:
-        """One line for a person."""
+        """One line for a person; on a terminal it is broken between words, unless it is indented: to be copied."""
+        if self._console.is_terminal and not line.startswith("  "):
+            # rich would break paths and addresses too
+            line = fill(line, self._console.width, break_long_words=False, break_on_hyphens=False)
         self._console.print(escape(line), soft_wrap=True)
 
     def show(self, finding: Finding) -> None:

@@ -203,8 +203,8 @@ class Session:
         """Run the job `report`."""
         return findings.of_report(self.state, self._run_one("report"))
 
-    def status(self) -> Finding:
-        """What is known, judged as the report does; runs no job."""
+    def status(self, keys: Sequence[str] = ()) -> Finding:
+        """What is known of these partitions, or of all, judged as the report does; runs no job."""
         from imgmig_dagster.defs.resources import TargetDynamoDB
 
         target, counted_at = TargetDynamoDB(stage=self.stage.value), now()
@@ -217,6 +217,7 @@ class Session:
             counted_at,
             lambda: target.identity(self.table.mapping),
             self.table.option,
+            keys,
         )
 
     def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:

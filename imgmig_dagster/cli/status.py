@@ -5,16 +5,18 @@ within rows since they were verified is seen by the report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from imgmig_dagster import remedies
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.wording import add_row, finding, lacking_lines, moment, review_lines, table_of, verdict_line
+from imgmig_dagster.cli.known_partitions import blocked, next_command, partition_table, state
+from imgmig_dagster.cli.wording import finding, moment, verdict_line
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import PartitionSummary, ReportVerdict
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
@@ -23,6 +25,8 @@ from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.window import Window, span
 
 _MIGRATED: Final = ("in_target", "migrated")
+_SCREEN: Final = 8
+"""More partitions are shown as stretches of neighbours: the whole of it fits on a screen of 24 lines."""
 
 
 def of_stage(
@@ -34,11 +38,12 @@ def of_stage(
     counted_at: str,
     identity_of_target: Callable[[], TargetIdentity],
     table: str | None = None,
+    chosen: Sequence[str] = (),
 ) -> Finding:
     """What the state store knows of each partition, held against the source and the target of this moment.
 
     `rows` is what the source counted in each partition at `counted_at`; `table` is what commands have to be given as
-    `--table`. A target that cannot be asked ends nothing:
+    `--table`, and `chosen` are the only partitions to show, each by itself. A target that cannot be asked ends nothing:
     what is known is shown, with that error, and the verdict is no PASS.
 
     Raises:
@@ -64,37 +69,20 @@ def of_stage(
     rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}
     known = at_a_glance(store, list(rows_now))
     report = build_report(known, stage, windows, rows_now, facts, table=table, lists_mismatches=False)
-    return _finding(report, remedies.options(stage, table), errors)
+    return _finding(report, remedies.options(stage, table), errors, chosen)
 
 
-def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError]) -> Finding:
+def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError], chosen: Sequence[str]) -> Finding:
     """What is known of each partition that holds rows, or of which anything is known, and of all of them.
 
     `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
     """
-    columns = ("rows now", "in target, last pass", "migrated", "failed", "interrupted", "verified at", "verdict")
-    table, entries = table_of("partition", *columns), []
-    for each in report.partitions:
-        if each.verdict is ReportVerdict.EMPTY and not (each.migration or each.verification):
-            continue
-        entry = {
-            "partition": each.partition,
-            "rows_now": each.rows,
-            **(values(each.migration, *_MIGRATED) if each.migration else dict.fromkeys(_MIGRATED)),
-            "failed": len(each.failures),
-            "interrupted": each.pass_open,
-            "verified_at": each.verification.finished_at if each.verification else None,
-            "verdict": each.verdict.value,
-        }
-        entries.append(entry | {"lacking": [lacking.sentence for lacking in each.lacking]})
-        add_row(table, *(entry | {"verified_at": moment(entry["verified_at"])}).values())
+    named = set(chosen)
+    shown = [each for each in report.partitions if each.partition in named or (not named and _is_known(each))]
     verdict, cutover = report.verdict, report.cutover
     if errors and verdict is ReportVerdict.PASS:
         verdict, cutover = ReportVerdict.NOT_VERIFIED, Cutover.NOT_READY
     counted_at = report.facts.counted_at
-    asked = (
-        "the target was not asked, so that each verdict is of when it was verified" if errors else "the target asked"
-    )
     document = {
         "verdict": verdict.value,
         "cutover": cutover.value,
@@ -102,14 +90,40 @@ def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError])
         "target_asked": not errors,
         "lacking": [each.sentence for each in report.lacking],
         "lacking_review": [each.sentence for each in report.lacking_review],
-        "partitions": entries,
+        "partitions": [_entry(each) for each in shown],
+        "next": f"imgmig doctor {options}" if errors else next_command(report, options),
     }
+    if not shown:
+        idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
+        return finding(errors, True, document, [idle])
+    asked = (
+        "the target was not asked, so that each verdict is of when it was verified" if errors else "the target asked"
+    )
+    table, left_out = partition_table(shown, len(shown) if named else _SCREEN)
     lines = [
+        *left_out,
         *report.facts.columns.ignored_lines,
-        *lacking_lines(report),
+        *blocked(report),
         f"{verdict_line(verdict, cutover)}. As of {moment(counted_at)}: rows counted, {asked}. What changed within "
         f"rows since they were verified is seen by imgmig report {options}",
-        *review_lines(report),
     ]
-    idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
-    return finding(errors, True, document, lines if entries else [idle], table)
+    found = finding(errors, True, document, lines, table)
+    return replace(found, lines=[*found.lines, f"next: {document['next']}"])
+
+
+def _is_known(each: PartitionSummary) -> bool:
+    return each.verdict is not ReportVerdict.EMPTY or bool(each.migration or each.verification)
+
+
+def _entry(each: PartitionSummary) -> dict[str, object]:
+    return {
+        "partition": each.partition,
+        "rows_now": each.rows,
+        **(values(each.migration, *_MIGRATED) if each.migration else dict.fromkeys(_MIGRATED)),
+        "failed": len(each.failures),
+        "interrupted": each.pass_open,
+        "verified_at": each.verification.finished_at if each.verification else None,
+        "verdict": each.verdict.value,
+        "state": state(each),
+        "lacking": [lacking.sentence for lacking in each.lacking],
+    }

@@ -17,7 +17,12 @@ from imgmig_dagster.reporting.partition_summary import ReportVerdict
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
-_COLOURS: Final = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]", "NOT VERIFIED": "[yellow]NOT VERIFIED[/]"}
+_COLOURS: Final = {
+    "PASS": "[green]PASS[/]",
+    "FAIL": "[red]FAIL[/]",
+    "NOT VERIFIED": "[yellow]NOT VERIFIED[/]",
+    "STALE": "[yellow]STALE[/]",
+}
 
 
 def finding(

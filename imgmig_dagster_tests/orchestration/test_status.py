@@ -103,3 +103,19 @@ def test_a_fault_that_was_found_is_fail_and_an_unverified_partition_is_named(
     found = imgmig("status", "--json").document
     assert [each["partition"] for each in found["partitions"]] == [MARCH, APRIL, "2024-05-01"]
     assert found["partitions"][2]["lacking"][0].startswith("Partition 2024-05-01 was not migrated (1 rows): imgmig")
+
+
+def test_partitions_can_be_chosen_and_each_says_whether_it_was_ever_verified(
+    verified: Platform, imgmig: Imgmig
+) -> None:
+    migrate_a_changed_row(verified, imgmig)
+    verified.source.insert(images_of(5, [20]))
+    found = imgmig("status", "--partition", "2024-03-31", "--partition", "2024-05-01", "--json").document
+    assert [(each["partition"], each["state"]) for each in found["partitions"]] == [
+        (MARCH, "STALE"),
+        ("2024-05-01", "NONE"),
+    ]
+    assert found["next"] == "imgmig migrate --partition 2024-05-01 --stage dev"
+    told = imgmig("status", "--from", MARCH, "--to", APRIL).stdout.splitlines()
+    assert [line.split()[-1] for line in told[1:3]] == ["STALE", "PASS"]
+    assert told[-1] == f"next: {found['next']}"
