@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from imgmig_dagster.cli.console import Finding
 from imgmig_dagster.cli.findings import of_verification
@@ -15,20 +15,10 @@ from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.steps.migration_result import MIGRATED, Outcome
 from imgmig_dagster.steps.repair import OrphanOutcome, RepairResult
+from imgmig_dagster.steps.repair_outcomes import in_words, writes
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.verification.verification_result import Mismatch
-
-_LEFT: Final = {
-    Outcome.NEWER_IN_TARGET.value: "newer in the target, left alone; --source-wins overwrites it",
-    Outcome.VANISHED.value: "its row is gone; if its item is still there, the next census names it as an orphan",
-    Outcome.REJECTED.value: "can never be written as it is; see the failure ledger",
-    Outcome.FAILED.value: "failed; repair again",
-    Outcome.IDENTICAL.value: "agrees by now",
-    OrphanOutcome.ANOTHER_ENTITY.value: "another entity's, by its key or a constant; left alone: give ours other keys",
-}
-_WRITTEN: Final = frozenset({*(outcome.value for outcome in MIGRATED), "deleted"})
 
 
 def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
@@ -45,6 +35,12 @@ def orphans(state: StateStore) -> list[str]:
     """The ids of the items without a row that are known since the last census."""
     census = load_record(state, names.CENSUS, CensusResult)
     return list(listed_orphans(state, census)) if census else []
+
+
+def census_of(state: StateStore) -> str | None:
+    """The run of the last census."""
+    census = load_record(state, names.CENSUS, CensusResult)
+    return census.run_id if census else None
 
 
 def held_back(found: RepairResult) -> list[str]:
@@ -93,15 +89,13 @@ def of_repair(
 def _lines(found: RepairResult) -> list[str]:
     where = found.partition or "orphan"
     lines = [
-        f"{where}: {row_id}: {outcome if found.applied else f'would be {outcome}'}"
-        if outcome in _WRITTEN
-        else f"{where}: {row_id}: {_LEFT.get(outcome, outcome.replace('_', ' '))}"
+        f"{where}: {row_id}: {in_words(outcome, found.applied)}"
         for row_id, outcome in found.outcomes.items()
         if outcome != OrphanOutcome.HELD_BACK.value
     ]
     if found.unlisted:
         lines.append(f"{where}: {found.unlisted:,} more were found than are listed: verify, and repair again")
-    if found.audit and _WRITTEN & set(found.outcomes.values()):
+    if found.audit and writes(found):
         lines.append(f"{where}: every change is in {found.audit}")
     return lines
 

@@ -157,7 +157,12 @@ class Session:
         job = "repair" if apply else "plan_repair"
         finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)
         if delete_orphans and not errors and repairs.orphans(self.state):
-            deletion = {"apply": apply, "confirm": confirm, "confirm_deletes": confirm_deletes}
+            deletion = {
+                "apply": apply,
+                "confirm": confirm,
+                "confirm_deletes": confirm_deletes,
+                "census": repairs.census_of(self.state),
+            }
             errors += self._run_one("delete_orphans", {self.table.asset("orphan_report"): deletion})
             orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
             if apply and orphan_repair and not repairs.held_back(orphan_repair):

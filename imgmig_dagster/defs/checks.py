@@ -1,11 +1,14 @@
-"""The asset checks: whether their `claims` hold of what a run found, with the keys and fields at fault."""
+"""The asset checks: whether their `claims` hold of what a run found, with the keys and fields at fault.
+
+What they claim is in `claims`; what a failed one says to do next is added by `advice`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from imgmig_dagster import figures, remedies
+from imgmig_dagster import figures
 from imgmig_dagster.defs import metadata
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.unfit import remedy
@@ -13,6 +16,8 @@ from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.repair import RepairResult
+from imgmig_dagster.steps.repair_outcomes import left
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.verification.verification_result import VerificationResult
@@ -29,6 +34,7 @@ def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
     return _result(
         "rows_are_mappable",
         found.rejected == 0,
+        f"each of {found.rows:,} rows can be written as an item",
         f"{found.rejected:,} of {found.rows:,} rows can never be written as they are: "
         + remedy((each.code, each.field) for each in found.rejections),
         metadata.of_rejections(found),
@@ -40,26 +46,29 @@ def ids_are_unique(found: SourceInventory) -> dg.AssetCheckResult:
     return _result(
         "ids_are_unique",
         found.repeated == 0,
-        f"{found.repeated:,} ids stand in the table more than once, or are NULL: mend them in the source",
+        f"each of {found.rows:,} rows has an id of its own",
+        f"{_counted(found.repeated, 'id is', 'ids are')} in the table more than once, or NULL",
         {"repeated": found.repeated, **metadata.of_ids("repeated", found.repeated_ids)},
     )
 
 
 def columns_are_declared(found: NotMigrated) -> dg.AssetCheckResult:
     """Whether each column of the source is mapped, or named as ignored."""
-    return _result("columns_are_declared", not found.unmapped, found.fault, metadata.of_columns(found))
+    holds = f"each column is mapped, or ignored with a reason; {len(found.ignored):,} are ignored"
+    return _result("columns_are_declared", not found.unmapped, holds, found.fault, metadata.of_columns(found))
 
 
 def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckResult:
     """Whether the outcomes of the last finished pass sum to the rows; not where none has finished."""
     if result is None:
-        fault = "no pass over this partition has finished: imgmig migrate"
-        return _result("every_row_is_accounted_for", False, fault, {"rows": 0})
+        fault = "no migration of this partition has finished"
+        return _result("every_row_is_accounted_for", False, "", fault, {"rows": 0})
     return _result(
         "every_row_is_accounted_for",
         result.every_row_is_accounted_for,
-        f"the pass accounted for {result.total:,} rows, of which {result.left_window:,} left the window meanwhile, and "
-        f"the window holds {result.rows_in_window:,}. Migrate the partition again",
+        f"the outcomes add up to the {result.rows_in_window:,} rows of the partition",
+        f"the outcomes add up to {result.total:,} rows, of which {result.left_window:,} left the partition during the "
+        f"migration, and the partition holds {result.rows_in_window:,}",
         figures.shown(result, "total", "rows_in_window", "late", "left_window"),
     )
 
@@ -68,11 +77,12 @@ def no_failed_items(failures: Mapping[str, Failure]) -> dg.AssetCheckResult:
     """Whether the ledger is empty."""
     held = held_back(failures)
     others = len(failures) - len(held)
-    faults = [f"{others:,} rows are not in the target: mend what is permanent, then imgmig retry-failures"]
+    faults = [f"{_counted(others, 'row is', 'rows are')} not in the target"]
     faults = [*faults[: bool(others)], *([held_back_line(held, "imgmig retry-failures")] if held else [])]
     return _result(
         "no_failed_items",
         not failures,
+        "the failure ledger is empty",
         ". ".join(faults),
         metadata.of_failures([failures[row_id] for row_id in sorted(failures)]),
     )
@@ -89,6 +99,7 @@ def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
     return _result(
         "zero_mismatches",
         result.mismatch + result.missing == 0,
+        f"{result.match:,} of {result.looked_at:,} rows match their items",
         f"{result.mismatch:,} of {result.looked_at:,} rows differ and {result.missing:,} are missing: {first}",
         metadata.of_mismatches(result),
     )
@@ -99,8 +110,9 @@ def coverage_is_complete(result: VerificationResult) -> dg.AssetCheckResult:
     return _result(
         "coverage_is_complete",
         result.coverage_is_complete,
+        f"each of {result.rows_in_window:,} rows was compared with its item",
         f"{result.looked_at:,} of {result.rows_in_window:,} rows got a verdict, {result.unverified:,} of them "
-        "unverified: verify the partition again",
+        "unverified",
         figures.shown(result, "looked_at", "rows_in_window", "unverified"),
     )
 
@@ -110,6 +122,7 @@ def timestamps_are_exact(result: VerificationResult) -> dg.AssetCheckResult:
     return _result(
         "timestamps_are_exact",
         result.inexact_timestamps == 0,
+        "every timestamp has the row's milliseconds",
         f"{result.inexact_timestamps:,} timestamps are within a second of the row's, but not its milliseconds",
         figures.shown(result, "inexact_timestamps"),
         severity=dg.AssetCheckSeverity.WARN,
@@ -118,18 +131,19 @@ def timestamps_are_exact(result: VerificationResult) -> dg.AssetCheckResult:
 
 def no_missing_items(result: CensusResult) -> dg.AssetCheckResult:
     """Whether every row has its item."""
-    return _census("no_missing_items", result, "missing", result.missing, "rows have no item: imgmig migrate")
+    return _census("no_missing_items", result, "missing", result.missing, ("row has no item", "rows have no item"))
 
 
 def no_orphan_items(result: CensusResult) -> dg.AssetCheckResult:
     """Whether every item has its row."""
-    return _census("no_orphan_items", result, "orphans", result.orphans, "items have no row in the source")
+    return _census("no_orphan_items", result, "orphans", result.orphans, ("item has no row", "items have no row"))
 
 
 def no_differing_items(result: CensusResult) -> dg.AssetCheckResult:
     """Whether every item says what its row says, and could be read."""
     differing = result.differing + result.unverified
-    return _census("no_differing_items", result, "differing", differing, "items differ from their rows, or are unread")
+    fault = "item differs from its row, or is unread", "items differ from their rows, or are unread"
+    return _census("no_differing_items", result, "differing", differing, fault)
 
 
 def no_rows_outside_partitions(result: CensusResult) -> dg.AssetCheckResult:
@@ -137,16 +151,16 @@ def no_rows_outside_partitions(result: CensusResult) -> dg.AssetCheckResult:
     return _result(
         "no_rows_outside_partitions",
         result.rows_outside == 0,
-        f"{result.rows_outside:,} rows lie in no partition: set IMGMIG_PARTITION_START so that the partitions "
-        f"({result.partitions_from} to {result.partitions_to}) reach them, or mend rows whose created_at is NULL, "
-        "infinite or in the future",
+        f"each of {result.source_rows:,} rows is in a partition",
+        f"{_counted(result.rows_outside, 'row is', 'rows are')} in none of the partitions ({result.partitions_from} to "
+        f"{result.partitions_to})",
         {"rows_outside": result.rows_outside, **metadata.of_ids("outside", result.rows_outside_sample)},
     )
 
 
 def no_repeated_ids(result: CensusResult) -> dg.AssetCheckResult:
     """Whether every id is of one row."""
-    fault = "ids stand in the source more than once, or are NULL: mend them there"
+    fault = "id is in the source more than once, or NULL", "ids are in the source more than once, or NULL"
     return _census("no_repeated_ids", result, "repeated", result.repeated, fault)
 
 
@@ -155,6 +169,7 @@ def counts_agree(result: CensusResult) -> dg.AssetCheckResult:
     return _result(
         "counts_agree",
         result.counts_agree,
+        f"there are {result.source_rows:,} rows, whichever way they are counted",
         f"there are {result.disagreement}: {COUNTS_DISAGREE_ADVICE}",
         figures.shown(result, "source_rows", "rows_counted", "rows_in_partitions", "rows_outside"),
     )
@@ -177,6 +192,7 @@ def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:
     return _result(
         "spot_check_is_clean",
         result.is_clean,
+        f"each of {len(result.pairs):,} {result.noun}s agrees on both sides",
         f"{len(result.differing):,} of {len(result.pairs):,} {result.noun}s do not agree",
         metadata.of_spot_check(result),
     )
@@ -192,6 +208,7 @@ def pictures_are_as_declared(result: SpotCheckResult) -> dg.AssetCheckResult:
     return _result(
         "pictures_are_as_declared",
         bool(result.pairs) and not faults,
+        f"S3 has the pictures of {len(result.pairs):,} images as declared",
         f"of {len(faults):,} of {len(result.pairs):,} images S3 has the picture or thumbnail not as declared",
         {"object_faults": len(faults), **metadata.of_faults(faults)},
         severity=dg.AssetCheckSeverity.WARN,
@@ -199,29 +216,62 @@ def pictures_are_as_declared(result: SpotCheckResult) -> dg.AssetCheckResult:
 
 
 def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
-    """Whether nothing is lacking."""
+    """Whether nothing blocks the cutover."""
     lacking = [*report.lacking, *report.lacking_review]
     return _result(
         "ready_for_cutover",
         not lacking,
-        f"verdict {report.verdict.value}, cutover {report.cutover.value}. Lacking: "
+        f"verdict {report.verdict.value}, cutover {report.cutover.value}",
+        f"verdict {report.verdict.value}, cutover {report.cutover.value}. Blocked by: "
         + "; ".join(each.sentence for each in lacking[:_NAMED])
         + (f"; and {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""),
         {**metadata.of_readiness(report), **metadata.of_columns(report.facts.columns)},
     )
 
 
-def _census(name: str, result: CensusResult, kind: str, count: int, fault: str) -> dg.AssetCheckResult:
+def every_fault_is_repaired(result: RepairResult) -> dg.AssetCheckResult:
+    """Warns of faults that a repair has left; the check of the verification is an error while they are there."""
+    return _repair("every_fault_is_repaired", result, ("key", "keys"))
+
+
+def every_orphan_is_deleted(result: RepairResult) -> dg.AssetCheckResult:
+    """Warns of items without a row that are left."""
+    return _repair("every_orphan_is_deleted", result, ("orphan item", "orphan items"))
+
+
+def _repair(name: str, result: RepairResult, noun: tuple[str, str]) -> dg.AssetCheckResult:
+    found, remaining = left(result), sum(left(result).values())
+    dry = "" if result.applied else "Nothing was written: this was a dry run. "
+    return _result(
+        name,
+        not found and not result.unlisted,
+        f"{_counted(result.keys, *noun)}, and none is left",
+        f"{dry}{remaining:,} of {_counted(result.keys, *noun)} left: "
+        + "; ".join(f"{number:,} {what}" for what, number in found.items())
+        + (f"; {result.unlisted:,} more were not listed" if result.unlisted else ""),
+        {"left": remaining + result.unlisted},
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _census(name: str, result: CensusResult, kind: str, count: int, fault: tuple[str, str]) -> dg.AssetCheckResult:
+    """`fault` is said of one, and of several."""
     # Items that could not be read count as differing, and have no field to name.
     unread = result.samples.get("unverified", ()) if kind == "differing" else ()
     ids = [*result.samples.get(kind, ()), *unread]
     faults = {row_id: result.faults.get(row_id, ()) for row_id in ids}
-    return _result(name, count == 0, f"{count:,} {fault}", {kind: count, **metadata.of_faults(faults)})
+    holds = f"the census of {result.source_rows:,} rows and {result.target_items:,} items found none"
+    return _result(name, count == 0, holds, _counted(count, *fault), {kind: count, **metadata.of_faults(faults)})
+
+
+def _counted(number: int, of_one: str, of_several: str) -> str:
+    return f"{number:,} {of_one if number == 1 else of_several}"
 
 
 def _result(
     name: str,
     passed: bool,
+    holds: str,
     fault: str,
     facts: Mapping[str, Any],
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
@@ -230,11 +280,6 @@ def _result(
         check_name=name,
         passed=passed,
         severity=severity,
-        description="holds" if passed else f"{fault}. Next: {remedies.of_check(name).general()}{_in_the_ui(name)}",
+        description=holds if passed else fault,
         metadata=dict(facts),
     )
-
-
-def _in_the_ui(name: str) -> str:
-    jobs = remedies.job_of_check(name)
-    return f". In the UI: job {jobs}" if jobs else ""

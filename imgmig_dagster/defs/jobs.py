@@ -61,9 +61,14 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
             table.named("delete_orphans"),
             assets("orphan_report"),
             config=dg.RunConfig(
-                {table.asset("orphan_report"): DeleteOrphansConfig(apply=True, confirm=None, confirm_deletes=None)}
+                {
+                    table.asset("orphan_report"): DeleteOrphansConfig(
+                        apply=True, confirm=None, confirm_deletes=None, census=None
+                    )
+                }
             ),
-            description="Delete the items without a row that the last census listed, if they are still as it saw them",
+            description="Delete the items without a row that the last census listed, if they are still as it saw them. "
+            "The run config has to say how many: confirm_deletes",
         ),
         dg.define_asset_job(
             table.named("census"),

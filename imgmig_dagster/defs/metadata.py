@@ -16,6 +16,7 @@ from imgmig_dagster.steps.dry_run import MigrationPlan
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.repair import RepairResult
+from imgmig_dagster.steps.repair_outcomes import counts_in_words, in_words
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
@@ -104,9 +105,13 @@ def of_repair(result: RepairResult) -> dict[str, Any]:
     """What was done about each key, or would be."""
     return {
         **_figures(result),
-        "outcomes": _counts("outcome", result.counts),
+        "outcomes": _counts("outcome", counts_in_words(result)),
         **_audit(result.audit),
-        **_table("each_key", list(result.outcomes.items()), lambda entry: {"key": entry[0], "outcome": entry[1]}),
+        **_table(
+            "each_key",
+            list(result.outcomes.items()),
+            lambda entry: {"key": entry[0], "outcome": in_words(entry[1], result.applied)},
+        ),
     }
 
 
@@ -147,15 +152,13 @@ def of_summary(report: "SummaryReport") -> dict[str, Any]:
 
 
 def of_readiness(report: "SummaryReport") -> dict[str, Any]:
-    """The verdict, whether a cutover is ready, and each thing that is lacking, with the commands that settle it."""
+    """The verdict, whether a cutover is ready, and each blocker, with the commands to type."""
     lacking = [*report.lacking, *report.lacking_review]
     return {
         "verdict": report.verdict.value,
         "cutover": report.cutover.value,
-        "lacking": len(lacking),
-        **_table(
-            "what_is_lacking", lacking, lambda each: {"what": each.what, "type next": ", then ".join(each.commands)}
-        ),
+        "blockers": len(lacking),
+        **_table("what_blocks", lacking, lambda each: {"what": each.what, "type next": ", then ".join(each.commands)}),
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import dagster as dg
 
 from imgmig_dagster.concurrency import gather, to_its_end
+from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.errors import ImgmigError, SettingsError
@@ -72,6 +73,7 @@ class Part:
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
+        results = advised(results, self.standing.table, [self.partition])
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING and not on_the_way]
         red = [found.check_name or "" for found in blocking if not found.passed]
         await self._write(self._record, asset, facts, results, version, bool(red))

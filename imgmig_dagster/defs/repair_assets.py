@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from imgmig_dagster.defs import metadata
+from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.assets import record_verification
+from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -19,12 +21,14 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
 from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
+from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.repair import delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.open_target import TargetSettings
-from imgmig_dagster.verification.census_results import CensusResult
+from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.work import ReadingWork, work_on
 
 
@@ -34,6 +38,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
     @dg.multi_asset(
         name=table.asset("repair_report"),
         specs=[specs["repair_report"]],
+        check_specs=specs_of(table, "repair_report", table.partitions.definition),
         can_subset=True,
         pool=TARGET_POOL,
         backfill_policy=table.policy,
@@ -60,11 +65,17 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
                     # An event, and no dependency: `verification_report` would otherwise ask for a repair before it.
                     verified = await verify(work, table.partitions.window(partition), only_failed=True)
                     await record_verification(part, store, verified, on_the_way=True)
-                await part.record("repair_report", metadata.of_repair(result))
+                results = [checks.every_fault_is_repaired(result)]
+                await part.record("repair_report", metadata.of_repair(result), results)
 
             yield from over_range(context, specs, keys, opening, mend, progress.end, standing)
 
-    @dg.multi_asset(name=table.asset("orphan_report"), specs=[specs["orphan_report"]], pool=TARGET_POOL)
+    @dg.multi_asset(
+        name=table.asset("orphan_report"),
+        specs=[specs["orphan_report"]],
+        check_specs=specs_of(table, "orphan_report", None),
+        pool=TARGET_POOL,
+    )
     def orphan_report(
         context: dg.AssetExecutionContext,
         config: DeleteOrphansConfig,
@@ -75,13 +86,31 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
     ) -> Materialized:
         opens, store = _open_target(table, target, context.instance, config), state.open(table.name)
         census, windows = load_record(store, names.CENSUS, CensusResult), table.partitions.windows()
+        if config.apply:
+            _refuse_unseen(store, census, config)
         with working(context, table, source, opens, state, progress) as (opening, log):
             result = work_on(opening, lambda work: delete_orphans(work, census, windows, config.confirm_deletes))
             log.info("orphans: deletion, applied %s: %s", result.applied, dict(result.counts))
         save_record(store, names.ORPHAN_REPAIR, result)
-        return dg.MaterializeResult(metadata=metadata.of_repair(result))
+        results = advised([checks.every_orphan_is_deleted(result)], table)
+        return dg.MaterializeResult(metadata=metadata.of_repair(result), check_results=results)
 
     return [repair_report, orphan_report]
+
+
+def _refuse_unseen(store: StateStore, census: CensusResult | None, config: DeleteOrphansConfig) -> None:
+    """One click must not delete: who starts the run has seen how many items go, or of which census they are.
+
+    Raises:
+        SettingsError: neither is said.
+    """
+    number = len(listed_orphans(store, census)) if census else 0
+    if census and number and config.confirm_deletes is None and config.census != census.run_id:
+        raise SettingsError(
+            f"nothing was deleted: say how many items you want to delete. The census of {census.finished_at} lists "
+            f"{number:,} orphan items; materialize orphan_report without config to see them. Then start the job "
+            f"delete_orphans with the run config confirm_deletes: {number}"
+        )
 
 
 def _open_target(

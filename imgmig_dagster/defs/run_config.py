@@ -47,7 +47,13 @@ class DeleteOrphansConfig(dg.Config):
 
     apply: bool = Field(False, description="Delete from the target; by default only what would be done is told")
     confirm: str | None = Field(None, description=_CONFIRM)
-    confirm_deletes: int | None = Field(None, description=_CONFIRM_DELETES)
+    confirm_deletes: int | None = Field(
+        None, description="How many items are deleted: the number that the dry run or the last census names"
+    )
+    census: str | None = Field(
+        None,
+        description="Instead of the number: the run of the census whose orphan items are deleted, where they are few",
+    )
 
 
 class SpotCheckConfig(dg.Config):

@@ -11,6 +11,7 @@ import dagster as dg
 
 from imgmig_dagster import __version__
 from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.resources import (
@@ -71,7 +72,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             result = work_on(opening, lambda work: take_census(work, windows, table.others, log.info, exports))
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
-            check_results=checks.of_census(result),
+            check_results=advised(checks.of_census(result), table),
         )
 
     @dg.multi_asset(
@@ -111,7 +112,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                 "last_sample_kept": kept,
                 "page": dg.MetadataValue.path(store.locate(names.SPOT_CHECK_PAGE)),
             },
-            check_results=[checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)],
+            check_results=advised([checks.spot_check_is_clean(result), checks.pictures_are_as_declared(result)], table),
         )
 
     @dg.multi_asset(
@@ -191,7 +192,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                 **{name: dg.MetadataValue.path(place) for name, place in files.items()},
                 **{f"s3_{name}": dg.MetadataValue.text(place) for name, place in published.items()},
             },
-            check_results=[checks.ready_for_cutover(report)],
+            check_results=advised([checks.ready_for_cutover(report)], table),
         )
 
     return [table_census, spot_check, migration_summary]

@@ -147,6 +147,7 @@ STAGING: Story[Stage] = (
     Step("imgmig doctor --stage staging", 0, "0 fail"),
     Step("imgmig status --stage staging", 0, MARCH),
     Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 rows: 24 write units"),
+    Step("imgmig dry-run --stage staging --partition KEY", 0, "A migration would write 12 of 12 rows"),
     Step("imgmig throttle pause --stage staging", 0, "stage staging: paused, no ceiling"),
     Step("imgmig throttle resume --stage staging", 0, "stage staging: running, no ceiling"),
     Step(
@@ -159,6 +160,7 @@ STAGING: Story[Stage] = (
     a_row_becomes_one_that_no_item_can_hold,
     Step("imgmig migrate --stage staging --partition KEY", 1, f"{MARCH}: {row_id(30)}: updated_at: "),
     Step("imgmig retry-failures --stage staging", 1, "1 rows are still in the ledgers"),
+    Step("imgmig retry-failures --stage staging --partition KEY", 1, "1 rows are still in the ledgers"),
     the_row_is_mended,
     Step("imgmig retry-failures --stage staging", 0, "0 rows are still in the ledgers"),
     Step("imgmig migrate --stage staging", 0, "Total 24, migrated 12, skipped 12, failed 0"),
@@ -175,8 +177,12 @@ STAGING: Story[Stage] = (
     Step("imgmig verify --stage staging --partition KEY", 1, f"mismatch: {row_id(21)}: width"),
     Step("imgmig verify --stage staging", 1, "1 orphans"),
     Step("imgmig repair --stage staging", 1, f"{MARCH}: {row_id(21)}: would be updated"),
+    Step("imgmig repair --stage staging --partition KEY", 1, f"{MARCH}: {row_id(21)}: would be updated"),
+    Step("imgmig repair --stage staging --delete-orphans", 1, f"orphan: {row_id(77)}: would be deleted"),
+    Step("imgmig repair --stage staging --partition KEY --apply", 1, f"{MARCH}: {row_id(21)}: updated"),
     Step("imgmig repair --stage staging --apply", 1, f"{MARCH}: {row_id(22)}: newer in the target, left alone"),
     Step("imgmig repair --stage staging --apply --source-wins", 1, f"{MARCH}: {row_id(22)}: updated"),
+    Step("imgmig repair --stage staging --partition KEY --apply --source-wins", 0, "Verified 0 rows"),
     Step("imgmig repair --stage staging --apply --delete-orphans", 0, f"orphan: {row_id(77)}: deleted"),
     Step("imgmig verify --stage staging", 0, "Verdict: PASS"),
 )

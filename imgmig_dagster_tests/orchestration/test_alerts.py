@@ -55,7 +55,7 @@ def test_a_failed_check_is_told_once_until_it_fails_otherwise(alerting: Platform
     cursor = tick(alerting, "alert_failed_checks", cursor).cursor
     [text] = receiver.texts
     assert text.startswith(f"[dev, {MARCH}] zero_mismatches: does not hold (")
-    assert f"mismatches 1): {row_id(7)}: width. Next: imgmig repair --stage dev --partition {MARCH} " in text
+    assert f"mismatches 1): {row_id(7)}: width. Next: `imgmig repair --stage dev --partition {MARCH}` " in text
 
     alerting.run("verify", MARCH)
     cursor = tick(alerting, "alert_failed_checks", cursor).cursor
@@ -200,9 +200,9 @@ def test_runs_of_the_command_line_that_fail_are_told_in_one_message_by_their_cla
 
     [text] = receiver.texts
     assert text.startswith(
-        f"[dev, {MARCH}, {APRIL}] run of migrate: failed by TargetRefused (partitions 2). Next: imgmig doctor"
+        f"[dev, {MARCH}, {APRIL}] run of migrate: failed by TargetRefused (partitions 2). Next: `imgmig doctor"
     )
-    assert f"imgmig migrate --stage dev --partition {MARCH} --partition {APRIL} (docs/runbook.md, Alerts)" in text
+    assert f"imgmig migrate --stage dev --partition {MARCH} --partition {APRIL}` (docs/runbook.md, Alerts)" in text
     assert "no-such-table" not in json.dumps(receiver.posts)
     assert "https://dagster.internal/runs|" in receiver.posts[0]["blocks"][0]["text"]["text"]
 

@@ -1,15 +1,14 @@
 """Each check is made to fail once, and names the keys and fields at fault."""
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from imgmig_dagster import remedies
 from imgmig_dagster.defs.claims import CLAIMS
+from imgmig_dagster.remedies import CHECKS
 from imgmig_dagster_tests.arrange import image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 from imgmig_dagster_tests.orchestration.arrange import (
@@ -150,8 +149,14 @@ def test_zero_mismatches_fails_the_run_with_key_and_field(migrated: Platform) ->
     assert found.severity is dg.AssetCheckSeverity.ERROR
     said, _, advice = str(found.description).partition(". Next: ")
     assert said == f"1 of 30 rows differ and 1 are missing: {row_id(7)}: width; {row_id(11)}: missing"
-    assert advice.startswith("imgmig repair --stage STAGE --partition KEY ")
-    assert advice.endswith("(docs/runbook.md, Checks). In the UI: job plan_repair, then repair")
+    where = f"--stage dev --partition {MARCH}"
+    assert advice == (
+        f"`imgmig repair {where}` shows what a repair would do; `imgmig repair {where} --apply` does it "
+        "(docs/runbook.md, Checks). In the UI: job plan_repair, then repair"
+    )
+    links = [value.job_name for value in found.metadata.values() if isinstance(value, dg.DagsterJobMetadataValue)]
+    assert links == ["plan_repair", "repair"]
+    assert f"`imgmig repair {where} --apply`" in str(found.metadata["what_to_do"].value)
     assert facts_of(result, "zero_mismatches") == {
         "mismatches": 2,
         "faults": [
@@ -251,8 +256,8 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
     found = {
         "verdict": "PASS",
         "cutover": "NOT READY",
-        "lacking": 1,
-        "what_is_lacking": [{"what": "There is no spot check", "type next": f"{draw}, then {draw} --review FILE"}],
+        "blockers": 1,
+        "what_blocks": [{"what": "There is no spot check", "type next": f"{draw}, then {draw} --review FILE"}],
     }
     assert facts_of(report, "ready_for_cutover") == found
     assert {name: metadata_of(report, "migration_summary")[name] for name in found} == found, "check and asset agree"
@@ -261,14 +266,13 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
     result = platform.succeed("report")
     assert failed_checks(result) == {"ready_for_cutover"}
     found = facts_of(result, "ready_for_cutover")
-    assert [found[name] for name in ("verdict", "cutover", "lacking")] == ["NOT VERIFIED", "NOT READY", 3]
+    assert [found[name] for name in ("verdict", "cutover", "blockers")] == ["NOT VERIFIED", "NOT READY", 3]
     told = checks_of(result)["ready_for_cutover"].description or ""
     assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is lacking, and what to type"
 
 
 def test_the_jobs_that_checks_name_are_there(platform: Platform) -> None:
     jobs = {job.name for job in platform.definitions.resolve_all_job_defs()}
-    named = [remedies.job_of_check(claim.name) for claim in CLAIMS]
-    words = {word for jobs_of_check in named if jobs_of_check for word in re.findall(r"[a-z_]+", jobs_of_check)}
-    assert words - {"then", "and"} <= jobs
-    assert len(words) > 5
+    named = {job for claim in CLAIMS for job in CHECKS[claim.name].jobs}
+    assert named <= jobs
+    assert len(named) > 5

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from imgmig_dagster.state.records import load_record, save_record
@@ -87,7 +88,7 @@ def test_a_repair_is_told_then_applied_and_the_certificates_say_what_it_changed(
 def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> None:
     assert not damaged.run("verify", MARCH).success
     told = metadata_of(damaged.succeed("plan_repair", MARCH), "repair_report")
-    assert (told["applied"], told["each_key"]) == (False, [{"key": row_id(2), "outcome": "updated"}])
+    assert (told["applied"], told["each_key"]) == (False, [{"key": row_id(2), "outcome": "would be updated"}])
     assert damaged.target.item(2) != item_of(2)
 
     result = damaged.succeed("repair", MARCH)
@@ -98,10 +99,48 @@ def test_the_job_repairs_and_verifies_those_keys_again(damaged: Platform) -> Non
     assert "rate_rows_per_s" not in verified, "only one row was looked at"
     found = {check.check_name: (check.passed, check.blocking, check.partition) for check in checks_of(result).values()}
     assert found == {
+        "every_fault_is_repaired": (True, False, MARCH),
         "zero_mismatches": (True, True, MARCH),
         "coverage_is_complete": (True, True, MARCH),
         "timestamps_are_exact": (True, False, MARCH),
     }
+
+
+def test_a_dry_repair_and_one_that_repaired_nothing_are_not_plain_green(damaged: Platform) -> None:
+    damaged.change_item(2, "updatedAt", {"S": "2031-01-01T00:00:00.000Z"})
+    damaged.change_item(3, "width", {"N": "1"})
+    assert not damaged.run("verify", MARCH).success
+    newer = "1 newer in the target, left alone; --source-wins (in run config: source_wins) overwrites it"
+
+    told = checks_of(damaged.succeed("plan_repair", MARCH))["every_fault_is_repaired"]
+    repaired = checks_of(damaged.run("repair", MARCH))["every_fault_is_repaired"]
+
+    assert [(each.passed, each.severity) for each in (told, repaired)] == [(False, dg.AssetCheckSeverity.WARN)] * 2
+    assert str(told.description).startswith(
+        f"Nothing was written: this was a dry run. 2 of 2 keys left: {newer}; 1 would be updated. Next: `imgmig repair "
+    )
+    assert str(repaired.description).startswith(f"1 of 2 keys left: {newer}. Next: `imgmig repair ")
+    assert "--source-wins" in str(repaired.description)
+
+
+def test_orphans_are_deleted_from_the_ui_only_by_their_number(damaged: Platform) -> None:
+    def delete(**config: object) -> dg.ExecuteInProcessResult:
+        return damaged.run("delete_orphans", config={"orphan_report": config})
+
+    damaged.succeed("census")
+    told = metadata_of(delete(apply=False), "orphan_report")
+    assert told["each_key"] == [{"key": row_id(77), "outcome": "would be deleted"}]
+
+    for config in (dict[str, str](), {"census": "another one"}):
+        assert not delete(apply=True, **config).success, "one click deletes nothing"
+        assert damaged.target.item(77) is not None
+    left = checks_of(delete(apply=True, confirm_deletes=2))
+    assert not left["every_orphan_is_deleted"].passed
+    assert damaged.target.item(77) is not None
+
+    done = delete(apply=True, confirm_deletes=1)
+    assert checks_of(done)["every_orphan_is_deleted"].passed
+    assert damaged.target.item(77) is None
 
 
 def test_faults_beyond_the_end_of_an_earlier_versions_list_are_said(damaged: Platform, imgmig: Imgmig) -> None:

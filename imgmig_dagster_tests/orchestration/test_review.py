@@ -47,22 +47,22 @@ def verified(platform: Platform) -> Platform:
 
 def readiness(platform: Platform) -> dict[str, Any]:
     found = facts_of(platform.succeed("report"), "ready_for_cutover")
-    return {name: found[name] for name in ("verdict", "cutover", "lacking")}
+    return {name: found[name] for name in ("verdict", "cutover", "blockers")}
 
 
 def test_a_cutover_asks_for_a_review_of_the_last_sample_without_an_issue(verified: Platform, review: Review) -> None:
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, "there is no spot check"
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, "there is no spot check"
     verified.succeed("draw_spot_check")
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, "it was not reviewed"
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, "it was not reviewed"
     found = review("--json", issues=(row_id(2),))
     assert (found.exit_code, found.document) == (1, {"images": 5, "issues": [row_id(2)]})
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, "one image is not fine"
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, "one image is not fine"
     accepted = review()
     assert accepted.exit_code == 0
     assert "Recorded: 5 images reviewed, 0 with an issue. Next: imgmig report --stage dev" in accepted.stdout
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "READY", "lacking": 0}
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "READY", "blockers": 0}
     verified.run("draw_spot_check", config={"spot_check": {"keep_last": False}})
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, (
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, (
         "the review is of an older sample"
     )
 
@@ -84,13 +84,13 @@ def test_materializing_everything_keeps_a_review_until_a_person_asks_for_a_new_s
     assert {"migrated_images", "verification_report", "spot_check", "migration_summary"} <= made
     assert metadata_of(everything, "spot_check")["last_sample_kept"] is True
     assert verified.state.read("spot-check.html") == page
-    readied = {"verdict": "PASS", "cutover": "READY", "lacking": 0}
+    readied = {"verdict": "PASS", "cutover": "READY", "blockers": 0}
     assert readiness(verified) == readied
 
     verified.succeed("draw_spot_check")
     assert readiness(verified) == readied, "nor does the job, by default"
     assert commands.run("spot-check", environment=verified.environment).exit_code == 0
-    assert readiness(verified) == {**readied, "cutover": "NOT READY", "lacking": 1}
+    assert readiness(verified) == {**readied, "cutover": "NOT READY", "blockers": 1}
 
 
 def test_the_sample_of_each_day_takes_the_place_of_a_reviewed_one_only_if_it_is_not_clean(
@@ -102,17 +102,17 @@ def test_the_sample_of_each_day_takes_the_place_of_a_reviewed_one_only_if_it_is_
     verified.run("draw_spot_check", config=config)
     assert review().exit_code == 0, "there was none before: this is one to review"
     assert verified.run("draw_spot_check", config=config).success
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "READY", "lacking": 0}
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "READY", "blockers": 0}
 
     verified.change_item(2, "width", {"N": "1"})
     found = verdicts_of(verified.run("draw_spot_check", config=config))
     assert not found["spot_check_is_clean"]
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, (
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, (
         "the sample that stands has a difference"
     )
     verified.change_item(2, "width", {"N": "640"})
     verified.run("draw_spot_check", config=config)
-    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "lacking": 1}, (
+    assert readiness(verified) == {"verdict": "PASS", "cutover": "NOT READY", "blockers": 1}, (
         "it agrees again, and nobody has reviewed it"
     )
 
