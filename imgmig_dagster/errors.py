@@ -22,7 +22,7 @@
     │   └── ClockWrong             signatures bear the time
     ├── StateError
     │   ├── CheckpointRefused      torn, altered, or of another table, mapping, window   exit 2
-    │   ├── PartitionBusy          another run works on this partition                   exit 2
+    │   ├── PartitionBusy          another run works on this partition                   exit 4
     │   ├── StateChanged           another writer replaced a file under us               exit 2
     │   └── StateUnavailable       the state store cannot be reached                     exit 3, retryable
     ├── SigningRefused             the key that signs certificates cannot be used       exit 2
@@ -180,7 +180,9 @@ class CheckpointRefused(StateError):
 
 
 class PartitionBusy(StateError):
-    """Another run holds this partition."""
+    """Another run holds this partition; the message says which."""
+
+    exit_code = 4
 
 
 class StateChanged(StateError):

@@ -47,7 +47,7 @@ app = typer.Typer(
     cls=_Commands,
     help="Moves image metadata from PostgreSQL to DynamoDB, and proves that nothing was lost or changed.",
     epilog="Exit codes: 0 done and clean; 1 mismatches, or failed, rejected or unverified items; 2 wrong usage or "
-    "settings; 3 a service cannot be reached; 130 stopped by Ctrl-C.",
+    "settings; 3 a service cannot be reached; 4 another run works on the same partitions; 130 stopped by Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

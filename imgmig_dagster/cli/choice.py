@@ -5,7 +5,10 @@ from datetime import datetime, timezone
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state import names
+from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.changed_windows import CountsRows, occupied_partitions
 from imgmig_dagster.window import Window, dated, span
 
@@ -81,6 +84,20 @@ def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]
         elif stretches[-1]:
             stretches.append([])
     return [stretch for stretch in stretches if stretch]
+
+
+def refuse_beside_another(state: StateStore, keys: Sequence[str]) -> None:
+    """Two runs would take partitions from each other, and both end with errors about those that the other has.
+
+    Raises:
+        PartitionBusy: another run writes to one of these partitions.
+    """
+    known = at_a_glance(state, keys)
+    begun = {key: last.began_at for key in keys if (last := last_write(known, key)) and last.is_open}
+    if begun:
+        # One that broke off holds no lock. One look: the lease of a dead process takes half a minute.
+        with state.exclusive(names.write_lock(max(begun, key=lambda key: begun[key]))):
+            pass
 
 
 def _named(windows: Sequence[Window], name: str, set_in: str) -> Window:

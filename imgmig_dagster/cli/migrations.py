@@ -61,15 +61,15 @@ def of_migration(
     passes = [found for key in finished if (found := last_migration(state, key))]
     whole, left = total(MigrationCounts, passes), ledgers(state, keys)
     unaccounted = [found.partition for found in passes if not found.every_row_is_accounted_for]
-    share = whole.success_rate if whole.total else None
+    share = whole.success_rate if whole.total and not errors else None
+    rate = "unknown" if share is None else f"{share:.2%}"
     lines = [
         *_first(failures := _failure_lines(left), len(failures), "all of them are in migration-failures.json"),
         *_held_back_lines(left, options),
         *(f"{key}: not every row is accounted for; migrate this partition again" for key in unaccounted),
         f"Total {whole.total:,}, migrated {whole.migrated:,}, skipped {whole.skipped:,}, failed {whole.failed:,} in "
-        f"{took_s:.1f} s ({whole.rate:,.0f} rows/s while writing); success rate "
-        f"{'unknown' if share is None else f'{share:.2%}'}{_vanished(whole, passes)}. "
-        f"Outcomes: {counts_line(whole.outcomes)}",
+        f"{took_s:.1f} s ({whole.rate:,.0f} rows/s while writing); success rate {rate}"
+        f"{_vanished(whole, passes)}. Outcomes: {counts_line(whole.outcomes)}",
     ]
     document = {
         **values(whole, "total", "migrated", "skipped", "failed", *_DEPARTED, "outcomes"),

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from imgmig_dagster import remedies
 from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
-from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions
+from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions, refuse_beside_another
 from imgmig_dagster.cli.console import Finding, Output, Relay, finish
 from imgmig_dagster.config import Settings, dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
@@ -118,6 +118,7 @@ class Session:
         Raises:
             SettingsError: another number is held back.
         """
+        refuse_beside_another(self.state, keys)
         confirmed = confirmed_deletes(self.state, keys, confirm_deletes)
         config = {"start_over": start_over, "confirm": confirm}
         finished, errors, took = self._run("migrate", "Migrated", keys, self._confirming(config, confirmed))
@@ -129,6 +130,7 @@ class Session:
     ) -> Finding:
         """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
         failing = [key for key, entries in migrations.ledgers(self.state, keys).items() if entries]
+        refuse_beside_another(self.state, failing)
         confirmed = confirmed_deletes(self.state, failing, confirm_deletes)
         config = self._confirming({"confirm": confirm}, confirmed)
         finished, errors, took = self._run("retry_failures", "Retried", failing, config)
@@ -153,6 +155,8 @@ class Session:
         `migrate`.
         """
         failing, orphan_repair = repairs.to_repair(self.state, keys), None
+        if apply:
+            refuse_beside_another(self.state, failing)
         config = {self.table.asset("repair_report"): {"source_wins": source_wins, "confirm": confirm}}
         job = "repair" if apply else "plan_repair"
         finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)

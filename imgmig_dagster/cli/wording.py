@@ -9,11 +9,11 @@ from typing import Any, Final
 from rich.table import Table
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import ImgmigError, PartitionBusy
 from imgmig_dagster.figures import figures_of, values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import ReportVerdict, count
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
@@ -33,9 +33,14 @@ def finding(
     table: Table | None = None,
 ) -> Finding:
     """What a command found, and last what ended its runs early."""
-    told = [f"error: {error}" for error in dict.fromkeys(map(str, errors))]
-    # A service that is away outranks a refusal, which outranks a finding.
-    code = max((error.exit_code for error in errors), default=0 if clean else 1)
+    busy = [error for error in errors if isinstance(error, PartitionBusy)]
+    others = [error for error in errors if not isinstance(error, PartitionBusy)]
+    told = [f"error: {error}" for error in dict.fromkeys(map(str, others))]
+    if busy:
+        also = f". The same of {count(len(busy) - 1, 'other partition')}" if len(busy) > 1 else ""
+        told.append(f"error: {busy[0]}{also}")
+    # A service that is away outranks a refusal, which outranks a finding; that another run is at work is not its fault.
+    code = max((error.exit_code for error in others or busy), default=0 if clean else 1)
     return Finding(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
 
 

@@ -12,6 +12,7 @@ import orjson
 from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged
 from imgmig_dagster.fence import Fence
+from imgmig_dagster.state.lock_holder import busy, this_process
 from imgmig_dagster.state.store import ABSENT, Versioned
 
 LEASE_SECONDS: Final = 30.0
@@ -57,6 +58,7 @@ class Lease:
         self._clock = clock
         self._sleep = sleep
         self._owner = secrets.token_hex(8)
+        self._holder = this_process()
         self._beats = 0
         self._version = ABSENT
         self._renewed_at = 0.0
@@ -78,7 +80,8 @@ class Lease:
         try:
             self._write()
         except StateChanged:
-            raise self._busy() from None
+            current = self._files.read(self._name)
+            raise self._busy(current.content if current else b"") from None
         self._thread.start()
 
     def release(self) -> None:
@@ -129,7 +132,7 @@ class Lease:
         # Before the request: whenever it was carried out, it was not earlier.
         began = self._clock()
         self._beats += 1
-        self._replace(orjson.dumps({"owner": self._owner, "beat": self._beats}))
+        self._replace(orjson.dumps({"owner": self._owner, "beat": self._beats, **self._holder}))
         self._renewed_at = began
 
     def _replace(self, content: bytes) -> None:
@@ -149,10 +152,7 @@ class Lease:
             self._sleep(min(left, 1.0))
             current = self._files.read(self._name)
             if current is None or current.version != found.version:
-                raise self._busy()
+                raise self._busy((current or found).content)
 
-    def _busy(self) -> PartitionBusy:
-        return PartitionBusy(
-            f"another run holds {self._files.locate(self._name)}: wait until it ends; two runs of one partition would "
-            "undo each other"
-        )
+    def _busy(self, held: bytes) -> PartitionBusy:
+        return busy(self._files.locate(self._name), held)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
-from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
+from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.state.lock_holder import busy, name_holder
 from imgmig_dagster.state.names import AppendedFile
 
 ABSENT = "absent"
@@ -207,6 +208,7 @@ class LocalStateStore:
         with contextlib.ExitStack() as held:
             with _refusals(path):  # and not what the holder of the lock does with other files
                 descriptor = held.enter_context(self._locked(path, wait=False))
+                name_holder(descriptor)
             yield Fence(_FileLock(path, descriptor))
 
     @contextlib.contextmanager
@@ -217,9 +219,7 @@ class LocalStateStore:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
-                raise PartitionBusy(
-                    f"another run holds {path}: wait until it ends; two runs of one partition would undo each other"
-                ) from None
+                raise busy(str(path), os.pread(descriptor, 4096, 0)) from None
             yield descriptor
         finally:
             os.close(descriptor)

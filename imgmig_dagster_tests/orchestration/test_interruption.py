@@ -1,6 +1,7 @@
 """A migration that is stopped or killed in its middle: what it leaves in Dagster, and how it goes on."""
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -135,6 +136,19 @@ def test_ctrl_c_ends_any_other_command_with_the_same_exit_code(
     assert finished.stderr == "error: stopped. Give the same command again to go on\n"
 
 
+def test_a_second_migration_says_at_once_who_is_at_work_and_the_first_goes_on(
+    platform: Platform, stalled: Stalled
+) -> None:
+    second = stalled.imgmig("migrate")
+    assert (second.exit_code, second.stderr.count("error: ")) == (4, 1)
+    assert f"process {stalled.command.pid} on host" in second.stderr
+    assert "success rate" not in second.stdout
+    stalled.go_on.set()
+    first = stalled.command.wait()
+    assert (first.exit_code, first.stderr) == (0, "")
+    assert len(platform.target.items()) == ROWS
+
+
 def assert_stops(stalled: Stalled, number: signal.Signals) -> None:
     """The signal cancels the run, and the command says how to go on."""
     stalled.command.send(number)
@@ -151,8 +165,9 @@ def test_a_killed_migration_is_marked_as_failed_by_the_next_command_and_resumed(
     run_id, status = next(iter(stalled.last_runs().items()))
     assert status == "STARTED"
     busy = stalled.imgmig("migrate", "--json")
-    assert busy.exit_code == 2
-    assert "another run holds" in busy.document["errors"][0]
+    assert busy.exit_code == 4
+    (told,) = busy.document["errors"]
+    assert re.search(rf"another run holds .* \(process {stalled.command.pid} on host \S+, since 20.* UTC\)", told)
     assert stalled.last_runs()[run_id] == "STARTED", "its process lives: nobody may declare it dead"
 
     stalled.command.send(signal.SIGKILL)
