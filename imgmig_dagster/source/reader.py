@@ -7,7 +7,8 @@ table is in `catalog`.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from random import Random
+from typing import Any, Final
 
 from psycopg import sql
 
@@ -16,10 +17,13 @@ from imgmig_dagster.mapping.rows import Cursor, DigestedRow, Row
 from imgmig_dagster.mapping.spec import PictureColumns
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.sampling import SampledRow, draw
+from imgmig_dagster.source.sampling import Candidate, Lottery, SampledRow, Shape, chosen, lot_of
 from imgmig_dagster.source.statements import Parameters
-from imgmig_dagster.source.texts import UTF8, decoded, representable, stored_bytes
+from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
 from imgmig_dagster.window import Window
+
+_WIDER: Final = 8
+"""So many times more candidates of a sample are looked for where there were too few."""
 
 
 class Page(list[Row]):
@@ -94,18 +98,21 @@ class SourceReader(Counting):
             SourceRefused: two rows have one of the ids.
         """
         asked = set(ids)
-        known = representable(self.table.encoding, ids, self._connections.fetch)
-        read = self._fetch("SELECT {columns}, {digest} FROM {table} t WHERE {id_among}", lambda at: at.ids(known))
-        stored = [content for row_id in asked if (content := stored_bytes(row_id)) is not None]
-        if stored and self.table.encoding == UTF8:
-            # No parameter in UTF-8 can be such an id, and no index finds it.
-            read += self._fetch(
-                "SELECT {columns}, {digest} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored}
-            )
-        found = [row for row in map(DigestedRow.read, read) if row.id in asked]
+        found = [row for row in map(DigestedRow.read, self._read(ids, "{columns}, {digest}")) if row.id in asked]
         rows = {row.id: row for row in found}
         self._refuse_twice([row.id for row in found])
         return rows
+
+    def _read(self, ids: Sequence[str], what: str, further: str = "") -> list[Any]:
+        """What the rows of some ids say, of each row that has one of them."""
+        query = f"SELECT {what} FROM {{table}} t WHERE "  # noqa: S608
+        known = representable(self.table.encoding, ids, self._connections.fetch)
+        read = self._fetch(f"{query}{{id_among}} {further}", lambda at: at.ids(known))
+        stored = [content for row_id in set(ids) if (content := stored_bytes(row_id)) is not None]
+        if stored and self.table.encoding == UTF8:
+            # No parameter in UTF-8 can be such an id, and no index finds it.
+            read += self._fetch(f"{query}{{stored_id_among}} {further}", lambda _at: {"ids": stored})
+        return read
 
     def may_have(self, row_id: str) -> bool:
         """Whether a row can have this id, by the types of its columns."""
@@ -139,16 +146,39 @@ class SourceReader(Counting):
                 after = ids[-1]
 
     def sample(
-        self, size: int, seed: int, picture: PictureColumns | None, windows: Sequence[Window]
+        self,
+        size: int,
+        seed: int,
+        picture: PictureColumns | None,
+        windows: Sequence[Window],
+        rows: int | None = None,
     ) -> list[SampledRow]:
-        """`size` rows drawn by lot, or all there are, spread over these adjoining windows, and on one snapshot.
+        """`size` rows drawn by lot, or all there are, spread over these adjoining windows and what lies around them.
 
-        The same seed draws the same rows of the same table and windows.
+        The same seed draws the same rows of the same table and windows. `rows` is how many the table has, where that is
+        known. A row that is deleted while its candidates are looked at is left out.
         """
-        with self.snapshot() as snapshot:
-            drawn = draw(snapshot, size, seed, picture, windows)
-        rows = decoded(self.table.encoding, [each.row for each in drawn], self._connections.fetch)
-        return [SampledRow(each.shape, Row(row)) for each, row in zip(drawn, rows, strict=True)]
+        random = Random(seed)  # noqa: S311 - it has to be repeatable
+        lottery = Lottery(self.count_all() if rows is None else rows, size, lot_of(random))
+        shapes = chosen(self._candidates(lottery, picture, windows), size, picture, random)
+        read = map(Row, self._read(list(shapes), "{columns}", "ORDER BY {order}, {id}"))
+        drawn = [SampledRow(shapes[row.id], row) for row in read if row.id in shapes]
+        return sorted(drawn, key=lambda each: each.shape is not Shape.RANDOM)
+
+    def _candidates(
+        self, lottery: Lottery, picture: PictureColumns | None, windows: Sequence[Window]
+    ) -> list[Candidate]:
+        widened = 1
+        while True:
+
+            def make(pieces: Expressions, widened: int = widened) -> tuple[sql.Composed, dict[str, Any]]:
+                return lottery.statement(pieces, picture, windows, widened)
+
+            found = [Candidate(str(row_id), *more) for row_id, *more in self._carry_out(make)]
+            # Fewer where rows are deleted, or have no id.
+            if len(found) >= lottery.tickets // 2 or lottery.is_of_all(widened):
+                return found
+            widened *= _WIDER
 
     def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> dict[str, int]:
         """How many rows name each bucket, the most named first, and no more than `at_most` of them."""

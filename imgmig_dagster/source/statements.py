@@ -34,12 +34,12 @@ def no_parameters(_pieces: Expressions) -> dict[str, Any]:
 
 
 def _made(
-    pieces: Expressions, query: str, parameters: Parameters, window: Window | None, **further: sql.Composable
+    pieces: Expressions, query: str, parameters: Parameters, window: Window | None
 ) -> tuple[sql.Composed, dict[str, Any]]:
     if window is None:
-        return sql.SQL(query).format(**pieces.names, **further), parameters(pieces)
+        return sql.SQL(query).format(**pieces.names), parameters(pieces)
     names, bounds = pieces.names_in(window), pieces.window(window)
-    return sql.SQL(query).format(**names, **further), {**bounds, **parameters(pieces)}
+    return sql.SQL(query).format(**names), {**bounds, **parameters(pieces)}
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,8 @@ class Snapshot:
 
     def __call__(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
         """All rows of a statement that is made of the pieces by name, those that speak of a window by `window`."""
-        found = self.stored(query, parameters, window)
+        found = self._fetch_once(*_made(self.pieces, query, parameters, window))
         return decoded(self.table.encoding, found, self._fetch_once)
-
-    def stored(
-        self, query: str, parameters: Parameters, window: Window | None = None, **further: sql.Composable
-    ) -> list[Any]:
-        """The same, not yet decoded: the snapshot outlives a value that has no form in Unicode.
-
-        `further` are pieces of the statement's own.
-        """
-        return self._fetch_once(*_made(self.pieces, query, parameters, window, **further))
 
 
 class Statements:

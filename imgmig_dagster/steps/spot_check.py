@@ -48,7 +48,7 @@ async def spot_check(
     identity = await identity_now(work)  # a target that is away ends the run, and does not show every item as absent
     source_rows = await asyncio.to_thread(work.source.count_all)
     mapping = work.source.mapping
-    drawn = await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures, windows)
+    drawn = await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures, windows, source_rows)
     sights = await _look_until_still(work, drawn)
     objects: Mapping[str, tuple[StoredObject | None, StoredObject | None]] = {}
     if pictures is not None:

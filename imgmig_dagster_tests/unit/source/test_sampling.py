@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, combinations, product
+from math import exp, lgamma, log, sqrt
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from psycopg import sql
 from imgmig_dagster.source import sampling
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.source.sampling import Shape, ranks
+from imgmig_dagster.source.sampling import Lottery, Shape, ranks
 from imgmig_dagster_tests.arrange import Source, image, month
 from imgmig_dagster_tests.images import IMAGE, PICTURE
 
@@ -88,22 +89,40 @@ def test_faults_are_missed_no_more_often_than_by_as_many_draws_from_all_ranks() 
         assert missed < (1 - len(faults) / total) ** number + 0.01, faults
 
 
-def test_in_a_larger_table_rare_shapes_are_looked_for_in_windows_by_lot(
+@pytest.mark.parametrize("size", [10, 50, 122, 123, 1_000])
+@pytest.mark.parametrize("rows", [50_001, 1_000_000, 10**9])
+def test_there_are_so_many_tickets_that_three_faults_in_as_many_rows_as_are_drawn_are_seen_in_95_of_100(
+    rows: int, size: int
+) -> None:
+    """Whatever the faults: those with a ticket are at most as unevenly many as by draws that repeat themselves."""
+    tickets = Lottery(rows, size, 0).tickets
+    mean, missed, chance = 3 * tickets / size, 0.0, 0.0
+    for with_ticket in range(int(mean + 12 * sqrt(mean)) + 1):
+        chance = exp(with_ticket * log(mean) - mean - lgamma(with_ticket + 1))
+        missed += chance * (1 - with_ticket / tickets) ** size
+
+    assert missed < 0.05
+
+
+def test_candidates_of_a_large_table_are_a_share_of_all_rows_by_the_lot(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A million rows would take a test too long."""
-    monkeypatch.setattr(sampling, "_LOOKED_AT", 150)
+    """50,000 rows would take a test too long."""
+    monkeypatch.setattr(sampling, "_ALL", 100)
+    monkeypatch.setattr(sampling, "_FEWEST", 100)
     source.insert(
         image(number, created_at=f"2024-{number // 100 + 1:02}-02Z", thumbnail_s3_key=None) for number in range(400)
     )
 
     with source.reader() as reader:
         samples = [reader.sample(24, seed, PICTURE, YEAR) for seed in range(8)]
+        few = reader.sample(300, 1, PICTURE, YEAR, rows=10**9)
 
-    rare = [{int(each.row.id[-3:], 16) // 100 for each in drawn if each.shape is not Shape.RANDOM} for drawn in samples]
-    assert [len(drawn) for drawn in samples] == [24] * 8
-    assert {len(of) for of in rare} == {2}, "the first window has too few rows, and two have enough"
-    assert set.union(*rare) == {0, 1, 2, 3}
+    assert [len({each.row.id for each in drawn}) for drawn in samples] == [24] * 8
+    for shape in (Shape.RANDOM, Shape.NO_THUMBNAIL):
+        drawn = [int(each.row.id[-3:], 16) // 100 for found in samples for each in found if each.shape is shape]
+        assert set(drawn) == {0, 1, 2, 3}
+    assert len({each.row.id for each in few}) == 300, "there are fewer rows than were told"
 
 
 def test_a_sample_of_a_large_table_sorts_nothing_on_disk(source: Source) -> None:
@@ -123,7 +142,11 @@ def test_a_sample_of_a_large_table_sorts_nothing_on_disk(source: Source) -> None
             assert len(reader.sample(48, 1, picture, YEAR)) == 48
 
         found = carried_out(source, recorded)
-        read = sum(node["Actual Rows"] * node["Actual Loops"] for node in found if "Relation Name" in node)
-        assert read >= ROWS, "these are the statements that read it"
+        read = [
+            (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            for node in found
+            if "Relation Name" in node
+        ]
+        assert 2 <= sum(each > 0.99 * ROWS for each in read) <= 3, "for the count, the tickets, and at most the join"
         assert sum(node.get("Temp Written Blocks", 0) for node in found) == 0
         assert not [node for node in found if "external" in node.get("Sort Method", "")]
