@@ -15,12 +15,10 @@ _SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda", "kms")
 class AwsSettings(BaseSettings):
     """How one stage reaches AWS."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
 
     stage: Stage
-    allow_insecure: 'Literal["loopback"] | None' = Field(None, description="loopback: no TLS needed there, but in prod")
+    allow_insecure: 'Literal["loopback"] | None' = None
     aws_region: str | None = Field(None, validation_alias="AWS_REGION")
     aws_default_region: str | None = Field(None, validation_alias="AWS_DEFAULT_REGION")
     aws_profile: str | None = Field(None, validation_alias="AWS_PROFILE")
@@ -60,7 +58,7 @@ class AwsSettings(BaseSettings):
     @model_validator(mode="after")
     def _prod_is_secure(self) -> "AwsSettings":
         if self.stage is Stage.PROD and self.allow_insecure:
-            raise ValueError("IMGMIG_ALLOW_INSECURE is refused in prod: every connection is encrypted there")
+            raise ValueError("allow_insecure in [connections] is refused in prod: every connection is encrypted there")
         return self
 
 

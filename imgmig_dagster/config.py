@@ -1,174 +1,47 @@
-"""Stages and their settings: the only module that reads the environment. Reading them starts nothing.
+"""Loads a stage's settings: the only module that reads the environment. Loading them starts nothing.
 
-The words that settings choose from are in `stage`; `sandbox.attaching` starts what the stage dev uses by default.
+`stage_settings` declares them, `stage_file` reads their file, `stage_values` puts file and variables together, and
+`settings` is what comes of it. `sandbox.attaching` starts what the stage dev uses by default.
 """
 
 import os
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.errors import ImgmigError, SandboxNotRunning, SettingsError
-from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.deprecated_variables import values_of
+from imgmig_dagster.errors import SandboxNotRunning, SettingsError
 from imgmig_dagster.metrics_settings import MetricsSettings
 from imgmig_dagster.places import Places
+from imgmig_dagster.settings import Sections, Settings
 from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.stage import PictureMode, Stage, WriteMode, parse_stage
+from imgmig_dagster.stage import Stage, parse_stage
+from imgmig_dagster.stage_file import StageFile, read_stage_file
+from imgmig_dagster.stage_values import StageValues
 from imgmig_dagster.table_settings import TableSettings
-from imgmig_dagster.transport import (
-    LOOPBACK_NAMES,
-    endpoint_is_allowed,
-    foreign_parameters,
-    source_is_allowed,
-    source_url_fault,
-)
+from imgmig_dagster.transport import LOOPBACK_NAMES
 
 SANDBOX_VARIABLES: Final = "sandbox.env"
 """The file of variables that a sandbox writes into its folder."""
-
-# What makes a stage point at services of its own. With none of them set, dev attaches to the sandbox.
-_LOCATIONS: Final = ("IMGMIG_SOURCE_URL", "IMGMIG_SOURCE_SECRET", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL")
-
-_SHOWN: Final = (
-    "source_time_zone",
-    "target_table",
-    "state_url",
-    "reports_url",
-    "export_url",
-    "signing_key",
-    "dual_write",
-    "write_mode",
-    "force_batch",
-    "partition_grain",
-    "partition_start",
-    "page_size",
-    "requests_in_flight",
-    "write_rate",
-    "settle_seconds",
-    "show_values",
-    "spot_check_pictures",
-    "allow_insecure",
-    "aws_account",
-    "aws_region",
-    "aws_endpoint_url",
-    "aws_endpoint_url_dynamodb",
-)
-
-
-class Settings(TableSettings, AwsSettings):
-    """Everything that one stage needs, from IMGMIG_* and AWS's own variables or from ``.env.<stage>``."""
-
-    source_url: SecretStr = Field(description="libpq URL of the PostgreSQL primary")
-    source_secret: str | None = Field(None, description="secret of AWS Secrets Manager with user and password")
-    source_time_zone: str = Field("UTC", description="IANA zone of timestamps without one in the source")
-    target_table: str = Field(min_length=3, description="name of the DynamoDB table")
-    state_url: str = Field(description="where checkpoints, ledgers, evidence and reports live: file:///... or s3://...")
-    dual_write: bool = Field(description="whether the application writes to both sides meanwhile")
-    write_mode: WriteMode = Field(description="conditional where dual_write is on, else batch")
-    force_batch: str | None = Field(None, description="name of the target table: batch despite dual_write")
-    page_size: int = Field(1_000, ge=1, le=1_000, description="rows of a page; checkpoints lie on page ends")
-    requests_in_flight: int = Field(64, ge=1, le=200, description="ceiling of a run's concurrent requests to DynamoDB")
-    write_rate: float | None = Field(
-        None, gt=0, description="ceiling in capacity units per second of all runs together"
-    )
-    settle_seconds: float = Field(ge=0, le=60, description="wait before a difference is judged again")
-    show_values: bool = Field(False, description="values in failure ledgers, reports and the audit record")
-    spot_check_pictures: PictureMode = Field(PictureMode.EMBEDDED, description="embedded, or link")
-    alert_webhook: SecretStr | None = Field(None, description="URL that takes Slack's JSON, for the alerts")
-    ui_url: str = Field("http://127.0.0.1:3000", description="where people open Dagster's UI, for links in alerts")
-    reports_url: str | None = Field(None, description="where reports are published besides: s3://bucket/prefix")
-    export_url: str | None = Field(
-        None, description="where DynamoDB exports the table for the census: s3://bucket/prefix"
-    )
-    signing_key: str | None = Field(None, description="key of AWS KMS that signs certificates: ARN, id or alias/NAME")
-    aws_account: str | None = Field(None, pattern=r"^\d{12}$", description="account of the table; needed in prod")
-    confirm_writes: str | None = Field(None, description="name of the target table: writes in prod are confirmed")
-
-    @field_validator("source_url")
-    @classmethod
-    def _is_url(cls, value: SecretStr) -> SecretStr:
-        if fault := source_url_fault(value.get_secret_value()):
-            raise ValueError(fault)
-        return value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_the_stage(cls, values: dict[str, Any]) -> dict[str, Any]:
-        dual_write = values.setdefault("dual_write", values.get("stage") is not Stage.DEV)
-        quiet = str(dual_write).lower() in ("false", "0", "no", "off")
-        values.setdefault("write_mode", WriteMode.BATCH if quiet else WriteMode.CONDITIONAL)
-        # Nothing moves where nobody else writes: there is nothing to wait for.
-        values.setdefault("settle_seconds", 0.0 if quiet else 2.0)
-        return values
-
-    @model_validator(mode="after")
-    def _batch_only_without_dual_write(self) -> "Settings":
-        if self.write_mode is WriteMode.BATCH and self.dual_write and self.force_batch != self.target_table:
-            raise ValueError(
-                "IMGMIG_WRITE_MODE=batch replaces items that appear between look and write, which can undo what the "
-                "application wrote while IMGMIG_DUAL_WRITE is on; use conditional, or force it with "
-                "IMGMIG_FORCE_BATCH=<target table>"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _webhook_by_tls(self) -> "Settings":
-        if self.alert_webhook and not endpoint_is_allowed(self.alert_webhook.get_secret_value(), self.plain_traffic):
-            raise ValueError(
-                "IMGMIG_ALERT_WEBHOOK must be an https:// URL: it is a secret itself, and alerts name keys; outside of "
-                "prod IMGMIG_ALLOW_INSECURE=loopback allows plain HTTP on loopback"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _source_by_tls(self) -> "Settings":
-        url = self.source_url.get_secret_value()
-        if not source_is_allowed(url, self.plain_traffic):
-            raise ValueError(
-                "IMGMIG_SOURCE_URL must end in ?sslmode=verify-full, so that the server proves who it is (its "
-                "authority's certificate: sslrootcert=, or PGSSLROOTCERT); outside of prod "
-                "IMGMIG_ALLOW_INSECURE=loopback allows less on loopback, where neither PGHOSTADDR nor a service leads "
-                f"elsewhere{foreign_parameters(url)}"
-            )
-        return self
-
-    def current_source_url(self) -> str:
-        """The source's URL for a new connection: a secret is read again, since it may have been rotated.
-
-        Where it cannot be read now, or is none that would be taken at the start, what was read last may still do.
-        """
-        if self.source_secret is not None:
-            place = _variable(self.stage, "IMGMIG_SOURCE_URL")
-            with suppress(ImgmigError):
-                url = SourceSecret(self.aws(), self.source_secret, place).url()
-                if source_url_fault(url) is None and source_is_allowed(url, self.plain_traffic):
-                    return url
-        return self.source_url.get_secret_value()
-
-    def shown(self, mapping: TableMapping) -> dict[str, str]:
-        """The settings of a table as reports show them: no secret, and of the source's URL only host and database."""
-        placed = self.applied_to(mapping)
-        source = urlsplit(self.source_url.get_secret_value())
-        return {
-            "source": f"{source.hostname or 'local socket'}{source.path}, {placed.schema}.{placed.table}",
-            **{
-                name: str(value.value if isinstance(value, Enum) else value)
-                for name in _SHOWN
-                if (value := getattr(self, name)) is not None
-            },
-        }
+STAGES: Final = "stages"
+"""The folder of the stages' files, in the working directory and in a sandbox's folder."""
 
 
 def stage_from_env() -> Stage:
     """The stage that STAGE names; dev where it is not set."""
     return parse_stage(os.environ.get("STAGE", Stage.DEV.value))
+
+
+def stage_file(stage: Stage) -> Path:
+    """Where the stage's file is: in the folder that IMGMIG_STAGES names, or in ``stages``."""
+    return Path(os.environ.get("IMGMIG_STAGES") or STAGES) / f"{stage.value}.toml"
 
 
 def sandbox_root() -> Path:
@@ -178,7 +51,7 @@ def sandbox_root() -> Path:
 
 def uses_sandbox(stage: Stage) -> bool:
     """Whether the stage is of the sandbox: dev, with no location of its own set."""
-    return stage is Stage.DEV and not any(_variable(stage, name) for name in _LOCATIONS)
+    return stage is Stage.DEV and not stage_values(stage).has_locations
 
 
 def dagster_home(stage: Stage) -> Path:
@@ -188,8 +61,8 @@ def dagster_home(stage: Stage) -> Path:
     home = _variable(stage, "DAGSTER_HOME")
     if not home:
         raise SettingsError(
-            f"DAGSTER_HOME is not set for stage {stage.value}: make a folder, cp deploy/local/dagster.yaml (or "
-            f"deploy/dagster.yaml) into it, and name it in the environment or in {stage.env_file}"
+            f"DAGSTER_HOME is not set for stage {stage.value}: imgmig init --stage {stage.value} --dagster-home FOLDER "
+            f"makes the folder and sets it in {stage.env_file}"
         )
     return Path(home).absolute()
 
@@ -223,32 +96,62 @@ def child_environment(stage: Stage) -> dict[str, str]:
 
 
 def load_table_settings(stage: Stage, of_sandbox: bool = True) -> TableSettings:
-    """What the stage's variables say of its tables. Reads files and the environment only: definitions load offline.
+    """What the stage says of its tables. Reads files and the environment only: definitions load offline.
 
-    With `of_sandbox` the sandbox's say it where no person does.
+    With `of_sandbox` partitions start with the sandbox's rows where the declaration names no start.
     """
-    return _validated(TableSettings, stage, _sandbox_variables() if of_sandbox and uses_sandbox(stage) else {})
+    said = stage_values(stage)
+    values = said.section("tables")
+    if of_sandbox and said.sandbox and (start := _sandbox_variables().get("IMGMIG_PARTITION_START")):
+        values["sandbox_start"] = start
+    return said.validated(TableSettings, values, "tables")
 
 
 def load_places(stage: Stage) -> Places:
     """Where the stage's tables, state and reports are. Reads files and the environment only, and validates nothing."""
-    return _validated(Places, stage, _sandbox_variables() if uses_sandbox(stage) else {})
+    said = stage_values(stage)
+    return _validated(
+        Places,
+        said,
+        source_url=said.text("source", "url"),
+        source_schema=said.text("tables", "source_schema"),
+        source_table=said.text("tables", "source_table"),
+        target_table=said.text("target", "table"),
+        state_url=said.text("state", "url"),
+        reports_url=said.text("reports", "url"),
+    )
 
 
 def load_settings(stage: Stage) -> Settings:
     """The stage's settings; in dev with no location set those that the sandbox wrote when it was last started.
 
-    `SettingsError` names every variable that is missing or wrong; `SandboxNotRunning` says that no sandbox was started.
+    `SettingsError` names every setting that is missing or wrong; `SandboxNotRunning` says that no sandbox was started.
     """
-    if uses_sandbox(stage):
-        if found := _sandbox_variables():
-            return _validated(Settings, stage, found)
+    said = stage_values(stage)
+    if said.sandbox and not said.sandbox.values:
         raise SandboxNotRunning(f"there is no sandbox in {sandbox_root()}: run `imgmig sandbox start` first")
-    if secret := _variable(stage, "IMGMIG_SOURCE_SECRET"):
-        access = _validated(AwsSettings, stage, {}).aws()
-        url = SourceSecret(access, secret, _variable(stage, "IMGMIG_SOURCE_URL")).url()
-        return _validated(Settings, stage, {}, source_url=url)
-    return _validated(Settings, stage, {})
+    sections = said.validated(Sections, said.sections())
+    access = _validated(AwsSettings, said, allow_insecure=sections.connections.allow_insecure)
+    url = sections.source.url.get_secret_value() if sections.source.url else ""
+    if sections.source.secret is not None:
+        url = SourceSecret(access.aws(), sections.source.secret, url or None).url()
+    try:
+        return Settings(
+            stage=stage,
+            access=access,
+            source_url=SecretStr(_with_login(stage, url)),
+            alert_webhook=_variable(stage, "IMGMIG_ALERT_WEBHOOK"),
+            confirm_writes=_variable(stage, "IMGMIG_CONFIRM_WRITES"),
+            **dict(sections),
+        )
+    except ValidationError as error:
+        raise said.refused(error) from None
+
+
+def deprecation_warnings(stage: Stage) -> list[str]:
+    """A line for each deprecated variable that a person sets for the stage: where its setting is now."""
+    handed_on = {**values_of(_sandbox_variables()), **_by_place(_sandbox_file().values)} if stage is Stage.DEV else {}
+    return stage_values(stage).warnings(handed_on)
 
 
 def metrics_collector(stage: Stage) -> str | None:
@@ -257,7 +160,31 @@ def metrics_collector(stage: Stage) -> str | None:
     Those of the stage's file are put where OpenTelemetry reads them. What is set in the environment already stays.
     """
     os.environ.update(_variables_of(stage, "OTEL_"))
-    return _validated(MetricsSettings, stage, {}).collector
+    return _validated(MetricsSettings, stage_values(stage)).collector
+
+
+def stage_values(stage: Stage) -> StageValues:
+    """What the file and the variables of the stage say of its settings."""
+    said = StageValues(stage, read_stage_file(stage_file(stage), stage), _variables(stage))
+    if stage is not Stage.DEV or said.has_locations:
+        return said
+    return replace(said, sandbox=_sandbox_file())
+
+
+def _sandbox_file() -> StageFile:
+    """What the sandbox wrote; one of an earlier version wrote variables alone."""
+    found = read_stage_file(sandbox_root() / STAGES / f"{Stage.DEV.value}.toml", Stage.DEV)
+    if found.exists:
+        return found
+    values: dict[str, dict[str, Any]] = {}
+    for (section, key), value in values_of(_sandbox_variables()).items():
+        if section != "tables":
+            values.setdefault(section, {})[key] = value
+    return replace(found, values=values)
+
+
+def _by_place(values: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    return {(section, key): value for section, keys in values.items() for key, value in keys.items()}
 
 
 def _sandbox_variables() -> dict[str, str]:
@@ -265,35 +192,36 @@ def _sandbox_variables() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def _with_login(stage: Stage, url: str) -> str:
+    """The source's URL, with the password of the stage's file of variables where nothing else says one."""
+    parts, said = urlsplit(url), _variables_of(stage, "PGPASS")
+    names = {"PGPASSWORD": "password", "PGPASSFILE": "passfile"}
+    if parts.password or parse_qs(parts.query).keys() & {*names.values()} or os.environ.keys() & names.keys():
+        return url
+    for variable, parameter in names.items():
+        if value := said.get(variable):
+            return f"{url}{'&' if parts.query else '?'}{parameter}={quote(value, safe='')}"
+    return url
+
+
 _SettingsT = TypeVar("_SettingsT", bound=BaseSettings)
 
 
-def _validated(kind: type[_SettingsT], stage: Stage, sandbox: dict[str, str], **settled: str) -> _SettingsT:
-    # What a person sets wins over the sandbox, but for AWS: real credentials never go to an emulator.
-    values: dict[str, Any] = {"stage": stage} | {
-        name.removeprefix("IMGMIG_").lower(): value
-        for name, value in sandbox.items()
-        if name.startswith("AWS_") or not _variable(stage, name)
-    }
-    values |= settled
+def _validated(kind: type[_SettingsT], said: StageValues, **values: Any) -> _SettingsT:
+    """Settings by other tools' variables. Of AWS's the sandbox's win: real credentials never go to an emulator."""
+    sandbox = _sandbox_variables() if said.sandbox else {}
+    values |= {name.lower(): value for name, value in sandbox.items() if name.startswith("AWS_")}
     try:
-        return kind(_env_file=stage.env_file, **values)
+        return kind(_env_file=said.stage.env_file, stage=said.stage, **values)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors()]
-        raise SettingsError(
-            f"settings of stage {stage.value}: {'; '.join(faults)}. Set them in the environment or in {stage.env_file}"
-        ) from None
+        raise said.refused(error) from None
 
 
-def _describe(fault: Any) -> str:
-    name = str(fault["loc"][0]) if fault["loc"] else ""
-    variable = name if name.isupper() else f"IMGMIG_{name.upper()}"
-    if fault["type"] == "missing":
-        return f"{variable} is missing" + (" (or IMGMIG_SOURCE_SECRET)" if name == "source_url" else "")
-    # The value itself is not shown: it may be a secret.
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{variable}: {message}" if name else message
+def _variables(stage: Stage) -> dict[str, str]:
+    """Those of the stage's file of variables, and those of the environment, which win; empty ones say nothing."""
+    found = {**dotenv_values(stage.env_file), **{name: value for name, value in os.environ.items() if value}}
+    return {name: value for name, value in found.items() if value}
 
 
 def _variable(stage: Stage, name: str) -> str | None:
-    return os.environ.get(name) or dotenv_values(stage.env_file).get(name) or None
+    return _variables(stage).get(name)

@@ -1,26 +1,29 @@
 """DAGSTER_HOME, looked at before Dagster is: whatever is wrong with it is one line that says what to type."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.stage import Stage
 
+_OF_ONE_MACHINE: Final = Path(__file__).with_name("dagster_of_one_machine.yaml")
 INVOCATIONS: Final = "invocations"
 """The folder in it that holds a lock for each running command (`local_runs.invocation`)."""
 
 
-def check_dagster_home(home: Path) -> None:
-    """Hold the folder against what Dagster needs of it.
+def check_dagster_home(home: Path, stage: Stage | None = None) -> None:
+    """Hold the folder, which is of a `stage`, against what Dagster needs of it.
 
     Raises:
         SettingsError: it is not there, not to be written to, or without `dagster.yaml`.
     """
     try:
         if not home.is_dir():
-            raise SettingsError(f"DAGSTER_HOME: there is no folder {home}: mkdir -p {home} && {_copy(home)}")
+            raise SettingsError(f"DAGSTER_HOME: there is no folder {home}: {_init(home, stage)}")
         if not (home / "dagster.yaml").is_file():
-            raise SettingsError(f"DAGSTER_HOME: there is no dagster.yaml in {home}: {_copy(home)}")
+            raise SettingsError(f"DAGSTER_HOME: there is no dagster.yaml in {home}: {_init(home, stage)}")
         readable = os.access(home / "dagster.yaml", os.R_OK, effective_ids=True)
     except PermissionError:
         readable = False
@@ -43,5 +46,20 @@ def _closed(folder: Path) -> SettingsError:
     )
 
 
-def _copy(home: Path) -> str:
-    return f"cp deploy/local/dagster.yaml {home}/ (that is for one machine; deploy/dagster.yaml is for AWS)"
+def _init(home: Path, stage: Stage | None) -> str:
+    of = f"--stage {stage.value} " if stage is not None else ""
+    return (
+        f"imgmig init {of}--dagster-home {shlex.quote(str(home))} makes it, for one machine; for a team copy "
+        "deploy/compose/dagster.yaml or deploy/dagster.yaml into it"
+    )
+
+
+def write_local_dagster_yaml(home: Path) -> bool:
+    """Make the folder, and in it the `dagster.yaml` of one machine; False where there is one already."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with (home / "dagster.yaml").open("x", encoding="utf-8") as file:
+            file.write(_OF_ONE_MACHINE.read_text(encoding="utf-8"))
+    except FileExistsError:
+        return False
+    return True

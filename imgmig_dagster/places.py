@@ -1,4 +1,4 @@
-"""Where a stage's tables, state and reports are, as far as its variables say: what Dagster shows, and no run uses.
+"""Where a stage's tables, state and reports are, as far as its settings say: what Dagster shows, and no run uses.
 
 What a run uses is in `config.Settings`, which asks for more, and may ask AWS for the source's login.
 """
@@ -9,15 +9,15 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.stage import Stage
 
 
 class Places(BaseSettings):
     """Each None where it is not set, or is none that can be shown. No secret is among the properties."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
 
+    stage: Stage
     source_url: SecretStr | None = None
     source_schema: str | None = None
     source_table: str | None = None

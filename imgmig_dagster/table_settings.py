@@ -1,40 +1,35 @@
-"""What a stage's variables say of its tables, beside their declarations: loads without any service."""
+"""What a stage's settings say of its tables, apart from their declarations: loads without any service."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timezone
-from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import parse_ignored
 from imgmig_dagster.mapping.declaration import Grain, Partitions, earliest_day
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.stage_settings import TablesSection
 
 _OF_ONE_TABLE: Final = ("source_schema", "source_table", "ignored_columns", "partition_grain", "partition_start")
 
 
-class TableSettings(BaseSettings):
-    """Where the tables are declared, and what holds of the only one instead of what its declaration says."""
+class TableSettings(TablesSection):
+    """The section [tables], and what deprecated variables say of the only table in place of its declaration.
 
-    model_config = SettingsConfigDict(
-        env_prefix="IMGMIG_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
-    )
+    `sandbox_start` is that of the rows that the sandbox made, for a table that declares none.
+    """
 
-    mappings: Path | None = Field(None, description="folder with the declarations of the tables")
-    source_schema: str | None = Field(None, description="schema of the only table; by default the declaration's")
-    source_table: str | None = Field(None, description="name of the only table; by default the declaration's")
-    ignored_columns: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_ignored)] = Field(
-        default_factory=dict,
-        validate_default=False,
-        description="columns of the only table that are not migrated on purpose, with the reason",
+    source_schema: str | None = None
+    source_table: str | None = None
+    ignored_columns: Annotated[Mapping[str, str], BeforeValidator(parse_ignored)] = Field(
+        default_factory=dict, validate_default=False
     )
-    partition_grain: Grain = Field("monthly", description="length of a partition's time window, in UTC")
-    partition_start: date = Field(date(2020, 1, 1), description="a day in the first partition")
-    partitions_per_run: int = Field(100, ge=1, le=10_000, description="partitions of one run of a backfill, at most")
+    partition_grain: Grain = "monthly"
+    partition_start: date = date(2020, 1, 1)
+    sandbox_start: date | None = None
 
     @field_validator("partition_start")
     @classmethod
@@ -75,8 +70,11 @@ class TableSettings(BaseSettings):
             if said := [name for name in self.of_one_table if name.startswith("IMGMIG_PARTITION")]:
                 raise SettingsError(f"the declaration cuts the table into buckets: unset {' and '.join(said)}")
             return declared
-        grain = self.partition_grain if "partition_grain" in given else declared.grain or self.partition_grain
-        start = self.partition_start if "partition_start" in given else declared.start or self.partition_start
+        grain, start = self.partition_grain, self.partition_start
+        if "partition_grain" not in given:
+            grain = declared.grain or grain
+        if "partition_start" not in given:
+            start = declared.start or self.sandbox_start or start
         if start > datetime.now(tz=timezone.utc).date():
             raise SettingsError(f"the first partition begins in the future, on {start}")
         if start < (earliest := earliest_day(grain)):

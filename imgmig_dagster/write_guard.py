@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_faults import may_pass
-from imgmig_dagster.config import Settings
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import make_identity
@@ -82,7 +82,7 @@ def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettin
             f"backfill takes too; or IMGMIG_CONFIRM_WRITES={table} where the code server runs"
         )
     access = target.access
-    if fault := endpoint_fault(access, settings.aws_account) or account_fault(settings, caller(access).account):
+    if fault := endpoint_fault(access, settings.target.aws_account) or account_fault(settings, caller(access).account):
         raise WritesRefused(f"writes to {table} in prod are refused: {fault}")
     return _claiming(settings, target)
 
@@ -105,7 +105,7 @@ def _claiming(settings: Settings, target: TargetSettings) -> WritableTarget:
 
 def _claim(settings: Settings, target: TargetSettings) -> None:
     access, arn = target.access, target.identity().arn
-    store = open_state(settings.state_url, settings.stage.value, settings.aws())
+    store = open_state(settings.state.url, settings.stage.value, settings.aws())
     state, marked = make_identity(store), load_record(store, names.TARGET, _MarkedTable)
     # An emulator on this machine shows its tags at once.
     is_near = is_loopback(urlsplit(access.endpoint_url("dynamodb")).hostname or "")
@@ -134,10 +134,10 @@ def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:
 
 def account_fault(settings: Settings, account: str) -> str | None:
     """What is wrong with the account that the credentials belong to."""
-    if settings.aws_account is None:
+    if settings.target.aws_account is None:
         return "IMGMIG_AWS_ACCOUNT is not set: name the account that may be written to"
-    if settings.aws_account != account:
-        return f"the credentials are of account {account}, and IMGMIG_AWS_ACCOUNT is {settings.aws_account}"
+    if settings.target.aws_account != account:
+        return f"the credentials are of account {account}, and IMGMIG_AWS_ACCOUNT is {settings.target.aws_account}"
     return None
 
 

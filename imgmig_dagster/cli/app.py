@@ -15,6 +15,7 @@ from imgmig_dagster.cli import (
     certificate_commands,
     demo,
     doctor,
+    init,
     mapping,
     rehearsal,
     sandbox,
@@ -76,6 +77,7 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo", epilog="Example: imgmig demo --images 2000")(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("plan", epilog=capacity.EXAMPLES)(capacity.plan)
 app.command("rehearse", epilog=rehearsal.EXAMPLE)(rehearsal.rehearse)
 app.command("throttle", epilog=throttle_commands.EXAMPLES)(throttle_commands.throttle)

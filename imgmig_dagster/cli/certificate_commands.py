@@ -181,7 +181,7 @@ def _load(which: str, stage: str | None, table: str | None) -> CertificateFile:
 
 def _state(stage: str | None, table: str | None) -> StateStore:
     settings = load_settings(chosen(stage))
-    state = open_state(settings.state_url, settings.stage.value, settings.aws())
+    state = open_state(settings.state.url, settings.stage.value, settings.aws())
     return table_state(state, chosen_table(settings.stage, table))
 
 

@@ -248,6 +248,11 @@ def print_error(message: str) -> None:
     Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
+def print_warning(message: str) -> None:
+    """What a person should change, on standard error."""
+    Console(stderr=True, highlight=False).print(escape(message), soft_wrap=True)
+
+
 def finish(output: Output, finding: Finding) -> NoReturn:
     """Show a command's finding, and end the command with its exit code."""
     output.show(finding)

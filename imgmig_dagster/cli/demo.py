@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli.console import Finding, Output
+from imgmig_dagster.cli.options import warn_of_deprecated_variables
 from imgmig_dagster.cli.stage_session import Session
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
@@ -20,8 +21,9 @@ def demo(
     """Migrate images in the sandbox: dry run, migration, verification, census, spot check, report."""
     from imgmig_dagster.sandbox import Sandbox
 
+    warn_of_deprecated_variables(Stage.DEV)
     if not uses_sandbox(Stage.DEV):
-        raise SettingsError("the demo works on the sandbox only: unset IMGMIG_SOURCE_URL and the other locations")
+        raise SettingsError("the demo works on the sandbox only: remove the urls and the table from stages/dev.toml")
     output = Output(json=False)
     phases: list[tuple[str, float]] = []
     started = time.monotonic()

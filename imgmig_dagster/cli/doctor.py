@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.cli.console import Finding, Output, finish_all
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
-from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
@@ -55,7 +56,7 @@ def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window
     # One more try: a person waits.
     connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     schema, name = mapping.schema, mapping.table
-    with SourceReader(connection, schema, name, mapping, settings.source_time_zone) as reader:
+    with SourceReader(connection, schema, name, mapping, settings.source.time_zone) as reader:
         found = examine(
             [
                 *dagster_examinations(settings.stage),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.config import Settings
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
@@ -27,7 +27,7 @@ def naming_columns(finding: Finding, state: StateStore, source: SourceReader, se
     """What a command found, with the columns of the source that no item carries, and what has changed in the schema of
     either side; it ends as it would without them, but for a verification that would be PASS."""
     columns = source.columns_not_migrated()
-    drift = schema_drift(state, source, lambda: describe(settings.aws(), settings.target_table, source.mapping))
+    drift = schema_drift(state, source, lambda: describe(settings.aws(), settings.target.table, source.mapping))
     is_void = "verdicts" in finding.document and bool(columns.unmapped)
     return replace(
         finding,

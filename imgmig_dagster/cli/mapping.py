@@ -11,7 +11,7 @@ import typer
 from imgmig_dagster.cli.console import Finding, Output, finish_all
 from imgmig_dagster.cli.doctor import finding_of
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
-from imgmig_dagster.config import Settings, load_settings, load_table_settings
+from imgmig_dagster.config import load_settings, load_table_settings
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import DeclarationRefused, load
@@ -22,6 +22,7 @@ from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
@@ -74,7 +75,7 @@ def show(
 def _sampled(settings: Settings, mapping: TableMapping, number: int) -> list[RowBesideItem]:
     # One more try: a person waits.
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
+    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
         return rows_beside_items(mapping, [each.row for each in reader.sample(number, 0, mapping.pictures, [])])
 
 
@@ -107,7 +108,7 @@ def draft(
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
     try:
         found = draft_of(
-            connections, settings.aws(), schema_name, name, settings.target_table, settings.source_time_zone
+            connections, settings.aws(), schema_name, name, settings.target.table, settings.source.time_zone
         )
     finally:
         connections.close()
@@ -188,14 +189,14 @@ def _checked(
     from imgmig_dagster.drafting.check import SAMPLE, check_examinations
 
     connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
+    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
         looks = check_examinations(
             connections.fetch,
             reader,
             mapping,
             windows,
             settings.aws(),
-            settings.target_table,
+            settings.target.table,
             None if every_row else SAMPLE,
             at,
         )

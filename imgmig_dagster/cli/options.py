@@ -1,10 +1,12 @@
 """The options that more than one command has, each with one help text; a command's own stand beside the command."""
 
+from functools import cache
 from typing import Annotated
 
 import typer
 
-from imgmig_dagster.config import stage_from_env
+from imgmig_dagster.cli.console import print_warning
+from imgmig_dagster.config import deprecation_warnings, stage_from_env
 from imgmig_dagster.stage import Stage, parse_stage
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
@@ -17,10 +19,24 @@ TablesOption = Annotated[
 ]
 
 
-def chosen(stage: str | None) -> Stage:
+def named(stage: str | None) -> Stage:
     """The stage that `--stage` names, or that STAGE does.
 
     Raises:
         SettingsError: there is no such stage.
     """
     return parse_stage(stage) if stage is not None else stage_from_env()
+
+
+def chosen(stage: str | None) -> Stage:
+    """The same, and a warning of each deprecated variable that is set for it, once a command."""
+    found = named(stage)
+    warn_of_deprecated_variables(found)
+    return found
+
+
+@cache
+def warn_of_deprecated_variables(stage: Stage) -> None:
+    """Print a line on standard error for each variable whose setting is in the stage's file now, the first time."""
+    for line in deprecation_warnings(stage):
+        print_warning(line)

@@ -11,12 +11,13 @@ from imgmig_dagster import remedies
 from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions, refuse_beside_another
 from imgmig_dagster.cli.console import Finding, Output, Relay, finish
-from imgmig_dagster.config import Settings, dagster_home, hand_on_dagster_variables, load_settings
+from imgmig_dagster.config import dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.garbage import kept_for_good
 from imgmig_dagster.sandbox.attaching import attach, require_running
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import confirmed_deletes
@@ -57,7 +58,7 @@ class Session:
             require_running(self.stage)
         hand_on_dagster_variables(self.stage)
         home = dagster_home(self.stage)
-        check_dagster_home(home)
+        check_dagster_home(home, self.stage)
         with kept_for_good():
             from imgmig_dagster.defs.build import build_definitions, tables_of
             from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
@@ -135,7 +136,7 @@ class Session:
         config = self._confirming({"confirm": confirm}, confirmed)
         finished, errors, took = self._run("retry_failures", "Retried", failing, config)
         return migrations.of_ledgers(
-            self.state, failing, finished, errors, took, self._options, self.settings.show_values
+            self.state, failing, finished, errors, took, self._options, self.settings.reports.keep_values
         )
 
     def repair(

@@ -38,7 +38,7 @@ def throttle(
     Without an action or a rate, show what applies, and which run holds which share of the rate.
     """
     settings = load_settings(chosen(stage))
-    store = open_state(settings.state_url, settings.stage.value, settings.aws())
+    store = open_state(settings.state.url, settings.stage.value, settings.aws())
     if rate is not None and rate < 0:
         raise SettingsError("--rate is a number of capacity units a second, or 0 for the settings' own ceiling")
     if rate is not None:
@@ -46,7 +46,7 @@ def throttle(
     if action is not None:
         change_throttle(store, paused=action is Action.PAUSE)
     found, shared = read_throttle(store), read_rate_shares(store)
-    ceiling = settings.write_rate if found.rate is None else found.rate
+    ceiling = settings.target.write_units_per_s if found.rate is None else found.rate
     line = f"stage {settings.stage.value}: " + ("paused" if found.paused else "running")
     line += f", ceiling {ceiling:,.0f} units/s of all runs together" if ceiling else ", no ceiling"
     if shared.runs and shared.discovered is not None:

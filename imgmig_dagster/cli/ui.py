@@ -49,7 +49,7 @@ def ui(
     attach(chosen)
     load_settings(chosen)
     home = dagster_home(chosen)
-    check_dagster_home(home)
+    check_dagster_home(home, chosen)
     _check_free(port)
     from imgmig_dagster.local_runs.instance import open_instance
 

@@ -35,7 +35,7 @@ def reading_source(
     progress: ProgressListener,
 ) -> Iterator[tuple[SourceWork, logging.Logger]]:
     """What a Dagster run works on that asks nothing of the target, in the run's name, and the table's log."""
-    metrics, run_id, page_size = RunMetrics(), context.run.run_id, source.settings.page_size
+    metrics, run_id, page_size = RunMetrics(), context.run.run_id, source.settings.source.page_size
     attributes = {"stage": table.stage.value, "table": table.name}
     with (
         source.reader(table.mapping) as reader,
@@ -64,9 +64,9 @@ def working(
             reading.state,
             reading.run_id,
             page_size=reading.page_size,
-            settle_seconds=settings.settle_seconds,
+            settle_seconds=settings.recheck_delay_s,
             listener=reading.listener,
-            keep_values=settings.show_values,
+            keep_values=settings.reports.keep_values,
             throttled_by=state.of_stage(),
             metrics=reading.metrics,
         )

@@ -19,7 +19,7 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
     """What to look at of the stage's instance; of one that cannot be opened that alone."""
     looks = {"home": partial(home, stage)}
     try:
-        check_dagster_home(dagster_home(stage))
+        check_dagster_home(dagster_home(stage), stage)
     except ImgmigError:
         pass
     else:
@@ -38,7 +38,7 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
 def home(stage: Stage) -> tuple[Health, str, str]:
     """Whether there is a folder with a dagster.yaml that this user may use."""
     folder = dagster_home(stage)
-    check_dagster_home(folder)
+    check_dagster_home(folder, stage)
     return Health.OK, str(folder), ""
 
 

@@ -16,13 +16,14 @@ from pydantic import Field, PrivateAttr
 
 from imgmig_dagster.aws import BotoCoreError, ClientError
 from imgmig_dagster.certificate_signing import SigningKey
-from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.defs.range_run import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
 from imgmig_dagster.sandbox.attaching import attach
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import parse_stage
@@ -79,7 +80,7 @@ class SourceDatabase(StageResource):
         settings = self.settings
         mapping = settings.applied_to(declared)
         connections = ReadOnlyConnections(settings.current_source_url, at_once=AT_ONCE)
-        with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source_time_zone) as reader:
+        with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
             yield reader
 
 
@@ -110,19 +111,19 @@ class TargetDynamoDB(StageResource):
             )
         return TargetSettings(
             access=settings.aws(),
-            table=settings.target_table,
+            table=settings.target.table,
             mapping=mapping,
-            requests_in_flight=settings.requests_in_flight,
-            rate=settings.write_rate,
+            requests_in_flight=settings.target.requests_in_flight,
+            rate=settings.target.write_units_per_s,
         )
 
     def identity(self, mapping: TableMapping) -> TargetIdentity:
         """Which table it is; see `target.target_table.describe` for what it raises."""
-        return describe(self.settings.aws(), self.settings.target_table, mapping)
+        return describe(self.settings.aws(), self.settings.target.table, mapping)
 
     def exports(self) -> TableExports | None:
         """From where a census reads the table, if IMGMIG_EXPORT_URL names a place; None: it scans the table."""
-        url = self.settings.export_url
+        url = self.settings.target.export_url
         return None if url is None else TableExports(self.settings.aws(), url)
 
     def ownership(self, arn: str, store: StateStore) -> Ownership:
@@ -154,8 +155,8 @@ class StateDirectory(StageResource):
     def of_stage(self) -> StageState:
         """What the tables of the stage have in common: which state it is, and `imgmig throttle`."""
         if self._spread:
-            check_shared(self.settings.state_url)
-        return open_state(self.settings.state_url, self.stage, self.settings.aws())
+            check_shared(self.settings.state.url)
+        return open_state(self.settings.state.url, self.stage, self.settings.aws())
 
     def open(self, table: str) -> StateStore:
         """The state of one table."""
@@ -176,7 +177,7 @@ class ReportBucket(StageResource):
 
     def signing_key(self) -> SigningKey | None:
         """The key of KMS that signs certificates, if IMGMIG_SIGNING_KEY names one."""
-        name = self.settings.signing_key
+        name = self.settings.reports.signing_key
         return SigningKey(self.settings.aws(), name) if name else None
 
     def publish(self, files: Mapping[str, bytes], folder: str | None = None) -> dict[str, str]:
@@ -189,9 +190,9 @@ class ReportBucket(StageResource):
             TargetUnavailable: S3 refused, or cannot be reached.
         """
         settings = self.settings
-        if settings.reports_url is None:
+        if settings.reports.url is None:
             return {}
-        place = urlsplit(settings.reports_url)
+        place = urlsplit(settings.reports.url)
         if place.scheme != "s3" or not place.netloc:
             raise SettingsError("IMGMIG_REPORTS_URL must be s3://bucket/prefix")
         prefix = "/".join(part for part in (place.path.strip("/"), self.stage, folder) if part)
@@ -201,7 +202,7 @@ class ReportBucket(StageResource):
                 client.put_object(Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content)
         except (ClientError, BotoCoreError) as error:
             raise TargetUnavailable(
-                f"the reports could not be published to {settings.reports_url}: {type(error).__name__}. They are in "
+                f"the reports could not be published to {settings.reports.url}: {type(error).__name__}. They are in "
                 "the state store; unset IMGMIG_REPORTS_URL, or give the role s3:PutObject there"
             ) from None
         return {name: f"s3://{place.netloc}/{prefix}/{name}" for name in files}

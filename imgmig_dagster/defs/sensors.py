@@ -43,7 +43,7 @@ class AlertWebhook(StageResource):
     @property
     def ui(self) -> str:
         """Where people open Dagster's UI."""
-        return self.settings.ui_url
+        return self.settings.alerts.ui_url
 
 
 def all_sensors(table: Table, assets: Collection[dg.AssetKey]) -> list[dg.SensorDefinition]:

@@ -102,7 +102,9 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if keeps else None
         kept = last is not None and last.is_clean and result.is_clean and not last.identity.changes(result.identity)
         if not kept:
-            shown = ShownPictures() if s3 is None else s3.show(result.pairs, source.settings.spot_check_pictures)
+            shown = (
+                ShownPictures() if s3 is None else s3.show(result.pairs, source.settings.reports.spot_check_pictures)
+            )
             save_record(store, names.SPOT_CHECK, result)
             page = render_spot_check(result, table.stage.value, shown, table.option)
             store.write(names.SPOT_CHECK_PAGE, page.encode())
@@ -160,7 +162,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                     "python": python_version(),
                     **{name: version(name) for name in _REPORTED_VERSIONS},
                 },
-                show_values=settings.show_values,
+                show_values=settings.reports.keep_values,
                 assumptions=[*assumptions, *([owner.assumption] if owner.assumption else [])],
                 owner=owner,
                 rows_outside=certified.counts.outside.rows,

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.certificate_signing import SigningKey
-from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.doctor.export_checks import export_examinations, recovery_is_on, turn_on
 from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.errors import StateError, StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state import names
@@ -32,21 +32,23 @@ _PICTURE_BUCKETS: Final = 20
 
 def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
     """What to look at with the credentials and endpoints of these settings."""
-    access, table = settings.aws(), settings.target_table
+    access, table = settings.aws(), settings.target.table
     examinations = [
         Examination("AWS", "identity", partial(identity, settings)),
         Examination("DynamoDB", "endpoint", partial(endpoint, settings)),
         Examination("DynamoDB", "table", partial(key_schema, access, table, mapping)),
         Examination("DynamoDB", "writing state", partial(writing_state, settings, mapping)),
-        Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.write_rate)),
+        Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.target.write_units_per_s)),
         Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
         *export_examinations(settings),
         *hazard_examinations(settings, mapping),
         Examination("state", "writable", partial(state_is_writable, settings)),
     ]
-    if settings.signing_key is not None:
-        examinations.append(Examination("KMS", "signing key", partial(signing_key, access, settings.signing_key)))
-    buckets = {"state": settings.state_url, "reports": settings.reports_url, "exports": settings.export_url}
+    if settings.reports.signing_key is not None:
+        examinations.append(
+            Examination("KMS", "signing key", partial(signing_key, access, settings.reports.signing_key))
+        )
+    buckets = {"state": settings.state.url, "reports": settings.reports.url, "exports": settings.target.export_url}
     for purpose, url in buckets.items():
         place = urlsplit(url or "")
         if place.scheme == "s3":
@@ -59,7 +61,7 @@ def identity(settings: Settings) -> tuple[Health, str, str]:
     access = settings.aws()
     found = caller(access)
     shown = f"account {found.account}, region {access.client('dynamodb').meta.region_name}, {found.arn}"
-    guarded = settings.stage is Stage.PROD or settings.aws_account is not None
+    guarded = settings.stage is Stage.PROD or settings.target.aws_account is not None
     fault = account_fault(settings, found.account) if guarded else None
     return (Health.FAIL, shown, fault) if fault else (Health.OK, shown, "")
 
@@ -68,7 +70,7 @@ def endpoint(settings: Settings) -> tuple[Health, str, str]:
     """Where DynamoDB's requests go, and whether they are encrypted."""
     access = settings.aws()
     url: str = access.client("dynamodb").meta.endpoint_url
-    fault = endpoint_fault(access, settings.aws_account) if settings.stage is Stage.PROD else None
+    fault = endpoint_fault(access, settings.target.aws_account) if settings.stage is Stage.PROD else None
     if fault:
         return Health.FAIL, url, fault
     if not url.startswith("https:"):
@@ -85,9 +87,9 @@ def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[He
 def writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:
     """Whether the table bears the mark of another state than this one."""
     access = settings.aws()
-    marked = read(access, describe(access, settings.target_table, mapping).arn)
+    marked = read(access, describe(access, settings.target.table, mapping).arn)
     try:
-        own = known_identity(open_state(settings.state_url, settings.stage.value, access))
+        own = known_identity(open_state(settings.state.url, settings.stage.value, access))
     except StateError as error:
         return Health.WARN, f"not known: {error}", "mend the state first"
     state = own.id if own else None
@@ -128,19 +130,19 @@ def recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
 
 def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     """Writes a file, reads it again and deletes it."""
-    store = open_state(settings.state_url, settings.stage.value, settings.aws())
+    store = open_state(settings.state.url, settings.stage.value, settings.aws())
     try:
         version = store.write(names.PROBE, b"written by imgmig doctor\n")
         found = store.read(names.PROBE)
         store.delete(names.PROBE)
     except StateUnavailable as error:
-        if urlsplit(settings.state_url).scheme == "s3":
+        if urlsplit(settings.state.url).scheme == "s3":
             raise
         # The operating system answered: nothing is away.
         return Health.FAIL, str(error), "make it a folder of this user's alone, with space left"
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(names.PROBE)} did not come back as it was written")
-    return Health.OK, settings.state_url, ""
+    return Health.OK, settings.state.url, ""
 
 
 def signing_key(access: AwsAccess, name: str) -> tuple[Health, str, str]:

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Final
 
 from imgmig_dagster.aws import AwsAccess, ClientError
-from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.doctor.hazards import described
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.target.exports import TableExports
 
 _LARGE: Final = 10_000_000
@@ -16,8 +16,8 @@ _NO_EXPORT: Final = "01000000000000-00000000"
 
 def export_examinations(settings: Settings) -> list[Examination]:
     """What to look at before a census; without IMGMIG_EXPORT_URL, whether an export would be better than the scan."""
-    access, table = settings.aws(), settings.target_table
-    return [Examination("DynamoDB", "census", partial(census, access, table, settings.export_url))]
+    access, table = settings.aws(), settings.target.table
+    return [Examination("DynamoDB", "census", partial(census, access, table, settings.target.export_url))]
 
 
 def census(access: AwsAccess, table: str, url: str | None) -> tuple[Health, str, str]:

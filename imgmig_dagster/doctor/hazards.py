@@ -7,11 +7,11 @@ from typing import Any, Final
 import orjson
 
 from imgmig_dagster.aws import AwsAccess, ClientError
-from imgmig_dagster.config import Settings
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
 from imgmig_dagster.mapping.fields import FieldType, Unit
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.target.index_keys import index_keys, type_of, unfit_keys
 from imgmig_dagster.target.index_keys import indexes as table_indexes
@@ -30,8 +30,8 @@ _ONE_BY_ONE: Final = _NO_SUCH_OPERATION | {"AccessDeniedException", "AccessDenie
 
 def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
     """What else there is to know of the target table before many items are written to it."""
-    access, table = settings.aws(), settings.target_table
-    careful = settings.dual_write or settings.write_mode is WriteMode.CONDITIONAL
+    access, table = settings.aws(), settings.target.table
+    careful = settings.application_writes or settings.write_mode is WriteMode.CONDITIONAL
     looks: dict[str, Callable[[], Finding]] = {
         "status": partial(status, access, table),
         "stream": partial(stream, access, table),

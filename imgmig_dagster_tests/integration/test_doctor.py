@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor import aws_checks
 from imgmig_dagster.doctor.aws_checks import aws_examinations, picture_examination
 from imgmig_dagster.doctor.diagnosis import Diagnosis, Health, examine, exit_code
@@ -14,6 +14,7 @@ from imgmig_dagster.doctor.session_checks import session_examinations
 from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.retry import RetryPolicy
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage import Stage

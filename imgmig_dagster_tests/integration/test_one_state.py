@@ -8,10 +8,11 @@ from threading import Thread
 
 import pytest
 
-from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor.aws_checks import writing_state
 from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
@@ -83,7 +84,7 @@ def open_by(settings_of: Callable[..., Settings]) -> Callable[[Path], None]:
 
     def open_table(folder: Path) -> None:
         settings = settings_of(folder)
-        writable = allow_writes(settings, None, TargetSettings(settings.aws(), settings.target_table, IMAGE))
+        writable = allow_writes(settings, None, TargetSettings(settings.aws(), settings.target.table, IMAGE))
 
         async def call() -> None:
             async with writable.open(IMAGE):

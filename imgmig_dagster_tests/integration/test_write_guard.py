@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import Settings, load_settings
+from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError, WritesRefused
+from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
 from imgmig_dagster.write_guard import allow_writes
@@ -40,7 +41,7 @@ def prod(clean_environment: pytest.MonkeyPatch) -> Made:
 
 
 def allow(settings: Settings, confirmed: str | None) -> WritableTarget:
-    return allow_writes(settings, confirmed, TargetSettings(settings.aws(), settings.target_table, IMAGE))
+    return allow_writes(settings, confirmed, TargetSettings(settings.aws(), settings.target.table, IMAGE))
 
 
 @pytest.mark.parametrize("confirmed", [None, "", "images-staging", "IMAGES-PROD", "yes"])

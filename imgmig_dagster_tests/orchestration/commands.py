@@ -35,6 +35,11 @@ class Finished:
     stderr: str
 
     @property
+    def told(self) -> str:
+        """Standard error, without what it says of deprecated variables."""
+        return "".join(line for line in self.stderr.splitlines(keepends=True) if " is deprecated: " not in line)
+
+    @property
     def document(self) -> dict[str, Any]:
         """The JSON document, which has to be all of standard output."""
         found: dict[str, Any] = json.loads(self.stdout)

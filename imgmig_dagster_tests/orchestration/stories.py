@@ -144,6 +144,7 @@ STAGING: Story[Stage] = (
     Step("imgmig plan --rows 100000000 --partitions 3650 --runs 8 --rate 20000", 0, "100,000,000 rows take "),
     Step(f"imgmig plan {SCALE} --runs 8 --markdown", 0, "| 10,000,000,000 |"),
     Step(f"imgmig plan {SCALE} --runs 40 --write-mode batch --mode provisioned --markdown", 0, "| 10,000,000,000 |"),
+    Step("imgmig init --stage staging", 0, "Wrote stages/staging.toml"),
     Step("imgmig doctor --stage staging", 0, "0 fail"),
     Step("imgmig status --stage staging", 0, MARCH),
     Step("imgmig dry-run --stage staging", 0, "A migration would write 24 of 24 rows: 24 write units"),

@@ -22,7 +22,7 @@ def test_a_healthy_stage_a_broken_one_and_one_that_is_away(
     platform.set(AWS_ENDPOINT_URL=platform.environment["AWS_ENDPOINT_URL_DYNAMODB"])
 
     healthy = commands.run("doctor", environment={**platform.environment, "COLUMNS": "80"}, folder=tmp_path)
-    assert (healthy.exit_code, healthy.stderr) == (0, "")
+    assert (healthy.exit_code, healthy.told) == (0, "")
     assert "Stage dev: " in healthy.stdout
     assert "0 fail" in healthy.stdout
     remedy = (
@@ -76,8 +76,8 @@ def with_a_storage_that_is_away(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arrange", "exit_code", "says"),
     [
-        (without_folder, 2, "there is no folder {home}: mkdir -p {home} && cp deploy/local/dagster.yaml {home}/"),
-        (without_yaml, 2, "there is no dagster.yaml in {home}: cp deploy/local/dagster.yaml {home}/"),
+        (without_folder, 2, "there is no folder {home}: imgmig init --stage dev --dagster-home {home} makes it"),
+        (without_yaml, 2, "no dagster.yaml in {home}: imgmig init --stage dev --dagster-home {home} makes it"),
         (with_a_variable_that_is_not_set, 2, "reads the variable DAGSTER_POSTGRES_URL, which is not set: export it"),
         (with_a_storage_that_is_away, 3, "Dagster's storage, which {home}/dagster.yaml names, does not answer"),
     ],
@@ -96,7 +96,7 @@ def test_what_is_wrong_with_dagsters_home_is_one_line_with_its_remedy_in_every_c
     for command in (["status"], ["retry-failures"], ["ui", "--port", str(free_port())]):
         told = commands.run(*command, environment=platform.environment, folder=tmp_path)
         assert (told.exit_code, told.stdout) == (exit_code, "")
-        assert len(told.stderr.splitlines()) == 1, told.stderr
+        assert len(told.told.splitlines()) == 1, told.stderr
         assert says.format(home=home) in told.stderr
         assert "canary" not in told.stderr
 
@@ -116,7 +116,7 @@ def test_a_home_that_is_not_named_is_told_with_what_to_copy(
     for command in ("status", "ui"):
         told = commands.run(command, environment=platform.environment, folder=tmp_path)
         assert told.exit_code == 2
-        assert "DAGSTER_HOME is not set for stage dev: make a folder, cp deploy/local/dagster.yaml" in told.stderr
+        assert "DAGSTER_HOME is not set for stage dev: imgmig init --stage dev --dagster-home FOLDER" in told.stderr
 
 
 def test_the_doctor_warns_of_a_launcher_that_would_fail_the_command_lines_runs(

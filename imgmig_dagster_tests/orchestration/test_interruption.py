@@ -133,7 +133,7 @@ def test_ctrl_c_ends_any_other_command_with_the_same_exit_code(
             finished = command.wait()
 
     assert finished.exit_code == 130
-    assert finished.stderr == "error: stopped. Give the same command again to go on\n"
+    assert finished.told == "error: stopped. Give the same command again to go on\n"
 
 
 def test_a_second_migration_says_at_once_who_is_at_work_and_the_first_goes_on(

@@ -28,7 +28,7 @@ def test_the_table_is_shown_without_a_service(commands: CommandServer, platform:
 
     shown = commands.run("mapping", "show", environment=away, folder=tmp_path)
 
-    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert (shown.exit_code, shown.told) == (0, "")
     assert "| `size_bytes` | `sizeBytes` | integer | rejected | exact |" in shown.stdout.splitlines()
 
 
@@ -41,7 +41,7 @@ def test_rows_are_shown_beside_their_items(commands: CommandServer, platform: Pl
 
     shown = commands.run("mapping", "show", "--sample", "3", environment=platform.environment, folder=tmp_path)
 
-    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert (shown.exit_code, shown.told) == (0, "")
     lines = shown.stdout.splitlines()
     assert lines[0] == f"{platform.source.schema}.images, by mappings/photos.yaml"
     start = lines.index(f"row {row_id(1)} is the item PK = PHOTO#{row_id(1)}, SK = METADATA")

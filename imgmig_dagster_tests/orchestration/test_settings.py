@@ -35,9 +35,9 @@ def test_a_run_names_every_setting_that_its_stage_misses(
     clean_environment.setenv("IMGMIG_SOURCE_SCHEMA", "public")
     error = error_of(run_of(stage, instance))
     assert f"SettingsError: settings of stage {stage.value}: " in error
-    for name in ("IMGMIG_SOURCE_URL", "IMGMIG_TARGET_TABLE", "IMGMIG_STATE_URL"):
+    for name in ("url in [source]", "table in [target]", "url in [state]"):
         assert f"{name} is missing" in error
-    assert f"Set them in the environment or in .env.{stage.value}" in error
+    assert f"imgmig init --stage {stage.value} writes stages/{stage.value}.toml" in error
 
 
 def test_settings_of_a_stage_come_from_its_file_too_and_the_environment_wins(platform: Platform) -> None:
@@ -50,14 +50,14 @@ def test_settings_of_a_stage_come_from_its_file_too_and_the_environment_wins(pla
         platform.monkeypatch.delenv(name)
     file.write_text("\n".join(lines))
     error = error_of(run_of(Stage.STAGING, platform.instance))
-    assert "IMGMIG_TARGET_TABLE is missing" in error
-    assert "IMGMIG_SOURCE_URL" not in error
+    assert "table in [target] is missing" in error
+    assert "url in [source]" not in error
 
     file.write_text("\n".join([*lines, "IMGMIG_TARGET_TABLE=another-table"]))
-    assert load_settings(Stage.STAGING).target_table == "another-table"
+    assert load_settings(Stage.STAGING).target.table == "another-table"
     platform.monkeypatch.setenv("IMGMIG_TARGET_TABLE", platform.target.name)
     assert run_of(Stage.STAGING, platform.instance).success
-    with pytest.raises(SettingsError, match="IMGMIG_SOURCE_URL is missing"):
+    with pytest.raises(SettingsError, match=r"url in \[source\] is missing"):
         load_settings(Stage.PROD)  # another stage's file is not read
 
 

@@ -16,9 +16,15 @@ from imgmig_dagster.config import (
 from imgmig_dagster.errors import SandboxNotRunning, SettingsError
 from imgmig_dagster.stage import Stage, WriteMode, parse_stage
 from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.tables import declarations
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.images import IMAGE
 
+MISSING = {
+    "IMGMIG_SOURCE_URL": "url in [source] is missing (or secret)",
+    "IMGMIG_TARGET_TABLE": "table in [target] is missing",
+    "IMGMIG_STATE_URL": "url in [state] is missing",
+}
 NEEDED = {
     "IMGMIG_SOURCE_URL": "postgresql://migrator:hunter2@db.internal:5432/app?sslmode=verify-full",
     "IMGMIG_TARGET_TABLE": "images-prod",
@@ -67,8 +73,8 @@ class TestMissing:
     def test_every_missing_setting_is_named_at_once(self, stage: Stage) -> None:
         text = refusal(stage)
 
-        assert all(f"{name} is missing" in text for name in NEEDED)
-        assert f".env.{stage.value}" in text
+        assert all(said in text for said in MISSING.values())
+        assert f"imgmig init --stage {stage.value} writes stages/{stage.value}.toml" in text
 
     @pytest.mark.parametrize("missing", NEEDED)
     def test_only_what_is_missing_is_named(self, configured: pytest.MonkeyPatch, missing: str) -> None:
@@ -76,8 +82,8 @@ class TestMissing:
 
         text = refusal()
 
-        assert f"{missing} is missing" in text
-        assert not any(name in text for name in NEEDED if name != missing)
+        assert MISSING[missing] in text
+        assert not any(said in text for name, said in MISSING.items() if name != missing)
 
     @pytest.mark.usefixtures("env")
     def test_staging_and_prod_never_fall_back_to_the_sandbox(self) -> None:
@@ -144,7 +150,6 @@ class TestWrong:
     @pytest.mark.parametrize(
         "url",
         [
-            "",
             "db.internal",
             "mysql://user:hunter2@host/app",
             "postgresql://u:hun%ter2@h/d",
@@ -165,10 +170,10 @@ class TestWrong:
     ) -> None:
         configured.setenv("IMGMIG_WRITE_MODE", "batch")
 
-        assert "can undo what the application wrote" in refusal()
+        assert "can overwrite what the application writes" in refusal()
 
         configured.setenv("IMGMIG_FORCE_BATCH", "another-table")
-        assert "IMGMIG_FORCE_BATCH=<target table>" in refusal()
+        assert "batch_by_force = <the target table's name>" in refusal()
 
         configured.setenv("IMGMIG_FORCE_BATCH", "images-prod")
         assert load_settings(Stage.PROD).write_mode is WriteMode.BATCH
@@ -198,14 +203,18 @@ class TestDefaults:
 
         settings = load_settings(stage)
 
-        assert (settings.write_mode, settings.settle_seconds) == (mode, settle)
+        assert (settings.write_mode, settings.recheck_delay_s) == (mode, settle)
 
     @pytest.mark.usefixtures("configured")
     def test_pages_and_requests_are_those_of_the_requirements(self) -> None:
         settings = load_settings(Stage.PROD)
 
-        assert (settings.page_size, settings.requests_in_flight, settings.write_rate) == (1_000, 64, None)
-        assert settings.partition_grain == "monthly"
+        assert (settings.source.page_size, settings.target.requests_in_flight, settings.target.write_units_per_s) == (
+            1_000,
+            64,
+            None,
+        )
+        assert settings.tables.partition_grain == "monthly"
         assert settings.applied_to(IMAGE) == IMAGE, "what no setting says is the declaration's"
 
 
@@ -215,8 +224,8 @@ class TestSources:
         (tmp_path / ".env.prod").write_text("".join(f"{name}={value}\n" for name, value in NEEDED.items()))
         (tmp_path / ".env.staging").write_text("IMGMIG_TARGET_TABLE=images-staging\n")
 
-        assert load_settings(Stage.PROD).target_table == "images-prod"
-        assert "IMGMIG_SOURCE_URL is missing" in refusal(Stage.STAGING)
+        assert load_settings(Stage.PROD).target.table == "images-prod"
+        assert MISSING["IMGMIG_SOURCE_URL"] in refusal(Stage.STAGING)
 
     def test_the_environment_wins_over_the_file(self, configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / ".env.prod").write_text("IMGMIG_TARGET_TABLE=from-file\nIMGMIG_PAGE_SIZE=77\n")
@@ -224,7 +233,7 @@ class TestSources:
 
         settings = load_settings(Stage.PROD)
 
-        assert (settings.target_table, settings.page_size) == ("from-environment", 77)
+        assert (settings.target.table, settings.source.page_size) == ("from-environment", 77)
 
     def test_aws_is_reached_by_its_own_variables(self, configured: pytest.MonkeyPatch) -> None:
         for name, value in {
@@ -269,7 +278,7 @@ class TestSandbox:
 
         assert settings.source_url.get_secret_value() == services.environment["IMGMIG_SOURCE_URL"]
         assert dict(settings.aws().endpoint_urls)["dynamodb"] == services.dynamodb_url
-        assert (settings.target_table, settings.write_mode) == ("images-dev", WriteMode.BATCH)
+        assert (settings.target.table, settings.write_mode) == ("images-dev", WriteMode.BATCH)
         assert dagster_home(Stage.DEV) == services.sandbox.root / "dagster_home"
 
     def test_real_credentials_never_go_to_the_sandbox(self, sandboxed: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -289,14 +298,14 @@ class TestSandbox:
 
         settings = load_settings(Stage.DEV)
 
-        assert (settings.partition_grain, settings.page_size) == ("weekly", 5)
+        assert (settings.tables.partition_grain, settings.source.page_size) == ("weekly", 5)
         assert load_table_settings(Stage.DEV).partition_grain == "weekly"
 
     @pytest.mark.usefixtures("sandboxed")
     def test_partitions_start_where_the_sandboxs_rows_do(self, services: Services) -> None:
         recorded = services.sandbox.environment()["IMGMIG_PARTITION_START"]
 
-        assert load_table_settings(Stage.DEV).partition_start.isoformat() == recorded
+        assert str(declarations(Stage.DEV)["images"].partitions.start) == recorded
 
     @pytest.mark.usefixtures("env")
     def test_reading_settings_starts_no_sandbox(self) -> None:

@@ -67,7 +67,7 @@ class TestEncryption:
         configured.setenv("IMGMIG_ALLOW_INSECURE", "loopback")
 
         if allowed:
-            assert load_settings(Stage.STAGING).shown(IMAGE)["allow_insecure"] == "loopback"
+            assert load_settings(Stage.STAGING).shown(IMAGE)["connections.allow_insecure"] == "loopback"
         else:
             assert "sslmode=verify-full" in refusal(Stage.STAGING)
 
@@ -239,7 +239,7 @@ class TestSecret:
         assert ":new@" in settings.current_source_url()
 
         # What was read last still does where the secret cannot be read.
-        configured.setenv("IMGMIG_SOURCE_URL", "postgresql://u:p@db.internal/app?sslmode=verify-full")
+        secrets.put_secret_value(SecretId="imgmig", SecretString="no login")
         assert ":old@" in settings.current_source_url()
 
     def test_a_secret_that_is_rewritten_meanwhile_lowers_no_guard(self, secrets: Any) -> None:

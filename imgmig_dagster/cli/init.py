@@ -1,0 +1,114 @@
+"""``imgmig init``: the files that a stage needs, made once and edited by a person."""
+
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from imgmig_dagster.cli.console import Output
+from imgmig_dagster.cli.options import StageOption, named
+from imgmig_dagster.config import stage_values
+from imgmig_dagster.dagster_home import write_local_dagster_yaml
+from imgmig_dagster.deprecated_variables import DEPRECATED
+from imgmig_dagster.errors import FilesUnavailable, SettingsError
+from imgmig_dagster.files import refusals_as
+from imgmig_dagster.ignored_columns import parse_ignored
+from imgmig_dagster.stage_settings import SECTIONS, keys_of
+from imgmig_dagster.stage_template import images_declaration, stage_file_text, variables_file_text
+from imgmig_dagster.stage_values import StageValues
+
+EXAMPLES: Final = (
+    "Examples: imgmig init --stage staging; "
+    "imgmig init --stage prod --dagster-home /var/lib/imgmig/dagster --target-table images-prod"
+)
+_IMAGES: Final = Path("mappings/images.yaml")
+
+
+def init(
+    stage: StageOption = None,
+    source_url: Annotated[
+        str | None, typer.Option("--source-url", help="libpq URL of the PostgreSQL primary, without a password.")
+    ] = None,
+    target_table: Annotated[str | None, typer.Option("--target-table", help="Name of the DynamoDB table.")] = None,
+    state_url: Annotated[str | None, typer.Option("--state-url", help="file:///FOLDER or s3://BUCKET/PREFIX.")] = None,
+    dagster_home: Annotated[
+        Path | None, typer.Option("--dagster-home", help="Folder of Dagster's instance.", show_default=".dagster/STAGE")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help=f"Write {_IMAGES} too, the declaration of the table images, to edit.")
+    ] = False,
+) -> None:
+    """Write a stage's files: its settings, its variables, and the folder of Dagster's instance.
+
+    What is set in the environment or in .env.STAGE goes into the settings. A file that exists stays as it is.
+    """
+    chosen, output = named(stage), Output(json=False)
+    said = stage_values(chosen)
+    options = {("source", "url"): source_url, ("target", "table"): target_table, ("state", "url"): state_url}
+    if source_url is not None and urlsplit(source_url).password:
+        raise SettingsError(f"--source-url holds a password: leave it out, and set PGPASSWORD in {chosen.env_file}")
+    values = {
+        (section, key): value
+        for section in SECTIONS
+        for key, value in said.section(section).items()
+        if key in keys_of(section)
+    }
+    values |= {place: value for place, value in options.items() if value is not None}
+    values = {
+        place: _without_password(value) if place == ("source", "url") else value for place, value in values.items()
+    }
+    _write(output, said.file.path, stage_file_text(chosen, values))
+    home = (dagster_home or Path(said.variables.get("DAGSTER_HOME") or f".dagster/{chosen.value}")).absolute()
+    with refusals_as(FilesUnavailable, home, "name another folder by --dagster-home"):
+        made = write_local_dagster_yaml(home)
+    output.say(f"{'Wrote' if made else 'Kept'} {home / 'dagster.yaml'}")
+    _write(output, Path(chosen.env_file), variables_file_text(str(home)), mode=0o600)
+    if stage_values(chosen).variables.get("DAGSTER_HOME") is None:
+        output.say(f"Add to {chosen.env_file}: DAGSTER_HOME={home}")
+    _declare(output, said, images)
+    _say_what_is_left(output, said)
+    output.say(f"Next: edit {said.file.path}, then imgmig doctor --stage {chosen.value}")
+
+
+def _declare(output: Output, said: StageValues, images: bool) -> None:
+    """Write the declaration of `images` where variables say something of it, and no folder of declarations exists."""
+    tables = said.section("tables")
+    place = None
+    if "source_schema" in tables or "source_table" in tables:
+        place = f"{tables.get('source_schema', 'public')}.{tables.get('source_table', 'images')}"
+    grain, start = tables.get("partition_grain", "monthly"), tables.get("partition_start")
+    partitions = f"{{every: {grain}, start: {start}}}" if start else grain
+    ignored = tables.get("ignored_columns")
+    of_one_table = place or "partition_grain" in tables or start or ignored
+    if images or (of_one_table and "mappings" not in tables and not _IMAGES.parent.exists()):
+        text = images_declaration(place, partitions, parse_ignored(ignored) if ignored else {})
+        _write(output, _IMAGES, text)
+
+
+def _say_what_is_left(output: Output, said: StageValues) -> None:
+    """What a person still has to move: secrets, and variables that would win over the file."""
+    if (url := said.variables.get("IMGMIG_SOURCE_URL")) and urlsplit(url).password:
+        output.say(f"The password in IMGMIG_SOURCE_URL is in no file: set it as PGPASSWORD in {said.stage.env_file}")
+    if names := [name for name in DEPRECATED if said.variables.get(name)]:
+        output.say(f"Remove from the environment and from {said.stage.env_file}: {', '.join(names)}")
+
+
+def _without_password(url: object) -> object:
+    parts = urlsplit(str(url))
+    if parts.password is None:
+        return url
+    login, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login.partition(':')[0]}@{host}").geturl()
+
+
+def _write(output: Output, path: Path, text: str, mode: int = 0o644) -> None:
+    with refusals_as(FilesUnavailable, path, "work in another folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.touch(mode, exist_ok=False)
+            path.write_text(text, encoding="utf-8")
+        except FileExistsError:
+            output.say(f"Kept {path}")
+        else:
+            output.say(f"Wrote {path}")
