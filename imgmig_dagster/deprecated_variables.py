@@ -42,11 +42,9 @@ DEPRECATED: Final[Mapping[str, Replacement]] = {
     "IMGMIG_SOURCE_SCHEMA": Replacement("tables", "source_schema", f"set `table` {_DECLARATION}"),
     "IMGMIG_SOURCE_TABLE": Replacement("tables", "source_table", f"set `table` {_DECLARATION}"),
     "IMGMIG_IGNORED_COLUMNS": Replacement("tables", "ignored_columns", f"set `ignored` {_DECLARATION}"),
-    "IMGMIG_PARTITION_GRAIN": Replacement(
-        "tables", "partition_grain", f"set `partitions: {{{{every: ...}}}}` {_DECLARATION}"
-    ),
+    "IMGMIG_PARTITION_GRAIN": Replacement("tables", "partition_grain", f"set `partitions` {_DECLARATION}"),
     "IMGMIG_PARTITION_START": Replacement(
-        "tables", "partition_start", f"set `partitions: {{{{start: ...}}}}` {_DECLARATION}"
+        "tables", "partition_start", f"set `partitions: {{{{every: ..., start: ...}}}}` {_DECLARATION}"
     ),
     "IMGMIG_PARTITIONS_PER_RUN": Replacement("tables", "partitions_per_run"),
     "IMGMIG_TARGET_TABLE": Replacement("target", "table"),

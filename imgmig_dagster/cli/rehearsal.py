@@ -28,6 +28,7 @@ from imgmig_dagster.sandbox.aws_process import client
 from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, Journal
 from imgmig_dagster.sandbox.seed import synthetic_rows
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage_template import images_declaration, stage_file_text
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore
@@ -150,12 +151,27 @@ def _servers(folder: Path, output: Output) -> Iterator[Sandbox]:
 
 
 def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
-    """Everything that the commands get to see; no variable of this process is among it."""
+    """Everything that the commands get to see; no variable of this process is among it. The rest is in their folder."""
+    variables = sandbox.environment()
+    values = {
+        ("source", "url"): variables["IMGMIG_SOURCE_URL"],
+        ("target", "table"): _TABLE,
+        ("target", "application_writes"): True,
+        ("state", "url"): (folder / "state").as_uri(),
+        ("reports", "url"): variables["IMGMIG_REPORTS_URL"],
+        ("connections", "allow_insecure"): "loopback",
+    }
+    for path, text in {
+        folder / "stages" / f"{Stage.STAGING.value}.toml": stage_file_text(Stage.STAGING, values),
+        folder / "mappings" / "images.yaml": images_declaration(
+            None, f"{{every: monthly, start: {_START.date()}}}", {}
+        ),
+    }.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return {
-        **{name: value for name, value in sandbox.environment().items() if not name.startswith("PG")},
         "STAGE": Stage.STAGING.value,
-        "IMGMIG_STATE_URL": (folder / "state").as_uri(),
-        "IMGMIG_ALLOW_INSECURE": "loopback",
+        **{name: value for name, value in variables.items() if name.startswith("AWS_") or name == "DAGSTER_HOME"},
     }
 
 

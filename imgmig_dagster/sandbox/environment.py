@@ -10,14 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmig_dagster.config import SANDBOX_VARIABLES
 from imgmig_dagster.errors import SandboxError, SandboxNotRunning
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox import aws_process, postgres
 from imgmig_dagster.sandbox.dagster_instance import write_dagster_yaml
 from imgmig_dagster.sandbox.lock import locked
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
-from imgmig_dagster.sandbox.record import Record, SandboxStatus, replacing
+from imgmig_dagster.sandbox.record import Record, SandboxStatus, SettingsFiles, replacing
 from imgmig_dagster.sandbox.sample_pictures import recorded
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
@@ -41,7 +40,7 @@ class Sandbox:
         self._postgres = postgres.Postgres(self.root)
         self._aws = aws_process.Moto(self.root, target_table)
         self._record_file = self.root / "sandbox.json"
-        self._variables_file = self.root / SANDBOX_VARIABLES
+        self._settings_files = SettingsFiles(self.root)
 
     def start(self) -> SandboxStatus:
         """Attach to the servers, or start those that do not run, on their recorded ports where these are free.
@@ -77,6 +76,7 @@ class Sandbox:
             raise SandboxNotRunning(f"there is no sandbox in {self.root}: run `imgmig sandbox start` first")
         return {
             **self._settings(record),
+            "IMGMIG_SANDBOX_DIR": str(self.root),
             "AWS_DEFAULT_REGION": aws_process.REGION,
             "DAGSTER_HOME": str(self._dagster_home),
             "PGHOST": HOST,
@@ -236,7 +236,7 @@ class Sandbox:
     ) -> Record:
         with ThreadPoolExecutor() as pool:
             on_postgres, on_aws = pool.map(attach_or_start, services, ports)
-        if record and found == (on_postgres, on_aws) == (record.postgres, record.aws) and self._variables_file.exists():
+        if record and found == (on_postgres, on_aws) == (record.postgres, record.aws) and self._settings_files.exist():
             return record
         # What an interrupted start left running comes through here too: it is not in the record yet.
         self._postgres.prepare(on_postgres)
@@ -256,9 +256,14 @@ class Sandbox:
     def _delete(self) -> None:
         self._stop()
         self._postgres.remove()
-        for path in (self._record_file, self._variables_file, self._aws.log, self.root / aws_process.PICTURES_FILE):
+        for path in (
+            self._record_file,
+            self._settings_files.variables,
+            self._aws.log,
+            self.root / aws_process.PICTURES_FILE,
+        ):
             path.unlink(missing_ok=True)
-        for folder in (self.root / "state", self._dagster_home):
+        for folder in (self.root / "state", self._dagster_home, self._settings_files.stage.parent):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _status(self, record: Record | None) -> SandboxStatus:
@@ -286,7 +291,6 @@ class Sandbox:
             raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
 
     def _write(self, record: Record) -> None:
-        with replacing(self._variables_file) as file:
-            file.writelines(f"{name}={value}\n" for name, value in self._settings(record).items())
+        self._settings_files.write(self._settings(record))
         with replacing(self._record_file) as file:
             file.write(record.to_json())

@@ -4,15 +4,19 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import IO, Final
 
+from imgmig_dagster.config import SANDBOX_VARIABLES, STAGES
+from imgmig_dagster.deprecated_variables import values_of
 from imgmig_dagster.sandbox.aws_process import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
+from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage_template import stage_file_text
 
 _GRAIN: Final = "monthly"
 
@@ -85,6 +89,35 @@ class Record:
             "IMGMIG_PARTITION_START": self.partition_start.isoformat(),
             "IMGMIG_PARTITION_GRAIN": self.partition_grain,
         }
+
+
+@dataclass(frozen=True)
+class SettingsFiles:
+    """What a sandbox tells `config` of itself: the settings of stage dev, and variables, those of AWS among them."""
+
+    root: Path
+
+    @property
+    def stage(self) -> Path:
+        """The file of stage dev."""
+        return self.root / STAGES / f"{Stage.DEV.value}.toml"
+
+    @property
+    def variables(self) -> Path:
+        """The file of variables."""
+        return self.root / SANDBOX_VARIABLES
+
+    def exist(self) -> bool:
+        """Whether both are there."""
+        return self.stage.exists() and self.variables.exists()
+
+    def write(self, variables: Mapping[str, str]) -> None:
+        """Write both from variables."""
+        self.stage.parent.mkdir(exist_ok=True)
+        with replacing(self.stage) as file:
+            file.write(stage_file_text(Stage.DEV, values_of(variables)))
+        with replacing(self.variables) as file:
+            file.writelines(f"{name}={value}\n" for name, value in variables.items())
 
 
 @contextlib.contextmanager

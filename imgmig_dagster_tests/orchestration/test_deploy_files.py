@@ -25,8 +25,11 @@ from dagster_aws.s3 import S3ComputeLogManager
 from dagster_webserver.cli import dagster_webserver as webserver_command
 from psycopg import sql
 
+from imgmig_dagster.config import stage_values
 from imgmig_dagster.defs.examinations import dagster_examinations
+from imgmig_dagster.settings import Sections
 from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage_template import stage_file_text
 from imgmig_dagster_tests.arrange import access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, FaultProxy, holds, reset_after
@@ -222,7 +225,8 @@ COMPOSES = ("compose/docker-compose.yaml", "celery/central.yaml")
 def test_what_compose_mounts_is_there_and_what_it_publishes_is_on_loopback(file: str) -> None:
     services = services_of(file)
     bound = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
-    files = [path for path in bound if path.startswith(".")]
+    files = [path for path in bound if path.startswith(".") and path != "../../stages"]
+    assert len(files) < len(bound), "the stages' files are read there too"
     assert {Path(path).name for path in files} == {"dagster.yaml", "workspace.yaml"}
     assert all((DEPLOY / file).parent.joinpath(path).is_file() for path in files)
     ports = {name: service.get("ports", []) for name, service in services.items()}
@@ -268,3 +272,15 @@ def test_the_image_is_built_of_files_that_are_there() -> None:
     sources = [source for line in copied for source in line.split()]
     assert "pyproject.toml" in sources
     assert [source for source in sources if not (DEPLOY.parent / source).exists()] == []
+
+
+@pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PROD])
+def test_a_stages_example_holds_every_setting_and_is_taken_as_it_is(
+    clean_environment: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    clean_environment.setenv("IMGMIG_STAGES", str(DEPLOY / "stages"))
+    said = stage_values(stage)
+    values = {(section, key): value for section, keys in said.sections().items() for key, value in keys.items()}
+
+    assert (DEPLOY / "stages" / f"{stage.value}.toml").read_text() == stage_file_text(stage, values)
+    assert said.validated(Sections, said.sections()).target.table == f"images-{stage.value}"
