@@ -149,7 +149,8 @@ SECRETS: Final[Mapping[str, str]] = {
 OTHER_VARIABLES: Final[Mapping[str, str]] = {
     "STAGE": "`dev`, `staging` or `prod`. Default: `dev`. `--stage` wins",
     "IMGMIG_STAGES": "folder of the stages' files. Default: `stages` of the working directory",
-    "DAGSTER_HOME": "folder with Dagster's `dagster.yaml`; `imgmig init --stage staging` makes it. Default in dev: the sandbox's",
+    "DAGSTER_HOME": "folder with Dagster's `dagster.yaml`, which `imgmig init --stage staging` makes. Default in "
+    "dev: the sandbox's",
     "IMGMIG_CONFIRM_WRITES": "name of the target table: confirms writes in prod for runs that carry no `--confirm`",
     "IMGMIG_SANDBOX_DIR": "folder of the sandbox. Default: `.imgmig`",
 }
