@@ -73,7 +73,7 @@ class Job:
                 LocalStateStore(self.folder(state)),
                 "bench",
                 page_size=PAGE,
-                settle_seconds=0.0,
+                recheck_delay_s=0.0,
                 listener=lambda _progress: None,
             )
             return work_on(work, do)

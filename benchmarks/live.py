@@ -87,9 +87,9 @@ class Stage:
         return found
 
     @property
-    def lacking(self) -> list[str]:
+    def blockers(self) -> list[str]:
         """What stands between the data and PASS by the last report."""
-        return [each["what"] for each in self._report["lacking"]]
+        return [each["what"] for each in self._report["blockers"]]
 
     @property
     def _report(self) -> Any:
@@ -217,8 +217,8 @@ def _run(number: int, stage: Stage, options: argparse.Namespace) -> bool:
     verified = stage.imgmig("verify")
     first = verified.document["verdict"]
     say(f"{number + 1}: verify {first}, {_of_rounds(stage.rounds)}; command {verified.seconds:.0f} s")
-    for what in stage.lacking[:3]:
-        say(f"   lacking: {what}")
+    for what in stage.blockers[:3]:
+        say(f"   blockers: {what}")
     if _broke_off(verified):
         return False
     time.sleep(options.pause)

@@ -35,7 +35,7 @@ class AlertNotSent(ImgmigError):
 
 
 @dataclass(frozen=True)
-class Fault:
+class AlertFault:
     """One thing that is wrong, with one partition or with the table. Holds no row's values: keys, names, counts.
 
     Faults of one `title`, `verdict` and `remedy` are told of in one message. `page` is of the UI, `pages` the one that
@@ -64,7 +64,7 @@ class Alert:
 
     stage: str
     ui: str
-    faults: Sequence[Fault]
+    faults: Sequence[AlertFault]
     table: str | None = None
 
     def payload(self) -> dict[str, Any]:

@@ -53,8 +53,7 @@ class Fence:
     async def let_out(self, is_read: bool) -> None:
         """Let one request out, after everything that it waits for; raises as `check` does.
 
-        A write stays open until it is `settled`. It is counted first: whoever finds the lock lost a moment later has to
-        know of it.
+        A write stays open until it is `answered`. It is counted first: who finds the lock lost has to know.
         """
         writes = 0 if is_read else 1
         while True:
@@ -64,8 +63,8 @@ class Fence:
             self._count(-writes)  # it has not left
             await asyncio.to_thread(self._lock.confirm)
 
-    async def settled(self, is_read: bool) -> None:
-        """A request was answered: a write is settled if the lock was held until now; raises as `check` does.
+    async def answered(self, is_read: bool) -> None:
+        """A request was answered: a write is closed if the lock was held until now; raises as `check` does.
 
         What is never answered stays open. It may be carried out later than anybody waits.
         """

@@ -19,7 +19,7 @@ Points: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
 """Numbers, each with its attributes besides those that all have."""
 
 
-class Kind(str, Enum):
+class MetricKind(str, Enum):
     """What a backend may do with a metric: counters only rise, within a run."""
 
     COUNTER = "counter"
@@ -110,7 +110,7 @@ class Metric:
     """A metric; `read` gives its points, but for a histogram, which is recorded answer by answer."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     unit: str
     meaning: str
     attributes: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Metric:
 
 DURATION: Final = Metric(
     "imgmig.request.duration",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     "s",
     "how long DynamoDB took to answer, as the run saw it",
     ("kind",),
@@ -127,7 +127,7 @@ DURATION: Final = Metric(
 METRICS: Final = (
     Metric(
         "imgmig.rows.processed",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{row}",
         "rows that the run has processed so far",
         ("step",),
@@ -135,7 +135,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.rows.left",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "{row}",
         "rows of the running partitions that the run has not processed yet",
         ("step",),
@@ -143,7 +143,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.rows",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{row}",
         "rows by outcome of migration and verdict of verification, counted when their partition is done",
         ("step", "outcome"),
@@ -151,7 +151,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.requests",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{request}",
         "requests to DynamoDB that were sent, each try counted",
         ("kind",),
@@ -159,7 +159,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.requests.retried",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{request}",
         "tries after a transient error",
         (),
@@ -167,7 +167,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.requests.throttled",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{reply}",
         "replies that throttled",
         (),
@@ -175,7 +175,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.requests.in_flight",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "{request}",
         "requests in flight now; their limit adapts to latency and throttling",
         (),
@@ -184,7 +184,7 @@ METRICS: Final = (
     DURATION,
     Metric(
         "imgmig.capacity",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "{unit}",
         "capacity units that DynamoDB reported",
         ("kind",),
@@ -192,7 +192,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.rate.ceiling",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "{unit}/s",
         "what the run may use now; no value without a ceiling or throttling",
         (),
@@ -200,7 +200,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.partitions",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "{partition}",
         "partitions by verdict, as the last report judged them",
         ("verdict",),
@@ -208,7 +208,7 @@ METRICS: Final = (
     ),
     Metric(
         "imgmig.evidence.age",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "s",
         "age of the oldest partition's evidence when the last report was made",
         (),

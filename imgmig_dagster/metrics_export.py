@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from imgmig_dagster import __version__
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.metrics import DURATION, METRICS, Kind, Metric, RunMetrics
+from imgmig_dagster.metrics import DURATION, METRICS, Metric, MetricKind, RunMetrics
 from imgmig_dagster.transport import is_loopback
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def _installed() -> bool:
 
 def _instrument(meter: "Meter", metric: Metric, run: RunMetrics, attributes: Mapping[str, str]) -> None:
     name, unit, meaning = metric.name, metric.unit, metric.meaning
-    if metric.kind is Kind.COUNTER:
+    if metric.kind is MetricKind.COUNTER:
         meter.create_observable_counter(name, [_observing(metric, run, attributes)], unit, meaning)
-    elif metric.kind is Kind.GAUGE:
+    elif metric.kind is MetricKind.GAUGE:
         meter.create_observable_gauge(name, [_observing(metric, run, attributes)], unit, meaning)
     elif metric is DURATION:
         histogram = meter.create_histogram(name, unit, meaning)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.ignored_columns import parse_ignored
-from imgmig_dagster.mapping.declaration import Grain, Partitions, earliest_day
+from imgmig_dagster.mapping.declaration import DeclaredPartitions, Grain, earliest_day
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage_settings import TablesSection
 
@@ -59,7 +59,7 @@ class TableSettings(TablesSection):
         schema, table = self.source_schema or mapping.schema, self.source_table or mapping.table
         return replace(mapping, schema=schema, table=table).ignoring(self.ignored_columns)
 
-    def cut(self, declared: Partitions) -> Partitions:
+    def cut(self, declared: DeclaredPartitions) -> DeclaredPartitions:
         """The partitions of a declaration, as far as no variable says otherwise.
 
         Raises:
@@ -79,4 +79,4 @@ class TableSettings(TablesSection):
             raise SettingsError(f"the first partition begins in the future, on {start}")
         if start < (earliest := earliest_day(grain)):
             raise SettingsError(f"the earliest day of a first partition is {earliest}, and {start} is before it")
-        return Partitions(grain, start)
+        return DeclaredPartitions(grain, start)

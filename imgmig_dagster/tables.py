@@ -36,10 +36,10 @@ def declarations(stage: Stage) -> Mapping[str, Declaration]:
             f"no table is declared in {folder.absolute()}: put a declaration there, which imgmig mapping draft makes, "
             "or name another folder by IMGMIG_MAPPINGS"
         )
-    return settled(stage, found)
+    return tables_of(stage, found)
 
 
-def settled(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declaration]:
+def tables_of(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declaration]:
     """Declarations that make up a stage, with what its variables say of the only table, by their names.
 
     Raises:

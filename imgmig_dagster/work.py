@@ -87,7 +87,7 @@ class Work(SourceWork, Generic[Table_co]):
     """
 
     target: Table_co
-    settle_seconds: float
+    recheck_delay_s: float
     keep_values: bool
     rate: float | None
     describe_target: Callable[[], TargetIdentity]
@@ -142,7 +142,7 @@ async def open_work(
     run_id: str,
     *,
     page_size: int,
-    settle_seconds: float,
+    recheck_delay_s: float,
     listener: Listener,
     keep_values: bool = False,
     throttled_by: StateStore | None = None,
@@ -173,7 +173,7 @@ async def open_work(
                 state=state,
                 run_id=run_id,
                 page_size=page_size,
-                settle_seconds=settle_seconds,
+                recheck_delay_s=recheck_delay_s,
                 listener=listener,
                 keep_values=keep_values,
                 rate=target.rate,

@@ -30,7 +30,7 @@ from imgmig_dagster.steps.repair import RepairResult, delete_orphans, keys_at_fa
 from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Today, identity_of
+from imgmig_dagster.verification.evidence import CurrentState, identity_of
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.verification.verification_result import VerificationResult
@@ -293,9 +293,9 @@ class Migration:
         with run.source:
             return run.verify(only_failed)
 
-    def today(self, reader: SourceReader) -> Today:
+    def today(self, reader: SourceReader) -> CurrentState:
         """What evidence is held against."""
-        return Today(now(), identity_of(reader, self.target.settings().identity()))
+        return CurrentState(now(), identity_of(reader, self.target.settings().identity()))
 
     def repair(
         self, url: str | None = None, apply: bool = False, source_wins: bool = False, show_values: bool = False

@@ -42,7 +42,7 @@ class Run:
     window: Window
     run_id: str
     page_size: int = 1000
-    settle_seconds: float = 0.0
+    recheck_delay_s: float = 0.0
     listener: Listener = lambda _progress: None
     keep_values: bool = False
     write_mode: WriteMode = WriteMode.CONDITIONAL
@@ -63,7 +63,7 @@ class Run:
             self.state,
             self.run_id,
             page_size=self.page_size,
-            settle_seconds=self.settle_seconds,
+            recheck_delay_s=self.recheck_delay_s,
             listener=self.listener,
             keep_values=self.keep_values,
             clock=self.clock,

@@ -25,7 +25,7 @@ EPILOG = """example, with the password in PGPASSWORD or ~/.pgpass:
 exit code 0: the certificate's figures still hold, and both sides agree row by row
           1: something differs; the lines that begin with DIFFERS say what
           2: could not check: the certificate, PostgreSQL or DynamoDB cannot be read"""
-FORMAT = 3
+FORMATS = (3, 4)
 NAMED = 20  # ids that a line names; all are counted
 
 
@@ -112,8 +112,8 @@ def named(faults: dict[Id, str]) -> str:
 def read(path: str) -> Document:
     """Read a certificate from a file. ValueError: the file is no certificate, or was altered."""
     document: Document = json.loads(Path(path).read_bytes())
-    if document["format"] != FORMAT:
-        said = f"{path} is of format {document['format']}, and this recheck.py reads {FORMAT}"
+    if document["format"] not in FORMATS:
+        said = f"{path} is of format {document['format']}, and this recheck.py reads {FORMATS[0]} and {FORMATS[1]}"
         raise ValueError(
             f"{said}: use the recheck.py of the version that made it, or make a new one with imgmig report"
         )

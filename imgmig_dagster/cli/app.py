@@ -22,11 +22,11 @@ from imgmig_dagster.cli import (
     throttle_commands,
     ui,
 )
-from imgmig_dagster.cli.console import Finding, Output, finish, finish_all
+from imgmig_dagster.cli.console import CommandResult, Output, finish, finish_all
 from imgmig_dagster.cli.ending import run
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, TablesOption, chosen
 from imgmig_dagster.cli.self_test import check_the_checker
-from imgmig_dagster.cli.stage_session import Session
+from imgmig_dagster.cli.stage_session import StageSession
 from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
 from imgmig_dagster.tables import chosen_table, chosen_tables
@@ -253,7 +253,7 @@ def status(
     STALE: the partition was verified, and that no longer counts. NONE: it was not verified.
     """
 
-    def find(session: Session) -> Finding:
+    def find(session: StageSession) -> CommandResult:
         return session.status(session.choose(partition, from_, to) if partition or from_ or to else ())
 
     _of_each(stage, table, json, find)
@@ -262,19 +262,19 @@ def status(
 @app.command(epilog="Example: imgmig report --stage staging")
 def report(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
     """Write the summary from the evidence that is there, as HTML, Markdown, JSON and CSV."""
-    _of_each(stage, table, json, Session.report)
+    _of_each(stage, table, json, StageSession.report)
 
 
-def _session(stage: str | None, table: str | None, json: bool) -> Session:
-    return Session(chosen(stage), Output(json=json), chosen_table(chosen(stage), table))
+def _session(stage: str | None, table: str | None, json: bool) -> StageSession:
+    return StageSession(chosen(stage), Output(json=json), chosen_table(chosen(stage), table))
 
 
-def _of_each(stage: str | None, table: str | None, json: bool, find: Callable[[Session], Finding]) -> None:
+def _of_each(stage: str | None, table: str | None, json: bool, find: Callable[[StageSession], CommandResult]) -> None:
     """What is found of each table, by commands that start nothing."""
     output = Output(json=json)
 
-    def of(name: str) -> Finding:
-        with Session(chosen(stage), output, name, starts=False) as session:
+    def of(name: str) -> CommandResult:
+        with StageSession(chosen(stage), output, name, starts=False) as session:
             return find(session)
 
     finish_all(output, chosen_tables(chosen(stage), table), of)

@@ -11,7 +11,7 @@ from imgmig_dagster.capacity.estimate import Estimate, estimate
 from imgmig_dagster.capacity.phases import WHAT_HELPS, Phase
 from imgmig_dagster.capacity.prices import NAMES, PRICES, Prices
 from imgmig_dagster.capacity.workload import CapacityMode, Index, Workload
-from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json
 from imgmig_dagster.cli.wording import add_row, table_of
 from imgmig_dagster.errors import SettingsError
@@ -112,17 +112,17 @@ def markdown_table(found: Sequence[Estimate]) -> list[str]:
     return ["| " + " | ".join(cells) + " |" for cells in [*lines, *map(_cells, found)]]
 
 
-def _finding(found: Sequence[Estimate]) -> Finding:
+def _finding(found: Sequence[Estimate]) -> CommandResult:
     documents = [_document(each) for each in found]
     if len(found) > 1:
         table = table_of("rows", *_HEADS)
         for each in found:
             add_row(table, *_cells(each))
-        return Finding(0, {"estimates": documents}, [], table)
+        return CommandResult(0, {"estimates": documents}, [], table)
     table = table_of("", *_PHASE_HEADS)
     for phase in found[0].phases:
         add_row(table, *_phase_cells(phase))
-    return Finding(0, documents[0], _lines(found[0]), table)
+    return CommandResult(0, documents[0], _lines(found[0]), table)
 
 
 def _cells(found: Estimate) -> tuple[str, ...]:

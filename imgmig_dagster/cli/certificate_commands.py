@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, chosen
 from imgmig_dagster.cli.wording import add_row, table_of, verdict_line
 from imgmig_dagster.config import load_settings
@@ -53,8 +53,8 @@ def show(
     found = _load(which, stage, table).certificate
     census = found.census
     lines = [
-        *(f"lacking: {each}" for each in found.lacking),
-        *(f"before cutover: {each}" for each in found.lacking_review),
+        *(f"blocked by: {each}" for each in found.blockers),
+        *(f"before cutover: {each}" for each in found.cutover_blockers),
         f"Stage {found.stage}{_of_table(found)}, {found.made_at}. {verdict_line(found.verdict, found.cutover)}",
         found.meaning,
         *(f"assumed: {each}" for each in found.assumptions),
@@ -63,7 +63,7 @@ def show(
         f"{len(found.partitions):,} partitions, {found.rows:,} rows; "
         + (f"census of {census.source_rows:,} rows and {census.target_items:,} items" if census else "no census"),
     ]
-    finish(Output(json), Finding(0 if found.cutover is Cutover.READY else 1, asdict(found), lines))
+    finish(Output(json), CommandResult(0 if found.cutover is Cutover.READY else 1, asdict(found), lines))
 
 
 @app.command("list", epilog="Example: imgmig certificate list --stage staging")
@@ -79,7 +79,7 @@ def list_kept(stage: StageOption = None, table: TableOption = None, json: Json =
     for entry in shown:
         add_row(shown_as, *entry.values())
     document = {"certificates": shown, "kept": len(kept)}
-    finish(Output(json), Finding(0, document, lines, shown_as if shown else None))
+    finish(Output(json), CommandResult(0, document, lines, shown_as if shown else None))
 
 
 def _entry(state: StateStore, name: str) -> dict[str, str | int | None]:
@@ -107,7 +107,7 @@ def diff(
     changes = compare(_load(before, stage, table).certificate, _load(after, stage, table).certificate)
     lines = [f"{each.where}: {each.what}: {_shown(each.before)} -> {_shown(each.after)}" for each in changes]
     document = {"changes": [asdict(each) for each in changes]}
-    finish(Output(json), Finding(1 if changes else 0, document, lines or ["Nothing changed."]))
+    finish(Output(json), CommandResult(1 if changes else 0, document, lines or ["Nothing changed."]))
 
 
 @app.command(epilog="Example: imgmig certificate verify certificate.json --public-key cutover.pem")
@@ -145,7 +145,7 @@ def verify(
         "verdict": certificate.verdict.value,
         "cutover": certificate.cutover.value,
     }
-    finish(Output(json), Finding(0 if certificate.cutover is Cutover.READY else 1, document, lines))
+    finish(Output(json), CommandResult(0 if certificate.cutover is Cutover.READY else 1, document, lines))
 
 
 def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile) -> None:

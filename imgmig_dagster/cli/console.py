@@ -25,7 +25,7 @@ _PLAIN_WIDTH: Final = 160
 
 
 @dataclass(frozen=True)
-class Finding:
+class CommandResult:
     """What a command found: `exit_code` for the shell, `document` for machines, `table` and `lines` for people."""
 
     exit_code: int
@@ -59,14 +59,14 @@ class Output:
             line = fill(line, self._console.width, break_long_words=False, break_on_hyphens=False)
         self._console.print(escape(line), soft_wrap=True)
 
-    def show(self, finding: Finding) -> None:
+    def show(self, finding: CommandResult) -> None:
         """The finding, as a table and lines or as JSON."""
         if self._json:
             write_document(finding.document)
         else:
             self._show(finding)
 
-    def show_all(self, findings: Mapping[str, Finding]) -> None:
+    def show_all(self, findings: Mapping[str, CommandResult]) -> None:
         """What was found of several tables: a heading for each, or one document."""
         if self._json:
             write_document({"tables": {name: finding.document for name, finding in findings.items()}})
@@ -75,7 +75,7 @@ class Output:
             self.say(f"Table {name}:")
             self._show(finding)
 
-    def _show(self, finding: Finding) -> None:
+    def _show(self, finding: CommandResult) -> None:
         if finding.table is not None:
             self._console.print(finding.table)
         for line in finding.lines:
@@ -87,7 +87,7 @@ class Output:
 
         Other work than `verb`'s, such as reading the inventory before a migration, is not shown.
         """
-        whole = _Whole(verb, total)
+        whole = _OverallProgress(verb, total)
         if self._console.is_terminal:
             with self._bar() as bar:
                 yield _live(bar, whole)
@@ -152,7 +152,7 @@ class Relay:
             self.watched.end(ended)
 
 
-def _live(bar: Bar, whole: "_Whole") -> Watched:
+def _live(bar: Bar, whole: "_OverallProgress") -> Watched:
     """A line for all partitions, one for each that is under way, and what is amiss of those that ended above them."""
     everything = bar.add_task(whole.verb, total=whole.total, note="")
     under_way: dict[str, TaskID] = {}
@@ -191,7 +191,7 @@ def _phases(bar: Bar) -> Listener:
     return show
 
 
-class _Whole:
+class _OverallProgress:
     """Turns the progress of each partition into that of all of them."""
 
     def __init__(self, verb: str, total: int) -> None:
@@ -253,13 +253,13 @@ def print_warning(message: str) -> None:
     Console(stderr=True, highlight=False).print(escape(message), soft_wrap=True)
 
 
-def finish(output: Output, finding: Finding) -> NoReturn:
+def finish(output: Output, finding: CommandResult) -> NoReturn:
     """Show a command's finding, and end the command with its exit code."""
     output.show(finding)
     raise typer.Exit(finding.exit_code)
 
 
-def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], Finding]) -> NoReturn:
+def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], CommandResult]) -> NoReturn:
     """Show what a command finds of each table, and end it with the worst exit code.
 
     Of several an error ends its own table alone, and the document has each by its name.
@@ -271,8 +271,8 @@ def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], Find
     raise typer.Exit(max(each.exit_code for each in found.values()))
 
 
-def _found(find: Callable[[str], Finding], table: str) -> Finding:
+def _found(find: Callable[[str], CommandResult], table: str) -> CommandResult:
     try:
         return find(table)
     except ImgmigError as error:
-        return Finding(error.exit_code, {"errors": [str(error)]}, [f"error: {error}"])
+        return CommandResult(error.exit_code, {"errors": [str(error)]}, [f"error: {error}"])

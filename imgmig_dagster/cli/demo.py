@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli.console import Finding, Output
+from imgmig_dagster.cli.console import CommandResult, Output
 from imgmig_dagster.cli.options import warn_of_deprecated_variables
-from imgmig_dagster.cli.stage_session import Session
+from imgmig_dagster.cli.stage_session import StageSession
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.stage import Stage
@@ -44,10 +44,10 @@ def demo(
         output.say(f"Made {images:,} images of 2023 and 2024, nasty ones among them.")
     timed("sandbox and seed")
     worst = 0
-    with Session(Stage.DEV, output, chosen_table(Stage.DEV, None)) as session:
+    with StageSession(Stage.DEV, output, chosen_table(Stage.DEV, None)) as session:
         keys = session.choose(None, None, None)
         timed("start Dagster")
-        phases_of_work: list[tuple[str, Callable[[], Finding]]] = [
+        phases_of_work: list[tuple[str, Callable[[], CommandResult]]] = [
             ("dry run", lambda: session.dry_run(keys)),
             ("migrate", lambda: session.migrate(keys)),
             ("spot check", lambda: session.spot_check(50, None, keep_last=True)),

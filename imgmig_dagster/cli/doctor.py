@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from imgmig_dagster.cli.console import Finding, Output, finish_all
+from imgmig_dagster.cli.console import CommandResult, Output, finish_all
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.mapping.spec import TableMapping
@@ -39,14 +39,16 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
 
     declared = declarations(settings.stage)
 
-    def find(name: str) -> Finding:
+    def find(name: str) -> CommandResult:
         mapping, windows = settings.applied_to(tables[name].mapping), tables[name].partitions.windows()
         return _finding(settings, mapping, windows, declared[name].at)
 
     finish_all(Output(json), chosen_tables(settings.stage, table), find)
 
 
-def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window], at: Callable[[str], str]) -> Finding:
+def _finding(
+    settings: Settings, mapping: TableMapping, windows: Sequence[Window], at: Callable[[str], str]
+) -> CommandResult:
     from imgmig_dagster.defs.examinations import dagster_examinations
     from imgmig_dagster.doctor.aws_checks import aws_examinations, picture_examination
     from imgmig_dagster.doctor.diagnosis import examine
@@ -69,14 +71,14 @@ def _finding(settings: Settings, mapping: TableMapping, windows: Sequence[Window
     return finding_of(settings.stage, found)
 
 
-def finding_of(stage: Stage, found: Sequence["Diagnosis"]) -> Finding:
+def finding_of(stage: Stage, found: Sequence["Diagnosis"]) -> CommandResult:
     """What was found, each with its remedy, as a command shows it."""
     from imgmig_dagster.doctor.diagnosis import Health, exit_code
 
     counts = {health.value: sum(each.health is health for each in found) for health in Health}
     document = {"stage": stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
     line = f"Stage {stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
-    return Finding(exit_code(found), document, [*(told for each in found for told in _told(each)), line])
+    return CommandResult(exit_code(found), document, [*(told for each in found for told in _told(each)), line])
 
 
 def _told(found: "Diagnosis") -> Iterator[str]:

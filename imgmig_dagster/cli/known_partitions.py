@@ -12,7 +12,7 @@ from rich.table import Table
 
 from imgmig_dagster.cli.wording import add_row, table_of
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partition_summary import Lacking, PartitionSummary, ReportVerdict, command
+from imgmig_dagster.reporting.partition_summary import Blocker, PartitionSummary, Verdict, command
 
 # So many kinds of what blocks partitions are explained; the report names each partition.
 _EXPLAINED: Final = 3
@@ -22,7 +22,7 @@ _IN_ORDER: Final = ("migrate", "retry-failures", "repair", "verify", "report", "
 
 def state(partition: PartitionSummary) -> str:
     """The verdict; in place of NOT VERIFIED whether there is a verification, which is STALE, or NONE."""
-    if partition.verdict is ReportVerdict.NOT_VERIFIED:
+    if partition.verdict is Verdict.NOT_VERIFIED:
         return "STALE" if partition.verification else "NONE"
     return str(partition.verdict.value)
 
@@ -34,7 +34,7 @@ def partition_table(partitions: Sequence[PartitionSummary], at_most: int) -> tup
     """
     alone = len(partitions) <= at_most
     stretches = [[each] for each in partitions] if alone else [[*run] for _, run in groupby(partitions, key=_kind)]
-    amiss = [each for each in stretches if each[0].verdict is not ReportVerdict.PASS]
+    amiss = [each for each in stretches if each[0].verdict is not Verdict.PASS]
     shown = stretches if len(stretches) <= at_most else amiss[:at_most]
     table = table_of("partition", "rows", "items", "verified", "verdict")
     for stretch in shown:
@@ -55,14 +55,14 @@ def blocked(report: SummaryReport) -> list[str]:
     return [
         *lines,
         *(f"blocked by: {each.what}" for each in _of_the_table(report)),
-        *(f"before cutover: {each.what}" for each in report.lacking_review),
+        *(f"before cutover: {each.what}" for each in report.cutover_blockers),
     ]
 
 
 def next_command(report: SummaryReport, options: str) -> str:
     """What to type next: what blocks the verdict, else what blocks the cutover, else a look at the certificate."""
     due = [found for group in _by_kind(report) if (found := _commands(report, group))]
-    due += [each.commands for each in _of_the_table(report)] or [each.commands for each in report.lacking_review]
+    due += [each.commands for each in _of_the_table(report)] or [each.commands for each in report.cutover_blockers]
     first = min((commands[0] for commands in due), key=_place, default=None)
     return first or command("certificate show", options)
 
@@ -74,35 +74,35 @@ def _place(typed: str) -> int:
 
 def _kind(partition: PartitionSummary) -> Hashable:
     """The same of partitions of which the same is known."""
-    why = partition.void.reason if partition.void else None
+    why = partition.invalidation.reason if partition.invalidation else None
     return state(partition), why, partition.pass_open, partition.migration is None, bool(partition.failures)
 
 
 def _by_kind(report: SummaryReport) -> list[list[PartitionSummary]]:
     blocked: dict[Hashable, list[PartitionSummary]] = {}
     for each in report.partitions:
-        if each.lacking:
+        if each.blockers:
             blocked.setdefault(_kind(each), []).append(each)
     return [*blocked.values()]
 
 
-def _of_the_table(report: SummaryReport) -> list[Lacking]:
-    of_partitions = {lacking for each in report.partitions for lacking in each.lacking}
-    return [each for each in report.lacking if each not in of_partitions]
+def _of_the_table(report: SummaryReport) -> list[Blocker]:
+    of_partitions = {blocker for each in report.partitions for blocker in each.blockers}
+    return [each for each in report.blockers if each not in of_partitions]
 
 
 def _explained(report: SummaryReport, alike: Sequence[PartitionSummary]) -> list[str]:
     others = f" (and {len(alike) - 1:,} more)" if len(alike) > 1 else ""
-    return [f"{alike[0].lacking[0].what}{others}", *(f"  {each}" for each in _commands(report, alike))]
+    return [f"{alike[0].blockers[0].what}{others}", *(f"  {each}" for each in _commands(report, alike))]
 
 
 def _commands(report: SummaryReport, alike: Sequence[PartitionSummary]) -> Sequence[str]:
     """What to type for partitions of one kind: for all of them at once, and without a choice where that is all."""
     first, last = alike[0].partition, alike[-1].partition
     if first == last:
-        return alike[0].lacking[0].commands
+        return alike[0].blockers[0].commands
     chosen = "" if len(alike) == len(report.filled) else f" --from {first} --to {last}"
-    return [each.replace(f" --partition {first}", chosen) for each in alike[0].lacking[0].commands]
+    return [each.replace(f" --partition {first}", chosen) for each in alike[0].blockers[0].commands]
 
 
 def _cells(stretch: Sequence[PartitionSummary]) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.source.reader import SourceReader
@@ -23,7 +23,9 @@ def repeated_ids(state: StateStore, keys: Sequence[str]) -> Mapping[str, SourceI
     return {key: inventory for key, inventory in found.items() if inventory and inventory.repeated}
 
 
-def naming_columns(finding: Finding, state: StateStore, source: SourceReader, settings: Settings) -> Finding:
+def naming_columns(
+    finding: CommandResult, state: StateStore, source: SourceReader, settings: Settings
+) -> CommandResult:
     """What a command found, with the columns of the source that no item carries, and what has changed in the schema of
     either side; it ends as it would without them, but for a verification that would be PASS."""
     columns = source.columns_not_migrated()
@@ -38,13 +40,13 @@ def naming_columns(finding: Finding, state: StateStore, source: SourceReader, se
 
 
 def naming_left_out(
-    finding: Finding,
+    finding: CommandResult,
     outside: RowsOutside,
     repeated: Mapping[str, SourceInventory],
     order_column: str,
     whole_table: bool,
     set_in: str,
-) -> Finding:
+) -> CommandResult:
     """What a command found, with the rows that it cannot have reached: the last thing that a person reads.
 
     It ends with 1 for rows outside of all partitions only where it was of the `whole_table`. `set_in` tells where the

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli.console import Finding, Output, finish_all
+from imgmig_dagster.cli.console import CommandResult, Output, finish_all
 from imgmig_dagster.cli.doctor import finding_of
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
 from imgmig_dagster.config import load_settings, load_table_settings
@@ -54,7 +54,7 @@ def show(
     if settings is not None:
         require_running(of)
 
-    def find(name: str) -> Finding:
+    def find(name: str) -> CommandResult:
         mapping = declared[name].mapping if settings is None else settings.applied_to(declared[name].mapping)
         place = f"{mapping.schema}.{mapping.table}"
         rows = [] if settings is None or sample is None else _sampled(settings, mapping, sample)
@@ -67,7 +67,7 @@ def show(
             "rows": [asdict(each) for each in rows],
         }
         beside = [line for each in rows for line in each.lines]
-        return Finding(0, document, [heading, *markdown_table(mapping).splitlines(), *beside])
+        return CommandResult(0, document, [heading, *markdown_table(mapping).splitlines(), *beside])
 
     finish_all(Output(json), chosen_tables(of, table), find)
 
@@ -173,7 +173,7 @@ def check(
         stages = dict(declarations(settings.stage))
         tables = {each.name: each for each in tables_of(settings.stage)}
 
-    def find(name: str) -> Finding:
+    def find(name: str) -> CommandResult:
         found = tables[name]
         mapping = found.mapping if file is not None else settings.applied_to(found.mapping)
         return _checked(settings, mapping, found.partitions.windows(), every_row, stages[name].at)
@@ -184,7 +184,7 @@ def check(
 
 def _checked(
     settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool, at: Callable[[str], str]
-) -> Finding:
+) -> CommandResult:
     from imgmig_dagster.doctor.diagnosis import examine
     from imgmig_dagster.drafting.check import SAMPLE, check_examinations
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import total, values
@@ -28,7 +28,7 @@ def ledgers(state: StateStore, partitions: Sequence[str]) -> dict[str, dict[str,
     return {each: FailureLedger(state, each).entries() for each in partitions}
 
 
-def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> Finding:
+def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float) -> CommandResult:
     """What a migration would do."""
     plans = [plan for key in keys if (plan := load_record(state, names.plan(key), MigrationPlan))]
     whole = total(PlanCounts, plans)
@@ -55,7 +55,7 @@ def of_migration(
     errors: Sequence[ImgmigError],
     took_s: float,
     options: str,
-) -> Finding:
+) -> CommandResult:
     """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
     state = at_a_glance(state, keys)
     passes = [found for key in finished if (found := last_migration(state, key))]
@@ -90,7 +90,7 @@ def of_ledgers(
     took_s: float,
     options: str,
     show_values: bool,
-) -> Finding:
+) -> CommandResult:
     """What retries of the `finished` ones of the partitions `keys` did, and what the ledgers still hold; with
     `show_values` the values too that are in them."""
     left = ledgers(state, keys)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from imgmig_dagster.cli.console import Finding
-from imgmig_dagster.cli.findings import of_verification
+from imgmig_dagster.cli.command_results import of_verification
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.wording import finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.reporting.partition_summary import command
@@ -57,7 +57,7 @@ def of_repair(
     orphans_left: Sequence[str],
     orphan_repair: RepairResult | None,
     options: str,
-) -> Finding:
+) -> CommandResult:
     """What a repair of the partitions `keys` did, and what their evidence says now; `orphans_left` are still listed."""
     repairs = [found for key in keys if (found := load_record(state, names.repair(key), RepairResult))]
     everything = [*repairs, *([orphan_repair] if orphan_repair else [])]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli import sandbox_load
-from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json
 from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
@@ -137,7 +137,7 @@ def _show(sandbox: Sandbox, json: bool = False) -> None:
         f"images      {'unknown' if found.images is None else f'{found.images:,}'}",
         f"partitions  {partitions}",
     ]
-    finish(Output(json), Finding(0, document, lines))
+    finish(Output(json), CommandResult(0, document, lines))
 
 
 def _state(running: bool, port: int | None) -> str:

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from imgmig_dagster.cli.console import Finding, Output
+from imgmig_dagster.cli.console import CommandResult, Output
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, table_of
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import Interrupted, SettingsError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult
 
 
-def check_the_checker(stage: Stage, table: str | None, seed: int | None, corruptions: int, output: Output) -> Finding:
+def check_the_checker(
+    stage: Stage, table: str | None, seed: int | None, corruptions: int, output: Output
+) -> CommandResult:
     """Run the self-test in the stage's sandbox, on images of its own or on copies of a declared table's rows.
 
     Raises:
@@ -38,7 +40,7 @@ def check_the_checker(stage: Stage, table: str | None, seed: int | None, corrupt
         raise Interrupted("stopped; the self-test's tables are gone") from None
 
 
-def _finding(result: "SelfTestResult") -> Finding:
+def _finding(result: "SelfTestResult") -> CommandResult:
     judgement = result.judgement
     table = table_of("kind", "planted", "named", "missed", "false")
     for harmful in (True, False):
@@ -73,4 +75,4 @@ def _finding(result: "SelfTestResult") -> Finding:
         "counts": {what: {"counted": found, "planted": planted} for what, (found, planted) in result.counts.items()},
         "took_s": result.duration_s,
     }
-    return Finding(0 if result.passed else 1, document, lines, table)
+    return CommandResult(0 if result.passed else 1, document, lines, table)

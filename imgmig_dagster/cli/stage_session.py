@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from imgmig_dagster import remedies
-from imgmig_dagster.cli import findings, left_out, migrations, repairs, status
+from imgmig_dagster.cli import command_results, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions, refuse_beside_another
-from imgmig_dagster.cli.console import Finding, Output, Relay, finish
+from imgmig_dagster.cli.console import CommandResult, Output, Relay, finish
 from imgmig_dagster.config import dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
@@ -34,7 +34,7 @@ from imgmig_dagster.window import Window, now, span
 _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
 
 
-class Session:
+class StageSession:
     """A table of a stage, opened for one command. Ctrl-C within it ends the command cleanly.
 
     In dev the sandbox is started, if the stage is of it and the command `starts` anything.
@@ -49,7 +49,7 @@ class Session:
         self._resources = ExitStack()
         self._whole_table = False
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "StageSession":
         # Settings before imports: a missing variable is told at once, Dagster takes a second.
         if self._starts:
             attach(self.stage)
@@ -86,7 +86,7 @@ class Session:
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("stopped; nothing is lost. Run the same command again to resume") from None
 
-    def finish(self, finding: Finding) -> None:
+    def finish(self, finding: CommandResult) -> None:
         """Show the finding, and end the command with its exit code."""
         finish(self.output, finding)
 
@@ -99,7 +99,7 @@ class Session:
         self._whole_table = not (keys or first or last)
         return chosen_partitions(self.windows, self._counted, self.state, keys, first, last, self._set_in)
 
-    def dry_run(self, keys: Sequence[str]) -> Finding:
+    def dry_run(self, keys: Sequence[str]) -> CommandResult:
         """Run the job `dry_run`."""
         finished, errors, took = self._run("dry_run", "Planned", keys)
         return self._naming_left_out(migrations.of_plans(self.state, finished, errors, took), keys)
@@ -110,7 +110,7 @@ class Session:
         start_over: bool = False,
         confirm: str | None = None,
         confirm_deletes: int | None = None,
-    ) -> Finding:
+    ) -> CommandResult:
         """Run the job `migrate`.
 
         `confirm` is the target table's name, which prod asks for; `confirm_deletes` the number of deletes that are held
@@ -128,7 +128,7 @@ class Session:
 
     def retry_failures(
         self, keys: Sequence[str], confirm: str | None = None, confirm_deletes: int | None = None
-    ) -> Finding:
+    ) -> CommandResult:
         """Run the job `retry_failures` on the partitions whose ledger is not empty; the rest as in `migrate`."""
         failing = [key for key, entries in migrations.ledgers(self.state, keys).items() if entries]
         refuse_beside_another(self.state, failing)
@@ -148,7 +148,7 @@ class Session:
         whole_table: bool,
         confirm: str | None,
         confirm_deletes: int | None,
-    ) -> Finding:
+    ) -> CommandResult:
         """Run the job `repair` where the last verification lists a key, or `plan_repair` unless `apply`.
 
         With `whole_table` the orphans of the last census are listed, and with `delete_orphans` deleted by the job of
@@ -177,23 +177,23 @@ class Session:
         left = repairs.orphans(self.state) if whole_table else []
         return repairs.of_repair(self.state, finished, errors, took, apply, left, orphan_repair, self._options)
 
-    def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> Finding:
+    def verify(self, keys: Sequence[str], whole_table: bool, only_failed: bool = False) -> CommandResult:
         """Run the jobs `verify` and `report`, and with `whole_table` the `census` in between."""
         config = {self.table.asset("verification_report"): {"only_failed": only_failed}}
         finished, errors, took = self._run("verify", "Verified", keys, lambda _keys: config)
         if whole_table and not errors:
             errors += self._census()
         errors += self._run_one("report")
-        found = findings.of_verification(self.state, finished, errors, took, whole_table)
+        found = command_results.of_verification(self.state, finished, errors, took, whole_table)
         return found if whole_table else self._naming_columns(found)
 
-    def spot_check(self, count: int, seed: int | None, keep_last: bool = False) -> Finding:
+    def spot_check(self, count: int, seed: int | None, keep_last: bool = False) -> CommandResult:
         """Run the job `draw_spot_check`; with `keep_last` a sample that a person has reviewed, or may, stays."""
         config = {"count": count, "seed": seed, "keep_last": keep_last}
         errors = self._run_one("draw_spot_check", {self.table.asset("spot_check"): config})
-        return findings.of_spot_check(self.state, errors)
+        return command_results.of_spot_check(self.state, errors)
 
-    def review(self, file: Path) -> Finding:
+    def review(self, file: Path) -> CommandResult:
         """Record the review in the file, in the state and in Dagster.
 
         Raises:
@@ -207,13 +207,13 @@ class Session:
         found = read_review(content, sample, self.stage.value, self.table.option)
         save_record(self.state, names.SPOT_CHECK_REVIEW, found)
         self._runner.observe(self.table.asset("spot_check"), of_review(found))
-        return findings.of_review(found, self.table.mapping.noun, self._options)
+        return command_results.of_review(found, self.table.mapping.noun, self._options)
 
-    def report(self) -> Finding:
+    def report(self) -> CommandResult:
         """Run the job `report`."""
-        return findings.of_report(self.state, self._run_one("report"))
+        return command_results.of_report(self.state, self._run_one("report"))
 
-    def status(self, keys: Sequence[str] = ()) -> Finding:
+    def status(self, keys: Sequence[str] = ()) -> CommandResult:
         """What is known of these partitions, or of all, judged as the report does; runs no job."""
         from imgmig_dagster.defs.resources import TargetDynamoDB
 
@@ -230,7 +230,7 @@ class Session:
             keys,
         )
 
-    def _naming_left_out(self, finding: Finding, keys: Sequence[str]) -> Finding:
+    def _naming_left_out(self, finding: CommandResult, keys: Sequence[str]) -> CommandResult:
         """The finding, with the rows that no migration reaches; as it is where the source could not be asked."""
         if finding.exit_code > 1:
             return finding
@@ -240,7 +240,7 @@ class Session:
         found = self._naming_columns(finding)
         return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table, self._set_in)
 
-    def _naming_columns(self, finding: Finding) -> Finding:
+    def _naming_columns(self, finding: CommandResult) -> CommandResult:
         """The finding, with the columns that no item carries; as it is where the source could not be asked."""
         if finding.exit_code > 1:
             return finding

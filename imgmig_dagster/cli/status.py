@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Final
 
 from imgmig_dagster import remedies
-from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.known_partitions import blocked, next_command, partition_table, state
 from imgmig_dagster.cli.wording import finding, moment, verdict_line
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import PartitionSummary, ReportVerdict
+from imgmig_dagster.reporting.partition_summary import PartitionSummary, Verdict
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
@@ -39,7 +39,7 @@ def of_stage(
     identity_of_target: Callable[[], TargetIdentity],
     table: str | None = None,
     chosen: Sequence[str] = (),
-) -> Finding:
+) -> CommandResult:
     """What the state store knows of each partition, held against the source and the target of this moment.
 
     `rows` is what the source counted in each partition at `counted_at`; `table` is what commands have to be given as
@@ -72,7 +72,9 @@ def of_stage(
     return _finding(report, remedies.options(stage, table), errors, chosen)
 
 
-def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError], chosen: Sequence[str]) -> Finding:
+def _finding(
+    report: SummaryReport, options: str, errors: Sequence[ImgmigError], chosen: Sequence[str]
+) -> CommandResult:
     """What is known of each partition that holds rows, or of which anything is known, and of all of them.
 
     `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
@@ -80,16 +82,16 @@ def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError],
     named = set(chosen)
     shown = [each for each in report.partitions if each.partition in named or (not named and _is_known(each))]
     verdict, cutover = report.verdict, report.cutover
-    if errors and verdict is ReportVerdict.PASS:
-        verdict, cutover = ReportVerdict.NOT_VERIFIED, Cutover.NOT_READY
+    if errors and verdict is Verdict.PASS:
+        verdict, cutover = Verdict.NOT_VERIFIED, Cutover.NOT_READY
     counted_at = report.facts.counted_at
     document = {
         "verdict": verdict.value,
         "cutover": cutover.value,
         "counted_at": counted_at,
         "target_asked": not errors,
-        "lacking": [each.sentence for each in report.lacking],
-        "lacking_review": [each.sentence for each in report.lacking_review],
+        "blockers": [each.sentence for each in report.blockers],
+        "cutover_blockers": [each.sentence for each in report.cutover_blockers],
         "partitions": [_entry(each) for each in shown],
         "next": f"imgmig doctor {options}" if errors else next_command(report, options),
     }
@@ -112,7 +114,7 @@ def _finding(report: SummaryReport, options: str, errors: Sequence[ImgmigError],
 
 
 def _is_known(each: PartitionSummary) -> bool:
-    return each.verdict is not ReportVerdict.EMPTY or bool(each.migration or each.verification)
+    return each.verdict is not Verdict.EMPTY or bool(each.migration or each.verification)
 
 
 def _entry(each: PartitionSummary) -> dict[str, object]:
@@ -125,5 +127,5 @@ def _entry(each: PartitionSummary) -> dict[str, object]:
         "verified_at": each.verification.finished_at if each.verification else None,
         "verdict": each.verdict.value,
         "state": state(each),
-        "lacking": [lacking.sentence for lacking in each.lacking],
+        "blockers": [blocker.sentence for blocker in each.blockers],
     }

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from imgmig_dagster.cli.console import Finding, Output, finish
+from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError
@@ -17,7 +17,7 @@ _SHOWN: Final = ("run", "host", "rate", "used", "since", "renewed")
 EXAMPLES: Final = "Examples: imgmig throttle --rate 200; imgmig throttle pause; imgmig throttle resume"
 
 
-class Action(str, Enum):
+class ThrottleAction(str, Enum):
     """What to do besides changing the rate."""
 
     PAUSE = "pause"
@@ -25,7 +25,7 @@ class Action(str, Enum):
 
 
 def throttle(
-    action: Annotated[Action | None, typer.Argument(help="Stop sending, or go on.")] = None,
+    action: Annotated[ThrottleAction | None, typer.Argument(help="Stop sending, or go on.")] = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", help="Ceiling of all runs together, in units a second; 0: the settings' own."),
@@ -44,7 +44,7 @@ def throttle(
     if rate is not None:
         change_throttle(store, rate=rate or None)
     if action is not None:
-        change_throttle(store, paused=action is Action.PAUSE)
+        change_throttle(store, paused=action is ThrottleAction.PAUSE)
     found, shared = read_throttle(store), read_rate_shares(store)
     ceiling = settings.target.write_units_per_s if found.rate is None else found.rate
     line = f"stage {settings.stage.value}: " + ("paused" if found.paused else "running")
@@ -58,7 +58,7 @@ def throttle(
         "discovered": shared.discovered if shares else None,
         "shares": [{name: getattr(share, name) for name in _SHOWN} for share in shares],
     }
-    finish(Output(json), Finding(0, facts, [line, *map(_line, shares)]))
+    finish(Output(json), CommandResult(0, facts, [line, *map(_line, shares)]))
 
 
 def _line(share: Share) -> str:

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.errors import ImgmigError, PartitionBusy
 from imgmig_dagster.figures import figures_of, values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partition_summary import ReportVerdict, count
+from imgmig_dagster.reporting.partition_summary import Verdict, count
 
 SHOWN_FAULTS: Final = 20
 """So many keys are printed; all of them are in the report."""
@@ -31,7 +31,7 @@ def finding(
     document: Mapping[str, Any],
     lines: Sequence[str],
     table: Table | None = None,
-) -> Finding:
+) -> CommandResult:
     """What a command found, and last what ended its runs early."""
     busy = [error for error in errors if isinstance(error, PartitionBusy)]
     others = [error for error in errors if not isinstance(error, PartitionBusy)]
@@ -41,7 +41,7 @@ def finding(
         told.append(f"error: {busy[0]}{also}")
     # A service that is away outranks a refusal, which outranks a finding; that another run is at work is not its fault.
     code = max((error.exit_code for error in others or busy), default=0 if clean else 1)
-    return Finding(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
+    return CommandResult(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
 
 
 def figure_table(kind: Any, results: Sequence[Any], *attributes: str, total: object | None = None) -> Table:
@@ -70,19 +70,19 @@ def add_row(table: Table, *cells: object) -> None:
     table.add_row(*(_cell(cell) for cell in cells))
 
 
-def verdict_line(verdict: ReportVerdict, cutover: Cutover) -> str:
+def verdict_line(verdict: Verdict, cutover: Cutover) -> str:
     """What the data are, and whether production may cut over."""
     return f"Verdict: {verdict.value}. Cutover: {cutover.value}"
 
 
 def lacking_lines(report: SummaryReport) -> list[str]:
     """The first things that stand between the data and PASS, with what to type."""
-    return [f"lacking: {each.what} ({', '.join(each.commands)})" for each in report.lacking[:SHOWN_FAULTS]]
+    return [f"blocked by: {each.what} ({', '.join(each.commands)})" for each in report.blockers[:SHOWN_FAULTS]]
 
 
 def review_lines(report: SummaryReport) -> list[str]:
     """What stands between PASS and a cutover, with what to type."""
-    return [f"before cutover: {each.what} ({', '.join(each.commands)})" for each in report.lacking_review]
+    return [f"before cutover: {each.what} ({', '.join(each.commands)})" for each in report.cutover_blockers]
 
 
 def moment(text: str | None) -> str:

@@ -64,7 +64,7 @@ def working(
             reading.state,
             reading.run_id,
             page_size=reading.page_size,
-            settle_seconds=settings.recheck_delay_s,
+            recheck_delay_s=settings.recheck_delay_s,
             listener=reading.listener,
             keep_values=settings.reports.keep_values,
             throttled_by=state.of_stage(),

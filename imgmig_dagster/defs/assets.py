@@ -14,6 +14,7 @@ import dagster as dg
 from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import reading_source, working
 from imgmig_dagster.defs.claims import specs_of
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.defs.partitions import Partitions
 from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
@@ -24,7 +25,6 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
-from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.stage import WriteMode
@@ -73,7 +73,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
         confirmed: Mapping[str, int | None] = dict.fromkeys(keys, config.confirm_deletes)
         if len(keys) > 1:
             confirmed = confirmed_deletes(state.open(table.name), keys, config.confirm_deletes)
-        standing = Standing(table, state.open(table.name))
+        failed = FailedPartitions(table, state.open(table.name))
         making = _Making(table.partitions, table.asset(SOURCE) in assets, table.asset("migration_plan") in assets)
 
         if table.asset(MIGRATED) in assets:
@@ -84,15 +84,15 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
                 async def write(work: WritingWork, part: Part) -> None:
                     await making.items(work, part, mode, config, confirmed[part.partition], log)
 
-                yield from over_range(context, specs, keys, opening, write, progress.end, standing)
+                yield from over_range(context, specs, keys, opening, write, progress.end, failed)
         elif making.plans:
-            reads = target.open_settings(table.mapping, context.instance)
+            reads = target.target_settings(table.mapping, context.instance)
             reads.identity()  # a target that is away ends the run, and does not leave every row unread
             with working(context, table, source, reads, state, progress) as (reading, _log):
-                yield from over_range(context, specs, keys, reading, making.plan, progress.end, standing)
+                yield from over_range(context, specs, keys, reading, making.plan, progress.end, failed)
         else:
             with reading_source(context, table, source, state, progress) as (rows, _log):
-                yield from over_range(context, specs, keys, nullcontext(rows), making.inventory, progress.end, standing)
+                yield from over_range(context, specs, keys, nullcontext(rows), making.inventory, progress.end, failed)
 
     return migrated
 
@@ -114,14 +114,14 @@ def _verification_report(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
-        keys, reads = chosen(context, config.partitions), target.open_settings(table.mapping, context.instance)
-        standing = Standing(table, state.open(table.name))
+        keys, reads = chosen(context, config.partitions), target.target_settings(table.mapping, context.instance)
+        failed = FailedPartitions(table, state.open(table.name))
         with working(context, table, source, reads, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 await verify_part(work, table.partitions.window(part.partition), part, log, config.only_failed)
 
-            yield from over_range(context, specs, keys, opening, compare, progress.end, standing)
+            yield from over_range(context, specs, keys, opening, compare, progress.end, failed)
 
     return verification_report
 

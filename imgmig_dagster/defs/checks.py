@@ -217,14 +217,14 @@ def pictures_are_as_declared(result: SpotCheckResult) -> dg.AssetCheckResult:
 
 def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
     """Whether nothing blocks the cutover."""
-    lacking = [*report.lacking, *report.lacking_review]
+    blockers = [*report.blockers, *report.cutover_blockers]
     return _result(
         "ready_for_cutover",
-        not lacking,
+        not blockers,
         f"verdict {report.verdict.value}, cutover {report.cutover.value}",
         f"verdict {report.verdict.value}, cutover {report.cutover.value}. Blocked by: "
-        + "; ".join(each.sentence for each in lacking[:_NAMED])
-        + (f"; and {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""),
+        + "; ".join(each.sentence for each in blockers[:_NAMED])
+        + (f"; and {len(blockers) - _NAMED:,} more" if len(blockers) > _NAMED else ""),
         {**metadata.of_readiness(report), **metadata.of_columns(report.facts.columns)},
     )
 

@@ -14,7 +14,7 @@ from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, 
 from imgmig_dagster.mapping.declaration.loading import load_components
 from imgmig_dagster.places import Places
 from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import COMPONENT, settled
+from imgmig_dagster.tables import COMPONENT, tables_of
 
 _SCAFFOLD: Final = """\
 type: {type}
@@ -79,7 +79,7 @@ class TableMigration(dg.Component):
         """What there is of the table; beside other tables of the project its names begin with its own."""
         stage = stage_from_env()
         everything = [each.declaration for each in context.component_tree.get_all_components(of_type=TableMigration)]
-        tables = settled(stage, everything)
+        tables = tables_of(stage, everything)
         places = load_places(stage)
         table = table_of(stage, self.declaration.mapping.name, tables)
         return dg.Definitions.merge(definitions_of(table, places), _shared(stage, places))

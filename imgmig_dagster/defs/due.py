@@ -13,6 +13,7 @@ from pydantic import Field
 
 from imgmig_dagster.defs.asset_basics import working
 from imgmig_dagster.defs.assets import verify_part
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.defs.range_run import Part, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -21,12 +22,11 @@ from imgmig_dagster.defs.resources import (
     StateDirectory,
     TargetDynamoDB,
 )
-from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.verification.changed_windows import changed_partitions, verifiable_partitions
-from imgmig_dagster.verification.evidence import Today, identity_of
+from imgmig_dagster.verification.evidence import CurrentState, identity_of
 from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
 
@@ -61,7 +61,7 @@ def verify_due_job(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.JobDef
         windows = {window.partition: window for window in table.partitions.windows()}
         keys = _due(table, config.turn, list(windows.values()), source, target, state)
         context.log.info("%d of %d partitions are due", len(keys), len(windows))
-        reads, recording = target.open_settings(table.mapping, context.instance), events.recording(context)
+        reads, recording = target.target_settings(table.mapping, context.instance), events.recording(context)
         with working(recording, table, source, reads, state, progress) as (opening, log):
 
             async def compare(work: ReadingWork, part: Part) -> None:
@@ -72,7 +72,7 @@ def verify_due_job(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.JobDef
                     log.info("%s: another run is verifying it", part.partition)
 
             yield from over_range(
-                recording, specs, keys, opening, compare, progress.end, Standing(table, state.open(table.name))
+                recording, specs, keys, opening, compare, progress.end, FailedPartitions(table, state.open(table.name))
             )
 
     @dg.job(
@@ -102,5 +102,5 @@ def _due(
         # By its place among all partitions, which never changes, each has its day.
         return verifiable_partitions(state.open(table.name), windows[turn::DAYS_OF_A_ROUND])
     with source.reader(table.mapping) as reader:
-        today = Today(now(), identity_of(reader, target.identity(table.mapping)))
+        today = CurrentState(now(), identity_of(reader, target.identity(table.mapping)))
         return changed_partitions(reader, state.open(table.name), windows, today)

@@ -153,12 +153,12 @@ def of_summary(report: "SummaryReport") -> dict[str, Any]:
 
 def of_readiness(report: "SummaryReport") -> dict[str, Any]:
     """The verdict, whether a cutover is ready, and each blocker, with the commands to type."""
-    lacking = [*report.lacking, *report.lacking_review]
+    blockers = [*report.blockers, *report.cutover_blockers]
     return {
         "verdict": report.verdict.value,
         "cutover": report.cutover.value,
-        "blockers": len(lacking),
-        **_table("what_blocks", lacking, lambda each: {"what": each.what, "type next": ", then ".join(each.commands)}),
+        "blockers": len(blockers),
+        **_table("what_blocks", blockers, lambda each: {"what": each.what, "type next": ", then ".join(each.commands)}),
     }
 
 

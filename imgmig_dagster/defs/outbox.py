@@ -10,7 +10,7 @@ from typing import Final
 import dagster as dg
 from pydantic import TypeAdapter
 
-from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
+from imgmig_dagster.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.local_runs.dagster_internals import note, noted
 from imgmig_dagster.remedies import Remedy
 from imgmig_dagster.window import now
@@ -27,7 +27,7 @@ class _Cursor:
 
     after: int | None = None
     told: dict[str, str] = field(default_factory=dict)
-    pending: dict[str, Fault] = field(default_factory=dict)
+    pending: dict[str, AlertFault] = field(default_factory=dict)
     wait_until: str | None = None
 
 
@@ -82,14 +82,14 @@ class Outbox:
         """The faults that last, told of or not."""
         return {*self._cursor.told, *self._cursor.pending}
 
-    def put(self, name: str, fault: Fault) -> None:
+    def put(self, name: str, fault: AlertFault) -> None:
         """A fault that is to be told of, unless the same was told of it."""
         if self._cursor.told.get(name) == _said(fault):
             self._cursor.pending.pop(name, None)
         else:
             self._cursor.pending[name] = fault
 
-    def settle(self, name: str) -> None:
+    def resolve(self, name: str) -> None:
         """A fault that is no more: told of anew if it comes again."""
         self._cursor.told.pop(name, None)
         self._cursor.pending.pop(name, None)
@@ -110,7 +110,7 @@ class Outbox:
         return dg.SkipReason(f"{sent} messages sent; {left} faults are to be told of at a later tick")
 
     def _send(self, webhook: Webhook, ui: str) -> int:
-        kinds: dict[tuple[str, str, Remedy], dict[str, Fault]] = {}
+        kinds: dict[tuple[str, str, Remedy], dict[str, AlertFault]] = {}
         for name, fault in self._cursor.pending.items():
             kinds.setdefault(fault.kind, {})[name] = fault
         sent = 0
@@ -145,5 +145,5 @@ class Outbox:
         note(self._context.instance, self._key, text)
 
 
-def _said(fault: Fault) -> str:
+def _said(fault: AlertFault) -> str:
     return f"{fault.verdict} {json.dumps(dict(fault.counts), sort_keys=True)} {'; '.join(fault.keys)}"

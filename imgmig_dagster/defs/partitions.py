@@ -58,7 +58,7 @@ class Listed:
         return list(self.listed.values())
 
 
-def partitions_of(declared: declaration.Partitions, order: Order) -> Partitions:
+def partitions_of(declared: declaration.DeclaredPartitions, order: Order) -> Partitions:
     """The partitions from the one that holds the first day to the one that holds today; or the buckets.
 
     The start is moved back to the beginning of its month or week: Dagster would otherwise begin with the next one,
@@ -71,7 +71,7 @@ def partitions_of(declared: declaration.Partitions, order: Order) -> Partitions:
     return _listed([*timed.windows(), UNDATED_WINDOW]) if order.has_undated else timed
 
 
-def _time_windows(declared: declaration.Partitions) -> TimeWindows:
+def _time_windows(declared: declaration.DeclaredPartitions) -> TimeWindows:
     start = declared.start
     if start is None:
         raise ValueError("the first partition is not known")

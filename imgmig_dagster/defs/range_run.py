@@ -19,7 +19,7 @@ import dagster as dg
 from imgmig_dagster.concurrency import gather, to_its_end
 from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.claims import CLAIMS
-from imgmig_dagster.defs.standing import Standing
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.local_runs.partition_events import PartitionEvents
@@ -54,7 +54,7 @@ class Part:
     partition: str
     log: PartitionEvents
     recorder: Executor
-    standing: Standing
+    failed: FailedPartitions
     red: list[str] = field(default_factory=list)
     unrecorded: bool = False
     begun: bool = False
@@ -73,7 +73,7 @@ class Part:
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
         """
-        results = advised(results, self.standing.table, [self.partition])
+        results = advised(results, self.failed.table, [self.partition])
         blocking = [found for found in results if (asset, found.check_name) in _BLOCKING and not on_the_way]
         red = [found.check_name or "" for found in blocking if not found.passed]
         await self._write(self._record, asset, facts, results, version, bool(red))
@@ -81,13 +81,13 @@ class Part:
 
     async def end(self) -> None:
         """Show in Dagster what is amiss with the partition by now, although it was materialized."""
-        await self._write(self.standing.show, self.context, self.partition)
+        await self._write(self.failed.show, self.context, self.partition)
         self.ended = True
 
     def break_off(self) -> None:
         """Show what is amiss after a run that was interrupted: it ends as canceled, which no partition shows."""
         if self.begun and (self.red or not self.ended):
-            self.standing.show(self.context, self.partition, in_progress_too=True)
+            self.failed.show(self.context, self.partition, in_progress_too=True)
 
     async def _write(self, write: Callable[..., None], *what: Any) -> None:
         """Have the recorder write. Of a partition that Dagster shows as done nobody is told that it is not finished."""
@@ -103,7 +103,7 @@ class Part:
         version: str | None,
         is_red: bool,
     ) -> None:
-        name = self.standing.table.asset(asset)
+        name = self.failed.table.asset(asset)
         self.log.record(name, self.partition, facts, results, version)
         if is_red:
             events.announced_again(self.context, dg.AssetKey(name), self.partition)
@@ -119,7 +119,7 @@ def over_range(
     opening: AbstractAsyncContextManager[Opened],
     do: OfPartition[Opened],
     tell: Callable[[Ended], None],
-    standing: Standing,
+    failed: FailedPartitions,
 ) -> Iterator[dg.DagsterEvent]:
     """Work on the partitions, a few at a time, and record each; then let go what depends on them in this run.
 
@@ -131,7 +131,7 @@ def over_range(
         ChecksDoNotHold: at the end, where only blocking checks do not hold.
     """
     ended: list[Ended] = []
-    table = standing.table
+    table = failed.table
     blocking = {(table.asset(asset), check) for asset, check in _BLOCKING}
     log = PartitionEvents(context, {table.asset(asset): spec for asset, spec in specs.items()}, blocking, keys)
 
@@ -141,7 +141,7 @@ def over_range(
 
     # Dagster stores one event after another in any case: several threads would want a connection each.
     with ThreadPoolExecutor(1, "recorder") as recorder:
-        parts = [Part(context, key, log, recorder, standing) for key in keys]
+        parts = [Part(context, key, log, recorder, failed) for key in keys]
         try:
             work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
         except BaseException:

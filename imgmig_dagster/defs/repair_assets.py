@@ -10,6 +10,7 @@ from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.assets import record_verification
 from imgmig_dagster.defs.claims import specs_of
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -19,7 +20,6 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
-from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state import names
@@ -52,7 +52,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.DagsterEvent]:
         keys, opens = chosen(context, config.partitions), _open_target(table, target, context.instance, config)
-        standing = Standing(table, state.open(table.name))
+        failed = FailedPartitions(table, state.open(table.name))
         with working(context, table, source, opens, state, progress) as (opening, log):
 
             async def mend(work: ReadingWork, part: Part) -> None:
@@ -68,7 +68,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
                 results = [checks.every_fault_is_repaired(result)]
                 await part.record("repair_report", metadata.of_repair(result), results)
 
-            yield from over_range(context, specs, keys, opening, mend, progress.end, standing)
+            yield from over_range(context, specs, keys, opening, mend, progress.end, failed)
 
     @dg.multi_asset(
         name=table.asset("orphan_report"),
@@ -119,4 +119,4 @@ def _open_target(
     """Every repair begins here: one that may write asks whether it may."""
     if config.apply:
         return target.open_for_writing(table.mapping, instance, config.confirm)
-    return target.open_settings(table.mapping, instance)
+    return target.target_settings(table.mapping, instance)

@@ -94,10 +94,10 @@ class TargetDynamoDB(StageResource):
     def open_for_writing(
         self, mapping: TableMapping, instance: dg.DagsterInstance, confirmed: str | None
     ) -> WritableTarget:
-        """The same as `open_settings`, where this run may write; see `allow_writes` for what it raises."""
-        return allow_writes(self.settings, confirmed, self.open_settings(mapping, instance))
+        """The same as `target_settings`, where this run may write; see `allow_writes` for what it raises."""
+        return allow_writes(self.settings, confirmed, self.target_settings(mapping, instance))
 
-    def open_settings(self, mapping: TableMapping, instance: dg.DagsterInstance) -> TargetSettings:
+    def target_settings(self, mapping: TableMapping, instance: dg.DagsterInstance) -> TargetSettings:
         """How to reach the items of a mapping, and how hard the runs together may drive it.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Final
 import dagster as dg
 
 from imgmig_dagster import remedies
-from imgmig_dagster.alerts import Fault, Webhook
+from imgmig_dagster.alerts import AlertFault, Webhook
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.range_run import ChecksDoNotHold
@@ -143,7 +143,7 @@ def _failure_ledgers(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorD
             if entries:
                 box.put(partition, _of_ledger(table, partition, list(entries.values())))
             else:
-                box.settle(partition)
+                box.resolve(partition)
         return box.send(webhook, alerts.ui)
 
     return alert_failure_ledgers
@@ -167,10 +167,10 @@ def _stale_evidence(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDe
         box = Outbox(context, table.stage.value, name, table.option)
         stale = stale_partitions(state.open(table.name), table.partitions.windows(), now())
         for partition in box.faults - set(stale):
-            box.settle(partition)
+            box.resolve(partition)
         for partition, why in stale.items():
             page = f"assets/{table.asset('verification_report')}"
-            fault = Fault(
+            fault = AlertFault(
                 "evidence", "does not count", remedies.STALE, page, page, partition, {}, (f"{partition}: {why}",)
             )
             box.put(partition, fault)
@@ -193,7 +193,9 @@ def _is_of(table: Table, assets: Collection[dg.AssetKey], run: dg.DagsterRun) ->
     return run.job_name in {table.named(job) for job in remedies.JOBS}
 
 
-def _of_run(table: Table, instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord) -> list[Fault]:
+def _of_run(
+    table: Table, instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord
+) -> list[AlertFault]:
     """A fault for each partition that did not come to its end; none where a check ended the run.
 
     The check is told of then, and not the run besides.
@@ -208,7 +210,7 @@ def _of_run(table: Table, instance: dg.DagsterInstance, run: dg.DagsterRun, reco
     title, page = f"run of {run.job_name}", f"runs/{run.run_id}"
     return [
         # The class and not the text: what a library says may hold values.
-        Fault(
+        AlertFault(
             title,
             "failed: its process is gone" if is_gone else f"failed by {name}" if name else "failed",
             remedies.of_run(run.job_name.removeprefix(table.named("")), name),
@@ -231,14 +233,14 @@ def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:
     asset, partition = found.asset_key.to_user_string(), found.partition
     name = f"{asset}:{found.check_name}:{partition}"
     if found.passed or found.severity is dg.AssetCheckSeverity.WARN:
-        box.settle(name)
+        box.resolve(name)
         return
     page = f"assets/{asset}?view=checks&checkDetail={found.check_name}"
     numbers = [(key, value.value) for key, value in found.metadata.items() if isinstance(value, dg.IntMetadataValue)]
     counts = {key: count for key, count in numbers if count}
     remedy, keys = remedies.of_check(found.check_name), _keys_of(found)
     listed = keys[:_KEYS]
-    fault = Fault(
+    fault = AlertFault(
         found.check_name, "does not hold", remedy, page, page, partition, counts, listed, len(keys) - len(listed)
     )
     box.put(name, fault)
@@ -251,9 +253,9 @@ def _keys_of(found: dg.AssetCheckEvaluation) -> tuple[str, ...]:
     return tuple(f"{each['key']}: {each['field']}" if "field" in each else str(each["key"]) for each in records)
 
 
-def _of_ledger(table: Table, partition: str, failures: Sequence[Failure]) -> Fault:
+def _of_ledger(table: Table, partition: str, failures: Sequence[Failure]) -> AlertFault:
     asset = f"assets/{table.asset(MIGRATED)}"
-    return Fault(
+    return AlertFault(
         "failure ledger",
         "not empty",
         remedies.LEDGER,

@@ -14,6 +14,7 @@ from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
     PictureBuckets,
@@ -24,7 +25,6 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import SpotCheckConfig
-from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.not_migrated import NotMigrated
@@ -66,7 +66,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
     ) -> Materialized:
-        windows, reads = table.partitions.windows(), target.open_settings(table.mapping, context.instance)
+        windows, reads = table.partitions.windows(), target.target_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, log):
             exports = target.exports()
             result = work_on(opening, lambda work: take_census(work, windows, table.others, log.info, exports))
@@ -94,7 +94,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
 
         seed = config.seed if config.seed is not None else int(context.run.run_id[:8], 16)
         store, s3 = state.open(table.name), pictures.open(table.mapping)
-        windows, reads = table.partitions.windows(), target.open_settings(table.mapping, context.instance)
+        windows, reads = table.partitions.windows(), target.target_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: draw_spot_check(work, s3, windows, config.count, seed))
         # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
@@ -135,7 +135,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         from imgmig_dagster.reporting.render import publish, render_markdown
 
         windows, store, settings = table.partitions.windows(), state.open(table.name), source.settings
-        reads = target.open_settings(table.mapping, context.instance)
+        reads = target.target_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, log):
 
             async def look(
@@ -179,7 +179,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             known = read_ahead(store, list(rows_now))  # and not the index: the certificate rests on this
             report = build_report(known, table.stage.value, windows, rows_now, facts, certified.digests, table.option)
             _measure(metrics, report)
-        Standing(table, store).show_judged(context, report)
+        FailedPartitions(table, store).show_judged(context, report)
         files = publish(store, report)
         try:
             if key := reports.signing_key():

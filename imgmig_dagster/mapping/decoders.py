@@ -1,6 +1,6 @@
 """What a row's value and an item's attribute say, in one form, so that the two can be compared and digested.
 
-Shares nothing with `encoders`. One `Meaning` per `FieldType`; `compare` and `digests` go by it.
+Shares nothing with `encoders`. One `Decoder` per `FieldType`; `compare` and `digests` go by it.
 """
 
 import re
@@ -40,7 +40,7 @@ class Undecodable(Exception):
 
 
 @dataclass(frozen=True)
-class Meaning:
+class Decoder:
     """How values of a field are read: equal ones are equal, whatever their spelling. NULL is None.
 
     `of_row` is None where the row's value says it by itself. `of_item` raises `Undecodable`.
@@ -50,7 +50,7 @@ class Meaning:
     of_item: Callable[[Attribute], Value]
 
 
-def meaning(field: Field) -> Meaning:
+def meaning(field: Field) -> Decoder:
     """How the values of a field are read."""
     return _MEANINGS[field.type](field)
 
@@ -151,18 +151,18 @@ def _days_since_1970(year: str, month: str, day: str) -> int:
         raise Undecodable from None
 
 
-def _timestamps(field: Field) -> Meaning:
+def _timestamps(field: Field) -> Decoder:
     if field.rule is Rule.WITHIN_ONE_SECOND:
-        return Meaning(None, _timestamp)
+        return Decoder(None, _timestamp)
 
     def cut(value: Any) -> Value:
         is_infinite = field.column_unit is None and value in (INFINITY, MINUS_INFINITY)
         return value - value % _MILLISECOND_US if isinstance(value, int) and not is_infinite else value
 
-    return Meaning(cut, lambda attribute: cut(_timestamp(attribute)))
+    return Decoder(cut, lambda attribute: cut(_timestamp(attribute)))
 
 
-def _epochs(field: Field) -> Meaning:
+def _epochs(field: Field) -> Decoder:
     unit_us, later = field.unit.microseconds, field.plus_us // field.unit.microseconds
 
     def of_row(value: Any) -> Value:
@@ -174,7 +174,7 @@ def _epochs(field: Field) -> Meaning:
         number = _integer(attribute)
         return None if number is None else number - later
 
-    return Meaning(of_row, of_item)
+    return Decoder(of_row, of_item)
 
 
 def _binary(attribute: Attribute) -> Any:
@@ -187,7 +187,7 @@ def _binary(attribute: Attribute) -> Any:
         raise Undecodable from None
 
 
-def _labels(field: Field) -> Meaning:
+def _labels(field: Field) -> Decoder:
     texts = {label: text for text, label in field.labels}
 
     def of_item(attribute: Attribute) -> Value:
@@ -196,7 +196,7 @@ def _labels(field: Field) -> Meaning:
             raise Undecodable
         return None if label is None else texts[str(label)]
 
-    return Meaning(None, of_item)
+    return Decoder(None, of_item)
 
 
 def _document_of_row(value: Any) -> Value:
@@ -261,19 +261,19 @@ def _null_or_undecodable(attribute: Attribute) -> Any:
     raise Undecodable
 
 
-_MEANINGS: Final[Mapping[FieldType, Callable[[Field], Meaning]]] = {
-    FieldType.TEXT: lambda _field: Meaning(None, _text),
+_MEANINGS: Final[Mapping[FieldType, Callable[[Field], Decoder]]] = {
+    FieldType.TEXT: lambda _field: Decoder(None, _text),
     # An integer that is none is text, and equals no number.
-    FieldType.INTEGER: lambda _field: Meaning(None, _integer),
-    FieldType.NUMBER: lambda _field: Meaning(_number_of_row, _number),
-    FieldType.BOOLEAN: lambda _field: Meaning(None, _boolean),
+    FieldType.INTEGER: lambda _field: Decoder(None, _integer),
+    FieldType.NUMBER: lambda _field: Decoder(_number_of_row, _number),
+    FieldType.BOOLEAN: lambda _field: Decoder(None, _boolean),
     FieldType.TIMESTAMP: _timestamps,
     FieldType.EPOCH: _epochs,
-    FieldType.DATE: lambda _field: Meaning(None, _text),
-    FieldType.DOCUMENT: lambda _field: Meaning(_document_of_row, _document),
-    FieldType.LIST: lambda _field: Meaning(_document_of_row, _document),
-    FieldType.TEXT_SET: lambda _field: Meaning(_set_of_row, _set_of_item("SS")),
-    FieldType.NUMBER_SET: lambda _field: Meaning(_set_of_row, _set_of_item("NS")),
-    FieldType.BINARY: lambda _field: Meaning(None, _binary),
+    FieldType.DATE: lambda _field: Decoder(None, _text),
+    FieldType.DOCUMENT: lambda _field: Decoder(_document_of_row, _document),
+    FieldType.LIST: lambda _field: Decoder(_document_of_row, _document),
+    FieldType.TEXT_SET: lambda _field: Decoder(_set_of_row, _set_of_item("SS")),
+    FieldType.NUMBER_SET: lambda _field: Decoder(_set_of_row, _set_of_item("NS")),
+    FieldType.BINARY: lambda _field: Decoder(None, _binary),
     FieldType.LABEL: _labels,
 }

@@ -1,4 +1,4 @@
-"""What the census of the whole table says by the time of a report: whether it counts, and what is lacking.
+"""What the census of the whole table says by the time of a report: whether it counts, and what blocks PASS.
 
 What lies outside of the partitions today is counted by the report itself (`model`); the evidence of a partition is
 judged in `partition_summary`.
@@ -6,11 +6,11 @@ judged in `partition_summary`.
 
 from collections.abc import Iterable, Sequence
 
-from imgmig_dagster.reporting.partition_summary import Lacking, PartitionSummary, ReportVerdict, command
+from imgmig_dagster.reporting.partition_summary import Blocker, PartitionSummary, Verdict, command
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import COUNTS_FOR, Today, changed_identity, is_too_old
+from imgmig_dagster.verification.evidence import COUNTS_FOR, CurrentState, changed_identity, is_too_old
 
 
 def judge_census(
@@ -18,9 +18,9 @@ def judge_census(
     census: CensusResult | None,
     left: LeftSince | None,
     partitions: Sequence[PartitionSummary],
-    today: Today,
+    today: CurrentState,
     options: str,
-) -> tuple[ReportVerdict, list[Lacking]]:
+) -> tuple[Verdict, list[Blocker]]:
     """Whether the census of the whole table is there, still counts, and is clean, and no item has lost its row since.
 
     Args:
@@ -33,29 +33,29 @@ def judge_census(
     """
     verify = (command("verify", options),)
     if census is None:
-        return ReportVerdict.NOT_VERIFIED, [Lacking("There is no census of the whole table", verify)]
-    if void := _why_void(store, census, partitions, today):
-        return ReportVerdict.NOT_VERIFIED, [Lacking(f"The census no longer counts: {void}", verify)]
-    verdict, lacking = (ReportVerdict.PASS, []) if census.passed else _faults(census, options)
+        return Verdict.NOT_VERIFIED, [Blocker("There is no census of the whole table", verify)]
+    if invalidation := _why_void(store, census, partitions, today):
+        return Verdict.NOT_VERIFIED, [Blocker(f"The census no longer counts: {invalidation}", verify)]
+    verdict, blockers = (Verdict.PASS, []) if census.passed else _faults(census, options)
     if left is None:
-        return verdict, lacking
+        return verdict, blockers
     if left.census != census.run_id:
         what = "Another census was taken while the report was being made"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", options),))]
+        return Verdict.NOT_VERIFIED, [Blocker(what, (command("report", options),))]
     if left.orphans:
         # Deleting orphans is for a person to decide: this lists them.
-        verdict, commands = ReportVerdict.FAIL, (command("repair", options), *verify)
-        lacking.append(Lacking(f"{_rows_left(left)}: {_named(left, 'orphans')} still stand", commands))
+        verdict, commands = Verdict.FAIL, (command("repair", options), *verify)
+        blockers.append(Blocker(f"{_rows_left(left)}: {_named(left, 'orphans')} still stand", commands))
     if left.unverified:
-        if verdict is ReportVerdict.PASS:
-            verdict = ReportVerdict.NOT_VERIFIED
+        if verdict is Verdict.PASS:
+            verdict = Verdict.NOT_VERIFIED
         what = f"{_rows_left(left)}: {_named(left, 'unverified')} could not be read, or moved at every look"
-        lacking.append(Lacking(what, (command("report", options),)))
-    return verdict, lacking
+        blockers.append(Blocker(what, (command("report", options),)))
+    return verdict, blockers
 
 
 def _why_void(
-    store: StateStore, census: CensusResult, partitions: Sequence[PartitionSummary], today: Today
+    store: StateStore, census: CensusResult, partitions: Sequence[PartitionSummary], today: CurrentState
 ) -> str | None:
     if late_writes := _late_writes(store, partitions, census):
         more = f" and {len(late_writes) - 1:,} more" if len(late_writes) > 1 else ""
@@ -81,7 +81,7 @@ def _was_written(last: LastWrite | None, seen: int | None) -> bool:
     return seen is None or (last is not None and last.is_open) or seen != (last.number if last else 0)
 
 
-def _faults(census: CensusResult, options: str) -> tuple[ReportVerdict, list[Lacking]]:
+def _faults(census: CensusResult, options: str) -> tuple[Verdict, list[Blocker]]:
     found = (
         (census.missing, "missing from the target"),
         (census.orphans, "in the target without a row"),
@@ -96,7 +96,7 @@ def _faults(census: CensusResult, options: str) -> tuple[ReportVerdict, list[Lac
     verify = (command("verify", options),)
     # Deleting orphans is for a person to decide: this lists them.
     commands = (command("repair", options), *verify) if census.orphans else verify
-    return ReportVerdict.FAIL, [Lacking(f"The census found {faults}. Once that is settled", commands)]
+    return Verdict.FAIL, [Blocker(f"The census found {faults}. Once that is fixed", commands)]
 
 
 def _rows_left(left: LeftSince) -> str:

@@ -5,22 +5,25 @@ As a file, with hash and signature, it is in `certificate_file`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from imgmig_dagster.figures import values
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.reporting.cutover import Cutover, SpotCheckSummary
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
-from imgmig_dagster.reporting.partition_summary import PartitionSummary, ReportVerdict
+from imgmig_dagster.reporting.partition_summary import PartitionSummary, Verdict
 from imgmig_dagster.reporting.recheckable import Recheck, Side, both_sides
+from imgmig_dagster.state.records import renamed
 from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Void
+from imgmig_dagster.verification.evidence import Invalidation
 from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between
 
-FORMAT: Final = 3
+FORMAT: Final = 4
+READABLE: Final = (3, 4)
+"""Format 3 had other names for the blockers and for why evidence does not count."""
 _OF_VERSIONS: Final = "every application write raises the item's {}"
 _OF_CLOCKS: Final = "the clocks of application and database agree within 1 second"
 _ASSUMPTIONS: Final = (
@@ -43,7 +46,7 @@ _MOVING: Final = (
     " {rows:,} of these rows changed again while they were looked at: each was seen equal, or gone on both sides, "
     "after that."
 )
-_NOT_CERTIFIED: Final = "Nothing is certified: what is lacking stands between the data and PASS."
+_NOT_CERTIFIED: Final = "Nothing is certified: PASS is blocked by what is listed."
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class CertifiedTable:
 class CertifiedPartition:
     """One partition that is not empty: the rows whose order column lies in ``[start, end)``.
 
-    `source` and `target` are what each side held at the certificate's time. `void` is why the evidence does not count;
-    `age_s` is since its oldest look.
+    `source` and `target` are what each side held at the certificate's time. `invalidation` says why the evidence does
+    not count; `age_s` is since its oldest look.
     """
 
     partition: str
@@ -76,12 +79,12 @@ class CertifiedPartition:
     end: str
     source: Side | None
     target: Side | None
-    verdict: ReportVerdict
+    verdict: Verdict
     rows: int
     in_ledger: int
     evidence: VerificationResult | None
     age_s: float | None
-    void: Void | None
+    invalidation: Annotated[Invalidation | None, renamed("invalidation", "void")]
     last_write: LastWrite | None
 
 
@@ -89,8 +92,8 @@ class CertifiedPartition:
 class Certificate:
     """Everything that a verdict rests on, and `meaning`: what it states.
 
-    `verdict` is of the data alone, `cutover` of the data and the review. `lacking` stands between the data and PASS,
-    `lacking_review` between PASS and READY.
+    `verdict` is of the data alone, `cutover` of the data and the review. `blockers` stands between the data and PASS,
+    `cutover_blockers` between PASS and READY.
     `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
     without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
     are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`, and
@@ -100,15 +103,15 @@ class Certificate:
 
     format: int
     stage: str
-    verdict: ReportVerdict
+    verdict: Verdict
     cutover: Cutover
     meaning: str
     assumptions: Sequence[str]
     made_at: str
     counted_at: str
     run_id: str
-    lacking: Sequence[str]
-    lacking_review: Sequence[str]
+    blockers: Annotated[Sequence[str], renamed("blockers", "lacking")]
+    cutover_blockers: Annotated[Sequence[str], renamed("cutover_blockers", "lacking_review")]
     partitions: Sequence[CertifiedPartition]
     empty: Sequence[tuple[str, str]]
     census: CensusResult | None
@@ -131,7 +134,7 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Change:
+class CertificateChange:
     """One difference between two certificates: where, what, and the value on each side."""
 
     where: str
@@ -148,13 +151,13 @@ def certify(report: SummaryReport) -> Certificate:
         stage=report.stage,
         verdict=report.verdict,
         cutover=report.cutover,
-        meaning=_NOT_CERTIFIED if report.lacking else _meaning(report.facts, report.census),
+        meaning=_NOT_CERTIFIED if report.blockers else _meaning(report.facts, report.census),
         assumptions=[*_assumptions(report.facts.recheck), *report.facts.assumptions],
         made_at=report.facts.made_at,
         counted_at=report.facts.counted_at,
         run_id=report.facts.run_id,
-        lacking=[each.sentence for each in report.lacking],
-        lacking_review=[each.sentence for each in report.lacking_review],
+        blockers=[each.sentence for each in report.blockers],
+        cutover_blockers=[each.sentence for each in report.cutover_blockers],
         partitions=[_certified(each, report.facts) for each in report.filled],
         empty=list(report.empty_ranges),
         census=report.census,
@@ -172,7 +175,7 @@ def certify(report: SummaryReport) -> Certificate:
     )
 
 
-def compare(before: Certificate, after: Certificate) -> Sequence[Change]:
+def compare(before: Certificate, after: Certificate) -> Sequence[CertificateChange]:
     """What changed between two certificates; not their own times, runs and ages, which always do."""
     changes = [
         *_changes("certificate", _facts_of_stage(before), _facts_of_stage(after)),
@@ -200,7 +203,7 @@ def _certified(summary: PartitionSummary, facts: RunFacts) -> CertifiedPartition
         in_ledger=len(summary.failures),
         evidence=evidence,
         age_s=round(seconds_between(evidence.oldest_look_at, facts.counted_at), 3) if evidence else None,
-        void=summary.void,
+        invalidation=summary.invalidation,
         last_write=summary.written,
     )
 
@@ -262,8 +265,8 @@ def _facts_of_partition(found: CertifiedPartition | None) -> Mapping[str, Any]:
     if found is None:
         return {}
     facts: dict[str, Any] = {"verdict": found.verdict.value, "rows": found.rows, "in ledger": found.in_ledger}
-    if found.void:
-        facts["void"] = found.void.what
+    if found.invalidation:
+        facts["invalidation"] = found.invalidation.what
     if found.evidence:
         facts["digest"] = found.evidence.digest
         facts["verified at"] = found.evidence.started_at
@@ -271,9 +274,9 @@ def _facts_of_partition(found: CertifiedPartition | None) -> Mapping[str, Any]:
     return facts
 
 
-def _changes(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def _changes(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[CertificateChange]:
     return [
-        Change(where, what, before.get(what), after.get(what))
+        CertificateChange(where, what, before.get(what), after.get(what))
         for what in dict.fromkeys([*before, *after])
         if before.get(what) != after.get(what)
     ]

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from imgmig_dagster.certificate_signing import Signature, SigningKey
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.reporting.certificate import FORMAT, Certificate
+from imgmig_dagster.reporting.certificate import FORMAT, READABLE, Certificate
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 
@@ -100,7 +100,7 @@ def parse(name: str, content: bytes) -> CertificateFile:
     """
     try:
         document = orjson.loads(content)
-        if document["format"] != FORMAT:
+        if document["format"] not in READABLE:
             raise CertificateRefused(
                 f"{name} is a certificate of format {document['format']}, and this version reads {FORMAT}. Verify it "
                 f"with the version that made it, or make a new one: imgmig report --stage {document['stage']}"

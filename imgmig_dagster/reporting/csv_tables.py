@@ -8,7 +8,7 @@ from imgmig_dagster.reporting.escaping import spreadsheet_cell
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partition_summary import PartitionSummary
 from imgmig_dagster.state import names
-from imgmig_dagster.verification.verification_result import Verdict
+from imgmig_dagster.verification.verification_result import RowVerdict
 
 # The columns of a partition by the attributes that they show. What is more than a figure's has a name of its own here.
 _PASS: Final = {
@@ -18,7 +18,7 @@ _PASS: Final = {
     "write_mode": "write_mode",
     "migrated_at": "finished_at",
 }
-_EVIDENCE: Final = {**{verdict.value: verdict.value for verdict in Verdict}, "verified_at": "finished_at"}
+_EVIDENCE: Final = {**{verdict.value: verdict.value for verdict in RowVerdict}, "verified_at": "finished_at"}
 _REQUESTS: Final = {"retries": "retries", "throttles": "throttles"}
 _LATENCIES: Final = tuple(f"{kind}_{name}_ms" for kind in ("read", "write") for name in ("p50", "p95", "p99"))
 _PARTITIONS: Final = (*("partition", "verdict", "rows", *_PASS, "in_ledger", *_EVIDENCE, *_REQUESTS, *_LATENCIES),)

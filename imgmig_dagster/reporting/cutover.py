@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from imgmig_dagster.reporting.partition_summary import Lacking, command, count
+from imgmig_dagster.reporting.partition_summary import Blocker, command, count
 from imgmig_dagster.verification.evidence import changed_identity
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
@@ -55,26 +55,26 @@ def summarize_spot_check(sample: SpotCheckResult, review: SpotCheckReview | None
 
 def judge_review(
     sample: SpotCheckResult | None, review: SpotCheckReview | None, identity: Identity | None, options: str
-) -> list[Lacking]:
-    """What is lacking until a person has looked at all images of a sample of today, and found no issue."""
+) -> list[Blocker]:
+    """What blocks the cutover until a person has looked at all images of a current sample, and found no issue."""
     draw, record = command("spot-check", options), f"{command('spot-check', options)} --review FILE"
     anew = (draw, record)
     if sample is None:
-        return [Lacking("There is no spot check", anew)]
-    if void := changed_identity(sample.identity, identity):
-        return [Lacking(f"The spot check no longer counts: {void}", anew)]
+        return [Blocker("There is no spot check", anew)]
+    if invalidation := changed_identity(sample.identity, identity):
+        return [Blocker(f"The spot check no longer counts: {invalidation}", anew)]
     if not sample.pairs:
-        return [Lacking("The spot check drew no row", anew)]
+        return [Blocker("The spot check drew no row", anew)]
     if sample.differing:
-        return [Lacking(f"{count(len(sample.differing), sample.noun)} of the spot check differed. Once settled", anew)]
+        return [Blocker(f"{count(len(sample.differing), sample.noun)} of the spot check differed. Once fixed", anew)]
     if review is None:
         return [
-            Lacking(
+            Blocker(
                 f"The spot check was not reviewed. Mark every {sample.noun} on its page, and save the file", (record,)
             )
         ]
     if not review.is_of(sample):
-        return [Lacking(f"The review is of an older sample. Mark every {sample.noun} of the last one", (record,))]
+        return [Blocker(f"The review is of an older sample. Mark every {sample.noun} of the last one", (record,))]
     if review.issues:
-        return [Lacking(f"The review found {count(len(review.issues), sample.noun)} with issues. Once settled", anew)]
+        return [Blocker(f"The review found {count(len(review.issues), sample.noun)} with issues. Once fixed", anew)]
     return []

@@ -13,9 +13,9 @@ from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.reporting.census_verdict import judge_census
 from imgmig_dagster.reporting.cutover import Cutover, SpotCheckSummary, judge_review, summarize_spot_check
 from imgmig_dagster.reporting.partition_summary import (
-    Lacking,
+    Blocker,
     PartitionSummary,
-    ReportVerdict,
+    Verdict,
     command,
     summarize,
 )
@@ -28,7 +28,7 @@ from imgmig_dagster.steps.migration_result import MigrationCounts
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, Today
+from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, CurrentState
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
@@ -76,7 +76,7 @@ class RunFacts:
 class Totals:
     """Sums over the partitions: of the rows now, of each one's last migration pass, and of evidence that counts.
 
-    `partitions` counts by `ReportVerdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
+    `partitions` counts by `Verdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
     value, `write_modes` partitions by how their last pass wrote. `latency` are the percentiles of `traffic`.
     """
 
@@ -102,7 +102,7 @@ class Totals:
     verdicts: Mapping[str, int]
     mismatches_found: Annotated[int, Figure("faults that they found", name="mismatches", label="mismatches")]
     mismatches_by_attribute: Mapping[str, int]
-    settled: Annotated[int, Figure("rows that differed at first only", label="differences that settled")]
+    agreed_on_recheck: Annotated[int, Figure("rows that differed at first, and agreed on recheck")]
     inexact_timestamps: Annotated[int, Figure("within tolerance", label="timestamps not cut to the millisecond")]
     undeclared: Mapping[str, int]
     traffic: Annotated[TrafficRecord, Figure("of the last passes and verifications", REQUESTS)]
@@ -118,16 +118,16 @@ class Totals:
 class SummaryReport:
     """Everything that is known of a stage. Of rows ids and attribute names only, unless `RunFacts.show_values`.
 
-    `verdict` is of the data alone, `cutover` of the data and the review. `lacking` stands between the data and PASS,
-    `lacking_review` between PASS and READY.
+    `verdict` is of the data alone, `cutover` of the data and the review. `blockers` stands between the data and PASS,
+    `cutover_blockers` between PASS and READY.
     """
 
     stage: str
     facts: RunFacts
-    verdict: ReportVerdict
+    verdict: Verdict
     cutover: Cutover
-    lacking: tuple[Lacking, ...]
-    lacking_review: tuple[Lacking, ...]
+    blockers: tuple[Blocker, ...]
+    cutover_blockers: tuple[Blocker, ...]
     totals: Totals
     partitions: tuple[PartitionSummary, ...]
     census: CensusResult | None
@@ -141,12 +141,12 @@ class SummaryReport:
     @property
     def filled(self) -> Sequence[PartitionSummary]:
         """The partitions that are not empty."""
-        return [each for each in self.partitions if each.verdict is not ReportVerdict.EMPTY]
+        return [each for each in self.partitions if each.verdict is not Verdict.EMPTY]
 
     @property
     def empty_ranges(self) -> Sequence[tuple[str, str]]:
         """The empty partitions as runs of neighbours: the first and the last of each."""
-        runs = groupby(self.partitions, key=lambda each: each.verdict is ReportVerdict.EMPTY)
+        runs = groupby(self.partitions, key=lambda each: each.verdict is Verdict.EMPTY)
         keys = [[each.partition for each in run] for is_empty, run in runs if is_empty]
         return [(run[0], run[-1]) for run in keys]
 
@@ -189,7 +189,7 @@ def build_report(
         KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
     """
     options = remedies.options(stage, table)
-    today = Today(run_facts.counted_at, run_facts.identity)
+    today = CurrentState(run_facts.counted_at, run_facts.identity)
     partitions = tuple(
         summarize(
             store,
@@ -206,44 +206,44 @@ def build_report(
     census = load_record(store, names.CENSUS, CensusResult)
     sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
-    census_verdict, census_lacking = judge_census(store, census, run_facts.left, partitions, today, options)
-    lacking = [each for partition in partitions for each in partition.lacking] + census_lacking
+    census_verdict, census_blockers = judge_census(store, census, run_facts.left, partitions, today, options)
+    blockers = [each for partition in partitions for each in partition.blockers] + census_blockers
     if run_facts.rows_outside:
         # Also those that came since the census.
         what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
-        lacking.append(Lacking(what, (command("migrate", options), command("verify", options))))
+        blockers.append(Blocker(what, (command("migrate", options), command("verify", options))))
     if run_facts.miscounted:
         what = f"PostgreSQL counts other rows by the index than by the table in partition {run_facts.miscounted[0]}"
-        lacking.append(Lacking(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", options),)))
+        blockers.append(Blocker(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", options),)))
     if run_facts.repeated:
         what = f"{run_facts.repeated[0]} and perhaps other ids stand in the source more than once. Once that is mended"
-        lacking.append(Lacking(what, (command("verify", options),)))
+        blockers.append(Blocker(what, (command("verify", options),)))
     if run_facts.rounds and run_facts.rounds.behind:
         what = f"No moment was found of which PASS could speak: {run_facts.rounds.behind}. At a quieter hour"
-        lacking.append(Lacking(what, (command("report", options),)))
+        blockers.append(Blocker(what, (command("report", options),)))
     found = {partition.verdict for partition in partitions}
-    if found <= {ReportVerdict.EMPTY}:
+    if found <= {Verdict.EMPTY}:
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
         what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
-        lacking.append(Lacking(what, (command("dry-run", options),)))
+        blockers.append(Blocker(what, (command("dry-run", options),)))
     if run_facts.owner.fault:
         # What it wrote is counted nowhere here.
-        lacking.insert(0, Lacking(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", options))))
+        blockers.insert(0, Blocker(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", options))))
     for fault in run_facts.schema.faults:
         what = f"Since the first migration {fault}. Once that is done"
-        lacking.insert(0, Lacking(what, (command("report", options),)))
+        blockers.insert(0, Blocker(what, (command("report", options),)))
     if run_facts.columns.unmapped:
-        found.add(ReportVerdict.FAIL)
+        found.add(Verdict.FAIL)
         what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"
-        lacking.insert(0, Lacking(what, (command("report", options),)))
-    lacking_review = judge_review(sample, review, run_facts.identity, options)
+        blockers.insert(0, Blocker(what, (command("report", options),)))
+    cutover_blockers = judge_review(sample, review, run_facts.identity, options)
     return SummaryReport(
         stage=stage,
         facts=run_facts,
-        verdict=_overall(found | {census_verdict}, lacking),
-        cutover=Cutover.NOT_READY if lacking or lacking_review else Cutover.READY,
-        lacking=tuple(lacking),
-        lacking_review=tuple(lacking_review),
+        verdict=_overall(found | {census_verdict}, blockers),
+        cutover=Cutover.NOT_READY if blockers or cutover_blockers else Cutover.READY,
+        blockers=tuple(blockers),
+        cutover_blockers=tuple(cutover_blockers),
         totals=_totals(partitions),
         partitions=partitions,
         census=census,
@@ -251,10 +251,10 @@ def build_report(
     )
 
 
-def _overall(verdicts: set[ReportVerdict], lacking: Sequence[Lacking]) -> ReportVerdict:
-    if ReportVerdict.FAIL in verdicts:
-        return ReportVerdict.FAIL
-    return ReportVerdict.NOT_VERIFIED if lacking else ReportVerdict.PASS
+def _overall(verdicts: set[Verdict], blockers: Sequence[Blocker]) -> Verdict:
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.NOT_VERIFIED if blockers else Verdict.PASS
 
 
 def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
@@ -273,7 +273,7 @@ def _totals(partitions: Sequence[PartitionSummary]) -> Totals:
         success_rate=passes.success_rate if passes.total else None,
         write_modes=dict(Counter(each.write_mode for each in migrations)),
         verified=evidence.looked_at,
-        **values(evidence, "verdicts", "mismatches_found", "settled", "inexact_timestamps", "undeclared"),
+        **values(evidence, "verdicts", "mismatches_found", "agreed_on_recheck", "inexact_timestamps", "undeclared"),
         mismatches_by_attribute=evidence.by_attribute,
         traffic=traffic,
         latency=traffic.latency(),

@@ -1,4 +1,4 @@
-"""What is known of one partition, what that proves, and what is lacking."""
+"""What is known of one partition, what that proves, and what blocks PASS."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import LastWrite, last_write
 from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
 from imgmig_dagster.traffic import TrafficRecord
-from imgmig_dagster.verification.evidence import Reason, Today, Void, why_void
+from imgmig_dagster.verification.evidence import CurrentState, Invalidation, Reason, why_invalid
 from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 
 _SHOWN_IDS: Final = 3
 
 
-class ReportVerdict(str, Enum):
+class Verdict(str, Enum):
     """What the evidence says of a partition, or of all of them."""
 
     PASS = "PASS"  # noqa: S105 - a verdict
@@ -33,8 +33,8 @@ class ReportVerdict(str, Enum):
 
 
 @dataclass(frozen=True)
-class Lacking:
-    """One thing that stands between a verdict and PASS, and the commands that settle it, in order."""
+class Blocker:
+    """One thing that stands between a verdict and PASS, and the commands that remove it, in order."""
 
     what: str
     commands: tuple[str, ...]
@@ -51,8 +51,8 @@ class PartitionSummary:
 
     `rows` is what the source counts now. `migration` is the last finished pass; `pass_open` says that another one was
     begun since and not finished, and `written` what wrote last, without its keys. `verification` is the last one, and
-    `void` why it no longer counts; `mismatches` are those of the `evidence`. `failures` and `mismatches` have no values
-    unless they are to be shown.
+    `invalidation` why it no longer counts; `mismatches` are those of the `evidence`. `failures` and
+    `mismatches` have no values unless they are to be kept.
     """
 
     partition: str
@@ -65,14 +65,14 @@ class PartitionSummary:
     failures: tuple[Failure, ...]
     verification: VerificationResult | None
     mismatches: tuple[Mismatch, ...] = ()
-    void: Void | None = None
-    verdict: ReportVerdict = ReportVerdict.NOT_VERIFIED
-    lacking: tuple[Lacking, ...] = ()
+    invalidation: Invalidation | None = None
+    verdict: Verdict = Verdict.NOT_VERIFIED
+    blockers: tuple[Blocker, ...] = ()
 
     @property
     def evidence(self) -> VerificationResult | None:
         """The last verification, if it is of what stands there today; a fault that it found counts, however old."""
-        return None if self.void and not self.void.only_aged else self.verification
+        return None if self.invalidation and not self.invalidation.only_aged else self.verification
 
     @property
     def traffic(self) -> TrafficRecord:
@@ -85,7 +85,7 @@ def summarize(
     store: StateStore,
     window: Window,
     rows: int,
-    today: Today,
+    today: CurrentState,
     options: str,
     digest: str | None = None,
     show_values: bool = False,
@@ -124,16 +124,16 @@ def summarize(
         verification=replace(verification, mismatches=[]) if verification else None,
     )
     if _holds_nothing(summary):
-        return replace(summary, verdict=ReportVerdict.EMPTY)
+        return replace(summary, verdict=Verdict.EMPTY)
     if verification:
-        void = why_void(store, window, verification, today, rows, digest)
-        summary = replace(summary, void=void)
+        invalidation = why_invalid(store, window, verification, today, rows, digest)
+        summary = replace(summary, invalidation=invalidation)
     if summary.evidence and lists_mismatches:
         found = load_lines(store, names.mismatches(partition), Mismatch)
         listed = tuple(each if show_values else replace(each, expected=None, found=None) for each in found)
         summary = replace(summary, mismatches=listed)
-    verdict, lacking = _judge(summary, options)
-    return replace(summary, verdict=verdict, lacking=lacking)
+    verdict, blockers = _judge(summary, options)
+    return replace(summary, verdict=verdict, blockers=blockers)
 
 
 def command(verb: str, options: str, partition: str | None = None) -> str:
@@ -153,39 +153,39 @@ def _holds_nothing(summary: PartitionSummary) -> bool:
     return not seen and not summary.pass_open
 
 
-def _judge(summary: PartitionSummary, options: str) -> tuple[ReportVerdict, tuple[Lacking, ...]]:
-    verdict, lacking = _judge_evidence(summary, options)
+def _judge(summary: PartitionSummary, options: str) -> tuple[Verdict, tuple[Blocker, ...]]:
+    verdict, blockers = _judge_evidence(summary, options)
     if summary.failures:
-        return ReportVerdict.FAIL, (_lacking_failures(summary, options), *lacking)
-    return verdict, tuple(lacking)
+        return Verdict.FAIL, (_ledger_blocker(summary, options), *blockers)
+    return verdict, tuple(blockers)
 
 
-def _judge_evidence(summary: PartitionSummary, options: str) -> tuple[ReportVerdict, Sequence[Lacking]]:
-    partition, void = summary.partition, summary.void
+def _judge_evidence(summary: PartitionSummary, options: str) -> tuple[Verdict, Sequence[Blocker]]:
+    partition, invalidation = summary.partition, summary.invalidation
     verify = command("verify", options, partition)
     migrate_and_verify = (command("migrate", options, partition), verify)
     if summary.pass_open:
         what = f"Partition {partition}: a migration pass was begun and has not finished; the command resumes it"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
+        return Verdict.NOT_VERIFIED, [Blocker(what, migrate_and_verify)]
     if summary.verification is None:
         if summary.migration is None:
             what = f"Partition {partition} was not migrated ({summary.rows:,} rows)"
-            return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify)]
+            return Verdict.NOT_VERIFIED, [Blocker(what, migrate_and_verify)]
         what = f"Partition {partition} was migrated and not verified ({summary.rows:,} rows)"
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, (verify,))]
+        return Verdict.NOT_VERIFIED, [Blocker(what, (verify,))]
     if summary.evidence and not summary.evidence.passed:
-        return ReportVerdict.FAIL, [_lacking_matches(partition, summary.evidence, options)]
-    if void:
-        what = f"Partition {partition}: the verification no longer counts, because {void.what}"
+        return Verdict.FAIL, [_evidence_blocker(partition, summary.evidence, options)]
+    if invalidation:
+        what = f"Partition {partition}: the verification no longer counts, because {invalidation.what}"
         # Whatever broke off: another pass ends what it began. And rows that changed may have to be migrated.
-        if void.reason is Reason.NOT_SETTLED:
-            return ReportVerdict.NOT_VERIFIED, [Lacking(what, (command("report", options),))]
-        again = void.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
-        return ReportVerdict.NOT_VERIFIED, [Lacking(what, migrate_and_verify if again else (verify,))]
-    return ReportVerdict.PASS, []
+        if invalidation.reason is Reason.RECHECK_UNFINISHED:
+            return Verdict.NOT_VERIFIED, [Blocker(what, (command("report", options),))]
+        again = invalidation.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
+        return Verdict.NOT_VERIFIED, [Blocker(what, migrate_and_verify if again else (verify,))]
+    return Verdict.PASS, []
 
 
-def _lacking_failures(summary: PartitionSummary, options: str) -> Lacking:
+def _ledger_blocker(summary: PartitionSummary, options: str) -> Blocker:
     rejected = sum(failure.permanent for failure in summary.failures)
     what = f"Partition {summary.partition}: {count(len(summary.failures), 'row')} in the failure ledger"
     if rejected:
@@ -195,10 +195,10 @@ def _lacking_failures(summary: PartitionSummary, options: str) -> Lacking:
         what += f", {len(held):,} of them gone, with items that are deleted once their number is confirmed"
         retry += f" --confirm-deletes {len(held)}"
     commands = (retry, command("verify", options, summary.partition))
-    return Lacking(what, commands)
+    return Blocker(what, commands)
 
 
-def _lacking_matches(partition: str, evidence: VerificationResult, options: str) -> Lacking:
+def _evidence_blocker(partition: str, evidence: VerificationResult, options: str) -> Blocker:
     found = [
         (evidence.mismatch, f"{count(evidence.mismatch, 'row')} mismatched"),
         (evidence.missing, f"{count(evidence.missing, 'row')} without an item"),
@@ -220,10 +220,10 @@ def _lacking_matches(partition: str, evidence: VerificationResult, options: str)
     verify = command("verify", options, partition)
     # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
     if evidence.mismatch or evidence.missing:
-        return Lacking(what, (command("repair --apply", options, partition),))
+        return Blocker(what, (command("repair --apply", options, partition),))
     if evidence.orphans:
-        return Lacking(what, (command("verify", options), command("repair --apply --delete-orphans", options)))
-    return Lacking(what, (verify,))
+        return Blocker(what, (command("verify", options), command("repair --apply --delete-orphans", options)))
+    return Blocker(what, (verify,))
 
 
 def _some(ids: Sequence[str]) -> str:

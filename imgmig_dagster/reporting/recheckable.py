@@ -48,7 +48,7 @@ def both_sides(
     The target's places are given where each row was seen equal: they are those of the rows.
     """
     evidence = summary.verification
-    if evidence is None or summary.void is not None or not evidence.items_digest:
+    if evidence is None or summary.invalidation is not None or not evidence.items_digest:
         return None, None
     mapping = recheck.mapping if recheck else None
     places = ends or (None, None)

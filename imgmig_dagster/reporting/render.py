@@ -21,10 +21,10 @@ from imgmig_dagster.reporting.csv_tables import csv_tables
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult
+from imgmig_dagster.steps.migration_result import NOT_WRITTEN, MigrationResult
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.verification.verification_result import Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import RowVerdict, VerificationResult
 
 LISTED_IN_HTML: Final = 200
 LISTED_IN_MARKDOWN: Final = 20
@@ -59,7 +59,7 @@ def _charts(report: SummaryReport) -> dict[str, Markup]:
     if partitions:
         found["rows_and_rate"] = charts.rows_and_rate(partitions)
     if totals.outcomes:
-        undone = [outcome.value for outcome in UNDONE]
+        undone = [outcome.value for outcome in NOT_WRITTEN]
         found["outcomes"] = charts.counts("Outcomes of the passes, in rows", totals.outcomes, undone)
     if by_attribute := totals.mismatches_by_attribute:
         found["mismatches"] = charts.counts("Mismatches by field", by_attribute, list(by_attribute))
@@ -150,13 +150,13 @@ _TILES: Final = (
     *("rows", "migrated", "skipped", "failed", "success_rate", "duration_s", "rate"),
     *("in_ledger", "verified", "mismatches_found"),
 )
-_FURTHER: Final = ("retries", "throttles", "write_units", "settled", "inexact_timestamps", "undeclared_found")
+_FURTHER: Final = ("retries", "throttles", "write_units", "agreed_on_recheck", "inexact_timestamps", "undeclared_found")
 # Which figures each table shows, in the page and in Markdown alike.
 _TABLES: Final = {
     "tiles": partial(_shown, Totals, _TILES),
     "further": partial(_shown, Totals, _FURTHER),
     "of_pass": partial(_shown, MigrationResult, ("migrated", "skipped", "failed", "duration_s", "rate")),
-    "of_evidence": partial(_shown, VerificationResult, [verdict.value for verdict in Verdict]),
+    "of_evidence": partial(_shown, VerificationResult, [verdict.value for verdict in RowVerdict]),
 }
 
 

@@ -36,7 +36,7 @@ class Decision:
 
     @property
     def has_to_hold_still(self) -> bool:
-        """Whether row and item have to be seen unchanged a settle time later: the application may be at work."""
+        """Whether row and item have to be seen unchanged after the recheck delay: the application may be at work."""
         return self.action in (Action.UPDATE, Action.LEAVE)
 
 

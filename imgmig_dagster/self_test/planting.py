@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from imgmig_dagster.mapping.fields import Field, Rule
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.self_test.corruptions import Change, changes_of
+from imgmig_dagster.self_test.corruptions import Corruption, changes_of
 from imgmig_dagster.self_test.invented import invented
 from imgmig_dagster.self_test.number_corruptions import meaning
 from imgmig_dagster.self_test.times import instant
@@ -101,11 +101,11 @@ class _Draw:
         return (plant for item, other in pairs if (plant := way(item, other, chance)) is not None)
 
 
-def _changes(mapping: TableMapping, harmful: bool) -> list[tuple[Change, Field]]:
+def _changes(mapping: TableMapping, harmful: bool) -> list[tuple[Corruption, Field]]:
     return [(change, field) for field in mapping.fields for change in changes_of(field) if change.harmful is harmful]
 
 
-def _changing(mapping: TableMapping, change: Change, field: Field) -> _Way:
+def _changing(mapping: TableMapping, change: Corruption, field: Field) -> _Way:
     def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
         changed = change.apply(field.of(item) or ABSENT, field, chance)
         if changed is None:

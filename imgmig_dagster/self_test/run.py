@@ -151,7 +151,7 @@ class _Trial:
                 _RUN_ID,
                 page_size=_PAGE_SIZE,
                 # Nobody else writes to these tables: there is nothing to wait for.
-                settle_seconds=0.0,
+                recheck_delay_s=0.0,
                 listener=_silent,
             ) as work:
                 yield work

@@ -13,7 +13,7 @@ from psycopg import sql
 from imgmig_dagster.errors import DoesNotFit, SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.columns import ACCEPTED, Column, Kind, column_of, natural
+from imgmig_dagster.source.columns import ACCEPTED, Column, ColumnKind, column_of, natural
 from imgmig_dagster.source.conditions import filtered, refuse_condition
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.relations import Relation, find_relation, refuse_unreadable, view_definitions
@@ -62,7 +62,7 @@ class SourceTable:
     @property
     def local_times(self) -> tuple[str, ...]:
         """The mapped columns whose timestamps have no zone."""
-        return tuple(column.name for column in self.columns.values() if column.kind is Kind.LOCAL)
+        return tuple(column.name for column in self.columns.values() if column.kind is ColumnKind.LOCAL)
 
     @property
     def assumptions(self) -> tuple[str, ...]:

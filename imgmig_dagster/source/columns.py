@@ -21,7 +21,7 @@ _NUMERIC_SCALE: Final = 0x7FF
 _OWN: Final = "pg_catalog"
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """A family of types that are read and compared alike."""
 
     TEXT = "text"
@@ -48,69 +48,70 @@ class Kind(Enum):
 
 
 _BUILT_IN: Final = {
-    "text": Kind.TEXT,
-    "varchar": Kind.TEXT,
-    "bpchar": Kind.PADDED,
-    "uuid": Kind.UUID,
-    "int2": Kind.WHOLE,
-    "int4": Kind.WHOLE,
-    "int8": Kind.WHOLE,
-    "numeric": Kind.NUMERIC,
-    "float4": Kind.FLOAT,
-    "float8": Kind.FLOAT,
-    "bool": Kind.BOOLEAN,
-    "timestamptz": Kind.INSTANT,
-    "timestamp": Kind.LOCAL,
-    "date": Kind.DATE,
-    "json": Kind.JSON,
-    "jsonb": Kind.JSONB,
-    "bytea": Kind.BINARY,
+    "text": ColumnKind.TEXT,
+    "varchar": ColumnKind.TEXT,
+    "bpchar": ColumnKind.PADDED,
+    "uuid": ColumnKind.UUID,
+    "int2": ColumnKind.WHOLE,
+    "int4": ColumnKind.WHOLE,
+    "int8": ColumnKind.WHOLE,
+    "numeric": ColumnKind.NUMERIC,
+    "float4": ColumnKind.FLOAT,
+    "float8": ColumnKind.FLOAT,
+    "bool": ColumnKind.BOOLEAN,
+    "timestamptz": ColumnKind.INSTANT,
+    "timestamp": ColumnKind.LOCAL,
+    "date": ColumnKind.DATE,
+    "json": ColumnKind.JSON,
+    "jsonb": ColumnKind.JSONB,
+    "bytea": ColumnKind.BINARY,
 }
-NATURAL: Final[Mapping[Kind, FieldType]] = {
-    Kind.TEXT: FieldType.TEXT,
-    Kind.PADDED: FieldType.TEXT,
-    Kind.TEXT_LIKE: FieldType.TEXT,
-    Kind.ENUM: FieldType.TEXT,
-    Kind.UUID: FieldType.TEXT,
-    Kind.WHOLE: FieldType.INTEGER,
-    Kind.NUMERIC: FieldType.NUMBER,
-    Kind.FLOAT: FieldType.NUMBER,
-    Kind.BOOLEAN: FieldType.BOOLEAN,
-    Kind.INSTANT: FieldType.TIMESTAMP,
-    Kind.LOCAL: FieldType.TIMESTAMP,
-    Kind.DATE: FieldType.DATE,
-    Kind.JSON: FieldType.DOCUMENT,
-    Kind.JSONB: FieldType.DOCUMENT,
-    Kind.ARRAY: FieldType.LIST,
-    Kind.BINARY: FieldType.BINARY,
-    Kind.COMPOSITE: FieldType.TEXT,
-    Kind.OTHER: FieldType.TEXT,
+NATURAL: Final[Mapping[ColumnKind, FieldType]] = {
+    ColumnKind.TEXT: FieldType.TEXT,
+    ColumnKind.PADDED: FieldType.TEXT,
+    ColumnKind.TEXT_LIKE: FieldType.TEXT,
+    ColumnKind.ENUM: FieldType.TEXT,
+    ColumnKind.UUID: FieldType.TEXT,
+    ColumnKind.WHOLE: FieldType.INTEGER,
+    ColumnKind.NUMERIC: FieldType.NUMBER,
+    ColumnKind.FLOAT: FieldType.NUMBER,
+    ColumnKind.BOOLEAN: FieldType.BOOLEAN,
+    ColumnKind.INSTANT: FieldType.TIMESTAMP,
+    ColumnKind.LOCAL: FieldType.TIMESTAMP,
+    ColumnKind.DATE: FieldType.DATE,
+    ColumnKind.JSON: FieldType.DOCUMENT,
+    ColumnKind.JSONB: FieldType.DOCUMENT,
+    ColumnKind.ARRAY: FieldType.LIST,
+    ColumnKind.BINARY: FieldType.BINARY,
+    ColumnKind.COMPOSITE: FieldType.TEXT,
+    ColumnKind.OTHER: FieldType.TEXT,
 }
 """What a column becomes where nothing else is declared."""
 
 _TEXTS: Final = frozenset(kind for kind, natural in NATURAL.items() if natural is FieldType.TEXT)
-_NUMBERS: Final = frozenset({Kind.WHOLE, Kind.NUMERIC, Kind.FLOAT})
-_FILLS: Final[Mapping[FieldType, frozenset[Kind]]] = {
-    FieldType.TEXT: _TEXTS | {Kind.WHOLE},
-    FieldType.INTEGER: frozenset({Kind.WHOLE, Kind.NUMERIC}),
+_NUMBERS: Final = frozenset({ColumnKind.WHOLE, ColumnKind.NUMERIC, ColumnKind.FLOAT})
+_FILLS: Final[Mapping[FieldType, frozenset[ColumnKind]]] = {
+    FieldType.TEXT: _TEXTS | {ColumnKind.WHOLE},
+    FieldType.INTEGER: frozenset({ColumnKind.WHOLE, ColumnKind.NUMERIC}),
     FieldType.NUMBER: _NUMBERS,
-    FieldType.BOOLEAN: frozenset({Kind.BOOLEAN}),
-    FieldType.TIMESTAMP: frozenset({Kind.INSTANT, Kind.LOCAL}),
-    FieldType.EPOCH: frozenset({Kind.INSTANT, Kind.LOCAL}),
-    FieldType.DATE: frozenset({Kind.DATE}),
-    FieldType.DOCUMENT: frozenset({Kind.JSON, Kind.JSONB}),
-    FieldType.LIST: frozenset({Kind.ARRAY}),
-    FieldType.TEXT_SET: frozenset({Kind.ARRAY}),
-    FieldType.NUMBER_SET: frozenset({Kind.ARRAY}),
-    FieldType.BINARY: frozenset({Kind.BINARY}),
-    FieldType.LABEL: frozenset(Kind),
+    FieldType.BOOLEAN: frozenset({ColumnKind.BOOLEAN}),
+    FieldType.TIMESTAMP: frozenset({ColumnKind.INSTANT, ColumnKind.LOCAL}),
+    FieldType.EPOCH: frozenset({ColumnKind.INSTANT, ColumnKind.LOCAL}),
+    FieldType.DATE: frozenset({ColumnKind.DATE}),
+    FieldType.DOCUMENT: frozenset({ColumnKind.JSON, ColumnKind.JSONB}),
+    FieldType.LIST: frozenset({ColumnKind.ARRAY}),
+    FieldType.TEXT_SET: frozenset({ColumnKind.ARRAY}),
+    FieldType.NUMBER_SET: frozenset({ColumnKind.ARRAY}),
+    FieldType.BINARY: frozenset({ColumnKind.BINARY}),
+    FieldType.LABEL: frozenset(ColumnKind),
 }
 # Of an array's elements.
-_OF_A_SET: Final[Mapping[FieldType, frozenset[Kind]]] = {
-    FieldType.TEXT_SET: (_TEXTS | {Kind.INSTANT, Kind.LOCAL, Kind.DATE, Kind.BINARY}) - {Kind.COMPOSITE},
+_OF_A_SET: Final[Mapping[FieldType, frozenset[ColumnKind]]] = {
+    FieldType.TEXT_SET: (_TEXTS | {ColumnKind.INSTANT, ColumnKind.LOCAL, ColumnKind.DATE, ColumnKind.BINARY})
+    - {ColumnKind.COMPOSITE},
     FieldType.NUMBER_SET: _NUMBERS,
 }
-_TIMES_BY_UNIT: Final = frozenset({Kind.WHOLE, Kind.NUMERIC})
+_TIMES_BY_UNIT: Final = frozenset({ColumnKind.WHOLE, ColumnKind.NUMERIC})
 _INSTANTS: Final = (FieldType.TIMESTAMP, FieldType.EPOCH)
 
 ACCEPTED: Final[Mapping[FieldType, str]] = {
@@ -146,9 +147,9 @@ class Column:
     required: bool
     schema: str
     type_name: str
-    kind: Kind
+    kind: ColumnKind
     scale: int | None = None
-    element: Kind | None = None
+    element: ColumnKind | None = None
     operators: str = _OWN
 
     def fills(self, field: Field) -> bool:
@@ -156,12 +157,12 @@ class Column:
         if field.column_unit is not None:
             return field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT
         if field.type in _OF_A_SET:
-            return self.kind is Kind.ARRAY and self.element in _OF_A_SET[field.type]
+            return self.kind is ColumnKind.ARRAY and self.element in _OF_A_SET[field.type]
         if field.type is FieldType.TEXT and (field.as_text or field.template is not None or self.scale == 0):
             return True
         # A date is a time where it only puts rows in order.
         return self.kind in _FILLS[field.type] or (
-            field.type in _INSTANTS and not field.attribute and self.kind is Kind.DATE
+            field.type in _INSTANTS and not field.attribute and self.kind is ColumnKind.DATE
         )
 
     def remedy(self, field: Field) -> str:
@@ -176,7 +177,7 @@ class Column:
     def orders_by(self, unit: Unit) -> bool:
         """Whether each of its numbers of that unit is a whole number of microseconds."""
         is_exact = self.scale is not None and unit.microseconds % 10 ** max(self.scale, 0) == 0
-        return self.kind is not Kind.NUMERIC or is_exact
+        return self.kind is not ColumnKind.NUMERIC or is_exact
 
     @property
     def type(self) -> sql.Composable:
@@ -184,7 +185,7 @@ class Column:
 
         Of whole numbers the widest, which PostgreSQL compares with all of them: a column may be widened meanwhile.
         """
-        return sql.Identifier(self.schema, "int8" if self.kind is Kind.WHOLE else self.type_name)
+        return sql.Identifier(self.schema, "int8" if self.kind is ColumnKind.WHOLE else self.type_name)
 
     @property
     def has_own_operators(self) -> bool:
@@ -224,19 +225,19 @@ def column_of(
     `element` are schema, name, form and category of an array's elements.
     """
     kind, scale = _kind_of(schema, type_name, form, category), None
-    if kind is Kind.NUMERIC and modifier >= _NUMERIC_HEADER:
+    if kind is ColumnKind.NUMERIC and modifier >= _NUMERIC_HEADER:
         found = (modifier - _NUMERIC_HEADER) & _NUMERIC_SCALE
         scale = found - (_NUMERIC_SCALE + 1) if found > _NUMERIC_SCALE // 2 else found  # it may be negative
-    of = _kind_of(*element) if kind is Kind.ARRAY else None
+    of = _kind_of(*element) if kind is ColumnKind.ARRAY else None
     return Column(name, shown, required, schema, type_name, kind, scale, of, operators or _OWN)
 
 
-def _kind_of(schema: str, type_name: str, form: str, category: str) -> Kind:
+def _kind_of(schema: str, type_name: str, form: str, category: str) -> ColumnKind:
     if schema == _OWN and type_name in _BUILT_IN:
         return _BUILT_IN[type_name]
     if form in ("e", "c"):
-        return Kind.ENUM if form == "e" else Kind.COMPOSITE
-    return {"S": Kind.TEXT_LIKE, "A": Kind.ARRAY}.get(category, Kind.OTHER)
+        return ColumnKind.ENUM if form == "e" else ColumnKind.COMPOSITE
+    return {"S": ColumnKind.TEXT_LIKE, "A": ColumnKind.ARRAY}.get(category, ColumnKind.OTHER)
 
 
 def _is_text(text: str) -> bool:
@@ -251,17 +252,17 @@ def _is_bigint(text: str) -> bool:
     return _is_whole(text) and -(2**63) <= int(text) < 2**63
 
 
-_HELD: Final[Mapping[Kind, Callable[[str], bool]]] = {
-    Kind.TEXT: _is_text,
-    Kind.PADDED: _is_text,
-    Kind.TEXT_LIKE: _is_text,
-    Kind.WHOLE: _is_bigint,
-    Kind.NUMERIC: is_numeric,
-    Kind.UUID: matches(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
-    Kind.BOOLEAN: matches("true|false"),
-    Kind.BINARY: matches(r"\\x([0-9a-f]{2})*"),
-    Kind.DATE: is_date,
-    Kind.INSTANT: is_moment,
-    Kind.LOCAL: is_moment,
+_HELD: Final[Mapping[ColumnKind, Callable[[str], bool]]] = {
+    ColumnKind.TEXT: _is_text,
+    ColumnKind.PADDED: _is_text,
+    ColumnKind.TEXT_LIKE: _is_text,
+    ColumnKind.WHOLE: _is_bigint,
+    ColumnKind.NUMERIC: is_numeric,
+    ColumnKind.UUID: matches(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    ColumnKind.BOOLEAN: matches("true|false"),
+    ColumnKind.BINARY: matches(r"\\x([0-9a-f]{2})*"),
+    ColumnKind.DATE: is_date,
+    ColumnKind.INSTANT: is_moment,
+    ColumnKind.LOCAL: is_moment,
 }
 """By kind, which texts are one of its values: every one is among them."""

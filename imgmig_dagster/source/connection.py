@@ -79,7 +79,7 @@ _CONTROL: Final = (
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionState:
     """What every transaction of a connection says, and every statement asks."""
 
     role: str = "unknown"
@@ -107,7 +107,7 @@ class Connection:
     def __init__(self, url: str, known: KnownServers) -> None:
         self._url = url
         self._known = known
-        self._session = Session()
+        self._session = SessionState()
         known.refuse_login_again(url)
         try:
             self._driver = self._open()
@@ -221,7 +221,7 @@ class Connection:
         lines = (f"{host}: {error}" for host, error in failures)
         raise psycopg.OperationalError("\n".join([str(last), *lines]), pgconn=last.pgconn)
 
-    def _introduce(self) -> Session:
+    def _introduce(self) -> SessionState:
         """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""
         with self.transaction("READ COMMITTED") as fetch:
             role, database, role_oid, may_ask = fetch(_WHO, None)[0]
@@ -230,7 +230,7 @@ class Connection:
         place, expected = "oid FROM pg_database WHERE datname = current_database()", database
         if system is not None:
             place, expected = "system_identifier FROM pg_control_system()", system
-        return Session(role, other_cluster=f" OR (SELECT {place}) <> {expected}")
+        return SessionState(role, other_cluster=f" OR (SELECT {place}) <> {expected}")
 
     def _control_data(self) -> tuple[str | None, int | None]:
         try:

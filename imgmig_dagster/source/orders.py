@@ -14,7 +14,7 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Unit
-from imgmig_dagster.source.columns import Kind
+from imgmig_dagster.source.columns import ColumnKind
 from imgmig_dagster.source.values import Values
 from imgmig_dagster.window import from_microseconds, to_microseconds
 
@@ -64,10 +64,10 @@ def order_of(values: Values) -> RowOrder:
         return _by_number(values.bucket, sql.SQL("int8"), Unit.SECONDS, is_whole=True)
     column, bare = values.table.columns[name], values.bare(name)
     if unit is not None:
-        return _by_number(bare, column.type, unit, is_whole=column.kind is Kind.WHOLE)
+        return _by_number(bare, column.type, unit, is_whole=column.kind is ColumnKind.WHOLE)
     if values.is_zoned(name):
         return _by_local_time(bare, column.type, values.moment(name), values.table.time_zone)
-    return _by_time(bare, column.type, _midnight if column.kind is Kind.DATE else _literal)
+    return _by_time(bare, column.type, _midnight if column.kind is ColumnKind.DATE else _literal)
 
 
 def _by_time(order: sql.Composable, type_: sql.Composable, bound: Callable[[datetime], str]) -> RowOrder:

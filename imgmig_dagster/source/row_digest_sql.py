@@ -11,7 +11,7 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Unit
-from imgmig_dagster.source.columns import Kind
+from imgmig_dagster.source.columns import ColumnKind
 from imgmig_dagster.source.json_digest_sql import CANONICAL, JSON_CONTENT, ONLY_ASCII_ESCAPES, SET_CONTENT, UNFIT
 from imgmig_dagster.source.values import Values
 
@@ -67,16 +67,16 @@ def _of_text(values: Values, field: Field) -> sql.Composed:
 
 
 def _of_integer(values: Values, field: Field) -> sql.Composed:
-    is_numeric = values.kind(field.column) is Kind.NUMERIC
+    is_numeric = values.kind(field.column) is ColumnKind.NUMERIC
     return (_NUMERIC if is_numeric else _NUMBER).format(value=values.bare(field.column))
 
 
 def _of_number(values: Values, field: Field) -> sql.Composed:
     kind, value = values.kind(field.column), values.bare(field.column)
-    if kind is Kind.WHOLE:
+    if kind is ColumnKind.WHOLE:
         return _NUMBER.format(value=value)
     # A direct cast of a double would round to 15 digits.
-    return _TRIMMED.format(value=values.text(field.column) if kind is Kind.FLOAT else value)
+    return _TRIMMED.format(value=values.text(field.column) if kind is ColumnKind.FLOAT else value)
 
 
 def _of_time(values: Values, field: Field) -> sql.Composed:

@@ -21,7 +21,7 @@ from imgmig_dagster.errors import (
 
 
 @dataclass(frozen=True)
-class Meaning:
+class SqlStateMeaning:
     """One line of the table. `again`: the same statement is worth another try within seconds."""
 
     what: str
@@ -39,54 +39,68 @@ _BACK: Final = "give the same command again once it is back"
 _DBA: Final = "ask whoever runs the server; then give the same command again"
 
 MEANINGS: Final = {
-    "08": Meaning("the connection to PostgreSQL broke", _BACK, SourceUnavailable, again=True),
-    "08P01": Meaning("the connection or its pooler gave up", _BACK, SourceUnavailable, again=True),
-    "0A000": Meaning(
+    "08": SqlStateMeaning("the connection to PostgreSQL broke", _BACK, SourceUnavailable, again=True),
+    "08P01": SqlStateMeaning("the connection or its pooler gave up", _BACK, SourceUnavailable, again=True),
+    "0A000": SqlStateMeaning(
         "PostgreSQL lacks a feature that the statement needs",
         "imgmig needs PostgreSQL 12 or later (docs/mapping.md: what needs 13 or 14)",
     ),
-    "22021": Meaning("a value's bytes are no text", "mend the row, which is in no encoding", UnreadableText),
-    "22P05": Meaning("a value has no form in UTF-8", "mend the row", UnreadableText),
-    "25006": Meaning("a statement tried to write", "is the source a view whose function writes? Read from its table"),
-    "25P03": Meaning("PostgreSQL ended a session that idled in a transaction", _BACK, SourceUnavailable, again=True),
-    "25P04": Meaning("a transaction took longer than the role's transaction_timeout", "raise it for this role"),
-    "28": Meaning("PostgreSQL refuses the login", "is the role there, and let in by pg_hba.conf?", LoginRefused),
-    "28P01": Meaning("PostgreSQL refuses the password", "mend IMGMIG_SOURCE_URL; it was tried once only", LoginRefused),
-    "3D000": Meaning("there is no such database", "mend the name in IMGMIG_SOURCE_URL", LoginRefused),
-    "40": Meaning("PostgreSQL broke a statement off for a conflict", _BACK, SourceUnavailable, again=True),
-    "42501": Meaning("the role lacks a right", "imgmig doctor names it; deploy/reader_role.sql grants what is needed"),
-    "42703": Meaning("a mapped column is not there", "was it renamed or dropped? Mend the table, then imgmig doctor"),
-    "42P01": Meaning(
+    "22021": SqlStateMeaning("a value's bytes are no text", "mend the row, which is in no encoding", UnreadableText),
+    "22P05": SqlStateMeaning("a value has no form in UTF-8", "mend the row", UnreadableText),
+    "25006": SqlStateMeaning(
+        "a statement tried to write", "is the source a view whose function writes? Read from its table"
+    ),
+    "25P03": SqlStateMeaning(
+        "PostgreSQL ended a session that idled in a transaction", _BACK, SourceUnavailable, again=True
+    ),
+    "25P04": SqlStateMeaning("a transaction took longer than the role's transaction_timeout", "raise it for this role"),
+    "28": SqlStateMeaning(
+        "PostgreSQL refuses the login", "is the role there, and let in by pg_hba.conf?", LoginRefused
+    ),
+    "28P01": SqlStateMeaning(
+        "PostgreSQL refuses the password", "mend IMGMIG_SOURCE_URL; it was tried once only", LoginRefused
+    ),
+    "3D000": SqlStateMeaning("there is no such database", "mend the name in IMGMIG_SOURCE_URL", LoginRefused),
+    "40": SqlStateMeaning("PostgreSQL broke a statement off for a conflict", _BACK, SourceUnavailable, again=True),
+    "42501": SqlStateMeaning(
+        "the role lacks a right", "imgmig doctor names it; deploy/reader_role.sql grants what is needed"
+    ),
+    "42703": SqlStateMeaning(
+        "a mapped column is not there", "was it renamed or dropped? Mend the table, then imgmig doctor"
+    ),
+    "42P01": SqlStateMeaning(
         "the table is not there", "was it renamed or dropped? See IMGMIG_SOURCE_TABLE, then imgmig doctor"
     ),
-    "53100": Meaning("the server's disk is full", _DBA, SourceUnavailable),
-    "53200": Meaning("the server is out of memory", _DBA, SourceUnavailable),
-    "53300": Meaning(
+    "53100": SqlStateMeaning("the server's disk is full", _DBA, SourceUnavailable),
+    "53200": SqlStateMeaning("the server is out of memory", _DBA, SourceUnavailable),
+    "53300": SqlStateMeaning(
         "the server has no connection to spare", "raise its limit, or run less at once", SourceUnavailable, again=True
     ),
-    "53400": Meaning("the server reached a limit of its configuration", _DBA, SourceUnavailable),
-    "53": Meaning("the server lacks a resource", _DBA, SourceUnavailable),
-    "54": Meaning("a statement is beyond a limit of the server", "lower IMGMIG_PAGE_SIZE"),
-    "55P03": Meaning(
+    "53400": SqlStateMeaning("the server reached a limit of its configuration", _DBA, SourceUnavailable),
+    "53": SqlStateMeaning("the server lacks a resource", _DBA, SourceUnavailable),
+    "54": SqlStateMeaning("a statement is beyond a limit of the server", "lower IMGMIG_PAGE_SIZE"),
+    "55P03": SqlStateMeaning(
         "another session holds a lock on the table, and did not let go within 10 s",
         "give the same command again when its migration or VACUUM FULL is over",
         SourceUnavailable,
     ),
-    "57014": Meaning(
+    "57014": SqlStateMeaning(
         "a statement took longer than 10 minutes",
         "is there an index on the order column and the id? imgmig doctor prints it",
     ),
-    "57P01": Meaning("PostgreSQL shuts down, or an administrator ended the session", _BACK, SourceUnavailable, True),
-    "57P02": Meaning("PostgreSQL crashed, and recovers", _BACK, SourceUnavailable, again=True),
-    "57P03": Meaning("PostgreSQL starts up or shuts down", _BACK, SourceUnavailable, again=True),
-    "57P05": Meaning("PostgreSQL ended an idle session", _BACK, SourceUnavailable, again=True),
-    "58030": Meaning("the server cannot read or write its files", _DBA),
-    "58": Meaning("the server's system failed", _DBA),
-    "XX001": Meaning("the server's data are damaged", "write nothing there; have it checked by pg_amcheck"),
-    "XX002": Meaning("an index of the server is damaged", "have it checked by pg_amcheck, and reindexed"),
+    "57P01": SqlStateMeaning(
+        "PostgreSQL shuts down, or an administrator ended the session", _BACK, SourceUnavailable, True
+    ),
+    "57P02": SqlStateMeaning("PostgreSQL crashed, and recovers", _BACK, SourceUnavailable, again=True),
+    "57P03": SqlStateMeaning("PostgreSQL starts up or shuts down", _BACK, SourceUnavailable, again=True),
+    "57P05": SqlStateMeaning("PostgreSQL ended an idle session", _BACK, SourceUnavailable, again=True),
+    "58030": SqlStateMeaning("the server cannot read or write its files", _DBA),
+    "58": SqlStateMeaning("the server's system failed", _DBA),
+    "XX001": SqlStateMeaning("the server's data are damaged", "write nothing there; have it checked by pg_amcheck"),
+    "XX002": SqlStateMeaning("an index of the server is damaged", "have it checked by pg_amcheck, and reindexed"),
 }
 
-_CANCELED: Final = Meaning("somebody canceled a statement", "give the same command again", SourceUnavailable)
+_CANCELED: Final = SqlStateMeaning("somebody canceled a statement", "give the same command again", SourceUnavailable)
 _REPLICA: Final = "is a replica, whose rows are late: point IMGMIG_SOURCE_URL at the primary"
 _STATEMENT_POOLING: Final = SessionRefused(
     "the pooler before PostgreSQL is in statement mode, and refuses every transaction: have it set to transaction or "
@@ -190,7 +204,7 @@ def _of_login(error: psycopg.Error) -> str | None:
     return sqlstate
 
 
-def _at_login(sqlstate: str) -> Meaning:
+def _at_login(sqlstate: str) -> SqlStateMeaning:
     # There a lacking right is that to connect; one that was taken away meanwhile may be given back.
     return MEANINGS["28"] if sqlstate == "42501" else MEANINGS.get(sqlstate, MEANINGS["28"])
 

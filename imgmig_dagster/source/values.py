@@ -12,7 +12,7 @@ from imgmig_dagster.mapping.fields import Field, FieldType, Unit
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.catalog import UTC, SourceTable
-from imgmig_dagster.source.columns import Column, Kind
+from imgmig_dagster.source.columns import Column, ColumnKind
 from imgmig_dagster.source.texts import NO_ENCODING, UTF8
 
 # The years in which a time is spelled as JavaScript's toISOString() spells it; another one is as PostgreSQL writes it.
@@ -47,7 +47,7 @@ class Values:
 
     def is_zoned(self, name: str) -> bool:
         """Whether a column holds local times of another zone than UTC."""
-        return self._column(name).kind is Kind.LOCAL and self.table.time_zone != UTC
+        return self._column(name).kind is ColumnKind.LOCAL and self.table.time_zone != UTC
 
     def value(self, field: Field) -> sql.Composable:
         """A field's value as a `Row` has it."""
@@ -83,7 +83,7 @@ class Values:
     def text(self, name: str) -> sql.Composable:
         """A column's text, whatever its type."""
         bare = self.bare(name)
-        if self._column(name).kind is Kind.PADDED:  # a cast would strip the padding; concat() makes '' of NULL
+        if self._column(name).kind is ColumnKind.PADDED:  # a cast would strip the padding; concat() makes '' of NULL
             return sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(bare)
         return sql.SQL("{}::text").format(bare)
 
@@ -93,11 +93,11 @@ class Values:
         A local time of the identity keeps its own clock, on which each time is another.
         """
         kind = self._column(name).kind
-        if kind not in (Kind.INSTANT, Kind.LOCAL):
+        if kind not in (ColumnKind.INSTANT, ColumnKind.LOCAL):
             return self.text(name)
         is_identity, zone = name in self._identity, self.is_zoned(name)
         clock = self.bare(name)
-        if kind is Kind.INSTANT or (zone and not is_identity):
+        if kind is ColumnKind.INSTANT or (zone and not is_identity):
             clock = sql.SQL("({} AT TIME ZONE 'UTC')").format(self.moment(name))
         precision, mark = ("US" if is_identity else "MS"), ("" if zone and is_identity else '"Z"')
         return sql.SQL(_ISO).format(clock, sql.SQL(precision), sql.SQL(mark))
@@ -131,18 +131,18 @@ class Values:
         bare = self.bare(name)
         if unit is not None:
             return sql.SQL("pg_catalog.floor({}::numeric * {})").format(bare, sql.Literal(unit.microseconds))
-        if self._column(name).kind is Kind.DATE:
+        if self._column(name).kind is ColumnKind.DATE:
             return sql.SQL(_MIDNIGHT).format(bare)
         if self.is_zoned(name):
             return sql.SQL("({} AT TIME ZONE {})").format(bare, sql.Literal(self.table.time_zone))
         return bare
 
     def _read_text(self, name: str) -> sql.Composable:
-        if self.bytes_for_text or self._column(name).kind not in (Kind.TEXT, Kind.PADDED):
+        if self.bytes_for_text or self._column(name).kind not in (ColumnKind.TEXT, ColumnKind.PADDED):
             return self.text(name)
         return self.bare(name)
 
-    def kind(self, name: str) -> Kind:
+    def kind(self, name: str) -> ColumnKind:
         """The kind of a column."""
         return self._column(name).kind
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.columns import Column, Kind
+from imgmig_dagster.source.columns import Column, ColumnKind
 
 _AS_TEXT: Final = "upgrade the server, or declare it `as: text`"
 
@@ -29,8 +29,8 @@ def _needs(mapping: TableMapping, columns: Mapping[str, Column]) -> Iterator[tup
         yield 14, "partitions by buckets need hash_record_extended() of", remedy
     for field in mapping.fields:
         kind = columns[field.column].kind if field.column in columns else None
-        if field.type is FieldType.NUMBER and kind is Kind.FLOAT:
+        if field.type is FieldType.NUMBER and kind is ColumnKind.FLOAT:
             # Before it a numeric is never infinite, and the cast of one such row would fail all of a page.
             yield 14, f"column {field.column} is a floating-point number, which needs the infinite numeric of", _AS_TEXT
-        elif field.type is FieldType.NUMBER_SET or (field.type is FieldType.NUMBER and kind is Kind.NUMERIC):
+        elif field.type is FieldType.NUMBER_SET or (field.type is FieldType.NUMBER and kind is ColumnKind.NUMERIC):
             yield 13, f"column {field.column} is hashed as a number, which needs trim_scale() of", _AS_TEXT

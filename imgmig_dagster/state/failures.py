@@ -72,14 +72,14 @@ class FailureLedger:
         """
         return self._parse(self._store.read(self.name))
 
-    def record(self, failures: Sequence[Failure], settled_ids: Iterable[str] = ()) -> None:
+    def record(self, failures: Sequence[Failure], resolved_ids: Iterable[str] = ()) -> None:
         """Add these failures, and strike out the ids that are dealt with."""
-        settled = set(settled_ids)
+        resolved = set(resolved_ids)
         while True:
             found = self._store.read(self.name)
             entries = self._parse(found)
             updated = {
-                **{row_id: entry for row_id, entry in entries.items() if row_id not in settled},
+                **{row_id: entry for row_id, entry in entries.items() if row_id not in resolved},
                 **{failure.row_id: failure for failure in failures},
             }
             if updated == entries:

@@ -125,12 +125,14 @@ class IndexedStateStore(ForwardingStateStore):
         while True:
             version, entry = self._entry(partition)
             found = entry.marks.get(by)
-            if found is None:  # whoever took over has settled, or the entry was removed: say again what the files say
+            if (
+                found is None
+            ):  # the run that took over has finished, or the entry was removed: say again what the files say
                 by = f"{by} {token}"  # and no successor's mark is replaced
                 token = self._mark(partition, by)
                 continue
             if found != token:
-                return  # another run holds the lock, and settles
+                return  # another run holds the lock, and writes the entry
             marks = {each: mark for each, mark in entry.marks.items() if each != by}
             files = None if marks else files_of(self._store, partition)
             with suppress(StateChanged):

@@ -5,12 +5,17 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.state.store import ABSENT, StateStore
 
 Record = TypeVar("Record")
+
+
+def renamed(name: str, before: str) -> Any:
+    """Marks a field, by `Annotated`, that earlier versions wrote as `before`: files of both names are read."""
+    return Field(validation_alias=AliasChoices(name, before))
 
 
 def save_record(store: StateStore, name: str, record: Any, replacing: str | None = None) -> None:

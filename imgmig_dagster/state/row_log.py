@@ -21,7 +21,7 @@ SegmentsOfRuns: TypeAlias = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Segment:
+class RowLogPart:
     """Adjoining rows of a window: `until` is the keyset position of the last, `ids` are theirs by outcome or verdict.
 
     `tally` is what else was found out about them, where a pass counts more than that.
@@ -32,7 +32,7 @@ class Segment:
     tally: Any = None
 
     @classmethod
-    def of(cls, until: Cursor, results: Mapping[str, Enum], tally: Any = None) -> "Segment":
+    def of(cls, until: Cursor, results: Mapping[str, Enum], tally: Any = None) -> "RowLogPart":
         """The rows, each with what became of it."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for row_id, result in results.items():
@@ -51,13 +51,13 @@ class RowLog:
         self._store = store
         self._folder = f"{partition}/{folder}"
 
-    def add(self, runs: SegmentsOfRuns, run_id: str, segment: Segment) -> SegmentsOfRuns:
+    def add(self, runs: SegmentsOfRuns, run_id: str, segment: RowLogPart) -> SegmentsOfRuns:
         """Write the next segment of a run; it counts once a checkpoint holds what is returned."""
         earlier, written = (runs[:-1], runs[-1][1]) if runs and runs[-1][0] == run_id else (runs, 0)
         save_record(self._store, self._name(run_id, written), segment)
         return (*earlier, (run_id, written + 1))
 
-    def read(self, runs: SegmentsOfRuns) -> Iterator[Segment]:
+    def read(self, runs: SegmentsOfRuns) -> Iterator[RowLogPart]:
         """The confirmed segments, in the order of their rows.
 
         Raises:
@@ -67,7 +67,7 @@ class RowLog:
             for number in range(written):
                 name = self._name(run_id, number)
                 try:
-                    segment = load_record(self._store, name, Segment)
+                    segment = load_record(self._store, name, RowLogPart)
                 except StateError:
                     segment = None
                 if segment is None:

@@ -8,7 +8,7 @@ from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.inserts import BatchInserts
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.writer import Standing, WritableTable
+from imgmig_dagster.target.writer import ExistingItem, WritableTable
 
 Reply = TypeVar("Reply")
 
@@ -54,7 +54,7 @@ class AuditedTable(AuditedDeletes):
         super().__init__(table, audit)
         self.batch_inserts = BatchInserts(allowed=False)
 
-    async def put_new(self, item: Item) -> Standing | None:
+    async def put_new(self, item: Item) -> ExistingItem | None:
         """See `WritableTable.put_new`."""
         row_id = str(self.mapping.row_id(item))
         put = super().put_new

@@ -35,7 +35,7 @@ from imgmig_dagster.steps.without_row import look_without_rows
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
-from imgmig_dagster.verification.verification_result import Verdict
+from imgmig_dagster.verification.verification_result import RowVerdict
 from imgmig_dagster.window import Window, span
 from imgmig_dagster.work import ReadingWork
 
@@ -46,10 +46,10 @@ _ASKED_AT_ONCE: Final = 1_000
 _MAX_ROUNDS: Final = 5
 
 _KINDS: Final = {
-    Verdict.MATCH: "settled",
-    Verdict.MISMATCH: "differing",
-    Verdict.MISSING: "missing",
-    Verdict.UNVERIFIED: "unverified",
+    RowVerdict.MATCH: "agreed_on_recheck",
+    RowVerdict.MISMATCH: "differing",
+    RowVerdict.MISSING: "missing",
+    RowVerdict.UNVERIFIED: "unverified",
 }
 
 
@@ -110,7 +110,7 @@ async def take_census(
         async for entries, differing in ahead(sides.differences()):
             for ids in batched(differing, _ASKED_AT_ONCE):
                 await second_look.judge(ids)
-            comparing.failures = second_look.counts.total() - second_look.counts["settled"]
+            comparing.failures = second_look.counts.total() - second_look.counts["agreed_on_recheck"]
             comparing.advance(entries)
         repeated, repeated_ids = sides.repeated, sides.some_repeated
         if sides.rows != counts.everything and not (repeated and work.source.table.id_is_indexed):
@@ -132,7 +132,7 @@ async def take_census(
         orphans=second_look.counts["orphans"],
         differing=second_look.counts["differing"],
         unverified=second_look.counts["unverified"],
-        settled=second_look.counts["settled"],
+        agreed_on_recheck=second_look.counts["agreed_on_recheck"],
         repeated=repeated,
         samples={kind: list(ids) for kind, ids in (*second_look.samples.items(), ("repeated", repeated_ids)) if ids},
         rows_outside=counts.table.outside.rows,
@@ -243,7 +243,7 @@ class _SecondLook:
         self._target = target
         self._sides = sides
         self._findings = findings
-        self._examiner = Examiner(work.source, target, work.settle_seconds, work.clock.sleep)
+        self._examiner = Examiner(work.source, target, work.recheck_delay_s, work.clock.sleep)
 
     async def judge(self, ids: Sequence[str]) -> None:
         """Give each of these keys what is true of it; one whose row comes and goes at every round is unverified."""
@@ -255,7 +255,7 @@ class _SecondLook:
                 return
         await self._record("unverified", dict.fromkeys(ids))
 
-    async def _judge_rows(self, rows: Mapping[str, DigestedRow]) -> Mapping[str, Verdict]:
+    async def _judge_rows(self, rows: Mapping[str, DigestedRow]) -> Mapping[str, RowVerdict]:
         self._sides.add_later(rows.values())
         examined = await self._examiner.examine(list(rows.values()))
         for verdict, kind in _KINDS.items():
@@ -269,15 +269,15 @@ class _SecondLook:
     async def _judge_without_rows(self, ids: Sequence[str]) -> list[str]:
         """Judge what stands there without a row; return the ids of which there is a row by now."""
         work = self._work
-        found = await look_without_rows(work.source, self._target, ids, work.settle_seconds, work.clock.sleep)
-        await self._record("settled", dict.fromkeys(found.gone))
+        found = await look_without_rows(work.source, self._target, ids, work.recheck_delay_s, work.clock.sleep)
+        await self._record("agreed_on_recheck", dict.fromkeys(found.gone))
         await self._record("unverified", dict.fromkeys(found.unverified))
         await self._record("orphans", {row_id: item_sha256(item) for row_id, item in found.orphans.items()})
         return found.have_rows
 
     async def _record(self, kind: str, found: Mapping[str, str | None]) -> None:
         self.counts[kind] += len(found)
-        if kind != "settled":
+        if kind != "agreed_on_recheck":
             self.samples[kind].extend(list(found)[: SAMPLE_SIZE - len(self.samples[kind])])
             entries = [CensusFinding(kind, row_id, sha256) for row_id, sha256 in found.items()]
             await asyncio.to_thread(self._findings.add, entries)

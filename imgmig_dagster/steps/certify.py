@@ -21,17 +21,17 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.follow import Drift, catch_up, find_drift, settle
+from imgmig_dagster.steps.follow import Drift, catch_up, find_drift, recheck
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Reason, Today, why_void
-from imgmig_dagster.verification.row_parts import SegmentStore
+from imgmig_dagster.verification.evidence import CurrentState, Reason, why_invalid
+from imgmig_dagster.verification.row_parts import EvidencePartStore
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-# They wait for one another's items to settle, mostly; the reader has its own limit of connections.
+# They mostly wait for items to stop moving; the reader has its own limit of connections.
 _AT_ONCE: Final = 16
 _MOST_ROUNDS: Final = 12
 _QUICK_ROUNDS: Final = 3
@@ -63,7 +63,7 @@ class Certified:
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _TableSnapshot:
     """What one snapshot of the whole table showed."""
 
     as_of: str
@@ -107,13 +107,13 @@ class _Certifying:
             results = await gather(self._settle(window, sight, at_once, patient) for window in followed)
             # Rows that leave later were seen by then: the rounds find them gone, unless another run took one over.
             notes_rows_left = None in results
-            moving = sum(_unsettled(result, patient) for result in results)
+            moving = sum(_unfinished(result, patient) for result in results)
             changed = sum(len(drift.changed) for _evidence, drift in sight.drifts.values())
             took = self._work.clock.monotonic() - began
             self._tell(f"Round {number}: {changed:,} rows had changed, {moving:,} of them were not equal yet")
             if not moving or patient:
                 break
-            # What does not settle by itself is judged by the last round, which waits for it.
+            # What still moves is judged by the last round, which waits for it.
             stands = number >= _QUICK_ROUNDS and moving >= before
             patient = stands or number == _MOST_ROUNDS - 1 or self._work.clock.monotonic() - self._started > _SECONDS
             before = moving
@@ -135,9 +135,13 @@ class _Certifying:
         evidence = load_record(state, names.evidence(window.partition), VerificationResult)
         if evidence is None or not evidence.segments:
             return None
-        today = Today(self._work.clock.now(), self._identity)
-        void = why_void(state, window, evidence, today, evidence.rows_in_window, evidence.digest)
-        return evidence if void is None or void.only_aged or void.reason is Reason.NOT_SETTLED else None
+        today = CurrentState(self._work.clock.now(), self._identity)
+        invalidation = why_invalid(state, window, evidence, today, evidence.rows_in_window, evidence.digest)
+        return (
+            evidence
+            if invalidation is None or invalidation.only_aged or invalidation.reason is Reason.RECHECK_UNFINISHED
+            else None
+        )
 
     async def _catch_up(self, window: Window, at_once: asyncio.Semaphore) -> None:
         async with at_once:
@@ -149,7 +153,7 @@ class _Certifying:
             except PartitionBusy:
                 self._tell(f"{window.partition}: another run verifies it")
 
-    def _look_at_all(self, followed: Sequence[Window], notes_rows_left: bool) -> _Sight:
+    def _look_at_all(self, followed: Sequence[Window], notes_rows_left: bool) -> _TableSnapshot:
         drifts, places = dict[str, tuple[VerificationResult, Drift]](), dict[str, tuple[Cursor, Cursor]]()
         with self._work.source.snapshot() as snapshot:
             counts = table_counts(snapshot, self._windows)
@@ -162,7 +166,7 @@ class _Certifying:
                 drifts[window.partition] = found_drift
                 if found := ends(snapshot, window):
                     places[window.partition] = found
-            return _Sight(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
+            return _TableSnapshot(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
 
     def _drift(self, snapshot: Snapshot, window: Window) -> tuple[VerificationResult, Drift] | None:
         """The evidence and how the window differs from it; None where there is none, or another run replaces it."""
@@ -178,7 +182,7 @@ class _Certifying:
             return None
 
     async def _settle(
-        self, window: Window, sight: _Sight, at_once: asyncio.Semaphore, patient: bool
+        self, window: Window, sight: _TableSnapshot, at_once: asyncio.Semaphore, patient: bool
     ) -> VerificationResult | None:
         """The evidence as of the snapshot; None where that of another run has taken its place."""
         evidence, drift = sight.drifts.get(window.partition, (None, None))
@@ -192,14 +196,18 @@ class _Certifying:
                     now = await asyncio.to_thread(self._evidence, window)
                     if now is None or now.segments != evidence.segments:
                         return None
-                    settled = await settle(owned, evidence, drift, _store(owned, window), patient)
+                    rechecked = await recheck(owned, evidence, drift, _store(owned, window), patient)
             except PartitionBusy:
                 return None
-        self._looked += settled.looked_again
-        return settled.result
+        self._looked += rechecked.looked_again
+        return rechecked.result
 
     def _certified(
-        self, sight: _Sight, results: Sequence[VerificationResult | None], rounds: int, changes_per_second: float
+        self,
+        sight: _TableSnapshot,
+        results: Sequence[VerificationResult | None],
+        rounds: int,
+        changes_per_second: float,
     ) -> Certified:
         found = [result for result in results if result is not None]
         moving = [row_id for result in found for row_id in result.moving]
@@ -226,11 +234,11 @@ class _Certifying:
         )
 
 
-def _store(work: ReadingWork, window: Window) -> SegmentStore:
-    return SegmentStore(work.state, window.partition, work.run_id)
+def _store(work: ReadingWork, window: Window) -> EvidencePartStore:
+    return EvidencePartStore(work.state, window.partition, work.run_id)
 
 
-def _unsettled(result: VerificationResult | None, patient: bool) -> int:
+def _unfinished(result: VerificationResult | None, patient: bool) -> int:
     """The rows that are not known to be equal; of ids without a row an impatient round says nothing."""
     if result is None:
         return 1

@@ -1,7 +1,7 @@
 """Rows that are not where they were seen, or were not seen: judged all of them first, and deletes sent afterwards.
 
-An item is deleted if its row is gone, nobody wrote it since the migration did, both still hold a settle time later, and
-the brake lets so many pass. What it does not let pass is held back: it goes to the ledger, and waits there until a
+An item is deleted if its row is gone, nobody wrote it since the migration did, both still hold after the recheck delay,
+and the brake lets so many pass. What it does not let pass is held back: it goes to the ledger, and waits there until a
 person confirms the number, however many retries and passes come by.
 """
 
@@ -43,14 +43,14 @@ class Departures:
     source: SourceReader
     target: Written
     migrator: PageMigrator
-    settle_seconds: float
+    recheck_delay_s: float
     page_size: int
     on_rows: Callable[[int], None]
     begun: Collection[str] = ()
     begin: Callable[[Collection[str]], None] = lambda _ids: None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    async def settle(self, ids: Sequence[str], brake: Brake, held: Collection[str]) -> Departed:
+    async def handle(self, ids: Sequence[str], brake: Brake, held: Collection[str]) -> Departed:
         """Give each of these rows an outcome; `held` ones were held back earlier, and wait for the brake's number.
 
         Raises:
@@ -61,13 +61,13 @@ class Departures:
         chosen: set[str] = set()
         if doomed and not brake.lets_pass(len(doomed.keys() | set(self.begun))):
             # The application, which deletes the row first, may be about to delete these items.
-            await self.sleep(self.settle_seconds)
+            await self.sleep(self.recheck_delay_s)
             doomed = await self._judge(list(doomed), found)
         if brake.lets_pass(len(doomed.keys() | set(self.begun))):
             chosen = doomed.keys() - (held if brake.confirmed is None else ())
         if chosen:
             self.begin(chosen)
-            await self.sleep(self.settle_seconds)
+            await self.sleep(self.recheck_delay_s)
             await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
         # What could not be looked at, or deleted, has been let pass by nobody.
         failed = {row_id for row_id in held if found.outcomes.get(row_id) is Outcome.FAILED}

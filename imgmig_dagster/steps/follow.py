@@ -22,8 +22,8 @@ from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.steps.without_row import look_at_rows_left
-from imgmig_dagster.verification.row_parts import SeenRows, Segment, SegmentIndex, SegmentStore
-from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, SeenRows
+from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, RowVerdict, VerificationResult
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
@@ -38,7 +38,7 @@ class Piece:
     `changed` has the digests on the snapshot of the rows to be looked at; `gone` are ids that are not in it any more.
     """
 
-    segment: Segment | None
+    segment: EvidencePart | None
     until: Cursor
     changed: dict[str, int]
     gone: frozenset[str]
@@ -54,7 +54,7 @@ class Drift:
     moment: str
     rows: int
     digest: int
-    index: SegmentIndex
+    index: EvidencePartIndex
     pieces: Sequence[Piece]
     repeated: Sequence[str]
 
@@ -83,7 +83,7 @@ class Followed:
 
 
 def find_drift(
-    snapshot: Snapshot, window: Window, store: SegmentStore, evidence: VerificationResult, faults_again: bool
+    snapshot: Snapshot, window: Window, store: EvidencePartStore, evidence: VerificationResult, faults_again: bool
 ) -> Drift:
     """Compare the window on a snapshot with its segments. With `faults_again`, rows at fault count as changed."""
     index = store.index(evidence.segments)
@@ -91,7 +91,7 @@ def find_drift(
     pieces, repeated = list[Piece](), list[str]()
     after: Cursor | None = None
     for segment, of_segment in zip(index.segments, found, strict=False):
-        if of_segment != Sum(segment.rows, int(segment.digest)) or segment.verdicts.keys() - {Verdict.MATCH.value}:
+        if of_segment != Sum(segment.rows, int(segment.digest)) or segment.verdicts.keys() - {RowVerdict.MATCH.value}:
             listed = _listed(snapshot, window, after, segment.until)
             repeated += _repeated(listed)
             pieces.append(_piece(segment, store.rows(segment), listed, faults_again))
@@ -112,7 +112,7 @@ def find_drift(
 async def follow(
     work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool = False
 ) -> Followed:
-    """Bring a partition's evidence to this moment, by rounds on snapshots of the window's own; see `settle`.
+    """Bring a partition's evidence to this moment, by rounds on snapshots of the window's own; see `recheck`.
 
     The caller owns the partition's verification lock. A row that does not hold still in so few rounds is left in
     `moving`, or unverified.
@@ -131,14 +131,14 @@ async def follow(
 
 
 async def catch_up(work: ReadingWork, window: Window, evidence: VerificationResult) -> Followed:
-    """Look once at what has changed, and at what did not match; the rest as for `follow` and `settle`."""
+    """Look once at what has changed, and at what did not match; the rest as for `follow` and `recheck`."""
     return await _follow_once(work, window, evidence, faults_again=True, patient=False)
 
 
 async def _follow_once(
     work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool, patient: bool
 ) -> Followed:
-    store = SegmentStore(work.state, window.partition, work.run_id)
+    store = EvidencePartStore(work.state, window.partition, work.run_id)
 
     def look() -> Drift:
         with work.source.snapshot() as snapshot:
@@ -147,17 +147,17 @@ async def _follow_once(
     drift = await asyncio.to_thread(look)
     if drift.is_known(evidence):
         return Followed(replace(evidence, moving=[]), 0)
-    return await settle(work, evidence, drift, store, patient)
+    return await recheck(work, evidence, drift, store, patient)
 
 
-async def settle(
-    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: SegmentStore, patient: bool
+async def recheck(
+    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: EvidencePartStore, patient: bool
 ) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
     Unless `patient`, there is a brief look and no judgement: a row that does not match yet is unverified, and an id
-    without a row, whose item stands, is among the `orphans`, for the next round to look at. The evidence is `settling`
-    then.
+    without a row, whose item stands, is among the `orphans`, for the next round to look at. `recheck_unfinished`
+    is set then.
 
     Raises:
         StateChanged: the evidence was replaced meanwhile: this run has lost the partition, also where it cannot know.
@@ -165,7 +165,7 @@ async def settle(
     looked_at = work.clock.now()
     before = await asyncio.to_thread(work.state.read, names.evidence(evidence.partition))
     replacing = before.version if before else ABSENT
-    examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
+    examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
     changed, examined = drift.changed, Examined()
     # Of two rows with one id nobody can say which one an item is of: they get no verdict.
     single = [row_id for row_id in changed if row_id not in drift.repeated]
@@ -176,13 +176,13 @@ async def settle(
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
     orphans, back = await _left_behind(work, sorted({*gone, *vanished, *evidence.orphans}), patient)
     # A row that went and came back was never looked at.
-    examined.rows.faults += (Mismatch(row_id, Verdict.UNVERIFIED) for row_id in vanished & back)
+    examined.rows.faults += (Mismatch(row_id, RowVerdict.UNVERIFIED) for row_id in vanished & back)
     vanished -= back
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
     def keep() -> VerificationResult:
         segments = list(_renewed(drift, examined, store, looked_at))
-        index = SegmentIndex(tuple(segments))
+        index = EvidencePartIndex(tuple(segments))
         result = replace(
             evidence,
             run_id=work.run_id,
@@ -191,12 +191,12 @@ async def settle(
             digest=str(drift.digest),
             as_of=drift.moment,
             segments=store.write_index(segments) if drift.pieces else evidence.segments,
-            settled=evidence.settled + examined.settled,
+            agreed_on_recheck=evidence.agreed_on_recheck + examined.agreed_on_recheck,
             undeclared=_undeclared(evidence, drift, examined),
             moving=sorted({*moved, *vanished}),
             orphans=orphans,
             repeated=drift.repeated,
-            settling=not patient and bool(orphans or examined.rows.faults),
+            recheck_unfinished=not patient and bool(orphans or examined.rows.faults),
             matches_from=_since(evidence, segments),
             finished_at=work.clock.now(),
         )
@@ -223,7 +223,7 @@ async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> 
     return sorted(left), back
 
 
-def totals(index: SegmentIndex, store: SegmentStore) -> dict[str, Any]:
+def totals(index: EvidencePartIndex, store: EvidencePartStore) -> dict[str, Any]:
     """What all segments come to, by the names of `VerificationResult`."""
     verdicts, by_attribute = index.verdicts(), index.by_attribute()
     return {
@@ -237,7 +237,11 @@ def totals(index: SegmentIndex, store: SegmentStore) -> dict[str, Any]:
 
 
 def _keep_evidence(
-    work: ReadingWork, result: VerificationResult, store: SegmentStore, segments: Sequence[Segment], replacing: str
+    work: ReadingWork,
+    result: VerificationResult,
+    store: EvidencePartStore,
+    segments: Sequence[EvidencePart],
+    replacing: str,
 ) -> None:
     """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
     listed = names.mismatches(result.partition)
@@ -248,7 +252,7 @@ def _keep_evidence(
     store.keep_only(result.segments, segments)
 
 
-def _piece(segment: Segment, seen: SeenRows, listed: Sequence[Placed], faults_again: bool) -> Piece:
+def _piece(segment: EvidencePart, seen: SeenRows, listed: Sequence[Placed], faults_again: bool) -> Piece:
     digests = seen.digests()
     known = {row_id: seen_row.row for row_id, seen_row in seen.equal.items()} if faults_again else digests
     changed = {row.id: row.digest for row in listed if known.get(row.id) != row.digest}
@@ -264,7 +268,7 @@ def _repeated(listed: Sequence[Placed]) -> list[str]:
     return [row_id for row_id, times in Counter(row.id for row in listed).items() if times > 1]
 
 
-def _renewed(drift: Drift, examined: Examined, store: SegmentStore, looked_at: str) -> Iterator[Segment]:
+def _renewed(drift: Drift, examined: Examined, store: EvidencePartStore, looked_at: str) -> Iterator[EvidencePart]:
     """The segments with what was seen of the rows that drifted; those that did not drift as they are."""
     pieces = {piece.segment.file: piece for piece in drift.pieces if piece.segment}
     for segment in drift.index.segments:
@@ -281,7 +285,7 @@ def _renewed(drift: Drift, examined: Examined, store: SegmentStore, looked_at: s
             yield store.write(piece.until, examined.rows.only(piece.changed), looked_at)
 
 
-def _since(evidence: VerificationResult, segments: Sequence[Segment]) -> str | None:
+def _since(evidence: VerificationResult, segments: Sequence[EvidencePart]) -> str | None:
     oldest = min([evidence.oldest_look_at, *(segment.looked_at for segment in segments)])
     return oldest if oldest != evidence.started_at else None
 

@@ -14,15 +14,15 @@ from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
-from imgmig_dagster.state.row_log import Segment
+from imgmig_dagster.state.row_log import RowLogPart
 from imgmig_dagster.steps.audited import AuditedDeletes
 from imgmig_dagster.steps.departures import Departed, Departures
 from imgmig_dagster.steps.inventory import Rejections, look_at_ids
-from imgmig_dagster.steps.migration_result import UNDONE, MigrationResult, Outcome
+from imgmig_dagster.steps.migration_result import NOT_WRITTEN, MigrationResult, Outcome
 from imgmig_dagster.steps.page import PageMigrator, PageResult
 from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.verification.schema_changes import note_schema
-from imgmig_dagster.walk.completeness import Account
+from imgmig_dagster.walk.completeness import Completeness
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
@@ -104,7 +104,7 @@ class _Migration(Step[PageResult]):
         async with work.writing(window.partition, "migration"):
             async with self._audit.flushed():
                 found = await walk(work, window, self, coverage)
-                departed = await self._take_up(found, coverage)
+                departed = await self._migrate_late_rows(found, coverage)
                 coverage.count_requests()
             if rejections is not None and coverage.checkpoint.outcomes.get(Outcome.REJECTED.value):
                 ids = await asyncio.to_thread(_rejected, coverage.segments())
@@ -138,7 +138,7 @@ class _Migration(Step[PageResult]):
             self._tell("Retried", len(entries))
             async with work.writing(window.partition, "retry", entries), self._audit.flushed():
                 brake = Brake(await asyncio.to_thread(work.source.count, window), self._confirm_deletes)
-                departed = await self._departures().settle(entries, brake, held_back(failures))
+                departed = await self._departures().handle(entries, brake, held_back(failures))
                 await self._settle(departed.outcomes, departed.failures)
                 outcomes.update(outcome.value for outcome in departed.outcomes.values())
         traffic = work.target.sender.traffic
@@ -183,7 +183,7 @@ class _Migration(Step[PageResult]):
             "same command to resume, then imgmig retry-failures for the rows that failed"
         )
 
-    async def _take_up(self, found: Account, coverage: Coverage[PageResult]) -> Departed:
+    async def _migrate_late_rows(self, found: Completeness, coverage: Coverage[PageResult]) -> Departed:
         """Migrate the rows that were on no page, and look once more at those that are not where they were seen.
 
         Those whose items an earlier pass held back are judged with them, and not counted: they are of no page.
@@ -193,11 +193,11 @@ class _Migration(Step[PageResult]):
         brake = Brake(found.rows_in_window + len(found.gone), self._confirm_deletes)
         ids = list(dict.fromkeys((*found.unseen, *earlier, *held)))
         departures = self._departures(begun=coverage.checkpoint.deleting, begin=coverage.begin_deletes)
-        departed = await departures.settle(ids, brake, held)
+        departed = await departures.handle(ids, brake, held)
         others = set(held) - earlier.keys() - set(found.unseen)
         await self._settle(departed.outcomes, departed.failures)
         outcomes = Counter(coverage.checkpoint.outcomes)
-        outcomes.subtract(found.void)
+        outcomes.subtract(found.discounted)
         for row_id, outcome in departed.outcomes.items():
             if row_id not in others:
                 # A second look that finds all well leaves what the first one did.
@@ -207,19 +207,19 @@ class _Migration(Step[PageResult]):
 
     async def _settle(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
         """Bring the ledger up to date."""
-        done = [row_id for row_id, outcome in outcomes.items() if outcome not in UNDONE]
+        done = [row_id for row_id, outcome in outcomes.items() if outcome not in NOT_WRITTEN]
         await whole_in_thread(self._ledger.record, failures, done)
 
     def _tell(self, verb: str, total: int, done: int = 0) -> None:
         work = self._work
         self._meter = work.meter(verb, self._window.partition, total, done)
-        reconciler = Reconciler(work.source, self._target, work.settle_seconds, work.clock.sleep)
+        reconciler = Reconciler(work.source, self._target, work.recheck_delay_s, work.clock.sleep)
         common = (work.source, self._target, self._write_mode, reconciler, self._meter.advance)
         self._migrator = PageMigrator(*common, work.keep_values, self._taken_back)
 
     def _departures(self, **of_a_pass: Any) -> Departures:
         work = self._work
-        common = (work.source, self._target, self._migrator, work.settle_seconds, work.page_size, self._meter.advance)
+        common = (work.source, self._target, self._migrator, work.recheck_delay_s, work.page_size, self._meter.advance)
         return Departures(*common, sleep=work.clock.sleep, **of_a_pass)
 
     async def _fingerprint(self) -> Mapping[str, str]:
@@ -246,6 +246,6 @@ class _Migration(Step[PageResult]):
         }
 
 
-def _rejected(segments: Iterable[Segment]) -> set[str]:
+def _rejected(segments: Iterable[RowLogPart]) -> set[str]:
     """The rows that a pass rejected, in the runs before an interruption too: few, since a pass with many stops."""
     return {row_id for segment in segments for row_id in segment.ids.get(Outcome.REJECTED.value, ())}

@@ -37,7 +37,7 @@ class Outcome(str, Enum):
 
 MIGRATED = (Outcome.INSERTED, Outcome.WRITTEN, Outcome.COMPLETED, Outcome.UPDATED)
 SKIPPED = (Outcome.IDENTICAL, Outcome.NEWER_IN_TARGET, Outcome.VANISHED)
-UNDONE = (Outcome.REJECTED, Outcome.FAILED, Outcome.HELD_BACK)
+NOT_WRITTEN = (Outcome.REJECTED, Outcome.FAILED, Outcome.HELD_BACK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class MigrationCounts:
     @property
     def failed(self) -> Annotated[int, Figure()]:
         """The rows that are named in the ledger: not in the target, or gone with their items held back."""
-        return self._count(UNDONE)
+        return self._count(NOT_WRITTEN)
 
     @property
     def vanished(self) -> Annotated[int, Figure()]:

@@ -24,7 +24,7 @@ from imgmig_dagster.target.inserts import MAX_BATCH_INSERT
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WriteFailure
 
-_PERHAPS_OURS: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
+_PERHAPS_WRITTEN_BY_US: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
 # Of a page's own inserts up to a tenth, or 10, may lose their rows under the write: an application that deletes. More
 # at once is for `Departures` and its brake.
 _FEW: Final = 10
@@ -148,7 +148,7 @@ class PageMigrator:
         """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
         # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
         # after its last write.
-        written = {row.id: row for row in rows if page.outcomes.get(row.id) in _PERHAPS_OURS}
+        written = {row.id: row for row in rows if page.outcomes.get(row.id) in _PERHAPS_WRITTEN_BY_US}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
         gone = {row_id: row for row_id, row in written.items() if page.outcomes[row_id] is Outcome.VANISHED}

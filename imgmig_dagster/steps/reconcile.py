@@ -12,7 +12,7 @@ from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import NeverSettledError
 from imgmig_dagster.target.dry_run_table import Written
 
-# A key that is written more often than this, a settle time apart, is left to the next pass.
+# A key that is written more often than this, within the recheck delay, is left to the next pass.
 _MAX_LOOKS = 5
 
 
@@ -26,7 +26,7 @@ class Reconciler:
         self,
         source: SourceReader,
         target: Written,
-        settle_seconds: float,
+        recheck_delay_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         source_wins: bool = False,
     ) -> None:
@@ -35,7 +35,7 @@ class Reconciler:
         self._transform = transformer(target.mapping)
         self._compare = comparer(target.mapping)
         self._rule = ExistingItemRule(target.mapping, source_wins)
-        self._settle_seconds = settle_seconds
+        self._recheck_delay_s = recheck_delay_s
         self._sleep = sleep
 
     async def reconcile(self, row_id: str, row: Row, item: Item | None) -> Outcome | Rejection:
@@ -74,7 +74,7 @@ class Reconciler:
     async def _carry_out(self, decision: Decision, row_id: str, row: Row, item: Item) -> Outcome | None:
         """What became of an item that differs; None where row or item moved, or somebody else wrote."""
         if decision.has_to_hold_still:
-            await self._sleep(self._settle_seconds)
+            await self._sleep(self._recheck_delay_s)
             if await self._look(row_id) != (row, item):
                 return None
         if decision.action is Action.LEAVE:

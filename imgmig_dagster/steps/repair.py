@@ -22,12 +22,12 @@ from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.audited import AuditedTable
 from imgmig_dagster.steps.departures import Departures
-from imgmig_dagster.steps.migration_result import UNDONE, Outcome
+from imgmig_dagster.steps.migration_result import NOT_WRITTEN, Outcome
 from imgmig_dagster.steps.page import PageMigrator
 from imgmig_dagster.steps.reconcile import Reconciler
 from imgmig_dagster.steps.rows_left import refuse_unexplained
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.dry_run_table import RehearsedTable, Written
+from imgmig_dagster.target.dry_run_table import DryRunTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
@@ -177,31 +177,31 @@ class _Repair:
         meter = self._work.meter("Repaired", partition, len(ids))
         ledger = FailureLedger(work.state, partition)
         async with self._flushed():
-            reconciler = Reconciler(work.source, target, work.settle_seconds, work.clock.sleep, source_wins)
+            reconciler = Reconciler(work.source, target, work.recheck_delay_s, work.clock.sleep, source_wins)
             # Whatever the setting says: a repair never replaces an item that it has not seen.
             migrator = PageMigrator(
                 work.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, work.keep_values
             )
             departures = Departures(
-                work.source, target, migrator, work.settle_seconds, _PAGE, lambda _rows: None, sleep=work.clock.sleep
+                work.source, target, migrator, work.recheck_delay_s, _PAGE, lambda _rows: None, sleep=work.clock.sleep
             )
             went: list[str] = []
 
-            def settle(done: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
+            def record(done: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
                 outcomes.update({row_id: outcome.value for row_id, outcome in done.items()})
                 if self._audit is not None:
-                    ledger.record(failures, [row_id for row_id, outcome in done.items() if outcome not in UNDONE])
+                    ledger.record(failures, [row_id for row_id, outcome in done.items() if outcome not in NOT_WRITTEN])
 
             for page in batched(ids, _PAGE):
                 rows = await asyncio.to_thread(work.source.rows, page)
                 result = await migrator.migrate(list(rows.values()), look_first=True)
                 outcomes.update({row_id: Outcome.VANISHED.value for row_id in page if row_id not in rows})
                 gone = {row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED}
-                settle({row_id: of for row_id, of in result.results.items() if row_id not in gone}, result.failures)
+                record({row_id: of for row_id, of in result.results.items() if row_id not in gone}, result.failures)
                 went += gone
             # What was written for a row that went under the write must not outlive it; all of them pass one brake.
-            departed = await departures.settle(went, Brake(len(ids)), held=())
-            settle(departed.outcomes, departed.failures)
+            departed = await departures.handle(went, Brake(len(ids)), held=())
+            record(departed.outcomes, departed.failures)
         return self._result(partition, outcomes, unlisted, started_at)
 
     async def delete_orphans(self, seen: Mapping[str, str], brake: Brake) -> RepairResult:
@@ -214,9 +214,9 @@ class _Repair:
             async def each(ids: Sequence[str], work: Callable[[str], _Work]) -> None:
                 for page in batched(ids, _PAGE):
                     found = zip(page, await gather(work(row_id) for row_id in page), strict=True)
-                    settled = {row_id: outcome.value for row_id, outcome in found if outcome is not None}
-                    outcomes.update(settled)
-                    meter.advance(len(settled))
+                    recorded = {row_id: outcome.value for row_id, outcome in found if outcome is not None}
+                    outcomes.update(recorded)
+                    meter.advance(len(recorded))
 
             # All are judged before the first one is deleted.
             await each(list(seen), lambda row_id: self._judge_orphan(target, row_id, seen[row_id]))
@@ -224,7 +224,7 @@ class _Repair:
             if self._audit is not None and not brake.lets_pass(len(doomed)):
                 outcomes.update(dict.fromkeys(doomed, OrphanOutcome.HELD_BACK.value))
             else:
-                await self._work.clock.sleep(self._work.settle_seconds if doomed else 0)
+                await self._work.clock.sleep(self._work.recheck_delay_s if doomed else 0)
                 await each(doomed, lambda row_id: self._delete_orphan(target, row_id, seen[row_id]))
         return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, 0, started_at)
 
@@ -263,7 +263,7 @@ class _Repair:
         table = self._work.target
         if isinstance(table, WritableTable) and self._audit is not None:
             return AuditedTable(table, self._audit)
-        return RehearsedTable(table)
+        return DryRunTable(table)
 
     def _flushed(self) -> AbstractAsyncContextManager[None]:
         return self._audit.flushed() if self._audit is not None else nullcontext()

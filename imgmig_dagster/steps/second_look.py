@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
@@ -12,10 +12,11 @@ from imgmig_dagster.mapping.compare import comparer, undeclared_attributes
 from imgmig_dagster.mapping.digests import item_digester
 from imgmig_dagster.mapping.rows import DigestedRow, Item
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.state.records import renamed
 from imgmig_dagster.target.requests import MAX_BATCH_GET
 from imgmig_dagster.target.target_table import TargetTable
-from imgmig_dagster.verification.row_parts import PackedRows, Seen, SeenRows
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict
+from imgmig_dagster.verification.row_parts import EqualRow, PackedRows, SeenRows
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 
 MAX_LOOKS: Final = 5
 """How often what does not hold still is looked at again, before nothing is concluded of it."""
@@ -29,26 +30,26 @@ class LoggedRows:
     rows: PackedRows
     faults: Sequence[Mismatch]
     undeclared: Mapping[str, int]
-    settled: int
+    agreed_on_recheck: Annotated[int, renamed("agreed_on_recheck", "settled")]
 
 
 @dataclass
 class Examined:
     """The verdicts of some rows by id, and what was seen of them.
 
-    `undeclared` counts attributes that the mapping does not know, and `settled` the rows that differed at first, and
-    agreed at the next look.
+    `undeclared` counts attributes that the mapping does not know, and `agreed_on_recheck` the rows that differed
+    at first, and agreed on recheck.
     """
 
-    results: dict[str, Verdict] = field(default_factory=dict)
+    results: dict[str, RowVerdict] = field(default_factory=dict)
     rows: SeenRows = field(default_factory=SeenRows)
     undeclared: Counter[str] = field(default_factory=Counter)
-    settled: int = 0
+    agreed_on_recheck: int = 0
 
     @property
     def tally(self) -> LoggedRows:
         """See `walk.coverage.Findings`."""
-        return LoggedRows(PackedRows.of(self.rows), self.rows.faults, self.undeclared, self.settled)
+        return LoggedRows(PackedRows.of(self.rows), self.rows.faults, self.undeclared, self.agreed_on_recheck)
 
     def after(self, earlier: "Examined") -> "Examined":
         """See `walk.coverage.Findings`: what was seen of a row last counts."""
@@ -62,11 +63,11 @@ class Examined:
         self.results.update(other.results)
         self.rows.add(other.rows)
         self.undeclared.update(other.undeclared)
-        self.settled += other.settled
+        self.agreed_on_recheck += other.agreed_on_recheck
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _RowAndItem:
     """A row and its item as one look found them; `unread` where the item could not be read."""
 
     row: DigestedRow
@@ -81,12 +82,12 @@ class Examiner:
         self,
         source: SourceReader,
         target: TargetTable,
-        settle_seconds: float,
+        recheck_delay_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._source = source
         self._target = target
-        self._settle_seconds = settle_seconds
+        self._recheck_delay_s = recheck_delay_s
         self._sleep = sleep
         self._compare = comparer(target.mapping)
         self._digest = item_digester(target.mapping)
@@ -97,10 +98,10 @@ class Examiner:
         for look in range(1, MAX_LOOKS + 1):
             if not suspects:
                 return examined
-            await self._sleep(self._settle_seconds)
+            await self._sleep(self._recheck_delay_s)
             suspects = await self._look_again(suspects, examined, is_last=look == MAX_LOOKS)
         for row_id, sight in suspects.items():
-            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
+            self._fault(row_id, RowVerdict.UNVERIFIED, sight, examined)
         return examined
 
     async def look_briefly(self, rows: Sequence[DigestedRow]) -> Examined:
@@ -110,44 +111,46 @@ class Examiner:
         """
         examined, suspects = await self._look_at_all(rows)
         if suspects:
-            await self._sleep(min(_ON_THE_WAY_SECONDS, self._settle_seconds))
+            await self._sleep(min(_ON_THE_WAY_SECONDS, self._recheck_delay_s))
             again = await asyncio.to_thread(self._source.rows, list(suspects))
             arrived, suspects = await self._look_at_all(list(again.values()))
             examined.add(arrived)
         for row_id, sight in suspects.items():
-            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
+            self._fault(row_id, RowVerdict.UNVERIFIED, sight, examined)
         return examined
 
-    async def _look_at_all(self, rows: Sequence[DigestedRow]) -> tuple[Examined, dict[str, _Sight]]:
+    async def _look_at_all(self, rows: Sequence[DigestedRow]) -> tuple[Examined, dict[str, _RowAndItem]]:
         examined = Examined()
         looks = await gather(self._look(chunk, examined) for chunk in batched(rows, MAX_BATCH_GET))
         return examined, {row_id: sight for found in looks for row_id, sight in found.items()}
 
-    async def _look(self, rows: Sequence[DigestedRow], examined: Examined) -> dict[str, _Sight]:
+    async def _look(self, rows: Sequence[DigestedRow], examined: Examined) -> dict[str, _RowAndItem]:
         """Compare the rows of one request as soon as it is answered, while others are on their way.
 
         Returns what does not match.
         """
         lookup = await self._target.get_many([row.id for row in rows])
-        others: dict[str, _Sight] = {}
+        others: dict[str, _RowAndItem] = {}
         for row in rows:
             item = lookup.items.get(row.id)
             if item is None or not self._matches(row, item, examined):
-                others[row.id] = _Sight(row, item, row.id in lookup.unread)
+                others[row.id] = _RowAndItem(row, item, row.id in lookup.unread)
         return others
 
-    async def _look_again(self, suspects: Mapping[str, _Sight], examined: Examined, is_last: bool) -> dict[str, _Sight]:
+    async def _look_again(
+        self, suspects: Mapping[str, _RowAndItem], examined: Examined, is_last: bool
+    ) -> dict[str, _RowAndItem]:
         """Judge what held still since the last look; return what moved."""
         rows = await asyncio.to_thread(self._source.rows, list(suspects))
         lookup = await self._target.get_many(list(rows))
-        moved: dict[str, _Sight] = {}
+        moved: dict[str, _RowAndItem] = {}
         for row_id, row in rows.items():
-            sight, before = _Sight(row, lookup.items.get(row_id), row_id in lookup.unread), suspects[row_id].item
+            sight, before = _RowAndItem(row, lookup.items.get(row_id), row_id in lookup.unread), suspects[row_id].item
             # Of a row that changes between any look at it and at its item, nothing else is ever seen than that its item
             # said at the look before what the row says now: they were equal then, for the row comes first.
             items = [item for item in (sight.item, before if is_last else None) if item is not None]
             if any(self._matches(row, item, examined) for item in items):
-                examined.settled += 1
+                examined.agreed_on_recheck += 1
             elif sight == suspects[row_id]:
                 self._judge(row_id, sight, examined)
             else:
@@ -158,31 +161,31 @@ class Examiner:
         comparison = self._compare(row, item)
         if comparison.differences:
             return False
-        examined.results[row.id] = Verdict.MATCH
-        seen = Seen(row.digest, self._digest(item), len(comparison.inexact))
+        examined.results[row.id] = RowVerdict.MATCH
+        seen = EqualRow(row.digest, self._digest(item), len(comparison.inexact))
         examined.rows.equal[row.id] = seen
         self._count_undeclared(item, examined)
         return True
 
-    def _judge(self, row_id: str, sight: _Sight, examined: Examined) -> None:
+    def _judge(self, row_id: str, sight: _RowAndItem, examined: Examined) -> None:
         if sight.unread:
-            self._fault(row_id, Verdict.UNVERIFIED, sight, examined)
+            self._fault(row_id, RowVerdict.UNVERIFIED, sight, examined)
         elif sight.item is None:
-            self._fault(row_id, Verdict.MISSING, sight, examined)
+            self._fault(row_id, RowVerdict.MISSING, sight, examined)
         else:
             differences = self._compare(sight.row, sight.item).differences
             self._count_undeclared(sight.item, examined)
-            examined.results[row_id] = Verdict.MISMATCH
+            examined.results[row_id] = RowVerdict.MISMATCH
             examined.rows.at_fault[row_id] = sight.row.digest
             examined.rows.faults += (
-                Mismatch(row_id, Verdict.MISMATCH, found.attribute, found.expected, found.found)
+                Mismatch(row_id, RowVerdict.MISMATCH, found.attribute, found.expected, found.found)
                 for found in differences
             )
 
-    def _fault(self, row_id: str, verdict: Verdict, sight: _Sight, examined: Examined) -> None:
+    def _fault(self, row_id: str, verdict: RowVerdict, sight: _RowAndItem, examined: Examined) -> None:
         examined.results[row_id] = verdict
         examined.rows.faults.append(Mismatch(row_id, verdict))
-        if verdict is not Verdict.UNVERIFIED:  # what nobody knows is looked at again
+        if verdict is not RowVerdict.UNVERIFIED:  # what nobody knows is looked at again
             examined.rows.at_fault[row_id] = sight.row.digest
 
     def _count_undeclared(self, item: Item, examined: Examined) -> None:

@@ -21,7 +21,7 @@ _NOTHING: Final = (None, None)
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _SampledPair:
     """A sampled row and its item. An item that could not be read is taken for absent: it does not pass."""
 
     sampled: SampledRow
@@ -39,7 +39,7 @@ async def spot_check(
 
     S3 is asked where the mapping declares pictures.
 
-    A row that differs is looked at again, until it has held still for a settle time: the application may write
+    A row that differs is looked at again, until it has held still for the recheck delay: the application may write
     meanwhile. One that is deleted in between is not in the sample.
 
     Raises:
@@ -74,10 +74,10 @@ async def spot_check(
     )
 
 
-async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_Sight]:
+async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_SampledPair]:
     compare = comparer(work.source.mapping)
 
-    def agrees(sight: _Sight) -> bool:
+    def agrees(sight: _SampledPair) -> bool:
         return sight.item is not None and compare(sight.sampled.row, sight.item).equal
 
     table = work.target.for_partition()
@@ -86,7 +86,7 @@ async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> S
     for _look_number in range(MAX_LOOKS):
         if not suspects:
             break
-        await work.clock.sleep(work.settle_seconds)
+        await work.clock.sleep(work.recheck_delay_s)
         rows = await asyncio.to_thread(work.source.rows, suspects)
         again = await _look(table, [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()])
         moved = [row_id for row_id, sight in again.items() if sight != sights[row_id]]
@@ -97,9 +97,9 @@ async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> S
     return list(sights.values())
 
 
-async def _look(table: TargetTable, drawn: Sequence[SampledRow]) -> dict[str, _Sight]:
+async def _look(table: TargetTable, drawn: Sequence[SampledRow]) -> dict[str, _SampledPair]:
     lookup = await table.get_many([each.row.id for each in drawn])
-    sights = (_Sight(each, lookup.items.get(each.row.id)) for each in drawn)
+    sights = (_SampledPair(each, lookup.items.get(each.row.id)) for each in drawn)
     return {sight.row_id: sight for sight in sights}
 
 

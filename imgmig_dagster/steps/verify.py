@@ -16,7 +16,7 @@ from imgmig_dagster.state.writes import last_write, writes_so_far
 from imgmig_dagster.steps.follow import find_drift, follow, totals
 from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
 from imgmig_dagster.verification.evidence import identity_of, is_too_old
-from imgmig_dagster.verification.row_parts import Segment, SegmentIndex, SegmentStore, ids_at_fault
+from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, ids_at_fault
 from imgmig_dagster.verification.verification_result import Identity, VerificationResult
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
@@ -29,7 +29,7 @@ _LOGGED: Final = TypeAdapter(LoggedRows)
 async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -> VerificationResult:
     """Compare every row of the window, and leave the evidence in the state store.
 
-    A difference counts only when the same row and the same item are seen again, a settle time later: the
+    A difference counts only when the same row and the same item are seen again, after the recheck delay: the
     application may write meanwhile. An interrupted verification is resumed if nothing of ours has written since.
 
     Args:
@@ -62,7 +62,7 @@ class _Verification(Step[Examined]):
         self._coverage: Coverage[Examined] = Coverage(
             work, window.partition, names.VERIFICATION_PROGRESS, names.VERIFIED
         )
-        self._examiner = Examiner(work.source, work.target, work.settle_seconds, work.clock.sleep)
+        self._examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
 
     async def verify(self, only_failed: bool) -> VerificationResult:
         work, window, coverage = self._work, self._window, self._coverage
@@ -125,18 +125,23 @@ class _Verification(Step[Examined]):
 
     def _write_segments(self, unplaced: Collection[str]) -> dict[str, Any]:
         """The segments of the pass, without rows that are gone or moved, and what they come to."""
-        store = SegmentStore(self._work.state, self._window.partition, self._work.run_id)
-        segments, undeclared, settled = list[Segment](), Counter[str](), 0
+        store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)
+        segments, undeclared, agreed_on_recheck = list[EvidencePart](), Counter[str](), 0
         for logged in self._coverage.segments():
             found = _LOGGED.validate_python(logged.tally)
             rows = found.rows.unpacked(found.faults)
             rows.forget(unplaced)
             segments.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
             undeclared.update(found.undeclared)
-            settled += found.settled
-        index = SegmentIndex(tuple(segments))
+            agreed_on_recheck += found.agreed_on_recheck
+        index = EvidencePartIndex(tuple(segments))
         name = store.write_index(segments)
-        return {**totals(index, store), "undeclared": undeclared, "settled": settled, "segments": name}
+        return {
+            **totals(index, store),
+            "undeclared": undeclared,
+            "agreed_on_recheck": agreed_on_recheck,
+            "segments": name,
+        }
 
     def _fingerprint(self) -> Mapping[str, str]:
         """What an interrupted verification has to be of. Rows that changed meanwhile are looked at again in the end."""
@@ -169,7 +174,7 @@ class _Verification(Step[Examined]):
         """Ids that the earlier evidence knew, and that are not in the window any more: their items must be gone too."""
         if earlier is None:
             return set()
-        store = SegmentStore(self._work.state, self._window.partition, self._work.run_id)
+        store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)
         with self._work.source.snapshot() as snapshot:
             drift = find_drift(snapshot, self._window, store, earlier, faults_again=False)
         return {*earlier.orphans, *(row_id for piece in drift.pieces for row_id in piece.gone)}

@@ -15,8 +15,9 @@ from imgmig_dagster.work import ReadingWork
 class WithoutRow:
     """What became of ids that had no row.
 
-    `orphans` are the items that stood there twice, a settle time apart, while there was no row. `gone` have no item
-    either, and `have_rows` a row by now. Of the `unverified` the item could not be read, or moved at every look.
+    `orphans` are the items that stood there twice, with the recheck delay between, while there was no row. `gone` have
+    no item either, and `have_rows` a row by now. Of the `unverified` the item could not be read, or moved at every
+    look.
     """
 
     orphans: dict[str, Item] = field(default_factory=dict)
@@ -29,7 +30,7 @@ async def look_at_rows_left(work: ReadingWork, ids: Sequence[str]) -> WithoutRow
     """Look at the items of ids whose rows are said to be gone: of those that have none."""
     rows = await asyncio.to_thread(work.source.rows, ids)
     without = [row_id for row_id in ids if row_id not in rows]
-    found = await look_without_rows(work.source, work.target, without, work.settle_seconds, work.clock.sleep)
+    found = await look_without_rows(work.source, work.target, without, work.recheck_delay_s, work.clock.sleep)
     found.have_rows.extend(rows)
     return found
 
@@ -38,7 +39,7 @@ async def look_without_rows(
     source: SourceReader,
     target: TargetTable,
     ids: Sequence[str],
-    settle_seconds: float,
+    recheck_delay_s: float,
     sleep: Callable[[float], Awaitable[None]],
 ) -> WithoutRow:
     """Look at the items of ids for which the source has just given no row."""
@@ -54,7 +55,7 @@ async def look_without_rows(
     for _look in range(MAX_LOOKS):
         if not standing:
             return found
-        await sleep(settle_seconds)
+        await sleep(recheck_delay_s)
         standing = await _look_again(source, target, standing, found)
     found.unverified.extend(standing)
     return found

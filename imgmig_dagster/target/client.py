@@ -23,7 +23,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_faults import clock_wrong, is_of_the_clock, proxy_refused, tls_refused
 from imgmig_dagster.errors import ClockWrong, ImgmigError, SettingsError
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.target.faults import Fault, classify
+from imgmig_dagster.target.faults import TargetFault, classify
 from imgmig_dagster.target.request_signing import RequestSigner
 
 _LARGE_BODY_BYTES = 2**20
@@ -76,9 +76,9 @@ class DynamoDBError(Exception):
         return 400 <= self.status < 500
 
     @property
-    def fault(self) -> Fault:
+    def fault(self) -> TargetFault:
         """What to do about it."""
-        return Fault.SIGN_ANEW if self.clock else classify(self.code, self.status)
+        return TargetFault.SIGN_ANEW if self.clock else classify(self.code, self.status)
 
 
 class DynamoDBClient:

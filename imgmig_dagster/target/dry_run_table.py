@@ -5,26 +5,26 @@ from typing import TypeAlias
 
 from imgmig_dagster.mapping.rows import Assignments, Item, assigned
 from imgmig_dagster.target.target_table import Lookup, TargetTable
-from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
+from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 
 
-class RehearsedTable(TargetTable):
+class DryRunTable(TargetTable):
     """Later reads find what would have been written. Its sender only reads."""
 
     def __init__(self, table: TargetTable) -> None:
         super().__init__(table.sender.read_only(), table.name, table.mapping)
         self._pretended: dict[str, Item | None] = {}
 
-    async def put_new(self, item: Item) -> Standing | None:
+    async def put_new(self, item: Item) -> ExistingItem | None:
         """As if the item had been written, if none stands there."""
         row_id = str(self.mapping.row_id(item))
         standing = await self.get(row_id)
         if standing is not None:
-            return Standing(standing)
+            return ExistingItem(standing)
         self._pretended[row_id] = item
         return None
 
-    async def put_new_many(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+    async def put_new_many(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
         """As if the items had been written, each if none stands there."""
         return [await self.put_new(item) for item in items]
 
@@ -51,5 +51,5 @@ class RehearsedTable(TargetTable):
         return Lookup({**lookup.items, **pretended}, lookup.unread)
 
 
-Written: TypeAlias = WritableTable | RehearsedTable
+Written: TypeAlias = WritableTable | DryRunTable
 """What a step writes to: the table, or a pretence of it. A table that is only read is neither."""

@@ -6,7 +6,7 @@ from typing import Final
 from imgmig_dagster.aws_faults import REFUSED_CREDENTIALS
 
 
-class Fault(Enum):
+class TargetFault(Enum):
     """What to do about a failed request."""
 
     BACK_PRESSURE = "slow the writer down and send again; uses up no retry"
@@ -18,45 +18,47 @@ class Fault(Enum):
     STOP = "no request can succeed: end the run"
 
 
-FAULTS: Final[dict[str, Fault]] = {
-    "ProvisionedThroughputExceededException": Fault.BACK_PRESSURE,
-    **dict.fromkeys(("ThrottlingException", "ThrottledException", "Throttling"), Fault.BACK_PRESSURE),
-    "TooManyRequestsException": Fault.BACK_PRESSURE,
-    "RequestLimitExceeded": Fault.BACK_PRESSURE,
-    "LimitExceededException": Fault.BACK_PRESSURE,
-    "InternalServerError": Fault.TRANSIENT,
-    "ServiceUnavailable": Fault.TRANSIENT,
-    **dict.fromkeys(("RequestTimeout", "RequestTimeoutException"), Fault.TRANSIENT),  # with 400, as of S3
-    "TransactionConflictException": Fault.TRANSIENT,
-    "ReplicatedWriteConflictException": Fault.TRANSIENT,
-    "ConnectionFailed": Fault.TRANSIENT,
-    "ProxyUnreachable": Fault.TRANSIENT,
-    "TruncatedReply": Fault.TRANSIENT,
-    "DamagedReply": Fault.TRANSIENT,
-    **dict.fromkeys(REFUSED_CREDENTIALS, Fault.REFRESH),
-    "ConditionalCheckFailedException": Fault.CONDITION,
-    "ValidationException": Fault.REJECT,
-    "ItemCollectionSizeLimitExceededException": Fault.REJECT,
-    "AccessDeniedException": Fault.STOP,
-    "InvalidSignatureException": Fault.STOP,
-    "MissingAuthenticationTokenException": Fault.STOP,
-    "IncompleteSignatureException": Fault.STOP,
-    "ResourceNotFoundException": Fault.STOP,
-    "UnknownOperationException": Fault.STOP,
-    "SerializationException": Fault.STOP,
+FAULTS: Final[dict[str, TargetFault]] = {
+    "ProvisionedThroughputExceededException": TargetFault.BACK_PRESSURE,
+    **dict.fromkeys(("ThrottlingException", "ThrottledException", "Throttling"), TargetFault.BACK_PRESSURE),
+    "TooManyRequestsException": TargetFault.BACK_PRESSURE,
+    "RequestLimitExceeded": TargetFault.BACK_PRESSURE,
+    "LimitExceededException": TargetFault.BACK_PRESSURE,
+    "InternalServerError": TargetFault.TRANSIENT,
+    "ServiceUnavailable": TargetFault.TRANSIENT,
+    **dict.fromkeys(("RequestTimeout", "RequestTimeoutException"), TargetFault.TRANSIENT),  # with 400, as of S3
+    "TransactionConflictException": TargetFault.TRANSIENT,
+    "ReplicatedWriteConflictException": TargetFault.TRANSIENT,
+    "ConnectionFailed": TargetFault.TRANSIENT,
+    "ProxyUnreachable": TargetFault.TRANSIENT,
+    "TruncatedReply": TargetFault.TRANSIENT,
+    "DamagedReply": TargetFault.TRANSIENT,
+    **dict.fromkeys(REFUSED_CREDENTIALS, TargetFault.REFRESH),
+    "ConditionalCheckFailedException": TargetFault.CONDITION,
+    "ValidationException": TargetFault.REJECT,
+    "ItemCollectionSizeLimitExceededException": TargetFault.REJECT,
+    "AccessDeniedException": TargetFault.STOP,
+    "InvalidSignatureException": TargetFault.STOP,
+    "MissingAuthenticationTokenException": TargetFault.STOP,
+    "IncompleteSignatureException": TargetFault.STOP,
+    "ResourceNotFoundException": TargetFault.STOP,
+    "UnknownOperationException": TargetFault.STOP,
+    "SerializationException": TargetFault.STOP,
 }
 
 # By which one statement of a batch is refused. What is none of these is PutItem's to judge, which names it in full.
-STATEMENT_FAULTS: Final[dict[str, Fault]] = {
-    **dict.fromkeys(("DuplicateItem", "ConditionalCheckFailed"), Fault.CONDITION),
-    **dict.fromkeys(("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"), Fault.BACK_PRESSURE),
-    **dict.fromkeys(("InternalServerError", "TransactionConflict"), Fault.TRANSIENT),
-    **dict.fromkeys(("ValidationError", "ItemCollectionSizeLimitExceeded"), Fault.REJECT),
-    **dict.fromkeys(("AccessDenied", "ResourceNotFound"), Fault.STOP),
+STATEMENT_FAULTS: Final[dict[str, TargetFault]] = {
+    **dict.fromkeys(("DuplicateItem", "ConditionalCheckFailed"), TargetFault.CONDITION),
+    **dict.fromkeys(
+        ("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"), TargetFault.BACK_PRESSURE
+    ),
+    **dict.fromkeys(("InternalServerError", "TransactionConflict"), TargetFault.TRANSIENT),
+    **dict.fromkeys(("ValidationError", "ItemCollectionSizeLimitExceeded"), TargetFault.REJECT),
+    **dict.fromkeys(("AccessDenied", "ResourceNotFound"), TargetFault.STOP),
 }
 
 
-def classify(code: str, status: int) -> Fault:
+def classify(code: str, status: int) -> TargetFault:
     """The fault behind an error's code and its HTTP status (0 where no reply came).
 
     A code that the table does not know is transient on a 5xx or a 408, back-pressure on a 429, which a gateway in
@@ -67,7 +69,7 @@ def classify(code: str, status: int) -> Fault:
     if known is not None:
         return known
     if status == 413:
-        return Fault.REJECT
+        return TargetFault.REJECT
     if status == 429:
-        return Fault.BACK_PRESSURE
-    return Fault.TRANSIENT if status >= 500 or status == 408 else Fault.STOP
+        return TargetFault.BACK_PRESSURE
+    return TargetFault.TRANSIENT if status >= 500 or status == 408 else TargetFault.STOP

@@ -13,7 +13,7 @@ import orjson
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.faults import STATEMENT_FAULTS, Fault
+from imgmig_dagster.target.faults import STATEMENT_FAULTS, TargetFault
 from imgmig_dagster.target.sender import RetriesUsedUpError
 
 MAX_BATCH_INSERT: Final = 25
@@ -85,25 +85,25 @@ class Answered:
 
     def take(
         self, places: Iterable[int], answers: Sequence[dict[str, Any]], is_counted: bool
-    ) -> tuple[list[int], dict[Fault, str]]:
+    ) -> tuple[list[int], dict[TargetFault, str]]:
         """Note what the answers say; the places to be sent again, and a code of each kind of fault among them.
 
         `is_counted`: the reply told the units, which are then those of the refused statements too.
         """
         again: list[int] = []
-        codes: dict[Fault, str] = {}
+        codes: dict[TargetFault, str] = {}
         for place, answer in zip(places, answers, strict=True):
             if (error := answer.get("Error")) is None:
                 self.written.add(place)
                 continue
             code = error.get("Code", "UnknownError")
-            fault = STATEMENT_FAULTS.get(code, Fault.REJECT)
+            fault = STATEMENT_FAULTS.get(code, TargetFault.REJECT)
             codes[fault] = code
-            if fault is Fault.CONDITION:
+            if fault is TargetFault.CONDITION:
                 self.in_the_way[place] = error.get("Item")
                 if not is_counted:
                     self.unpaid.append(place)
-            elif fault in (Fault.BACK_PRESSURE, Fault.TRANSIENT):
+            elif fault in (TargetFault.BACK_PRESSURE, TargetFault.TRANSIENT):
                 again.append(place)
         return again, codes
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.target.faults import Fault, classify
+from imgmig_dagster.target.faults import TargetFault, classify
 
 _KEY: Final = "imgmig-state-"
 _WITHDRAWN: Final = "withdrawn"
@@ -30,7 +30,7 @@ _LOOKS: Final = 4
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedTable:
     """A table and the marks that it bears: the place of each state by its id. None where its server knows no tags."""
 
     arn: str
@@ -50,7 +50,7 @@ class Marked:
         return " and ".join(f"{place} (id {state})" for state, place in self.others(own).items())
 
 
-def read(access: AwsAccess, arn: str) -> Marked:
+def read(access: AwsAccess, arn: str) -> MarkedTable:
     """The marks of a table.
 
     Raises:
@@ -65,10 +65,10 @@ def read(access: AwsAccess, arn: str) -> Marked:
 
     found = _ask("ListTagsOfResource", arn, tags)
     if found is None:
-        return Marked(arn, None)
+        return MarkedTable(arn, None)
     # Of an emulator that keeps a tag twice the last one counts.
     marks = {tag["Key"].removeprefix(_KEY): tag["Value"] for tag in found if tag["Key"].startswith(_KEY)}
-    return Marked(arn, {state: place for state, place in sorted(marks.items()) if place != _WITHDRAWN})
+    return MarkedTable(arn, {state: place for state, place in sorted(marks.items()) if place != _WITHDRAWN})
 
 
 def claim(
@@ -79,7 +79,7 @@ def claim(
     has_begun: bool,
     shows_after_s: float = SHOWS_AFTER_S,
     sleep: Callable[[float], None] = time.sleep,
-) -> Marked:
+) -> MarkedTable:
     """Leave the mark of a state on the table, or find it there; returns when no other state can begin.
 
     Of two states that begin at once, the one with the lower id stays; the other withdraws its mark. A mark that stays
@@ -152,7 +152,7 @@ def _tag(access: AwsAccess, arn: str, state: str, value: str) -> None:
     _ask("TagResource", arn, lambda: client.tag_resource(ResourceArn=arn, Tags=[tag]))
 
 
-def _refused(marked: Marked, state: str, place: str) -> WritesRefused:
+def _refused(marked: MarkedTable, state: str, place: str) -> WritesRefused:
     return WritesRefused(
         f"the table {marked.arn} is written to by another state: {marked.told(state)}. Two states do not know of each "
         f"other's writes. Use that one (IMGMIG_STATE_URL); or, once nothing of it runs any more, hand the table over "
@@ -170,7 +170,10 @@ def _ask(operation: str, arn: str, call: Callable[[], Any]) -> Any:
         if code == _NO_TAGS:
             return None
         # ResourceInUseException: the table, or its tags, are just being changed.
-        if code == "ResourceInUseException" or classify(code, status) in (Fault.BACK_PRESSURE, Fault.TRANSIENT):
+        if code == "ResourceInUseException" or classify(code, status) in (
+            TargetFault.BACK_PRESSURE,
+            TargetFault.TRANSIENT,
+        ):
             raise TargetUnavailable(f"DynamoDB answered {code} to {operation} of {arn}: try again later") from None
         raise TargetRefused(
             f"DynamoDB answered {code} to {operation} of {arn}, by which imgmig knows which state writes to the table: "

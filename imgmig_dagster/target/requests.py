@@ -97,7 +97,7 @@ class PutNewItem:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenVersion:
     """What an item's `version` and modification time were when it was read; None where it had none.
 
     A write that is conditional on them fails if anybody wrote the item since.
@@ -127,7 +127,7 @@ class UpdateItem:
     table: str
     key: Item
     assignments: Assignments
-    seen: Seen
+    seen: SeenVersion
     key_attribute: str
 
     def body(self) -> bytes:
@@ -163,7 +163,7 @@ class DeleteItem:
     is_read: ClassVar[bool] = False
     table: str
     key: Item
-    seen: Seen
+    seen: SeenVersion
 
     def body(self) -> bytes:
         """The request as JSON."""

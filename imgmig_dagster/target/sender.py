@@ -15,7 +15,7 @@ from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefuse
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
-from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.faults import TargetFault
 from imgmig_dagster.target.in_flight import InFlightLimit
 from imgmig_dagster.target.rate_limit import RateLimiter
 from imgmig_dagster.target.requests import consumed_units
@@ -152,7 +152,7 @@ class Sender:
         """The service's reply.
 
         Raises:
-            DynamoDBError: the request itself is at fault (`Fault.REJECT`), or its condition failed.
+            DynamoDBError: the request itself is at fault (`TargetFault.REJECT`), or its condition failed.
             RetriesUsedUpError: transient errors outlasted the retries.
             TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
             TargetRefused: no such request can succeed, as with a missing table or a lack of permission.
@@ -172,11 +172,11 @@ class Sender:
                     self.traffic.sending(request.is_read)
                     refreshes, sent_at = shared.refreshes, self.clock()
                     reply = await self._ask(request.operation, body, let_out, sent_at)
-                    await self._fence.settled(request.is_read)
+                    await self._fence.answered(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
                     self.limiter.spent(0)  # what a refusal costs is paid by whoever knows the item
-                    await self._fence.settled(request.is_read)
+                    await self._fence.answered(request.is_read)
                 else:
                     self.limiter.lost()
                 # Outside the slot: a request that waits for its retry keeps no other one from going out.
@@ -200,7 +200,7 @@ class Sender:
         try:
             reply = await self._client.call(operation, body, let_out)
         except DynamoDBError as error:
-            if error.fault is Fault.CONDITION:
+            if error.fault is TargetFault.CONDITION:
                 self.in_flight.answered(operation, sent_at, self.clock())
             raise
         self.in_flight.answered(operation, sent_at, self.clock())
@@ -217,7 +217,7 @@ class Sender:
             body = orjson.dumps({"TableName": table})
             await self._client.call("DescribeTable", body, partial(self._fence.let_out, is_read=True))
         except DynamoDBError as error:
-            if error.fault is Fault.TRANSIENT:
+            if error.fault is TargetFault.TRANSIENT:
                 raise TargetUnavailable(
                     f"DynamoDB does not answer: {error.code}. Nothing is lost: run the same command again to resume, "
                     "when it does"
@@ -225,18 +225,18 @@ class Sender:
 
     async def _recover(self, error: DynamoDBError, backoff: Backoff, refreshes: int) -> None:
         fault = error.fault
-        if fault is Fault.BACK_PRESSURE:
+        if fault is TargetFault.BACK_PRESSURE:
             await backoff.throttled(error.code)
-        elif fault is Fault.TRANSIENT:
+        elif fault is TargetFault.TRANSIENT:
             await backoff.retry(error.code)
-        elif fault is Fault.REFRESH:
+        elif fault is TargetFault.REFRESH:
             await self._refresh(error.code, refreshes)
-        elif fault is Fault.SIGN_ANEW and not backoff.signed_anew:
+        elif fault is TargetFault.SIGN_ANEW and not backoff.signed_anew:
             backoff.signed_anew = True
             self._client.sign_anew()
         elif error.clock:
             raise error.clock from None
-        elif fault is Fault.STOP:
+        elif fault is TargetFault.STOP:
             advice = _ADVICE.get(error.code, "see docs/errors.md")
             raise TargetRefused(f"DynamoDB refused {error}: {advice}", error.code) from None
         else:

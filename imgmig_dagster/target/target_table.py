@@ -15,7 +15,7 @@ from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.faults import Fault, classify
+from imgmig_dagster.target.faults import TargetFault, classify
 from imgmig_dagster.target.index_keys import IndexKey, index_keys
 from imgmig_dagster.target.requests import MAX_BATCH_GET, BatchGetItem, Scan
 from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
@@ -45,7 +45,7 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "an error")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if classify(code, status) in (Fault.BACK_PRESSURE, Fault.TRANSIENT):
+        if classify(code, status) in (TargetFault.BACK_PRESSURE, TargetFault.TRANSIENT):
             raise TargetUnavailable(f"DynamoDB answered {code} for table {table!r}: try again later") from None
         raise TargetRefused(
             f"DynamoDB answered {code} for table {table!r}: check IMGMIG_TARGET_TABLE, AWS_REGION and the permissions"

@@ -14,14 +14,14 @@ from imgmig_dagster.mapping.rows import Assignments, Item
 from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.faults import TargetFault
 from imgmig_dagster.target.inserts import MAX_BATCH_INSERT, Answered, BatchInsert, BatchInserts, Insert
 from imgmig_dagster.target.requests import (
     MAX_BATCH_WRITE,
     BatchWriteItem,
     DeleteItem,
     PutNewItem,
-    Seen,
+    SeenVersion,
     UpdateItem,
 )
 from imgmig_dagster.target.sender import Backoff, RetriesUsedUpError, Sender
@@ -29,7 +29,7 @@ from imgmig_dagster.target.target_table import TargetTable
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExistingItem:
     """Something stands where a new item was to be written; `item` is None where the server does not hand it back."""
 
     item: Item | None
@@ -53,7 +53,7 @@ class WritableTable(TargetTable):
         super().__init__(sender, name, mapping)
         self.batch_inserts = batch_inserts or BatchInserts()
 
-    async def put_new(self, item: Item) -> Standing | None:
+    async def put_new(self, item: Item) -> ExistingItem | None:
         """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
 
         Raises:
@@ -62,13 +62,13 @@ class WritableTable(TargetTable):
         try:
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attributes[0]))
         except DynamoDBError as error:
-            if error.fault is Fault.CONDITION:
+            if error.fault is TargetFault.CONDITION:
                 self._pay_for_refusals([(item, error.standing or item)])
-                return Standing(error.standing)
+                return ExistingItem(error.standing)
             raise
         return None
 
-    async def put_new_many(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+    async def put_new_many(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
         """Write items of distinct keys, each if none stands there; see `put_new`. One finding for each, in their order.
 
         In batches of PartiQL where the service takes them. What it refuses there, other than for what stands in the
@@ -77,15 +77,15 @@ class WritableTable(TargetTable):
         batches = await gather(self._put_new_batch(batch) for batch in batched(items, MAX_BATCH_INSERT))
         return [found for batch in batches for found in batch]
 
-    async def _put_new_batch(self, items: Sequence[Item]) -> list[Standing | WriteFailure | None]:
+    async def _put_new_batch(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
         answered = Answered()
         if len(items) > 1 and self.batch_inserts.allowed:
             inserts = {place: Insert(self.name, item) for place, item in enumerate(items)}
             await self._insert({place: insert for place, insert in inserts.items() if insert.fits}, answered)
             await self._look_at(items, answered)
-        found: list[Standing | WriteFailure | None] = [None] * len(items)
+        found: list[ExistingItem | WriteFailure | None] = [None] * len(items)
         for place, item in answered.in_the_way.items():
-            found[place] = Standing(item)
+            found[place] = ExistingItem(item)
         alone = sorted(set(range(len(items))) - answered.written - answered.in_the_way.keys())
         for place, outcome in zip(alone, await gather(self._put_alone(items[place]) for place in alone), strict=True):
             found[place] = outcome
@@ -103,15 +103,15 @@ class WritableTable(TargetTable):
                     continue
                 self.batch_inserts.answered()
                 again, codes = answered.take(left, answers, is_counted=bool(reply.get("ConsumedCapacity")))
-                if Fault.STOP in codes:
-                    self.batch_inserts.forbid(codes[Fault.STOP])
+                if TargetFault.STOP in codes:
+                    self.batch_inserts.forbid(codes[TargetFault.STOP])
                 if len(again) < len(left):
                     backoff.progressed()
                 left = {place: left[place] for place in again}
-                if Fault.BACK_PRESSURE in codes:
-                    await backoff.throttled(codes[Fault.BACK_PRESSURE])
+                if TargetFault.BACK_PRESSURE in codes:
+                    await backoff.throttled(codes[TargetFault.BACK_PRESSURE])
                 elif again:
-                    await backoff.retry(codes[Fault.TRANSIENT])
+                    await backoff.retry(codes[TargetFault.TRANSIENT])
         except (DynamoDBError, RetriesUsedUpError, TargetRefused) as error:
             self.batch_inserts.failed(error)
 
@@ -125,7 +125,7 @@ class WritableTable(TargetTable):
         if refused:
             self._pay_for_refusals(refused)
 
-    async def _put_alone(self, item: Item) -> Standing | WriteFailure | None:
+    async def _put_alone(self, item: Item) -> ExistingItem | WriteFailure | None:
         try:
             return await self.put_new(item)
         except RetriesUsedUpError as error:
@@ -183,16 +183,18 @@ class WritableTable(TargetTable):
         middle = len(rejected) // 2
         return [*await self._write_batch(rejected[:middle]), *await self._write_batch(rejected[middle:])]
 
-    def _seen(self, item: Item) -> Seen:
+    def _seen(self, item: Item) -> SeenVersion:
         version, modified = self.mapping.version, self.mapping.modified_field
         attributes = [each.attribute for each in (version, modified) if each is not None]
-        return Seen({attribute: item.get(attribute) for attribute in attributes or self.mapping.declared_attributes})
+        return SeenVersion(
+            {attribute: item.get(attribute) for attribute in attributes or self.mapping.declared_attributes}
+        )
 
     async def _conditional(self, request: Any, seen: Item) -> bool:
         try:
             await self.sender.send(request)
         except DynamoDBError as error:
-            if error.fault is Fault.CONDITION:
+            if error.fault is TargetFault.CONDITION:
                 self._pay_for_refusals([(seen,)])
                 return False
             raise

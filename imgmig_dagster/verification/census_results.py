@@ -9,7 +9,7 @@ from imgmig_dagster.figures import ITEMS, SECONDS, Figure
 from imgmig_dagster.source.counting import RowsAndIds
 from imgmig_dagster.state import names
 from imgmig_dagster.state.long_lists import read_list
-from imgmig_dagster.state.records import load_lines
+from imgmig_dagster.state.records import load_lines, renamed
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.verification.verification_result import Identity
 
@@ -57,7 +57,9 @@ class CensusResult:
     orphans: Annotated[int, Figure("items without a row", ITEMS)]
     differing: Annotated[int, Figure("rows whose item differs")]
     unverified: Annotated[int, Figure("rows of which nothing is known")]
-    settled: Annotated[int, Figure("keys that differed at first, and agreed at the next look")]
+    agreed_on_recheck: Annotated[
+        int, Figure("row ids that differed at first, and agreed on recheck"), renamed("agreed_on_recheck", "settled")
+    ]
     samples: Mapping[str, Sequence[str]]
     rows_outside: Annotated[int, Figure("rows that no partition holds")]
     rows_outside_sample: Sequence[str]

@@ -11,15 +11,15 @@ from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.verification.evidence import RENEWED_WITHIN, Reason, Today, why_void
+from imgmig_dagster.verification.evidence import RENEWED_WITHIN, CurrentState, Reason, why_invalid
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, seconds_between
 
 
 def changed_partitions(
-    source: SourceReader, state: StateStore, windows: Sequence[Window], today: Today
+    source: SourceReader, state: StateStore, windows: Sequence[Window], today: CurrentState
 ) -> Sequence[str]:
-    """The partitions without evidence that counts, by the rule of reports (`evidence.why_void`), where new would count.
+    """The partitions without evidence that counts, by the rule of reports (`evidence.why_invalid`), where new could.
 
     Left out is what was never migrated, where every row would be missing, and what is being written, or whose writing
     broke off: no verification of it counts until the write has come to its end.
@@ -35,9 +35,9 @@ def changed_partitions(
         if evidence is None:
             changed |= {partition} if rows_now and _is_verifiable(state, partition) else set()
         # As if its rows had the same digest: the source computes the digests of those alone that still count then.
-        elif (void := why_void(state, window, evidence, today, rows_now, evidence.digest)) is None:
+        elif (invalidation := why_invalid(state, window, evidence, today, rows_now, evidence.digest)) is None:
             same_count[window] = evidence.digest
-        elif void.reason is not Reason.WRITE_NOT_ENDED:
+        elif invalidation.reason is not Reason.WRITE_NOT_ENDED:
             changed.add(partition)
     found = source.digests(list(same_count))
     changed |= {window.partition for window, digest in same_count.items() if found[window.partition] != digest}
@@ -66,8 +66,8 @@ def _why_stale(state: StateStore, window: Window, moment: str) -> str | None:
         return None
     if evidence is None:
         return "it was written, and never verified"
-    void = why_void(state, window, evidence, Today(moment, None), evidence.rows_in_window, None)
-    return void.what if void else None
+    invalidation = why_invalid(state, window, evidence, CurrentState(moment, None), evidence.rows_in_window, None)
+    return invalidation.what if invalidation else None
 
 
 def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[str]:

@@ -21,8 +21,8 @@ COUNTS_FOR: Final = timedelta(days=7)
 OPEN_WINDOW_COUNTS_FOR: Final = timedelta(hours=1)
 RENEWED_WITHIN: Final = timedelta(days=2)
 """The schedules renew evidence each night: what does not count for longer is not being renewed."""
-# The longest settle time that can be set: until then a row of the window's last moment may be on its way.
-_SETTLES_WITHIN: Final = timedelta(seconds=60)
+# The longest recheck delay that can be set: until then a row of the window's last moment may be on its way.
+_RECHECKED_WITHIN: Final = timedelta(seconds=60)
 
 
 class Reason(str, Enum):
@@ -34,7 +34,12 @@ class Reason(str, Enum):
     OTHER_IDENTITY = "other identity"
     ROWS_CHANGED = "rows changed"
     TOO_OLD = "too old"
-    NOT_SETTLED = "not settled"
+    RECHECK_UNFINISHED = "recheck unfinished"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason | None":
+        # What certificates of format 3 say.
+        return cls.RECHECK_UNFINISHED if value == "not settled" else None
 
 
 NOT_LOOKED_AT: Final = ""
@@ -42,7 +47,7 @@ NOT_LOOKED_AT: Final = ""
 
 
 @dataclass(frozen=True)
-class Void:
+class Invalidation:
     """Why a verification does not count; `what` says it in words that go on after "because"."""
 
     reason: Reason
@@ -55,7 +60,7 @@ class Void:
 
 
 @dataclass(frozen=True)
-class Today:
+class CurrentState:
     """What evidence is held against: the moment, ISO 8601, and what a verification would compare then.
 
     None for the identity leaves out whether the evidence is of the same.
@@ -81,14 +86,14 @@ def identity_of(source: SourceReader, target: TargetIdentity) -> Identity:
     )
 
 
-def why_void(
+def why_invalid(
     store: StateStore,
     window: Window,
     evidence: VerificationResult,
-    today: Today,
+    today: CurrentState,
     rows: int,
     digest: str | None,
-) -> Void | None:
+) -> Invalidation | None:
     """Why the evidence of a partition does not count today; None where it does.
 
     Args:
@@ -104,32 +109,38 @@ def why_void(
     """
     written = last_write(store, window.partition)
     if CheckpointFile(store, window.partition).is_open():
-        return Void(Reason.WRITE_NOT_ENDED, "a migration pass has begun since its last one finished")
+        return Invalidation(Reason.WRITE_NOT_ENDED, "a migration pass has begun since its last one finished")
     if written and written.is_open:
-        return Void(Reason.WRITE_NOT_ENDED, f"a {written.by} began at {written.began_at} and has not come to its end")
+        return Invalidation(
+            Reason.WRITE_NOT_ENDED, f"a {written.by} began at {written.began_at} and has not come to its end"
+        )
     if since := _written_since(store, window.partition, evidence.writes, written):
-        return Void(Reason.WRITTEN_SINCE, since)
+        return Invalidation(Reason.WRITTEN_SINCE, since)
     if evidence.window != window.describe():
-        return Void(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
+        return Invalidation(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
     if changed := changed_identity(evidence.identity, today.identity):
-        return Void(Reason.OTHER_IDENTITY, changed)
+        return Invalidation(Reason.OTHER_IDENTITY, changed)
     return _why_aged(window, evidence, today, rows, digest)
 
 
-def _why_aged(window: Window, evidence: VerificationResult, today: Today, rows: int, digest: str | None) -> Void | None:
-    """Why evidence of what stands there does not count: it is not settled, not of the rows as they are, or too old."""
-    if evidence.settling:
-        return Void(Reason.NOT_SETTLED, "a report that was looking at what has changed broke off")
+def _why_aged(
+    window: Window, evidence: VerificationResult, today: CurrentState, rows: int, digest: str | None
+) -> Invalidation | None:
+    """Why evidence of the current target does not count: recheck unfinished, rows changed, or too old."""
+    if evidence.recheck_unfinished:
+        return Invalidation(Reason.RECHECK_UNFINISHED, "a report that was looking at what has changed broke off")
     if digest == NOT_LOOKED_AT:
-        return Void(Reason.NOT_SETTLED, "another run was verifying it while the report was made")
+        return Invalidation(Reason.RECHECK_UNFINISHED, "another run was verifying it while the report was made")
     if evidence.rows_in_window != rows:
-        return Void(Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now")
+        return Invalidation(
+            Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now"
+        )
     if is_too_old(evidence.oldest_look_at, today.moment):
-        return Void(Reason.TOO_OLD, f"it is more than {COUNTS_FOR.days} days old")
+        return Invalidation(Reason.TOO_OLD, f"it is more than {COUNTS_FOR.days} days old")
     if digest is not None and evidence.digest != digest:
-        return Void(Reason.ROWS_CHANGED, "its rows have changed in the source since")
+        return Invalidation(Reason.ROWS_CHANGED, "its rows have changed in the source since")
     if digest is None and _was_open(window, evidence, today.moment):
-        return Void(Reason.TOO_OLD, "its window was still open, and it is more than an hour old")
+        return Invalidation(Reason.TOO_OLD, "its window was still open, and it is more than an hour old")
     return None
 
 
@@ -157,4 +168,4 @@ def is_too_old(began_at: str, moment: str) -> bool:
 
 def _was_open(window: Window, evidence: VerificationResult, moment: str) -> bool:
     looked = datetime.fromisoformat(evidence.as_of or evidence.started_at)
-    return datetime.fromisoformat(moment) - looked > OPEN_WINDOW_COUNTS_FOR and window.end + _SETTLES_WITHIN > looked
+    return datetime.fromisoformat(moment) - looked > OPEN_WINDOW_COUNTS_FOR and window.end + _RECHECKED_WITHIN > looked

@@ -1,8 +1,8 @@
-"""What was seen of a partition's rows, in segments of about a thousand: the digest of each row when it got its verdict.
+"""What was seen of a partition's rows, in parts of about a thousand: the digest of each row when it got its verdict.
 
-A partition's `SegmentIndex` lists its segments, each with count and digest, which one statement of the source can be
-compared with; the rows of a segment are in a file of its own. `steps.verify` writes them, and `steps.follow` keeps
-them true. An index counts once ``evidence.json`` names it.
+A partition's `EvidencePartIndex` lists its parts with count and digest, so that one statement of the source can check
+them all. The rows of a part are in a file of its own. `steps.verify` writes parts, `steps.follow` keeps them true.
+An index counts once ``evidence.json`` names it.
 """
 
 import base64
@@ -17,11 +17,11 @@ from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
 from imgmig_dagster.window import from_microseconds
 
 
-class Seen(NamedTuple):
+class EqualRow(NamedTuple):
     """A row that was seen equal to its item: the digests of both, and how many timestamps are equal by tolerance only.
 
     The digests differ where there are such timestamps, and nowhere else.
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 class SeenRows:
     """The rows of a segment: `equal` by id, the `faults` of the others, and the digest of each row `at_fault`."""
 
-    equal: dict[str, Seen] = field(default_factory=dict)
+    equal: dict[str, EqualRow] = field(default_factory=dict)
     faults: list[Mismatch] = field(default_factory=list)
     at_fault: dict[str, int] = field(default_factory=dict)
 
@@ -92,18 +92,18 @@ class PackedRows:
         """
         digests = [digest for (digest,) in struct.iter_unpack(">q", base64.b64decode(self.digests))]
         equal = {
-            row_id: Seen(digest, *self.inexact.get(row_id, (digest, 0)))
+            row_id: EqualRow(digest, *self.inexact.get(row_id, (digest, 0)))
             for row_id, digest in zip(self.ids, digests, strict=True)
         }
         return SeenRows(equal, list(faults), dict(self.at_fault))
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Adjoining rows of a window: those behind the segment before, up to `until`; see `SegmentIndex`.
+class EvidencePart:
+    """Adjoining rows of a window: those behind the segment before, up to `until`; see `EvidencePartIndex`.
 
     `rows` and `digest` are of the rows seen equal, `items_digest` of their items, both as decimal text; `verdicts`
-    counts all rows by `Verdict` value. `looked_at` is when the look at any of them began that lies back furthest.
+    counts all rows by `RowVerdict` value. `looked_at` is when the look at any of them began that lies back furthest.
     """
 
     until: Cursor
@@ -118,10 +118,10 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class SegmentIndex:
+class EvidencePartIndex:
     """The segments of a partition, in the order of their rows, which is that of pages."""
 
-    segments: Sequence[Segment] = ()
+    segments: Sequence[EvidencePart] = ()
 
     @property
     def places(self) -> list[Cursor]:
@@ -130,7 +130,7 @@ class SegmentIndex:
 
     def verdicts(self) -> dict[str, int]:
         """The rows of all segments by verdict."""
-        found = {verdict.value: 0 for verdict in Verdict}
+        found = {verdict.value: 0 for verdict in RowVerdict}
         for segment in self.segments:
             for verdict, rows in segment.verdicts.items():
                 found[verdict] += rows
@@ -144,7 +144,7 @@ class SegmentIndex:
         return found
 
 
-class SegmentStore:
+class EvidencePartStore:
     """The segments of one partition in the state. A run writes files under names of its own only."""
 
     def __init__(self, store: StateStore, partition: str, run_id: str) -> None:
@@ -153,14 +153,14 @@ class SegmentStore:
         self._run_id = run_id
         self._last_number: int | None = None
 
-    def index(self, name: str) -> SegmentIndex:
+    def index(self, name: str) -> EvidencePartIndex:
         """The segments that an evidence names; none where it names none."""
-        found = load_record(self._store, name, SegmentIndex) if name else SegmentIndex()
+        found = load_record(self._store, name, EvidencePartIndex) if name else EvidencePartIndex()
         if found is None:
             raise self._gone(name)
         return found
 
-    def rows(self, segment: Segment) -> SeenRows:
+    def rows(self, segment: EvidencePart) -> SeenRows:
         """The rows of a segment.
 
         Raises:
@@ -171,15 +171,15 @@ class SegmentStore:
             raise self._gone(segment.file)
         return found.unpacked(self._faults(segment))
 
-    def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> Segment:
+    def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> EvidencePart:
         """Write a segment's rows; it counts once an index that an evidence names has it."""
         name = names.segment(names.segments(self._partition), self._run_id, self._next())
         if rows.faults:
             save_lines(self._store, names.faults_of(name), rows.faults)
         save_record(self._store, name, PackedRows.of(rows))
-        verdicts = Counter(dict.fromkeys([Verdict.MATCH.value], len(rows.equal)))
+        verdicts = Counter(dict.fromkeys([RowVerdict.MATCH.value], len(rows.equal)))
         verdicts.update({fault.row_id: fault.verdict.value for fault in rows.faults}.values())
-        return Segment(
+        return EvidencePart(
             until=until,
             rows=len(rows.equal),
             digest=str(sum(seen.row for seen in rows.equal.values())),
@@ -191,13 +191,13 @@ class SegmentStore:
             file=name,
         )
 
-    def write_index(self, segments: Sequence[Segment]) -> str:
+    def write_index(self, segments: Sequence[EvidencePart]) -> str:
         """Write the list of segments, and return its name."""
         name = names.segment(names.segments(self._partition), f"{self._run_id}-index", self._next())
-        save_record(self._store, name, SegmentIndex(tuple(segments)))
+        save_record(self._store, name, EvidencePartIndex(tuple(segments)))
         return name
 
-    def keep_only(self, index: str, segments: Sequence[Segment]) -> None:
+    def keep_only(self, index: str, segments: Sequence[EvidencePart]) -> None:
         """Remove the files that no evidence names any more."""
         files = [segment.file for segment in segments]
         kept = {index, *files, *map(names.faults_of, files)}
@@ -205,14 +205,14 @@ class SegmentStore:
             if name not in kept:
                 self._store.delete(name)
 
-    def faults(self, segments: Sequence[Segment]) -> Iterator[Mismatch]:
+    def faults(self, segments: Sequence[EvidencePart]) -> Iterator[Mismatch]:
         """Every fault of these segments, each with the place up to which its segment goes."""
         for segment in segments:
             if segment.by_attribute or len(segment.verdicts) > 1:
                 until = f"{from_microseconds(segment.until[0]).isoformat()}/{segment.until[1]}"
                 yield from (replace(fault, segment=until) for fault in self._faults(segment))
 
-    def _faults(self, segment: Segment) -> Sequence[Mismatch]:
+    def _faults(self, segment: EvidencePart) -> Sequence[Mismatch]:
         return load_lines(self._store, names.faults_of(segment.file), Mismatch)
 
     def _next(self) -> int:
@@ -236,5 +236,5 @@ def ids_at_fault(store: StateStore, evidence: VerificationResult) -> Sequence[st
     Raises:
         StateError: a file of it is gone or cannot be read.
     """
-    segments = SegmentStore(store, evidence.partition, evidence.run_id)
+    segments = EvidencePartStore(store, evidence.partition, evidence.run_id)
     return list(dict.fromkeys(fault.row_id for fault in segments.faults(segments.index(evidence.segments).segments)))

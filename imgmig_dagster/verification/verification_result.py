@@ -1,4 +1,4 @@
-"""What a verification found. Only `Verdict.MATCH` passes."""
+"""What a verification found. Only `RowVerdict.MATCH` passes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, Final
 
 from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
+from imgmig_dagster.state.records import renamed
 from imgmig_dagster.traffic import TrafficRecord
 
 # Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
@@ -13,7 +14,7 @@ VERIFIER_VERSION: Final = "3"
 LISTED_MISMATCHES: Final = 10_000
 
 
-class Verdict(str, Enum):
+class RowVerdict(str, Enum):
     """What was found out about one row."""
 
     MATCH = "match"
@@ -34,7 +35,7 @@ class Mismatch:
     """
 
     row_id: str
-    verdict: Verdict
+    verdict: RowVerdict
     attribute: str | None = None
     expected: str | None = None
     found: str | None = None
@@ -73,7 +74,9 @@ class VerificationCounts:
     left_window: Annotated[int, Figure("rows verified that were no longer in the snapshot: not counted")]
     by_attribute: Annotated[Mapping[str, int], Figure("differences by attribute", name="differences_by_attribute")]
     mismatches_found: Annotated[int, Figure("faults, of which the first are listed", name="mismatches")]
-    settled: Annotated[int, Figure("rows that differed at first, and agreed at the next look")]
+    agreed_on_recheck: Annotated[
+        int, Figure("rows that differed at first, and agreed on recheck"), renamed("agreed_on_recheck", "settled")
+    ]
     inexact_timestamps: Annotated[int, Figure("timestamps within tolerance that are not the cut milliseconds")]
     undeclared: Annotated[
         Mapping[str, int], Figure("attributes that the mapping does not know", ITEMS, "undeclared_attributes")
@@ -92,24 +95,24 @@ class VerificationCounts:
     @property
     def match(self) -> Annotated[int, Figure()]:
         """The rows that are equal."""
-        return self._count(Verdict.MATCH)
+        return self._count(RowVerdict.MATCH)
 
     @property
     def mismatch(self) -> Annotated[int, Figure()]:
         """The rows that differ."""
-        return self._count(Verdict.MISMATCH)
+        return self._count(RowVerdict.MISMATCH)
 
     @property
     def missing(self) -> Annotated[int, Figure()]:
         """The rows without an item."""
-        return self._count(Verdict.MISSING)
+        return self._count(RowVerdict.MISSING)
 
     @property
     def unverified(self) -> Annotated[int, Figure()]:
         """The rows of which nothing is known."""
-        return self._count(Verdict.UNVERIFIED)
+        return self._count(RowVerdict.UNVERIFIED)
 
-    def _count(self, verdict: Verdict) -> int:
+    def _count(self, verdict: RowVerdict) -> int:
         return self.verdicts.get(verdict.value, 0)
 
 
@@ -117,14 +120,14 @@ class VerificationCounts:
 class VerificationResult(VerificationCounts):
     """The comparison of one partition.
 
-    `verdicts` counts rows by `Verdict` value; `mismatches` lists the first `LISTED_MISMATCHES` faults, all of which are
-    in the `segments` (the name of their index in the state; see `verification.row_parts`). `digest` is the source's on
-    the snapshot of `as_of`; `items_digest` is that of the items of the rows that were seen equal. `moving` are rows
-    that changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that.
-    `orphans` are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more
-    than one row. `matches_from` is when the look began that lies back furthest, None where that is `started_at`.
-    `settling`: a look at what has changed was not brought to its end, so that some rows have no judgement yet, and some
-    of the `orphans` may be none. `writes` is how often the partition had been written to when it began, None where a
+    `verdicts` counts rows by `RowVerdict` value; `mismatches` lists the first `LISTED_MISMATCHES` faults; all are in
+    the `segments` (the name of their index in the state; see `verification.row_parts`). `digest` is the source's on the
+    snapshot of `as_of`; `items_digest` is that of the items of the rows that were seen equal. `moving` are rows that
+    changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that. `orphans`
+    are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more than one
+    row. `matches_from` is when the look began that lies back furthest, None where that is `started_at`.
+    `recheck_unfinished`: a recheck of what has changed broke off, so that some rows have no verdict yet, and some of
+    the `orphans` may have a row. `writes` is how often the partition had been written to when it began, None where a
     write was open (`state.writes`).
     """
 
@@ -145,7 +148,7 @@ class VerificationResult(VerificationCounts):
     moving: Sequence[str] = field(default_factory=list)
     orphans: Sequence[str] = field(default_factory=list)
     repeated: Sequence[str] = field(default_factory=list)
-    settling: bool = False
+    recheck_unfinished: Annotated[bool, renamed("recheck_unfinished", "settling")] = False
 
     @property
     def oldest_look_at(self) -> str:

@@ -11,27 +11,29 @@ from dataclasses import dataclass
 
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.state.row_log import Segment
+from imgmig_dagster.state.row_log import RowLogPart
 from imgmig_dagster.window import Window
 
 
 @dataclass(frozen=True)
-class Account:
+class Completeness:
     """A window's ids, as the source has them, against those that a pass saw.
 
     `unseen` ones are in the window and were on no page. `gone` ones are no longer in the window, and `moved` ones at
-    another place in it than one where they were seen; both are given with what became of them first. `void` counts, by
-    outcome, everything that the pass found out about those two: some of them it met more than once.
+    another place in it than one where they were seen; both are given with what became of them first. `discounted`
+    counts, by outcome, all that the pass recorded of those two: it may have met some of them more than once.
     """
 
     rows_in_window: int
     unseen: tuple[str, ...]
     gone: Mapping[str, str]
     moved: Mapping[str, str]
-    void: Mapping[str, int]
+    discounted: Mapping[str, int]
 
 
-def account(source: SourceReader, window: Window, segments: Callable[[], Iterable[Segment]]) -> Account:
+def check_completeness(
+    source: SourceReader, window: Window, segments: Callable[[], Iterable[RowLogPart]]
+) -> Completeness:
     """Compare the ids segment by segment, so that memory does not grow with the window.
 
     Args:
@@ -60,16 +62,16 @@ def account(source: SourceReader, window: Window, segments: Callable[[], Iterabl
     unseen.update(behind)
     stands = _standing_elsewhere(segments(), left) if left else {}
     moved = {row_id: outcome for row_id, outcome in first.items() if row_id in unseen or row_id in stands}
-    return Account(
+    return Completeness(
         rows_in_window=rows + len(behind),
         unseen=tuple(sorted(unseen - moved.keys())),
         gone={row_id: outcome for row_id, outcome in first.items() if row_id not in moved},
         moved=moved,
-        void=sum(left.values(), Counter(stands.values())),
+        discounted=sum(left.values(), Counter(stands.values())),
     )
 
 
-def _standing_elsewhere(segments: Iterable[Segment], left: Mapping[str, Counter[str]]) -> dict[str, str]:
+def _standing_elsewhere(segments: Iterable[RowLogPart], left: Mapping[str, Counter[str]]) -> dict[str, str]:
     """Those rows that left one segment and are where another one saw them, with what became of them there.
 
     A row is at one place at most: it was seen there once more than it left.

@@ -13,7 +13,7 @@ from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
-from imgmig_dagster.state.row_log import RowLog, Segment
+from imgmig_dagster.state.row_log import RowLog, RowLogPart
 from imgmig_dagster.work import ReadingWork
 
 CHECKPOINT_ROWS: Final = 1_000
@@ -89,7 +89,7 @@ class Coverage(Generic[Found]):
         self.count_requests()
         if found is not None and found.results and cursor is not None:
             counts = Counter(self.checkpoint.outcomes) + Counter(result.value for result in found.results.values())
-            segment = Segment.of(cursor, found.results, found.tally)
+            segment = RowLogPart.of(cursor, found.results, found.tally)
             segments = self._log.add(self.checkpoint.segments, self._work.run_id, segment)
             self.checkpoint = replace(self.checkpoint, outcomes=dict(counts), segments=segments)
             self._unsaved = None
@@ -113,7 +113,7 @@ class Coverage(Generic[Found]):
         self.checkpoint = replace(self.checkpoint, deleting=sorted({*self.checkpoint.deleting, *ids}))
         self._file.save(self.checkpoint)
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[RowLogPart]:
         """The log of the rows, as far as it is saved."""
         return self._log.read(self.checkpoint.segments)
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic
 from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.walk.completeness import Account, account
+from imgmig_dagster.walk.completeness import Completeness, check_completeness
 from imgmig_dagster.walk.coverage import Coverage, Found
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
@@ -40,7 +40,7 @@ class Step(ABC, Generic[Found]):
         return None
 
 
-async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> Account:
+async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> Completeness:
     """Take all rows of the window through a step, from where the coverage ends, and hold them against a snapshot.
 
     Raises:
@@ -56,4 +56,4 @@ async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: C
             if fault:
                 raise fault
     await coverage.save()
-    return await asyncio.to_thread(account, work.source, window, coverage.segments)
+    return await asyncio.to_thread(check_completeness, work.source, window, coverage.segments)

@@ -15,7 +15,7 @@ from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, StageState, pair, spot_check
 
@@ -76,10 +76,10 @@ def failing(store: LocalStateStore) -> SummaryReport:
         {"match": rows - 10, "mismatch": 7, "missing": 3},
         [
             *(
-                Mismatch(f"id-{name}", Verdict.MISMATCH, field, name, f"{name}!")
+                Mismatch(f"id-{name}", RowVerdict.MISMATCH, field, name, f"{name}!")
                 for name, field in zip(HOSTILE, fields, strict=True)
             ),
-            *(Mismatch(f"id-{number}", Verdict.MISSING) for number in (10, 9, 101)),
+            *(Mismatch(f"id-{number}", RowVerdict.MISSING) for number in (10, 9, 101)),
         ],
         undeclared={HOSTILE[0]: 12},
     )

@@ -5,7 +5,7 @@ import pytest
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.inserts import BatchInsert, Insert
-from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
+from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of
 from imgmig_dagster_tests.conformance.conftest import OnTable
 from imgmig_dagster_tests.conformance.servers import Server
@@ -46,7 +46,7 @@ def test_what_stands_is_left_alone_and_told(on_table: OnTable, target: Target) -
 
     found = on_table(lambda table: table.put_new_many([item_of(number) for number in range(3)]))
 
-    assert found == [None, Standing(standing), None]
+    assert found == [None, ExistingItem(standing), None]
     assert target.items() == by_key([item_of(0), standing, item_of(2)])
 
 

@@ -9,7 +9,7 @@ from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.faults import TargetFault
 from imgmig_dagster.target.requests import BatchWriteItem, PutNewItem
 from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.target.writer import WritableTable, WriteFailure
@@ -62,7 +62,7 @@ def is_rejected(on_table: OnTable, item: Item, how: str) -> bool:
         assert all(failure.permanent and failure.code == "ValidationException" for failure in failures)
         return bool(failures)
     error = refusal(on_table, lambda table: PutNewItem(table, item, IMAGE.key_attributes[0]))
-    assert error is None or error.fault is Fault.REJECT
+    assert error is None or error.fault is TargetFault.REJECT
     return error is not None
 
 
@@ -82,7 +82,7 @@ class TestConditionalPut:
         error = refusal(on_table, lambda table: PutNewItem(table, item_of(1), IMAGE.key_attributes[0]))
 
         assert error is not None
-        assert error.fault is Fault.CONDITION
+        assert error.fault is TargetFault.CONDITION
         assert target.item(1) == standing
 
     def test_a_failed_condition_brings_the_standing_item_along_if_asked(self, target: Target) -> None:
@@ -302,6 +302,6 @@ class TestTheTableItself:
                 describe(endpoint.access, other, IMAGE)
             put = refusal(on_table, lambda _table: PutNewItem(other, item_of(1), IMAGE.key_attributes[0]))
             batch = refusal(on_table, lambda _table: BatchWriteItem(other, [item_of(1)]))
-            assert [error and error.fault for error in (put, batch)] == [Fault.REJECT] * 2
+            assert [error and error.fault for error in (put, batch)] == [TargetFault.REJECT] * 2
         finally:
             endpoint.client.delete_table(TableName=other)

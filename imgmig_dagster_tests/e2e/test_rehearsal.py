@@ -37,7 +37,7 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     assert "none of it was undone" in afterwards
     assert "PASS. Migrating once more changed none of" in rehearsed.stdout
     report = json.loads((folder / "state/staging/images/reports/summary.json").read_text())
-    assert (report["verdict"], report["cutover"], report["lacking"], report["lacking_review"]) == (
+    assert (report["verdict"], report["cutover"], report["blockers"], report["cutover_blockers"]) == (
         "PASS",
         "READY",
         [],

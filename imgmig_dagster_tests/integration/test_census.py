@@ -48,7 +48,7 @@ def test_two_sides_that_hold_the_same_pass(migration: Migration, proxy: FaultPro
     census = migration.census(proxy.url)
 
     assert census.passed
-    assert (census.source_rows, census.target_items, census.settled, census.samples) == (40, 40, 0, {})
+    assert (census.source_rows, census.target_items, census.agreed_on_recheck, census.samples) == (40, 40, 0, {})
     assert {call.body["Segment"] for call in proxy.of("Scan")} == {0, 1, 2, 3}
     assert proxy.of("BatchGetItem") == [], "only differing keys are read again"
 
@@ -89,7 +89,7 @@ def test_a_timestamp_within_tolerance_is_no_difference(migration: Migration) -> 
     census = migration.census()
 
     assert census.passed
-    assert census.settled == 1
+    assert census.agreed_on_recheck == 1
 
 
 def test_rows_outside_all_partitions_are_compared_counted_and_named(migration: Migration) -> None:
@@ -136,7 +136,7 @@ def test_a_difference_that_is_gone_at_the_second_look_has_settled(migration: Mig
     census = migration.census(proxy.url)
 
     assert census.passed
-    assert census.settled == 1
+    assert census.agreed_on_recheck == 1
 
 
 @pytest.mark.parametrize("times", [4, FOREVER])
@@ -167,7 +167,7 @@ class TestWhileAnItemsRowComesOrGoes:
         census = migration.census(proxy.url)
 
         assert census.passed
-        assert (census.settled, census.samples) == (1, {})
+        assert (census.agreed_on_recheck, census.samples) == (1, {})
 
     def test_a_row_that_comes_with_its_item_is_compared(self, migration: Migration, proxy: FaultProxy) -> None:
         migrated(migration, 5)
@@ -178,7 +178,7 @@ class TestWhileAnItemsRowComesOrGoes:
 
         census = migration.census(proxy.url)
 
-        assert (census.settled, census.samples) == (1, {"differing": [row_id(8)]})
+        assert (census.agreed_on_recheck, census.samples) == (1, {"differing": [row_id(8)]})
         assert census.faults == {row_id(8): ["width"]}
 
     def test_one_that_moves_at_every_look_is_unverified(self, migration: Migration, proxy: FaultProxy) -> None:

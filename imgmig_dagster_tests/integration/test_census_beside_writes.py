@@ -37,7 +37,7 @@ def plant(migration: Migration) -> None:
 def test_they_are_clean_and_then_name_what_was_planted(services: Services, migration: Migration) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
     migration.migrate()
-    run = replace(migration.verification(), settle_seconds=SETTLE_SECONDS)
+    run = replace(migration.verification(), recheck_delay_s=SETTLE_SECONDS)
 
     def work() -> tuple[list[CensusResult], list[CensusResult]]:
         clean = [run.census() for _number in range(CENSUSES)]
@@ -51,7 +51,9 @@ def test_they_are_clean_and_then_name_what_was_planted(services: Services, migra
         )
 
     assert sum(journal.counts.values()) > ROWS / 2
-    assert sum(census.settled for census in clean), "nothing moved while it was looked at: the test saw no live write"
+    assert sum(census.agreed_on_recheck for census in clean), (
+        "nothing moved while it was looked at: the test saw no live write"
+    )
     for census in clean:
         assert (census.passed, census.samples) == (True, {})
     for census in faulty:

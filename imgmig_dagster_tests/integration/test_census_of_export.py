@@ -14,7 +14,7 @@ from imgmig_dagster.clock import Clock
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.certify import certify as certify_rows
 from imgmig_dagster.target.exports import ExportDamaged
@@ -44,7 +44,7 @@ def census(migration: Migration, service: ExportService, run_id: str = "census-1
 def test_what_holds_the_same_passes_without_a_scan(migration: Migration, service: ExportService) -> None:
     found = census(migration, service)
 
-    assert (found.passed, found.source_rows, found.target_items, found.settled) == (True, 40, 40, 0)
+    assert (found.passed, found.source_rows, found.target_items, found.agreed_on_recheck) == (True, 40, 40, 0)
     assert service.proxy.of("Scan") == []
     assert len(service.proxy.of("DescribeExport")) == 2
     assert found.export.endswith("/export/01700000000000-a1b2c3d4")
@@ -78,7 +78,7 @@ def test_what_was_written_after_its_moment_is_no_fault(migration: Migration, ser
 
     found = census(migration, service)
 
-    assert (found.passed, found.samples, found.settled) == (True, {}, 3)
+    assert (found.passed, found.samples, found.agreed_on_recheck) == (True, {}, 3)
 
 
 def without_its_last_item(service: ExportService) -> None:
@@ -196,8 +196,8 @@ def report(migration: Migration) -> SummaryReport:
     return build_report(migration.state, "dev", [MARCH], found.rows, facts, found.digests)
 
 
-def lacking(migration: Migration) -> list[str]:
-    return [each.what for each in report(migration).lacking]
+def blockers(migration: Migration) -> list[str]:
+    return [each.what for each in report(migration).blockers]
 
 
 LATE_WRITE = f"The census no longer counts: partition {MARCH.partition} may have been written to since it began"
@@ -211,7 +211,7 @@ def test_an_orphan_of_after_its_moment_is_not_said_to_be_absent(migration: Migra
     certificate = certify(report(migration))
 
     assert found.passed, "it is in no export"
-    assert certificate.verdict is ReportVerdict.PASS
+    assert certificate.verdict is Verdict.PASS
     assert f"the table was read from an export to S3, as of {found.target_as_of}" in certificate.meaning
     assert f"others put there after {found.target_as_of} is not covered" in certificate.meaning
     assert found.finished_at not in certificate.meaning
@@ -227,7 +227,7 @@ def test_a_write_of_ours_between_its_moment_and_the_end_voids_it(migration: Migr
 
     assert census(migration, service).passed
     migration.verify()
-    assert lacking(migration) == [LATE_WRITE]
+    assert blockers(migration) == [LATE_WRITE]
 
 
 def test_an_export_of_before_the_request_counts_from_its_moment(migration: Migration, service: ExportService) -> None:
@@ -237,7 +237,7 @@ def test_an_export_of_before_the_request_counts_from_its_moment(migration: Migra
     found = census(migration, service)
 
     assert found.started_at == found.target_as_of
-    assert lacking(migration) == []
+    assert blockers(migration) == []
 
 
 def test_a_write_of_ours_between_its_moment_and_the_request_voids_it(
@@ -249,10 +249,10 @@ def test_a_write_of_ours_between_its_moment_and_the_request_voids_it(
     migration.verify()
 
     assert census(migration, service).passed
-    assert lacking(migration) == [LATE_WRITE]
+    assert blockers(migration) == [LATE_WRITE]
     service.lag_s = 0.0
     census(migration, service, "census-2")
-    assert lacking(migration) == []
+    assert blockers(migration) == []
 
 
 def test_a_connection_that_breaks_within_a_file_goes_on_where_it_broke(

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.verification_result import Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import RowVerdict, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy
@@ -39,7 +39,7 @@ def test_a_verification_meanwhile_names_what_was_corrupted_and_raises_no_false_a
 ) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
     migration.migrate()
-    run = replace(migration.verification(proxy.url, page_size=100), settle_seconds=VERIFY_SETTLE_SECONDS)
+    run = replace(migration.verification(proxy.url, page_size=100), recheck_delay_s=VERIFY_SETTLE_SECONDS)
     # Of the last page, which is not read yet when the first reply comes. The application never writes this field, so
     # that nothing mends it, whatever else it does to these rows; but it may delete them.
     corrupted = {row_id(number) for number in range(ROWS - 20, ROWS)}
@@ -66,13 +66,15 @@ def test_a_verification_meanwhile_names_what_was_corrupted_and_raises_no_false_a
         )
 
     assert sum(journal.counts.values()) > ROWS / 10
-    assert result.settled + census.settled, "nothing moved while it was looked at: the test saw no live write"
+    assert result.agreed_on_recheck + census.agreed_on_recheck, (
+        "nothing moved while it was looked at: the test saw no live write"
+    )
     assert result.coverage_is_complete
     assert (census.missing, census.orphans, census.unverified) == (0, 0, 0)
     there = corrupted - journal.deleted
     assert len(there) > len(corrupted) / 2
     assert {(mismatch.verdict, mismatch.attribute) for mismatch in result.mismatches} == {
-        (Verdict.MISMATCH, "originalFilename")
+        (RowVerdict.MISMATCH, "originalFilename")
     }
     for named in ({mismatch.row_id for mismatch in result.mismatches}, set(census.samples["differing"])):
         assert there <= named <= corrupted

@@ -13,7 +13,7 @@ import pytest
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_record
@@ -131,7 +131,7 @@ def successor_and_application(stage: Stage, write_mode: WriteMode, gone: Sequenc
         migration.target.delete(number)
     migration.migrate(run_id="successor-2")
     stage.verify()
-    assert stage.report().verdict is ReportVerdict.PASS
+    assert stage.report().verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("write_mode", WriteMode)
@@ -187,11 +187,11 @@ def test_a_run_that_is_stopped_between_the_fence_and_the_socket_sends_that_write
 
 def assert_nothing_counts_any_more(stage: Stage) -> None:
     report = stage.report()
-    lacking = " ".join(each.what for each in report.lacking)
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "because a migration that had lost its lock may have written after it began" in lacking
-    assert f"no longer counts: partition {MARCH.partition} may have been written to since it began" in lacking
-    assert certify(report).verdict is ReportVerdict.NOT_VERIFIED
+    blockers = " ".join(each.what for each in report.blockers)
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "because a migration that had lost its lock may have written after it began" in blockers
+    assert f"no longer counts: partition {MARCH.partition} may have been written to since it began" in blockers
+    assert certify(report).verdict is Verdict.NOT_VERIFIED
 
 
 def test_a_run_that_wakes_and_has_no_successor_goes_on(stage: Stage) -> None:
@@ -205,4 +205,4 @@ def test_a_run_that_wakes_and_has_no_successor_goes_on(stage: Stage) -> None:
     assert ended.exit_code == 0
     assert stage.migration.state.read(names.late_writes(MARCH.partition)) is None
     stage.verify()
-    assert stage.report().verdict is ReportVerdict.PASS
+    assert stage.report().verdict is Verdict.PASS

@@ -13,9 +13,9 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.errors import TargetUnavailable
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.steps.certify import Certified, certify
-from imgmig_dagster.verification.evidence import Reason, why_void
-from imgmig_dagster.verification.row_parts import SegmentStore, ids_at_fault
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.evidence import Reason, why_invalid
+from imgmig_dagster.verification.row_parts import EvidencePartStore, ids_at_fault
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, reset_before
 
@@ -96,7 +96,7 @@ class TestFollowing:
 
         result = migration.verify(only_failed=True)
 
-        assert [(found.row_id, found.verdict) for found in result.mismatches] == [(row_id(21), Verdict.MISSING)]
+        assert [(found.row_id, found.verdict) for found in result.mismatches] == [(row_id(21), RowVerdict.MISSING)]
         assert (result.match, result.missing, result.rows_in_window) == (21, 1, 22)
 
     def test_an_item_that_outlives_its_row_is_named_until_it_is_gone(self, migration: Migration) -> None:
@@ -137,7 +137,7 @@ class TestFollowing:
         migration.source.update(3, width=1)
         migration.verify(only_failed=True)
 
-        store = SegmentStore(migration.state, "2024-03-01", "another")
+        store = EvidencePartStore(migration.state, "2024-03-01", "another")
         index = store.index(evidence(migration).segments)
         kept = {segment.file for segment in index.segments} | {evidence(migration).segments}
         kept |= {f"{index.segments[0].file.removesuffix('.json')}-faults.jsonl"}
@@ -245,7 +245,7 @@ class TestCertifying:
 
         assert evidence(migration).orphans == [row_id(3)]
         assert not evidence(migration).passed
-        assert not evidence(migration).settling
+        assert not evidence(migration).recheck_unfinished
 
     def test_a_fault_is_judged_in_the_last_round_and_costs_no_more(self, migration: Migration) -> None:
         verified(migration, 20)
@@ -271,16 +271,16 @@ class TestCertifying:
             certified(migration, proxy.url)
         with migration.source.reader() as reader:
             left, today = evidence(migration), migration.today(reader)
-        assert left.settling
-        void = why_void(migration.state, migration.window, left, today, left.rows_in_window, None)
-        assert void is not None
-        assert void.reason is Reason.NOT_SETTLED
+        assert left.recheck_unfinished
+        invalidation = why_invalid(migration.state, migration.window, left, today, left.rows_in_window, None)
+        assert invalidation is not None
+        assert invalidation.reason is Reason.RECHECK_UNFINISHED
 
         migration.target.put(item_of(3, width={"N": "1"}, updatedAt={"S": NOW}))
         certified(migration)
 
         assert evidence(migration).passed
-        assert not evidence(migration).settling
+        assert not evidence(migration).recheck_unfinished
 
 
 class TestAnotherVerification:

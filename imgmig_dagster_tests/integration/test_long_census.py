@@ -7,11 +7,11 @@ import pytest
 
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.steps.certify import Certified, certify
-from imgmig_dagster.verification.evidence import why_void
+from imgmig_dagster.verification.evidence import why_invalid
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import Migration, image, item_of
@@ -86,13 +86,13 @@ def test_an_open_window_that_was_verified_before_it_passes(verified_before_it: M
     migration = verified_before_it
     with migration.source.reader() as reader:
         today = migration.today(reader)
-    void = why_void(migration.state, migration.window, evidence_of(migration), today, ROWS, None)
+    void = why_invalid(migration.state, migration.window, evidence_of(migration), today, ROWS, None)
     assert void is not None
     assert "more than an hour old" in void.what, "nothing to renew"
 
     _certified, found = report(migration)
 
-    assert (found.verdict, [each.what for each in found.lacking]) == (ReportVerdict.PASS, [])
+    assert (found.verdict, [each.what for each in found.blockers]) == (Verdict.PASS, [])
 
 
 def test_what_the_application_wrote_during_it_is_looked_at(verified_before_it: Migration) -> None:
@@ -103,6 +103,6 @@ def test_what_the_application_wrote_during_it_is_looked_at(verified_before_it: M
     certified, found = report(migration)
 
     assert certified.rows == {migration.window.partition: ROWS + 4}
-    assert found.verdict is ReportVerdict.FAIL, "a row without an item"
+    assert found.verdict is Verdict.FAIL, "a row without an item"
     migration.target.put(item_of(ROWS + 3, createdAt={"S": created(migration.window)["created_at"][:23] + "Z"}))
-    assert report(migration)[1].verdict is ReportVerdict.PASS
+    assert report(migration)[1].verdict is Verdict.PASS

@@ -16,7 +16,7 @@ from imgmig_dagster.settings import Settings
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.target.marks import Marked, claim, ownership, read
+from imgmig_dagster.target.marks import MarkedTable, claim, ownership, read
 from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.arrange import Target, access, item_of
@@ -222,7 +222,7 @@ def test_a_table_whose_tags_are_being_changed_is_for_later(target: Target, proxy
 def test_a_server_that_knows_no_tags_is_written_to(target: Target, proxy: FaultProxy) -> None:
     proxy.inject(error("UnknownOperationException"), "ListTagsOfResource", times=100)
     assert try_to_claim(target, LOW, proxy.url) is None
-    assert read(access(proxy.url), arn_of(target)) == Marked(arn_of(target), None)
+    assert read(access(proxy.url), arn_of(target)) == MarkedTable(arn_of(target), None)
 
 
 def test_a_mark_holds_what_a_tag_can_hold(target: Target) -> None:

@@ -8,7 +8,7 @@ import pytest
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.defs.metadata import of_retry
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.verification.census_results import CensusResult
@@ -51,7 +51,7 @@ def report(migration: Migration) -> SummaryReport:
     return build_report(migration.state, "dev", [migration.window], rows, facts, digests)
 
 
-def verdict(migration: Migration) -> ReportVerdict:
+def verdict(migration: Migration) -> Verdict:
     return report(migration).verdict
 
 
@@ -68,7 +68,7 @@ def test_evidence_of_after_a_pass_counts_whatever_the_clock_of_the_pass_said(
     migrate(migration, ahead_s)
     prove(migration)
 
-    assert verdict(migration) is ReportVerdict.PASS
+    assert verdict(migration) is Verdict.PASS
 
 
 @CLOCKS
@@ -82,8 +82,8 @@ def test_evidence_of_before_a_pass_is_void_whatever_the_clock_of_the_pass_said(
     migrate(migration, ahead_s)
 
     found = report(migration)
-    assert found.verdict is ReportVerdict.NOT_VERIFIED
-    assert [each.what for each in found.lacking] == [
+    assert found.verdict is Verdict.NOT_VERIFIED
+    assert [each.what for each in found.blockers] == [
         "Partition 2024-03-01: the verification no longer counts, because a migration wrote after it began",
         "The census no longer counts: partition 2024-03-01 may have been written to since it began",
     ]
@@ -102,7 +102,7 @@ def test_a_pass_that_wrote_nothing_voids_nothing(migration: Migration, proxy: Fa
         migrate(migration, url=proxy.url)
 
     assert proxy.writes == []
-    assert verdict(migration) is ReportVerdict.PASS
+    assert verdict(migration) is Verdict.PASS
     assert load_record(migration.state, names.evidence("2024-03-01"), VerificationResult) == evidence
     assert load_record(migration.state, names.CENSUS, CensusResult) == census
     assert migration.verify(only_failed=True).matches_from
@@ -117,8 +117,8 @@ def test_a_write_that_was_sent_counts_whatever_became_of_it(migration: Migration
     migrate(migration, url=proxy.url)
     migration.target.put(item_of(1))
 
-    assert verdict(migration) is ReportVerdict.FAIL, "its row is in the ledger"
-    assert "because a migration wrote after it began" in report(migration).lacking[1].what
+    assert verdict(migration) is Verdict.FAIL, "its row is in the ledger"
+    assert "because a migration wrote after it began" in report(migration).blockers[1].what
 
 
 def test_a_pass_that_broke_off_before_its_first_write_is_open_until_it_is_resumed(
@@ -130,12 +130,12 @@ def test_a_pass_that_broke_off_before_its_first_write_is_open_until_it_is_resume
     proxy.inject(error("AccessDeniedException"), "BatchGetItem", times=100)
     with pytest.raises(Exception, match="AccessDenied"):
         migrate(migration, url=proxy.url)
-    assert "a migration pass was begun and has not finished" in report(migration).lacking[0].what
+    assert "a migration pass was begun and has not finished" in report(migration).blockers[0].what
 
     migrate(migration)
-    assert verdict(migration) is ReportVerdict.NOT_VERIFIED, "nobody knows what the run before had sent"
+    assert verdict(migration) is Verdict.NOT_VERIFIED, "nobody knows what the run before had sent"
     prove(migration)
-    assert verdict(migration) is ReportVerdict.PASS
+    assert verdict(migration) is Verdict.PASS
 
 
 def test_units_of_reads_are_no_units_of_writes(migration: Migration) -> None:

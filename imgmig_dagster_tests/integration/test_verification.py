@@ -6,7 +6,7 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, unprocessed
 from imgmig_dagster_tests.images import IMAGE
@@ -59,7 +59,7 @@ def test_a_migrated_partition_passes_with_its_evidence(migration: Migration) -> 
     assert result.passed
     assert result.verdicts == {"match": 30, "mismatch": 0, "missing": 0, "unverified": 0}
     assert (result.looked_at, result.rows_in_window, result.mismatches) == (30, 30, [])
-    assert (result.settled, result.inexact_timestamps, result.undeclared) == (0, 0, {})
+    assert (result.agreed_on_recheck, result.inexact_timestamps, result.undeclared) == (0, 0, {})
     with migration.source.reader() as reader:
         assert result.digest == reader.inventory(migration.window).digest
         assert result.identity.source == reader.table.identity
@@ -75,7 +75,7 @@ def test_expected_and_found_values_are_told_with_their_types(migration: Migratio
     (mismatch,) = migration.verify().mismatches
 
     place = f"2024-03-01T00:00:01.000001+00:00/{row_id(1)}"
-    assert mismatch == Mismatch(row_id(1), Verdict.MISMATCH, "width", "NULL", "N:0", place)
+    assert mismatch == Mismatch(row_id(1), RowVerdict.MISMATCH, "width", "NULL", "N:0", place)
     assert mismatch.label == f"{row_id(1)}: width"
 
 
@@ -85,7 +85,7 @@ def test_a_missing_item_is_missing(migration: Migration) -> None:
 
     result = migration.verify()
 
-    assert [(found.row_id, found.verdict) for found in result.mismatches] == [(row_id(4), Verdict.MISSING)]
+    assert [(found.row_id, found.verdict) for found in result.mismatches] == [(row_id(4), RowVerdict.MISSING)]
     assert (result.verdicts["match"], result.verdicts["missing"]) == (9, 1)
     assert not result.passed
 
@@ -108,7 +108,7 @@ def test_rows_whose_items_could_not_be_read_are_unverified_and_never_a_match(
     assert result.verdicts == {"match": 100, "mismatch": 0, "missing": 0, "unverified": 30}
     assert not result.coverage_is_complete
     assert not result.passed
-    assert {found.verdict for found in result.mismatches} == {Verdict.UNVERIFIED}
+    assert {found.verdict for found in result.mismatches} == {RowVerdict.UNVERIFIED}
     assert len(result.mismatches) == 30
 
 
@@ -119,7 +119,7 @@ def test_a_read_that_succeeds_at_the_second_look_is_verified(migration: Migratio
     result = migration.verify(proxy.url)
 
     assert result.passed
-    assert result.settled == 10
+    assert result.agreed_on_recheck == 10
 
 
 def test_one_key_that_dynamodb_refuses_leaves_its_neighbours_verified(migration: Migration, proxy: FaultProxy) -> None:
@@ -159,7 +159,7 @@ class TestSettling:
         result = migration.verify(proxy.url)
 
         assert result.passed
-        assert result.settled == 1
+        assert result.agreed_on_recheck == 1
 
     def test_a_row_updated_during_the_pass_is_judged_by_what_it_is_now(
         self, migration: Migration, proxy: FaultProxy
@@ -175,7 +175,7 @@ class TestSettling:
         result = migration.verify(proxy.url)
 
         assert result.passed
-        assert result.settled == 1
+        assert result.agreed_on_recheck == 1
 
     def test_an_item_that_still_differs_but_moved_is_looked_at_again(
         self, migration: Migration, proxy: FaultProxy
@@ -188,7 +188,7 @@ class TestSettling:
         result = migration.verify(proxy.url)
 
         assert result.passed
-        assert result.settled == 1
+        assert result.agreed_on_recheck == 1
 
     def test_a_key_that_never_holds_still_is_unverified(self, migration: Migration, proxy: FaultProxy) -> None:
         migrated(migration, 2)

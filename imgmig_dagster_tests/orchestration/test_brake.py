@@ -75,7 +75,9 @@ def test_a_truncate_during_a_pass_ends_with_1_until_somebody_has_decided(
     imgmig("report")
     report = emptied.state.read("reports/summary.json")
     assert report
-    assert [command for each in json.loads(report.content)["lacking"] for command in each["commands"]].count(retry) == 1
+    assert [command for each in json.loads(report.content)["blockers"] for command in each["commands"]].count(
+        retry
+    ) == 1
 
     confirmed = imgmig("retry-failures", "--confirm-deletes", str(OF_MARCH + OF_APRIL), "--json")
 

@@ -268,7 +268,7 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
     found = facts_of(result, "ready_for_cutover")
     assert [found[name] for name in ("verdict", "cutover", "blockers")] == ["NOT VERIFIED", "NOT READY", 3]
     told = checks_of(result)["ready_for_cutover"].description or ""
-    assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is lacking, and what to type"
+    assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is blockers, and what to type"
 
 
 def test_the_jobs_that_checks_name_are_there(platform: Platform) -> None:

@@ -54,7 +54,7 @@ def test_columns_that_nobody_declared_turn_the_verdict_to_fail_until_each_has_a_
     assert (verified.exit_code, verified.document["verdict"]) == (1, "FAIL")
     shown = imgmig("report")
     assert shown.exit_code == 1
-    assert f"lacking: {FAULT}" in shown.stdout
+    assert f"blockers: {FAULT}" in shown.stdout
     assert f'{IGNORED}: {{"caption": "<why>", "deleted_at": "<why>"}}' in shown.stdout
 
     ignore(extended, caption="never shown", deleted_at="the trash is emptied first")

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import typer
 
-from imgmig_dagster.alerts import Alert, AlertNotSent, Fault, Webhook
+from imgmig_dagster.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.defs.claims import CLAIMS, Claim
@@ -29,7 +29,11 @@ RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding
 ALERT = Alert(
     "prod",
     "https://dagster.internal/",
-    [Fault("zero_mismatches", "does not hold", of_check("zero_mismatches"), "x", "all", MARCH, {"mismatches": 1_234})],
+    [
+        AlertFault(
+            "zero_mismatches", "does not hold", of_check("zero_mismatches"), "x", "all", MARCH, {"mismatches": 1_234}
+        )
+    ],
 )
 
 
@@ -140,7 +144,7 @@ def test_what_remedies_tell_to_type_is_taken_by_the_command_line() -> None:
     assert seen >= {"migrate", "verify", "repair", "retry-failures", "doctor", "status", "report", "dry-run"}
 
 
-def faults(*titles: str) -> dict[str, Fault]:
+def faults(*titles: str) -> dict[str, AlertFault]:
     return {title: replace(ALERT.faults[0], title=title) for title in titles}
 
 

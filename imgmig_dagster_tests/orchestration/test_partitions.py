@@ -9,7 +9,7 @@ import pytest
 from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.declaration import Grain, Partitions
+from imgmig_dagster.mapping.declaration import DeclaredPartitions, Grain
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.table_settings import TableSettings
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def windows(grain: Grain, start: str) -> list[Window]:
-    return list(partitions_of(Partitions(grain, date.fromisoformat(start)), ORDER).windows())
+    return list(partitions_of(DeclaredPartitions(grain, date.fromisoformat(start)), ORDER).windows())
 
 
 def utc(year: int, month: int, day: int) -> datetime:
@@ -66,7 +66,7 @@ def test_a_migration_that_begins_today_has_one_partition(grain: Grain) -> None:
 
 
 def test_a_key_names_its_window() -> None:
-    partitions = partitions_of(Partitions(start=date(2023, 1, 1)), ORDER)
+    partitions = partitions_of(DeclaredPartitions(start=date(2023, 1, 1)), ORDER)
     assert partitions.window("2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_partitioning_is_named_when_definitions_load(
     ("grain", "earliest"), [("daily", "1000-01-01"), ("weekly", "1000-01-05"), ("monthly", "1000-01-01")]
 )
 def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Grain, earliest: str) -> None:
-    partitions = partitions_of(Partitions(grain, date.fromisoformat(earliest)), ORDER)
+    partitions = partitions_of(DeclaredPartitions(grain, date.fromisoformat(earliest)), ORDER)
     assert partitions.definition.get_partition_keys()[0] == earliest
     assert partitions.window(earliest).start == utc(*map(int, earliest.split("-")))
     with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
@@ -108,7 +108,7 @@ def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Gra
 
 
 def test_buckets_are_seconds_since_1970_by_keys_of_one_length() -> None:
-    partitions = partitions_of(Partitions(None, None, 12), Order("", buckets=12))
+    partitions = partitions_of(DeclaredPartitions(None, None, 12), Order("", buckets=12))
     found = partitions.windows()
     assert [window.partition for window in found[:2]] == ["bucket-00", "bucket-01"]
     assert partitions.definition.get_partition_keys() == [window.partition for window in found]
@@ -118,7 +118,7 @@ def test_buckets_are_seconds_since_1970_by_keys_of_one_length() -> None:
 
 
 def test_rows_without_a_time_are_a_partition_behind_those_of_time() -> None:
-    declared = Partitions("monthly", date(2024, 2, 29))
+    declared = DeclaredPartitions("monthly", date(2024, 2, 29))
     partitions = partitions_of(declared, Order("created_at", has_undated=True))
     *timed, last = partitions.windows()
     assert timed == partitions_of(declared, ORDER).windows()

@@ -31,7 +31,7 @@ def test_the_ceiling_is_of_all_runs_together_whatever_the_pools_limit(
     if limit is not None:
         own_instance.event_log_storage.set_concurrency_slots(TARGET_POOL, limit)
 
-    assert TargetDynamoDB(stage="dev").open_settings(IMAGE, own_instance).rate == 600.0
+    assert TargetDynamoDB(stage="dev").target_settings(IMAGE, own_instance).rate == 600.0
 
 
 @pytest.mark.parametrize("ceiling", ["600", None])
@@ -44,7 +44,7 @@ def test_a_pool_that_lets_no_run_in_is_obeyed_by_the_command_line_too(
 
     assert pool_limit(own_instance, TARGET_POOL) == 0
     with pytest.raises(SettingsError, match="dagster instance concurrency set target 4"):
-        TargetDynamoDB(stage="dev").open_settings(IMAGE, own_instance)
+        TargetDynamoDB(stage="dev").target_settings(IMAGE, own_instance)
 
 
 def test_whatever_reads_or_writes_items_takes_its_place_in_the_pool() -> None:

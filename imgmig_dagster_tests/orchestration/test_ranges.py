@@ -12,9 +12,9 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
+from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.defs.partitions import TimeWindows
 from imgmig_dagster.defs.range_run import Part, over_range
-from imgmig_dagster.defs.standing import Standing
 from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.progress import Ended
@@ -165,7 +165,7 @@ def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_name
 
     @dg.multi_asset(specs=[spec], backfill_policy=dg.BackfillPolicy.single_run())
     def images(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-        standing = Standing(table, LocalStateStore(tmp_path))
+        standing = FailedPartitions(table, LocalStateStore(tmp_path))
         opening = nullcontext(asyncio.Event())
         yield from over_range(context, {MIGRATED: spec}, keys, opening, work, ended.append, standing)
 

@@ -102,7 +102,7 @@ def test_a_fault_that_was_found_is_fail_and_an_unverified_partition_is_named(
     assert verdicts(imgmig) == ["FAIL", "PASS", "NOT VERIFIED", "FAIL"]
     found = imgmig("status", "--json").document
     assert [each["partition"] for each in found["partitions"]] == [MARCH, APRIL, "2024-05-01"]
-    assert found["partitions"][2]["lacking"][0].startswith("Partition 2024-05-01 was not migrated (1 rows): imgmig")
+    assert found["partitions"][2]["blockers"][0].startswith("Partition 2024-05-01 was not migrated (1 rows): imgmig")
 
 
 def test_partitions_can_be_chosen_and_each_says_whether_it_was_ever_verified(

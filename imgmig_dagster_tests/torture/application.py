@@ -39,7 +39,7 @@ class Beside:
 
 def migrate_beside_the_application(migration: Migration, connect: Connect, page_size: int) -> Beside:
     """One pass while the application writes, and once it stops another one, for rows committed behind the cursor."""
-    run = replace(migration.run(page_size=page_size), settle_seconds=SETTLE_SECONDS)
+    run = replace(migration.run(page_size=page_size), recheck_delay_s=SETTLE_SECONDS)
     with run.source:
         started = time.monotonic()
         journal, beside = beside_the_application(migration.target, connect, math.inf, run.migrate)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.declaration import PACKAGED, Partitions, load
+from imgmig_dagster.mapping.declaration import PACKAGED, DeclaredPartitions, load
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import chosen_table, chosen_tables, declarations, require_beside_others, set_in
 from imgmig_dagster_tests.images import IMAGE
@@ -75,8 +75,8 @@ def test_each_file_of_the_folder_is_a_table() -> None:
     found = declarations(Stage.PROD)
 
     assert {name: each.partitions for name, each in found.items()} == {
-        "lines": Partitions(None, None, 8),
-        "orders": Partitions("weekly", found["orders"].partitions.start),
+        "lines": DeclaredPartitions(None, None, 8),
+        "orders": DeclaredPartitions("weekly", found["orders"].partitions.start),
     }
     assert chosen_tables(Stage.PROD, None) == ["lines", "orders"]
     assert chosen_table(Stage.PROD, "orders") == "orders"

@@ -13,15 +13,15 @@ from imgmig_dagster.mapping.declaration.loading import (
     load,
     load_components,
 )
-from imgmig_dagster.mapping.declaration.meaning import Partitions
+from imgmig_dagster.mapping.declaration.meaning import DeclaredPartitions
 from imgmig_dagster.mapping.declaration.scalars import Grain, earliest_day
 
 __all__ = [
     "PACKAGED",
     "Declaration",
     "DeclarationRefused",
+    "DeclaredPartitions",
     "Grain",
-    "Partitions",
     "declare",
     "earliest_day",
     "load",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imgmig_dagster.mapping.declaration.form import FORMS, DeclarationForm
-from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
+from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, Path
 
 _KINDS: Final = {
     "string_type": "a text",
@@ -27,9 +27,9 @@ _NO_FORM: Final = {
 }
 
 
-def worded(error: ValidationError, data: Any) -> list[Fault]:
+def worded(error: ValidationError, data: Any) -> list[DeclarationFault]:
     """Each fault that the form finds in the data."""
-    return [Fault(_path(each["loc"], data), _message(each)) for each in error.errors()]
+    return [DeclarationFault(_path(each["loc"], data), _message(each)) for each in error.errors()]
 
 
 def without(data: Mapping[Any, Any], paths: Iterable[Path]) -> dict[Any, Any]:

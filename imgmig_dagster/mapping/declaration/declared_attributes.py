@@ -15,7 +15,7 @@ from imgmig_dagster.mapping.declaration.form import (
     TemplateForm,
 )
 from imgmig_dagster.mapping.declaration.scalars import As, Nulls
-from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
+from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, Path
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.spec import Constant
 from imgmig_dagster.mapping.template import Template
@@ -57,7 +57,7 @@ class Attributes:
         self._units = units
         self._nulls = _NULLS[form.nulls]
         self._sensitive = frozenset(form.sensitive)
-        self.faults: list[Fault] = []
+        self.faults: list[DeclarationFault] = []
         fields, constants = [], []
         for name, value in form.attributes.items():
             place: Path = ("attributes", name)
@@ -153,7 +153,7 @@ class Attributes:
         return tuple(value.values.items())
 
     def _fault(self, place: Path, message: str) -> None:
-        self.faults.append(Fault(place, message))
+        self.faults.append(DeclarationFault(place, message))
 
 
 def _all_sensitive(fields: Sequence[Field]) -> tuple[Field, ...]:

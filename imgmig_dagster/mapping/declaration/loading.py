@@ -12,8 +12,8 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration.declaration_faults import without, worded
 from imgmig_dagster.mapping.declaration.form import DeclarationForm
-from imgmig_dagster.mapping.declaration.meaning import Meaning, Partitions
-from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Marked, of_data, read
+from imgmig_dagster.mapping.declaration.meaning import DeclarationMeaning, DeclaredPartitions
+from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, YamlWithLines, of_data, read
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.template import Template
 
@@ -33,7 +33,7 @@ class Declaration:
     """
 
     mapping: TableMapping
-    partitions: Partitions
+    partitions: DeclaredPartitions
     text: str
     place: str
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -58,10 +58,12 @@ def parse(text: str, place: str) -> Declaration:
     Raises:
         DeclarationRefused: it is none; names every fault with its line.
     """
-    first, *others = read(text) or [Marked()]
+    first, *others = read(text) or [YamlWithLines()]
     if others:
         first.lines["---",] = others[0].line(())
-        first.faults.append(Fault(("---",), "a second document (---) begins before here; write one table to a file"))
+        first.faults.append(
+            DeclarationFault(("---",), "a second document (---) begins before here; write one table to a file")
+        )
     return _declared(first, text, place, by_line=True)
 
 
@@ -100,7 +102,7 @@ def _text(path: Path) -> str:
         raise DeclarationRefused(f"{path}:{line}: this is no text in UTF-8; save the file as UTF-8") from None
 
 
-def _declared(marked: Marked, text: str, place: str, by_line: bool) -> Declaration:
+def _declared(marked: YamlWithLines, text: str, place: str, by_line: bool) -> Declaration:
     found, faults = _understood(marked)
     if found is None or faults:
         at = {fault: marked.line(fault.path) if by_line else 0 for fault in faults}
@@ -113,7 +115,7 @@ def _declared(marked: Marked, text: str, place: str, by_line: bool) -> Declarati
     return Declaration(found.mapping, found.partitions, text, place, named)
 
 
-def _lines(mapping: TableMapping, marked: Marked) -> dict[str, int]:
+def _lines(mapping: TableMapping, marked: YamlWithLines) -> dict[str, int]:
     lines: dict[str, int] = {}
     columns = {*mapping.columns, *mapping.ignored}
     for text, line in marked.texts():
@@ -122,12 +124,14 @@ def _lines(mapping: TableMapping, marked: Marked) -> dict[str, int]:
     return lines
 
 
-def _understood(marked: Marked) -> tuple[Meaning | None, list[Fault]]:
+def _understood(marked: YamlWithLines) -> tuple[DeclarationMeaning | None, list[DeclarationFault]]:
     """What the data means, as far as it has a form, and all that is wrong with it."""
     faults = list(marked.faults)
     if not isinstance(marked.data, dict):
         if not faults:
-            faults.append(Fault((), "there is no declaration here; write at least table, identity, modified, key"))
+            faults.append(
+                DeclarationFault((), "there is no declaration here; write at least table, identity, modified, key")
+            )
         return None, faults
     data: dict[Any, Any] = marked.data
     try:
@@ -140,11 +144,11 @@ def _understood(marked: Marked) -> tuple[Meaning | None, list[Fault]]:
             form = DeclarationForm.model_validate(without(data, (fault.path for fault in of_form)))
         except ValidationError:
             return None, faults
-    found = Meaning(form)
+    found = DeclarationMeaning(form)
     # Without a faulty order it seems that there is none.
     half = {"order", "partitions"} & {step for fault in faults for step in fault.path[:1]}
     return found, [*faults, *(fault for fault in found.faults if not (half and fault.path[:1] == ("partitions",)))]
 
 
-def _shown(fault: Fault) -> str:
+def _shown(fault: DeclarationFault) -> str:
     return f"{'.'.join(map(str, fault.path))}: " if fault.path else ""

@@ -21,7 +21,7 @@ from imgmig_dagster.mapping.declaration.form import (
     VersionForm,
 )
 from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain, earliest_day
-from imgmig_dagster.mapping.declaration.yaml_lines import Fault, Path
+from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, Path
 from imgmig_dagster.mapping.fields import Unit
 from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
@@ -32,7 +32,7 @@ _LONGEST_KEY_NAME: Final = 255
 
 
 @dataclass(frozen=True)
-class Partitions:
+class DeclaredPartitions:
     """What a partition holds: a `grain` of time, the first one around `start`; or one of `buckets` of the identity."""
 
     grain: Grain | None = "monthly"
@@ -40,7 +40,7 @@ class Partitions:
     buckets: int | None = None
 
 
-class Meaning:
+class DeclarationMeaning:
     """The mapping and the partitions that a declaration stands for; `faults` is empty where it is sound."""
 
     def __init__(self, form: DeclarationForm) -> None:
@@ -70,7 +70,7 @@ class Meaning:
         )
 
     @property
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[DeclarationFault]:
         """All that contradicts itself."""
         return [
             *self._faults_of_names(),
@@ -81,88 +81,110 @@ class Meaning:
             *self._faults_of_columns(),
         ]
 
-    def _faults_of_names(self) -> Iterator[Fault]:
+    def _faults_of_names(self) -> Iterator[DeclarationFault]:
         if isinstance(self._form.table, str) and not all(part.strip() for part in self._form.table.split(".")):
-            yield Fault(("table",), f"`table` names no table: {self._form.table}; write `table: public.images`")
+            yield DeclarationFault(
+                ("table",), f"`table` names no table: {self._form.table}; write `table: public.images`"
+            )
         elif isinstance(self._form.table, str) and self._form.table.count(".") > 1:
             remedy = "write `table: {schema: public, name: images}` where a name has a point"
-            yield Fault(("table",), f"`table` has more than one point: {self._form.table}; {remedy}")
+            yield DeclarationFault(("table",), f"`table` has more than one point: {self._form.table}; {remedy}")
         elif not PLAIN_NAME.fullmatch(self._name):
             place = "name" if self._form.name else "table"
             remedy = "write `name:` with letters, digits and _ alone, such as `name: images`"
-            yield Fault((place,), f"{shown(self._name)} cannot name folders and assets; {remedy}")
+            yield DeclarationFault((place,), f"{shown(self._name)} cannot name folders and assets; {remedy}")
 
-    def _faults_of_keys(self) -> Iterator[Fault]:
+    def _faults_of_keys(self) -> Iterator[DeclarationFault]:
         for each, place in ((each, ("key", each.attribute)) for each in self._key):
             if fault := each.template.fault:
-                yield Fault(place, fault)
+                yield DeclarationFault(place, fault)
             if each.type == "N" and (len(each.template.columns) != 1 or each.template.text[0] != "{"):
                 remedy = "write a single column in braces and nothing else, or leave `type` out"
-                yield Fault(place, f"a key of type N is a number, and {each.template.text} is none; {remedy}")
+                yield DeclarationFault(
+                    place, f"a key of type N is a number, and {each.template.text} is none; {remedy}"
+                )
             if len(each.attribute.encode()) > _LONGEST_KEY_NAME:
-                yield Fault(place, f"DynamoDB takes names of keys up to {_LONGEST_KEY_NAME} bytes; write a shorter one")
+                yield DeclarationFault(
+                    place, f"DynamoDB takes names of keys up to {_LONGEST_KEY_NAME} bytes; write a shorter one"
+                )
         if twice := _twice(self._form.identity):
-            yield Fault(("identity",), f"`identity` names {listed(twice)} twice; leave one of them out")
+            yield DeclarationFault(("identity",), f"`identity` names {listed(twice)} twice; leave one of them out")
         lacking = [column for column in self.mapping.identity if column not in self.mapping.key_columns]
         if lacking:
             what = f"the key lacks {listed(lacking)} of the identity, so that rows would share an item"
             remedy = f"write {' and '.join(f'{{{column}}}' for column in lacking)} into one of its templates"
-            yield Fault(("key",), f"{what}; {remedy}")
+            yield DeclarationFault(("key",), f"{what}; {remedy}")
 
-    def _faults_of_order(self) -> Iterator[Fault]:
+    def _faults_of_order(self) -> Iterator[DeclarationFault]:
         form = self._form
         if form.order is None and self.partitions.buckets is None:
             remedy = "name a column of times as `order`, or write `partitions: {buckets: 64}` where there is none"
-            yield Fault(("partitions",), f"nothing cuts the rows into partitions; {remedy}")
+            yield DeclarationFault(("partitions",), f"nothing cuts the rows into partitions; {remedy}")
         if form.order is not None and self.partitions.buckets is not None:
-            yield Fault(("partitions",), "buckets are for a table without an order; leave out `order`, or the buckets")
+            yield DeclarationFault(
+                ("partitions",), "buckets are for a table without an order; leave out `order`, or the buckets"
+            )
         if form.undated and (form.order is None or self.partitions.buckets is not None):
-            yield Fault(("undated",), "`undated` is of rows whose order is NULL, and there is no order; leave it out")
+            yield DeclarationFault(
+                ("undated",), "`undated` is of rows whose order is NULL, and there is no order; leave it out"
+            )
         grain, start = self.partitions.grain, self.partitions.start
         if grain and start and start < (earliest := earliest_day(grain)):
-            yield Fault(("partitions", "start"), f"`start` is too early; the earliest day is {earliest}")
+            yield DeclarationFault(("partitions", "start"), f"`start` is too early; the earliest day is {earliest}")
         order, modified = self.mapping.order, self.mapping
         if order.column and order.column == modified.modified and order.unit is not modified.modified_unit:
             remedy = f"write `modified: {{column: {order.column}, unit: {order.unit.value}}}`" if order.unit else ""
             remedy = remedy or f"write `modified: {order.column}`"
-            yield Fault(("modified",), f"`order` and `modified` read {shown(order.column)} in two units; {remedy}")
+            yield DeclarationFault(
+                ("modified",), f"`order` and `modified` read {shown(order.column)} in two units; {remedy}"
+            )
 
-    def _faults_of_attributes(self) -> Iterator[Fault]:
+    def _faults_of_attributes(self) -> Iterator[DeclarationFault]:
         keys = self.mapping.key_attributes
         taken = dict.fromkeys(keys, "the key")
         if self.mapping.version is not None:
             name = self.mapping.version.attribute
             if name in taken:
-                yield Fault(("version", "attribute"), f"{name} is an attribute of the key; name another one")
+                yield DeclarationFault(("version", "attribute"), f"{name} is an attribute of the key; name another one")
             taken.setdefault(name, "the version")
         for name in self._form.attributes:
             if name in taken:
-                yield Fault(("attributes", name), f"{name} is {taken[name]} already; give this attribute another name")
+                yield DeclarationFault(
+                    ("attributes", name), f"{name} is {taken[name]} already; give this attribute another name"
+                )
         for name in _twice(field.name for field in self.mapping.fields):
             remedy = "give one of them another name"
-            yield Fault(("attributes",), f"{name} is an attribute, and a member of another one in reports; {remedy}")
+            yield DeclarationFault(
+                ("attributes",), f"{name} is an attribute, and a member of another one in reports; {remedy}"
+            )
 
-    def _faults_of_columns(self) -> Iterator[Fault]:
+    def _faults_of_columns(self) -> Iterator[DeclarationFault]:
         mapped, held = self.mapping.mapped_columns, {column for each in self.mapping.fields for column in each.columns}
         for name, reason in self.mapping.ignored.items():
             if name in mapped:
-                yield Fault(("ignored", name), f"{shown(name)} is mapped and ignored; take it out of one of the two")
+                yield DeclarationFault(
+                    ("ignored", name), f"{shown(name)} is mapped and ignored; take it out of one of the two"
+                )
             if reason in ("", NO_REASON):
-                yield Fault(("ignored", name), f"{shown(name)} is ignored without a reason; write why it is not needed")
+                yield DeclarationFault(
+                    ("ignored", name), f"{shown(name)} is ignored without a reason; write why it is not needed"
+                )
         of_key = (each for each in self.mapping.fields if each.sensitive and each.member is None)
         for name in dict.fromkeys(column for each in of_key for column in each.columns):
             if name in self.mapping.key_columns and name not in self._form.sensitive:
                 attribute = next(each.attribute for each in self.mapping.fields if name in each.columns)
                 remedy = "leave `sensitive` out, or take another identity"
                 told = f"{shown(name)} is in the key, which reports have to name; {remedy}"
-                yield Fault(("attributes", attribute), told)
+                yield DeclarationFault(("attributes", attribute), told)
         for index, name in enumerate(self._form.sensitive):
             place: Path = ("sensitive", index)
             if name in self.mapping.key_columns:
                 remedy = "leave it out here, or take another identity"
-                yield Fault(place, f"{shown(name)} is in the key, which reports have to name; {remedy}")
+                yield DeclarationFault(place, f"{shown(name)} is in the key, which reports have to name; {remedy}")
             elif name not in held:
-                yield Fault(place, f"{shown(name)} is in no attribute, so nothing shows it; leave it out here")
+                yield DeclarationFault(
+                    place, f"{shown(name)} is in no attribute, so nothing shows it; leave it out here"
+                )
 
 
 def _without_words(form: DeclarationForm) -> DeclarationForm:
@@ -206,15 +228,15 @@ def _units(form: DeclarationForm) -> dict[str, Unit | None]:
     return {_column(each): each.unit if isinstance(each, TimeForm) else None for each in times}
 
 
-def _partitions(form: DeclarationForm) -> Partitions:
+def _partitions(form: DeclarationForm) -> DeclaredPartitions:
     if isinstance(form.partitions, BucketsForm):
-        return Partitions(None, None, form.partitions.buckets)
+        return DeclaredPartitions(None, None, form.partitions.buckets)
     if isinstance(form.partitions, EveryForm):
-        return Partitions(form.partitions.every, form.partitions.start)
-    return Partitions(form.partitions or "monthly")
+        return DeclaredPartitions(form.partitions.every, form.partitions.start)
+    return DeclaredPartitions(form.partitions or "monthly")
 
 
-def _order(form: DeclarationForm, partitions: Partitions) -> Order:
+def _order(form: DeclarationForm, partitions: DeclaredPartitions) -> Order:
     if form.order is None:
         return Order("", buckets=partitions.buckets)
     unit = form.order.unit if isinstance(form.order, TimeForm) else None

@@ -23,25 +23,25 @@ _WORDS: Final[Mapping[str, bool | None]] = {
 
 
 @dataclass(frozen=True)
-class Fault:
+class DeclarationFault:
     """What is wrong at a path of the data, and what to write instead."""
 
     path: Path
     message: str
 
 
-def _empty(path: Path) -> Fault:
+def _empty(path: Path) -> DeclarationFault:
     """The fault of a key without a value."""
-    return Fault(path, f"`{path[-1]}` is empty; write a value, or leave the key out")
+    return DeclarationFault(path, f"`{path[-1]}` is empty; write a value, or leave the key out")
 
 
 @dataclass
-class Marked:
+class YamlWithLines:
     """Data, the line at which each path of it stands, and what is wrong with its form."""
 
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[DeclarationFault] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
         """The line of a path, or of the nearest thing around it that stands in the text."""
@@ -57,43 +57,45 @@ class Marked:
                 found = found.get(step) if isinstance(found, dict) else found[step]
             yield from ((each, line) for each in (found, *path[-1:]) if isinstance(each, str))
 
-    def below(self, key: str) -> "Marked":
+    def below(self, key: str) -> "YamlWithLines":
         """The same of what stands under a key."""
-        return Marked(
+        return YamlWithLines(
             self.data.get(key),
             {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)},
-            [Fault(each.path[1:], each.message) for each in self.faults if each.path[:1] == (key,)],
+            [DeclarationFault(each.path[1:], each.message) for each in self.faults if each.path[:1] == (key,)],
         )
 
 
-def read(text: str) -> list[Marked]:
+def read(text: str) -> list[YamlWithLines]:
     """The documents of a text in YAML. What is no YAML at all is a fault, and there is no data."""
-    found: list[Marked] = []
+    found: list[YamlWithLines] = []
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            marked = Marked()
+            marked = YamlWithLines()
             marked.data = _Reading(marked).of(node, ())
             found.append(marked)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         context = f"{error.context}, " if error.context else ""
-        fault = Fault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes")
-        return [Marked(None, {(): 1 if mark is None else mark.line + 1}, [fault])]
+        fault = DeclarationFault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes")
+        return [YamlWithLines(None, {(): 1 if mark is None else mark.line + 1}, [fault])]
     except yaml.YAMLError:
-        fault = Fault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text")
-        return [Marked(None, {}, [fault])]
+        fault = DeclarationFault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text")
+        return [YamlWithLines(None, {}, [fault])]
     return found
 
 
 class _Reading:
-    def __init__(self, found: Marked) -> None:
+    def __init__(self, found: YamlWithLines) -> None:
         self._found = found
         self._seen: set[int] = set()
 
     def of(self, node: yaml.Node, path: Path) -> Any:
         self._found.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in self._seen:
-            self._found.faults.append(Fault(path, "an alias (*) is not taken here; write out what it stands for"))
+            self._found.faults.append(
+                DeclarationFault(path, "an alias (*) is not taken here; write out what it stands for")
+            )
             return None
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
@@ -107,13 +109,15 @@ class _Reading:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._found.lines.setdefault((*path, "?"), key_node.start_mark.line + 1)
-                self._found.faults.append(Fault((*path, "?"), "a key has to be a text; put it in quotes"))
+                self._found.faults.append(DeclarationFault((*path, "?"), "a key has to be a text; put it in quotes"))
                 continue
             key = _key(key_node)
             place = (*path, key)
             if key in data:
                 self._found.lines[place] = key_node.start_mark.line + 1
-                self._found.faults.append(Fault(place, f"`{key_node.value}` stands twice; leave one of them out"))
+                self._found.faults.append(
+                    DeclarationFault(place, f"`{key_node.value}` stands twice; leave one of them out")
+                )
                 continue
             self._found.lines[place] = key_node.start_mark.line + 1
             data[key] = self.of(value_node, place)
@@ -128,14 +132,14 @@ def _key(node: yaml.ScalarNode) -> str:
     return text.lower() if node.style is None and isinstance(_WORDS.get(text), bool) else text
 
 
-def of_data(data: Any) -> Marked:
+def of_data(data: Any) -> YamlWithLines:
     """Data that another reader of YAML made, with its keys as texts."""
-    found = Marked()
+    found = YamlWithLines()
     found.data = _with_texts_for_keys(data, (), found)
     return found
 
 
-def _with_texts_for_keys(data: Any, path: Path, found: Marked) -> Any:
+def _with_texts_for_keys(data: Any, path: Path, found: YamlWithLines) -> Any:
     if isinstance(data, (list, tuple)):
         return [_with_texts_for_keys(each, (*path, index), found) for index, each in enumerate(data)]
     if not isinstance(data, Mapping):
@@ -146,7 +150,9 @@ def _with_texts_for_keys(data: Any, path: Path, found: Marked) -> Any:
         text = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
         if isinstance(key, bool) and path[-1:] != ("values",):
             found.faults.append(
-                Fault((*path, text), f"a key here is the truth value {text}; put yes, no, on or off in quotes")
+                DeclarationFault(
+                    (*path, text), f"a key here is the truth value {text}; put yes, no, on or off in quotes"
+                )
             )
         if value is None:
             found.faults.append(_empty((*path, text)))

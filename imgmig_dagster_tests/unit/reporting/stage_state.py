@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.source.published import PublishedSource
@@ -129,7 +129,7 @@ class StageState:
             by_attribute=by_attribute,
             mismatches=[],
             mismatches_found=len(mismatches),
-            settled=0,
+            agreed_on_recheck=0,
             inexact_timestamps=0,
             undeclared={},
             digest="1",
@@ -156,7 +156,7 @@ class StageState:
             orphans=0,
             differing=0,
             unverified=0,
-            settled=0,
+            agreed_on_recheck=0,
             samples={},
             rows_outside=0,
             rows_outside_sample=[],
@@ -203,11 +203,11 @@ def review(*images: ReviewedImage, **changes: Any) -> SpotCheckReview:
     return replace(SpotCheckReview("staging", "spot", 7, "", moment(50), images), **changes)
 
 
-def lacking(report: SummaryReport) -> str:
+def blockers(report: SummaryReport) -> str:
     """What a report lacks, a line each."""
-    return "\n".join(each.sentence for each in report.lacking)
+    return "\n".join(each.sentence for each in report.blockers)
 
 
-def verdict_of(report: SummaryReport, partition: str = MARCH.partition) -> ReportVerdict:
+def verdict_of(report: SummaryReport, partition: str = MARCH.partition) -> Verdict:
     """What a report says of a partition."""
     return next(each.verdict for each in report.partitions if each.partition == partition)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.reporting.certificate import certify
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.census_results import LeftSince
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month
@@ -23,20 +23,20 @@ def state(tmp_path: Path) -> StageState:
     return state
 
 
-def judged(state: StageState, left: LeftSince | None = NONE_LEFT) -> tuple[ReportVerdict, Sequence[str]]:
+def judged(state: StageState, left: LeftSince | None = NONE_LEFT) -> tuple[Verdict, Sequence[str]]:
     report = state.report(replace(FACTS, left=left))
-    return report.verdict, [each.sentence for each in report.lacking]
+    return report.verdict, [each.sentence for each in report.blockers]
 
 
 def test_rows_that_left_with_their_items_are_no_fault(state: StageState) -> None:
-    assert judged(state, LeftSince("census", 7, 0, 0, {})) == (ReportVerdict.PASS, [])
+    assert judged(state, LeftSince("census", 7, 0, 0, {})) == (Verdict.PASS, [])
 
 
 def test_an_item_that_lost_its_row_since_fails(state: StageState) -> None:
     left = LeftSince("census", 1_007, 4, 0, {"orphans": ["a", "b", "c", "d"]})
 
     assert judged(state, left) == (
-        ReportVerdict.FAIL,
+        Verdict.FAIL,
         [
             "Of the 1,007 rows that have left the source since the census: the items of 4 (a, b, c and more) still "
             "stand: imgmig repair --stage staging, then imgmig verify --stage staging"
@@ -48,7 +48,7 @@ def test_an_item_that_could_not_be_looked_at_is_no_pass(state: StageState) -> No
     left = LeftSince("census", 2, 0, 1, {"unverified": ["a"]})
 
     assert judged(state, left) == (
-        ReportVerdict.NOT_VERIFIED,
+        Verdict.NOT_VERIFIED,
         [
             "Of the 2 rows that have left the source since the census: the items of 1 (a) could not be read, or moved "
             "at every look: imgmig report --stage staging"
@@ -57,10 +57,10 @@ def test_an_item_that_could_not_be_looked_at_is_no_pass(state: StageState) -> No
 
 
 def test_what_left_since_another_census_says_nothing_of_this_one(state: StageState) -> None:
-    verdict, (lacking,) = judged(state, replace(NONE_LEFT, census="an earlier one"))
+    verdict, (blockers,) = judged(state, replace(NONE_LEFT, census="an earlier one"))
 
-    assert verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking.startswith("Another census was taken while the report was being made")
+    assert verdict is Verdict.NOT_VERIFIED
+    assert blockers.startswith("Another census was taken while the report was being made")
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -69,10 +69,10 @@ def test_a_census_of_partitions_that_began_elsewhere_does_not_count(state: Stage
     state.windows[0] = month(number)
     state.rows = {month(number).partition: 0}
 
-    verdict, lacking = judged(state)
+    verdict, blockers = judged(state)
 
-    assert verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking[0] == (
+    assert verdict is Verdict.NOT_VERIFIED
+    assert blockers[0] == (
         "The census no longer counts: the first partition began at 2024-03-01T00:00:00+00:00 then, and begins at "
         f"2024-0{number}-01T00:00:00+00:00 today: imgmig verify --stage staging"
     )
@@ -81,7 +81,7 @@ def test_a_census_of_partitions_that_began_elsewhere_does_not_count(state: Stage
 def test_partitions_that_time_has_added_are_no_reason(state: StageState) -> None:
     state.window(month(4), 0)
 
-    assert judged(state) == (ReportVerdict.PASS, [])
+    assert judged(state) == (Verdict.PASS, [])
 
 
 def test_a_certificate_says_of_which_time_it_speaks(state: StageState) -> None:

@@ -13,14 +13,14 @@ from imgmig_dagster.reporting.certificate_file import (
     serialize,
 )
 from imgmig_dagster.reporting.cutover import Cutover
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.review import ReviewedImage
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, VERIFIED, StageState, month, pair
 
@@ -51,8 +51,8 @@ def certified(state: StageState) -> Certificate:
 def test_a_stage_of_which_all_is_proved_and_reviewed_passes(reviewed: StageState) -> None:
     found = certified(reviewed)
 
-    assert (found.verdict, found.cutover) == (ReportVerdict.PASS, Cutover.READY)
-    assert (found.lacking, found.lacking_review, found.stage) == ([], [], "staging")
+    assert (found.verdict, found.cutover) == (Verdict.PASS, Cutover.READY)
+    assert (found.blockers, found.cutover_blockers, found.stage) == ([], [], "staging")
     assert found.meaning.startswith(f"Every row that was visible in the source at {FACTS.counted_at} has its item")
     assert "every application write raises the item's version" in found.assumptions
     assert found.table
@@ -88,7 +88,7 @@ def break_off(state: StageState) -> None:
 
 
 def differ(state: StageState) -> None:
-    state.verify(MARCH, {"match": 99, "mismatch": 1}, [Mismatch("a", Verdict.MISMATCH, "width")])
+    state.verify(MARCH, {"match": 99, "mismatch": 1}, [Mismatch("a", RowVerdict.MISMATCH, "width")])
 
 
 def reject(state: StageState) -> None:
@@ -107,12 +107,12 @@ def reject(state: StageState) -> None:
     ],
 )
 def test_anything_that_is_lacking_is_no_pass(reviewed: StageState, fault: Callable[[StageState], None]) -> None:
-    assert certified(reviewed).verdict is ReportVerdict.PASS
+    assert certified(reviewed).verdict is Verdict.PASS
     fault(reviewed)
     found = certified(reviewed)
-    assert found.verdict is not ReportVerdict.PASS
+    assert found.verdict is not Verdict.PASS
     assert found.cutover is Cutover.NOT_READY
-    assert found.lacking
+    assert found.blockers
     assert found.meaning.startswith("Nothing is certified")
 
 
@@ -127,8 +127,8 @@ def test_the_verdict_is_of_the_data_and_the_cutover_of_the_review_too(
 ) -> None:
     review(state)
     found = certified(state)
-    assert (found.verdict, found.cutover) == (ReportVerdict.PASS, Cutover.NOT_READY)
-    assert (found.lacking, len(found.lacking_review)) == ([], 1)
+    assert (found.verdict, found.cutover) == (Verdict.PASS, Cutover.NOT_READY)
+    assert (found.blockers, len(found.cutover_blockers)) == ([], 1)
     assert found.meaning.startswith("Every row that was visible")
 
 
@@ -136,8 +136,8 @@ def test_it_says_why_evidence_does_not_count(reviewed: StageState) -> None:
     reviewed.write(MARCH.partition, "retry", VERIFIED)
     march = certified(reviewed).partitions[0]
     assert march.evidence
-    assert march.void
-    assert (march.void.reason.value, march.last_write and march.last_write.by) == ("written since", "retry")
+    assert march.invalidation
+    assert (march.invalidation.reason.value, march.last_write and march.last_write.by) == ("written since", "retry")
 
 
 def test_what_is_written_reads_back(reviewed: StageState) -> None:
@@ -200,7 +200,7 @@ def test_two_certificates_of_the_same_evidence_do_not_differ(reviewed: StageStat
 def test_a_corruption_and_what_it_changes_are_named(reviewed: StageState) -> None:
     before = parse("before", serialize(certified(reviewed))).certificate
     reviewed.verify(
-        MARCH, {"match": 99, "mismatch": 1}, [Mismatch("a", Verdict.MISMATCH, "width")], minute=VERIFIED + 1
+        MARCH, {"match": 99, "mismatch": 1}, [Mismatch("a", RowVerdict.MISMATCH, "width")], minute=VERIFIED + 1
     )
     reject(reviewed)
     reviewed.census(differing=1)

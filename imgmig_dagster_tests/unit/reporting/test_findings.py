@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from imgmig_dagster.cli.findings import of_report, of_review, of_verification
+from imgmig_dagster.cli.command_results import of_report, of_review, of_verification
 from imgmig_dagster.errors import StateError, TargetUnavailable
 from imgmig_dagster.reporting.render import publish
 from imgmig_dagster.state.store import LocalStateStore

@@ -136,4 +136,4 @@ def test_what_is_next_comes_from_what_is_left(state: StageState) -> None:
     report = state.report()
     assert next_command(report, OPTIONS) == f"imgmig spot-check {OPTIONS}"
     assert "before cutover: There is no spot check" in blocked(report)
-    assert next_command(replace(report, lacking_review=()), OPTIONS) == f"imgmig certificate show {OPTIONS}"
+    assert next_command(replace(report, cutover_blockers=()), OPTIONS) == f"imgmig certificate show {OPTIONS}"

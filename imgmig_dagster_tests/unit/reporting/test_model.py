@@ -5,12 +5,12 @@ import pytest
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
-from imgmig_dagster.verification.evidence import Today, Void, why_void
+from imgmig_dagster.verification.evidence import CurrentState, Invalidation, why_invalid
 from imgmig_dagster.verification.review import ReviewedImage
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
     FACTS,
@@ -20,7 +20,7 @@ from imgmig_dagster_tests.unit.reporting.stage_state import (
     VERIFIED,
     VERIFY_MARCH,
     StageState,
-    lacking,
+    blockers,
     moment,
     month,
     pair,
@@ -33,7 +33,7 @@ def test_everything_verified_and_counted_passes(state: StageState) -> None:
     state.clean(month(4), 50)
     state.census()
     report = state.report()
-    assert (report.verdict, report.lacking) == (ReportVerdict.PASS, ())
+    assert (report.verdict, report.blockers) == (Verdict.PASS, ())
     assert (report.totals.rows, report.totals.migrated, report.totals.verified) == (150, 150, 150)
     assert (report.totals.duration_s, report.totals.rate, report.totals.success_rate) == (4.0, 37.5, 1.0)
     assert report.totals.write_modes == {"batch": 2}
@@ -43,8 +43,8 @@ def test_what_was_never_migrated_is_not_verified(state: StageState) -> None:
     state.window(MARCH, 100)
     state.census()
     report = state.report()
-    assert (report.verdict, verdict_of(report)) == (ReportVerdict.NOT_VERIFIED, ReportVerdict.NOT_VERIFIED)
-    assert lacking(report) == f"Partition 2024-03-01 was not migrated (100 rows): {MIGRATE_MARCH}, then {VERIFY_MARCH}"
+    assert (report.verdict, verdict_of(report)) == (Verdict.NOT_VERIFIED, Verdict.NOT_VERIFIED)
+    assert blockers(report) == f"Partition 2024-03-01 was not migrated (100 rows): {MIGRATE_MARCH}, then {VERIFY_MARCH}"
 
 
 def test_of_a_stage_with_several_tables_every_command_names_the_table(state: StageState) -> None:
@@ -57,7 +57,7 @@ def test_of_a_stage_with_several_tables_every_command_names_the_table(state: Sta
 
     report = state.report(replace(FACTS, rows_outside=2, repeated=("b",)), table="orders")
 
-    commands = [each for found in (*report.lacking, *report.lacking_review) for each in found.commands]
+    commands = [each for found in (*report.blockers, *report.cutover_blockers) for each in found.commands]
     assert len(commands) > 5
     assert [each for each in commands if " --stage staging --table orders" not in each] == []
 
@@ -67,19 +67,19 @@ def test_what_was_only_migrated_is_not_verified(state: StageState) -> None:
     state.migrate(MARCH, {"written": 100})
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report) == f"Partition 2024-03-01 was migrated and not verified (100 rows): {VERIFY_MARCH}"
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report) == f"Partition 2024-03-01 was migrated and not verified (100 rows): {VERIFY_MARCH}"
 
 
 def test_a_mismatch_fails(state: StageState) -> None:
     state.window(MARCH, 100)
     state.migrate(MARCH, {"written": 100})
-    found = [Mismatch("a", Verdict.MISMATCH, "width", "N:1", "N:2"), Mismatch("b", Verdict.MISSING)]
+    found = [Mismatch("a", RowVerdict.MISMATCH, "width", "N:1", "N:2"), Mismatch("b", RowVerdict.MISSING)]
     state.verify(MARCH, {"match": 98, "mismatch": 1, "missing": 1}, found)
     state.census()
     report = state.report()
-    assert (report.verdict, verdict_of(report)) == (ReportVerdict.FAIL, ReportVerdict.FAIL)
-    assert lacking(report) == (
+    assert (report.verdict, verdict_of(report)) == (Verdict.FAIL, Verdict.FAIL)
+    assert blockers(report) == (
         "Partition 2024-03-01: 1 row mismatched, 1 row without an item: imgmig repair --apply --partition 2024-03-01 "
         "--stage staging"
     )
@@ -99,8 +99,8 @@ def test_what_was_not_looked_at_fails(
     state.verify(MARCH, verdicts, rows_in_window=rows_in_window)
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.FAIL
-    assert lacking(report) == f"Partition 2024-03-01: {said}: {VERIFY_MARCH}"
+    assert report.verdict is Verdict.FAIL
+    assert blockers(report) == f"Partition 2024-03-01: {said}: {VERIFY_MARCH}"
 
 
 def test_a_ledger_entry_fails_even_where_the_evidence_passes(state: StageState) -> None:
@@ -108,14 +108,14 @@ def test_a_ledger_entry_fails_even_where_the_evidence_passes(state: StageState) 
     state.fail(MARCH, Failure("a", "updated_at", "out_of_range", "no such day", permanent=True))
     state.census()
     report = state.report()
-    assert (report.verdict, report.totals.in_ledger) == (ReportVerdict.FAIL, 1)
-    assert "1 row in the failure ledger, 1 of them rejected" in lacking(report)
-    assert "imgmig retry-failures --partition 2024-03-01 --stage staging, then imgmig verify" in lacking(report)
+    assert (report.verdict, report.totals.in_ledger) == (Verdict.FAIL, 1)
+    assert "1 row in the failure ledger, 1 of them rejected" in blockers(report)
+    assert "imgmig retry-failures --partition 2024-03-01 --stage staging, then imgmig verify" in blockers(report)
 
 
 def test_mismatches_of_void_evidence_are_not_reported(state: StageState) -> None:
     state.window(MARCH, 1)
-    state.verify(MARCH, {"missing": 1}, [Mismatch("a", Verdict.MISSING)])
+    state.verify(MARCH, {"missing": 1}, [Mismatch("a", RowVerdict.MISSING)])
     state.migrate(MARCH, {"inserted": 1}, minute=VERIFIED + 5)
     report = state.report()
     assert (report.mismatches, report.totals.mismatches_found) == ([], 0)
@@ -126,8 +126,8 @@ def test_an_open_pass_voids_the_evidence(state: StageState) -> None:
     state.interrupt_a_pass(MARCH)
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report).endswith(f"{MIGRATE_MARCH}, then {VERIFY_MARCH}")
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report).endswith(f"{MIGRATE_MARCH}, then {VERIFY_MARCH}")
 
 
 def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
@@ -135,8 +135,8 @@ def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
     state.census()
     state.rows[MARCH.partition] = 101
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "because the window had 100 rows, and has 101 now" in lacking(report)
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "because the window had 100 rows, and has 101 now" in blockers(report)
 
 
 def test_rows_that_changed_since_they_were_verified_are_not_verified(state: StageState) -> None:
@@ -145,8 +145,8 @@ def test_rows_that_changed_since_they_were_verified_are_not_verified(state: Stag
 
     report = state.report(digest="2")
 
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "because its rows have changed in the source since" in lacking(report)
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "because its rows have changed in the source since" in blockers(report)
 
 
 def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
@@ -154,16 +154,16 @@ def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
     state.census()
     facts = replace(FACTS, identity=replace(IDENTITY, target_created_at="2025-02-02T00:00:00+00:00"))
     report = state.report(facts)
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report).count("it is of another target created at") == 2
-    assert state.report(replace(FACTS, identity=None)).verdict is ReportVerdict.PASS
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report).count("it is of another target created at") == 2
+    assert state.report(replace(FACTS, identity=None)).verdict is Verdict.PASS
 
 
 def test_the_verifiers_rules_are_what_counts_of_the_code(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census()
-    assert state.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is ReportVerdict.PASS
-    assert state.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is ReportVerdict.NOT_VERIFIED
+    assert state.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is Verdict.PASS
+    assert state.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is Verdict.NOT_VERIFIED
 
 
 def at(**since_verified: float) -> RunFacts:
@@ -174,10 +174,10 @@ def at(**since_verified: float) -> RunFacts:
 def test_evidence_ages_in_a_week(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census()
-    assert state.report(at(days=7)).verdict is ReportVerdict.PASS
+    assert state.report(at(days=7)).verdict is Verdict.PASS
     report = state.report(at(days=7, minutes=11))
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report) == (
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report) == (
         f"Partition 2024-03-01: the verification no longer counts, because it is more than 7 days old: {VERIFY_MARCH}\n"
         "The census no longer counts: it is more than 7 days old: imgmig verify --stage staging"
     )
@@ -194,44 +194,44 @@ def test_evidence_of_a_window_that_was_open_ages_in_an_hour_where_the_source_is_
     evidence = load_record(state.store, "2025-01-01/evidence.json", VerificationResult)
     assert evidence is not None
 
-    def why(since: timedelta, digest: str | None) -> Void | None:
-        today = Today((datetime.fromisoformat(moment(VERIFIED)) + since).isoformat(), None)
-        return why_void(state.store, open_window, evidence, today, 100, digest)
+    def why(since: timedelta, digest: str | None) -> Invalidation | None:
+        today = CurrentState((datetime.fromisoformat(moment(VERIFIED)) + since).isoformat(), None)
+        return why_invalid(state.store, open_window, evidence, today, 100, digest)
 
     assert why(timedelta(hours=1), None) is None
     void = why(timedelta(hours=1, seconds=1), None)
     assert (void is None) is counts
     assert void is None or void.what == "its window was still open, and it is more than an hour old"
     assert why(timedelta(days=1), evidence.digest) is None
-    assert state.report(at(days=1)).verdict is ReportVerdict.PASS
+    assert state.report(at(days=1)).verdict is Verdict.PASS
 
 
 def test_evidence_is_as_old_as_the_matches_that_it_took_over(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census()
     state.verify(MARCH, {"match": 100}, matches_from="2024-12-20T00:00:00.000+00:00")
-    assert "because it is more than 7 days old" in lacking(state.report())
+    assert "because it is more than 7 days old" in blockers(state.report())
 
 
 def test_a_fault_that_was_found_is_one_however_old(state: StageState) -> None:
     state.window(MARCH, 100)
     state.migrate(MARCH, {"written": 100})
-    state.verify(MARCH, {"match": 99, "missing": 1}, [Mismatch("b", Verdict.MISSING)])
+    state.verify(MARCH, {"match": 99, "missing": 1}, [Mismatch("b", RowVerdict.MISSING)])
     report = state.report(at(days=30), digest="2")
-    assert (report.verdict, len(report.mismatches)) == (ReportVerdict.FAIL, 1)
+    assert (report.verdict, len(report.mismatches)) == (Verdict.FAIL, 1)
 
 
 def test_evidence_of_another_window_is_not_evidence(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.verify(MARCH, {"match": 100}, window=month(4).describe())
-    assert verdict_of(state.report()) is ReportVerdict.NOT_VERIFIED
+    assert verdict_of(state.report()) is Verdict.NOT_VERIFIED
 
 
 def test_without_a_census_nothing_passes(state: StageState) -> None:
     state.clean(MARCH, 100)
     report = state.report()
-    assert (report.verdict, verdict_of(report)) == (ReportVerdict.NOT_VERIFIED, ReportVerdict.PASS)
-    assert lacking(report) == "There is no census of the whole table: imgmig verify --stage staging"
+    assert (report.verdict, verdict_of(report)) == (Verdict.NOT_VERIFIED, Verdict.PASS)
+    assert blockers(report) == "There is no census of the whole table: imgmig verify --stage staging"
 
 
 @pytest.mark.parametrize("fault", ["missing", "orphans", "differing", "unverified", "rows_outside", "repeated"])
@@ -239,16 +239,16 @@ def test_a_census_that_found_something_fails(state: StageState, fault: str) -> N
     state.clean(MARCH, 100)
     state.census(**{fault: 3})
     report = state.report()
-    assert report.verdict is ReportVerdict.FAIL
-    assert lacking(report).startswith("The census found 3 ")
+    assert report.verdict is Verdict.FAIL
+    assert blockers(report).startswith("The census found 3 ")
 
 
 def test_a_census_whose_counts_disagree_fails(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census(rows_counted=101)
     report = state.report()
-    assert report.verdict is ReportVerdict.FAIL
-    assert lacking(report).startswith(
+    assert report.verdict is Verdict.FAIL
+    assert blockers(report).startswith(
         "The census found counts that disagree: 100 rows one by one, 101 by a plain count, 100 in the partitions"
     )
 
@@ -257,8 +257,8 @@ def test_rows_that_no_partition_holds_by_now_are_lacking_whatever_the_census_sai
     state.clean(MARCH, 100)
     state.census()
     report = state.report(replace(FACTS, rows_outside=7))
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report).startswith("7 rows lie in no partition")
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report).startswith("7 rows lie in no partition")
 
 
 def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState) -> None:
@@ -270,7 +270,7 @@ def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState)
     state.windows.sort(key=lambda window: window.start)
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.PASS
+    assert report.verdict is Verdict.PASS
     assert [each.partition for each in report.filled] == ["2024-03-01"]
     assert report.empty_ranges == [("2024-01-01", "2024-02-01"), ("2024-04-01", "2024-06-01")]
 
@@ -278,15 +278,15 @@ def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState)
 def test_a_partition_that_lost_all_its_rows_is_not_empty(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.rows[MARCH.partition] = 0
-    assert verdict_of(state.report()) is ReportVerdict.NOT_VERIFIED
+    assert verdict_of(state.report()) is Verdict.NOT_VERIFIED
 
 
 def test_an_empty_source_proves_nothing(state: StageState) -> None:
     state.window(MARCH, 0)
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "No partition holds a row" in lacking(report)
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "No partition holds a row" in blockers(report)
 
 
 def test_a_partition_that_was_not_counted_is_an_error(state: StageState) -> None:
@@ -325,14 +325,14 @@ def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(s
 
     def lacking_now(facts: RunFacts = FACTS) -> list[str]:
         report = state.report(facts)
-        assert (report.verdict, report.lacking) == (ReportVerdict.PASS, ()) or facts is not FACTS
-        return [each.sentence for each in report.lacking_review]
+        assert (report.verdict, report.blockers) == (Verdict.PASS, ()) or facts is not FACTS
+        return [each.sentence for each in report.cutover_blockers]
 
     assert lacking_now() == [f"There is no spot check: {DRAW_AND_REVIEW}"]
     state.spot_check()
     assert lacking_now() == [f"The spot check drew no row: {DRAW_AND_REVIEW}"]
     state.spot_check(pair("a", has_item=False))
-    assert lacking_now() == [f"1 image of the spot check differed. Once settled: {DRAW_AND_REVIEW}"]
+    assert lacking_now() == [f"1 image of the spot check differed. Once fixed: {DRAW_AND_REVIEW}"]
     state.spot_check(pair("a"))
     unreviewed = "The spot check was not reviewed. Mark every image on its page, and save the file"
     assert lacking_now() == [f"{unreviewed}: {REVIEW}"]
@@ -340,7 +340,7 @@ def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(s
     older = "The review is of an older sample. Mark every image of the last one"
     assert lacking_now() == [f"{older}: {REVIEW}"]
     state.review(replace(FINE, fine=False))
-    assert lacking_now() == [f"The review found 1 image with issues. Once settled: {DRAW_AND_REVIEW}"]
+    assert lacking_now() == [f"The review found 1 image with issues. Once fixed: {DRAW_AND_REVIEW}"]
     state.review(FINE)
     assert lacking_now() == []
     found = state.report().spot_check

@@ -21,7 +21,7 @@ from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
-from imgmig_dagster.verification.verification_result import Mismatch, Verdict
+from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month, pair, spot_check
 
 REPOSITORY = Path(__file__).parents[3]
@@ -80,7 +80,7 @@ def hostile(store: LocalStateStore) -> SummaryReport:
     state.verify(
         MARCH,
         {"mismatch": len(HOSTILE)},
-        [Mismatch(text, Verdict.MISMATCH, "s3Key", f'S:"secret {text}"', "NULL") for text in HOSTILE],
+        [Mismatch(text, RowVerdict.MISMATCH, "s3Key", f'S:"secret {text}"', "NULL") for text in HOSTILE],
         undeclared={IMG: 1},
     )
     state.fail(MARCH, *(Failure(text, None, "ValidationException", text, permanent=False) for text in HOSTILE))
@@ -146,7 +146,7 @@ def a_fault_with_values(store: LocalStateStore) -> StageState:
     state.window(MARCH, 2)
     state.migrate(MARCH, {"written": 1, "rejected": 1})
     state.verify(
-        MARCH, {"mismatch": 1, "missing": 1}, [Mismatch("a", Verdict.MISMATCH, "s3Key", "secret 1", "secret 2")]
+        MARCH, {"mismatch": 1, "missing": 1}, [Mismatch("a", RowVerdict.MISMATCH, "s3Key", "secret 1", "secret 2")]
     )
     state.fail(MARCH, Failure("b", "s3_key", "item_too_large", "too large", permanent=True, value="secret 3"))
     state.spot_check(pair("a", ("s3Key", "secret 4", "secret 5", False)))
@@ -225,7 +225,7 @@ def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryRep
 def test_charts_are_named_themed_and_the_same_each_time(store: LocalStateStore) -> None:
     state = a_fault_with_values(store)
     state.migrate(MARCH, {"written": 1, "rejected": 1}, 12, traffic=TrafficRecord({"1": 1}, {"2.2": 3}, {"60": 4}))
-    state.verify(MARCH, {"mismatch": 2}, [Mismatch("a", Verdict.MISMATCH, "s3Key", "x", "y")])
+    state.verify(MARCH, {"mismatch": 2}, [Mismatch("a", RowVerdict.MISMATCH, "s3Key", "x", "y")])
     page = render_html(state.report())
     assert page == render_html(state.report())
     assert re.findall('<svg role="img" aria-label="([^"]*)"', page) == [
@@ -257,7 +257,7 @@ def test_long_lists_are_cut_and_say_so(store: LocalStateStore) -> None:
     state = StageState(store)
     state.window(MARCH, 300)
     state.verify(
-        MARCH, {"missing": 300}, [Mismatch(f"row-{n}", Verdict.MISSING) for n in range(250)], mismatches_found=300
+        MARCH, {"missing": 300}, [Mismatch(f"row-{n}", RowVerdict.MISSING) for n in range(250)], mismatches_found=300
     )
     report = state.report()
     page, text = render_html(report), render_markdown(report)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state import names
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster_tests.unit.reporting.stage_state import (
@@ -16,7 +16,7 @@ from imgmig_dagster_tests.unit.reporting.stage_state import (
     VERIFIED,
     VERIFY_MARCH,
     StageState,
-    lacking,
+    blockers,
     verdict_of,
 )
 
@@ -26,8 +26,8 @@ def test_a_migration_after_the_verification_began_voids_it(state: StageState) ->
     state.migrate(MARCH, {"identical": 100}, minute=VERIFIED)
     state.census()
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "no longer counts, because a migration wrote after it began" in lacking(report)
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "no longer counts, because a migration wrote after it began" in blockers(report)
     assert (report.totals.verified, report.totals.skipped) == (0, 100)
 
 
@@ -36,23 +36,23 @@ def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState,
     state.clean(MARCH, 100)
     state.census()
     state.write(MARCH.partition, by, MIGRATED)
-    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in lacking(state.report()), "whatever its clock said"
+    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in blockers(state.report()), "whatever its clock said"
     state.verify(MARCH, {"match": 100})
     state.census()
-    assert state.report().verdict is ReportVerdict.PASS
+    assert state.report().verdict is Verdict.PASS
 
 
 def test_evidence_without_the_record_of_what_wrote_since_is_none(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census()
     state.store.delete(names.last_write(MARCH.partition))
-    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(state.report())
     state.verify(MARCH, {"match": 100})
-    assert "last-write.json is gone, which tells whether anything wrote since" in lacking(state.report())
+    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(state.report())
     state.write(MARCH.partition, "migration", MIGRATED)
     state.verify(MARCH, {"match": 100})
     state.census()
-    assert state.report().verdict is ReportVerdict.PASS
+    assert state.report().verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("looks_at", ["verification", "census"])
@@ -63,7 +63,7 @@ def test_what_began_while_a_write_was_open_never_counts(state: StageState, looks
         state.census(writes={MARCH.partition: None})
     else:
         state.verify(MARCH, {"match": 100}, writes=None)
-    assert state.report().verdict is ReportVerdict.NOT_VERIFIED
+    assert state.report().verdict is Verdict.NOT_VERIFIED
 
 
 def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
@@ -71,9 +71,9 @@ def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: Stag
     state.census()
     state.write(MARCH.partition, "repair", MIGRATED, ended=False)
     report = state.report()
-    assert verdict_of(report) is ReportVerdict.NOT_VERIFIED
-    assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in lacking(report)
-    assert "The census no longer counts" in lacking(report)
+    assert verdict_of(report) is Verdict.NOT_VERIFIED
+    assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in blockers(report)
+    assert "The census no longer counts" in blockers(report)
 
 
 def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> None:
@@ -81,16 +81,16 @@ def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> 
     state.census()
     state.write(None, "repair", COUNTED)
     report = state.report()
-    assert verdict_of(report) is ReportVerdict.PASS
-    assert lacking(report).startswith("The census no longer counts: orphans may have been written to since it began")
+    assert verdict_of(report) is Verdict.PASS
+    assert blockers(report).startswith("The census no longer counts: orphans may have been written to since it began")
 
 
 def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.census(writes={})
     report = state.report()
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in lacking(
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert "The census no longer counts: partition 2024-03-01 may have been written to since it began" in blockers(
         report
     )
 
@@ -100,8 +100,8 @@ def test_a_table_to_which_another_state_writes_is_no_pass(state: StageState) -> 
     state.census()
     owner = Ownership("Another state writes to the table: s3://other (id 1)", "aws dynamodb untag-resource ...")
     report = state.report(replace(FACTS, owner=owner))
-    assert report.verdict is ReportVerdict.NOT_VERIFIED
-    assert lacking(report) == (
+    assert report.verdict is Verdict.NOT_VERIFIED
+    assert blockers(report) == (
         "Another state writes to the table: s3://other (id 1): aws dynamodb untag-resource ..., "
         "then imgmig verify --stage staging"
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule
-from imgmig_dagster.self_test.corruptions import Change, changes_of
+from imgmig_dagster.self_test.corruptions import Corruption, changes_of
 from imgmig_dagster.self_test.number_corruptions import meaning
 from imgmig_dagster.self_test.value_corruptions import ABSENT, NULL, Attribute
 
@@ -29,9 +29,9 @@ LABEL = of(FieldType.LABEL, labels=(("0", "image"), ("1", "video")))
 TOLERANT = of(FieldType.TIMESTAMP, rule=Rule.WITHIN_ONE_SECOND)
 
 
-def offered(field: Field, attribute: Attribute) -> dict[Change, list[Attribute]]:
+def offered(field: Field, attribute: Attribute) -> dict[Corruption, list[Attribute]]:
     """What each change that goes with the attribute makes of it, for some seeds."""
-    found: dict[Change, list[Attribute]] = {}
+    found: dict[Corruption, list[Attribute]] = {}
     for change in changes_of(field):
         made = [change.apply(attribute, field, Random(seed)) for seed in range(20)]
         if all(each is not None for each in made):

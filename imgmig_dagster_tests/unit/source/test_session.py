@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.sandbox.postgres import OWNER, READER, url
-from imgmig_dagster.source.connection import Session
+from imgmig_dagster.source.connection import SessionState
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.servers import KnownServers
@@ -131,7 +131,7 @@ def test_the_proof_changes_no_plan(source: Source, statement: str) -> None:
 
     plain = [line.strip(" ->") for (line,) in source.owner.execute(explain.format(inside)).fetchall()]
     proven = [
-        line.strip(" ->") for (line,) in source.owner.execute(explain.format(Session().proven(inside))).fetchall()
+        line.strip(" ->") for (line,) in source.owner.execute(explain.format(SessionState().proven(inside))).fetchall()
     ]
 
     assert proven[-len(plain) :] == plain
@@ -143,10 +143,10 @@ def test_the_proof_changes_no_plan(source: Source, statement: str) -> None:
 def test_an_empty_result_is_proved_too(source: Source, empty: str) -> None:
     """Of another cluster, since no standby stands here."""
     statement = sql.SQL("SELECT * FROM {} {}").format(sql.Identifier(source.schema, source.table), sql.SQL(empty))
-    assert source.owner.execute(Session().proven(statement)).fetchall() == []
+    assert source.owner.execute(SessionState().proven(statement)).fetchall() == []
 
     with pytest.raises(psycopg.errors.InvalidRowCountInResultOffsetClause):
-        source.owner.execute(Session(other_cluster=" OR true").proven(statement))
+        source.owner.execute(SessionState(other_cluster=" OR true").proven(statement))
 
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])

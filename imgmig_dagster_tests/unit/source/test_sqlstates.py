@@ -10,7 +10,7 @@ from psycopg import sql
 
 from imgmig_dagster.errors import LoginRefused, SessionRefused, SourceError, SourceRefused, SourceUnavailable
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.source.connection import Isolation, Session
+from imgmig_dagster.source.connection import Isolation, SessionState
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
 from imgmig_dagster.source.sqlstates import MEANINGS, told
@@ -86,7 +86,7 @@ def test_each_is_told_by_what_it_is(
     assert "cannot be reached" not in str(error)
 
 
-class Impatient(Session):
+class Impatient(SessionState):
     """The product's own limits, without waiting for them."""
 
     def begin(self, isolation: Isolation) -> bytes:
@@ -123,7 +123,7 @@ def test_a_statement_that_takes_too_long_asks_for_an_index(impatient: ReadOnlyCo
 
 
 def test_a_statement_that_somebody_cancels_is_told_as_that(source: Source, impatient: ReadOnlyConnections) -> None:
-    impatient._free[0]._session = Session()
+    impatient._free[0]._session = SessionState()
     cancel_it = (
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
         " WHERE query LIKE '%pg_sleep(61)%' AND state = 'active' AND pid <> pg_backend_pid()"

@@ -34,7 +34,7 @@ def test_failures_are_kept_by_key_with_the_latest_cause(ledger: FailureLedger) -
 def test_settled_keys_are_struck_out_and_the_others_stay(ledger: FailureLedger) -> None:
     ledger.record([failure(row_id) for row_id in "abcd"])
 
-    ledger.record([], settled_ids=iter(["a", "c", "never failed"]))
+    ledger.record([], resolved_ids=iter(["a", "c", "never failed"]))
 
     assert list(ledger.entries()) == ["b", "d"]
 
@@ -42,14 +42,14 @@ def test_settled_keys_are_struck_out_and_the_others_stay(ledger: FailureLedger) 
 def test_a_key_that_fails_again_while_it_is_settled_stays(ledger: FailureLedger) -> None:
     ledger.record([failure("a")])
 
-    ledger.record([failure("a", "ThrottlingException")], settled_ids=["a"])
+    ledger.record([failure("a", "ThrottlingException")], resolved_ids=["a"])
 
     assert ledger.entries()["a"].code == "ThrottlingException"
 
 
 def test_the_last_settled_key_leaves_an_empty_ledger(ledger: FailureLedger) -> None:
     ledger.record([failure("a")])
-    ledger.record([], settled_ids=["a"])
+    ledger.record([], resolved_ids=["a"])
 
     assert ledger.entries() == {}
 
@@ -68,7 +68,7 @@ def test_entries_of_two_runs_at_once_are_all_kept(state: LocalStateStore) -> Non
 
 
 def test_recording_nothing_writes_nothing(ledger: FailureLedger, state: LocalStateStore) -> None:
-    ledger.record([], settled_ids=["a"])
+    ledger.record([], resolved_ids=["a"])
 
     assert state.read(ledger.name) is None
 
@@ -93,6 +93,6 @@ def test_an_unreadable_ledger_is_refused_with_the_way_out(
 def test_ten_thousand_entries_are_updated_in_no_time(ledger: FailureLedger) -> None:
     ledger.record([failure(str(number)) for number in range(10_000)])
 
-    ledger.record([], settled_ids=[str(number) for number in range(1_000)])
+    ledger.record([], resolved_ids=[str(number) for number in range(1_000)])
 
     assert len(ledger.entries()) == 9_000

@@ -52,7 +52,7 @@ class Held:
         async def send() -> None:
             await self.fence.let_out(is_read)
             if answered:
-                await self.fence.settled(is_read)
+                await self.fence.answered(is_read)
 
         asyncio.run(send())
 
@@ -123,7 +123,7 @@ def test_a_write_whose_answer_comes_late_leaves_a_mark(held: Held) -> None:
     async def send_and_stand_still() -> None:
         await held.fence.let_out(is_read=False)
         held.stands_still()
-        await held.fence.settled(is_read=False)
+        await held.fence.answered(is_read=False)
 
     with pytest.raises(StateChanged):
         work(held, lambda: asyncio.run(send_and_stand_still()))

@@ -11,7 +11,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.dry_run import MigrationPlan
-from imgmig_dagster.verification.verification_result import Identity, Mismatch, Verdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Identity, Mismatch, RowVerdict, VerificationResult
 
 IDENTITY = Identity("m", "s", "t", "2024", "1", "0.1.0")
 RESULT = VerificationResult(
@@ -23,9 +23,9 @@ RESULT = VerificationResult(
     late=0,
     left_window=0,
     by_attribute={"width": 1},
-    mismatches=[Mismatch("a", Verdict.MISMATCH, "width", "N:1", "NULL"), Mismatch("b", Verdict.MISSING)],
+    mismatches=[Mismatch("a", RowVerdict.MISMATCH, "width", "N:1", "NULL"), Mismatch("b", RowVerdict.MISSING)],
     mismatches_found=2,
-    settled=0,
+    agreed_on_recheck=0,
     inexact_timestamps=0,
     undeclared={},
     digest="-123456789012345678901234567890",
@@ -82,7 +82,7 @@ def test_lines_come_back_as_they_were(state: LocalStateStore) -> None:
 
 
 def test_torn_lines_are_an_error_that_shows_no_values(state: LocalStateStore) -> None:
-    save_lines(state, "p/mismatches.jsonl", [Mismatch("a", Verdict.MISMATCH, "userId", "S:private", "absent")])
+    save_lines(state, "p/mismatches.jsonl", [Mismatch("a", RowVerdict.MISMATCH, "userId", "S:private", "absent")])
     path = Path(state.locate("p/mismatches.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"verdict"', b'"verdikt"'))
 

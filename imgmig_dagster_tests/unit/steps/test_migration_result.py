@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgmig_dagster.steps.migration_result import MIGRATED, SKIPPED, UNDONE, MigrationResult, Outcome
+from imgmig_dagster.steps.migration_result import MIGRATED, NOT_WRITTEN, SKIPPED, MigrationResult, Outcome
 
 
 def result(
@@ -27,8 +27,8 @@ def result(
 
 
 def test_every_outcome_is_migrated_skipped_or_undone() -> None:
-    assert {*MIGRATED, *SKIPPED, *UNDONE} == set(Outcome)
-    assert len(MIGRATED) + len(SKIPPED) + len(UNDONE) == len(Outcome)
+    assert {*MIGRATED, *SKIPPED, *NOT_WRITTEN} == set(Outcome)
+    assert len(MIGRATED) + len(SKIPPED) + len(NOT_WRITTEN) == len(Outcome)
 
 
 def test_outcomes_are_summed_by_what_they_mean() -> None:

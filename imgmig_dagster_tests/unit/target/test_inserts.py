@@ -8,8 +8,8 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.target.faults import STATEMENT_FAULTS, Fault
-from imgmig_dagster.target.writer import Standing, WriteFailure
+from imgmig_dagster.target.faults import STATEMENT_FAULTS, TargetFault
+from imgmig_dagster.target.writer import ExistingItem, WriteFailure
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (
     Action,
@@ -32,8 +32,8 @@ CODES: list[str] = list(
 
 def insert(
     target: Target, proxy: FaultProxy, items: Sequence[Item], clock: FakeClock | None = None
-) -> list[Standing | WriteFailure | None]:
-    async def run() -> list[Standing | WriteFailure | None]:
+) -> list[ExistingItem | WriteFailure | None]:
+    async def run() -> list[ExistingItem | WriteFailure | None]:
         async with opened(target, proxy.url, clock) as table:
             return await table.put_new_many(items)
 
@@ -77,7 +77,7 @@ def test_what_stands_is_left_alone_and_told(target: Target, proxy: FaultProxy) -
 
     found = insert(target, proxy, items(6))
 
-    assert found == [None, None, None, Standing(newer), Standing(item_of(4)), None]
+    assert found == [None, None, None, ExistingItem(newer), ExistingItem(item_of(4)), None]
     assert target.items() == by_key([newer if number == 3 else item_of(number) for number in range(6)])
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_handed_back_is_read(target: Target, proxy: FaultProxy) -> N
     target.put(newer)
     proxy.inject(standing_kept_back, "BatchExecuteStatement")
 
-    assert insert(target, proxy, items(5)) == [None, None, None, Standing(newer), None]
+    assert insert(target, proxy, items(5)) == [None, None, None, ExistingItem(newer), None]
 
     assert [call.ids for call in proxy.of("BatchGetItem")] == [[row_id(3)]]
     assert target.item(3) == newer
@@ -97,7 +97,7 @@ def test_what_is_not_handed_back_is_read(target: Target, proxy: FaultProxy) -> N
 def test_after_a_lost_reply_its_own_items_stand_in_the_way(target: Target, proxy: FaultProxy, lost: Action) -> None:
     proxy.inject(lost, "BatchExecuteStatement")
 
-    assert insert(target, proxy, items(5)) == [Standing(item) for item in items(5)]
+    assert insert(target, proxy, items(5)) == [ExistingItem(item) for item in items(5)]
     assert target.items() == by_key(items(5))
 
 
@@ -109,27 +109,27 @@ def test_a_statement_that_is_refused_is_sent_again_or_goes_by_put_item(
 
     found = insert(target, proxy, items(5))
 
-    if STATEMENT_FAULTS[code] is Fault.CONDITION:
+    if STATEMENT_FAULTS[code] is TargetFault.CONDITION:
         # Nothing stands there by the time that it is looked at: the caller looks again.
-        assert found == [None, Standing(None), None, Standing(None), None]
+        assert found == [None, ExistingItem(None), None, ExistingItem(None), None]
     else:
         assert found == [None] * 5
         assert target.items() == by_key(items(5))
-    again = {Fault.BACK_PRESSURE, Fault.TRANSIENT}
+    again = {TargetFault.BACK_PRESSURE, TargetFault.TRANSIENT}
     assert sizes(proxy) == ([5, 2] if STATEMENT_FAULTS[code] in again else [5])
-    puts = [[row_id(1)], [row_id(3)]] if STATEMENT_FAULTS[code] in (Fault.REJECT, Fault.STOP) else []
+    puts = [[row_id(1)], [row_id(3)]] if STATEMENT_FAULTS[code] in (TargetFault.REJECT, TargetFault.STOP) else []
     assert sorted(call.ids for call in proxy.of("PutItem")) == puts
 
 
 def test_every_code_at_once_costs_no_item(target: Target, proxy: FaultProxy) -> None:
     newer = item_of(0, version={"N": "7"})
     target.put(newer)
-    codes = [code for code in CODES if STATEMENT_FAULTS[code] is not Fault.CONDITION]
+    codes = [code for code in CODES if STATEMENT_FAULTS[code] is not TargetFault.CONDITION]
     proxy.inject(
         statements_refused({row_id(number): code for number, code in enumerate(codes, 1)}), "BatchExecuteStatement"
     )
 
-    assert insert(target, proxy, items(25)) == [Standing(newer), *[None] * 24]
+    assert insert(target, proxy, items(25)) == [ExistingItem(newer), *[None] * 24]
     assert target.items() == by_key([newer, *items(25)[1:]])
 
 

@@ -12,19 +12,19 @@ from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import wire
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
-from imgmig_dagster.target.faults import Fault
+from imgmig_dagster.target.faults import TargetFault
 from imgmig_dagster.target.requests import (
     BatchGetItem,
     BatchWriteItem,
     DeleteItem,
     PutNewItem,
     Scan,
-    Seen,
+    SeenVersion,
     UpdateItem,
 )
 from imgmig_dagster.target.sender import Request
 from imgmig_dagster.target.target_table import Lookup
-from imgmig_dagster.target.writer import Standing, WritableTable, WriteFailure
+from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reply
 from imgmig_dagster_tests.unit.target.opened import opened
@@ -65,7 +65,7 @@ def call(url: str, request: Request) -> dict[str, Any]:
     return asyncio.run(run())
 
 
-def code_of(target: Target, proxy: FaultProxy, action: Action) -> tuple[str, Fault]:
+def code_of(target: Target, proxy: FaultProxy, action: Action) -> tuple[str, TargetFault]:
     """How one try ends with which the proxy does this."""
     proxy.inject(action)
     keys = [target_key(number) for number in range(20)]
@@ -107,16 +107,16 @@ class TestCompression:
     ) -> None:
         plain_body = error("ConditionalCheckFailedException", Content_Encoding="gzip")
 
-        assert code_of(filled, proxy, plain_body) == ("ConditionalCheckFailedException", Fault.CONDITION)
+        assert code_of(filled, proxy, plain_body) == ("ConditionalCheckFailedException", TargetFault.CONDITION)
 
 
 class TestDamage:
     @pytest.mark.parametrize("attribute", ["sizeBytes", "PK", "updatedAt", "version", "none"])
     def test_a_damaged_reply_is_none(self, filled: Target, proxy: FaultProxy, attribute: str) -> None:
-        assert code_of(filled, proxy, damaged(attribute)) == ("DamagedReply", Fault.TRANSIENT)
+        assert code_of(filled, proxy, damaged(attribute)) == ("DamagedReply", TargetFault.TRANSIENT)
 
     def test_damage_on_the_way_from_a_proxy_that_compresses_is_seen(self, filled: Target, proxy: FaultProxy) -> None:
-        assert code_of(filled, proxy, damaged_while_compressed) == ("DamagedReply", Fault.TRANSIENT)
+        assert code_of(filled, proxy, damaged_while_compressed) == ("DamagedReply", TargetFault.TRANSIENT)
 
     def test_a_reply_with_a_checksum_that_is_no_number_is_damaged(self, filled: Target, proxy: FaultProxy) -> None:
         async def action(call: Any, forward: Any) -> Any:
@@ -150,11 +150,11 @@ class TestDamage:
     ) -> None:
         proxy.inject(damaged(), "PutItem")
 
-        async def run() -> Standing | None:
+        async def run() -> ExistingItem | None:
             async with opened(target, proxy.url) as table:
                 return await table.put_new(item_of(1))
 
-        assert asyncio.run(run()) == Standing(item_of(1))
+        assert asyncio.run(run()) == ExistingItem(item_of(1))
 
     def test_a_batch_whose_reply_is_damaged_is_written_again(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(damaged(), "BatchWriteItem")
@@ -171,16 +171,16 @@ class TestWhatIsNoReplyOfDynamoDB:
     @pytest.mark.parametrize(
         ("status", "code", "fault"),
         [
-            (503, "UnreadableReply", Fault.TRANSIENT),
-            (408, "UnreadableReply", Fault.TRANSIENT),
-            (413, "UnreadableReply", Fault.REJECT),
-            (403, "UnreadableReply", Fault.STOP),
-            (302, "UnreadableReply", Fault.STOP),
-            (200, "TruncatedReply", Fault.TRANSIENT),
+            (503, "UnreadableReply", TargetFault.TRANSIENT),
+            (408, "UnreadableReply", TargetFault.TRANSIENT),
+            (413, "UnreadableReply", TargetFault.REJECT),
+            (403, "UnreadableReply", TargetFault.STOP),
+            (302, "UnreadableReply", TargetFault.STOP),
+            (200, "TruncatedReply", TargetFault.TRANSIENT),
         ],
     )
     def test_its_status_says_what_to_do(
-        self, target: Target, proxy: FaultProxy, body: bytes, status: int, code: str, fault: Fault
+        self, target: Target, proxy: FaultProxy, body: bytes, status: int, code: str, fault: TargetFault
     ) -> None:
         assert code_of(target, proxy, reply(status, body)) == (code, fault)
 
@@ -190,8 +190,8 @@ class TestWhatIsNoReplyOfDynamoDB:
             lambda table: BatchWriteItem(table, [item_of(1)]),
             lambda table: BatchGetItem(table, [target_key(1)]),
             lambda table: PutNewItem(table, item_of(1), "PK"),
-            lambda table: UpdateItem(table, target_key(1), {"width": {"N": "1"}}, Seen({}), "PK"),
-            lambda table: DeleteItem(table, target_key(1), Seen({"version": {"N": "1"}})),
+            lambda table: UpdateItem(table, target_key(1), {"width": {"N": "1"}}, SeenVersion({}), "PK"),
+            lambda table: DeleteItem(table, target_key(1), SeenVersion({"version": {"N": "1"}})),
             lambda table: Scan(table, 0, 1, None),
         ],
         ids=["BatchWriteItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan"],
@@ -205,12 +205,12 @@ class TestWhatIsNoReplyOfDynamoDB:
         with pytest.raises(DynamoDBError) as caught:
             call(proxy.url, request_of(target.name))
 
-        assert (caught.value.code, caught.value.fault) == ("TruncatedReply", Fault.TRANSIENT)
+        assert (caught.value.code, caught.value.fault) == ("TruncatedReply", TargetFault.TRANSIENT)
 
     def test_a_redirect_is_not_followed(self, target: Target, proxy: FaultProxy) -> None:
         redirect = reply(307, b"", Location=proxy.url)
 
-        assert code_of(target, proxy, redirect) == ("UnreadableReply", Fault.STOP)
+        assert code_of(target, proxy, redirect) == ("UnreadableReply", TargetFault.STOP)
         assert len(proxy.calls) == 1
 
     @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ class TestWhatIsNoReplyOfDynamoDB:
         ],
     )
     def test_each_form_of_throttling_is_known(self, target: Target, proxy: FaultProxy, body: Any) -> None:
-        assert code_of(target, proxy, reply(400, json.dumps(body).encode()))[1] is Fault.BACK_PRESSURE
+        assert code_of(target, proxy, reply(400, json.dumps(body).encode()))[1] is TargetFault.BACK_PRESSURE
 
     def test_an_error_names_the_request_for_those_who_can_look_it_up(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(

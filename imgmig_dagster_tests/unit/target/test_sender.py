@@ -15,7 +15,7 @@ from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.writer import Standing
+from imgmig_dagster.target.writer import ExistingItem
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import (
     Action,
@@ -272,7 +272,7 @@ def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target,
     async def run() -> None:
         async with opened(target, proxy.url, timeout=3.0) as table:
             # The first try was carried out: the second finds its own item.
-            assert await table.put_new(item_of(1)) == Standing(item_of(1))
+            assert await table.put_new(item_of(1)) == ExistingItem(item_of(1))
             assert table.sender.traffic.retries == 1
 
     asyncio.run(run())

@@ -13,7 +13,7 @@ from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.target_table import Lookup, describe
-from imgmig_dagster.target.writer import Standing, WritableTable
+from imgmig_dagster.target.writer import ExistingItem, WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import (
@@ -71,7 +71,7 @@ class TestPutNew:
         standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
         target.put(standing)
 
-        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) == Standing(standing)
+        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) == ExistingItem(standing)
 
         assert target.item(1) == standing
 
@@ -81,7 +81,7 @@ class TestPutNew:
     ) -> None:
         proxy.inject(lost, "PutItem")
 
-        assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) == Standing(item_of(1))
+        assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) == ExistingItem(item_of(1))
 
         assert target.item(1) == item_of(1)
 

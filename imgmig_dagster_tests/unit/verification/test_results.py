@@ -26,7 +26,7 @@ def verified(rows_in_window: int, **verdicts: int) -> VerificationResult:
         by_attribute={},
         mismatches=[],
         mismatches_found=0,
-        settled=0,
+        agreed_on_recheck=0,
         inexact_timestamps=0,
         undeclared={},
         digest="0",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, Partitions, declare, load
+from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, DeclaredPartitions, declare, load
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.spec import Constant, KeyAttribute, Newer, Order, PictureColumns
 from imgmig_dagster.mapping.template import Template
@@ -45,7 +45,7 @@ def test_the_packaged_declaration_of_images() -> None:
         "height",
     ]
     assert {each.null for each in found.mapping.fields} == {Null.WRITTEN, Null.REJECTED}
-    assert found.partitions == Partitions("monthly", None, None)
+    assert found.partitions == DeclaredPartitions("monthly", None, None)
     assert found.text == DECLARATION.read_text(encoding="utf-8")
     assert found.place == str(DECLARATION)
 
@@ -167,18 +167,18 @@ def test_modified_is_read_by_its_unit_where_no_attribute_holds_it(tmp_path: Path
 @pytest.mark.parametrize(
     ("written", "partitions", "order"),
     [
-        ("order: at", Partitions("monthly"), Order("at")),
-        ("order: at\npartitions: daily\nundated: true", Partitions("daily"), Order("at", has_undated=True)),
-        ("order: at\npartitions: {every: weekly}", Partitions("weekly"), Order("at")),
+        ("order: at", DeclaredPartitions("monthly"), Order("at")),
+        ("order: at\npartitions: daily\nundated: true", DeclaredPartitions("daily"), Order("at", has_undated=True)),
+        ("order: at\npartitions: {every: weekly}", DeclaredPartitions("weekly"), Order("at")),
         (
             "order: {column: at, unit: ms}\npartitions: {every: daily, start: 2020-01-31}",
-            Partitions("daily", date(2020, 1, 31)),
+            DeclaredPartitions("daily", date(2020, 1, 31)),
             Order("at", Unit.MILLISECONDS),
         ),
-        ("partitions: {buckets: 64}", Partitions(None, None, 64), Order("", buckets=64)),
+        ("partitions: {buckets: 64}", DeclaredPartitions(None, None, 64), Order("", buckets=64)),
     ],
 )
-def test_partitions(tmp_path: Path, written: str, partitions: Partitions, order: Order) -> None:
+def test_partitions(tmp_path: Path, written: str, partitions: DeclaredPartitions, order: Order) -> None:
     found = loaded(tmp_path, HEAD.replace("order: created_at", written) + "attributes: {}")
 
     assert found.partitions == partitions

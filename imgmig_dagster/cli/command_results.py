@@ -5,7 +5,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
-from imgmig_dagster.cli.console import Finding
+from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.wording import (
     SHOWN_FAULTS,
     counts_line,
@@ -19,7 +19,7 @@ from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partition_summary import ReportVerdict
+from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
@@ -32,7 +32,7 @@ from imgmig_dagster.verification.verification_result import Mismatch, Verificati
 
 def of_verification(
     state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigError], took_s: float, whole_table: bool
-) -> Finding:
+) -> CommandResult:
     """The verdicts, and with `whole_table` the census and the report's own verdict."""
     state = at_a_glance(state, keys)
     evidence = [found for key in keys if (found := load_record(state, names.evidence(key), VerificationResult))]
@@ -57,9 +57,9 @@ def of_verification(
             lines.append(_census_line(census))
     if whole_table:
         report = _report(state, errors)
-        if errors and report and report.verdict is ReportVerdict.PASS:
+        if errors and report and report.verdict is Verdict.PASS:
             # Of the evidence from before: whoever asked for a new one must not read PASS.
-            report = replace(report, verdict=ReportVerdict.NOT_VERIFIED, cutover=Cutover.NOT_READY)
+            report = replace(report, verdict=Verdict.NOT_VERIFIED, cutover=Cutover.NOT_READY)
         passed = passed and _is_pass(report)
         document["verdict"] = report.verdict if report else None
         document["cutover"] = report.cutover if report else None
@@ -68,7 +68,7 @@ def of_verification(
     return finding(errors, passed, document, lines, figure_table(VerificationResult, evidence, *columns))
 
 
-def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
+def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> CommandResult:
     """What the sample showed, and where its page is."""
     found = None if errors else load_record(state, names.SPOT_CHECK, SpotCheckResult)
     if found is None:
@@ -94,7 +94,7 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
     return finding(errors, found.is_clean, document, lines)
 
 
-def of_review(review: SpotCheckReview, noun: str, options: str) -> Finding:
+def of_review(review: SpotCheckReview, noun: str, options: str) -> CommandResult:
     """What the reviewer said of the rows, which `noun` names."""
     lines = [
         *(f"not fine: {row_id}" for row_id in review.issues[:SHOWN_FAULTS]),
@@ -102,10 +102,10 @@ def of_review(review: SpotCheckReview, noun: str, options: str) -> Finding:
         f"Next: imgmig report {options}",
     ]
     document = {"images": len(review.images), "issues": list(review.issues)}
-    return Finding(1 if review.issues else 0, document, lines)
+    return CommandResult(1 if review.issues else 0, document, lines)
 
 
-def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> Finding:
+def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> CommandResult:
     """The report's verdict, and where it is."""
     report = None if errors else _report(state, errors)
     lines = [] if errors else _verdict_lines(state, report)
@@ -120,7 +120,7 @@ def _report(state: StateStore, errors: Sequence[ImgmigError]) -> SummaryReport |
 
 
 def _is_pass(report: SummaryReport | None) -> bool:
-    return report is not None and report.verdict is ReportVerdict.PASS
+    return report is not None and report.verdict is Verdict.PASS
 
 
 def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]:

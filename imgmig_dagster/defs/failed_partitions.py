@@ -1,7 +1,7 @@
 """Which partitions must not look well in Dagster, whatever was materialized of them last.
 
 Dagster takes the status of a partition from its last materialization, which stays green when a later migration has
-voided the evidence, or beside a pass that broke off. What the state holds is the truth, and `Standing` shows it: the
+invalidated the evidence, or while a pass is unfinished. The state knows better, and `FailedPartitions` shows it: the
 asset's Partitions tab says Failed until the partition is materialized again. How that is recorded is in
 `local_runs.dagster_events`; a blocking check that does not hold is shown by `range_run`.
 """
@@ -18,7 +18,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.evidence import Today, why_void
+from imgmig_dagster.verification.evidence import CurrentState, why_invalid
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import now
 
@@ -30,7 +30,7 @@ _FAULTS: Final = "when it was looked at last, rows and items did not agree. The 
 
 
 @dataclass(frozen=True)
-class Standing:
+class FailedPartitions:
     """What the state of a table says of partitions that Dagster would show as well."""
 
     table: Table
@@ -53,8 +53,8 @@ class Standing:
         for each in report.partitions:
             if each.pass_open:
                 judged[MIGRATED][each.partition] = _BROKEN_OFF
-            if each.void:
-                judged["verification_report"][each.partition] = _voided(each.void.what)
+            if each.invalidation:
+                judged["verification_report"][each.partition] = _invalidated(each.invalidation.what)
             elif each.verification and not each.verification.passed:
                 judged["verification_report"][each.partition] = _FAULTS
         for asset, whys in judged.items():
@@ -66,10 +66,10 @@ class Standing:
             found[MIGRATED] = _BROKEN_OFF
         evidence = load_record(self.store, names.evidence(partition), VerificationResult)
         if evidence:
-            window, today = self.table.partitions.window(partition), Today(now(), None)
-            void = why_void(self.store, window, evidence, today, evidence.rows_in_window, None)
-            if void:
-                found["verification_report"] = _voided(void.what)
+            window, today = self.table.partitions.window(partition), CurrentState(now(), None)
+            invalidation = why_invalid(self.store, window, evidence, today, evidence.rows_in_window, None)
+            if invalidation:
+                found["verification_report"] = _invalidated(invalidation.what)
             elif not evidence.passed:
                 found["verification_report"] = _FAULTS
         return found
@@ -81,5 +81,5 @@ class Standing:
         events.shown_as_failed(context, key, self.table.partitions.definition, whys, in_progress_too)
 
 
-def _voided(why: str) -> str:
+def _invalidated(why: str) -> str:
     return f"the verification no longer counts, because {why}. The job verify makes a new one"
