@@ -39,7 +39,7 @@ def plan(
         float | None, typer.Option("--rate", help="Ceiling of all runs together in units a second; by default none.")
     ] = None,
     write_mode: Annotated[
-        WriteMode, typer.Option("--write-mode", help="As IMGMIG_WRITE_MODE: batch where nobody else writes.")
+        WriteMode, typer.Option("--write-mode", help="batch only if nobody else writes to the table.")
     ] = WriteMode.CONDITIONAL,
     mode: Annotated[
         CapacityMode, typer.Option("--mode", help="How the table's throughput is paid for.")

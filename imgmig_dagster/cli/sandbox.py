@@ -77,7 +77,7 @@ def dual_write(
 ) -> None:
     """Write like the application: insert, update and delete rows in PostgreSQL, then in DynamoDB.
 
-    Migrate meanwhile with IMGMIG_DUAL_WRITE=true, and see that nothing of it is undone.
+    Migrate at the same time with `application_writes = true`: none of these writes may be overwritten.
     """
     output = Output(json=False)
     mapping = None if table is None else declarations(Stage.DEV)[chosen_table(Stage.DEV, table)].mapping

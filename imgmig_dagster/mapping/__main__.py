@@ -18,8 +18,8 @@ docs/mapping.md`; a test keeps it up to date.
 
 {table}
 
-A column of the source that is in none of these lines turns the verdict to FAIL, unless `IMGMIG_IGNORED_COLUMNS` names
-it with a reason.
+A column of the source that is in none of these lines turns the verdict to FAIL, unless the declaration ignores it
+with a reason.
 
 ## Types
 
@@ -58,7 +58,7 @@ For a sensitive column, reports show `***`. They do show that a value is NULL or
 | `json`, `jsonb`, arrays | the JSON; for an array the result of `array_to_json()`, without its lower bounds |
 | a domain, and a domain over a domain | as its base type |
 | `timestamp with time zone` | the instant |
-| `timestamp` without a zone | the instant in `IMGMIG_SOURCE_TIME_ZONE`, by default `UTC` |
+| `timestamp` without a zone | the instant in the setting `time_zone`, by default `UTC` |
 | whole numbers and `numeric` with a unit | the instant, counted in seconds, milliseconds or microseconds from 1970 |
 | anything else: `time`, `interval`, `inet`, ranges, `xml`, `money`, composite types, ... | PostgreSQL's text of it |
 
