@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -276,9 +277,38 @@ SANDBOX: Story[Desk] = (
 )
 
 
+def the_file_of_the_stage_is_filled_in(stage: Stage) -> None:
+    """By its first comment for each of these settings, from top to bottom."""
+    path = stage.folder / "stages" / f"{stage.stage}.toml"
+    text = path.read_text(encoding="utf-8")
+    said = (("url", stage.source.url), ("table", stage.target.name), ("url", (stage.folder / "state").as_uri()))
+    for key, value in (*said, ("allow_insecure", "loopback")):
+        text, count = re.subn(rf"^# {key} = .*$", f'{key} = "{value}"', text, count=1, flags=re.MULTILINE)
+        assert count == 1, key
+    path.write_text(text, encoding="utf-8")
+
+
 def the_draft_is_moved_away(desk: Desk) -> None:
     (desk.folder / "mappings" / "photos.yaml").unlink()
 
+
+# The table of one's own.
+PHOTOS = """CREATE SCHEMA app;
+CREATE TYPE app.visibility AS ENUM ('public', 'private');
+CREATE TABLE app.photos (
+    album bigint, no smallint, title text NOT NULL, "takenAt" timestamp, created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL, visibility app.visibility, exif jsonb, tags text[], checksum bytea,
+    latitude double precision, price numeric(12, 4), is_cover boolean, printed_on date, PRIMARY KEY (album, no)
+);
+CREATE INDEX ON app.photos (created_at, album, no);
+INSERT INTO app.photos
+SELECT n / 10, n % 10, 'photo ' || n || ' ü', '2024-01-31 12:00:00'::timestamp + n * interval '1 hour',
+       '2024-02-01Z'::timestamptz + n * interval '9 hours', '2024-06-01Z',
+       (ARRAY['public', 'private', NULL])[n % 3 + 1]::app.visibility,
+       jsonb_build_object('iso', n * 100, 'lens', NULL, 'f', 1.80), ARRAY['a', 'b' || n], decode(md5(n::text), 'hex'),
+       n / 7.0, n * 1.05, n % 2 = 0, '2024-01-31'::date + n
+FROM generate_series(1, 200) n;
+"""
 
 # The same with a table of one's own.
 OWN_TABLE: Story[Desk] = (
@@ -293,6 +323,24 @@ OWN_TABLE: Story[Desk] = (
     Step("imgmig verify --self-test --table photos", 0, "corruptions named by key and field"),
     Step("imgmig sandbox dual-write --table photos --seconds 10", 0, "insert: "),
     Step("imgmig sandbox delete --yes", 0, ""),
+)
+
+# A stage of one's own, from an empty folder to the certificate.
+OWN_STAGE: Story[Stage] = (
+    Step("imgmig init --stage staging", 0, "Wrote stages/staging.toml"),
+    the_file_of_the_stage_is_filled_in,
+    Step("imgmig mapping draft app.photos --stage staging --output mappings/photos.yaml", 0, "mappings/photos.yaml"),
+    Step("imgmig mapping check --stage staging", 0, "0 fail"),
+    Step("imgmig mapping show --stage staging", 0, "| `takenAt` |"),
+    Step("imgmig doctor --stage staging", 0, "0 fail"),
+    Step("imgmig dry-run --stage staging", 0, "A migration would write 200 of 200 rows"),
+    Step("imgmig migrate --stage staging", 0, "Total 200, migrated 200, skipped 0, failed 0"),
+    Step("imgmig verify --stage staging", 0, "Verdict: PASS"),
+    Step("imgmig spot-check --stage staging --count 50", 0, "50 rows drawn"),
+    a_person_finds_every_image_fine,
+    Step("imgmig spot-check --stage staging --review FILE", 0, "50 rows reviewed, 0 with an issue"),
+    Step("imgmig report --stage staging", 0, "Verdict: PASS"),
+    Step("imgmig certificate show --stage staging", 0, "Cutover: READY"),
 )
 
 # What a target runs, tested where the target is.

@@ -7,7 +7,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -24,7 +26,9 @@ from imgmig_dagster_tests.orchestration.stories import (
     FEBRUARYS,
     MADE_BY,
     MARCHS,
+    OWN_STAGE,
     OWN_TABLE,
+    PHOTOS,
     PROD,
     RUN_BY,
     SANDBOX,
@@ -36,7 +40,7 @@ from imgmig_dagster_tests.orchestration.stories import (
 from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 ROWS = [*images_of(2, FEBRUARYS), *images_of(3, MARCHS)]
-RUN = {step.command for story in (STAGING, PROD, SANDBOX, OWN_TABLE) for step in steps_of(story)}
+RUN = {step.command for story in (STAGING, PROD, SANDBOX, OWN_TABLE, OWN_STAGE) for step in steps_of(story)}
 
 
 def test_every_command_in_the_documents_is_run_by_a_story_or_made_elsewhere() -> None:
@@ -99,6 +103,9 @@ def test_a_target_in_a_document_can_be_made_and_what_makes_it_exists(command: st
         assert f"def {test}(" in (REPOSITORY / "imgmig_dagster_tests" / file).read_text(encoding="utf-8")
 
 
+ACCESS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
 def settings(services: Services, source: Source, target: Target, folder: Path) -> dict[str, str]:
     return {
         "IMGMIG_SOURCE_URL": source.url,
@@ -108,9 +115,7 @@ def settings(services: Services, source: Source, target: Target, folder: Path) -
         "IMGMIG_PARTITION_START": "2024-01-01",
         "IMGMIG_SETTLE_SECONDS": "0.1",
         "AWS_ENDPOINT_URL": services.dynamodb_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
+        **ACCESS,
         "DAGSTER_HOME": services.environment["DAGSTER_HOME"],
     }
 
@@ -170,3 +175,25 @@ def test_prod(services: Services, commands: CommandServer, source: Source, image
         desk = stage_at(tmp_path, "prod", commands, source, images_prod, AWS_CA_BUNDLE=str(certificate.file))
         follow(desk, PROD)
     assert len(images_prod.items()) == len(ROWS), "nothing of ours was written"
+
+
+def test_a_stage_of_ones_own(
+    services: Services, commands: CommandServer, latin_owner: psycopg.Connection[Any], target: Target, tmp_path: Path
+) -> None:
+    latin_owner.execute(PHOTOS.encode())
+    latin_owner.execute("GRANT USAGE ON SCHEMA app TO imgmig_reader; GRANT SELECT ON app.photos TO imgmig_reader")
+    database = f"/{latin_owner.info.dbname}"
+    source = Source(
+        latin_owner, services.environment["IMGMIG_SOURCE_URL"].rpartition("/")[0] + database, "app", "photos"
+    )
+    desk = Stage(
+        commands,
+        tmp_path,
+        "staging",
+        LocalStateStore(tmp_path / "state" / "staging" / "photos"),
+        {"AWS_EC2_METADATA_DISABLED": "true", **ACCESS, "AWS_ENDPOINT_URL": services.dynamodb_url},
+        source,
+        target,
+    )
+    follow(desk, OWN_STAGE)
+    assert len(target.items()) == 200
