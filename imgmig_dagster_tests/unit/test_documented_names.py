@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -43,3 +44,34 @@ def test_each_module_that_a_document_names_exists(document: Path) -> None:
     named = {path for text in in_code(document) for path in re.findall(r"(?:^|\s)([\w/.-]+\.py)\b", text)}
 
     assert [path for path in sorted(named) if not any(module.endswith(f"/{path}") for module in MODULES)] == []
+
+
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+PLACES = sorted(
+    {text for text in in_code(CONTRIBUTING) if re.fullmatch(r"[\w./-]*(/|\.(py|yaml|md|toml|json))(::[\w.]+)?", text)}
+)
+
+
+def declared_in(module: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
+    """The functions, classes, methods and constants of a module, those of a class as `Class.method`."""
+    for node in module.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield prefix + node.name
+        if isinstance(node, ast.ClassDef):
+            yield from declared_in(node, f"{node.name}.")
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        yield from (prefix + target.id for target in targets if isinstance(target, ast.Name))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_each_place_that_contributing_names_exists(place: str) -> None:
+    """A path is the package's, unless it is one of the repository: `folder/module.py::Class.method`."""
+    path, _, name = place.partition("::")
+    found = next((each / path for each in (REPOSITORY / "imgmig_dagster", REPOSITORY) if (each / path).exists()), None)
+    assert found
+
+    assert not name or name in declared_in(ast.parse(found.read_text(encoding="utf-8")))
+
+
+def test_contributing_names_many_places() -> None:
+    assert len(PLACES) > 80
