@@ -18,6 +18,10 @@ _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|~#!@&$]|:(?=//)|(?<=www)\.)")
 # The characters of full width too: spreadsheets of Asian locales take them for the others.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LISTED_CODE_POINTS: Final = 12
+_LONG: Final = 2_000
+"""A value of more characters is shown in parts: so many at each end, and around the first difference."""
+_END: Final = 200
+_AROUND: Final = 100
 
 
 def visible_text(text: str) -> str:
@@ -50,19 +54,55 @@ def spreadsheet_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def mark_difference(text: str, other: str) -> Markup:
-    """The text as HTML, with the part marked in which it differs from the other.
+def shown_value(text: str, other: str | None = None, has_whole: bool = True) -> Markup:
+    """A value as HTML; if it is compared with another one, the part in which it differs is marked.
 
-    Where that part is short and not ASCII its code points are listed: two spellings can look the same.
+    Of a long value that is its ends, what surrounds the first difference, its length, and with `has_whole` the whole
+    value, folded. If the part that differs is short and not ASCII, its code points are listed: two spellings can look
+    the same.
     """
-    start = _common_prefix(text, other)
-    stop = len(text) - _common_prefix(text[start:][::-1], other[start:][::-1])
+    start, stop = (len(text), len(text)) if other is None else _difference(text, other)
+    is_long = len(text) > _LONG
+    spans = _in_sight(len(text), start, stop) if is_long else [(0, len(text))]
+    html, end = Markup(), 0
+    for begin, until in spans:
+        html += Markup(' <span class="cut">({} characters left out)</span> ').format(f"{begin - end:,}") if begin > end else ""
+        html += visible_html(text[begin : min(until, start)])
+        if other is not None and begin <= start <= until:
+            html += Markup("<mark>{}</mark>").format(visible_html(text[start : min(until, stop)]))
+        html += visible_html(text[max(begin, stop) : until])
+        end = until
     part = text[start:stop]
-    html = visible_html(text[:start]) + Markup("<mark>{}</mark>").format(visible_html(part)) + visible_html(text[stop:])
-    if part.isascii() or len(part) > _LISTED_CODE_POINTS:
-        return html
-    listed = " ".join(f"U+{ord(character):04X}" for character in part)
-    return html + Markup('<span class="code-points">{}</span>').format(listed)
+    if not part.isascii() and len(part) <= _LISTED_CODE_POINTS:
+        listed = " ".join(f"U+{ord(character):04X}" for character in part)
+        html += Markup('<span class="code-points">{}</span>').format(listed)
+    return html + _about_long(text, None if other in (None, text) else start, has_whole) if is_long else html
+
+
+def _about_long(text: str, difference: int | None, has_whole: bool) -> Markup:
+    place = "" if difference is None else f"; the first difference is at character {difference + 1:,}"
+    html = Markup('<span class="length">{} characters{}</span>').format(f"{len(text):,}", place)
+    if has_whole:
+        html += Markup("<details><summary>The whole value</summary>{}</details>").format(visible_text(text))
+    return html
+
+
+def _in_sight(length: int, start: int, stop: int) -> list[tuple[int, int]]:
+    """The parts of a long text that are shown: its ends, and what surrounds the part that differs."""
+    around = (max(0, start - _AROUND), min(length, stop + _AROUND, start + _AROUND + _END))
+    spans = list[tuple[int, int]]()
+    for begin, until in sorted([(0, _END), around, (length - _END, length)]):
+        if spans and begin <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], until))
+        else:
+            spans.append((begin, until))
+    return spans
+
+
+def _difference(text: str, other: str) -> tuple[int, int]:
+    """Where the part of a text begins and ends in which it differs from another one."""
+    start = _common_prefix(text, other)
+    return start, len(text) - _common_prefix(text[start:][::-1], other[start:][::-1])
 
 
 def _common_prefix(text: str, other: str) -> int:

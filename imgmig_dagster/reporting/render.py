@@ -179,7 +179,7 @@ def _script(name: str) -> tuple[Markup, str]:
 
 
 _HTML: Final = _environment(autoescape=True)
-_HTML.filters.update(visible=escaping.visible_html, mark_difference=escaping.mark_difference)
+_HTML.filters.update(visible=escaping.visible_html, value=escaping.shown_value)
 # Markdown has no autoescape of its own: every expression passes through here.
 _MARKDOWN: Final = _environment(finalize=escaping.markdown_text)
 _MARKDOWN.filters.update(code=escaping.markdown_code)
