@@ -66,7 +66,8 @@ def shown_value(text: str, other: str | None = None, has_whole: bool = True) -> 
     spans = _in_sight(len(text), start, stop) if is_long else [(0, len(text))]
     html, end = Markup(), 0
     for begin, until in spans:
-        html += Markup(' <span class="cut">({} characters left out)</span> ').format(f"{begin - end:,}") if begin > end else ""
+        if begin > end:
+            html += Markup(' <span class="cut">({} characters left out)</span> ').format(f"{begin - end:,}")
         html += visible_html(text[begin : min(until, start)])
         if other is not None and begin <= start <= until:
             html += Markup("<mark>{}</mark>").format(visible_html(text[start : min(until, stop)]))
