@@ -53,7 +53,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
     @dg.multi_asset(
         # The op bears the name by which run config knows it.
         name=table.asset(MIGRATED),
-        specs=[specs[asset] for asset in (SOURCE, "migration_plan", MIGRATED)],
+        specs=[specs[asset] for asset in (SOURCE, "dry_run_plan", MIGRATED)],
         check_specs=[*of_source, *of_items],
         can_subset=True,
         pool=TARGET_POOL,
@@ -74,7 +74,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
         if len(keys) > 1:
             confirmed = confirmed_deletes(state.open(table.name), keys, config.confirm_deletes)
         failed = FailedPartitions(table, state.open(table.name))
-        making = _Making(table.partitions, table.asset(SOURCE) in assets, table.asset("migration_plan") in assets)
+        making = _Making(table.partitions, table.asset(SOURCE) in assets, table.asset("dry_run_plan") in assets)
 
         if table.asset(MIGRATED) in assets:
             writes = target.open_for_writing(table.mapping, context.instance, config.confirm)
@@ -226,7 +226,7 @@ class _Making:
         if counted:
             await _record_inventory(work, part, completed(counted, planned.rejected_by_code, planned.rejections))
         await asyncio.to_thread(save_record, work.state, names.plan(part.partition), planned)
-        await part.record("migration_plan", metadata.of_plan(planned))
+        await part.record("dry_run_plan", metadata.of_plan(planned))
 
     async def _count(self, work: SourceWork, part: Part) -> SourceInventory | None:
         return await count_source(work, self._window(part)) if self.counts else None

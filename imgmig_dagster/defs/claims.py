@@ -60,7 +60,7 @@ CLAIMS: Final = (
         "S3 has every picture of the sample, of the declared size and type, and every declared thumbnail",
     ),
     Claim(
-        "migration_summary",
+        "migration_report",
         "ready_for_cutover",
         "All evidence is there, counts today, and is clean; a person has reviewed the spot check, and found no issue",
     ),

@@ -18,7 +18,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
     return [
         dg.define_asset_job(
             table.named("dry_run"),
-            assets(SOURCE, "migration_plan"),
+            assets(SOURCE, "dry_run_plan"),
             description="Tell what a migration would do to each row. Never writes to the target",
         ),
         dg.define_asset_job(
@@ -83,7 +83,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
         ),
         dg.define_asset_job(
             table.named("report"),
-            assets("migration_summary"),
+            assets("migration_report"),
             description="Write the summary from the evidence that is there",
         ),
     ]

@@ -141,7 +141,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         partitions_def=partitions,
     )
     yield spec(
-        "migration_plan",
+        "dry_run_plan",
         "migration",
         "python",
         "The dry run: what a migration would do to each row, rejects, write units, cost. Never writes",
@@ -211,7 +211,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         code_version=mapped,
     )
     yield spec(
-        "migration_summary",
+        "migration_report",
         "reporting",
         "html",
         "The report for people, and the certificate for machines, built from evidence, whatever the checks say",

@@ -118,11 +118,11 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         )
 
     @dg.multi_asset(
-        name=table.asset("migration_summary"),
-        specs=[specs["migration_summary"]],
-        check_specs=specs_of(table, "migration_summary", None),
+        name=table.asset("migration_report"),
+        specs=[specs["migration_report"]],
+        check_specs=specs_of(table, "migration_report", None),
     )
-    def migration_summary(
+    def migration_report(
         context: dg.AssetExecutionContext,
         source: SourceDatabase,
         target: TargetDynamoDB,
@@ -197,7 +197,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             check_results=advised([checks.ready_for_cutover(report)], table),
         )
 
-    return [table_census, spot_check, migration_summary]
+    return [table_census, spot_check, migration_report]
 
 
 def _measure(metrics: RunMetrics, report: "SummaryReport") -> None:

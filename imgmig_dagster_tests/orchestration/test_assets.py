@@ -119,7 +119,7 @@ def test_a_dry_run_tells_what_would_happen_and_makes_no_write_call(platform: Pla
     platform.target.put(item_of(1, width={"N": "1"}))
     before = platform.target.items()
     platform.through(proxy.url)
-    found = metadata_of(platform.succeed("dry_run", MARCH), "migration_plan")
+    found = metadata_of(platform.succeed("dry_run", MARCH), "dry_run_plan")
     assert {
         name: found[name] for name in ("rows", "would_write", "identical", "would_judge", "rejected", "write_units")
     } == {"rows": 31, "would_write": 28, "identical": 1, "would_judge": 1, "rejected": 1, "write_units": 29}
@@ -138,7 +138,7 @@ def test_the_summary_is_written_though_checks_failed(platform: Platform) -> None
     platform.target.delete(3)
     assert not platform.run("verify", MARCH).success
     assert not verdicts_of(platform.succeed("census"))["no_missing_items"]
-    found = metadata_of(platform.succeed("report"), "migration_summary")
+    found = metadata_of(platform.succeed("report"), "migration_report")
     assert (found["verdict"], found["rows"], found["migrated"], found["failed"]) == ("FAIL", 6, 5, 1)
     names = ("summary.json", "summary.md", "summary.html")
     assert all(platform.state.read(f"reports/{name}") for name in names)

@@ -260,7 +260,7 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
         "what_blocks": [{"what": "There is no spot check", "type next": f"{draw}, then {draw} --review FILE"}],
     }
     assert facts_of(report, "ready_for_cutover") == found
-    assert {name: metadata_of(report, "migration_summary")[name] for name in found} == found, "check and asset agree"
+    assert {name: metadata_of(report, "migration_report")[name] for name in found} == found, "check and asset agree"
     platform.source.update(10, width=10)
     platform.succeed("migrate", APRIL)
     result = platform.succeed("report")

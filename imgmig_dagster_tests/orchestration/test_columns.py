@@ -89,7 +89,7 @@ def test_a_certificate_fails_over_a_column_that_was_added_since_the_last_one(
     assert facts_of(result, "ready_for_cutover")["columns_not_migrated"] == [
         {"column": "alt_text", "treatment": "neither mapped nor ignored", "reason": ""}
     ]
-    assert metadata_of(result, "migration_summary")["verdict"] == "FAIL"
+    assert metadata_of(result, "migration_report")["verdict"] == "FAIL"
     shown = imgmig("certificate", "show")
     assert shown.exit_code == 1
     assert "alt_text" in shown.stdout

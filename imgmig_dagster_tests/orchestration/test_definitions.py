@@ -63,7 +63,7 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
     assert found == {
         "postgresql/images": ("tables", {"postgres", "table"}, False, set()),
         "source_images": ("migration", {"postgres"}, True, {"postgresql/images"}),
-        "migration_plan": ("migration", {"python"}, True, {"source_images"}),
+        "dry_run_plan": ("migration", {"python"}, True, {"source_images"}),
         "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
         "dynamodb/images": ("tables", {"dynamodb", "table"}, False, {"migrated_images"}),
         "repair_report": ("migration", {"dynamodb"}, True, {"verification_report"}),
@@ -71,7 +71,7 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
         "table_census": ("verification", {"dynamodb"}, False, {"migrated_images"}),
         "spot_check": ("verification", {"html"}, False, {"migrated_images"}),
-        "migration_summary": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
+        "migration_report": ("reporting", {"html"}, False, {"verification_report", "table_census", "spot_check"}),
     }
     assert keys(graph.external_asset_keys) == {"postgresql/images", "dynamodb/images"}
     for node in graph.asset_nodes:
@@ -110,7 +110,7 @@ def test_the_checks_are_these(definitions: dg.Definitions) -> None:
         ("orphan_report", "every_orphan_is_deleted"): ("", ""),
         ("spot_check", "spot_check_is_clean"): ("", ""),
         ("spot_check", "pictures_are_as_declared"): ("", ""),
-        ("migration_summary", "ready_for_cutover"): ("", ""),
+        ("migration_report", "ready_for_cutover"): ("", ""),
     }
     assert all(spec.description for spec in specs)
 
@@ -119,7 +119,7 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
     graph = definitions.resolve_asset_graph()
     jobs = [job for job in definitions.resolve_all_job_defs() if job.name != "__ASSET_JOB"]
     assert {job.name: keys(job.asset_layer.executable_asset_keys) for job in jobs} == {
-        "dry_run": {"source_images", "migration_plan"},
+        "dry_run": {"source_images", "dry_run_plan"},
         "migrate": {"source_images", "migrated_images"},
         "retry_failures": {"migrated_images"},
         "verify": {"verification_report"},
@@ -129,7 +129,7 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
         "delete_orphans": {"orphan_report"},
         "census": {"table_census"},
         "draw_spot_check": {"spot_check"},
-        "report": {"migration_summary"},
+        "report": {"migration_report"},
     }
     for job in jobs:
         assert len({graph.get(key).partitions_def for key in job.asset_layer.executable_asset_keys}) <= 1, job.name

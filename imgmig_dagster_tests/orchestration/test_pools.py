@@ -57,6 +57,6 @@ def test_whatever_reads_or_writes_items_takes_its_place_in_the_pool() -> None:
     }
 
     # The summary asks DynamoDB which table it is, and for nothing else.
-    assert pools.pop("migration_summary") is None
+    assert pools.pop("migration_report") is None
     assert len(pools) > 5
     assert set(pools.values()) == {TARGET_POOL}

@@ -67,7 +67,7 @@ def test_one_run_records_each_partition_and_its_checks_by_itself(ranged: Platfor
     ):
         assert checks_by_partition(ranged, asset, check) == green
     assert materialized(ranged, "source_images") == materialized(ranged, "migrated_images") == set(RANGE)
-    assert materialized(ranged, "migration_plan") == set(), "the job is not of it"
+    assert materialized(ranged, "dry_run_plan") == set(), "the job is not of it"
 
     ranged.target.delete(31)
     result = ranged.run_range("verify", FEBRUARY, APRIL)

@@ -81,7 +81,7 @@ def test_materializing_everything_keeps_a_review_until_a_person_asks_for_a_new_s
     made = {
         event.asset_key and event.asset_key.to_user_string() for event in everything.get_asset_materialization_events()
     }
-    assert {"migrated_images", "verification_report", "spot_check", "migration_summary"} <= made
+    assert {"migrated_images", "verification_report", "spot_check", "migration_report"} <= made
     assert metadata_of(everything, "spot_check")["last_sample_kept"] is True
     assert verified.state.read("spot-check.html") == page
     readied = {"verdict": "PASS", "cutover": "READY", "blockers": 0}

@@ -64,7 +64,7 @@ def test_a_version_of_code_says_by_which_rules_an_asset_was_made(graph: Any) -> 
         "verification_report",
         "table_census",
         "spot_check",
-        "migration_summary",
+        "migration_report",
     }
 
 
