@@ -36,6 +36,7 @@ from imgmig_dagster.state.fenced import FencedStateStore
 from imgmig_dagster.state.index import changing
 from imgmig_dagster.state.obeying import obeying_throttle
 from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.throttle import Throttle
 from imgmig_dagster.state.writes import writing
 from imgmig_dagster.target.target_table import TargetIdentity, TargetTable
 from imgmig_dagster.target.writer import WritableTable
@@ -146,12 +147,13 @@ async def open_work(
     listener: Listener,
     keep_values: bool = False,
     throttled_by: StateStore | None = None,
+    tell_throttle: Callable[[Throttle], None] = lambda _asked: None,
     clock: Clock = SYSTEM_CLOCK,
     metrics: RunMetrics | None = None,
 ) -> AsyncIterator[Work[Table]]:
     """Open the target for a run, which shares the rate and obeys `imgmig throttle` while it lasts.
 
-    Both are of the stage's state `throttled_by`, else of this one.
+    Both are of the stage's state `throttled_by`, else of this one. `tell_throttle` hears when a pause begins or ends.
 
     Raises:
         SourceError: the source's catalog cannot be read, or does not fit the mapping.
@@ -161,7 +163,7 @@ async def open_work(
     mapping, metrics = await asyncio.to_thread(lambda: source.mapping), metrics or RunMetrics()
     async with (
         target.open(mapping) as table,
-        obeying_throttle(throttled_by or state, table.sender.limiter, target.rate, run_id),
+        obeying_throttle(throttled_by or state, table.sender.limiter, target.rate, run_id, tell_throttle),
     ):
         table.sender.traffic = metrics.traffic
         metrics.rate = lambda: table.sender.limiter.rate

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from textwrap import fill
 from typing import IO, Any, Final, NoReturn
@@ -13,12 +13,11 @@ import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
+from imgmig_dagster.cli.progress_bars import OverallProgress, Watched, above, live, phases, progress_bar, rate_of
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.progress import Ended, Listener, Progress, every_seconds
+from imgmig_dagster.progress import Ended, Progress, every_seconds
 
 _PLAIN_LINE_INTERVAL_S: Final = 5.0
 _PLAIN_WIDTH: Final = 160
@@ -82,55 +81,35 @@ class Output:
             self.say(line)
 
     @contextmanager
-    def progress(self, verb: str, total: int) -> Iterator["Watched"]:
+    def progress(self, verb: str, total: int) -> Iterator[Watched]:
         """Shows how far all partitions are together while the context lasts; on a terminal each under way besides.
 
         Other work than `verb`'s, such as reading the inventory before a migration, is not shown.
         """
-        whole = _OverallProgress(verb, total)
+        whole = OverallProgress(verb, total)
         if self._console.is_terminal:
-            with self._bar() as bar:
-                yield _live(bar, whole)
+            with progress_bar(self._console) as bar:
+                yield live(bar, whole)
         else:
             lines = every_seconds(
                 _PLAIN_LINE_INTERVAL_S, lambda progress: self.say(f"{progress.line()}, {_note(progress)}")
             )
-            yield Watched(whole.sum_up(lines), lambda _ended: None)
+            yield Watched(whole.sum_up(lines), lambda _ended: None, self.say)
 
     @contextmanager
-    def phases(self) -> Iterator["Watched"]:
+    def phases(self) -> Iterator[Watched]:
         """Shows how far each phase of one job is while the context lasts, such as those of a census."""
         if self._console.is_terminal:
-            with self._bar() as bar:
-                yield Watched(_phases(bar), lambda _ended: None)
+            with progress_bar(self._console) as bar:
+                yield Watched(phases(bar), lambda _ended: None, above(bar))
         else:
             yield Watched(
                 every_seconds(
                     _PLAIN_LINE_INTERVAL_S, lambda progress: self.say(f"{progress.line()}, {_left(progress)}")
                 ),
                 lambda _ended: None,
+                self.say,
             )
-
-    def _bar(self) -> Bar:
-        return Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self._console,
-            transient=True,
-        )
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Who is told how far each partition is, and how it ended."""
-
-    progress: Listener
-    end: Callable[[Ended], None]
 
 
 @dataclass
@@ -151,62 +130,10 @@ class Relay:
         if self.watched is not None:
             self.watched.end(ended)
 
-
-def _live(bar: Bar, whole: "_OverallProgress") -> Watched:
-    """A line for all partitions, one for each that is under way, and what is amiss of those that ended above them."""
-    everything = bar.add_task(whole.verb, total=whole.total, note="")
-    under_way: dict[str, TaskID] = {}
-
-    def sum_up(progress: Progress) -> None:
-        bar.update(everything, completed=progress.done, total=progress.total)
-
-    def show(progress: Progress) -> None:
-        if progress.verb == whole.verb:
-            if progress.partition not in under_way:
-                under_way[progress.partition] = bar.add_task(progress.partition, total=progress.total, note="")
-            task = under_way[progress.partition]
-            bar.update(task, completed=progress.done, total=progress.total, note=_rate(progress))
-            whole.sum_up(sum_up)(progress)
-
-    def end(ended: Ended) -> None:
-        if ended.partition in under_way:
-            bar.remove_task(under_way.pop(ended.partition))
-        if ended.error is not None:
-            bar.console.print(f"[red]{ended.partition}[/] failed: {escape(str(ended.error))}", soft_wrap=True)
-        elif ended.red:
-            bar.console.print(f"[red]{ended.partition}[/] does not hold: {', '.join(ended.red)}", soft_wrap=True)
-
-    return Watched(show, end)
-
-
-def _phases(bar: Bar) -> Listener:
-    """A line for each phase by its verb."""
-    tasks: dict[str, TaskID] = {}
-
-    def show(progress: Progress) -> None:
-        if progress.verb not in tasks:
-            tasks[progress.verb] = bar.add_task(f"{progress.verb} {progress.noun}", total=progress.total, note="")
-        bar.update(tasks[progress.verb], completed=progress.done, total=progress.total, note=_rate(progress))
-
-    return show
-
-
-class _OverallProgress:
-    """Turns the progress of each partition into that of all of them."""
-
-    def __init__(self, verb: str, total: int) -> None:
-        self.verb = verb
-        self.total = total
-        self._done: dict[str, int] = {}
-
-    def sum_up(self, tell: Listener) -> Listener:
-        def listen(progress: Progress) -> None:
-            if progress.verb == self.verb:
-                self._done[progress.partition] = progress.done
-                done = sum(self._done.values())
-                tell(replace(progress, done=done, total=max(self.total, done)))
-
-        return listen
+    def notice(self, line: str) -> None:
+        """Show a line about the run, such as that the stage is paused."""
+        if self.watched is not None:
+            self.watched.notice(line)
 
 
 def write_document(document: Mapping[str, Any]) -> None:
@@ -224,23 +151,14 @@ def _discard(stream: IO[str]) -> None:
 
 
 def _note(progress: Progress) -> str:
-    return f"{progress.partition}: {_rate(progress)}"
+    return f"{progress.partition}: {rate_of(progress)}"
 
 
 def _left(progress: Progress) -> str:
     """The rate, and how long the phase still takes at it."""
     if not progress.rate:
-        return _rate(progress)
-    return f"{_rate(progress)}, {timedelta(seconds=round((progress.total - progress.done) / progress.rate))} left"
-
-
-def _rate(progress: Progress) -> str:
-    note = f"{progress.rate:,.0f}/s"
-    if progress.retries:
-        note += f", {progress.retries} retries"
-    if progress.failures:
-        note += f", {progress.failures} failures"
-    return note
+        return rate_of(progress)
+    return f"{rate_of(progress)}, {timedelta(seconds=round((progress.total - progress.done) / progress.rate))} left"
 
 
 def print_error(message: str) -> None:

@@ -74,7 +74,7 @@ class StageSession:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
             self._counted = RowsCounted(self.source, self.windows)
             _ = self.source.table  # one that does not fit its mapping is refused before Dagster is asked for anything
-            definitions = build_definitions(self.stage, self._relay, self._relay.end)
+            definitions = build_definitions(self.stage, self._relay, self._relay.end, self._relay.notice)
             self._runner = self._resources.enter_context(JobRunner(definitions, home))
             self._resources = self._resources.pop_all()
         return self

@@ -1,5 +1,8 @@
 """``imgmig throttle``: slows, pauses and resumes whatever reads or writes items, on whatever machine it runs."""
 
+import getpass
+import os
+import socket
 from enum import Enum
 from typing import Annotated, Final
 
@@ -12,6 +15,7 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.rate_shares import Share, read_rate_shares
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
+from imgmig_dagster.window import now
 
 _SHOWN: Final = ("run", "host", "rate", "used", "since", "renewed")
 EXAMPLES: Final = "Examples: imgmig throttle --rate 200; imgmig throttle pause; imgmig throttle resume"
@@ -44,21 +48,33 @@ def throttle(
     if rate is not None:
         change_throttle(store, rate=rate or None)
     if action is not None:
-        change_throttle(store, paused=action is ThrottleAction.PAUSE)
+        pausing = action is ThrottleAction.PAUSE
+        change_throttle(store, paused=pausing, paused_by=_user() if pausing else "", paused_at=now() if pausing else "")
     found, shared = read_throttle(store), read_rate_shares(store)
     ceiling = settings.target.write_units_per_s if found.rate is None else found.rate
     line = f"stage {settings.stage.value}: " + ("paused" if found.paused else "running")
     line += f", ceiling {ceiling:,.0f} units/s of all runs together" if ceiling else ", no ceiling"
     if shared.runs and shared.discovered is not None:
         line += f"; throttled, which leaves {shared.discovered:,.0f}"
+    lines = [f"  {found.line(settings.stage.value)}"] if found.paused else []
     shares = sorted(shared.runs.values(), key=lambda share: share.since)
     facts = {
         "paused": found.paused,
+        "paused_by": found.paused_by,
+        "paused_at": found.paused_at,
         "rate": ceiling,
         "discovered": shared.discovered if shares else None,
         "shares": [{name: getattr(share, name) for name in _SHOWN} for share in shares],
     }
-    finish(Output(json), CommandResult(0, facts, [line, *map(_line, shares)]))
+    finish(Output(json), CommandResult(0, facts, [line, *lines, *map(_line, shares)]))
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
 
 
 def _line(share: Share) -> str:

@@ -68,6 +68,7 @@ def working(
             listener=reading.listener,
             keep_values=settings.reports.keep_values,
             throttled_by=state.of_stage(),
+            tell_throttle=progress.telling_throttle(table.stage.value, log, context.log),
             metrics=reading.metrics,
         )
         for line in schema_drift(reading.state, reading.source, target.identity).lines:

@@ -36,6 +36,7 @@ def build_definitions(
     stage: Stage,
     listener: Listener = lambda _progress: None,
     end: Callable[[Ended], None] = lambda _ended: None,
+    notice: Callable[[str], None] = lambda _line: None,
 ) -> dg.Definitions:
     """The definitions of a stage. Reaches no service: every stage loads offline.
 
@@ -43,13 +44,14 @@ def build_definitions(
         stage: whose settings apply once a run begins.
         listener: is told the progress of runs in this process.
         end: is told how each partition of these runs ended.
+        notice: gets lines about these runs, such as that the stage is paused.
 
     Raises:
         SettingsError: the partitioning of the stage, or a declaration, is wrong.
     """
     places = load_places(stage)
     tables = [definitions_of(table, places) for table in tables_of(stage)]
-    resources = dg.Definitions(resources=resources_of(stage, places, listener, end), executor=EXECUTOR)
+    resources = dg.Definitions(resources=resources_of(stage, places, listener, end, notice), executor=EXECUTOR)
     return dg.Definitions.merge(*tables, resources)
 
 
@@ -96,8 +98,9 @@ def resources_of(
     places: Places,
     listener: Listener = lambda _progress: None,
     end: Callable[[Ended], None] = lambda _ended: None,
+    notice: Callable[[str], None] = lambda _line: None,
 ) -> Mapping[str, Any]:
-    """What the tables of a stage share; `listener` and `end` as in `build_definitions`."""
+    """What the tables of a stage share; `listener`, `end` and `notice` as in `build_definitions`."""
     return {
         "source": SourceDatabase(stage=stage.value, database=places.source),
         "target": TargetDynamoDB(
@@ -106,7 +109,7 @@ def resources_of(
         "pictures": PictureBuckets(stage=stage.value),
         "state": StateDirectory(stage=stage.value, place=places.state),
         "reports": ReportBucket(stage=stage.value, place=places.reports),
-        "progress": ProgressListener(listener, end),
+        "progress": ProgressListener(listener, end, notice),
         "alerts": AlertWebhook(stage=stage.value),
     }
 

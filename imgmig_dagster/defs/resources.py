@@ -31,6 +31,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import check_shared, open_state, table_state
 from imgmig_dagster.state.store import StageState, StateStore
+from imgmig_dagster.state.throttle import Throttle
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
@@ -210,10 +211,11 @@ class ReportBucket(StageResource):
 
 @dataclass(frozen=True)
 class ProgressListener:
-    """Whom progress is told besides the logs, and how each partition ended: the command line."""
+    """Who gets, beside the logs, progress, how each partition ended, and what is noticed: the command line."""
 
     listen: Listener
     end: Callable[[Ended], None]
+    notice: Callable[[str], None]
 
     def for_run(self, log: logging.Logger, dagster_log: logging.Logger) -> Listener:
         """Tells ``migration.log`` every 100 rows at first and then by time (`every_rows`), Dagster's log at most
@@ -226,6 +228,19 @@ class ProgressListener:
             to_file(progress)
             to_dagster(progress)
             self.listen(progress)
+
+        return tell
+
+    def telling_throttle(
+        self, stage: str, log: logging.Logger, dagster_log: logging.Logger
+    ) -> Callable[[Throttle], None]:
+        """Tells the logs and the listener that a pause begins, or ends."""
+
+        def tell(asked: Throttle) -> None:
+            line = asked.line(stage)
+            log.warning("%s", line)
+            dagster_log.warning(line)
+            self.notice(line)
 
         return tell
 

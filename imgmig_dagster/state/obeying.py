@@ -42,16 +42,22 @@ class Limiter(Protocol):
 
 @asynccontextmanager
 async def obeying_throttle(
-    state: StateStore, limiter: Limiter, settings_rate: float | None, run_id: str = "unnamed"
+    state: StateStore,
+    limiter: Limiter,
+    settings_rate: float | None,
+    run_id: str = "unnamed",
+    tell: Callable[[Throttle], None] = lambda _asked: None,
 ) -> AsyncIterator[None]:
     """Obey what `imgmig throttle` asks for, and share the rate with the other runs, while the context lasts.
+
+    `tell` gets what is asked for whenever a pause begins or ends.
 
     Raises:
         StateError, StateUnavailable: what is asked for, or the account of the rate, cannot be read or written.
     """
     # A thread of its own: a lease cannot wait until statements of minutes have left one free.
     with ThreadPoolExecutor(1, "rate") as thread:
-        follower = Follower(state, limiter, settings_rate, Member(state, run_id), thread)
+        follower = Follower(state, limiter, settings_rate, Member(state, run_id), thread, tell)
         try:
             await follower.look()
             following = asyncio.create_task(follower.follow())
@@ -76,12 +82,14 @@ class Follower:
         settings_rate: float | None,
         member: Member,
         thread: ThreadPoolExecutor,
+        tell: Callable[[Throttle], None] = lambda _asked: None,
     ) -> None:
         self._state = state
         self._limiter = limiter
         self._settings_rate = settings_rate
         self._member = member
         self._thread = thread
+        self._tell = tell
         self._asked = Throttle()
         self._held = Held()
         self._has_joined = False
@@ -96,7 +104,9 @@ class Follower:
     async def look(self) -> None:
         """Read what is asked for, and renew the share where it is due; see `obeying_throttle` for what it raises."""
         asked = await self._in_thread(lambda: read_throttle(self._state))
-        changed, self._asked = asked != self._asked, asked
+        changed, paused_before, self._asked = asked != self._asked, self._asked.paused, asked
+        if asked.paused != paused_before:
+            self._tell(asked)
         self._let(self._held)
         if changed or self._member.clock() >= self._renew_at:
             # Nothing is known yet of a run that begins: it wants what there is.

@@ -104,6 +104,38 @@ def test_while_a_stage_is_paused_a_census_reads_no_more_of_the_source_either(
     assert 1 <= pages.count(True) <= 2, "one page, and the next one ahead of it"
 
 
+def test_a_run_hears_of_a_pause_that_begins_and_ends(tmp_path: Path) -> None:
+    heard: list[bool] = []
+    limiter = RateLimiter()
+
+    async def follow() -> None:
+        async with obeying_throttle(
+            PausedStore(tmp_path), limiter, None, tell=lambda asked: heard.append(asked.paused)
+        ):
+            await asyncio.wait_for(limiter.wait(), 30)
+
+    asyncio.run(follow())
+    assert heard == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'{"rate": null, "paused": true}', "paused: imgmig throttle resume --stage prod"),
+        (
+            b'{"paused": true, "paused_by": "ann@build-7", "paused_at": "2026-11-26T15:41:00.123+00:00"}',
+            "paused by ann@build-7 at 2026-11-26 15:41:00 UTC: imgmig throttle resume --stage prod",
+        ),
+        (b'{"rate": 200.0, "paused": false}', "no longer paused"),
+    ],
+    ids=["of an earlier version", "paused", "resumed"],
+)
+def test_a_pause_is_told_with_what_ends_it(tmp_path: Path, content: bytes, line: str) -> None:
+    store = LocalStateStore(tmp_path)
+    store.write("throttle.json", content)
+    assert read_throttle(store).line("prod") == line
+
+
 @pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), StateUnavailable("away")], ids=repr)
 def test_a_state_store_that_fails_for_a_moment_is_looked_at_again(tmp_path: Path, fault: Exception) -> None:
     limiter = RateLimiter()

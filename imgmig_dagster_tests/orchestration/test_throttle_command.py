@@ -1,5 +1,6 @@
 """`imgmig throttle` says which run holds which share of the rate."""
 
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,12 +53,19 @@ def test_a_command_shares_the_rate_with_another_run_and_is_shown_while_it_runs(
         shown, during = imgmig("throttle"), shares(imgmig)
     finally:
         assert imgmig("throttle", "resume").exit_code == 0
-    assert running.wait().exit_code == 0
+    finished = running.wait()
+    assert finished.exit_code == 0
 
     assert [share["host"] for share in during] == [socket.gethostname()] * 2
     assert "another-run" in {share["run"] for share in during}
-    first, *lines = shown.stdout.splitlines()
+    first, pause, *lines = shown.stdout.splitlines()
     assert first == "stage dev: paused, ceiling 600 units/s of all runs together"
+    assert re.fullmatch(
+        rf"  paused by \S+@{socket.gethostname()} at 20.* UTC: imgmig throttle resume --stage dev", pause
+    )
+    told = finished.stdout.splitlines()
+    assert told[0] == pause.strip(), "the command that waits says so too"
+    assert "no longer paused" in told
     for share, line in zip(during, lines, strict=True):
         assert line.startswith(f"  run {share['run']} on {share['host']}: may use 300 units/s, used ")
         assert f"since {share['since']}, last renewed " in line

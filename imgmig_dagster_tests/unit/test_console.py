@@ -4,22 +4,28 @@ import contextlib
 import os
 import pty
 import re
+from collections.abc import Callable
 
 import pytest
 
-from imgmig_dagster.cli.console import Output, Watched
+from imgmig_dagster.cli.console import Output
+from imgmig_dagster.cli.progress_bars import Watched
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Ended, Progress
 
 
-def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> str:
+def on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int = 120,
+    work: Callable[[Watched], None] | None = None,
+) -> str:
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", str(columns))
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr("sys.stdout", terminal)
         with Output(json=False).progress("Migrated", 300) as shown:
-            work_on_three(shown)
+            (work or work_on_three)(shown)
     screen = b""
     # Linux ends what is left of a closed terminal by an error.
     with contextlib.suppress(OSError):
@@ -47,6 +53,31 @@ def test_on_a_terminal_each_partition_under_way_has_a_line_and_what_is_amiss_sta
     assert "180/300" in last_frame
     assert "100/100" in last_frame
     assert "2024-03-01" not in last_frame, "it is no longer under way"
+
+
+def work_on_millions(shown: Watched) -> None:
+    shown.progress(Progress("Migrated", "2024-02-01", 12_345_678, 98_765_432, 11_000.0, failures=1, retries=14))
+    shown.notice("paused by ann@build-7 at 2026-11-26 15:41:00 UTC: imgmig throttle resume --stage dev")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_neither_figures_nor_the_time_left_are_cut_on_a_narrow_screen(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    screen = on_a_terminal(monkeypatch, columns, work_on_millions)
+    shown = re.findall(r"12345678/98765432 (\S+) ETA (\S+) ", screen)
+    assert {tuple(map(len, times)) for times in shown} == {(len("0:00:00"), len("-:--:--"))}
+
+
+def test_a_line_about_the_run_stays_on_the_screen_and_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_a_terminal(monkeypatch, 60, work_on_millions)
+    assert "paused by ann@build-7 at 2026-11-26 15:41:00 UTC: imgmig throttle resume --stage dev" in screen
+
+
+def test_elsewhere_it_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output(json=False).progress("Migrated", 300) as shown:
+        shown.notice("no longer paused")
+    assert capsys.readouterr().out == "no longer paused\n"
 
 
 def test_elsewhere_there_are_plain_lines_of_all_together(
