@@ -80,8 +80,8 @@ class AwsSession(botocore.session.Session):
                 client = self._make(service_name, config.merge(Config(proxies={})), arguments)
         if not endpoint_is_allowed(found, self._access.plain):
             raise SettingsError(
-                f"the endpoint of {service_name} is {found}: this stage speaks HTTPS only. Mend AWS_ENDPOINT_URL or "
-                "the profile; outside of prod IMGMIG_ALLOW_INSECURE=loopback allows plain HTTP on loopback"
+                f"the endpoint of {service_name} is {found}: this stage speaks HTTPS only. Fix AWS_ENDPOINT_URL or "
+                "the profile; outside of prod allow_insecure = 'loopback' in [connections] allows HTTP on loopback"
             )
         if found.startswith("https:"):
             trusting(client)

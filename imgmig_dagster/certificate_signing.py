@@ -1,7 +1,7 @@
 """Signs certificates with a key of AWS KMS, and checks a signature without AWS.
 
 What is signed, the SHA-256 of canonical bytes, comes from `reporting.certificate_file`. `SigningKey` is what
-IMGMIG_SIGNING_KEY names; without one a certificate has its hash alone.
+`signing_key` in [reports] names; without one a certificate has its hash alone.
 """
 
 import base64
@@ -74,7 +74,7 @@ class SigningKey:
         algorithm = next((each for each in _ALGORITHMS if each in found.get("SigningAlgorithms", ())), None)
         if algorithm is None:
             raise SigningRefused(
-                f"IMGMIG_SIGNING_KEY: {self.name} signs by none of {', '.join(_ALGORITHMS)}: name a key of KMS for "
+                f"signing_key in [reports]: {self.name} signs by none of {', '.join(_ALGORITHMS)}: name a KMS key for "
                 "SIGN_VERIFY of the kind ECC_NIST_P256 or RSA_2048"
             )
         # By its ARN: an alias could name another key by now.
@@ -84,7 +84,7 @@ class SigningKey:
         signature = Signature(found["KeyId"], algorithm, _as_pem(found["PublicKey"]), value)
         if not signature.fits(sha256):
             raise SigningRefused(
-                f"IMGMIG_SIGNING_KEY: what KMS signed with {self.name} does not fit its public key: check "
+                f"signing_key in [reports]: what KMS signed with {self.name} does not fit its public key: check "
                 "AWS_ENDPOINT_URL_KMS, then imgmig report"
             )
         return signature
@@ -94,7 +94,7 @@ class SigningKey:
         try:
             return getattr(client, method)(**request)
         except ClientError as error:
-            answered = f"IMGMIG_SIGNING_KEY: KMS answered {error.response['Error']['Code']} to {operation}"
+            answered = f"signing_key in [reports]: KMS answered {error.response['Error']['Code']} to {operation}"
             if may_pass(error):
                 raise SigningUnavailable(f"{answered}: give the same command again later") from None
             raise SigningRefused(
@@ -103,8 +103,9 @@ class SigningKey:
             ) from None
         except BotoCoreError as error:
             raise SigningUnavailable(
-                f"IMGMIG_SIGNING_KEY: KMS cannot be reached at {client.meta.endpoint_url}: {type(error).__name__}. A "
-                "private subnet needs an interface endpoint of com.amazonaws.REGION.kms"
+                f"signing_key in [reports]: KMS cannot be reached at {client.meta.endpoint_url}: "
+                f"{type(error).__name__}. "
+                "A private subnet needs an interface endpoint of com.amazonaws.REGION.kms"
             ) from None
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-SETTING: Final = "IMGMIG_IGNORED_COLUMNS"
+SETTING: Final = "`ignored` in the declaration"
 NO_REASON: Final = "<why>"
 """Where a person puts the reason in what a message gives to paste."""
 _FORM: Final = """must be a JSON object of columns and reasons, such as {"caption": "never shown"}"""

@@ -76,7 +76,7 @@ CHECKS: Final = {
     "columns_are_declared": CheckAdvice(
         "The source has columns that are neither mapped nor ignored. The items are as declared, and hold nothing of "
         "these columns",
-        "map the columns, or give the reason why not in IMGMIG_IGNORED_COLUMNS; then `imgmig report {stage}`",
+        "map the columns, or give the reason why not by `ignored` in the declaration; then `imgmig report {stage}`",
         ("report",),
         "[How to decide](#columns-that-are-not-migrated)",
     ),
@@ -140,8 +140,8 @@ CHECKS: Final = {
     ),
     "no_rows_outside_partitions": CheckAdvice(
         "Rows are before the first partition, in the future, or at no time",
-        "`imgmig doctor {stage}` names them; set IMGMIG_PARTITION_START earlier, or fix their `created_at` in "
-        "PostgreSQL",
+        "`imgmig doctor {stage}` names them; let `partitions` in the declaration start earlier, or fix their "
+        "`created_at` in PostgreSQL",
     ),
     "no_repeated_ids": CheckAdvice(
         "An id is in the source more than once, or is NULL: the key is more than the id, the source is a view, or a "

@@ -35,7 +35,7 @@ class SourceSecret:
         """
         if self.place and _says_who(self.place):
             raise SettingsError(
-                "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and password: "
+                "url beside secret in [source] says where the database is, without user and password: "
                 "these are the secret's. Remove them from the URL, or unset one of both"
             )
         held = self._read()
@@ -48,28 +48,28 @@ class SourceSecret:
         except (ValueError, KeyError, TypeError):
             pass
         wanted = (
-            "IMGMIG_SOURCE_URL is set beside it, so it has to be JSON with username and password"
+            "url in [source] is set beside it, so it has to be JSON with username and password"
             if self.place
             else "it is neither a libpq URL nor JSON with host, dbname, username and password; where it has no host (a "
-            "master user that RDS manages), set IMGMIG_SOURCE_URL without user and password beside it"
+            "master user that RDS manages), set url in [source] without user and password beside it"
         )
-        raise SettingsError(f"IMGMIG_SOURCE_SECRET: the secret does not fit: {wanted}")
+        raise SettingsError(f"secret in [source]: the secret does not fit: {wanted}")
 
     def _read(self) -> str:
         try:
             found = self.access.client("secretsmanager").get_secret_value(SecretId=self.name)
         except ClientError as error:
-            answered = f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered {error.response['Error']['Code']}"
+            answered = f"secret in [source]: AWS Secrets Manager answered {error.response['Error']['Code']}"
             if may_pass(error):
                 raise SourceUnavailable(f"{answered}: give the same command again later") from None
             raise SettingsError(
                 f"{answered}: check the name, AWS_REGION, and the role's secretsmanager:GetSecretValue"
             ) from None
         except ParamValidationError:
-            raise SettingsError("IMGMIG_SOURCE_SECRET: no secret can have this name: write its name or ARN") from None
+            raise SettingsError("secret in [source]: no secret can have this name: write its name or ARN") from None
         except BotoCoreError as error:
             raise SourceUnavailable(
-                f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager cannot be reached at "
+                f"secret in [source]: AWS Secrets Manager cannot be reached at "
                 f"{self.access.endpoint_url('secretsmanager')}: {type(error).__name__}. A private subnet needs an "
                 "interface endpoint of com.amazonaws.REGION.secretsmanager"
             ) from None

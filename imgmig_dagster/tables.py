@@ -17,14 +17,14 @@ COMPONENT: Final = "imgmig_dagster.TableMigration"
 """What a `defs.yaml` of Dagster calls the component whose attributes are a declaration."""
 
 _DEFAULT: Final = Path("mappings")
-_START: Final = "IMGMIG_PARTITION_START"
+_START: Final = "IMGMIG_PARTITION_START"  # deprecated, and wins where it is set
 
 
 def declarations(stage: Stage) -> Mapping[str, Declaration]:
     """The declarations of a stage's tables, by their names. Reads files and the environment only.
 
-    They are the YAML files of the folder that IMGMIG_MAPPINGS names, by default `mappings` of the working directory,
-    else the package's own; and the attributes of the `defs.yaml` files below it that are of the component.
+    They are the YAML files of the folder that the setting `mappings` names, by default `mappings` of the working
+    directory, else the package's own; and the attributes of the `defs.yaml` files below it that are of the component.
 
     Raises:
         SettingsError: one of them is wrong, there are none, or they do not go together.
@@ -34,7 +34,7 @@ def declarations(stage: Stage) -> Mapping[str, Declaration]:
     if not found:
         raise SettingsError(
             f"no table is declared in {folder.absolute()}: put a declaration there, which imgmig mapping draft makes, "
-            "or name another folder by IMGMIG_MAPPINGS"
+            "or name another folder by mappings in [tables]"
         )
     return tables_of(stage, found)
 
@@ -101,7 +101,7 @@ def chosen_tables(stage: Stage, name: str | None) -> list[str]:
         if _folder(stage) == PACKAGED:
             raise SettingsError(
                 f"{lacks}: no folder {_DEFAULT} is in {Path.cwd()}, so that only the packaged {', '.join(known)} is "
-                "known; change to the folder that has it, or name it by IMGMIG_MAPPINGS"
+                "known; change to the folder that has it, or name it by mappings in [tables]"
             )
         raise SettingsError(f"{lacks}: choose one of {', '.join(known)}")
     return known if name is None else [name]
@@ -128,9 +128,10 @@ def set_in(stage: Stage, name: str) -> str:
     found = declared[name]
     if found.partitions.buckets is not None:
         return ""
-    is_packaged = PACKAGED in Path(found.place).parents
-    if len(declared) == 1 and (is_packaged or _START in load_table_settings(stage).of_one_table):
+    if len(declared) == 1 and _START in load_table_settings(stage).of_one_table:
         return _START
+    if PACKAGED in Path(found.place).parents:
+        return f"`partitions` in mappings/images.yaml, which imgmig init --stage {stage.value} --images writes"
     return f"`partitions: {{start: ...}}` in {found.place}"
 
 
@@ -140,7 +141,9 @@ def _folder(stage: Stage) -> Path:
 
 def _declared_in(folder: Path) -> Iterator[Declaration]:
     if not folder.is_dir():
-        raise SettingsError(f"IMGMIG_MAPPINGS names {folder.absolute()}, which is no folder: make it, or name another")
+        raise SettingsError(
+            f"mappings in [tables] names {folder.absolute()}, which is no folder: make it, or name another"
+        )
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.name != "defs.yaml":
             yield load(path)

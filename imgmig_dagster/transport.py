@@ -19,9 +19,9 @@ _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _PRISMA: Final = "Prisma's; leave it out"
 _JDBC: Final = "JDBC's; leave it out"
 _FOREIGN_PARAMETERS: Final = {
-    "schema": "Prisma's: set IMGMIG_SOURCE_SCHEMA",
-    "currentSchema": "JDBC's: set IMGMIG_SOURCE_SCHEMA",
-    "search_path": "another driver's: set IMGMIG_SOURCE_SCHEMA",
+    "schema": "Prisma's: set `table` in the declaration",
+    "currentSchema": "JDBC's: set `table` in the declaration",
+    "search_path": "another driver's: set `table` in the declaration",
     "pgbouncer": "Prisma's; leave it out: imgmig needs nothing of a pooler",
     **dict.fromkeys(("connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size"), _PRISMA),
     **dict.fromkeys(("sslaccept", "sslidentity"), "Prisma's: write sslmode=verify-full"),

@@ -135,9 +135,9 @@ def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:
 def account_fault(settings: Settings, account: str) -> str | None:
     """What is wrong with the account that the credentials belong to."""
     if settings.target.aws_account is None:
-        return "IMGMIG_AWS_ACCOUNT is not set: name the account that may be written to"
+        return "aws_account in [target] is missing: name the account that may be written to"
     if settings.target.aws_account != account:
-        return f"the credentials are of account {account}, and IMGMIG_AWS_ACCOUNT is {settings.target.aws_account}"
+        return f"the credentials are of account {account}, and aws_account in [target] is {settings.target.aws_account}"
     return None
 
 

@@ -26,7 +26,7 @@ class Bottleneck(str, Enum):
 WHAT_HELPS: Final = {
     Bottleneck.NOTHING: "",
     Bottleneck.CLIENT_CPU: "more runs on more cores, and at least as many partitions",
-    Bottleneck.RATE: "a higher IMGMIG_WRITE_RATE",
+    Bottleneck.RATE: "a higher write_units_per_s in [target]",
     Bottleneck.TABLE_QUOTA: "a higher quota of the table (AWS's Service Quotas)",
     Bottleneck.PARTITION_HEAT: "keys that spread better, of the table and of each index",
     Bottleneck.WARM_THROUGHPUT: "warm throughput set on the table before, or provisioned capacity",

@@ -39,7 +39,7 @@ class Workload:
     """All items count as of one size. Rates are of a second, units those of capacity.
 
     `runs` are processes at a time, each with a core of its own; a partition is worked on by one of them. `rate` is the
-    ceiling of all of them together (IMGMIG_WRITE_RATE); None: none. `quota` is the table's, `warm` what it takes from
+    ceiling of all of them together (`write_units_per_s`); None: none. `quota` is the table's, `warm` what it takes from
     the first second, and `hot_share` the share of the rows, of those written at a time, that have one partition key.
     `stream_readers` are readers of the table's stream other than Lambda.
     """

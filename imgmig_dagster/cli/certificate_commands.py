@@ -152,7 +152,7 @@ def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile
     with refusals_as(CertificateRefused, public_key, "name a file with the public key in PEM", reads=True):
         pem = Path(public_key).read_bytes()
     if found.signature is None:
-        raise CertificateRefused(f"{which} bears no signature: set IMGMIG_SIGNING_KEY, then imgmig report")
+        raise CertificateRefused(f"{which} bears no signature: set signing_key in [reports], then imgmig report")
     try:
         fits = found.signature.fits(bytes.fromhex(found.sha256), pem.decode("ascii", "replace"))
     except ValueError:

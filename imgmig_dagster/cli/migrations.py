@@ -98,7 +98,7 @@ def of_ledgers(
     whole, count = total(MigrationCounts, retries), sum(len(entries) for entries in left.values())
     summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions{_vanished(whole, retries)}"
     document = {
-        # An entry may be of a time when IMGMIG_SHOW_VALUES was on.
+        # An entry may be of a time when keep_values in [reports] was on.
         "failures": {
             key: [each if show_values else replace(each, value=None) for each in entries.values()]
             for key, entries in left.items()

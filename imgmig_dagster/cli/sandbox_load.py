@@ -44,7 +44,7 @@ def load(
         output.say(f"{path} is there already, and is left as it is.")
     else:
         draft = _draft(sandbox, schema, name)
-        with refusals_as(FilesUnavailable, path, "name another folder by IMGMIG_MAPPINGS"):
+        with refusals_as(FilesUnavailable, path, "name another folder by mappings in [tables]"):
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(draft.text, encoding="utf-8")
         for remark in draft.remarks:

@@ -27,7 +27,7 @@ def check_the_checker(
     if not uses_sandbox(stage):
         raise SettingsError(
             f"--self-test plants corruptions, and so works in the sandbox only: stage {stage.value} has locations of "
-            "its own. Use --stage dev, without IMGMIG_SOURCE_URL, IMGMIG_TARGET_TABLE and IMGMIG_STATE_URL"
+            "its own. Use --stage dev, without urls and table in stages/dev.toml"
         )
     from imgmig_dagster.self_test.run import run_self_test
 

@@ -96,7 +96,7 @@ def _finding(
         "next": f"imgmig doctor {options}" if errors else next_command(report, options),
     }
     if not shown:
-        idle = "No partition holds a row: see IMGMIG_PARTITION_START, or seed the sandbox with imgmig sandbox seed"
+        idle = "No partition holds a row: see `partitions` in the declaration, or imgmig sandbox seed"
         return finding(errors, True, document, [idle])
     asked = (
         "the target was not asked, so that each verdict is of when it was verified" if errors else "the target asked"

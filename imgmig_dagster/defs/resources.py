@@ -73,7 +73,7 @@ class StageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class SourceDatabase(StageResource):
     """The PostgreSQL primary, read-only."""
 
-    database: str | None = _shown("where the database is", "IMGMIG_SOURCE_URL")
+    database: str | None = _shown("where the database is", "url in [source]")
 
     @contextmanager
     def reader(self, declared: TableMapping) -> Iterator[SourceReader]:
@@ -88,7 +88,7 @@ class SourceDatabase(StageResource):
 class TargetDynamoDB(StageResource):
     """The DynamoDB table."""
 
-    table: str | None = _shown("name of the table", "IMGMIG_TARGET_TABLE")
+    table: str | None = _shown("name of the table", "table in [target]")
     region: str | None = _shown("AWS's region", "AWS_REGION")
     endpoint: str | None = _shown("where DynamoDB is, if not at AWS's own endpoint", "AWS_ENDPOINT_URL")
 
@@ -123,7 +123,7 @@ class TargetDynamoDB(StageResource):
         return describe(self.settings.aws(), self.settings.target.table, mapping)
 
     def exports(self) -> TableExports | None:
-        """From where a census reads the table, if IMGMIG_EXPORT_URL names a place; None: it scans the table."""
+        """From where a census reads the table, if `export_url` names a place; None: it scans the table."""
         url = self.settings.target.export_url
         return None if url is None else TableExports(self.settings.aws(), url)
 
@@ -144,7 +144,7 @@ class PictureBuckets(StageResource):
 class StateDirectory(StageResource):
     """Checkpoints, ledgers, evidence and reports."""
 
-    place: str | None = _shown("folder or bucket", "IMGMIG_STATE_URL")
+    place: str | None = _shown("folder or bucket", "url in [state]")
 
     _spread: bool = PrivateAttr(False)
 
@@ -172,12 +172,12 @@ class StateDirectory(StageResource):
 
 
 class ReportBucket(StageResource):
-    """S3, where reports are published besides the state store, if IMGMIG_REPORTS_URL names a place."""
+    """S3, where reports are published besides the state store, if the setting `url` in [reports] names a place."""
 
-    place: str | None = _shown("bucket and prefix", "IMGMIG_REPORTS_URL")
+    place: str | None = _shown("bucket and prefix", "url in [reports]")
 
     def signing_key(self) -> SigningKey | None:
-        """The key of KMS that signs certificates, if IMGMIG_SIGNING_KEY names one."""
+        """The key of KMS that signs certificates, if `signing_key` in [reports] names one."""
         name = self.settings.reports.signing_key
         return SigningKey(self.settings.aws(), name) if name else None
 
@@ -195,7 +195,7 @@ class ReportBucket(StageResource):
             return {}
         place = urlsplit(settings.reports.url)
         if place.scheme != "s3" or not place.netloc:
-            raise SettingsError("IMGMIG_REPORTS_URL must be s3://bucket/prefix")
+            raise SettingsError("url in [reports] must be s3://bucket/prefix")
         prefix = "/".join(part for part in (place.path.strip("/"), self.stage, folder) if part)
         client = settings.aws().client("s3")
         try:
@@ -204,7 +204,7 @@ class ReportBucket(StageResource):
         except (ClientError, BotoCoreError) as error:
             raise TargetUnavailable(
                 f"the reports could not be published to {settings.reports.url}: {type(error).__name__}. They are in "
-                "the state store; unset IMGMIG_REPORTS_URL, or give the role s3:PutObject there"
+                "the state store; remove url from [reports], or give the role s3:PutObject there"
             ) from None
         return {name: f"s3://{place.netloc}/{prefix}/{name}" for name in files}
 

@@ -111,12 +111,16 @@ def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health,
         takes = int(found["ProvisionedThroughput"]["WriteCapacityUnits"])
         mode = f"provisioned, {takes:,} units/s"
         if rate is None:
-            remedy = "a run without a ceiling takes the application's share: set IMGMIG_WRITE_RATE"
+            remedy = "a run without a ceiling takes the application's share: set write_units_per_s in [target]"
             return Health.WARN, f"{mode}; no ceiling", remedy
-        remedy = f"provide {rate:,.0f} units/s and the application's, or lower IMGMIG_WRITE_RATE"
+        remedy = f"provide {rate:,.0f} units/s and the application's, or lower write_units_per_s in [target]"
     if rate is None and takes <= _WARM_BY_DEFAULT:
         # A run finds out by being throttled, and so does the application.
-        return Health.WARN, f"{mode}, as a new table is; no ceiling", "set IMGMIG_WRITE_RATE, to 2000 at most at first"
+        return (
+            Health.WARN,
+            f"{mode}, as a new table is; no ceiling",
+            "set write_units_per_s in [target], to 2000 at most at first",
+        )
     if rate is None:
         return Health.OK, f"{mode}; no ceiling: back-pressure slows a run down", ""
     shown = f"{mode}; planned are {rate:,.0f} units/s"

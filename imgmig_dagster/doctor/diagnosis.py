@@ -32,8 +32,8 @@ class Health(str, Enum):
 # What to do about a service that does not answer, and about one that refuses, where nothing better is known.
 _REMEDIES: Final = {
     "PostgreSQL": (
-        "check that the server runs, host and port in IMGMIG_SOURCE_URL, and that no firewall is between",
-        "mend what it says in PostgreSQL, or IMGMIG_SOURCE_URL, IMGMIG_SOURCE_SCHEMA and IMGMIG_SOURCE_TABLE",
+        "check that the server runs, host and port of url in [source], and that no firewall is between",
+        "mend what it says in PostgreSQL, url in [source], or `table` in the declaration",
     ),
     "Dagster": (
         "start the server of Dagster's storage, or mend the URL that dagster.yaml names",
@@ -41,8 +41,8 @@ _REMEDIES: Final = {
     ),
     "state": (
         "see to the place it names (of a folder disk and owner, of S3 AWS_REGION and the network), or name another one "
-        "by IMGMIG_STATE_URL",
-        "mend what it says of that place, or name another one by IMGMIG_STATE_URL",
+        "by url in [state]",
+        "mend what it says of that place, or name another one by url in [state]",
     ),
 }
 _REMEDIES_OF_AWS: Final = (

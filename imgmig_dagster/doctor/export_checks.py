@@ -15,7 +15,7 @@ _NO_EXPORT: Final = "01000000000000-00000000"
 
 
 def export_examinations(settings: Settings) -> list[Examination]:
-    """What to look at before a census; without IMGMIG_EXPORT_URL, whether an export would be better than the scan."""
+    """What to look at before a census; without `export_url` whether an export would be better than the scan."""
     access, table = settings.aws(), settings.target.table
     return [Examination("DynamoDB", "census", partial(census, access, table, settings.target.export_url))]
 
@@ -26,7 +26,11 @@ def census(access: AwsAccess, table: str, url: str | None) -> tuple[Health, str,
         return _scan(access, table)
     bucket = TableExports(access, url).bucket
     if bucket is None:
-        return Health.FAIL, "IMGMIG_EXPORT_URL names no bucket", "export IMGMIG_EXPORT_URL=s3://bucket/prefix"
+        return (
+            Health.FAIL,
+            "export_url in [target] names no bucket",
+            "set export_url = 's3://bucket/prefix' in [target]",
+        )
     if not recovery_is_on(access, table):
         return Health.FAIL, "by an export to S3, which needs point-in-time recovery: it is off", turn_on(table)
     client, arn = access.client("dynamodb"), described(access, table)["TableArn"]
@@ -49,7 +53,7 @@ def _scan(access: AwsAccess, table: str) -> tuple[Health, str, str]:
     return (
         Health.WARN,
         f"by a scan of some {items:,} items, which takes read units of each",
-        "an export to S3 takes none: export IMGMIG_EXPORT_URL=s3://bucket/prefix, and allow deploy/iam/exporter.json",
+        "an export to S3 takes none: set export_url in [target], and allow deploy/iam/exporter.json",
     )
 
 

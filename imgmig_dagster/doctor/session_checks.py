@@ -49,7 +49,7 @@ def encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     """Whether this very session is encrypted, and all the way."""
     found = connection.fetch(_TLS)
     if not connection.encrypted():
-        return Health.WARN, "not encrypted", "add ?sslmode=verify-full to IMGMIG_SOURCE_URL"
+        return Health.WARN, "not encrypted", "add ?sslmode=verify-full to url in [source]"
     if not found:  # SET ROLE in the URL's options: PostgreSQL shows a session to the role that logged in
         return Health.OK, "on this side; the role that is set may not see the other", ""
     ((on, version, cipher),) = found
@@ -67,7 +67,7 @@ def role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) -> tuple
     """Who reads, whether it may, and whether that role could also write."""
     found = fetch(_GRANTS, {"schema": schema, "table": table, "columns": list(columns)})
     if not found:
-        return Health.FAIL, "the table is not there", "check IMGMIG_SOURCE_SCHEMA and IMGMIG_SOURCE_TABLE"
+        return Health.FAIL, "the table is not there", "check `table` in the declaration"
     name, superuser, read_only, schema_is_usable, unreadable, *may = found[0]
     lacks = [] if schema_is_usable else [f"USAGE ON SCHEMA {schema}"]
     if unreadable:

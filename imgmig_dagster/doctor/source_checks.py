@@ -89,7 +89,7 @@ def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     same = _NAMES_OF_UTC if table.time_zone == UTC else (table.time_zone,)
     if written in same:
         return Health.OK, found, ""
-    remedy = "set IMGMIG_SOURCE_TIME_ZONE to the zone in which the application writes them"
+    remedy = "set time_zone in [source] to the zone in which the application writes them"
     return Health.WARN, f"{found}; this role's sessions write in {written}", remedy
 
 
@@ -116,7 +116,7 @@ def rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Healt
         return Health.OK, f"none outside of {first:%Y-%m-%d} to {last:%Y-%m-%d}", ""
     null = "" if order.has_undated else "NULL (`undated: true` gives those a partition), "
     remedy = (
-        "let `partitions` start earlier in the declaration, or by IMGMIG_PARTITION_START; mend rows whose "
+        "let `partitions` start earlier in the declaration; mend rows whose "
         f"{order.column} is {null}infinite or to come"
     )
     return Health.FAIL, f"{found.rows:,} rows, such as {', '.join(found.sample_ids[:3])}", remedy

@@ -38,8 +38,7 @@ class NotMigrated:
     def remedy(self) -> str:
         """What to do about the fault."""
         entries = json.dumps(dict.fromkeys(self.unmapped, NO_REASON), ensure_ascii=False)
-        where = "map them in the table's declaration, name them under `ignored` there"
-        return f"{where}, or add them to {SETTING}: {entries}"
+        return f"map them in the table's declaration, or name them there with the reason, as ignored: {entries}"
 
     @property
     def lines(self) -> list[str]:

@@ -210,7 +210,7 @@ def build_report(
     blockers = [each for partition in partitions for each in partition.blockers] + census_blockers
     if run_facts.rows_outside:
         # Also those that came since the census.
-        what = f"{run_facts.rows_outside:,} rows lie in no partition. Once IMGMIG_PARTITION_START reaches them"
+        what = f"{run_facts.rows_outside:,} rows lie in no partition. Once `partitions` in the declaration reaches them"
         blockers.append(Blocker(what, (command("migrate", options), command("verify", options))))
     if run_facts.miscounted:
         what = f"PostgreSQL counts other rows by the index than by the table in partition {run_facts.miscounted[0]}"
@@ -224,7 +224,7 @@ def build_report(
     found = {partition.verdict for partition in partitions}
     if found <= {Verdict.EMPTY}:
         # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
-        what = "No partition holds a row. Look at IMGMIG_SOURCE_TABLE and IMGMIG_PARTITION_START"
+        what = "No partition holds a row. Look at `table` and `partitions` in the declaration"
         blockers.append(Blocker(what, (command("dry-run", options),)))
     if run_facts.owner.fault:
         # What it wrote is counted nowhere here.

@@ -193,7 +193,7 @@ def _with_rules(fetch: Fetch, table: SourceTable) -> SourceTable:
     if table.local_times and table.time_zone != UTC:
         if not fetch(_TIME_ZONE, {"name": table.time_zone})[0][0]:
             raise SourceRefused(
-                f"PostgreSQL knows no time zone {table.time_zone}: set IMGMIG_SOURCE_TIME_ZONE to a name of the IANA "
+                f"PostgreSQL knows no time zone {table.time_zone}: set time_zone in [source] to a name of the IANA "
                 "database, such as Europe/Berlin"
             )
         identity += f", in {table.time_zone}"

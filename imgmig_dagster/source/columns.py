@@ -167,7 +167,7 @@ class Column:
 
     def remedy(self, field: Field) -> str:
         """What to declare in place of a field that it does not fill."""
-        view = "make a view that casts it, and name that by IMGMIG_SOURCE_TABLE"
+        view = "make a view that casts it, and name that by `table` in the declaration"
         if field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT:
             return f"say which time the number is: {{column: {self.name}, unit: s}}, ms or us; or {view}"
         if not field.attribute or natural(self) is field.type:

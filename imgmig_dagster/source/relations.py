@@ -26,7 +26,7 @@ _WHY_NOT: Final = {
     "m": "its rows are those of its last refresh, and nothing tells what has changed since: name the table or view "
     "that it is made of",
     "f": "its rows are of another server, which cannot be asked whether it is a primary, and whether it hides rows: "
-    "point IMGMIG_SOURCE_URL at that server",
+    "point url in [source] at that server",
 }
 
 
@@ -78,12 +78,11 @@ def find_relation(fetch: Fetch, schema: str, name: str) -> Relation:
     found = fetch(_RELATION, {"schema": schema, "table": name})
     if not found:
         raise SourceRefused(
-            f"there is no table {shown} that this role can see: check IMGMIG_SOURCE_SCHEMA, IMGMIG_SOURCE_TABLE "
-            "and the role's grants"
+            f"there is no table {shown} that this role can see: check `table` in the declaration and the role's grants"
         )
     ((oid, kind),) = found
     if kind not in ("r", "p", "v"):
-        why = _WHY_NOT.get(kind, "check IMGMIG_SOURCE_TABLE")
+        why = _WHY_NOT.get(kind, "check `table` in the declaration")
         raise SourceRefused(f"{shown} is {_KINDS.get(kind, 'no table')}: {why}")
     return Relation(oid, kind, schema, name)
 
@@ -109,7 +108,7 @@ def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
         raise SourceRefused(
             f"{relation.shown} has tables that inherit from it and hold rows: {', '.join(full)}. No unique index "
             "reaches over them, so that one id may stand twice: move their rows, or make a view over those that are "
-            "to be migrated, and name it by IMGMIG_SOURCE_TABLE"
+            "to be migrated, and name it by `table` in the declaration"
         )
     unseen = [child.shown for child in found if child.has_rows is None]
     if unseen:

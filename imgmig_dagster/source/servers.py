@@ -73,7 +73,7 @@ class KnownServers:
             first = self._clusters.setdefault(_place(url), cluster)
             if not first.is_followed_by(cluster):
                 raise SessionRefused(
-                    "a new connection by IMGMIG_SOURCE_URL led to another PostgreSQL than the first one of this "
+                    "a new connection by url in [source] led to another PostgreSQL than the first one of this "
                     "process, or to one that a failover left behind: have the URL name one primary, then give the same "
                     "command again"
                 )

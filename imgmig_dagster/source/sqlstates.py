@@ -58,9 +58,11 @@ MEANINGS: Final = {
         "PostgreSQL refuses the login", "is the role there, and let in by pg_hba.conf?", LoginRefused
     ),
     "28P01": SqlStateMeaning(
-        "PostgreSQL refuses the password", "mend IMGMIG_SOURCE_URL; it was tried once only", LoginRefused
+        "PostgreSQL refuses the password", "mend url in [source]; it was tried once only", LoginRefused
     ),
-    "3D000": SqlStateMeaning("there is no such database", "mend the name in IMGMIG_SOURCE_URL", LoginRefused),
+    "3D000": SqlStateMeaning(
+        "there is no such database", "mend the name of the database in url in [source]", LoginRefused
+    ),
     "40": SqlStateMeaning("PostgreSQL broke a statement off for a conflict", _BACK, SourceUnavailable, again=True),
     "42501": SqlStateMeaning(
         "the role lacks a right", "imgmig doctor names it; deploy/reader_role.sql grants what is needed"
@@ -69,7 +71,7 @@ MEANINGS: Final = {
         "a mapped column is not there", "was it renamed or dropped? Mend the table, then imgmig doctor"
     ),
     "42P01": SqlStateMeaning(
-        "the table is not there", "was it renamed or dropped? See IMGMIG_SOURCE_TABLE, then imgmig doctor"
+        "the table is not there", "was it renamed or dropped? See `table` in the declaration, then imgmig doctor"
     ),
     "53100": SqlStateMeaning("the server's disk is full", _DBA, SourceUnavailable),
     "53200": SqlStateMeaning("the server is out of memory", _DBA, SourceUnavailable),
@@ -78,7 +80,10 @@ MEANINGS: Final = {
     ),
     "53400": SqlStateMeaning("the server reached a limit of its configuration", _DBA, SourceUnavailable),
     "53": SqlStateMeaning("the server lacks a resource", _DBA, SourceUnavailable),
-    "54": SqlStateMeaning("a statement is beyond a limit of the server", "lower IMGMIG_PAGE_SIZE"),
+    "54": SqlStateMeaning(
+        "a statement is beyond a limit of the server",
+        "raise it, or name a view of fewer columns by `table` in the declaration",
+    ),
     "55P03": SqlStateMeaning(
         "another session holds a lock on the table, and did not let go within 10 s",
         "give the same command again when its migration or VACUUM FULL is over",
@@ -101,10 +106,10 @@ MEANINGS: Final = {
 }
 
 _CANCELED: Final = SqlStateMeaning("somebody canceled a statement", "give the same command again", SourceUnavailable)
-_REPLICA: Final = "is a replica, whose rows are late: point IMGMIG_SOURCE_URL at the primary"
+_REPLICA: Final = "is a replica, whose rows are late: point url in [source] at the primary"
 _STATEMENT_POOLING: Final = SessionRefused(
     "the pooler before PostgreSQL is in statement mode, and refuses every transaction: have it set to transaction or "
-    "session mode for this database, or name PostgreSQL itself in IMGMIG_SOURCE_URL"
+    "session mode for this database, or name PostgreSQL itself in url in [source]"
 )
 
 # A refused login has no SQLSTATE in libpq, and a pooler gives all of its own errors one. Read in this order: what
@@ -149,7 +154,7 @@ def replica(known: bool) -> SourceError:
     """Rows, or a session, that came from a replica: waited for where it was the primary before, in a failover."""
     if known:
         return SourceUnavailable("PostgreSQL's primary is away, and a replica answers: wait for the failover to end")
-    return SessionRefused(f"the server of IMGMIG_SOURCE_URL {_REPLICA}")
+    return SessionRefused(f"the server at url in [source] {_REPLICA}")
 
 
 def _no_right(error: psycopg.Error, text: str, role: str) -> SourceError:
@@ -181,10 +186,10 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
     # libpq quotes a parameter that it cannot read, and that may be a piece of a password that was not encoded.
     text = _QUOTED.sub('"..."', text) if text.startswith("connection is bad") else text
     if "unsupported startup parameter" in everything:
-        return SessionRefused(f"the pooler before PostgreSQL refuses a parameter of IMGMIG_SOURCE_URL: {text}")
+        return SessionRefused(f"the pooler before PostgreSQL refuses a parameter of url in [source]: {text}")
     if "session is read-only" in everything:
         return SessionRefused(
-            "no session of this role may write, and target_session_attrs=read-write in IMGMIG_SOURCE_URL asks for "
+            "no session of this role may write, and target_session_attrs=read-write in url in [source] asks for "
             "one: write target_session_attrs=primary"
         )
     sqlstate = _of_login(error)
@@ -193,7 +198,7 @@ def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
     if "hot standby" in everything and len(failures) == 1:
         return replica(known)
     return SourceUnavailable(
-        f"PostgreSQL cannot be reached: {text}: check host and port in IMGMIG_SOURCE_URL, or {_BACK}"
+        f"PostgreSQL cannot be reached: {text}: check host and port of url in [source], or {_BACK}"
     )
 
 

@@ -21,7 +21,7 @@ class Failure:
     """One row. `permanent`: it can never be written as it is; otherwise a retry may succeed.
 
     `field` is a source column, None where the item as a whole is at fault. `value` is the row's value of it, kept only
-    where IMGMIG_SHOW_VALUES says so.
+    where `keep_values` in [reports] says so.
     """
 
     row_id: str

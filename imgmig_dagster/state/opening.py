@@ -1,4 +1,4 @@
-"""Which state store IMGMIG_STATE_URL names, and where in it the state of a table is."""
+"""Which state store `url` in [state] names, and where in it the state of a table is."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def open_state(url: str, stage: str, access: AwsAccess) -> StageState:
         return LocalStateStore(Path(unquote(parts.path)) / stage)
     if parts.scheme == "s3" and parts.netloc:
         return S3StateStore(access.client("s3"), parts.netloc, f"{parts.path.strip('/')}/{stage}")
-    raise SettingsError("IMGMIG_STATE_URL must be file:///absolute/path or s3://bucket/prefix")
+    raise SettingsError("url in [state] must be file:///absolute/path or s3://bucket/prefix")
 
 
 def check_shared(url: str | None) -> None:
@@ -38,8 +38,8 @@ def check_shared(url: str | None) -> None:
     """
     if url is not None and urlsplit(url).scheme == "file":
         raise SettingsError(
-            "IMGMIG_STATE_URL names a folder, and the run launcher of dagster.yaml spreads runs over hosts: the "
-            "locks of a folder hold on one. Set IMGMIG_STATE_URL=s3://bucket/prefix on each host"
+            "url in [state] names a folder, and the run launcher of dagster.yaml spreads runs over hosts: the "
+            "locks of a folder hold on one. Set url = 's3://bucket/prefix' in [state]"
         )
 
 

@@ -180,7 +180,7 @@ class S3StateStore:
     def _unavailable(self, verb: str, name: str, error: Exception) -> StateUnavailable:
         cause = "a reply that is not S3's" if isinstance(error, _NotOfS3Error) else _code(error)
         return StateUnavailable(
-            f"the state store could not {verb} {self.locate(name)}: {cause}. Check IMGMIG_STATE_URL, the credentials "
+            f"the state store could not {verb} {self.locate(name)}: {cause}. Check url in [state], the credentials "
             "and the role's s3:GetObject, PutObject, DeleteObject and ListBucket there"
         )
 

@@ -267,7 +267,7 @@ class _FileLock:
 
 
 def _refusals(path: Path) -> contextlib.AbstractContextManager[None]:
-    return refusals_as(StateUnavailable, path, "name another place by IMGMIG_STATE_URL")
+    return refusals_as(StateUnavailable, path, "name another place by url in [state]")
 
 
 def _append_whole(descriptor: int, content: bytes) -> None:

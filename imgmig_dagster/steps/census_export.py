@@ -77,7 +77,7 @@ async def completed(
             await forget(work)
             raise TargetRefused(
                 f"the export {request.arn} has failed: {export.failure or export.status}. Run the census again, which "
-                "asks for another one; if it fails again, look at the bucket of IMGMIG_EXPORT_URL"
+                "asks for another one; if it fails again, look at the bucket of export_url in [target]"
             )
         tell(f"Census: DynamoDB exports the table since {request.asked_at}; this takes minutes, or tens of them")
         await work.clock.sleep(_POLL_S)

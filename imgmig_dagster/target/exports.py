@@ -227,7 +227,7 @@ class TableExports:
 
     def _place(self) -> tuple[str, str]:
         if self.bucket is None:
-            raise SettingsError("IMGMIG_EXPORT_URL must be s3://bucket/prefix")
+            raise SettingsError("export_url in [target] must be s3://bucket/prefix")
         return self.bucket, urlsplit(self.url).path.strip("/")
 
 
@@ -236,12 +236,12 @@ def _refused(error: ClientError, who: str, what: str) -> TargetError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "PointInTimeRecoveryUnavailableException":
         return TargetRefused(
-            "the table cannot be exported: its point-in-time recovery is off. Turn it on, or unset IMGMIG_EXPORT_URL "
-            "to scan the table"
+            "the table cannot be exported: its point-in-time recovery is off. Turn it on, or remove export_url from "
+            "[target] to scan the table"
         )
     if code == "ExportNotFoundException":
         return ExportDamaged(f"{what} is no longer known to DynamoDB. {_TAKE_ANOTHER}")
     if status >= 500 or code in ("LimitExceededException", "ThrottlingException", "SlowDown"):
         return TargetUnavailable(f"{who} answered {code} for {what}: try again later")
-    advice = "check the permissions (deploy/iam/exporter.json)" if code in _DENIED else "check IMGMIG_EXPORT_URL"
+    advice = "check the permissions (deploy/iam/exporter.json)" if code in _DENIED else "check export_url in [target]"
     return TargetRefused(f"{who} answered {code} for {what}: {advice}")

@@ -155,7 +155,7 @@ def _tag(access: AwsAccess, arn: str, state: str, value: str) -> None:
 def _refused(marked: MarkedTable, state: str, place: str) -> WritesRefused:
     return WritesRefused(
         f"the table {marked.arn} is written to by another state: {marked.told(state)}. Two states do not know of each "
-        f"other's writes. Use that one (IMGMIG_STATE_URL); or, once nothing of it runs any more, hand the table over "
+        f"other's writes. Use that one (url in [state]); or, once nothing of it runs any more, hand the table over "
         f"to {place}: {marked.remedy(state)}"
     )
 

@@ -85,7 +85,7 @@ class Backoff:
         if without_progress > sender.retry.deadline:
             raise TargetUnavailable(
                 f"DynamoDB answered {code} for {without_progress:.0f} s without progress. Nothing is lost: run the "
-                "same command again to resume, when the table has capacity or with a lower IMGMIG_WRITE_RATE"
+                "same command again to resume, when the table has capacity or with a lower write_units_per_s"
             )
         self._throttles += 1
         # Doubles from 100 ms to 5 s; the policy's jitter keeps the workers apart.
@@ -257,7 +257,7 @@ class Sender:
 
 
 _ADVICE = {
-    "ResourceNotFoundException": "the table does not exist in this account and region: check IMGMIG_TARGET_TABLE, "
+    "ResourceNotFoundException": "the table does not exist in this account and region: check table in [target], "
     "AWS_REGION and the credentials",
     "AccessDeniedException": "the role lacks a permission on this table",
     **dict.fromkeys(

@@ -48,7 +48,7 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
         if classify(code, status) in (TargetFault.BACK_PRESSURE, TargetFault.TRANSIENT):
             raise TargetUnavailable(f"DynamoDB answered {code} for table {table!r}: try again later") from None
         raise TargetRefused(
-            f"DynamoDB answered {code} for table {table!r}: check IMGMIG_TARGET_TABLE, AWS_REGION and the permissions"
+            f"DynamoDB answered {code} for table {table!r}: check table in [target], AWS_REGION and the permissions"
         ) from None
     except BotoCoreError as error:
         raise TargetUnavailable(f"DynamoDB cannot be reached: {type(error).__name__}: {error}") from None

@@ -31,7 +31,7 @@ class Mismatch:
 
     `segment` is the place of the last row of its segment: the order column, a slash, the id. `expected` and
     `found` are full values: personal data, for the 0600 file, and for reports only where
-    IMGMIG_SHOW_VALUES shows them.
+    `keep_values` in [reports] shows them.
     """
 
     row_id: str

@@ -139,7 +139,7 @@ def test_row_7_rows_before_the_first_and_after_the_last_partition_are_named_with
     assert check.metadata["rows_outside"].value == 2
     assert row_id(1) in str(check.metadata["outside_ids"])
     assert row_id(2) in str(check.metadata["outside_ids"])
-    assert "IMGMIG_PARTITION_START" in str(check.description)
+    assert "`partitions` in the declaration" in str(check.description)
 
 
 def test_row_8_an_updated_at_before_created_at_is_migrated(migration: Migration, write_mode: WriteMode) -> None:

@@ -184,7 +184,7 @@ def test_a_failed_export_says_why_and_the_next_census_asks_anew(migration: Migra
 def test_a_table_without_point_in_time_recovery_says_what_to_do(migration: Migration, service: ExportService) -> None:
     service.refusals["ExportTableToPointInTime"] = error("PointInTimeRecoveryUnavailableException", 400)
 
-    with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*IMGMIG_EXPORT_URL"):
+    with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*export_url in \[target\]"):
         census(migration, service)
 
 

@@ -250,7 +250,9 @@ class TestAws:
         found = of_aws(settings(IMGMIG_AWS_ACCOUNT="999999999999"))["identity"]
 
         assert found.health is Health.FAIL
-        assert found.remedy == "the credentials are of account 123456789012, and IMGMIG_AWS_ACCOUNT is 999999999999"
+        assert (
+            found.remedy == "the credentials are of account 123456789012, and aws_account in [target] is 999999999999"
+        )
 
     def test_missing_tables_and_buckets_and_an_unwritable_state_are_each_told(
         self, settings: Any, tmp_path: Path
@@ -278,7 +280,7 @@ class TestAws:
         }
         hidden = {thing for each in found.values() for thing in each.not_looked_at}
         assert failed.keys() | hidden == {*of_the_table, "writable", "bucket for reports"}
-        assert "check IMGMIG_TARGET_TABLE" in failed["table"]
+        assert "check table in [target]" in failed["table"]
         assert "File exists" in failed["writable"]
         assert "HeadBucket of no-such-bucket" in failed["bucket for reports"]
         assert found["identity"].health is Health.OK
@@ -300,7 +302,7 @@ class TestAws:
     @pytest.mark.parametrize(
         ("rate", "health", "remedy"),
         [
-            (None, Health.WARN, "set IMGMIG_WRITE_RATE"),
+            (None, Health.WARN, "set write_units_per_s in [target]"),
             (5.0, Health.OK, ""),
             (6.0, Health.WARN, "provide 6 units/s"),
         ],

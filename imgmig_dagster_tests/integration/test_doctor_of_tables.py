@@ -75,6 +75,6 @@ def test_the_zone_in_which_local_times_are_read_is_shown_and_another_one_of_the_
     assert (same.health, same.found) == (Health.OK, "created_at, updated_at without a zone, read as UTC")
     assert other.health is Health.WARN
     assert other.found.endswith("read as UTC; this role's sessions write in America/New_York")
-    assert "IMGMIG_SOURCE_TIME_ZONE" in other.remedy
+    assert "time_zone in [source]" in other.remedy
     assert declared.health is Health.OK
     assert diagnoses(new_source())["time zone"].found == "every timestamp has its zone"

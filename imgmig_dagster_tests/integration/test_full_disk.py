@@ -44,7 +44,7 @@ def test_a_census_without_any_temporary_folder_says_so(migration: Migration, mon
 def test_a_pass_ends_with_the_place_and_is_resumed(migration: Migration) -> None:
     migration.source.insert(image(number) for number in range(1_500))
 
-    with files_of_at_most(10_000), pytest.raises(StateUnavailable, match=r"IMGMIG_STATE_URL"):
+    with files_of_at_most(10_000), pytest.raises(StateUnavailable, match=r"url in \[state\]"):
         migration.migrate()
 
     assert migration.migrate(run_id="run-2").every_row_is_accounted_for

@@ -147,13 +147,13 @@ def test_a_standby_is_refused_at_once_with_what_to_set_and_told_of_once(pair: Pa
     with reader_by(pair.url(pair.standby.port), slept.append) as reader, pytest.raises(SessionRefused) as caught:
         reader.count(MARCH)
 
-    assert "is a replica, whose rows are late: point IMGMIG_SOURCE_URL at the primary" in str(caught.value)
+    assert "is a replica, whose rows are late: point url in [source] at the primary" in str(caught.value)
     assert (slept, caught.value.exit_code) == ([], 2)
 
     connection = ReadOnlyConnections(pair.url(pair.standby.port, attributes="any"), known=KnownServers())
     found = examine(session_examinations(connection, "public", "images", IMAGE.columns))
     assert [(each.thing, each.health) for each in found] == [("server", Health.FAIL)]
-    assert "point IMGMIG_SOURCE_URL at the primary" in found[0].found
+    assert "point url in [source] at the primary" in found[0].found
     assert exit_code(found) == 1
 
 

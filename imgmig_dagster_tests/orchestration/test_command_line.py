@@ -299,7 +299,7 @@ def test_a_run_that_an_error_ended_does_not_show_the_counts_of_an_earlier_one(
     for finished in (planned, migrated, verified):
         assert finished.exit_code == 2
         assert finished.document["partitions"] == []
-        assert "check IMGMIG_TARGET_TABLE" in finished.document["errors"][0]
+        assert "check table in [target]" in finished.document["errors"][0]
     assert (planned.document["rows"], migrated.document["total"], verified.document["verdicts"]) == (0, 0, {})
     assert migrated.document["success_rate"] is None
 

@@ -151,7 +151,7 @@ def test_a_folder_of_state_is_refused_where_runs_are_spread_over_several_hosts(
     platform.source.insert([image(1)])
     told = commands.run("dry-run", "--partition", MARCH, environment=platform.environment, folder=tmp_path)
     assert told.exit_code == 2
-    assert "IMGMIG_STATE_URL names a folder" in told.stdout
+    assert "url in [state] names a folder" in told.stdout
     assert "s3://bucket/prefix" in told.stdout
     (several_hosts,) = [look.diagnose() for look in dagster_examinations(Stage.DEV) if look.thing == "several hosts"]
     assert several_hosts.health.value == "fail"

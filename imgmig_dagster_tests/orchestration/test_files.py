@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_once_and_loses_nothing(platform: Platform, imgmig: 
     assert full.exit_code == 3
     (told,) = errors_of(full)
     assert str(platform.state.locate("")).rstrip("/") in told, "whichever file was there first"
-    assert "IMGMIG_STATE_URL" in told
+    assert "url in [state]" in told
     assert imgmig("migrate").exit_code == 0
     assert imgmig("verify", "--json").document["verdicts"]["match"] == 600
 

@@ -95,7 +95,7 @@ def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
         (deny_access, errors.TargetRefused, 2, "DynamoDB refused BatchWriteItem: AccessDeniedException"),
         (stop_dynamodb, errors.TargetUnavailable, 3, "DynamoDB cannot be reached"),
         (lose_the_unique_index, errors.DoesNotFit, 2, ""),
-        (misspell_the_state, errors.SettingsError, 2, "IMGMIG_STATE_URL"),
+        (misspell_the_state, errors.SettingsError, 2, "url in [state]"),
         (put_a_file_in_the_way, errors.StateUnavailable, 3, "/"),
         (
             refuse_a_file_that_nobody_thought_of,

@@ -90,7 +90,7 @@ def test_without_a_key_there_is_a_hash_and_the_command_says_what_it_is_not(migra
     assert imgmig("certificate", "verify", "--json").document["signature"] is None
     refused = imgmig("certificate", "verify", "--public-key", "/dev/null")
     assert refused.exit_code == 2
-    assert "bears no signature: set IMGMIG_SIGNING_KEY, then imgmig report" in refused.stderr
+    assert "bears no signature: set signing_key in [reports], then imgmig report" in refused.stderr
 
 
 def signing_key_as_the_doctor_finds_it(imgmig: Imgmig) -> tuple[str, str]:

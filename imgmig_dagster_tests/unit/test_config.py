@@ -128,7 +128,10 @@ class TestWrong:
     @pytest.mark.parametrize(
         ("parameters", "says"),
         [
-            ("schema=public&pgbouncer=true", ["schema is Prisma's: set IMGMIG_SOURCE_SCHEMA", "pgbouncer is Prisma's"]),
+            (
+                "schema=public&pgbouncer=true",
+                ["schema is Prisma's: set `table` in the declaration", "pgbouncer is Prisma's"],
+            ),
             ("connection_limit=1", ["connection_limit is Prisma's"]),
             ("sslaccept=strict", ["write sslmode=verify-full"]),
             ("ssl=true", ["must end in ?sslmode=verify-full", "ssl is another driver's: write sslmode=verify-full"]),

@@ -179,7 +179,7 @@ class TestSecret:
     def test_a_secret_that_is_not_there_is_named_by_its_variable(self, configured: pytest.MonkeyPatch) -> None:
         configured.setenv("IMGMIG_SOURCE_SECRET", "another")
 
-        assert "IMGMIG_SOURCE_SECRET: AWS Secrets Manager answered ResourceNotFoundException" in refusal(Stage.STAGING)
+        assert "secret in [source]: AWS Secrets Manager answered ResourceNotFoundException" in refusal(Stage.STAGING)
 
     @pytest.mark.usefixtures("secrets")
     def test_url_and_secret_together_are_refused(self, configured: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ class TestSecret:
 
         text = refusal(Stage.STAGING)
 
-        assert "IMGMIG_SOURCE_URL beside IMGMIG_SOURCE_SECRET says where the database is, without user and" in text
+        assert "url beside secret in [source] says where the database is, without user and" in text
         assert "hunter2" not in text
 
     @pytest.mark.usefixtures("secrets")
@@ -216,7 +216,7 @@ class TestSecret:
 
         text = refusal(Stage.STAGING)
 
-        assert "set IMGMIG_SOURCE_URL without user and password beside it" in text
+        assert "set url in [source] without user and password beside it" in text
         assert "hunter2" not in text
 
     def test_a_whole_url_as_a_secret_takes_no_other_beside_it(
@@ -266,7 +266,7 @@ class TestSecretsManager:
     def test_the_same_command_may_succeed_later(self, services: Services, answer: Answer, said: str) -> None:
         with aws_gate(services.dynamodb_url) as gate:
             gate.rule = lambda _asked: answer
-            with pytest.raises(SourceUnavailable, match=f"IMGMIG_SOURCE_SECRET: AWS Secrets Manager {said}") as caught:
+            with pytest.raises(SourceUnavailable, match=rf"secret in \[source\]: AWS Secrets Manager {said}") as caught:
                 SourceSecret(access(gate.url), "imgmig").url()
 
         assert caught.value.exit_code == 3

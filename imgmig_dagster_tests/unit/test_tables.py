@@ -138,7 +138,11 @@ def test_what_a_variable_says_of_the_only_table_wins(
             "the first partition begins in the future, on 2999-01-01",
         ),
         ({"a.yaml": "table: ["}, {}, r"a\.yaml:1: "),
-        ({}, {"IMGMIG_MAPPINGS": "/nowhere/at/all"}, "IMGMIG_MAPPINGS names /nowhere/at/all, which is no folder"),
+        (
+            {},
+            {"IMGMIG_MAPPINGS": "/nowhere/at/all"},
+            r"mappings in \[tables\] names /nowhere/at/all, which is no folder",
+        ),
     ],
 )
 def test_declarations_that_cannot_be_used_are_refused_with_a_remedy(
@@ -201,7 +205,7 @@ def test_where_no_folder_is_that_is_said_and_not_a_choice(
         chosen_tables(Stage.DEV, "orders")
 
     assert str(tmp_path) in str(caught.value)
-    assert "IMGMIG_MAPPINGS" in str(caught.value)
+    assert "mappings in [tables]" in str(caught.value)
 
 
 def test_where_the_first_partition_is_set(folder: Path, clean_environment: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def test_further_columns_add_to_those_of_the_declaration() -> None:
 
 
 def test_a_mapped_column_cannot_be_ignored() -> None:
-    with pytest.raises(SettingsError, match="IMGMIG_IGNORED_COLUMNS names width, id, which the mapping carries"):
+    with pytest.raises(SettingsError, match="`ignored` in the declaration names width, id, which the mapping carries"):
         IMAGE.ignoring({"width": "computed", "caption": "never shown", "id": "a number"})
 
 
@@ -37,7 +37,7 @@ def test_names_that_are_not_plain_are_quoted_and_stay_on_one_line() -> None:
 
 def test_the_remedy_is_what_the_setting_takes_once_the_reasons_are_filled_in() -> None:
     found = NotMigrated(unmapped=('say "x"', "caption"))
-    _, setting, value = found.remedy.partition("IMGMIG_IGNORED_COLUMNS: ")
+    _, setting, value = found.remedy.partition(" ignored: ")
 
     assert setting
     with pytest.raises(ValueError, match="it gives no reason for"):

@@ -181,7 +181,7 @@ def test_a_key_that_cannot_be_used_leaves_the_certificate_unsigned(
     with pytest.raises(SigningRefused, match=says) as refused:
         sign_certificate(state, FACTS.made_at, key)
 
-    assert str(refused.value).startswith("IMGMIG_SIGNING_KEY: ")
+    assert str(refused.value).startswith("signing_key in [reports]: ")
     assert kept_certificate(state, "latest") == before
 
 

@@ -131,7 +131,7 @@ def test_a_missing_table_is_refused_with_the_settings_to_check(source: Source, s
         with pytest.raises(SourceRefused, match=f"there is no table {schema}.{table}") as caught:
             reader.count(MARCH)
 
-        assert "IMGMIG_SOURCE_TABLE" in str(caught.value)
+        assert "`table` in the declaration" in str(caught.value)
 
 
 def test_a_table_that_may_not_be_read_is_refused_without_values(source: Source) -> None:

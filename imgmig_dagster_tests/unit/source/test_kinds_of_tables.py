@@ -307,12 +307,12 @@ class TestViews:
         text = refusal(source, "remote")
 
         assert "remote is a foreign table" in text
-        assert "point IMGMIG_SOURCE_URL at that server" in text
+        assert "point url in [source] at that server" in text
 
     def test_whatever_else_has_that_name_is_called_by_its_kind(self, source: Source) -> None:
         source.owner.execute(sql.SQL("CREATE SEQUENCE {}").format(sql.Identifier(source.schema, "numbers")))
 
-        assert "numbers is a sequence: check IMGMIG_SOURCE_TABLE" in refusal(source, "numbers")
+        assert "numbers is a sequence: check `table` in the declaration" in refusal(source, "numbers")
 
 
 class TestAlteredMeanwhile:

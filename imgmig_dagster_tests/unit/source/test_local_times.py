@@ -134,4 +134,4 @@ def test_a_zone_that_no_database_of_zones_has_is_refused(new_source: NewSource, 
     with reader, pytest.raises(SourceRefused, match="PostgreSQL knows no time zone") as caught:
         reader.count(MARCH)
 
-    assert "IMGMIG_SOURCE_TIME_ZONE" in str(caught.value)
+    assert "time_zone in [source]" in str(caught.value)

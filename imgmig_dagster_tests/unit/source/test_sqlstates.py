@@ -57,7 +57,7 @@ class Raised:
         ("53300", SourceUnavailable, 3, "no connection to spare"),
         ("53400", SourceUnavailable, 1, "a limit of its configuration"),
         ("53999", SourceUnavailable, 1, "lacks a resource"),
-        ("54001", SourceRefused, 1, "lower IMGMIG_PAGE_SIZE"),
+        ("54001", SourceRefused, 1, "raise it, or name a view of fewer columns by `table` in the declaration"),
         ("57P01", SourceUnavailable, 3, "shuts down"),
         ("57P02", SourceUnavailable, 3, "crashed"),
         ("57P03", SourceUnavailable, 3, "starts up"),

@@ -203,4 +203,4 @@ def test_what_would_need_a_cast_is_refused_with_what_to_do(source: Source, colum
         reader.count(MARCH)
 
     assert f"column {column} is {wrong}" in str(caught.value).replace(" without time zone", "")
-    assert "make a view that casts it, and name that by IMGMIG_SOURCE_TABLE" in str(caught.value)
+    assert "make a view that casts it, and name that by `table` in the declaration" in str(caught.value)

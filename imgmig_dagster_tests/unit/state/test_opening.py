@@ -31,7 +31,7 @@ def test_a_bucket_holds_the_state_below_its_prefix() -> None:
     "url", ["s3:///prefix", "/var/lib/imgmig", "file://elsewhere/state", "http://x", "file://", ""]
 )
 def test_a_url_without_a_back_end_is_refused_by_the_settings_name(url: str) -> None:
-    with pytest.raises(SettingsError, match="IMGMIG_STATE_URL"):
+    with pytest.raises(SettingsError, match=r"url in \[state\]"):
         open_state(url, "dev", ACCESS)
 
 

@@ -28,7 +28,7 @@ READS: dict[str, Callable[[LocalStateStore], object]] = {
     "read": lambda store: store.read(NAME),
     "list": lambda store: store.list("2024-03-01"),
 }
-OTHERWISE = r".*or name another place by IMGMIG_STATE_URL\. Then give the same command again$"
+OTHERWISE = r".*or name another place by url in \[state\]\. Then give the same command again$"
 
 
 @pytest.mark.parametrize("call", [*WRITES.values(), *READS.values()], ids=[*WRITES, *READS])

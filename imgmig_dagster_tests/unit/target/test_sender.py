@@ -176,13 +176,13 @@ def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is
         asyncio.run(run())
     assert 60 < clock.now - started < 70
     assert caught.value.retryable
-    assert "IMGMIG_WRITE_RATE" in str(caught.value)
+    assert "write_units_per_s" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("ResourceNotFoundException", "IMGMIG_TARGET_TABLE"),
+        ("ResourceNotFoundException", "table in [target]"),
         ("AccessDeniedException", "lacks a permission"),
         ("InvalidSignatureException", "the secret access key is not that of its access key"),
         ("SomethingNew", ""),

@@ -287,7 +287,7 @@ class TestDescribe:
         with pytest.raises(TargetRefused, match="ResourceNotFoundException for table 'no-such-table'") as caught:
             describe(access(target.url), "no-such-table", IMAGE)
 
-        assert "IMGMIG_TARGET_TABLE" in str(caught.value)
+        assert "table in [target]" in str(caught.value)
 
     @pytest.mark.parametrize(
         "schema",
