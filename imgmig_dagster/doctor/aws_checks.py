@@ -34,29 +34,29 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examinat
     """What to look at with the credentials and endpoints of these settings."""
     access, table = settings.aws(), settings.target.table
     examinations = [
-        Examination("AWS", "identity", partial(identity, settings)),
-        Examination("DynamoDB", "endpoint", partial(endpoint, settings)),
-        Examination("DynamoDB", "table", partial(key_schema, access, table, mapping)),
-        Examination("DynamoDB", "writing state", partial(writing_state, settings, mapping)),
-        Examination("DynamoDB", "capacity", partial(capacity, access, table, settings.target.write_units_per_s)),
-        Examination("DynamoDB", "point-in-time recovery", partial(recovery, access, table)),
+        Examination("AWS", "identity", partial(check_identity, settings)),
+        Examination("DynamoDB", "endpoint", partial(check_endpoint, settings)),
+        Examination("DynamoDB", "table", partial(check_key_schema, access, table, mapping)),
+        Examination("DynamoDB", "writing state", partial(check_writing_state, settings, mapping)),
+        Examination("DynamoDB", "capacity", partial(check_capacity, access, table, settings.target.write_units_per_s)),
+        Examination("DynamoDB", "point-in-time recovery", partial(check_recovery, access, table)),
         *export_examinations(settings),
         *hazard_examinations(settings, mapping),
-        Examination("state", "writable", partial(state_is_writable, settings)),
+        Examination("state", "writable", partial(check_state_is_writable, settings)),
     ]
     if settings.reports.signing_key is not None:
         examinations.append(
-            Examination("KMS", "signing key", partial(signing_key, access, settings.reports.signing_key))
+            Examination("KMS", "signing key", partial(check_signing_key, access, settings.reports.signing_key))
         )
     buckets = {"state": settings.state.url, "reports": settings.reports.url, "exports": settings.target.export_url}
     for purpose, url in buckets.items():
         place = urlsplit(url or "")
         if place.scheme == "s3":
-            examinations.append(Examination("S3", f"bucket for {purpose}", partial(bucket, access, place.netloc)))
+            examinations.append(Examination("S3", f"bucket for {purpose}", partial(check_bucket, access, place.netloc)))
     return examinations
 
 
-def identity(settings: Settings) -> tuple[Health, str, str]:
+def check_identity(settings: Settings) -> tuple[Health, str, str]:
     """Account, region and role of the credentials; in prod, whether they may write there at all."""
     access = settings.aws()
     found = caller(access)
@@ -66,7 +66,7 @@ def identity(settings: Settings) -> tuple[Health, str, str]:
     return (Health.FAIL, shown, fault) if fault else (Health.OK, shown, "")
 
 
-def endpoint(settings: Settings) -> tuple[Health, str, str]:
+def check_endpoint(settings: Settings) -> tuple[Health, str, str]:
     """Where DynamoDB's requests go, and whether they are encrypted."""
     access = settings.aws()
     url: str = access.client("dynamodb").meta.endpoint_url
@@ -78,13 +78,13 @@ def endpoint(settings: Settings) -> tuple[Health, str, str]:
     return Health.OK, url, ""
 
 
-def key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[Health, str, str]:
+def check_key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[Health, str, str]:
     """Whether the table is there and has the mapping's key; else an error that says why."""
     found = describe(access, table, mapping)
     return Health.OK, f"{found.arn}, key {' and '.join(mapping.key_attributes)}", ""
 
 
-def writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:
+def check_writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:
     """Whether the table bears the mark of another state than this one."""
     access = settings.aws()
     marked = read(access, describe(access, settings.target.table, mapping).arn)
@@ -100,7 +100,7 @@ def writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, st
     return Health.OK, "this one" if marked.places else "none yet", ""
 
 
-def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health, str, str]:
+def check_capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health, str, str]:
     """Billing mode and what the table takes at once, against the planned rate."""
     found = described(access, table)
     if found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
@@ -127,12 +127,12 @@ def capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health,
     return (Health.WARN, shown, remedy) if rate > takes else (Health.OK, shown, "")
 
 
-def recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
+def check_recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
     """Whether the table can be put back to where it stood before a migration."""
     return (Health.OK, "on", "") if recovery_is_on(access, table) else (Health.WARN, "off", turn_on(table))
 
 
-def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
+def check_state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     """Writes a file, reads it again and deletes it."""
     store = open_state(settings.state.url, settings.stage.value, settings.aws())
     try:
@@ -149,13 +149,13 @@ def state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     return Health.OK, settings.state.url, ""
 
 
-def signing_key(access: AwsAccess, name: str) -> tuple[Health, str, str]:
+def check_signing_key(access: AwsAccess, name: str) -> tuple[Health, str, str]:
     """Whether the key signs: by one signature, of nothing."""
     signed = SigningKey(access, name).sign(hashlib.sha256(b"").digest())
     return Health.OK, f"{signed.key}, {signed.algorithm}", ""
 
 
-def bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:
+def check_bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:
     """Whether a bucket is there, and within reach of the role."""
     client = access.client("s3")
     ask_aws(
@@ -167,11 +167,11 @@ def bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:
 
 def picture_examination(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> Examination:
     """A look at the buckets that the rows name."""
-    look = partial(picture_buckets, access, reader, picture)
+    look = partial(check_picture_buckets, access, reader, picture)
     return Examination("S3", "buckets of pictures", look, asks_of="PostgreSQL")
 
 
-def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> tuple[Health, str, str]:
+def check_picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> tuple[Health, str, str]:
     """Whether the buckets that most rows name are there, and within reach of the role.
 
     Only spot checks look into them: without one of them a migration runs and is complete.
@@ -179,7 +179,7 @@ def picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureCol
     reached, refused = [], []
     for name, rows in reader.rows_per_bucket(picture, _PICTURE_BUCKETS).items():
         try:
-            bucket(access, name)
+            check_bucket(access, name)
             reached.append(f"{name} (rows: {rows:,})")
         except TargetRefused as error:
             refused.append(f"{error} (rows: {rows:,})")

@@ -17,10 +17,10 @@ _NO_EXPORT: Final = "01000000000000-00000000"
 def export_examinations(settings: Settings) -> list[Examination]:
     """What to look at before a census; without `export_url` whether an export would be better than the scan."""
     access, table = settings.aws(), settings.target.table
-    return [Examination("DynamoDB", "census", partial(census, access, table, settings.target.export_url))]
+    return [Examination("DynamoDB", "census", partial(check_census, access, table, settings.target.export_url))]
 
 
-def census(access: AwsAccess, table: str, url: str | None) -> tuple[Health, str, str]:
+def check_census(access: AwsAccess, table: str, url: str | None) -> tuple[Health, str, str]:
     """How a census reads the table, and whether it can."""
     if url is None:
         return _scan(access, table)

@@ -18,7 +18,7 @@ from imgmig_dagster.target.index_keys import indexes as table_indexes
 from imgmig_dagster.target.inserts import Insert, why_alone
 from imgmig_dagster.target.target_table import describe
 
-Finding = tuple[Health, str, str]
+Examined = tuple[Health, str, str]
 _SHOWN: Final = 5
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a partition key),"
@@ -32,16 +32,16 @@ def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Exami
     """What else there is to know of the target table before many items are written to it."""
     access, table = settings.aws(), settings.target.table
     careful = settings.application_writes or settings.write_mode is WriteMode.CONDITIONAL
-    looks: dict[str, Callable[[], Finding]] = {
-        "status": partial(status, access, table),
-        "stream": partial(stream, access, table),
-        "Kinesis stream": partial(kinesis, access, table),
-        "replicas": partial(replicas, access, table, careful),
-        "time to live": partial(time_to_live, access, table, mapping),
-        "indexes": partial(indexes, access, table, mapping),
+    looks: dict[str, Callable[[], Examined]] = {
+        "status": partial(check_status, access, table),
+        "stream": partial(check_stream, access, table),
+        "Kinesis stream": partial(check_kinesis, access, table),
+        "replicas": partial(check_replicas, access, table, careful),
+        "time to live": partial(check_time_to_live, access, table, mapping),
+        "indexes": partial(check_indexes, access, table, mapping),
     }
     if settings.write_mode is WriteMode.CONDITIONAL:
-        looks["inserts in batches"] = partial(batch_inserts, access, table, mapping)
+        looks["inserts in batches"] = partial(check_batch_inserts, access, table, mapping)
     return [Examination("DynamoDB", thing, look) for thing, look in looks.items()]
 
 
@@ -52,7 +52,7 @@ def described(access: AwsAccess, table: str) -> dict[str, Any]:
     return found
 
 
-def status(access: AwsAccess, table: str) -> Finding:
+def check_status(access: AwsAccess, table: str) -> Examined:
     """Whether the table and its indexes are as they will be: while one is changed, writes are slow or refused."""
     found = described(access, table)
     states = {"the table": found.get("TableStatus", "ACTIVE")}
@@ -67,7 +67,7 @@ def status(access: AwsAccess, table: str) -> Finding:
     return health, ", ".join(changing), remedy
 
 
-def stream(access: AwsAccess, table: str) -> Finding:
+def check_stream(access: AwsAccess, table: str) -> Examined:
     """Whether each write is told to somebody, and to whom as far as that can be asked."""
     found = described(access, table)
     if not found.get("StreamSpecification", {}).get("StreamEnabled"):
@@ -93,7 +93,7 @@ def stream(access: AwsAccess, table: str) -> Finding:
     )
 
 
-def kinesis(access: AwsAccess, table: str) -> Finding:
+def check_kinesis(access: AwsAccess, table: str) -> Examined:
     """Whether each write is a record of a Kinesis stream."""
     client = access.client("dynamodb")
     reply = _ask(
@@ -113,7 +113,7 @@ def kinesis(access: AwsAccess, table: str) -> Finding:
     return Health.WARN, shown, "ask whoever reads it, and see to its capacity"
 
 
-def replicas(access: AwsAccess, table: str, careful: bool) -> Finding:
+def check_replicas(access: AwsAccess, table: str, careful: bool) -> Examined:
     """Whether other regions write the table too: conditions and strong reads hold within one.
 
     `careful` is whether anybody else writes, or is expected to.
@@ -136,7 +136,7 @@ def replicas(access: AwsAccess, table: str, careful: bool) -> Finding:
     return Health.WARN, shown, "each write is paid for in each region; nobody may write there meanwhile"
 
 
-def time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+def check_time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
     """Whether DynamoDB deletes items by an attribute that is written."""
     client = access.client("dynamodb")
     reply = _ask("DescribeTimeToLive", lambda: client.describe_time_to_live(TableName=table))
@@ -167,7 +167,7 @@ def _no_time_to_live(name: str, mapping: TableMapping) -> str:
     return ""
 
 
-def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+def check_indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
     """Whether every row's item can stand in every index: a key of one is of its type, never NULL, empty or too long."""
     table_found = described(access, table)
     found = unfit_keys(index_keys(table_found), mapping)
@@ -183,7 +183,7 @@ def indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
     return Health.OK, f"{count}; a write is paid for in each that holds the item" if count else "none", ""
 
 
-def batch_inserts(access: AwsAccess, table: str, mapping: TableMapping) -> Finding:
+def check_batch_inserts(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
     """Whether conditional mode may write new items in batches. Asks by an INSERT that no table can store.
 
     It lacks the partition key, which DynamoDB answers by ValidationError where the role may insert.
@@ -233,5 +233,5 @@ def _ask(operation: str, call: Callable[[], Any]) -> Any:
         return error
 
 
-def _unknown(error: TargetRefused) -> Finding:
+def _unknown(error: TargetRefused) -> Examined:
     return Health.WARN, f"not known: {error}", "allow it: deploy/iam/verifier.json names every operation"

@@ -31,21 +31,21 @@ def session_examinations(
     """What to look at before the table itself; `columns` are those that are read."""
     fetch = connection.fetch
     looks = {
-        "server": partial(server, fetch),
-        "encryption": partial(encryption, connection),
-        "pooler": partial(pooler, connection),
-        "role": partial(role, fetch, schema, table, columns),
-        "row-level security": partial(row_level_security, fetch, schema, table),
+        "server": partial(check_server, fetch),
+        "encryption": partial(check_encryption, connection),
+        "pooler": partial(check_pooler, connection),
+        "role": partial(check_role, fetch, schema, table, columns),
+        "row-level security": partial(check_row_level_security, fetch, schema, table),
     }
     return [Examination("PostgreSQL", thing, look) for thing, look in looks.items()]
 
 
-def server(fetch: Fetch) -> tuple[Health, str, str]:
+def check_server(fetch: Fetch) -> tuple[Health, str, str]:
     """Its version. It is the primary, or no statement is answered: a replica's rows are late."""
     return Health.OK, f"version {fetch(_VERSION, None)[0][0]}, the primary", ""
 
 
-def encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
+def check_encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     """Whether this very session is encrypted, and all the way."""
     found = connection.fetch(_TLS)
     if not connection.encrypted():
@@ -58,12 +58,12 @@ def encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     return Health.OK, f"{version}, {cipher}", ""
 
 
-def pooler(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
+def check_pooler(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
     """What stands between, and what that means."""
     return Health.OK, _POOLING[connection.pooling()], ""
 
 
-def role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) -> tuple[Health, str, str]:
+def check_role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) -> tuple[Health, str, str]:
     """Who reads, whether it may, and whether that role could also write."""
     found = fetch(_GRANTS, {"schema": schema, "table": table, "columns": list(columns)})
     if not found:
@@ -87,7 +87,7 @@ def role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) -> tuple
     return Health.OK, f"{name} may only SELECT, and reads only by default", ""
 
 
-def row_level_security(fetch: Fetch, schema: str, table: str) -> tuple[Health, str, str]:
+def check_row_level_security(fetch: Fetch, schema: str, table: str) -> tuple[Health, str, str]:
     """Whether a policy would hide rows, behind a view too: the refusal names table, role and remedy."""
     name = sql.Identifier(schema.replace("%", "%%"), table.replace("%", "%%"))
     # One row: what a function behind a view reads is not looked at before it is called.

@@ -22,18 +22,18 @@ def source_examinations(
 ) -> list[Examination]:
     """What to look at, by `fetch` and by a reader over the same connection; `at` tells where a column is declared."""
     looks = {
-        "table": partial(fits, reader, at),
-        "columns": partial(columns, reader),
-        "inheritance": partial(inheritance, fetch, reader),
-        "unique ids": partial(unique_ids, reader),
-        "time zone": partial(time_zone, fetch, reader),
-        "index for pages": partial(page_index, fetch, reader),
-        "rows outside partitions": partial(rows_outside, reader, windows),
+        "table": partial(check_rows_fit, reader, at),
+        "columns": partial(check_columns, reader),
+        "inheritance": partial(check_inheritance, fetch, reader),
+        "unique ids": partial(check_unique_ids, reader),
+        "time zone": partial(check_time_zone, fetch, reader),
+        "index for pages": partial(check_page_index, fetch, reader),
+        "rows outside partitions": partial(check_rows_outside, reader, windows),
     }
     return [Examination("PostgreSQL", thing, look) for thing, look in looks.items()]
 
 
-def fits(reader: SourceReader, at: Callable[[str], str]) -> tuple[Health, str, str]:
+def check_rows_fit(reader: SourceReader, at: Callable[[str], str]) -> tuple[Health, str, str]:
     """Columns, types and the unique index on the id."""
     try:
         table = reader.table
@@ -44,7 +44,7 @@ def fits(reader: SourceReader, at: Callable[[str], str]) -> tuple[Health, str, s
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
 
 
-def columns(reader: SourceReader) -> tuple[Health, str, str]:
+def check_columns(reader: SourceReader) -> tuple[Health, str, str]:
     """Whether each column is mapped, or named as ignored."""
     found = reader.columns_not_migrated()
     ignored = "; ".join(f"{shown(name)} ({reason})" for name, reason in found.ignored.items())
@@ -57,7 +57,7 @@ def columns(reader: SourceReader) -> tuple[Health, str, str]:
     return Health.OK, declared, ""
 
 
-def inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
+def check_inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Tables that inherit from it; of those that hold rows the look at the table has told."""
     found = [child.shown for child in children(fetch, reader.table.relation)]
     if not found:
@@ -66,7 +66,7 @@ def inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     return Health.WARN, f"{', '.join(found)} inherit from it, without a row", remedy
 
 
-def unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
+def check_unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
     """Whether every id stands once; where no index keeps it so, by a look at the whole table."""
     column = reader.mapping.identity_shown
     if reader.table.id_is_indexed:
@@ -78,7 +78,7 @@ def unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
     return Health.FAIL, f"{found.ids:,} stand twice or are NULL, such as {', '.join(found.sample_ids[:3])}", remedy
 
 
-def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
+def check_time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """In which zone timestamps without one are read, and whether the database's sessions write them in another."""
     table = reader.table
     if not table.local_times:
@@ -93,7 +93,7 @@ def time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     return Health.WARN, f"{found}; this role's sessions write in {written}", remedy
 
 
-def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
+def check_page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     """Whether an index gives the rows in the order of the pages: without one each page sorts its whole window."""
     table, mapping = reader.table, reader.mapping
     columns = f"({mapping.order.column or 'the bucket'}, {mapping.identity_shown})"
@@ -106,7 +106,7 @@ def page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
     return Health.WARN, f"none on {columns}: every page sorts its window", "; ".join(statements)
 
 
-def rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Health, str, str]:
+def check_rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Health, str, str]:
     """Rows that no partition holds are never migrated."""
     first, last = span(windows)
     found, order = reader.rows_outside(first, last), reader.mapping.order

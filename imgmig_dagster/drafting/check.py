@@ -8,9 +8,9 @@ from typing import Final
 from psycopg import sql
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.doctor.aws_checks import key_schema
+from imgmig_dagster.doctor.aws_checks import check_key_schema
 from imgmig_dagster.doctor.diagnosis import Examination, Health
-from imgmig_dagster.doctor.hazards import indexes
+from imgmig_dagster.doctor.hazards import check_indexes
 from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.drafting.sampled import Sample, sample
 from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES
@@ -21,7 +21,7 @@ from imgmig_dagster.window import Window
 
 SAMPLE: Final = 1_000
 """Rows that are made items unless all are asked for."""
-Finding = tuple[Health, str, str]
+Examined = tuple[Health, str, str]
 
 
 def check_examinations(
@@ -36,20 +36,20 @@ def check_examinations(
 ) -> list[Examination]:
     """What to look at; `at_most` rows are made items, or all of them where it is None. `at` as for the doctor."""
     looks = {
-        "rows left out": partial(left_out, fetch, reader),
-        "NULLs": partial(nulls, fetch, reader),
-        "keys": partial(keys, fetch, reader),
-        "items": partial(items, reader, at_most),
+        "rows left out": partial(check_left_out, fetch, reader),
+        "NULLs": partial(check_nulls, fetch, reader),
+        "keys": partial(check_keys, fetch, reader),
+        "items": partial(check_items, reader, at_most),
     }
     return [
         *source_examinations(fetch, reader, windows, at),
         *(Examination("PostgreSQL", thing, look) for thing, look in looks.items()),
-        Examination("DynamoDB", "table", partial(key_schema, access, target, mapping)),
-        Examination("DynamoDB", "indexes", partial(indexes, access, target, mapping)),
+        Examination("DynamoDB", "table", partial(check_key_schema, access, target, mapping)),
+        Examination("DynamoDB", "indexes", partial(check_indexes, access, target, mapping)),
     ]
 
 
-def left_out(fetch: Fetch, reader: SourceReader) -> Finding:
+def check_left_out(fetch: Fetch, reader: SourceReader) -> Examined:
     """How many rows the condition of the declaration leaves behind."""
     condition = reader.mapping.where
     if condition is None:
@@ -62,7 +62,7 @@ def left_out(fetch: Fetch, reader: SourceReader) -> Finding:
     return Health.OK, f"{found:,} of {rows:,}, for which this does not hold: {condition}", ""
 
 
-def nulls(fetch: Fetch, reader: SourceReader) -> Finding:
+def check_nulls(fetch: Fetch, reader: SourceReader) -> Examined:
     """How many rows are NULL where the declaration rejects that: in the key, and in what is declared so."""
     mapping, columns = reader.mapping, reader.table.columns
     refused = dict.fromkeys(
@@ -83,7 +83,7 @@ def nulls(fetch: Fetch, reader: SourceReader) -> Finding:
     return Health.FAIL, f"these rows are rejected: NULL in {', '.join(null)}", remedy
 
 
-def keys(fetch: Fetch, reader: SourceReader) -> Finding:
+def check_keys(fetch: Fetch, reader: SourceReader) -> Examined:
     """Whether each key can be taken apart again: else two rows could make one key."""
     found = []
     for column, separator in _before_separators(reader.mapping):
@@ -100,7 +100,7 @@ def keys(fetch: Fetch, reader: SourceReader) -> Finding:
     return Health.FAIL, f"{templates}: {'; '.join(found)}", remedy
 
 
-def items(reader: SourceReader, at_most: int | None) -> Finding:
+def check_items(reader: SourceReader, at_most: int | None) -> Examined:
     """Which rows would be rejected, and how large the items are."""
     found = sample(reader, at_most)
     shown = _sizes(found)

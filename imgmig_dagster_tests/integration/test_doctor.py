@@ -310,13 +310,13 @@ class TestAws:
     def test_provisioned_capacity_is_held_against_the_planned_rate(
         self, services: Services, other_table: str, rate: float | None, health: Health, remedy: str
     ) -> None:
-        found = aws_checks.capacity(access(services.dynamodb_url), other_table, rate)
+        found = aws_checks.check_capacity(access(services.dynamodb_url), other_table, rate)
 
         assert (found[0], found[1].startswith("provisioned, 5 units/s")) == (health, True)
         assert remedy in found[2]
 
     def test_on_demand_is_held_against_what_it_is_warm_for(self, services: Services, target: Target) -> None:
-        health, found, remedy = aws_checks.capacity(access(services.dynamodb_url), target.name, 100_000.0)
+        health, found, remedy = aws_checks.check_capacity(access(services.dynamodb_url), target.name, 100_000.0)
 
         assert (health, "warm for" in found) == (Health.WARN, True)
         assert remedy.endswith("--warm-throughput WriteUnitsPerSecond=100000")

@@ -3,7 +3,7 @@
 import json
 
 from imgmig_dagster.doctor import export_checks
-from imgmig_dagster.doctor.aws_checks import bucket
+from imgmig_dagster.doctor.aws_checks import check_bucket
 from imgmig_dagster.doctor.diagnosis import Diagnosis, Examination, Health, exit_code
 from imgmig_dagster_tests.arrange import Migration, Target, access
 from imgmig_dagster_tests.exports import ExportService
@@ -19,7 +19,7 @@ def turn_recovery_on(target: Target) -> None:
 
 
 def found(target: Target, proxy: FaultProxy, url: str | None) -> Diagnosis:
-    look = Examination("DynamoDB", "census", lambda: export_checks.census(access(proxy.url), target.name, url))
+    look = Examination("DynamoDB", "census", lambda: export_checks.check_census(access(proxy.url), target.name, url))
     return look.diagnose()
 
 
@@ -42,7 +42,7 @@ def test_an_export_that_can_be_is_well_and_is_not_asked_for(migration: Migration
 
     assert (look.health, look.found[:30]) == (Health.OK, f"by an export to {service.exports.url}"[:30])
     assert service.asked == []
-    assert bucket(service.exports.access, service.bucket)[0] is Health.OK
+    assert check_bucket(service.exports.access, service.bucket)[0] is Health.OK
     assert service.keys() == [], "nothing was written"
 
 

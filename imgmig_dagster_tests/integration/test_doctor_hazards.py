@@ -13,7 +13,7 @@ from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor import hazards
 from imgmig_dagster.doctor.diagnosis import Examination, Health, examine
-from imgmig_dagster.doctor.hazards import status, stream
+from imgmig_dagster.doctor.hazards import check_status, check_stream
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.sandbox import partiql
 from imgmig_dagster.stage import Stage, WriteMode
@@ -67,12 +67,12 @@ def test_a_table_with_nothing_behind_it_is_healthy(asking: AwsAccess, gate: AwsG
     gate.rule = saying(DescribeKinesisStreamingDestination={"KinesisDataStreamDestinations": []})
 
     assert {
-        hazards.status(asking, target.name)[0],
-        hazards.stream(asking, target.name)[0],
-        hazards.kinesis(asking, target.name)[0],
-        hazards.replicas(asking, target.name, True)[0],
-        hazards.time_to_live(asking, target.name, IMAGE)[0],
-        hazards.indexes(asking, target.name, IMAGE)[0],
+        hazards.check_status(asking, target.name)[0],
+        hazards.check_stream(asking, target.name)[0],
+        hazards.check_kinesis(asking, target.name)[0],
+        hazards.check_replicas(asking, target.name, True)[0],
+        hazards.check_time_to_live(asking, target.name, IMAGE)[0],
+        hazards.check_indexes(asking, target.name, IMAGE)[0],
     } == {Health.OK}
 
 
@@ -94,7 +94,7 @@ def test_a_table_that_is_being_changed(
 ) -> None:
     gate.rule = saying(DescribeTable=table_with(target, **changes))
 
-    found = hazards.status(asking, target.name)
+    found = hazards.check_status(asking, target.name)
 
     assert found[:2] == (health, said)
     assert ("aws dynamodb wait" in found[2]) is (changes.get("TableStatus") != "ARCHIVED")
@@ -123,7 +123,7 @@ class TestStream:
             return Answer(200, body, {"Content-Type": "application/json"})
 
         gate.rule = rule
-        health, found, remedy = hazards.stream(asking, streaming.name)
+        health, found, remedy = hazards.check_stream(asking, streaming.name)
 
         # Of a mapping that is disabled the events wait for a day.
         assert (health, found) == (Health.WARN, "on: every written item is an event to welcome-mails, audit (disabled)")
@@ -138,7 +138,7 @@ class TestStream:
             else None
         )
 
-        health, found, remedy = hazards.stream(asking, streaming.name)
+        health, found, remedy = hazards.check_stream(asking, streaming.name)
 
         assert health is Health.WARN
         assert "AccessDeniedException" in found
@@ -149,7 +149,9 @@ class TestStream:
         self, asking: AwsAccess, gate: AwsGate, streaming: Target, url: str
     ) -> None:
         urls = (("dynamodb", gate.url), ("lambda", url.format(port=gate.server_port)))
-        looks = [partial(look, replace(asking, endpoint_urls=urls), streaming.name) for look in (stream, status)]
+        looks = [
+            partial(look, replace(asking, endpoint_urls=urls), streaming.name) for look in (check_stream, check_status)
+        ]
 
         found = examine(Examination("DynamoDB", "", look) for look in looks)
 
@@ -161,7 +163,10 @@ class TestStream:
         destinations = [{"StreamArn": arn, "DestinationStatus": "ACTIVE"}]
         gate.rule = saying(DescribeKinesisStreamingDestination={"KinesisDataStreamDestinations": destinations})
 
-        assert hazards.kinesis(asking, target.name)[:2] == (Health.WARN, "every written item is a record of changes")
+        assert hazards.check_kinesis(asking, target.name)[:2] == (
+            Health.WARN,
+            "every written item is a record of changes",
+        )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +179,7 @@ def test_replicas_in_other_regions(
     table = table_with(target, Replicas=[{"RegionName": "eu-west-1"}], MultiRegionConsistency=consistency)
     gate.rule = saying(DescribeTable=table)
 
-    found = hazards.replicas(asking, target.name, careful)
+    found = hazards.check_replicas(asking, target.name, careful)
 
     assert found[0] is health
     assert found[1].startswith("replicas in eu-west-1")
@@ -183,7 +188,7 @@ def test_replicas_in_other_regions(
 def test_a_global_table_of_the_first_version_has_replicas_too(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
     gate.rule = saying(DescribeTable=table_with(target, GlobalTableVersion="2017.11.29"))
 
-    assert hazards.replicas(asking, target.name, True)[0] is Health.FAIL
+    assert hazards.check_replicas(asking, target.name, True)[0] is Health.FAIL
 
 
 @pytest.mark.parametrize(("attribute", "health"), [("expiresAt", Health.OK), ("sizeBytes", Health.WARN)])
@@ -192,7 +197,7 @@ def test_time_to_live(services: Services, target: Target, attribute: str, health
         TableName=target.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute}
     )
 
-    found = hazards.time_to_live(access(services.dynamodb_url), target.name, IMAGE)
+    found = hazards.check_time_to_live(access(services.dynamodb_url), target.name, IMAGE)
 
     assert found[0] is health
     assert attribute in found[1]
@@ -230,7 +235,7 @@ def test_keys_of_indexes(services: Services, attribute: str, kind: str, health: 
         BillingMode="PAY_PER_REQUEST",
     )
     try:
-        assert hazards.indexes(access(services.dynamodb_url), name, IMAGE)[:2] == (health, said)
+        assert hazards.check_indexes(access(services.dynamodb_url), name, IMAGE)[:2] == (health, said)
     finally:
         services.dynamodb.delete_table(TableName=name)
 
@@ -238,7 +243,7 @@ def test_keys_of_indexes(services: Services, attribute: str, kind: str, health: 
 def test_what_may_not_be_looked_at_is_not_taken_for_healthy(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
     gate.rule = lambda asked: refused(asked, "AccessDeniedException")
 
-    for found in (hazards.kinesis(asking, target.name), hazards.time_to_live(asking, target.name, IMAGE)):
+    for found in (hazards.check_kinesis(asking, target.name), hazards.check_time_to_live(asking, target.name, IMAGE)):
         assert (found[0], "not known" in found[1]) == (Health.WARN, True)
 
 
@@ -246,7 +251,7 @@ class TestBatchInserts:
     def test_a_role_that_may_insert_is_told_so_by_a_statement_that_stores_nothing(
         self, target: Target, proxy: FaultProxy
     ) -> None:
-        found = hazards.batch_inserts(access(proxy.url), target.name, IMAGE)
+        found = hazards.check_batch_inserts(access(proxy.url), target.name, IMAGE)
 
         assert found == (Health.OK, "an INSERT is allowed: new items go 25 to a request", "")
         (asked,) = proxy.writes
@@ -271,7 +276,7 @@ class TestBatchInserts:
     ) -> None:
         proxy.inject(answer, "BatchExecuteStatement", times=100)
 
-        found = hazards.batch_inserts(access(proxy.url), target.name, IMAGE)
+        found = hazards.check_batch_inserts(access(proxy.url), target.name, IMAGE)
 
         assert found[0] is Health.WARN
         assert says in found[1]
@@ -288,7 +293,7 @@ class TestBatchInserts:
         )
         try:
             with pytest.raises(TargetRefused, match="has the key"):
-                hazards.batch_inserts(access(proxy.url), name, IMAGE)
+                hazards.check_batch_inserts(access(proxy.url), name, IMAGE)
         finally:
             services.dynamodb.delete_table(TableName=name)
         assert proxy.writes == []

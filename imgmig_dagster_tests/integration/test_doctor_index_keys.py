@@ -91,7 +91,7 @@ def test_each_kind_of_attribute_as_an_indexs_key(
 ) -> None:
     table = indexed("key", kind)
 
-    found = hazards.indexes(access(services.dynamodb_url), table, with_fields(field))
+    found = hazards.check_indexes(access(services.dynamodb_url), table, with_fields(field))
 
     assert found[0] is health
     assert said in found[1]
@@ -102,7 +102,7 @@ def test_each_kind_of_attribute_as_an_indexs_key(
 def test_a_constant_as_an_indexs_key(services: Services, indexed: Indexed, value: Any, health: Health) -> None:
     mapping = with_fields(constants=(Constant("key", value),))
 
-    assert hazards.indexes(access(services.dynamodb_url), indexed("key", "S"), mapping)[0] is health
+    assert hazards.check_indexes(access(services.dynamodb_url), indexed("key", "S"), mapping)[0] is health
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_time_to_live_by_an_attribute_of_any_kind(
         TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
     )
 
-    found = hazards.time_to_live(access(services.dynamodb_url), table, with_fields(field))
+    found = hazards.check_time_to_live(access(services.dynamodb_url), table, with_fields(field))
 
     assert found[0] is Health.WARN
     assert said in found[1]

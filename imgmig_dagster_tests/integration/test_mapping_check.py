@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.doctor.diagnosis import Health
-from imgmig_dagster.doctor.source_checks import rows_outside
-from imgmig_dagster.drafting.check import items, keys, left_out, nulls
+from imgmig_dagster.doctor.source_checks import check_rows_outside
+from imgmig_dagster.drafting.check import check_items, check_keys, check_left_out, check_nulls
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -28,7 +28,7 @@ def test_nulls_are_counted_where_they_are_rejected(source: Source) -> None:
     fetch, reader = reading(source)
 
     with reader:
-        health, found, remedy = nulls(fetch, reader)
+        health, found, remedy = check_nulls(fetch, reader)
 
     assert (health, found) == (Health.FAIL, "these rows are rejected: NULL in user_id (2 rows), s3_key (1 rows)")
     assert "null: left_out" in remedy
@@ -39,7 +39,7 @@ def test_what_may_be_null_and_is_not_is_no_fault(source: Source) -> None:
     fetch, reader = reading(source)
 
     with reader:
-        assert nulls(fetch, reader)[0] is Health.OK
+        assert check_nulls(fetch, reader)[0] is Health.OK
 
 
 @pytest.mark.parametrize(("bucket", "health"), [("a#b", Health.FAIL), ("ab", Health.OK)])
@@ -49,7 +49,7 @@ def test_a_separator_inside_of_a_key_is_found(source: Source, bucket: str, healt
     fetch, reader = reading(source, primary_key=key)
 
     with reader:
-        found = keys(fetch, reader)
+        found = check_keys(fetch, reader)
 
     assert found[0] is health
     assert ("1 rows have # in s3_bucket" in found[1]) is (health is Health.FAIL)
@@ -60,7 +60,7 @@ def test_the_rows_that_a_condition_leaves_out_are_counted(source: Source) -> Non
     fetch, reader = reading(source, where="width % 50 > 20")
 
     with reader:
-        found = left_out(fetch, reader)
+        found = check_left_out(fetch, reader)
 
     assert found[1] == "2 of 3, for which this does not hold: width % 50 > 20"
 
@@ -71,8 +71,8 @@ def test_rows_outside_of_the_condition_are_no_fault_of_it(source: Source) -> Non
     fetch, reader = reading(source, primary_key=key, where="width % 100 < 99")
 
     with reader:
-        assert nulls(fetch, reader)[0] is Health.OK
-        assert keys(fetch, reader)[0] is Health.OK
+        assert check_nulls(fetch, reader)[0] is Health.OK
+        assert check_keys(fetch, reader)[0] is Health.OK
 
 
 def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> None:
@@ -80,8 +80,8 @@ def test_what_is_rejected_is_named_with_a_row_of_each_reason(source: Source) -> 
     _fetch, reader = reading(source)
 
     with reader:
-        health, found, remedy = items(reader, None)
-        assert items(reader, 2)[1].startswith("2 rows were made items")
+        health, found, remedy = check_items(reader, None)
+        assert check_items(reader, 2)[1].startswith("2 rows were made items")
 
     assert health is Health.FAIL
     assert "3 are rejected: 2 rows, such as " + row_id(3) in found
@@ -99,7 +99,7 @@ def test_rows_without_a_time_lie_in_the_partition_that_is_declared_for_them(
     _fetch, reader = reading(source, order=Order("created_at", has_undated=has_undated))
 
     with reader:
-        health, found, remedy = rows_outside(reader, [MARCH, *([UNDATED_WINDOW] if has_undated else [])])
+        health, found, remedy = check_rows_outside(reader, [MARCH, *([UNDATED_WINDOW] if has_undated else [])])
 
     assert health is (Health.FAIL if rows else Health.OK)
     assert found.startswith("1 rows, such as" if rows else "none outside of 2024-03-01 to 2024-04-01")

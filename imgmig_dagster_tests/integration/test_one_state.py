@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from imgmig_dagster.config import load_settings
-from imgmig_dagster.doctor.aws_checks import writing_state
+from imgmig_dagster.doctor.aws_checks import check_writing_state
 from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.settings import Settings
@@ -266,15 +266,15 @@ def test_the_doctor_tells_whose_the_table_is(
     proxy: FaultProxy,
     tmp_path: Path,
 ) -> None:
-    assert writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "none yet", "")
+    assert check_writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "none yet", "")
     open_by(tmp_path)
-    assert writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "this one", "")
+    assert check_writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "this one", "")
 
-    health, found, remedy = writing_state(settings_of(tmp_path / "other"), IMAGE)
+    health, found, remedy = check_writing_state(settings_of(tmp_path / "other"), IMAGE)
     assert (health, found.startswith(f"{tmp_path}/dev (id ")) == (Health.FAIL, True)
     untag(target, remedy)
     assert tags_of(target) == {}
 
     proxy.inject(error("UnknownOperationException"), "ListTagsOfResource")
-    health, found, _remedy = writing_state(settings_of(tmp_path, proxy.url), IMAGE)
+    health, found, _remedy = check_writing_state(settings_of(tmp_path, proxy.url), IMAGE)
     assert (health, found) == (Health.WARN, "not known: the server keeps no tags")

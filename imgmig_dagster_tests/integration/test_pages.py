@@ -7,8 +7,8 @@ import botocore.endpoint
 import pytest
 
 from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.doctor.aws_checks import recovery
-from imgmig_dagster.doctor.hazards import time_to_live
+from imgmig_dagster.doctor.aws_checks import check_recovery
+from imgmig_dagster.doctor.hazards import check_time_to_live
 from imgmig_dagster.errors import ImgmigError, ProxyRefused, StateUnavailable
 from imgmig_dagster.source_secret import SourceSecret
 from imgmig_dagster.state.s3 import S3StateStore
@@ -32,8 +32,8 @@ def state(access: AwsAccess) -> S3StateStore:
 
 ASKING: dict[str, Ask] = {
     "table": lambda access: describe(access, "images", IMAGE),
-    "backups": lambda access: recovery(access, "images"),
-    "time to live": lambda access: time_to_live(access, "images", IMAGE),
+    "backups": lambda access: check_recovery(access, "images"),
+    "time to live": lambda access: check_time_to_live(access, "images", IMAGE),
     "identity": caller,
     "secret": lambda access: SourceSecret(access, "imgmig").url(),
     "read": lambda access: state(access).read("p/a.json"),

@@ -8,7 +8,7 @@ import pytest
 from imgmig_dagster.aws import AwsAccess
 from imgmig_dagster.aws_endpoints import is_own_endpoint
 from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.doctor.aws_checks import recovery
+from imgmig_dagster.doctor.aws_checks import check_recovery
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.target.client import DynamoDBClient
@@ -148,7 +148,11 @@ def test_an_account_that_is_not_known_is_said_where_the_endpoint_needs_it(
 def test_what_no_client_can_be_made_of_is_a_fault_of_the_settings(changes: Any, said: str) -> None:
     wrong = replace(access("us-east-1"), **changes)
 
-    for ask in (lambda: describe(wrong, "images", IMAGE), lambda: endpoint_fault(wrong), lambda: recovery(wrong, "t")):
+    for ask in (
+        lambda: describe(wrong, "images", IMAGE),
+        lambda: endpoint_fault(wrong),
+        lambda: check_recovery(wrong, "t"),
+    ):
         with pytest.raises(SettingsError, match=said):
             ask()
 
