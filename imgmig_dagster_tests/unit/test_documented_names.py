@@ -1,4 +1,4 @@
-"""The modules and tests that the documents name exist."""
+"""What the documents name exists: modules, tests, functions, links; and each error is in docs/errors.md."""
 
 import ast
 import re
@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from imgmig_dagster import errors
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -75,3 +77,41 @@ def test_each_place_that_contributing_names_exists(place: str) -> None:
 
 def test_contributing_names_many_places() -> None:
     assert len(PLACES) > 80
+
+
+def headings_of(document: Path) -> set[str]:
+    """A document's headings as links name them."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_each_link_leads_to_a_file_and_a_heading(document: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        path, _, heading = link.partition("#")
+        found = (document.parent / path) if path else document
+        if not found.exists() or (heading and heading not in headings_of(found)):
+            broken.append(link)
+
+    assert broken == []
+
+
+ERRORS = (REPOSITORY / "docs/errors.md").read_text(encoding="utf-8").partition("## Every error by name")[2]
+GROUPS = {"ImgmigError", "SourceError", "TargetError", "StateError"}
+RAISED = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.ImgmigError) and kind.__name__ not in GROUPS
+]
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_each_error_is_in_the_documents_with_its_exit_code(error: type[errors.ImgmigError]) -> None:
+    lines = [line for line in ERRORS.splitlines() if f"`{error.__name__}`" in line]
+
+    assert len(lines) == 1
+    names, codes = (cell.strip().split("; ") for cell in lines[0].split("|")[1:3])
+    of = next(place for place, cell in enumerate(names) if f"`{error.__name__}`" in cell)
+    assert codes[of if len(codes) > 1 else 0] == str(error.exit_code)
