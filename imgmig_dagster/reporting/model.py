@@ -24,7 +24,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.migration_result import MigrationCounts
+from imgmig_dagster.steps.migration_result import MigrationCounts, Outcome
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult, LeftSince
@@ -83,9 +83,9 @@ class Totals:
     partitions: Mapping[str, int]
     rows: Annotated[int, Figure("rows in the source now", label="rows in the source")]
     read: int
-    migrated: Annotated[int, Figure("rows that the last passes wrote")]
-    skipped: Annotated[int, Figure("rows that needed no write, or must not be written")]
-    failed: Annotated[int, Figure("rows that the last passes left undone")]
+    migrated: Annotated[int, Figure("rows that the last passes wrote", label="written by the last pass")]
+    skipped: Annotated[int, Figure("rows that needed no write, or must not be written", label="needed no write")]
+    failed: Annotated[int, Figure("rows that the last passes did not write", label="failed in the last pass")]
     in_ledger: Annotated[int, Figure("rows in the failure ledgers", label="in failure ledgers")]
     outcomes: Mapping[str, int]
     duration_s: Annotated[float, Figure("time in passes, each for itself", SECONDS, label="time in passes")]
@@ -107,6 +107,11 @@ class Totals:
     undeclared: Mapping[str, int]
     traffic: Annotated[TrafficRecord, Figure("of the last passes and verifications", REQUESTS)]
     latency: Mapping[str, Percentiles]
+
+    @property
+    def in_target(self) -> Annotated[int, Figure(label="in the target")]:
+        """The rows of the last passes that have an item."""
+        return self.read - self.failed - self.outcomes.get(Outcome.VANISHED.value, 0)
 
     @property
     def undeclared_found(self) -> Annotated[int, Figure(label="attributes that the mapping does not declare")]:

@@ -18,7 +18,9 @@ from imgmig_dagster.reporting import charts, escaping
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import keep_certificate
 from imgmig_dagster.reporting.csv_tables import csv_tables
+from imgmig_dagster.reporting.equality import equality
 from imgmig_dagster.reporting.model import SummaryReport, Totals
+from imgmig_dagster.reporting.partition_summary import count
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import NOT_WRITTEN, MigrationResult
@@ -59,8 +61,8 @@ def _charts(report: SummaryReport) -> dict[str, Markup]:
     if partitions:
         found["rows_and_rate"] = charts.rows_and_rate(partitions)
     if totals.outcomes:
-        undone = [outcome.value for outcome in NOT_WRITTEN]
-        found["outcomes"] = charts.counts("Outcomes of the passes, in rows", totals.outcomes, undone)
+        not_written = [outcome.value for outcome in NOT_WRITTEN]
+        found["outcomes"] = charts.counts("Outcomes of the passes, in rows", totals.outcomes, not_written)
     if by_attribute := totals.mismatches_by_attribute:
         found["mismatches"] = charts.counts("Mismatches by field", by_attribute, list(by_attribute))
     if totals.latency:
@@ -147,10 +149,13 @@ def _moment(text: str) -> str:
 
 _FORMATS: Final = {SECONDS: _duration, SHARE: _percent}
 _TILES: Final = (
-    *("rows", "migrated", "skipped", "failed", "success_rate", "duration_s", "rate"),
-    *("in_ledger", "verified", "mismatches_found"),
+    *("rows", "in_target", "migrated", "skipped", "failed"),
+    *("success_rate", "rate", "in_ledger", "verified", "mismatches_found"),
 )
-_FURTHER: Final = ("retries", "throttles", "write_units", "agreed_on_recheck", "inexact_timestamps", "undeclared_found")
+_FURTHER: Final = (
+    *("duration_s", "retries", "throttles", "write_units", "agreed_on_recheck"),
+    *("inexact_timestamps", "undeclared_found"),
+)
 # Which figures each table shows, in the page and in Markdown alike.
 _TABLES: Final = {
     "tiles": partial(_shown, Totals, _TILES),
@@ -168,7 +173,8 @@ def _environment(**options: Any) -> Environment:
         lstrip_blocks=True,
         **options,
     )
-    environment.filters.update(number=_number, latency=_latency, duration=_duration, moment=_moment, **_TABLES)
+    environment.filters.update(number=_number, count=count, latency=_latency, duration=_duration, moment=_moment)
+    environment.filters.update(_TABLES)
     return environment
 
 
@@ -179,7 +185,7 @@ def _script(name: str) -> tuple[Markup, str]:
 
 
 _HTML: Final = _environment(autoescape=True)
-_HTML.filters.update(visible=escaping.visible_html, value=escaping.shown_value)
+_HTML.filters.update(visible=escaping.visible_html, value=escaping.shown_value, equality=equality)
 # Markdown has no autoescape of its own: every expression passes through here.
 _MARKDOWN: Final = _environment(finalize=escaping.markdown_text)
 _MARKDOWN.filters.update(code=escaping.markdown_code)

@@ -194,3 +194,12 @@ def test_a_reviewer_marks_images_by_keyboard(open_page: OpenPage) -> None:
     for key in "nfnx":
         page.keyboard.press(key)
     assert page.locator("#review-status").inner_text() == "2 of 7 marked, 1 with an issue"
+
+
+def test_one_key_marks_a_record_and_goes_to_the_next(open_page: OpenPage) -> None:
+    page = open_page("spot-check")
+    page.set_viewport_size({"width": 400, "height": 800})
+    assert page.locator(".keys").is_visible()
+    for _ in range(8):  # the first one begins
+        page.keyboard.press("f")
+    assert page.locator("#review-status").inner_text() == "7 of 7 marked, 0 with an issue"

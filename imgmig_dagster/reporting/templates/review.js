@@ -50,7 +50,12 @@ document.addEventListener("keydown", (event) => {
   const value = { f: "fine", x: "issue" }[event.key];
   if (event.key === "n") goTo(articles[Math.min(here + 1, articles.length - 1)]);
   else if (event.key === "p") goTo(articles[Math.max(here - 1, 0)]);
-  else if (value && here >= 0) articles[here].querySelector(`input[value=${value}]`).click();
+  else if (value && here < 0) goTo(articles[0]);
+  else if (value) {
+    articles[here].querySelector(`input[value=${value}]`).click();
+    // A record that is not fine may need a remark.
+    if (value === "fine" && here + 1 < articles.length) goTo(articles[here + 1]);
+  }
   else return;
   event.preventDefault();
 });

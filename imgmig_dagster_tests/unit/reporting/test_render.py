@@ -362,7 +362,7 @@ def test_a_spot_check_of_a_table_without_pictures_shows_records_and_speaks_of_no
 
     tags = Tags(page)
     shown = " ".join("".join(tags.text).split())
-    assert "Spot check of 1 rows" in shown
+    assert "Spot check of 1 row, stage" in shown
     assert "N:1" in shown
     assert "Thumbnail" not in shown
     assert "image" not in shown.partition("const review")[0].partition("Rows that differ")[2]
