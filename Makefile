@@ -42,7 +42,7 @@ install: .venv/installed  ## install imgmig into .venv
 demo: .venv/installed  ## migrate 15,432 images in a sandbox, verify them, write the report
 	@$(BIN)/imgmig demo
 
-rehearsal: .venv/installed  ## rehearse a migration of stage staging, with an application that writes meanwhile
+rehearsal: .venv/installed  ## rehearse a migration of stage staging, while an application writes
 	@$(BIN)/imgmig rehearse
 
 ui: .venv/installed  ## start the sandbox and Dagster's UI on 127.0.0.1
@@ -119,7 +119,7 @@ bench-scale: .venv/installed  ## migrate 10,000,000 rows beside 1,000,000, verif
 COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade
 
-lock:  ## resolve the dependencies anew (needs uv)
+lock:  ## resolve the dependencies again (needs uv)
 	$(COMPILE) pyproject.toml --extra sandbox --extra celery --extra metrics --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
 	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt

@@ -126,7 +126,7 @@ def peak_mb() -> float:
     """The most memory that this process ever held, in MB of 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # ru_maxrss of a child begins with the parent's; this begins anew with the program.
+        # ru_maxrss of a child begins with the parent's; this starts from zero with the program.
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6

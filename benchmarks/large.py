@@ -39,7 +39,7 @@ _CACHE: Final = Path(".imgmig/bench")
 
 @dataclass(frozen=True)
 class Phase:
-    """What one phase took. `scratch_mb` is the most that it held on disk besides the state, whose files are counted."""
+    """What one phase took. `scratch_mb` is the most that it held on disk without the state, whose files are counted."""
 
     sample: Sample
     scratch_mb: float

@@ -115,7 +115,7 @@ class Stage:
 
 
 class Corruption:
-    """One item that is wrong, planted past all of our code. The application may delete its image meanwhile."""
+    """One item that is wrong, planted without imgmig's code. The application may delete its image in the meantime."""
 
     def __init__(self, kind: str, stage: Stage, chance: random.Random) -> None:
         self._stage = stage
@@ -139,7 +139,7 @@ class Corruption:
         samples = verified.document.get("census", {}).get("samples", {})
         return self.row_id in mismatches.union(*samples.values())
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         if self.kind == "changed attribute":
             self._set("SET userId = :value", self._item["userId"])
         elif self.kind == "deleted item":
@@ -247,7 +247,7 @@ def _plant(stage: Stage, kind: str, chance: random.Random) -> bool:
         if is_gone and not (named and verdict == "FAIL"):
             continue
         say(f"   {kind} {corruption.row_id}: {'named' if named else 'NOT NAMED'}, verdict {verdict}")
-        corruption.mend()
+        corruption.repair()
         return named and verdict == "FAIL"
     raise RuntimeError("the application deletes every image in which something is planted")
 

@@ -55,7 +55,7 @@ def ministack(scratch: Path) -> Iterator[str]:
 
 
 def empty_table(endpoint: str) -> None:
-    """Delete the target table, and make it anew."""
+    """Delete the target table, and make it again."""
     client = boto3.session.Session(
         aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
     ).client("dynamodb", endpoint_url=endpoint, config=Config(proxies={}))

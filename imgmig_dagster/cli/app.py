@@ -120,7 +120,7 @@ def migrate(
     json: Json = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing: the same as imgmig dry-run.")] = False,
     start_over: Annotated[
-        bool, typer.Option("--start-over", help="Forget interrupted passes, and begin the partitions anew.")
+        bool, typer.Option("--start-over", help="Forget interrupted passes, and start the partitions again.")
     ] = False,
     confirm: Confirm = None,
     confirm_deletes: ConfirmDeletes = None,
@@ -186,7 +186,7 @@ def repair(
 ) -> None:
     """Bring up to date what the last verification listed, and verify those keys again; dry unless --apply is given.
 
-    Each key is judged anew by the rule of the migration. Every change is in an audit record.
+    Each row is judged again by the rule of the migration. Every change is in an audit record.
     """
     whole_table = not (partition or from_ or to)
     if delete_orphans and not whole_table:

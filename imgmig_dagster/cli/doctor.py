@@ -24,7 +24,7 @@ EXAMPLE: Final = "Example: imgmig doctor --stage staging"
 
 
 def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
-    """Reach every service of a stage, and say what is wrong with each and how to mend it.
+    """Reach every service of a stage, and say what is wrong with each and how to fix it.
 
     Writes nothing but a probe file, which it deletes, to the state store.
 

@@ -51,7 +51,7 @@ def rehearse(
     """Rehearse a migration of stage staging on this machine, in a database and a table of its own.
 
     An application writes to both sides from the first step to the certificate. Exit code 0 only if that says READY,
-    nothing that the application wrote was undone, and migrating once more writes nothing.
+    nothing that the application wrote was overwritten, and migrating once more writes nothing.
     """
     output, folder = Output(json=False), sandbox_root() / "rehearsal"
     started = time.monotonic()
