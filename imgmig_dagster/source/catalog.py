@@ -1,6 +1,6 @@
-"""What PostgreSQL's catalog says of the source table, and whether it can be migrated safely.
+"""Reads the source table's description from PostgreSQL's catalog, and checks that the table can be migrated safely.
 
-Columns and their types are in `columns`; what kind of thing the table is, and what stands behind it, in `relations`.
+Columns and their types are in `columns`. The kind of table and the tables behind it are in `relations`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,10 +27,10 @@ _SERVER: Final = "SELECT current_setting('server_encoding'), current_setting('se
 class SourceTable:
     """A source table that fits its mapping.
 
-    `columns` are the mapped ones by name, and `not_migrated` the others. `id_is_indexed` says that an index keeps the
-    id unique; where none does, the inventory and the census look whether it is. `encoding` is the database's, and
-    `time_zone` the one in which timestamps without a zone are read. `identity` names server, database, table, and the
-    rules by which it is read.
+    `columns` holds the mapped columns by name, `not_migrated` the other ones. `id_is_indexed` is true if an index keeps
+    the id unique; if not, the inventory and the census check it. `encoding` is the database's encoding. Timestamps
+    without a zone are read in `time_zone`. `identity` names the server, the database, the table and the rules for
+    reading it.
     """
 
     schema: str
@@ -46,17 +46,17 @@ class SourceTable:
 
     @property
     def qualified(self) -> sql.Composable:
-        """The table's quoted name, for a statement with parameters: psycopg reads a bare % as one of them.
+        """The table's quoted name, for a statement with parameters (psycopg reads a bare % as a parameter).
 
-        Of a plain table its own rows alone, and never those of tables that inherit from it: they stand outside of its
-        unique index, and one that is made in the middle of a pass must not be read in silence. Where the mapping has a
-        condition it gives those rows alone that fulfil it.
+        A plain table gives its own rows only, not the rows of tables that inherit from it: its unique index does not
+        cover them, and a child created during a pass must not be read unnoticed. If the mapping has a condition, only
+        rows that fulfil it.
         """
         return filtered(self.relation, self.mapping.where)
 
     @property
     def with_children(self) -> sql.Composable:
-        """The same as the application's own queries read it: with the rows of tables that inherit from it."""
+        """The same as the application's queries read it, with the rows of tables that inherit from it."""
         return filtered(self.relation, self.mapping.where, only=False)
 
     @property
@@ -66,15 +66,13 @@ class SourceTable:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What is taken for granted of this table's rows, as sentences for a certificate."""
+        """What the migration assumes about this table's rows, as sentences for a certificate."""
         found = []
         if self.local_times:
             columns = ", ".join(self.local_times)
             found.append(f"{columns} have no time zone in the source, and hold the time of {self.time_zone}")
         if not self.id_is_indexed:
-            found.append(
-                f"no index keeps {self.mapping.identity_shown} unique: none stood twice when the census looked"
-            )
+            found.append(f"no index keeps {self.mapping.identity_shown} unique: the census found none twice")
         if self.relation.is_view:
             found.append(f"the view {self.relation.shown} gives all rows and columns that are to be migrated")
         return tuple(found)
@@ -119,7 +117,7 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
 
 
 def columns_not_migrated(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> NotMigrated:
-    """Which columns of the table no item carries, by its catalog as it is now.
+    """Which columns of the table no item has, from the catalog as it is now.
 
     Raises:
         SourceRefused: there is no such table.
@@ -128,7 +126,7 @@ def columns_not_migrated(fetch: Fetch, schema: str, name: str, mapping: TableMap
 
 
 def columns_of(fetch: Fetch, relation: Relation) -> dict[str, Column]:
-    """The columns in the table's order, those of PostgreSQL's own left out."""
+    """The columns in the table's order, without PostgreSQL's system columns."""
     return {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}
 
 
@@ -161,12 +159,12 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _id_is_indexed(fetch: Fetch, relation: Relation, mapping: TableMapping, columns: Mapping[str, Column]) -> bool:
-    """Whether an index keeps the identity unique, and no part of it is NULL. Only of a table is an index asked for."""
+    """Whether an index keeps the identity unique and no part of it is NULL. Only a table must have such an index."""
     names, shown = list(mapping.identity), mapping.identity_shown
     alone, of_some_rows, within = fetch(_UNIQUE, {"oid": relation.oid, "columns": names})[0]
     if alone and all(columns[name].required for name in names):
         return True
-    # Of an index that lets NULL in, or is of some rows alone, the inventory and the census look.
+    # If the index allows NULL or covers only some rows, the inventory and the census check uniqueness.
     if relation.is_plain and not alone and not (mapping.where and of_some_rows):
         raise DoesNotFit(
             f"{relation.shown} has no unique index on {shown}, or on some of them alone: two rows could become one "
@@ -186,7 +184,7 @@ def _id_is_indexed(fetch: Fetch, relation: Relation, mapping: TableMapping, colu
 
 
 def _with_rules(fetch: Fetch, table: SourceTable) -> SourceTable:
-    """The table, with whatever changes what its rows say in its identity: evidence is of one reading of them."""
+    """Adds to the table's identity what changes how its rows read: evidence covers one way of reading them."""
     identity = table.identity
     if table.relation.is_view:
         identity += f", as {view_definitions(fetch, table.relation)}"
@@ -201,7 +199,7 @@ def _with_rules(fetch: Fetch, table: SourceTable) -> SourceTable:
 
 
 def _identity(fetch: Fetch, table: str) -> str:
-    # PostgreSQL asks for the right to call a function even where CASE never calls it.
+    # PostgreSQL checks the right to call a function even where CASE never calls it.
     database, may_ask = fetch(
         "SELECT current_database()::text, has_function_privilege('pg_control_system()', 'EXECUTE')", None
     )[0]
@@ -209,7 +207,7 @@ def _identity(fetch: Fetch, table: str) -> str:
     return f"postgresql:{system}/{database}/{table}"
 
 
-# A domain, and a domain over a domain, is of the type behind it, with the length that it declares.
+# A domain, or a domain over a domain, has the type behind it and the length it declares.
 _COLUMNS: Final = """
 WITH RECURSIVE found AS (
     SELECT a.attnum, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS shown, a.attnotnull AS required,
@@ -239,7 +237,7 @@ LEFT JOIN LATERAL (
 WHERE t.typtype <> 'd' ORDER BY found.attnum
 """
 
-# Of an index with NULLS NOT DISTINCT, or a deferrable one, uniqueness holds for whatever is committed.
+# For an index with NULLS NOT DISTINCT, or a deferrable one, committed rows are unique.
 _UNIQUE: Final = """
 WITH asked AS (
     SELECT coalesce(array_agg(attnum), '{}') AS columns FROM pg_catalog.pg_attribute

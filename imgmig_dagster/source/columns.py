@@ -1,6 +1,6 @@
-"""What a column of the source is to the mapping: which fields it can fill, and which texts of a key it can hold.
+"""What the mapping needs to know about a source column: the fields it can fill and the key texts it can hold.
 
-How each kind is read is in `values`, how it is compared in `keyset`.
+`values` reads each kind of column, `keyset` compares them.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ from imgmig_dagster.mapping.types import AS
 from imgmig_dagster.source.spellings import is_date, is_moment, is_numeric, matches
 
 MAX_DIGITS: Final = 38
-"""What DynamoDB keeps of a number."""
+"""How many digits of a number DynamoDB keeps."""
 _NUMERIC_HEADER: Final = 4
 _NUMERIC_SCALE: Final = 0x7FF
 _OWN: Final = "pg_catalog"
 
 
 class ColumnKind(Enum):
-    """A family of types that are read and compared alike."""
+    """Types that are read and compared the same way."""
 
     TEXT = "text"
     PADDED = "character(n)"
-    """Its padding is part of the value: that is what PostgreSQL hands to the application."""
+    """The padding is part of the value: PostgreSQL hands it to the application."""
     TEXT_LIKE = "text-like"
-    """citext, name, and whatever else PostgreSQL counts among the string types."""
+    """citext, name, and any other type that PostgreSQL counts among the string types."""
     ENUM = "enum"
     UUID = "uuid"
     WHOLE = "whole number"
@@ -44,7 +44,7 @@ class ColumnKind(Enum):
     BINARY = "bytea"
     COMPOSITE = "composite type"
     OTHER = "other"
-    """Whatever else there is: time, interval, inet, ranges, xml, money, ... All of it has a text."""
+    """All other types: time, interval, inet, ranges, xml, money, ... Each has a text."""
 
 
 _BUILT_IN: Final = {
@@ -86,7 +86,7 @@ NATURAL: Final[Mapping[ColumnKind, FieldType]] = {
     ColumnKind.COMPOSITE: FieldType.TEXT,
     ColumnKind.OTHER: FieldType.TEXT,
 }
-"""What a column becomes where nothing else is declared."""
+"""The field type of a column if the declaration names none."""
 
 _TEXTS: Final = frozenset(kind for kind, natural in NATURAL.items() if natural is FieldType.TEXT)
 _NUMBERS: Final = frozenset({ColumnKind.WHOLE, ColumnKind.NUMERIC, ColumnKind.FLOAT})
@@ -105,7 +105,7 @@ _FILLS: Final[Mapping[FieldType, frozenset[ColumnKind]]] = {
     FieldType.BINARY: frozenset({ColumnKind.BINARY}),
     FieldType.LABEL: frozenset(ColumnKind),
 }
-# Of an array's elements.
+# The elements of an array.
 _OF_A_SET: Final[Mapping[FieldType, frozenset[ColumnKind]]] = {
     FieldType.TEXT_SET: (_TEXTS | {ColumnKind.INSTANT, ColumnKind.LOCAL, ColumnKind.DATE, ColumnKind.BINARY})
     - {ColumnKind.COMPOSITE},
@@ -130,16 +130,16 @@ ACCEPTED: Final[Mapping[FieldType, str]] = {
     FieldType.BINARY: "bytea",
     FieldType.LABEL: "every type",
 }
-"""The types that a field takes, for people; domains over them too."""
+"""The types that a field accepts, for people. Domains over them are accepted too."""
 
 
 @dataclass(frozen=True)
 class Column:
     """A column as the catalog describes it.
 
-    `shown` is PostgreSQL's name of its type. `schema` and `type_name` are of the type behind it, where that is a
-    domain; `element` is the kind of an array's elements. `scale` is that of a numeric column that declares one. Its
-    comparisons are operators of the schema `operators`.
+    `shown` is PostgreSQL's name of its type. `schema` and `type_name` name the base type if the type is a domain.
+    `element` is the kind of an array's elements. `scale` is the declared scale of a numeric column. The schema
+    `operators` holds its comparison operators.
     """
 
     name: str
@@ -153,20 +153,20 @@ class Column:
     operators: str = _OWN
 
     def fills(self, field: Field) -> bool:
-        """Whether a field can be read from this column without loss, and is what the declaration is likely to mean."""
+        """Whether a field can be read from this column without loss, and is probably what the declaration means."""
         if field.column_unit is not None:
             return field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT
         if field.type in _OF_A_SET:
             return self.kind is ColumnKind.ARRAY and self.element in _OF_A_SET[field.type]
         if field.type is FieldType.TEXT and (field.as_text or field.template is not None or self.scale == 0):
             return True
-        # A date is a time where it only puts rows in order.
+        # A date counts as a time only where it puts rows in order.
         return self.kind in _FILLS[field.type] or (
             field.type in _INSTANTS and not field.attribute and self.kind is ColumnKind.DATE
         )
 
     def remedy(self, field: Field) -> str:
-        """What to declare in place of a field that it does not fill."""
+        """What to declare instead of a field that this column does not fill."""
         view = "make a view that casts it, and name that by `table` in the declaration"
         if field.type in _INSTANTS and self.kind in _TIMES_BY_UNIT:
             return f"say which time the number is: {{column: {self.name}, unit: s}}, ms or us; or {view}"
@@ -175,36 +175,35 @@ class Column:
         return f"write {field.name}: {{column: {self.name}, as: {AS[natural(self)]}}}, or {view}"
 
     def orders_by(self, unit: Unit) -> bool:
-        """Whether each of its numbers of that unit is a whole number of microseconds."""
+        """Whether each of its numbers, in that unit, is a whole number of microseconds."""
         is_exact = self.scale is not None and unit.microseconds % 10 ** max(self.scale, 0) == 0
         return self.kind is not ColumnKind.NUMERIC or is_exact
 
     @property
     def type(self) -> sql.Composable:
-        """The type behind the column, for a cast. It has no length: a cast to `character` would cut to one.
+        """The base type, for a cast. It has no length: a cast to `character` would cut the text to one character.
 
-        Of whole numbers the widest, which PostgreSQL compares with all of them: a column may be widened meanwhile.
+        For whole numbers it is the widest type, which compares with all of them: a column may be widened during a run.
         """
         return sql.Identifier(self.schema, "int8" if self.kind is ColumnKind.WHOLE else self.type_name)
 
     @property
     def has_own_operators(self) -> bool:
-        """Whether its comparisons are an extension's, which the role's search_path may not reach: citext's are."""
+        """Whether its comparison operators are an extension's, which the role's search_path may not reach."""
         return self.operators != _OWN
 
     @property
     def is_cast(self) -> bool:
-        """Whether each text that it `can_hold` can be cast to it; others are looked up by their text."""
+        """Whether each text that it `can_hold` can be cast to it. Otherwise rows are looked up by their text."""
         return self.kind in _HELD
 
     def can_hold(self, text: str) -> bool:
-        """Whether a row may have this text. A key found in the target need not: PostgreSQL would refuse to look it
-        up."""
+        """Whether a row may have this text. A key from the target may not: PostgreSQL would refuse to look it up."""
         return _HELD.get(self.kind, _is_text)(text)
 
 
 def natural(column: Column) -> FieldType:
-    """What a field of this column is where a draft declares it."""
+    """The type that a draft declares for a field of this column."""
     return NATURAL[column.kind]
 
 
@@ -222,7 +221,7 @@ def column_of(
 ) -> Column:
     """The column that a row of the catalog describes; `form` and `category` are `pg_type.typtype` and `typcategory`.
 
-    `element` are schema, name, form and category of an array's elements.
+    `element` is the schema, name, form and category of an array's elements.
     """
     kind, scale = _kind_of(schema, type_name, form, category), None
     if kind is ColumnKind.NUMERIC and modifier >= _NUMERIC_HEADER:
@@ -265,4 +264,4 @@ _HELD: Final[Mapping[ColumnKind, Callable[[str], bool]]] = {
     ColumnKind.INSTANT: is_moment,
     ColumnKind.LOCAL: is_moment,
 }
-"""By kind, which texts are one of its values: every one is among them."""
+"""By kind, which texts the column can hold. Each of its values is among them."""

@@ -1,9 +1,9 @@
-"""A read-only connection that leaves nothing behind in its session, and whose every result proves where it is from.
+"""A read-only connection that leaves nothing in its session, and whose every result proves which server it is from.
 
-A pooler may hand each transaction to another server connection, and each of those to another client afterwards. So
-whatever a statement needs is set within its own transaction, and nothing is prepared. The set of connections that all
-else reads by is in `connections.py`. What errors mean stands in `sqlstates.py`, what a process knows of its servers in
-`servers.py`, and how values are read in `loaders.py`.
+A pooler may hand each transaction to another server connection, and that connection to other clients afterwards. So
+each transaction sets what its statements need, and nothing is prepared. `connections` holds the set of connections that
+all readers use. `sqlstates` explains errors, `servers` remembers the servers that this process reached, `loaders` reads
+values.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,18 +20,18 @@ from psycopg.pq import TransactionStatus
 from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.source.loaders import register_loaders, take_any_bytes
 from imgmig_dagster.source.servers import Cluster, KnownServers, each_address
-from imgmig_dagster.source.sqlstates import refuses_password, replica, told
+from imgmig_dagster.source.sqlstates import refuses_password, replica, to_source_error
 
 Parameters: TypeAlias = "dict[str, Any] | None"
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
 Driver: TypeAlias = "psycopg.Connection[Any]"
 Fetch: TypeAlias = Callable[["sql.Composable | str", Parameters], "list[Any]"]
-"""All rows of a statement with parameters."""
+"""Returns all rows of a statement with parameters."""
 
 READING: Final = {
     "row_security": "off",  # PostgreSQL refuses to read through a policy, instead of leaving rows out
     "search_path": "pg_catalog, pg_temp",  # no function or operator of somebody's own takes the place of PostgreSQL's
-    "client_encoding": "'UTF8'",  # whatever the URL, PGCLIENTENCODING or the database's encoding say
+    "client_encoding": "'UTF8'",  # no matter what the URL, PGCLIENTENCODING or the database's encoding say
     "standard_conforming_strings": "on",
     "TimeZone": "'UTC'",
     "DateStyle": "'ISO, YMD'",
@@ -40,8 +40,8 @@ READING: Final = {
     "bytea_output": "'hex'",
     "lc_monetary": "'C'",
 }
-"""Of each transaction: what changes what is read, or hides rows."""
-# For one transaction each. What a role, a database or a pooler's other clients have set must not change what is read.
+"""Set in each transaction: settings that change what is read, or hide rows."""
+# Set for one transaction. Settings of a role, a database or a pooler's other clients must not change what is read.
 _SETTINGS: Final = {
     **READING,
     "quote_all_identifiers": "off",  # else the catalog's names of types have quotes
@@ -50,8 +50,8 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "'1min'",
     "application_name": "'imgmig'",
 }
-# What the URL does not say itself, and what only this side knows of: a pooler hands what it is told of a session, such
-# as application_name, to its other clients. A peer that vanished is given up after 20 + 3 * 10 seconds.
+# Used unless the URL sets them. A pooler passes session settings such as application_name to its other clients, so only
+# settings of this side are here. A peer that vanished is given up after 20 + 3 * 10 seconds.
 _PARAMETERS: Final = {
     "target_session_attrs": "primary",
     "connect_timeout": 5,
@@ -60,9 +60,9 @@ _PARAMETERS: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 50_000,
 }
-# Whatever else the executor does, it evaluates OFFSET first, even if there is no row. Its value is no constant, so
-# that the planner takes the statement inside for what it is without it, and a load balancer sends a statement that
-# asks such a function to the primary.
+# The executor evaluates OFFSET first, even if there is no row. Its value is not a constant, so the planner plans the
+# inner statement as if OFFSET were not there, and a load balancer sends a statement with such a function to the
+# primary.
 _PROOF: Final = (
     "SELECT * FROM ({statement}) AS proven"
     " OFFSET (SELECT CASE WHEN pg_is_in_recovery(){other_cluster} THEN -1 ELSE 0 END)"
@@ -80,7 +80,7 @@ _CONTROL: Final = (
 
 @dataclass(frozen=True)
 class SessionState:
-    """What every transaction of a connection says, and every statement asks."""
+    """What each transaction of a connection sets, and each statement checks."""
 
     role: str = "unknown"
     other_cluster: str = ""
@@ -91,17 +91,17 @@ class SessionState:
         return f"BEGIN ISOLATION LEVEL {isolation} READ ONLY; {settings}".encode()
 
     def proven(self, statement: sql.Composable | str) -> sql.Composed:
-        """The statement, refused by a server in recovery, and by another cluster; its rows keep their order."""
+        """The statement, refused by a server in recovery and by another cluster; its rows keep their order."""
         inside = sql.SQL(statement) if isinstance(statement, str) else statement
         return sql.SQL(_PROOF).format(statement=inside, other_cluster=sql.SQL(self.other_cluster))
 
 
 class Connection:
-    """One connection to PostgreSQL's primary, open from the beginning. Once it is lost, it is not opened again.
+    """One connection to PostgreSQL's primary, opened at once. A lost connection is not opened again.
 
     Raises:
         SourceUnavailable: the server cannot be reached, or is busy.
-        SessionRefused: it gives no session that may be read through.
+        SessionRefused: the server gives no session that is safe to read through.
     """
 
     def __init__(self, url: str, known: KnownServers) -> None:
@@ -112,7 +112,7 @@ class Connection:
         try:
             self._driver = self._open()
         except psycopg.Error as error:
-            found = told(error, self._session.role, known.reached(url))
+            found = to_source_error(error, self._session.role, known.reached(url))
             if isinstance(found, LoginRefused):
                 known.login_refused(url, str(found))
             raise found from None
@@ -129,12 +129,12 @@ class Connection:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether what this side sends is encrypted, be it to the server or to a pooler."""
+        """Whether what this side sends is encrypted, to the server or to a pooler."""
         return bool(self._driver.pgconn.ssl_in_use)
 
     @property
     def process_at_login(self) -> int:
-        """The server's process as the login named it."""
+        """The server process that the login named."""
         return self._driver.info.backend_pid
 
     def is_to_pgpool(self) -> bool:
@@ -146,12 +146,12 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Close it, whatever is under way."""
+        """Close it, even if a statement is running."""
         self._driver.close()
 
     @contextmanager
     def transaction(self, isolation: Isolation) -> Iterator[Fetch]:
-        """The only way to a statement, for one thread at a time.
+        """The only way to send a statement, for one thread at a time.
 
         Raises:
             SourceUnavailable: the connection was lost; SourceRefused: a statement was refused.
@@ -168,7 +168,7 @@ class Connection:
                 if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
                     self._roll_back()
         except psycopg.Error as error:
-            raise self._told(error) from None
+            raise self._to_source_error(error) from None
 
     @contextmanager
     def lent(self) -> Iterator[Driver]:
@@ -193,12 +193,12 @@ class Connection:
         except psycopg.Error:
             self.close()
 
-    def _told(self, error: psycopg.Error) -> Exception:
+    def _to_source_error(self, error: psycopg.Error) -> Exception:
         if isinstance(error, psycopg.errors.InvalidRowCountInResultOffsetClause):
-            # Which of both it was, a new connection finds out.
+            # A new connection finds out which of the two it was.
             self.close()
             return replica(self._known.reached(self._url))
-        found = told(error, self._session.role, self._known.reached(self._url))
+        found = to_source_error(error, self._session.role, self._known.reached(self._url))
         if isinstance(found, SourceUnavailable) and found.again:
             self.close()
         return found
@@ -222,7 +222,7 @@ class Connection:
         raise psycopg.OperationalError("\n".join([str(last), *lines]), pgconn=last.pgconn)
 
     def _introduce(self) -> SessionState:
-        """Find out, of a new connection, who reads and where, and refuse another place than the process read before."""
+        """Find out who reads and where on a new connection, and refuse another server than the process read before."""
         with self.transaction("READ COMMITTED") as fetch:
             role, database, role_oid, may_ask = fetch(_WHO, None)[0]
         system, timeline = self._control_data() if may_ask else (None, None)

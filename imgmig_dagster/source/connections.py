@@ -1,6 +1,6 @@
-"""A small set of connections, of which each statement takes a free one: partitions side by side do not queue.
+"""A small set of connections. Each statement takes a free one, so that parallel partitions do not queue.
 
-What one connection is, and what each statement proves, is in `connection.py`.
+`connection` holds one connection and what each statement proves.
 """
 
 import threading
@@ -21,23 +21,23 @@ _PROCESS: Final = "SELECT pg_backend_pid()"
 
 
 class Pooling(Enum):
-    """What may stand between a client and PostgreSQL."""
+    """What may be between a client and PostgreSQL."""
 
     NONE = "none"
     TRANSACTION = "transaction"
     """Each transaction may get another server connection: PgBouncer, Supavisor, RDS Proxy."""
     SESSION = "session"
-    """A server connection is a client's for as long as it is connected."""
+    """A client keeps one server connection for as long as it is connected."""
     BALANCED = "balanced"
     """pgpool-II, which sends reads to a replica where it may."""
 
 
 class ReadOnlyConnections:
-    """Statements on PostgreSQL's primary, each in a short read-only transaction, repeated after a lost connection.
+    """Runs statements on PostgreSQL's primary in short read-only transactions; repeats them after a lost connection.
 
-    Reading again is always safe: nothing is written. Safe for threads: up to `at_once` statements and snapshots have a
-    connection each, which is opened when it is needed, and the others wait. `url` may be what gives it for each new
-    connection, where its password is rotated. `known` is what the process knows of its servers.
+    Repeating is always safe: nothing is written. Safe for threads: up to `at_once` statements and snapshots have a
+    connection each, opened when it is needed; further ones wait. `url` may be a function that returns the URL for each
+    new connection, for rotated passwords. `known` holds what the process knows about its servers.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ReadOnlyConnections:
         self._sleep = sleep
         self._known = known
         self._places = threading.BoundedSemaphore(at_once)
-        # One at a time: a password that is refused is tried once.
+        # One at a time, so that a refused password is tried once.
         self._opening = threading.Lock()
         self._changing = threading.Lock()
         self._open: list[Connection] = []
@@ -78,19 +78,19 @@ class ReadOnlyConnections:
 
     @contextmanager
     def snapshot(self) -> Iterator[Fetch]:
-        """Several statements on one snapshot of the database; keep it short, and use only what is yielded meanwhile.
+        """Several statements on one snapshot of the database. Keep it short, and use only what it yields until it ends.
 
         Raises:
             SourceUnavailable: the connection was lost, and the snapshot with it.
             SourceRefused: as for `fetch`.
         """
-        self.fetch(_PROCESS)  # where connections were lost since their last statement, nothing is lost with them
+        self.fetch(_PROCESS)  # if idle connections were lost, this finds out, and no work is lost
         with self._taken() as connection, connection.transaction("REPEATABLE READ") as fetch:
             yield fetch
 
     @contextmanager
     def lent(self) -> Iterator[Driver]:
-        """A connection of its own in a read-only transaction, for a library that has statements of its own.
+        """A separate connection in a read-only transaction, for a library that sends its own statements.
 
         Raises:
             SourceUnavailable, SourceRefused: as for `fetch`, but nothing is tried again.
@@ -103,7 +103,7 @@ class ReadOnlyConnections:
             connection.close()
 
     def pooling(self) -> Pooling:
-        """What stands between this connection and the server, as far as can be told."""
+        """What is between this connection and the server, as far as it can be found out."""
         self.fetch(_PROCESS)
         with self._taken() as connection:
             process = _process_of(connection)
@@ -113,19 +113,20 @@ class ReadOnlyConnections:
                 return Pooling.NONE
             other = Connection(self._give_url(), self._known)
             try:
-                # Two sessions that are open at once share a server's process only where that changes hands.
+                # Two sessions that are open at once have the same server process only if a pooler hands it from one to
+                # the other.
                 shared = _process_of(other) == process
             finally:
                 other.close()
         return Pooling.TRANSACTION if shared else Pooling.SESSION
 
     def encrypted(self) -> bool:
-        """Whether what this side of the connections sends is encrypted, be it to the server or to a pooler."""
+        """Whether what this side sends is encrypted, to the server or to a pooler."""
         with self._taken() as connection:
             return connection.is_encrypted
 
     def close(self) -> None:
-        """Close all connections, those in use too; the next statement opens another."""
+        """Close all connections, those in use too. The next statement opens a new one."""
         with self._changing:
             closing, self._open, self._free = self._open, [], []
         for connection in closing:
@@ -159,7 +160,7 @@ class ReadOnlyConnections:
             if connection.is_open:
                 self._free.append(connection)
                 return
-            # What took this one took those that were idle, as a restart of the server does: none of them is tried.
+            # What broke this connection, such as a server restart, broke the idle ones too: do not try them.
             lost, self._free = [connection, *self._free], []
             self._open = [each for each in self._open if each not in lost]
         for each in lost:

@@ -1,7 +1,7 @@
-"""How many rows there are, and which: of a window, of all windows, outside of them, under one id.
+"""Counts rows: of a window, of all windows, outside of them, with the same id.
 
-Which rows is told by the sum of their ids' hashes: where count and sum of two moments agree, so do the ids. What takes
-a `Snapshot` speaks of one moment together with whatever else is asked of that snapshot (`SourceReader.snapshot`).
+The sum of the ids' hashes identifies the set of rows: if count and sum are the same at two moments, so are the ids. A
+function that takes a `Snapshot` gives figures of the moment of that snapshot (`SourceReader.snapshot`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +21,10 @@ from imgmig_dagster.window import UNDATED, Window, dated
 
 SAMPLE_SIZE: Final = 20
 OUTSIDE: Final = "outside"
-"""Stands beside the keys of the partitions for the rows that none of them holds."""
+"""Beside the partition keys: the rows that belong to no partition."""
 
-# In a sub-select the bounds are parsed once; beside the column they would be parsed for every row. OFFSET hides from
-# the planner what the number of a window is made of: it would expect as many groups as there are times, and sort the
-# table on disk.
+# In a sub-select the bounds are parsed once, not once per row. OFFSET hides from the planner how a window's number is
+# computed: the planner would expect as many groups as there are times, and sort the table on disk.
 _TABLE_COUNTS: Final = """
 SELECT bucket, count(*), coalesce(sum(hash), 0)::text FROM (
     SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])) AS bucket, {id_hash} AS hash
@@ -42,7 +41,7 @@ SELECT bucket, count(*) FROM (
 
 @dataclass(frozen=True)
 class RowsOutside:
-    """Rows that no partition holds: a NULL or infinite order column, or one before the first or after the last."""
+    """Rows that belong to no partition: the order column is NULL, infinite, before the first or after the last."""
 
     rows: int
     sample_ids: tuple[str, ...]
@@ -50,7 +49,7 @@ class RowsOutside:
 
 @dataclass(frozen=True)
 class RepeatedIds:
-    """Ids that stand in the table more than once, or are NULL."""
+    """Ids that are in the table more than once, or are NULL."""
 
     ids: int
     sample_ids: tuple[str, ...]
@@ -71,7 +70,7 @@ class RowsAndIds:
 class TableCounts:
     """Every row of the table at one moment, by one statement.
 
-    `groups` are the rows by partition key, and under `OUTSIDE` those of no partition; empty ones are left out.
+    `groups` are the rows by partition key; `OUTSIDE` holds those of no partition. Empty groups are left out.
     """
 
     groups: Mapping[str, RowsAndIds]
@@ -90,10 +89,9 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """The rows of the whole table, counted in two ways on one snapshot, which have to agree.
+    """The rows of the whole table, counted in two ways on one snapshot. The two must agree.
 
-    `everything` is a plain count, as the application's own queries would count; `table` groups the rows by the windows
-    that they lie in.
+    `everything` is a plain count, as the application's queries count; `table` groups the rows by window.
     """
 
     everything: int
@@ -133,16 +131,16 @@ class Counting(Statements):
         return rows, finite_moment(watermark)
 
     def repeated_ids(self, window: Window | None = None) -> RepeatedIds:
-        """The ids that stand in the table more than once; of a window, those that have a row in it.
+        """The ids that are in the table more than once; for a window, those that have a row in it.
 
-        A look at the whole table, which only one without a unique index on the id is worth.
+        Reads the whole table, so it is worth doing only where no unique index on the id exists.
         """
         return _repeated(self._fetch, window)
 
     def rows_outside(self, start: datetime, end: datetime) -> RowsOutside:
         """The rows whose order column is not in ``[start, end)``, ±infinity included.
 
-        And NULL, unless the rows without a time have a partition.
+        Rows whose order column is NULL count too, unless the rows without a time have a partition.
         """
         return _rows_outside(self._fetch, Window("all", start, end))
 
@@ -162,7 +160,7 @@ class Counting(Statements):
         if found.ids:
             raise SourceRefused(
                 f"{self.table.relation.shown} has more than one row with the {self.mapping.identity_shown} "
-                f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): mend them in the source"
+                f"{found.sample_ids[0]}, or it is NULL ({found.ids:,} such in all): fix them in the source"
             )
 
 
@@ -172,13 +170,13 @@ def row_counts(snapshot: Snapshot, windows: Sequence[Window]) -> RowCounts:
 
 
 def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
-    """Every row of the table by one statement: those of each of these windows, which adjoin, and those of none.
+    """Every row of the table by one statement: by window (the windows adjoin), and those in no window.
 
-    That of the rows without a time may be among them.
+    The window of the rows without a time may be among them.
     """
     undated, windows = [window for window in windows if window.is_undated], dated(windows)
     whole = Window("all", windows[0].start, windows[-1].end)
-    # Behind the last window's end begins what no window holds, infinity included.
+    # After the last window's end come the rows of no window, infinity included.
     behind = Window("behind", whole.end, whole.end)
     inside: dict[str, RowsAndIds] = {}
     rows = id_sum = 0
@@ -201,8 +199,8 @@ def table_counts(snapshot: Snapshot, windows: Sequence[Window]) -> TableCounts:
 def id_hash(row_id: str) -> int:
     """The `short_hash` of an id's UTF-8 text.
 
-    Of one that is no text, that of its bytes. PostgreSQL hashes the bytes that are stored: in a database of another
-    encoding than UTF-8 the hashes of ids beyond ASCII differ from these.
+    If the id is not valid text, the hash of its bytes. PostgreSQL hashes the stored bytes: in a database with another
+    encoding than UTF-8, hashes of ids beyond ASCII differ from these.
     """
     stored = stored_bytes(row_id)
     content = row_id.encode("utf-8", "surrogatepass") if stored is None else stored
@@ -225,15 +223,15 @@ def counts_by_bucket(snapshot: Snapshot, window: Window, bits: int) -> dict[int,
 
 
 def repeated_on(snapshot: Snapshot) -> RepeatedIds:
-    """The ids that stand in the table more than once, or are NULL, where no unique index on the id keeps them single.
+    """The ids that are in the table more than once, or are NULL, if no unique index on the id prevents it.
 
-    Where there is one this asks nothing: what a corrupt index lets in, the census sees.
+    With such an index it asks nothing. The census finds what a corrupt index lets in.
     """
     return NONE_REPEATED if snapshot.table.id_is_indexed else _repeated(snapshot, None)
 
 
 def present(snapshot: Snapshot, ids: Sequence[str]) -> set[str]:
-    """Those of some ids that a row has, wherever in the table."""
+    """Which of these ids a row has, anywhere in the table."""
     asked = set(ids)
     found = snapshot("SELECT {id_out} FROM {table} t WHERE {id_among}", lambda at: at.ids(ids))
     stored = [content for row_id in ids if (content := stored_bytes(row_id)) is not None]
@@ -257,7 +255,7 @@ def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window])
 
 def _rows_outside(fetch: Callable[..., list[Any]], everything: Window) -> RowsOutside:
     count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", window=everything)[0][0]
-    # To look for some where there are none would walk the whole of the id's index.
+    # Searching for one where there are none would walk the whole index on the id.
     return RowsOutside(count, _sample_outside(fetch, everything) if count else ())
 
 

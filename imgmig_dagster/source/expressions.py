@@ -1,8 +1,7 @@
-"""The pieces of SQL in which every statement on the source table reads, compares and places its rows.
+"""The pieces of SQL by which every statement on the source table reads, compares and places its rows.
 
-There is one expression for the id, and one for each column: a row that one statement reads under another id than the
-next does would be both unseen and gone. How a column is read is in `values`, how rows are compared in `keyset`, what
-puts them in order in `orders`.
+The id has one expression, and so has each column. If two statements read a row under different ids, the row would count
+both as new and as deleted. `values` reads columns, `keyset` compares rows, `orders` puts them in order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,13 +34,13 @@ class Expressions:
     def names(self) -> Mapping[str, sql.Composable]:
         """The pieces by name.
 
-        `id` and `order` are the bare columns, to compare and sort by (`id_first_last` sorts the other way); `id_out` is
-        the id as it is read, and `instant` the order column as a point in time. `id_value` is the identity as one
-        value. `content` are the bytes of which `digest` is the digest: see `digests`; `id_hash` is the same of the id's
-        text alone. `order_place` is a row's place in microseconds; `place` is
-        that, read behind the columns where `places_are_read`. `behind_after`, `up_to_until` and
-        `id_behind_after` take parameters by `position` and `id_position`, `ranges` by `between`, `id_among` by `ids`,
-        `stored_id_among` bytes in place of `ids`, `inside` and `outside` by `window`.
+        `id` and `order` are the bare columns, to compare and sort by (`id_last_first` sorts the other way). `id_out` is
+        the id as it is read, `id_value` the identity as one value, `instant` the order column as a point in time.
+        `digest` is the digest of the bytes `content` (see `row_digest_sql`); `id_hash` is the same of the id's text
+        alone. `order_place` is a row's place in microseconds; `place` is the same, read after the columns if
+        `places_are_read`. `behind_after`, `up_to_until` and `id_behind_after` take their parameters from `position` and
+        `id_position`, `ranges` from `between`, `id_among` from `ids` (`stored_id_among` takes bytes), `inside` and
+        `outside` from `window`.
         """
         order, keyset, values = self._order, self._keyset, self._values
         id_text, comma = values.joined(self._mapping.key_columns), sql.SQL(", ")
@@ -78,12 +77,12 @@ class Expressions:
         }
 
     def names_in(self, window: Window) -> Mapping[str, sql.Composable]:
-        """The pieces by name where a statement speaks of this window."""
+        """The pieces by name for a statement about this window."""
         return self._undated_names if window.is_undated else self.names
 
     @cached_property
     def _undated_names(self) -> Mapping[str, sql.Composable]:
-        """The same for the window of the rows without a time, which the identity alone puts in order."""
+        """The same for the window of the rows without a time, which only the identity puts in order."""
         keyset = self._keyset
         return {
             **self.names,
@@ -95,13 +94,12 @@ class Expressions:
 
     @property
     def places_are_read(self) -> bool:
-        """Whether a row's place among the others is not in its values: a local time is converted, and two local times
-        can be one instant."""
+        """Whether a row's values do not show its place: a local time is converted, and two can be the same instant."""
         return self._order.place is not None
 
     @property
     def bound_shown(self) -> str:
-        """What a time, in braces, is as a bound of `inside`, in SQL."""
+        """A bound of `inside` in SQL, for a time in braces."""
         return self._order.bound_shown
 
     def text(self, name: str) -> sql.Composable:
@@ -113,11 +111,11 @@ class Expressions:
         return self._values.bare(name)
 
     def null_count(self, name: str) -> sql.Composable:
-        """How many rows of a group have no value there."""
+        """How many rows of a group have NULL there."""
         return sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.bare(name))
 
     def ids(self, row_ids: Sequence[str]) -> dict[str, Any]:
-        """The parameters of `id_among`: those that the columns can hold."""
+        """The parameters of `id_among`: the ids that the columns can hold."""
         return self._keyset.ids(row_ids)
 
     def may_be_of_a_row(self, row_id: str) -> bool:
@@ -133,7 +131,7 @@ class Expressions:
         return {name: self._order.position(cursor[0]), **self.id_position(name, cursor[1])}
 
     def between(self, places: Sequence[Cursor]) -> dict[str, Any]:
-        """The parameters of `ranges`: those between each of these places and the next."""
+        """The parameters of `ranges`: each range is between two neighbouring places."""
         found: dict[str, Any] = {}
         for after, until in pairwise(places):
             for name, value in (self.position("after", after) | self.position("until", until)).items():
@@ -149,7 +147,7 @@ class Expressions:
         return {"start": self._order.bound(window.start), "end": self._order.bound(window.end)}
 
     def starts(self, windows: Sequence[Window]) -> dict[str, Any]:
-        """Where the windows begin, as one parameter."""
+        """The starts of the windows, as one parameter."""
         return {"starts": [self._order.bound(window.start) for window in windows]}
 
     @property

@@ -1,4 +1,4 @@
-"""Whether an index gives the rows in the order of the pages, and the statements that make one."""
+"""Checks whether an index gives the rows in the order of the pages, and writes the statements that create one."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ _SPELLING: Final = re.compile(r"[()\"' ]|::bigint|pg_catalog[.]")
 
 @dataclass(frozen=True)
 class _Member:
-    """The table, or one of its partitions, with the index for pages that it has; `parent` is None of the table itself.
+    """The table or one of its partitions, with its index for pages. The table itself has no `parent`.
 
-    The index of a partitioned table is not valid before each partition's is attached to it.
+    The index of a partitioned table is valid only when each partition's index is attached to it.
     """
 
     oid: int
@@ -42,10 +42,10 @@ class _Member:
 
 
 def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
-    """The statements that make an index for the pages, each to be given by itself; none where there is one.
+    """The statements that create an index for the pages, to be run one by one; none if it exists.
 
-    It is a valid, full b-tree index that begins with the order column, or the expression of a bucket, and goes on with
-    the identity, all in one direction; of a partitioned table either its own, or one of each partition's.
+    It is a valid, full b-tree index. It begins with the order column, or the expression of a bucket, and continues with
+    the identity, all in one direction. A partitioned table has either its own or one per partition.
     """
     mapping = table.mapping
     keys = list(mapping.identity)
@@ -55,7 +55,7 @@ def missing_page_index(fetch: Fetch, table: SourceTable) -> Sequence[str]:
         columns.insert(0, sql.Identifier(order))
     else:
         bucket = bucket_of(mapping, sql.Identifier).as_string().replace("%%", "%")
-        # PostgreSQL shows an expression with casts and brackets of its own.
+        # PostgreSQL shows an expression with its own casts and brackets.
         order = _SPELLING.sub("", bucket)
         columns.insert(0, sql.SQL(bucket))
     asked = {"oid": table.relation.oid, "keys": [order, *keys], "number": len(keys) + 1, "spelling": _SPELLING.pattern}
@@ -72,8 +72,8 @@ def _statements(members: dict[int, _Member], root: _Member, columns: sql.Compose
     if root.is_leaf:
         yield sql.SQL("CREATE INDEX CONCURRENTLY ON {} {}").format(sql.Identifier(root.schema, root.name), columns)
         return
-    # Those above first: a partitioned table takes no index CONCURRENTLY, and one of its own only without its
-    # partitions', which are attached afterwards.
+    # Parents first: a partitioned table accepts no CREATE INDEX CONCURRENTLY, and only an index without its partitions'
+    # indexes, which are attached afterwards.
     for member in members.values():
         if member.index is None:
             how = sql.SQL(

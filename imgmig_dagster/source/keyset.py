@@ -1,7 +1,7 @@
-"""A row's place in the order of the pages, and which rows have an id: comparisons by the columns of the identity.
+"""Compares rows by order column and identity: a row's place in the order of the pages, and which rows have an id.
 
-An id is the texts of all columns of the key (`template.joined`); rows are looked up and sorted by those of the identity
-alone, as an index serves it. What is found so is a row of the id only if its whole id is the same.
+An id is the texts of all columns of the key (`template.joined`). Rows are looked up and sorted by the identity columns
+alone, so that an index is used. A row found this way has the id only if its whole id is equal.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _RANGE_ENDS: Final = ("after", "until")
 
 
 class Keyset:
-    """The comparisons of one table, whose rows are in order by `order`, of the type `order_type`, and by identity."""
+    """The comparisons of one table. Rows are in order by `order`, of the type `order_type`, and by identity."""
 
     def __init__(self, values: Values, order: sql.Composable, order_type: sql.Composable) -> None:
         self._values = values
@@ -42,7 +42,7 @@ class Keyset:
         return sql.SQL("({})").format(sql.SQL(" OR ").join(tests))
 
     def beside(self, name: str, relation: str) -> sql.Composable:
-        """Whether a row lies on that side of the place `name`."""
+        """Whether a row is on that side of the place `name`."""
         place = sql.SQL(f"%({name})s::{{}}").format(self._order_type)
         return self._compared(relation, [self._given(name, n) for n in range(len(self._identity))], place)
 
@@ -51,7 +51,7 @@ class Keyset:
         return self._compared(relation, [self._given(name, n) for n in range(len(self._identity))])
 
     def within_range(self, by_order: bool = True) -> sql.Composable:
-        """Whether a row lies in the `range` of `ranges`."""
+        """Whether a row is in the `range` of `ranges`."""
         sides = []
         for name, relation in zip(_RANGE_ENDS, (">", "<="), strict=True):
             ends: list[sql.Composable] = [sql.SQL(f"range.{name}_{n}") for n in range(len(self._identity))]
@@ -60,7 +60,7 @@ class Keyset:
 
     @property
     def ranges(self) -> sql.Composable:
-        """Ranges of the keyset as rows: `n`, and the places behind which and up to which each goes."""
+        """Ranges of the keyset as rows: the number `n`, and two places, of which the range includes the second."""
         columns: list[sql.Composable] = [sql.SQL("n")]
         arrays: list[sql.Composable] = []
         names: list[str] = []
@@ -84,7 +84,7 @@ class Keyset:
 
     @property
     def among(self) -> sql.Composable:
-        """Whether a row's identity is that of one of the `ids`."""
+        """Whether a row's identity is one of the `ids`."""
         if len(self._identity) == 1:
             (column,) = self._identity
             given = self._listed(0)
@@ -108,7 +108,7 @@ class Keyset:
         )
 
     def ids(self, row_ids: Sequence[str]) -> dict[str, Any]:
-        """The parameters of `among`: those of the ids that the columns can hold."""
+        """The parameters of `among`: the ids that the columns can hold."""
         found: dict[str, Any] = {}
         for n in range(len(self._identity)):
             found |= {f"ids_{n}": []} | ({f"ids_{n}_encodings": []} if self._values.bytes_for_text else {})
@@ -123,14 +123,14 @@ class Keyset:
         return found
 
     def may_be_of_a_row(self, row_id: str) -> bool:
-        """Whether the columns of the identity can hold what this id says."""
+        """Whether the columns of the identity can hold this id."""
         if stored_bytes(row_id) is not None:
             return True
         texts = self._nameable(row_id)
         return texts is not None and all(map(Column.can_hold, self._identity, map(str, texts)))
 
     def has_place(self, row: Row) -> bool:
-        """Whether `id_position` takes the row's id: no column of the identity is NULL, nor unnameable."""
+        """Whether `id_position` accepts the row's id: no identity column is NULL or unnameable."""
         return row[0] is not None and self._nameable(row.id) is not None
 
     def id_position(self, name: str, row_id: str) -> dict[str, Any]:
@@ -139,7 +139,9 @@ class Keyset:
         if texts is None:
             table = self._values.table
             what = f"the {table.mapping.identity_shown} {row_id} of a row of {table.relation.shown}"
-            raise UnreadableText(f"{what} is no text, and no statement in UTF-8 can name it: mend it")
+            raise UnreadableText(
+                f"{what} is not valid text, and no statement in UTF-8 can name it: fix it in the source"
+            )
         found: dict[str, Any] = {}
         for n, text in enumerate(texts):
             if self._values.bytes_for_text:
@@ -149,7 +151,7 @@ class Keyset:
         return found
 
     def _nameable(self, row_id: str) -> list[str | bytes] | None:
-        """The texts of the identity in an id; bytes where it is no text, which no statement in UTF-8 can name."""
+        """The texts of the identity in an id. Bytes if it is not valid text, which no statement in UTF-8 can name."""
         stored = stored_bytes(row_id)
         if stored is not None and not self._values.bytes_for_text:
             return None
@@ -179,7 +181,7 @@ class Keyset:
     def _compared(
         self, relation: str, ends: Sequence[sql.Composable], place: sql.Composable | None = None
     ) -> sql.Composable:
-        """A comparison of order and identity, or of the identity alone, with a place."""
+        """Compares order and identity, or the identity alone, with a place."""
         if any(column.has_own_operators for column in self._identity):
             return self._step_by_step(relation, ends, place)
         left, right = list(self.columns), list(ends)
@@ -192,8 +194,8 @@ class Keyset:
     def _step_by_step(
         self, relation: str, ends: Sequence[sql.Composable], place: sql.Composable | None
     ) -> sql.Composable:
-        # A comparison of rows would look for the columns' operators on the search path, and might find text's there,
-        # which sorts otherwise than the column does.
+        # A comparison of rows would look for the columns' operators on the search path. It might find those of text,
+        # which sort in another order.
         side = relation[0]
         last = self._identity[-1]
         found = sql.SQL("{} {} {}").format(self._bare(last), self._operator(last, relation), ends[-1])
@@ -222,5 +224,5 @@ class Keyset:
 
 
 def _stored(text: str | bytes) -> tuple[bytes, str]:
-    """A text's bytes, and the encoding that they are in; of one that is no text, those that are stored."""
+    """A text's bytes and their encoding; for a text that is not valid, the stored bytes."""
     return (text, NO_ENCODING) if isinstance(text, bytes) else (text.encode(), UTF8)

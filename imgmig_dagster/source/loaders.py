@@ -1,4 +1,4 @@
-"""Values of PostgreSQL's binary format that psycopg's own loaders make too much or too little of."""
+"""Loaders for values of PostgreSQL's binary format that psycopg's own loaders refuse or change."""
 
 import struct
 from typing import Any, Final
@@ -12,13 +12,15 @@ from psycopg.types.string import TextBinaryLoader
 from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY
 from imgmig_dagster.source.columns import MAX_DIGITS
 
-# Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format does.
+# Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format starts.
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 
 
 class _MicrosecondsLoader(Loader):
-    """Timestamps as microseconds since 1970: psycopg's own loader fails on ±infinity, BC and year 12026, and takes
-    the whole page down with it."""
+    """Timestamps as microseconds since 1970. psycopg's own loader fails on ±infinity, BC and year 12026.
+
+    One such value would fail the whole page.
+    """
 
     format = Format.BINARY
 
@@ -30,8 +32,7 @@ class _MicrosecondsLoader(Loader):
 
 
 class _WholeNumberLoader(NumericBinaryLoader):
-    """`numeric` as the whole number that it is; one with a fraction or too many digits, NaN and infinity as text, which
-    no number of an item equals."""
+    """`numeric` as a whole number. A fraction, too many digits, NaN, infinity become text, which equals no number."""
 
     def load(self, data: Buffer) -> int | str:  # type: ignore[override]  # of another type, on purpose
         number = super().load(data)
@@ -42,8 +43,10 @@ class _WholeNumberLoader(NumericBinaryLoader):
 
 
 class _TextLoader(TextBinaryLoader):
-    """Text, and bytes where it is none: a database in UTF-8 may hold bytes that were never looked at, from before it
-    was in that encoding, or from a damaged page."""
+    """Text, or bytes where they are not valid text.
+
+    A database in UTF-8 may hold unchecked bytes, from before it had that encoding or from a damaged page.
+    """
 
     def load(self, data: Buffer) -> str | bytes:
         try:
@@ -53,13 +56,13 @@ class _TextLoader(TextBinaryLoader):
 
 
 def register_loaders(connection: psycopg.Connection[Any]) -> None:
-    """Have the connection give timestamps and numbers as a `Value` has them."""
+    """Make the connection return timestamps and numbers as a `Value` has them."""
     for type_name in ("timestamptz", "timestamp"):
         connection.adapters.register_loader(type_name, _MicrosecondsLoader)
     connection.adapters.register_loader("numeric", _WholeNumberLoader)
 
 
 def take_any_bytes(cursor: psycopg.Cursor[Any]) -> None:
-    """Have the cursor give bytes for text that is none: psycopg's own loader is quicker, and fails on it."""
+    """Make the cursor return bytes for invalid text. psycopg's own loader is quicker, and fails on it."""
     for type_name in ("text", "varchar", "bpchar"):
         cursor.adapters.register_loader(type_name, _TextLoader)

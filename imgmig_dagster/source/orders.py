@@ -1,8 +1,8 @@
 """What puts the rows in order and cuts them into windows: a time, a date, a number, or a bucket of the identity.
 
-Conditions on it take the parameters ``start`` and ``end``; they are bare comparisons, so that an index serves them. Of
-a local time the bare column narrows the rows down, and the instant decides: where the clocks are put on or back, the
-order of local times is not that of instants.
+Conditions take the parameters ``start`` and ``end`` and are bare comparisons, so that an index is used. For a local
+time the bare column narrows the rows down and the instant decides: when clocks change, the order of local times is not
+that of instants.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from imgmig_dagster.source.columns import ColumnKind
 from imgmig_dagster.source.values import Values
 from imgmig_dagster.window import from_microseconds, to_microseconds
 
-# More than the clocks of any zone were ever put on or back at once: a day, where the date line moved.
+# More than the clocks of any zone were ever changed at once: a day, where the date line moved.
 _LONGEST_SHIFT: Final = "interval '25 hours'"
 _DAY_US: Final = 86_400_000_000
 _BOUND_SHOWN: Final = "{round}(extract(epoch FROM {{}}::timestamptz)::numeric * {per_second})"
 _INSIDE: Final = "{order} >= %(start)s::{type} AND {order} < %(end)s::{type}"
-# Each of both can use an index on the order column; a negation of the other cannot.
+# Each of the two can use an index on the order column; a negation of the other cannot.
 _OUTSIDE: Final = "{order} < %(start)s::{type} OR {order} >= %(end)s::{type}"
 _INSIDE_ZONED: Final = (
     "{order} >= {earliest_start} AND {order} < {latest_end} AND {instant} >= %(start)s::timestamptz"
@@ -37,11 +37,11 @@ _OUTSIDE_ZONED: Final = (
 
 @dataclass(frozen=True)
 class RowOrder:
-    """What rows are sorted by, `order` of the type `type`, and the conditions that it lies in a window, or in none.
+    """What rows are sorted by, `order` of the type `type`, and the conditions to be in a window or in none.
 
-    `instant` is what the bounds of windows are compared with. `place` is a row's place in microseconds where the row's
-    values do not hold it. `bound` gives the first value at or behind a moment, and `position` that of a place;
-    `bound_shown` is the former in SQL, of a moment in braces.
+    The bounds of windows are compared with `instant`. `place` is a row's place in microseconds, if the row's values do
+    not show it. `bound` returns the first value at or after a moment, `position` the value of a place. `bound_shown` is
+    `bound` in SQL, for a moment in braces.
     """
 
     order: sql.Composable
@@ -113,7 +113,7 @@ def _by_number(order: sql.Composable, type_: sql.Composable, unit: Unit, is_whol
 
 
 def _literal(moment: datetime) -> str:
-    # For a column without a zone PostgreSQL drops the literal's.
+    # For a column without a zone PostgreSQL drops the literal's zone.
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 

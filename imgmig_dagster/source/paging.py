@@ -1,4 +1,4 @@
-"""Reads pages in a thread, one ahead of whoever consumes them."""
+"""Reads pages in a thread, one page ahead of the consumer."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -8,7 +8,7 @@ Page = TypeVar("Page")
 
 
 async def ahead(pages: Iterator[Page]) -> AsyncGenerator[Page, None]:
-    """The pages in order; while one is being worked on, the next is read."""
+    """The pages in order. While the consumer works on one, the next is read."""
 
     def read() -> Page | None:
         return next(pages, None)

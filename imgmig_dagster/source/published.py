@@ -1,7 +1,7 @@
-"""What a certificate tells a stranger of the source: which table it is, and the SQL of its figures, to be run by psql.
+"""What a certificate says about the source, so that anybody can check it: the table, and its figures as SQL for psql.
 
-`reporting.certificate` carries it; docs/recheck.md shows how to use it. The statements are made of the pieces by which
-this package reads the table itself (`expressions`).
+`reporting.certificate` carries it; docs/recheck.md shows how to use it. The statements consist of the same pieces by
+which this package reads the table (`expressions`).
 """
 
 import re
@@ -15,7 +15,7 @@ from imgmig_dagster.source.connection import READING
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.window import UNDATED_WINDOW
 
-# What changes what is read, or hides rows, as `connection` sets it. PostgreSQL refuses to write then.
+# Settings that change what is read, or hide rows, as `connection` sets them. PostgreSQL then refuses to write.
 _SCRIPT: Final = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 {settings}
 {statement};
@@ -32,11 +32,11 @@ _PARAMETER: Final = re.compile(r"%\((\w+)\)s|%%")
 
 @dataclass(frozen=True)
 class PublishedSource:
-    """The source table. `only` leaves out tables that inherit from it; `time_zone` is that of timestamps without one.
+    """The source table. `only` leaves out tables that inherit from it; timestamps without a zone are in `time_zone`.
 
-    `statements` are scripts for psql by name: ``digest`` has count and digest of a window, ``row_digests`` id and
-    digest of each of its rows; psql's variables ``start`` and ``end`` are the window's, in ISO 8601. ``undated_digest``
-    and ``undated_row_digests`` are the same of the rows without a time, where those have a partition.
+    `statements` holds scripts for psql by name. ``digest`` returns count and digest of a window, ``row_digests`` id and
+    digest of each of its rows. psql's variables ``start`` and ``end`` are the window's bounds in ISO 8601.
+    ``undated_digest`` and ``undated_row_digests`` do the same for rows without a time, if those have a partition.
     """
 
     schema: str
@@ -47,7 +47,7 @@ class PublishedSource:
 
 
 def published(pieces: Expressions) -> PublishedSource:
-    """The table as a stranger reads it."""
+    """The table as a reader of the certificate reads it."""
     table = pieces.table
     found = {name: _script(statement, pieces.names, pieces.bound_shown) for name, statement in _STATEMENTS.items()}
     if table.mapping.order.has_undated:
@@ -58,7 +58,7 @@ def published(pieces: Expressions) -> PublishedSource:
 
 def _script(statement: str, names: Mapping[str, sql.Composable], bound: str) -> str:
     composed = sql.SQL(statement).format(**names).as_string()
-    # A colon within quotes is none of psql's variables.
+    # A colon within quotes is not a psql variable.
     written = _PARAMETER.sub(lambda match: bound.format(f":'{match[1]}'") if match[1] else "%", composed)
     settings = " ".join(f"SET LOCAL {name} = {value};" for name, value in READING.items())
     return _SCRIPT.format(settings=settings, statement=written)

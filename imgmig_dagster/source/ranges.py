@@ -1,6 +1,6 @@
 """What a window holds on one snapshot of the source, by ranges of its order: counts, digests, and places.
 
-`Statements.snapshot` opens one; whatever is asked of it is of one moment. Rows themselves are read by `reader`.
+`Statements.snapshot` opens a snapshot; everything asked through it is of one moment. `reader` reads the rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.statements import Parameters, Snapshot
 from imgmig_dagster.window import Window, from_microseconds
 
-# Ranges of one statement: far from what a statement may be long.
+# How many ranges one statement asks for: far below the longest allowed statement.
 _RANGES: Final = 500
 
 
@@ -39,7 +39,7 @@ class Placed:
 
 
 def moment_of(snapshot: Snapshot) -> str:
-    """When the snapshot is of, ISO 8601 by the clock of the server: what was committed before is in it."""
+    """The snapshot's moment, ISO 8601 by the server's clock. It contains what was committed before."""
     ((moment,),) = snapshot("SELECT now()")
     return from_microseconds(moment).isoformat(timespec="milliseconds")
 
@@ -59,7 +59,7 @@ def ends(snapshot: Snapshot, window: Window) -> tuple[Cursor, Cursor] | None:
 def sums(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> list[Sum]:
     """The sums of the ranges into which these places, in order, cut the window: one more than there are places.
 
-    Each range ends with its place; the last one goes to the window's end.
+    Each range ends with its place; the last one ends with the window.
     """
     if not places:
         return [_sum(snapshot, window, "")]
@@ -71,7 +71,7 @@ def sums(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> list[S
 def placed_rows(
     snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int
 ) -> Iterator[list[Placed]]:
-    """The rows of a range in order, at most `size` at a time; None is the window's start or end."""
+    """The rows of a range in order, at most `size` at a time; None means the window's start or end."""
     while True:
         found = _placed(snapshot, window, after, until, size)
         if found:

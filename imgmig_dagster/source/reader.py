@@ -1,7 +1,6 @@
-"""The source's rows: pages of a window by keyset, single rows, counts, inventories.
+"""Reads the source's rows: pages of a window by keyset, single rows, samples.
 
-How many rows there are is in `counting`. The SQL is made of the pieces in `expressions`; what the catalog says of the
-table is in `catalog`.
+`counting` counts rows, `expressions` holds the pieces of SQL, `catalog` describes the table.
 """
 
 from collections import Counter
@@ -23,13 +22,13 @@ from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
 from imgmig_dagster.window import Window
 
 _WIDER: Final = 8
-"""So many times more candidates of a sample are looked for where there were too few."""
+"""How many times more candidates of a sample are read if there were too few."""
 
 
 class Page(list[Row]):
     """Adjoining rows of a window, in its order; `until` is the position of the last one.
 
-    A position is of the order column as it is stored. Of a timestamp without a zone that is not the row's instant.
+    A position has the order column as it is stored. For a timestamp without a zone that is not the row's instant.
     """
 
     until: Cursor
@@ -42,15 +41,16 @@ class Page(list[Row]):
 class SourceReader(Counting):
     """One source table, read through a set of connections. Close it, or use it as a context manager.
 
-    Every method raises `SourceUnavailable` when PostgreSQL stays away, and `SourceRefused` where the table does not
-    fit the mapping. Timestamps without a zone are read in `time_zone`.
+    Every method raises `SourceUnavailable` if PostgreSQL stays away, and `SourceRefused` if the table does not fit the
+    mapping. Timestamps without a zone are read in `time_zone`.
     """
 
     def pages(self, window: Window, after: Cursor | None, size: int, digested: bool = False) -> Iterator[Page]:
-        """The window's rows in order, at most `size` at a time, from behind `after`; as `DigestedRow` if `digested`.
+        """The window's rows in order, at most `size` at a time, after the position `after`; `DigestedRow` if
+        `digested`.
 
-        Keyset pagination on (order column, id): each page is a statement of its own, so that no transaction stays
-        open while the page is written.
+        Keyset pagination on (order column, id): each page is one statement, so no transaction stays open while the page
+        is written.
         """
         while True:
             page = self._page(window, after, size, digested)
@@ -65,10 +65,9 @@ class SourceReader(Counting):
 
     @contextmanager
     def window_ids(self, window: Window) -> Iterator[Callable[[Cursor | None, Cursor | None], list[str]]]:
-        """The window's ids on one snapshot, by ranges of the keyset: those behind one position, up to another.
+        """The window's ids on one snapshot, by ranges of the keyset: those after one position, up to another.
 
-        None is the window's start or end. A connection that is lost meanwhile raises `SourceUnavailable`: the
-        snapshot is lost with it.
+        None means the window's start or end. If the connection is lost, so is the snapshot: `SourceUnavailable`.
 
         Raises:
             SourceRefused: two rows have one id. Each of them may match its item, and one of them is lost.
@@ -92,7 +91,7 @@ class SourceReader(Counting):
             yield ids_between
 
     def rows(self, ids: Sequence[str]) -> dict[str, DigestedRow]:
-        """The rows of these ids as they are now; an id that is gone is not in the result.
+        """The rows of these ids as they are now. An id without a row is not in the result.
 
         Raises:
             SourceRefused: two rows have one of the ids.
@@ -104,7 +103,7 @@ class SourceReader(Counting):
         return rows
 
     def _read(self, ids: Sequence[str], what: str, further: str = "") -> list[Any]:
-        """What the rows of some ids say, of each row that has one of them."""
+        """`what` of each row that has one of these ids."""
         query = f"SELECT {what} FROM {{table}} t WHERE "  # noqa: S608
         known = representable(self.table.encoding, ids, self._connections.fetch)
         read = self._fetch(f"{query}{{id_among}} {further}", lambda at: at.ids(known))
@@ -119,9 +118,9 @@ class SourceReader(Counting):
         return self._expressions.may_be_of_a_row(row_id)
 
     def all_rows(self, size: int) -> Iterator[list[Row]]:
-        """Every row of the table that has an id in pages, by keyset on it alone: rows outside all partitions too.
+        """Every row of the table that has an id, in pages by keyset on the id alone: rows outside all partitions too.
 
-        Rows whose id is NULL are found by `repeated_ids`.
+        `repeated_ids` finds rows whose id is NULL.
         """
         after: str | None = None
         while True:
@@ -134,7 +133,7 @@ class SourceReader(Counting):
     def recount(self, windows: Sequence[Window], size: int) -> Iterator[tuple[RowCounts, list[str]]]:
         """The rows counted, as by `counts`, and every id of the table in pages, all on one snapshot.
 
-        One page at least, which may be empty. A row whose id is NULL is counted alone.
+        At least one page, which may be empty. Rows whose id is NULL appear in the counts only.
         """
         with self.snapshot() as fetch:
             counts, after = row_counts(fetch, windows), None
@@ -153,10 +152,10 @@ class SourceReader(Counting):
         windows: Sequence[Window],
         rows: int | None = None,
     ) -> list[SampledRow]:
-        """`size` rows drawn by lot, or all there are, spread over these adjoining windows and what lies around them.
+        """`size` rows drawn at random, or all there are, spread over these adjoining windows and what is around them.
 
-        The same seed draws the same rows of the same table and windows. `rows` is how many the table has, where that is
-        known. A row that is deleted while its candidates are looked at is left out.
+        The same seed draws the same rows of the same table and windows. `rows` is the number of rows in the table, if
+        known. A row that is deleted during the draw is left out.
         """
         random = Random(seed)  # noqa: S311 - it has to be repeatable
         lottery = Lottery(self.count_all() if rows is None else rows, size, lot_of(random))
@@ -175,13 +174,13 @@ class SourceReader(Counting):
                 return lottery.statement(pieces, picture, windows, widened)
 
             found = [Candidate(str(row_id), *more) for row_id, *more in self._carry_out(make)]
-            # Fewer where rows are deleted, or have no id.
+            # Fewer if rows are deleted, or have no id.
             if len(found) >= lottery.tickets // 2 or lottery.is_of_all(widened):
                 return found
             widened *= _WIDER
 
     def rows_per_bucket(self, picture: PictureColumns, at_most: int) -> dict[str, int]:
-        """How many rows name each bucket, the most named first, and no more than `at_most` of them."""
+        """How many rows name each bucket, most frequent first, at most `at_most` buckets."""
 
         def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
             query = sql.SQL(
@@ -219,12 +218,12 @@ class SourceReader(Counting):
             (twice, _rows), *_others = Counter(ids).most_common(1)
             raise SourceRefused(
                 f"{self.table.relation.shown} has more than one row with the {self.mapping.identity_shown} {twice}: "
-                "mend them, and REINDEX its unique index, if it has one"
+                "fix them, and REINDEX its unique index, if it has one"
             )
 
     @staticmethod
     def _page_by_id(what: str, after: str | None, size: int) -> tuple[str, Parameters]:
-        # NULL has no place in the order, behind which another page could begin.
+        # NULL has no place in the order, so no page could begin after it.
         behind = "" if after is None else "AND {id_behind_after}"
         query = f"SELECT {what} FROM {{table}} t WHERE NOT {{id_is_null}} {behind} ORDER BY {{id}} LIMIT %(size)s"  # noqa: S608
         return query, lambda at: {"size": size, **({} if after is None else at.id_position("after", after))}

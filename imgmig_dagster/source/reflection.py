@@ -1,6 +1,6 @@
-"""What SQLAlchemy's inspector tells of a table: keys, unique indexes, comments. For drafts of declarations alone.
+"""Keys, unique indexes and comments of a table, from SQLAlchemy's inspector. Only drafts of declarations use it.
 
-What a run relies on is read by `catalog`, with what the inspector does not tell: inheritance, policies, validity.
+`catalog` reads what a run relies on, with what the inspector does not know: inheritance, policies, validity.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from imgmig_dagster.source.connections import ReadOnlyConnections
 class Reflected:
     """Keys and indexes of one table, by the names of their columns; `comments` by column.
 
-    `unique` are the indexes and constraints that cover every row, and `leading` the columns that an index begins with.
+    `unique` holds the indexes and constraints that cover every row, `leading` the columns that an index begins with.
     """
 
     primary_key: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ def reflect(connections: ReadOnlyConnections, schema: str, table: str) -> Reflec
         primary_key = tuple(inspector.get_pk_constraint(table, schema)["constrained_columns"])
         indexes = [(tuple(each["column_names"]), each) for each in inspector.get_indexes(table, schema)]
         with catch_warnings():
-            # Types are read by `catalog`, which knows all of them.
+            # `catalog` reads the types: it knows all of them.
             simplefilter("ignore", SAWarning)
             comments = {each["name"]: each["comment"] or "" for each in inspector.get_columns(table, schema)}
-    # An expression has no name; an index that covers some rows has a condition.
+    # An expression has no name; an index on some of the rows has a condition.
     plain = [(names, each) for names, each in indexes if None not in names]
     full = [(names, each) for names, each in plain if not each.get("dialect_options", {}).get("postgresql_where")]
     unique = {tuple(str(name) for name in names) for names, each in full if each["unique"]}

@@ -1,4 +1,7 @@
-"""What kind of thing the source table is, and what other tables its rows come from."""
+"""What kind of thing the source table is, and which other tables its rows come from.
+
+`catalog` reads its columns and keys.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ _KINDS: Final = {
     "t": "a TOAST table",
 }
 _WHY_NOT: Final = {
-    "m": "its rows are those of its last refresh, and nothing tells what has changed since: name the table or view "
+    "m": "its rows are those of its last refresh, and nothing shows what has changed since: name the table or view "
     "that it is made of",
     "f": "its rows are of another server, which cannot be asked whether it is a primary, and whether it hides rows: "
     "point url in [source] at that server",
@@ -62,7 +65,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Child:
-    """A table that inherits from the source table; `has_rows` is None where the role may not look."""
+    """A table that inherits from the source table; `has_rows` is None if the role may not read it."""
 
     shown: str
     has_rows: bool | None
@@ -88,11 +91,11 @@ def find_relation(fetch: Fetch, schema: str, name: str) -> Relation:
 
 
 def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
-    """Refuse a table whose rows are not all its own, or those of tables and views that can be answered for.
+    """Refuse a table that has rows of other tables, unless they are partitions, tables or views that are safe to read.
 
     Raises:
-        SourceRefused: rows in tables that inherit from it; foreign tables, materialized views, or functions that
-            change what they give, behind it.
+        SourceRefused: rows in tables that inherit from it; foreign tables, materialized views, or functions that change
+            their results, behind it.
     """
     behind = fetch(_BEHIND_VIEW if relation.is_view else _PARTITIONS, {"oid": relation.oid})
     for shown, kind in behind:
@@ -107,7 +110,7 @@ def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
     if full:
         raise SourceRefused(
             f"{relation.shown} has tables that inherit from it and hold rows: {', '.join(full)}. No unique index "
-            "reaches over them, so that one id may stand twice: move their rows, or make a view over those that are "
+            "covers them, so one id may be there twice: move their rows, or make a view over those that are "
             "to be migrated, and name it by `table` in the declaration"
         )
     unseen = [child.shown for child in found if child.has_rows is None]
@@ -119,7 +122,7 @@ def refuse_unreadable(fetch: Fetch, relation: Relation) -> None:
 
 
 def _refuse_unsteady(fetch: Fetch, relation: Relation) -> None:
-    # A row that is not found again counts as deleted since.
+    # A row that is not found again counts as deleted.
     for view, function, hides_rows in fetch(_UNSTEADY, {"oid": relation.oid}):
         if function is None:
             raise SourceRefused(f"view {view} draws its rows by TABLESAMPLE, others each time: make one without it")
@@ -131,7 +134,7 @@ def _refuse_unsteady(fetch: Fetch, relation: Relation) -> None:
         is_postgresqls = "." not in function.partition("(")[0]
         unless = "" if is_postgresqls else f", or ALTER FUNCTION {function} STABLE where it gives the same"
         raise SourceRefused(
-            f"view {view} calls {function}, which is volatile, so that each look may give other rows: make a view "
+            f"view {view} calls {function}, which is volatile, so each read may give other rows: make a view "
             f"without it{unless}"
         )
 
@@ -206,7 +209,7 @@ WHERE c.relkind = 'v' ORDER BY c.oid
 """
 )
 
-# PostgreSQL notes no dependency on its own functions: the calls stand in the rule's parsed query alone.
+# PostgreSQL records no dependency on its own functions: only the rule's parsed query has the calls.
 _UNSTEADY: Final = f"""{_VIEWS}
 , parsed AS (
     SELECT c.oid::regclass::text AS view, r.ev_action::text AS query

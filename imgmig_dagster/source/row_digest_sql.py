@@ -1,7 +1,7 @@
 """The digest of a row, as PostgreSQL computes it: what is hashed, and the SQL that hashes it.
 
-``docs/recheck.md`` defines it. `mapping.compare.item_digest` computes the same of an item, by code of its own. The
-pieces of SQL for each column come from `values`.
+``docs/recheck.md`` defines it. `mapping.compare.item_digest` computes the same of an item, with separate code. `values`
+gives the pieces of SQL for each column.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,22 +15,22 @@ from imgmig_dagster.source.columns import ColumnKind
 from imgmig_dagster.source.json_digest_sql import CANONICAL, JSON_CONTENT, ONLY_ASCII_ESCAPES, SET_CONTENT, UNFIT
 from imgmig_dagster.source.values import Values
 
-# By their full names, since a role's search_path may hold others. SHA-256, since a server in FIPS mode refuses md5().
+# Full names, since a role's search_path may hold other functions. SHA-256, since a server in FIPS mode refuses md5().
 _DIGEST: Final = sql.SQL(
     "('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256({content}), 1, 8), 'hex'))::bit(64)::bigint"
 )
 _TEXT: Final = sql.SQL("coalesce('S' || octet_length({value}) || ':' || {value}, '-')")
 _NUMBER: Final = sql.SQL("coalesce('N' || {value}::text || ';', '-')")
-# A scale of zeros is no part of the number; NaN and infinity are their own truncations.
+# Trailing zeros are not part of the number; NaN and infinity stay what they are when truncated.
 _NUMERIC: Final = sql.SQL(
     "coalesce('N' || CASE WHEN {value} = pg_catalog.trunc({value}) THEN pg_catalog.trunc({value})"
     " ELSE {value} END::text || ';', '-')"
 )
 _TRIMMED: Final = sql.SQL("coalesce('N' || pg_catalog.trim_scale({value}::numeric)::text || ';', '-')")
-# An element may be an array of its own, which no set holds and no cast takes.
+# An element may itself be an array, which no set can hold and no cast accepts.
 _ELEMENT: Final = "CASE WHEN element ~ '^-?[0-9]' THEN pg_catalog.trim_scale(element::numeric)::text ELSE element END"
 _BOOLEAN: Final = sql.SQL("CASE WHEN {value} THEN 'Bt;' WHEN NOT {value} THEN 'Bf;' ELSE '-' END")
-# Cut to the unit first, which goes towards the past: where extract() gives a double, it is exact then.
+# Cut to the unit first, towards the past: if extract() returns a double, it is then exact.
 _TIMESTAMP: Final = (
     "coalesce('T' || CASE WHEN isfinite({{value}})"
     " THEN (extract(epoch FROM pg_catalog.date_trunc('{unit}', {{value}})) * {per_second})::{type}::text"
@@ -39,7 +39,7 @@ _TIMESTAMP: Final = (
 _BY_UNIT: Final = {
     Unit.SECONDS: sql.SQL(_TIMESTAMP.format(unit="second", per_second=1, type="bigint")),
     Unit.MILLISECONDS: sql.SQL(_TIMESTAMP.format(unit="milliseconds", per_second=1000, type="bigint")),
-    # Of the last years they are more than a bigint holds.
+    # In the last years they exceed a bigint.
     Unit.MICROSECONDS: sql.SQL(_TIMESTAMP.format(unit="microseconds", per_second=1_000_000, type="numeric(30, 0)")),
 }
 _COUNTED: Final = sql.SQL("coalesce('T' || pg_catalog.floor({value} * {factor})::text || ';', '-')")
@@ -91,7 +91,7 @@ def _of_time(values: Values, field: Field) -> sql.Composed:
 def _of_json(values: Values, field: Field) -> sql.Composed:
     escapes = sql.SQL(" OR {}").format(sql.SQL(ONLY_ASCII_ESCAPES)) if values.bytes_for_text else sql.SQL("")
     unfit = sql.SQL(UNFIT).format(or_escapes=escapes)
-    return sql.SQL(JSON_CONTENT).format(value=values.told(field), unfit=unfit, canonical=sql.SQL(CANONICAL))
+    return sql.SQL(JSON_CONTENT).format(value=values.unencoded(field), unfit=unfit, canonical=sql.SQL(CANONICAL))
 
 
 def _of_set(values: Values, field: Field) -> sql.Composed:
@@ -100,7 +100,7 @@ def _of_set(values: Values, field: Field) -> sql.Composed:
 
 
 def _plain(template: sql.SQL) -> Callable[[Values, Field], sql.Composed]:
-    return lambda values, field: template.format(value=values.told(field))
+    return lambda values, field: template.format(value=values.unencoded(field))
 
 
 _CONTENT: Final[Mapping[FieldType, Callable[[Values, Field], sql.Composed]]] = {

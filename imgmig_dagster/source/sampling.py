@@ -1,8 +1,7 @@
-"""A sample of the table that is random, spread over its windows, and has rows of rare shapes in it.
+"""A random sample of the table, spread over its windows, that includes rows of rare shapes.
 
-One statement gives the candidates: rows of which each had the same chance, and what has to be known to choose among
-them. The sample is chosen here, and `SourceReader.sample` reads its rows. What the sample says of all rows is in
-``docs/verification.md``.
+One statement returns candidates, each row with the same chance, and what the choice among them needs. The choice is
+made here; `SourceReader.sample` reads the rows. ``docs/verification.md`` explains what the sample says about all rows.
 """
 
 from bisect import bisect_right
@@ -22,9 +21,9 @@ from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.window import Window, dated
 
 _RARE_SHARE: Final = 12
-"""Of this many rows drawn, one is drawn for each rare shape: three shapes, a quarter of the sample."""
+"""One of this many drawn rows is for each rare shape: with three shapes a quarter of the sample."""
 _ALL: Final = 50_000
-"""Of a table of up to so many rows each is a candidate; of a larger one, one in `_ONE_IN` within these bounds."""
+"""In a table of up to this many rows each is a candidate; in a larger one, one in `_ONE_IN` within these bounds."""
 _ONE_IN: Final = 200
 _FEWEST, _MOST = 3_000, 50_000
 _LOWEST_TICKET, _HIGHEST_TICKET = -(2**63), 2**63 - 1
@@ -34,7 +33,7 @@ class Shape(str, Enum):
     """Why a row is in the sample."""
 
     RANDOM = "at random"
-    """Drawn from its part of the table, whatever it is: only such rows say something about those not drawn."""
+    """Drawn from its part of the table, regardless of shape. Only these rows say something about rows not drawn."""
     NO_THUMBNAIL = "has no thumbnail"
     NULL = "has a NULL"
     """In a table without pictures."""
@@ -56,28 +55,28 @@ class SampledRow:
 class Candidate(NamedTuple):
     """A row that can be drawn.
 
-    `stratum` numbers its window: from 1; 0 is before the first one, the highest behind the last one, -1 without a time.
-    `lacks` says that it has a NULL, or no thumbnail; `size` that of its picture, or its own.
+    `stratum` is the number of its window, from 1; 0 is before the first one, the highest after the last one, -1 without
+    a time. `incomplete` says that it has a NULL, or no thumbnail; `size` is that of its picture, or of the row.
     """
 
     row_id: str
     stratum: int
     ticket: int
-    lacks: bool
+    incomplete: bool
     is_beyond_ascii: bool | None
     size: int | None
 
 
 # In a sub-select the bounds are parsed once.
 _STRATUM: Final = "coalesce(width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])), -1)"
-# A ticket is a hash that is none of cryptography, by its full name: a server in FIPS mode refuses md5(), and a role's
-# search_path may hold another one.
+# A ticket is a hash that is not cryptographic: a server in FIPS mode refuses md5(). By its full name, since a role's
+# search_path may hold another function.
 _TICKET: Final = 'pg_catalog.hashtextextended({id_text} COLLATE "C", %(lot)s::bigint)'
 # A row without an id is in no sample.
 _EVERY: Final = "NOT {id_is_null}"
-# By the ids alone, which are in an index, and are read by several processes where the planner expects few rows. It
-# expects one in 200 between two bounds, and a third below one: the lower bound is for the planner, and comes last,
-# since all rows are above it. Unless the ids are materialized, the whole table is read instead.
+# By the ids alone: they are in an index, and several processes read them if the planner expects few rows. It expects
+# one in 200 between two bounds, and a third below one. So the lower bound is for the planner; it comes last, since all
+# rows are above it. Unless the ids are materialized, the whole table is read instead.
 _BY_LOT: Final = f"""
 WITH with_ticket AS MATERIALIZED (
     SELECT {{id}} FROM {{table}} t
@@ -85,15 +84,15 @@ WITH with_ticket AS MATERIALIZED (
 )
 """  # noqa: S608 - nothing but constants of this module
 _WITH_TICKET: Final = "({id}) IN (SELECT * FROM with_ticket)"
-# The text is made once, and compared by its bytes: to compare characters takes several times as long.
+# The text is made once, and compared by its bytes: comparing characters takes several times as long.
 _CANDIDATES: Final = f"""
-SELECT {{id_out}}, {_STRATUM}, {_TICKET}, {{lacks}}, (made.text COLLATE "C") ~ '[^ -~]', {{size}}
+SELECT {{id_out}}, {_STRATUM}, {_TICKET}, {{incomplete}}, (made.text COLLATE "C") ~ '[^ -~]', {{size}}
 FROM {{table}} t CROSS JOIN LATERAL (SELECT {{text}} OFFSET 0) AS made(text) WHERE """  # noqa: S608 - see above
 
 
 @dataclass(frozen=True)
 class Lottery:
-    """Which rows are candidates: of about `rows`, so many that `size` can be drawn; `lot` is the chance in it."""
+    """Which rows are candidates: enough of about `rows` that `size` can be drawn; `lot` makes the chance."""
 
     rows: int
     size: int
@@ -101,7 +100,7 @@ class Lottery:
 
     @property
     def tickets(self) -> int:
-        """About how many candidates there are: for the bound that a sample bears they have to be so many."""
+        """About how many candidates there are. The sample's error bound depends on having this many."""
         if self.rows <= _ALL:
             return self.rows
         return max(_FEWEST, min(self.rows // _ONE_IN, _MOST), self.size**2 // 3)
@@ -109,7 +108,7 @@ class Lottery:
     def statement(
         self, pieces: Expressions, picture: PictureColumns | None, windows: Sequence[Window], widened: int
     ) -> tuple[sql.Composed, dict[str, Any]]:
-        """The statement that gives the `Candidate`s, with so many times more of them."""
+        """The statement that returns the `Candidate`s, `widened` times more of them."""
         windows = dated(windows)
         ends = [Window("behind", each.end, each.end) for each in windows[-1:]]
         of_all = self.is_of_all(widened)
@@ -122,7 +121,7 @@ class Lottery:
         return self.tickets * widened >= self.rows
 
     def _bar(self, widened: int) -> int:
-        """Up to which ticket about so many rows have one."""
+        """The highest ticket of a candidate."""
         if self.is_of_all(widened):
             return _HIGHEST_TICKET
         return _LOWEST_TICKET + self.tickets * widened * (_HIGHEST_TICKET - _LOWEST_TICKET) // self.rows
@@ -136,13 +135,13 @@ def lot_of(random: Random) -> int:
 def chosen(
     candidates: Iterable[Candidate], size: int, picture: PictureColumns | None, random: Random
 ) -> dict[str, Shape]:
-    """The ids of `size` rows by lot, or of all there are, and why each was drawn."""
-    # Of an id that stands in two rows one is enough.
+    """The ids of `size` random rows, or of all there are, and why each was drawn."""
+    # If two rows have the same id, one is enough.
     single = {each.row_id: each for each in candidates}
     by_ticket = sorted(single.values(), key=lambda each: (each.ticket, each.row_id))
     found = _rare(by_ticket, size // _RARE_SHARE, picture)
     others = sorted((each for each in by_ticket if each.row_id not in found), key=lambda each: each.stratum)
-    # The ranks tell how many rows of each window; which ones, the tickets.
+    # The ranks say how many rows of each window, the tickets which ones.
     counts = Counter(each.stratum for each in others)
     ends, strata = [*accumulate(counts.values())], [*counts]
     numbers = Counter(strata[bisect_right(ends, rank)] for rank in ranks(len(others), size - len(found), random))
@@ -154,9 +153,9 @@ def chosen(
 
 
 def ranks(total: int, number: int, random: Random) -> set[int]:
-    """So many of the ranks from 0 to below `total`, one from each of `number` equal parts; all where there are no more.
+    """`number` ranks below `total`, one from each of `number` equal parts; all if there are no more.
 
-    Where a part begins within a rank, two may draw the same one: it counts once, and any other takes the place.
+    If a part begins within a rank, two parts may draw the same one: it counts once, and another takes its place.
     """
     if number >= total:
         return set(range(total))
@@ -167,12 +166,12 @@ def ranks(total: int, number: int, random: Random) -> set[int]:
 
 
 def _rare(by_ticket: Sequence[Candidate], number: int, picture: PictureColumns | None) -> dict[str, Shape]:
-    """So many rows of each rare shape, as far as there are; one of several shapes counts for each."""
-    lacking, beyond = (Shape.NULL, Shape.TEXT) if picture is None else (Shape.NO_THUMBNAIL, Shape.NAME)
+    """`number` rows of each rare shape, if there are as many; a row of several shapes counts for each."""
+    incomplete, beyond = (Shape.NULL, Shape.TEXT) if picture is None else (Shape.NO_THUMBNAIL, Shape.NAME)
     largest = sorted(by_ticket, key=lambda each: (each.size is None, -(each.size or 0)))
     shapes = {
         Shape.LARGEST: largest[:number],
-        lacking: [each for each in by_ticket if each.lacks][:number],
+        incomplete: [each for each in by_ticket if each.incomplete][:number],
         beyond: [each for each in by_ticket if each.is_beyond_ascii][:number],
     }
     found = dict[str, Shape]()
@@ -183,17 +182,17 @@ def _rare(by_ticket: Sequence[Candidate], number: int, picture: PictureColumns |
 
 
 def _rare_shapes(pieces: Expressions, picture: PictureColumns | None) -> dict[str, sql.Composable]:
-    """What `_CANDIDATES` takes for rare: of pictures, or where there are none of whatever the mapping reads."""
+    """What `_CANDIDATES` treats as rare: in pictures, or without pictures in any column of the mapping."""
     if picture is None:
         row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(pieces.bare, pieces.table.mapping.columns)))
         return {
-            "lacks": sql.SQL("NOT ({} IS NOT NULL)").format(row),
+            "incomplete": sql.SQL("NOT ({} IS NOT NULL)").format(row),
             "text": sql.SQL("{}::text").format(row),
             "size": sql.SQL("octet_length(made.text)"),
         }
     thumbnail = None if picture.thumbnail_key is None else pieces.bare(picture.thumbnail_key)
     return {
-        "lacks": sql.SQL("false") if thumbnail is None else sql.SQL("{} IS NULL").format(thumbnail),
+        "incomplete": sql.SQL("false") if thumbnail is None else sql.SQL("{} IS NULL").format(thumbnail),
         "text": sql.SQL("{}::text").format(pieces.bare(picture.name)),
         "size": pieces.bare(picture.size),
     }

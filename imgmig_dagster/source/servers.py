@@ -1,4 +1,4 @@
-"""What this process knows of the servers that it has reached, whichever of its connections found it out."""
+"""What this process knows about the servers that it reached, shared by all its connections."""
 
 import random
 import socket
@@ -20,8 +20,8 @@ _OF_A_HOST: Final = ("host", "hostaddr", "port")
 class Cluster:
     """Which PostgreSQL a session is in.
 
-    `system` is its system identifier, `timeline` rises with each promotion; None where the role may not ask. `database`
-    and `role` are the oids, which anybody may see, and which a physical copy shares with its primary.
+    `system` is its system identifier, `timeline` rises with each promotion; None if the role may not read them.
+    `database` and `role` are the oids, which anybody may read, and which a physical copy shares with its primary.
     """
 
     system: str | None
@@ -30,14 +30,14 @@ class Cluster:
     role: int
 
     def is_followed_by(self, other: "Cluster") -> bool:
-        """Whether a later session in `other` goes on where this one was: the same data, or promoted since."""
+        """Whether `other`, of a later session, is the same data as this one, or its promoted successor."""
         behind = None not in (self.timeline, other.timeline) and (other.timeline or 0) < (self.timeline or 0)
         same = (self.system, self.database, self.role) == (other.system, other.database, other.role)
         return same and not behind
 
 
 class KnownServers:
-    """By URL: the cluster that it led to first, and the login that was refused there."""
+    """By URL: the cluster that it first led to, and the login that the server refused."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,10 +46,10 @@ class KnownServers:
         self._refused: dict[str, tuple[float, str]] = {}
 
     def refuse_login_again(self, url: str) -> None:
-        """Refuse what the server refused within the last minute: each failed login counts where accounts are locked.
+        """Refuse a login that the server refused within the last minute: failed logins can lock an account.
 
         Raises:
-            LoginRefused: with the words of the first refusal.
+            LoginRefused: with the text of the first refusal.
         """
         refused_at, text = self._refused.get(url, (0.0, ""))
         if text and self._clock() - refused_at < _LOGIN_REMEMBERED_S:
@@ -64,10 +64,10 @@ class KnownServers:
         return _place(url) in self._clusters
 
     def recognize(self, url: str, cluster: Cluster) -> None:
-        """Hold a new session's cluster against the one that the same URL led to before.
+        """Compare a new session's cluster with the one that the same URL led to before.
 
         Raises:
-            SessionRefused: it is another one, or a copy that was left behind by a failover.
+            SessionRefused: it is another one, or a copy that a failover left behind.
         """
         with self._lock:
             first = self._clusters.setdefault(_place(url), cluster)
@@ -81,9 +81,9 @@ class KnownServers:
 
 
 def each_address(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The parameters of a connection, for each host and address that they name by itself, in their order.
+    """The parameters of a connection for each single host and address that they name, in their order.
 
-    psycopg would try them all, and a wrong password at each; libpq itself ends with the first that refuses one.
+    psycopg would try them all, with a wrong password at each; libpq stops at the first that refuses the password.
     """
     named = {name: str(parameters[name]).split(",") for name in _OF_A_HOST if parameters.get(name)}
     count = max(map(len, named.values()), default=1)
@@ -109,9 +109,9 @@ def _addresses(host: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _place(url: str) -> str:
-    # A password may change while a process runs, and is nothing to keep.
+    # A password may change while a process runs, and must not be kept.
     return repr(sorted((name, value) for name, value in conninfo_to_dict(url).items() if name != "password"))
 
 
 KNOWN_SERVERS: Final = KnownServers()
-"""Those of this process."""
+"""The servers of this process."""

@@ -1,6 +1,6 @@
-"""Which texts are numbers, days and moments as PostgreSQL writes them: those that it takes back without a fault.
+"""Which texts PostgreSQL accepts as numbers, days and moments, in its own spelling.
 
-Each value that a column can have is among them: `columns` goes by it where rows are looked up by texts of any origin.
+Each value that a column can have is among them. `columns` uses it to look up rows by texts of any origin.
 """
 
 import re
@@ -10,11 +10,11 @@ from typing import Final
 _ENDS: Final = ("infinity", "-infinity")
 _NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 _NUMERIC: Final = re.compile(r"-?(0|[1-9][0-9]{0,131071})(\.[0-9]{1,16383})?")
-# Four digits of a year, or as many as it has.
+# A year has four digits, or as many as it needs.
 _DAY: Final = r"(?P<year>[0-9]{4}|[1-9][0-9]{4,6})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _DATE: Final = re.compile(rf"{_DAY}(?P<before> BC)?")
-# As JavaScript writes it, or PostgreSQL, where the year has not four digits.
+# As JavaScript writes it, or as PostgreSQL does if the year has not four digits.
 _MOMENT: Final = re.compile(rf"{_DAY}(?:T{_CLOCK}\.[0-9]{{6}}Z?| {_CLOCK}(?:\.[0-9]{{1,6}})?(?P<before> BC)?)")
 _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIRST_DAY: Final = (-4713, 11, 24)
@@ -38,7 +38,7 @@ def is_moment(text: str) -> bool:
 
 
 def matches(pattern: str) -> Callable[[str], bool]:
-    """What says whether the whole of a text is of a pattern."""
+    """A test whether a whole text matches the pattern."""
     compiled = re.compile(pattern)
     return lambda text: compiled.fullmatch(text) is not None
 

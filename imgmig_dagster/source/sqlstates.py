@@ -1,7 +1,7 @@
 """What PostgreSQL's errors mean, by SQLSTATE: what happened, what to do next, and whether another try is worth it.
 
-docs/errors.md holds the same table for people. No message shows the server's text, which can hold values; texts of
-libpq and of a pooler about the connection itself hold none, and are read to tell one cause from another.
+docs/errors.md holds the same table for people. No message shows the server's text, which can hold values. Texts of
+libpq and of a pooler about the connection hold none, and tell one cause from another.
 """
 
 import re
@@ -36,17 +36,17 @@ class SqlStateMeaning:
 
 
 _BACK: Final = "give the same command again once it is back"
-_DBA: Final = "ask whoever runs the server; then give the same command again"
+_DBA: Final = "ask the server's administrator; then give the same command again"
 
 MEANINGS: Final = {
     "08": SqlStateMeaning("the connection to PostgreSQL broke", _BACK, SourceUnavailable, again=True),
     "08P01": SqlStateMeaning("the connection or its pooler gave up", _BACK, SourceUnavailable, again=True),
     "0A000": SqlStateMeaning(
-        "PostgreSQL lacks a feature that the statement needs",
+        "PostgreSQL does not have a feature that the statement needs",
         "imgmig needs PostgreSQL 12 or later (docs/mapping.md: what needs 13 or 14)",
     ),
-    "22021": SqlStateMeaning("a value's bytes are no text", "mend the row, which is in no encoding", UnreadableText),
-    "22P05": SqlStateMeaning("a value has no form in UTF-8", "mend the row", UnreadableText),
+    "22021": SqlStateMeaning("a value's bytes are no text", "fix the row, which is in no encoding", UnreadableText),
+    "22P05": SqlStateMeaning("a value has no form in UTF-8", "fix the row", UnreadableText),
     "25006": SqlStateMeaning(
         "a statement tried to write", "is the source a view whose function writes? Read from its table"
     ),
@@ -58,20 +58,20 @@ MEANINGS: Final = {
         "PostgreSQL refuses the login", "is the role there, and let in by pg_hba.conf?", LoginRefused
     ),
     "28P01": SqlStateMeaning(
-        "PostgreSQL refuses the password", "mend url in [source]; it was tried once only", LoginRefused
+        "PostgreSQL refuses the password", "correct url in [source]; it was tried once only", LoginRefused
     ),
     "3D000": SqlStateMeaning(
-        "there is no such database", "mend the name of the database in url in [source]", LoginRefused
+        "there is no such database", "correct the name of the database in url in [source]", LoginRefused
     ),
     "40": SqlStateMeaning("PostgreSQL broke a statement off for a conflict", _BACK, SourceUnavailable, again=True),
     "42501": SqlStateMeaning(
-        "the role lacks a right", "imgmig doctor names it; deploy/reader_role.sql grants what is needed"
+        "the role does not have a right", "imgmig doctor names it; deploy/reader_role.sql grants what is needed"
     ),
     "42703": SqlStateMeaning(
-        "a mapped column is not there", "was it renamed or dropped? Mend the table, then imgmig doctor"
+        "a mapped column is not there", "was it renamed or dropped? Fix the table, then run imgmig doctor"
     ),
     "42P01": SqlStateMeaning(
-        "the table is not there", "was it renamed or dropped? See `table` in the declaration, then imgmig doctor"
+        "the table is not there", "was it renamed or dropped? See `table` in the declaration, then run imgmig doctor"
     ),
     "53100": SqlStateMeaning("the server's disk is full", _DBA, SourceUnavailable),
     "53200": SqlStateMeaning("the server is out of memory", _DBA, SourceUnavailable),
@@ -79,7 +79,7 @@ MEANINGS: Final = {
         "the server has no connection to spare", "raise its limit, or run less at once", SourceUnavailable, again=True
     ),
     "53400": SqlStateMeaning("the server reached a limit of its configuration", _DBA, SourceUnavailable),
-    "53": SqlStateMeaning("the server lacks a resource", _DBA, SourceUnavailable),
+    "53": SqlStateMeaning("the server has run out of a resource", _DBA, SourceUnavailable),
     "54": SqlStateMeaning(
         "a statement is beyond a limit of the server",
         "raise it, or name a view of fewer columns by `table` in the declaration",
@@ -112,8 +112,8 @@ _STATEMENT_POOLING: Final = SessionRefused(
     "session mode for this database, or name PostgreSQL itself in url in [source]"
 )
 
-# A refused login has no SQLSTATE in libpq, and a pooler gives all of its own errors one. Read in this order: what
-# another try cannot mend first, so that a password that one host refused is not tried again because another is away.
+# libpq gives a refused login no SQLSTATE, and a pooler gives all its own errors one. In this order: first what another
+# try cannot fix. A password that one host refused is then not tried again because another host is away.
 _CONNECTION_TEXTS: Final = {
     "28P01": "password authentication failed|SASL authentication failed|auth failed|no password supplied",
     "3D000": 'database "[^"]*" does not exist|no such database',
@@ -123,15 +123,15 @@ _CONNECTION_TEXTS: Final = {
     "53300": "too many clients|too many connections|remaining connection slots|no more connections allowed",
     "57P03": "is starting up|is shutting down|in recovery mode|not yet accepting connections|not accepting connections",
 }
-# The server's own "FATAL:  ", whatever its language.
+# The server's own "FATAL: ", in any language.
 _ANSWERED: Final = re.compile(r"failed: \S+:  ")
 _OBJECT: Final = re.compile(r"permission denied for \w+ \S+")
 _QUOTED: Final = re.compile('"[^"]*"')
 _TABLE: Final = re.compile('["«„“»](?P<name>[^"«„“»”]+)["«„“»”]')
 
 
-def told(error: psycopg.Error, role: str, known: bool) -> SourceError:
-    """An error of psycopg as ours. `role` reads; `known`: a primary was reached by the same URL before."""
+def to_source_error(error: psycopg.Error, role: str, known: bool) -> SourceError:
+    """psycopg's error as a `SourceError`. `role` reads; `known`: the same URL reached a primary before."""
     if error.sqlstate is None:
         return _connection_failed(error, known) if isinstance(error, psycopg.OperationalError) else _unknown(error)
     text = error.diag.message_primary or str(error)
@@ -146,12 +146,12 @@ def told(error: psycopg.Error, role: str, known: bool) -> SourceError:
 
 
 def refuses_password(error: psycopg.Error) -> bool:
-    """Whether a server refused a login for its password, which another host of the URL would refuse as well."""
+    """Whether a server refused a login for its password. Another host of the URL would refuse it too."""
     return _of_login(error) == "28P01"
 
 
 def replica(known: bool) -> SourceError:
-    """Rows, or a session, that came from a replica: waited for where it was the primary before, in a failover."""
+    """The error for rows, or a session, of a replica. If the URL led to a primary before, it says to wait."""
     if known:
         return SourceUnavailable("PostgreSQL's primary is away, and a replica answers: wait for the failover to end")
     return SessionRefused(f"the server at url in [source] {_REPLICA}")
@@ -180,10 +180,10 @@ def _of_a_pooler(error: psycopg.Error, text: str) -> SourceError:
 
 def _connection_failed(error: psycopg.Error, known: bool) -> SourceError:
     lines = [line for line in str(error).strip().splitlines() if line] or [type(error).__name__]
-    # psycopg tries the hosts one by one, and lists what became of each.
+    # psycopg tries the hosts one by one, and lists what happened with each.
     failures = [line for line in lines if line.startswith("- host")] or lines[:1]
     text, everything = "; ".join(failures), "\n".join(lines)
-    # libpq quotes a parameter that it cannot read, and that may be a piece of a password that was not encoded.
+    # libpq quotes a parameter that it cannot read. It may be part of a password that was not percent-encoded.
     text = _QUOTED.sub('"..."', text) if text.startswith("connection is bad") else text
     if "unsupported startup parameter" in everything:
         return SessionRefused(f"the pooler before PostgreSQL refuses a parameter of url in [source]: {text}")
@@ -210,7 +210,7 @@ def _of_login(error: psycopg.Error) -> str | None:
 
 
 def _at_login(sqlstate: str) -> SqlStateMeaning:
-    # There a lacking right is that to connect; one that was taken away meanwhile may be given back.
+    # Here the missing right is the right to connect. A right that was revoked during the run may be granted again.
     return MEANINGS["28"] if sqlstate == "42501" else MEANINGS.get(sqlstate, MEANINGS["28"])
 
 

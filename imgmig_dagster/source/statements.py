@@ -1,6 +1,6 @@
-"""Carries out statements on the source table, one by one or on one snapshot.
+"""Runs statements on the source table, one by one or on one snapshot.
 
-Where a statement is refused the table is looked at anew. What is asked of it stands in `reader` and `counting`.
+If a statement is refused, the table's catalog is read again. `reader` and `counting` decide what to ask.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ Self = TypeVar("Self", bound="Statements")
 
 
 def no_parameters(_pieces: Expressions) -> dict[str, Any]:
-    """Of a statement that has none."""
+    """For a statement without parameters."""
     return {}
 
 
@@ -44,7 +44,7 @@ def _made(
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot of the database: what is asked of it, by calling it, is all of one moment."""
+    """One snapshot of the database. Call it to run a statement; all results are of one moment."""
 
     pieces: Expressions
     _fetch_once: Fetch
@@ -55,13 +55,13 @@ class Snapshot:
         return self.pieces.table
 
     def __call__(self, query: str, parameters: Parameters = no_parameters, window: Window | None = None) -> list[Any]:
-        """All rows of a statement that is made of the pieces by name, those that speak of a window by `window`."""
+        """All rows of a statement. It consists of the pieces by name; those about a window use `window`."""
         found = self._fetch_once(*_made(self.pieces, query, parameters, window))
         return decoded(self.table.encoding, found, self._fetch_once)
 
 
 class Statements:
-    """One source table, and the one way in which statements on it are carried out."""
+    """One source table, and the only way to run statements on it."""
 
     def __init__(
         self,
@@ -89,16 +89,16 @@ class Statements:
         return self._expressions.table
 
     def columns_not_migrated(self) -> NotMigrated:
-        """Which columns no item carries, looked up anew: one may have been added since the table was checked."""
+        """Which columns no item has, read again: a column may have been added since the table was checked."""
         return columns_not_migrated(self._connections.fetch, self._schema, self._table, self._declared)
 
     def column_types(self) -> dict[str, str]:
-        """Every column's type, and whether it is NOT NULL, looked up anew."""
+        """Every column's type, and whether it is NOT NULL, read again."""
         found = columns_of(self._connections.fetch, find_relation(self._connections.fetch, self._schema, self._table))
         return {each.name: each.shown + (" NOT NULL" if each.required else "") for each in found.values()}
 
     def published(self) -> PublishedSource:
-        """What a certificate tells a stranger of the table."""
+        """What a certificate says about the table, so that anybody can check it."""
         return published(self._expressions)
 
     def close(self) -> None:
@@ -130,14 +130,14 @@ class Statements:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """One snapshot for several statements; keep it short, and read by nothing else meanwhile.
+        """One snapshot for several statements. Keep it short, and read through nothing else inside it.
 
         `counting.table_counts`, `counting.repeated_on` and `counting.present` take it::
 
             with reader.snapshot() as snapshot:
                 counts = table_counts(snapshot, windows)
 
-        A connection that is lost meanwhile raises `SourceUnavailable`: the snapshot is lost with it.
+        If the connection is lost, so is the snapshot: `SourceUnavailable`.
         """
         pieces = self._expressions  # read from the catalog before the snapshot has the connection
         with self._connections.snapshot() as fetch_once:
@@ -146,8 +146,8 @@ class Statements:
     def _carry_out(self, make: Callable[[Expressions], tuple[sql.Composed, dict[str, Any]]]) -> list[Any]:
         """All rows of a statement.
 
-        One that is refused may be so because the table was altered: then it is looked at anew. What no longer fits is
-        said by its name; with another type that fits as well it goes on.
+        A statement may be refused because the table was altered: then the catalog is read again. What no longer fits is
+        reported by name; if another type fits as well, the read goes on.
         """
         pieces = self._expressions
         try:

@@ -1,8 +1,7 @@
-"""Text as `str` whatever the database's encoding is, so that what is no text costs its own row and no neighbour.
+"""Text as `str`, for any encoding of the database. Invalid text costs its own row and no neighbour.
 
-The server refuses a whole result for one value that has no form in Unicode. Where a database is not in UTF-8, text is
-therefore read as the bytes that are stored, and decoded here. In UTF-8 the server sends text as it stands, and
-`loaders.py` decodes it.
+The server refuses a whole result for one value that has no form in Unicode. If a database is not in UTF-8, text is
+therefore read as the stored bytes, and decoded here. In UTF-8 the server sends text as it is, and `loaders` decodes it.
 """
 
 import ast
@@ -14,10 +13,10 @@ from imgmig_dagster.source.connection import Fetch
 
 UTF8: Final = "UTF8"
 NO_ENCODING: Final = "SQL_ASCII"
-"""The encoding of a database that never looked at its bytes: they may be anything, and are taken for UTF-8."""
+"""The encoding of a database that never checked its bytes. They may be anything; they are read as UTF-8."""
 
-# Those for which Python's codec and PostgreSQL say the same of every byte. Of the encodings of several bytes they do
-# not (the wave dash of EUC_JP is another character), so that the server decodes those.
+# Encodings that Python's codec and PostgreSQL decode alike, byte by byte. Encodings of several bytes differ (the wave
+# dash of EUC_JP becomes another character), so the server decodes those.
 _CODECS: Final = {
     NO_ENCODING: "utf-8",
     "KOI8R": "koi8-r",
@@ -37,7 +36,7 @@ _TAKEN_AS_THEY_ARE: Final = (UTF8, NO_ENCODING)
 
 
 def decoded(encoding: str, rows: list[Any], fetch: Fetch) -> list[Any]:
-    """The rows with text for bytes, by `fetch` where the server decodes. Bytes that are no text stay bytes.
+    """The rows with text for bytes; where the server decodes, by `fetch`. Invalid bytes stay bytes.
 
     Raises:
         UnreadableText: on a snapshot, which ends with the server's refusal of one value.
@@ -50,7 +49,7 @@ def decoded(encoding: str, rows: list[Any], fetch: Fetch) -> list[Any]:
 
 
 def representable(encoding: str, ids: Sequence[str], fetch: Fetch) -> list[str]:
-    """Those ids that the encoding has a form of. The server refuses a whole statement for one that it has not."""
+    """The ids that the encoding can express. The server refuses a whole statement for one id that it cannot."""
     if encoding in _TAKEN_AS_THEY_ARE or all(map(str.isascii, ids)):
         return list(ids)
     try:
@@ -64,7 +63,7 @@ def representable(encoding: str, ids: Sequence[str], fetch: Fetch) -> list[str]:
 
 
 def stored_bytes(row_id: str) -> bytes | None:
-    """The bytes of an id that is no text, which goes by the name that `str` gives them; None of any other id."""
+    """The bytes of an id that is not valid text, from the name that `str` gives them; None for any other id."""
     if not row_id.startswith(("b'", 'b"')):
         return None
     try:
@@ -91,7 +90,7 @@ def _from_server(encoding: str, stored: list[bytes], fetch: Fetch) -> dict[bytes
     except UnreadableText:
         if len(stored) == 1:
             return {}
-    # One value that has no form fails them all: halve them until it is alone.
+    # One value without a form fails them all: halve them until it is alone.
     middle = len(stored) // 2
     return {**_from_server(encoding, stored[:middle], fetch), **_from_server(encoding, stored[middle:], fetch)}
 

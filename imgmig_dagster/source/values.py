@@ -1,6 +1,6 @@
-"""How a column is read: its text, its time, and the value that a `Row` holds of it.
+"""How a column is read: its text, its time, and its value in a `Row`.
 
-`digests` makes of the same pieces what is hashed; `keyset` compares rows, `orders` places them.
+`row_digest_sql` makes what is hashed from the same pieces; `keyset` compares rows, `orders` places them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,45 +15,45 @@ from imgmig_dagster.source.catalog import UTC, SourceTable
 from imgmig_dagster.source.columns import Column, ColumnKind
 from imgmig_dagster.source.texts import NO_ENCODING, UTF8
 
-# The years in which a time is spelled as JavaScript's toISOString() spells it; another one is as PostgreSQL writes it.
+# In these years a time is spelled as JavaScript's toISOString() does; in others as PostgreSQL does.
 _ISO: Final = (
     "CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01'"
     " THEN pg_catalog.to_char({0}, 'YYYY-MM-DD\"T\"HH24:MI:SS.{1}{2}') ELSE {0}::text END"
 )
-# Behind the last day that a timestamp can be a date goes on.
+# Dates go on after the last day that a timestamp can have.
 _MIDNIGHT: Final = (
     "CASE WHEN {0} < date '294277-01-01' THEN {0}::timestamp WHEN {0} IS NOT NULL THEN timestamp 'infinity' END"
 )
-# The hash of a record takes columns of every type that has an index; its sign would double a bucket.
+# The hash of a record accepts columns of every type that has an index. Its sign would double a bucket.
 _BUCKET: Final = "((pg_catalog.hash_record_extended(ROW({identity}), 0) & 9223372036854775807) %% {buckets})"
 _JSON: Final = (FieldType.LIST, FieldType.TEXT_SET, FieldType.NUMBER_SET)
 _AS_TEXT: Final = (FieldType.TEXT, FieldType.LABEL, FieldType.NUMBER, FieldType.DATE, FieldType.DOCUMENT)
-# What may be beyond ASCII.
+# Fields that may hold characters beyond ASCII.
 _ANY_TEXT: Final = (FieldType.TEXT, FieldType.LABEL, FieldType.DOCUMENT, *_JSON)
 
 
 class Values:
-    """The pieces of SQL for the columns of one table, which goes by the name ``t``."""
+    """The pieces of SQL for the columns of one table, which is named ``t``."""
 
     def __init__(self, table: SourceTable) -> None:
         self.table = table
         self._identity = frozenset(table.mapping.identity)
         self.bytes_for_text: Final = table.encoding != UTF8
-        """Whether text is read as the bytes that are stored: see `texts`."""
+        """Whether text is read as the stored bytes: see `texts`."""
 
     def bare(self, name: str) -> sql.Composable:
         """A column as it is."""
         return sql.SQL("t.{}").format(sql.Identifier(name.replace("%", "%%")))
 
     def is_zoned(self, name: str) -> bool:
-        """Whether a column holds local times of another zone than UTC."""
+        """Whether a column holds local times of a zone other than UTC."""
         return self._column(name).kind is ColumnKind.LOCAL and self.table.time_zone != UTC
 
     def value(self, field: Field) -> sql.Composable:
-        """A field's value as a `Row` has it."""
+        """A field's value as a `Row` holds it."""
         if field.type in _ANY_TEXT:
-            return self.shown(self.told(field))
-        return self.told(field)
+            return self.shown(self.unencoded(field))
+        return self.unencoded(field)
 
     def shown(self, text: sql.Composable) -> sql.Composable:
         """A text as it is read."""
@@ -65,8 +65,8 @@ class Values:
             return sql.SQL("pg_catalog.convert_to({}, {})").format(text, sql.Literal(NO_ENCODING))
         return sql.SQL("pg_catalog.textsend({})").format(text)  # which does not look whether it is UTF-8
 
-    def told(self, field: Field) -> sql.Composable:
-        """A field's value before any question of encoding."""
+    def unencoded(self, field: Field) -> sql.Composable:
+        """A field's value before encoding."""
         if field.template is not None:
             return self.rendered(field.template)
         if field.type in (FieldType.TIMESTAMP, FieldType.EPOCH):
@@ -81,16 +81,16 @@ class Values:
         return bare
 
     def text(self, name: str) -> sql.Composable:
-        """A column's text, whatever its type."""
+        """A column's text, for any type."""
         bare = self.bare(name)
         if self._column(name).kind is ColumnKind.PADDED:  # a cast would strip the padding; concat() makes '' of NULL
             return sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(bare)
         return sql.SQL("{}::text").format(bare)
 
     def key_text(self, name: str) -> sql.Composable:
-        """A column's text in a key or a template: times as JavaScript writes them; of the identity to the microsecond.
+        """A column's text in a key or a template. Times as JavaScript writes them; in the identity, to the microsecond.
 
-        A local time of the identity keeps its own clock, on which each time is another.
+        A local time in the identity is not converted, so that different times stay different.
         """
         kind = self._column(name).kind
         if kind not in (ColumnKind.INSTANT, ColumnKind.LOCAL):
@@ -103,7 +103,7 @@ class Values:
         return sql.SQL(_ISO).format(clock, sql.SQL(precision), sql.SQL(mark))
 
     def rendered(self, template: Template) -> sql.Composable:
-        """The text of a template; NULL where a column of it is."""
+        """The text of a template; NULL if one of its columns is NULL."""
         parts: list[sql.Composable] = []
         for literal, name in template.parts:
             parts += [sql.Literal(literal.replace("%", "%%"))] if literal else []
@@ -125,7 +125,7 @@ class Values:
         return bucket_of(self.table.mapping, self.bare)
 
     def moment(self, name: str, unit: Unit | None = None) -> sql.Composable:
-        """A column as a point in time; a number in microseconds since 1970, be it one of `unit` or of a bucket."""
+        """A column as a point in time; a number of a `unit`, or a bucket, in microseconds since 1970."""
         if not name:
             return sql.SQL("{} * 1000000").format(self.bucket)
         bare = self.bare(name)

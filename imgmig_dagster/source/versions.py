@@ -1,6 +1,6 @@
-"""Which declarations need a later PostgreSQL than 12, which all others are content with.
+"""Which declarations need a later PostgreSQL than 12.
 
-The statements that need it are in `digests` and `values`.
+The statements that need it are in `row_digest_sql` and `values`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def _needs(mapping: TableMapping, columns: Mapping[str, Column]) -> Iterator[tup
     for field in mapping.fields:
         kind = columns[field.column].kind if field.column in columns else None
         if field.type is FieldType.NUMBER and kind is ColumnKind.FLOAT:
-            # Before it a numeric is never infinite, and the cast of one such row would fail all of a page.
+            # Before it a numeric is never infinite, and the cast of one such row would fail a whole page.
             yield 14, f"column {field.column} is a floating-point number, which needs the infinite numeric of", _AS_TEXT
         elif field.type is FieldType.NUMBER_SET or (field.type is FieldType.NUMBER and kind is ColumnKind.NUMERIC):
             yield 13, f"column {field.column} is hashed as a number, which needs trim_scale() of", _AS_TEXT

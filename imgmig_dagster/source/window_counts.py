@@ -1,6 +1,6 @@
-"""What the source says of a window in one statement: how much there is, and a digest of what it says.
+"""What the source says about a window in one statement: how much there is, and a digest of it.
 
-And the digests alone of many windows, by one statement for all of them.
+Also the digests of many windows, by one statement for all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ from imgmig_dagster.window import Window, dated, from_microseconds
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the source says of a window, in one statement and thus of one snapshot.
+    """What the source says about a window, from one statement and so from one snapshot.
 
-    `row_bytes` is the length of what is hashed of the rows (`source.row_digest_sql`). `digest` is the sum of the rows'
-    digests: two windows' digests add up. `watermark` is the latest finite `modified_column`.
+    `row_bytes` is the length of the hashed bytes of the rows (`source.row_digest_sql`). `digest` is the sum of the
+    rows' digests: the digests of two windows add up. `watermark` is the latest finite `modified_column`.
     """
 
     rows: int
@@ -37,8 +37,8 @@ SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0), coalesce(sum({d
 FROM {table} t CROSS JOIN LATERAL (SELECT {content}) AS mapped(content) WHERE {inside}
 """
 
-# How the bounds are parsed once, and why there is an OFFSET, is told in `counting`. Of rows in no window that is asked
-# for no digest is made.
+# `counting` explains why the bounds are parsed once and why there is an OFFSET. Rows outside the asked windows are not
+# hashed.
 _DIGESTS: Final = """
 SELECT bucket, sum(digest)::text FROM (
     SELECT width_bucket({instant}, (SELECT %(starts)s::text[]::{instant_type}[])) AS bucket, {digest} AS digest
@@ -50,14 +50,14 @@ SELECT bucket, sum(digest)::text FROM (
 
 
 def statement(pieces: Expressions, columns: Sequence[str], window: Window) -> sql.Composed:
-    """The statement; its parameters are the window's."""
+    """The statement. Its parameters are those of the window."""
     nulls = sql.SQL(", ").join(pieces.null_count(name) for name in columns)
     digest = row_digest(sql.SQL("mapped.content"))
     return sql.SQL(_STATEMENT).format(nulls=nulls, digest_of_content=digest, **pieces.names_in(window))
 
 
 def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
-    """The inventory from the statement's one row."""
+    """The inventory from the statement's single row."""
     rows, size, digest, watermark_us, now_us, *null_counts = found
     return Inventory(
         rows=rows,
@@ -70,7 +70,7 @@ def inventory_of(found: tuple[Any, ...], columns: Sequence[str]) -> Inventory:
 
 
 def finite_moment(timestamp_us: int | str | None) -> datetime | None:
-    """Microseconds since 1970 as a datetime; None where there are none, or no datetime can hold them."""
+    """Microseconds since 1970 as a datetime; None if there are none, or no datetime can hold them."""
     if not isinstance(timestamp_us, int):
         return None
     try:
@@ -80,7 +80,7 @@ def finite_moment(timestamp_us: int | str | None) -> datetime | None:
 
 
 def digests_of(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, str]:
-    """The digest of each of these windows, by partition key; they are in order, with or without others in between."""
+    """The digest of each of these windows, by partition key. They are in order; other windows may be in between."""
     found = dict.fromkeys((window.partition for window in windows), "0")
     for window in windows:
         if window.is_undated:
@@ -96,7 +96,7 @@ def digests_of(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> di
 
 
 def _without_gaps(windows: Sequence[Window]) -> list[Window]:
-    """The windows, and what lies between them, under no partition's name."""
+    """The windows, and the gaps between them under an empty name."""
     pieces = list[Window]()
     for window in windows:
         if pieces and pieces[-1].end < window.start:

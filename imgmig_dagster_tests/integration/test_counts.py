@@ -100,7 +100,7 @@ def test_a_row_whose_id_is_null_is_named_and_keeps_no_other_from_being_compared(
     assert (census.repeated, census.samples["repeated"]) == (2, ["None", "None"])
     assert (census.samples["missing"], census.samples["orphans"]) == ([row_id(3)], [row_id(5)])
     for read in (migration.migrate, migration.verify):
-        with pytest.raises(SourceRefused, match=r"or it is NULL \(2 such in all\): mend them in the source"):
+        with pytest.raises(SourceRefused, match=r"or it is NULL \(2 such in all\): fix them in the source"):
             read(page_size=page_size)
 
 

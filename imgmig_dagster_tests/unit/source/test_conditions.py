@@ -71,11 +71,11 @@ def test_an_index_of_the_rows_alone_keeps_them_apart_if_a_look_finds_them_so(thi
 @pytest.mark.parametrize(
     ("where", "fault"),
     [
-        ("deleted IS", "does not take the condition"),
-        ("no_such_column > 1", "does not take the condition"),
-        ("name", "does not take the condition"),
-        ("no_such_function(id)", "does not take the condition"),
-        ("true)) t LIMIT 0; SELECT 1; SELECT FROM (SELECT 1 WHERE (true", "does not take the condition"),
+        ("deleted IS", "does not accept the condition"),
+        ("no_such_column > 1", "does not accept the condition"),
+        ("name", "does not accept the condition"),
+        ("no_such_function(id)", "does not accept the condition"),
+        ("true)) t LIMIT 0; SELECT 1; SELECT FROM (SELECT 1 WHERE (true", "does not accept the condition"),
         ("random() < 0.5", "calls random\\(\\)"),
         ('id > 0 AND "random" () < 0.5', "calls random\\(\\)"),
         ("clock_timestamp() > at", "calls clock_timestamp\\(\\)"),

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors are told by what they are, once, and tried again only where that can help."""
+"""PostgreSQL's errors are named by their cause, once, and tried again only where that can help."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connection import Isolation, SessionState
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.servers import KnownServers
-from imgmig_dagster.source.sqlstates import MEANINGS, told
+from imgmig_dagster.source.sqlstates import MEANINGS, to_source_error
 from imgmig_dagster_tests.arrange import MARCH, Source, image
 from imgmig_dagster_tests.conftest import Services
 
@@ -56,7 +56,7 @@ class Raised:
         ("53200", SourceUnavailable, 1, "out of memory"),
         ("53300", SourceUnavailable, 3, "no connection to spare"),
         ("53400", SourceUnavailable, 1, "a limit of its configuration"),
-        ("53999", SourceUnavailable, 1, "lacks a resource"),
+        ("53999", SourceUnavailable, 1, "has run out of a resource"),
         ("54001", SourceRefused, 1, "raise it, or name a view of fewer columns by `table` in the declaration"),
         ("57P01", SourceUnavailable, 3, "shuts down"),
         ("57P02", SourceUnavailable, 3, "crashed"),
@@ -165,7 +165,7 @@ def test_a_refused_login_is_no_server_that_is_away(text: str, sqlstate: str) -> 
     """libpq gives the error of a login no SQLSTATE."""
     line = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
 
-    error = told(psycopg.OperationalError(line), "nobody", known=False)
+    error = to_source_error(psycopg.OperationalError(line), "nobody", known=False)
 
     assert isinstance(error, LoginRefused)
     assert f"SQLSTATE {sqlstate}" in str(error)
@@ -178,14 +178,16 @@ def test_a_refused_login_is_no_server_that_is_away(text: str, sqlstate: str) -> 
 def test_a_server_that_is_away_or_full_is_tried_again(text: str) -> None:
     line = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
 
-    error = told(psycopg.OperationalError(line), "nobody", known=False)
+    error = to_source_error(psycopg.OperationalError(line), "nobody", known=False)
 
     assert isinstance(error, SourceUnavailable)
     assert error.again
 
 
-def test_a_right_to_connect_that_is_taken_away_meanwhile_may_be_given_back() -> None:
-    error = told(psycopg.OperationalError('failed: FATAL:  permission denied for database "y"'), "nobody", known=True)
+def test_a_right_to_connect_that_is_revoked_during_a_run_may_be_given_back() -> None:
+    error = to_source_error(
+        psycopg.OperationalError('failed: FATAL:  permission denied for database "y"'), "nobody", known=True
+    )
 
     assert isinstance(error, SourceUnavailable)
     assert (error.exit_code, error.again) == (3, True)
