@@ -56,7 +56,7 @@ def read_stage_file(path: Path, stage: Stage) -> StageFile:
         SettingsError: it cannot be read, is no TOML, or holds what is no setting or a secret; each such place is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
     except FileNotFoundError:
         return StageFile(path)
@@ -119,7 +119,8 @@ def _lines(text: str) -> Iterator[tuple[tuple[str, str], int]]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             section = _plain(header[1])
-            yield (section, ""), number
+            of, _, name = section.rpartition(".")
+            yield (of, name) if of else (section, ""), number
         elif key := _KEY.match(line):
             of, _, name = f"{section}.{_plain(key[1])}".lstrip(".").rpartition(".")
             yield (of, name), number

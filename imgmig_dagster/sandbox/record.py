@@ -115,6 +115,7 @@ class SettingsFiles:
         """Write both from variables."""
         self.stage.parent.mkdir(exist_ok=True)
         with replacing(self.stage) as file:
+            file.write("# Written by `imgmig sandbox start`; changes are lost. Settings of your own: stages/dev.toml\n")
             file.write(stage_file_text(Stage.DEV, values_of(variables)))
         with replacing(self.variables) as file:
             file.writelines(f"{name}={value}\n" for name, value in variables.items())

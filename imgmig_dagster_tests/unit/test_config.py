@@ -7,6 +7,7 @@ import pytest
 
 from imgmig_dagster.config import (
     dagster_home,
+    deprecation_warnings,
     load_settings,
     load_table_settings,
     sandbox_root,
@@ -309,6 +310,40 @@ class TestSandbox:
         recorded = services.sandbox.environment()["IMGMIG_PARTITION_START"]
 
         assert str(declarations(Stage.DEV)["images"].partitions.start) == recorded
+
+    @pytest.mark.usefixtures("sandboxed")
+    def test_the_file_of_stage_dev_wins_over_the_sandboxs(self, tmp_path: Path) -> None:
+        (tmp_path / "stages").mkdir()
+        (tmp_path / "stages" / "dev.toml").write_text("[target]\napplication_writes = true\n")
+
+        settings = load_settings(Stage.DEV)
+
+        assert (settings.target.table, settings.write_mode) == ("images-dev", WriteMode.CONDITIONAL)
+
+    def test_what_the_sandbox_hands_on_is_warned_of_only_where_a_person_changes_it(
+        self, sandboxed: pytest.MonkeyPatch, services: Services
+    ) -> None:
+        for name, value in services.sandbox.environment().items():
+            sandboxed.setenv(name, value)
+        assert deprecation_warnings(Stage.DEV) == []
+
+        sandboxed.setenv("IMGMIG_TARGET_TABLE", "images-mine")
+
+        assert deprecation_warnings(Stage.DEV) == [
+            "IMGMIG_TARGET_TABLE is deprecated: set table in [target] of stages/dev.toml"
+        ]
+
+    def test_a_sandbox_of_an_earlier_version_has_its_variables_alone(
+        self, env: pytest.MonkeyPatch, services: Services, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".imgmig").mkdir()
+        (tmp_path / ".imgmig" / "sandbox.env").write_bytes((services.sandbox.root / "sandbox.env").read_bytes())
+        env.setenv("IMGMIG_SANDBOX_DIR", str(tmp_path / ".imgmig"))
+
+        settings = load_settings(Stage.DEV)
+
+        assert settings.source_url.get_secret_value() == services.environment["IMGMIG_SOURCE_URL"]
+        assert (settings.target.table, settings.aws().access_key_id) == ("images-dev", "sandbox")
 
     @pytest.mark.usefixtures("env")
     def test_reading_settings_starts_no_sandbox(self) -> None:

@@ -131,6 +131,8 @@ class TestRefusals:
             ("[tables]\npartitions_per_run = 1.5", "prod.toml:2: partitions_per_run in [tables]: .* valid integer"),
             ("[reports]\nspot_check_pictures = 'both'", "prod.toml:2: .* 'embedded' or 'link'"),
             ("target.tabel = 'x'", "prod.toml:1: there is no setting tabel in [target]"),
+            ("\n[target.table]\nx = 1", "prod.toml:2: table in [target]: Input should be a valid string"),
+            ("\ufeff[target]\ntable = 7", "prod.toml:2: table in [target]: Input should be a valid string"),
             ("[target", "prod.toml is no TOML: "),
             ("[target]\n[target]", "prod.toml is no TOML: "),
         ],
