@@ -113,7 +113,7 @@ BEFORE ?= 60b23e2
 bench-partitions: .venv/installed  ## measure what a partition costs, beside the commit BEFORE
 	@$(BIN)/python -m benchmarks --only command partitions daily demo backfill --before $(BEFORE)
 
-bench-scale: .venv/installed  ## migrate 10,000,000 rows beside 1,000,000, verify and certify them (an hour, 30 GB of disk)
+bench-scale: .venv/installed  ## migrate 10,000,000 rows beside 1,000,000, verify and certify them (an hour or two, 30 GB of disk)
 	@$(BIN)/python -m benchmarks.large
 
 COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
