@@ -10,9 +10,12 @@ import dagster as dg
 from imgmig_dagster.clock import SYSTEM_CLOCK
 from imgmig_dagster.config import metrics_collector
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
+from imgmig_dagster.defs.run_log import RunLog
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.metrics_export import exported
+from imgmig_dagster.state.store import StateStore
+from imgmig_dagster.state.throttle import read_throttle
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.schema_changes import schema_drift
 from imgmig_dagster.work import SourceWork, Target, Work, open_work
@@ -37,13 +40,20 @@ def reading_source(
     """What a Dagster run works on that asks nothing of the target, in the run's name, and the table's log."""
     metrics, run_id, page_size = RunMetrics(), context.run.run_id, source.settings.source.page_size
     attributes = {"stage": table.stage.value, "table": table.name}
+    run_log = RunLog(context.log, lambda: _pause(state.of_stage(), table.stage.value))
     with (
         source.reader(table.mapping) as reader,
         state.log(table.name, context.run.run_id) as log,
         exported(metrics, metrics_collector(table.stage), run_id, attributes, log),
+        run_log.telling(),
     ):
-        listener = metrics.watching(progress.for_run(log, context.log))
+        listener = metrics.watching(progress.for_run(log, run_log.listen))
         yield SourceWork(reader, state.open(table.name), run_id, page_size, listener, SYSTEM_CLOCK, metrics), log
+
+
+def _pause(state: StateStore, stage: str) -> str:
+    asked = read_throttle(state)
+    return asked.line(stage) if asked.paused else ""
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from imgmig_dagster.defs.range_run import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, every_seconds, migration_log
+from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, migration_log
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
@@ -42,7 +42,6 @@ from imgmig_dagster.write_guard import allow_writes
 
 TARGET_POOL = "target"
 LOGGED_EVERY_ROWS = 100
-DAGSTER_LOG_INTERVAL_S = 1.0
 
 
 def _shown(what: str, variable: str) -> Any:
@@ -217,16 +216,13 @@ class ProgressListener:
     end: Callable[[Ended], None]
     notice: Callable[[str], None]
 
-    def for_run(self, log: logging.Logger, dagster_log: logging.Logger) -> Listener:
-        """Tells ``migration.log`` every 100 rows at first and then by time (`every_rows`), Dagster's log at most
-        once a second, and the listener always.
-        """
+    def for_run(self, log: logging.Logger, run_log: Listener) -> Listener:
+        """Tells ``migration.log`` every 100 rows at first and then by time (`every_rows`), and the others always."""
         to_file = every_rows(LOGGED_EVERY_ROWS, lambda progress: log.info("%s", _with_partition(progress)))
-        to_dagster = every_seconds(DAGSTER_LOG_INTERVAL_S, lambda progress: dagster_log.info(_with_partition(progress)))
 
         def tell(progress: Progress) -> None:
             to_file(progress)
-            to_dagster(progress)
+            run_log(progress)
             self.listen(progress)
 
         return tell
