@@ -76,7 +76,7 @@ class Alert:
             counts.update(fault.counts)
         if len(partitions) > 1:
             counts["partitions"] = len(partitions)
-        counted = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
         place = [self.stage, *([self.table] if self.table else []), *_span(partitions)]
         text = f"[{', '.join(place)}] {first.title}: {first.verdict}"
         text += f" ({counted})" if counted else ""

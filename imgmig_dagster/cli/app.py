@@ -260,9 +260,14 @@ def status(
 
 
 @app.command(epilog="Example: imgmig report --stage staging")
-def report(stage: StageOption = None, table: TablesOption = None, json: Json = False) -> None:
+def report(
+    stage: StageOption = None,
+    table: TablesOption = None,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    json: Json = False,
+) -> None:
     """Write the summary from the evidence that is there, as HTML, Markdown, JSON and CSV."""
-    _of_each(stage, table, json, StageSession.report)
+    _of_each(stage, table, json, lambda session: session.report(opens))
 
 
 def _session(stage: str | None, table: str | None, json: bool) -> StageSession:

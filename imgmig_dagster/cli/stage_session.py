@@ -11,6 +11,7 @@ from imgmig_dagster import remedies
 from imgmig_dagster.cli import command_results, left_out, migrations, repairs, status
 from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions, refuse_beside_another
 from imgmig_dagster.cli.console import CommandResult, Output, Relay, finish
+from imgmig_dagster.cli.web_page import open_page
 from imgmig_dagster.config import dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
@@ -162,12 +163,8 @@ class StageSession:
         job = "repair" if apply else "plan_repair"
         finished, errors, took = self._run(job, "Repaired", failing, lambda _keys: config)
         if delete_orphans and not errors and repairs.orphans(self.state):
-            deletion = {
-                "apply": apply,
-                "confirm": confirm,
-                "confirm_deletes": confirm_deletes,
-                "census": repairs.census_of(self.state),
-            }
+            deletion = {"apply": apply, "confirm": confirm, "confirm_deletes": confirm_deletes}
+            deletion |= {"census": repairs.census_of(self.state)}
             errors += self._run_one("delete_orphans", {self.table.asset("orphan_report"): deletion})
             orphan_repair = None if errors else load_record(self.state, names.ORPHAN_REPAIR, RepairResult)
             if apply and orphan_repair and not repairs.held_back(orphan_repair):
@@ -209,9 +206,12 @@ class StageSession:
         self._runner.observe(self.table.asset("spot_check"), of_review(found))
         return command_results.of_review(found, self.table.mapping.noun, self._options)
 
-    def report(self) -> CommandResult:
-        """Run the job `report`."""
-        return command_results.of_report(self.state, self._run_one("report"))
+    def report(self, opens: bool = False) -> CommandResult:
+        """Run the job `report`, and open its page in a browser if asked to."""
+        errors = self._run_one("report")
+        if opens and not errors:
+            open_page(self.state.locate(names.report("summary.html")), self.settings, self.output)
+        return command_results.of_report(self.state, errors)
 
     def status(self, keys: Sequence[str] = ()) -> CommandResult:
         """What is known of these partitions, or of all, judged as the report does; runs no job."""

@@ -100,7 +100,8 @@ def zero_mismatches(result: VerificationResult) -> dg.AssetCheckResult:
         "zero_mismatches",
         result.mismatch + result.missing == 0,
         f"{result.match:,} of {result.looked_at:,} rows match their items",
-        f"{result.mismatch:,} of {result.looked_at:,} rows differ and {result.missing:,} are missing: {first}",
+        f"{result.mismatch:,} of {result.looked_at:,} rows differ and {result.missing:,} are missing, with "
+        f"{_counted(result.mismatches_found, 'fault', 'faults')}: {first}",
         metadata.of_mismatches(result),
     )
 
@@ -261,7 +262,9 @@ def _census(name: str, result: CensusResult, kind: str, count: int, fault: tuple
     ids = [*result.samples.get(kind, ()), *unread]
     faults = {row_id: result.faults.get(row_id, ()) for row_id in ids}
     holds = f"the census of {result.source_rows:,} rows and {result.target_items:,} items found none"
-    return _result(name, count == 0, holds, _counted(count, *fault), {kind: count, **metadata.of_faults(faults)})
+    return _result(
+        name, count == 0, holds, _counted(count, *fault), {kind: count, **metadata.of_faults(faults, result.partitions)}
+    )
 
 
 def _counted(number: int, of_one: str, of_several: str) -> str:

@@ -19,7 +19,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
         dg.define_asset_job(
             table.named("dry_run"),
             assets(SOURCE, "dry_run_plan"),
-            description="Tell what a migration would do to each row. Never writes to the target",
+            description="Show what a migration would do to each row. Never writes to the target",
         ),
         dg.define_asset_job(
             table.named("migrate"),
@@ -36,7 +36,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
                     )
                 }
             ),
-            description="Take up the rows of a partition's failure ledger, and strike out those that succeed",
+            description="Migrate the rows of a partition's failure ledger again, and remove those that succeed from it",
         ),
         dg.define_asset_job(
             table.named("verify"),
@@ -46,7 +46,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
         dg.define_asset_job(
             table.named("plan_repair"),
             assets("repair_report"),
-            description="Tell what a repair would do about each key that the last verification listed. Never writes "
+            description="Show what a repair would do about each row that the last verification listed. Never writes "
             "to the target",
         ),
         dg.define_asset_job(
@@ -55,7 +55,7 @@ def all_jobs(table: Table) -> Sequence[AssetJob]:
             config=dg.RunConfig(
                 {table.asset("repair_report"): RepairConfig(apply=True, source_wins=False, confirm=None, partitions=[])}
             ),
-            description="Bring up to date what the last verification listed, and verify those keys again",
+            description="Repair the rows that the last verification listed, and verify these rows again",
         ),
         dg.define_asset_job(
             table.named("delete_orphans"),

@@ -88,7 +88,7 @@ def of_verification(result: VerificationResult, full_values: str) -> dict[str, A
 def of_mismatches(result: VerificationResult) -> dict[str, Any]:
     """The keys and fields at fault."""
     return {
-        "mismatches": result.mismatches_found,
+        "faults_found": result.mismatches_found,
         **_table(
             "faults",
             result.mismatches,
@@ -162,13 +162,14 @@ def of_readiness(report: "SummaryReport") -> dict[str, Any]:
     }
 
 
-def of_faults(faults: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The keys and fields at fault; no field where the item as a whole is."""
-    return _table(
-        "faults",
-        list(faults.items()),
-        lambda fault: {"key": fault[0], "field": ", ".join(fault[1]) or "the whole item"},
-    )
+def of_faults(faults: Mapping[str, Sequence[str]], partitions: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The keys and fields at fault, with their `partitions` where these are known; no field where the whole item is."""
+
+    def shown(fault: tuple[str, Sequence[str]]) -> dict[str, str]:
+        place = {} if partitions is None else {"partition": partitions.get(fault[0], "none")}
+        return {"key": fault[0], **place, "field": ", ".join(fault[1]) or "the whole item"}
+
+    return _table("faults", list(faults.items()), shown)
 
 
 def of_ids(name: str, ids: Sequence[str]) -> dict[str, Any]:

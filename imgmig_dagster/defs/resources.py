@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mimetypes import guess_type
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -199,7 +200,8 @@ class ReportBucket(StageResource):
         client = settings.aws().client("s3")
         try:
             for name, content in files.items():
-                client.put_object(Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content)
+                kind = guess_type(name)[0] or "application/octet-stream"  # so that a browser shows it
+                client.put_object(Bucket=place.netloc, Key=f"{prefix}/{name}", Body=content, ContentType=kind)
         except (ClientError, BotoCoreError) as error:
             raise TargetUnavailable(
                 f"the reports could not be published to {settings.reports.url}: {type(error).__name__}. They are in "

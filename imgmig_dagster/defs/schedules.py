@@ -23,7 +23,7 @@ def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule="0 4 * * *",
         execution_timezone="UTC",
         default_status=status,
-        description="Each day a sixth of the migrated partitions: all of them in any six days",
+        description="Each day: verifies a sixth of the migrated partitions, so that each is verified within six days",
     )
     def verify_all(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         turn = context.scheduled_execution_time.toordinal() % DAYS_OF_A_ROUND
@@ -36,7 +36,8 @@ def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
             cron_schedule="0 3 * * *",
             execution_timezone="UTC",
             default_status=status,
-            description="Each day: the migrated partitions whose evidence no longer counts, and that nothing writes to",
+            description="Each day: verifies the migrated partitions whose evidence no longer counts, unless something "
+            "writes to them",
         ),
         verify_all,
         dg.ScheduleDefinition(
@@ -45,7 +46,7 @@ def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
             cron_schedule="0 5 * * 0",
             execution_timezone="UTC",
             default_status=status,
-            description="Each week: the whole target compared with the whole source",
+            description="Each week: compares the whole target with the whole source",
         ),
         dg.ScheduleDefinition(
             name=table.named("spot_check_daily"),
@@ -54,7 +55,7 @@ def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
             execution_timezone="UTC",
             default_status=status,
             run_config=dg.RunConfig({table.asset("spot_check"): SpotCheckConfig(count=50, seed=None, keep_last=True)}),
-            description="Each day: a new sample. Only one that is not clean takes the place of a sample for review",
+            description="Each day: draws a new sample, and keeps the last one for review unless the new one has faults",
         ),
     ]
 
@@ -65,5 +66,5 @@ def verified_once_migrated(table: Table) -> dg.AutomationConditionSensorDefiniti
         table.named("verify_once_migrated"),
         target=dg.AssetSelection.assets(table.asset("verification_report")),
         default_status=dg.DefaultSensorStatus.STOPPED if table.stage is Stage.DEV else dg.DefaultSensorStatus.RUNNING,
-        description="Verifies a partition once it was migrated and nothing writes to it; those of one tick together",
+        description="Verifies partitions that a run has migrated and that nothing writes to, all of a tick in one run",
     )

@@ -1,7 +1,7 @@
 """What people are told without asking: failed runs, failed checks, ledgers that are not empty, and stale evidence."""
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import dagster as dg
 
@@ -169,9 +169,10 @@ def _stale_evidence(table: Table, status: dg.DefaultSensorStatus) -> dg.SensorDe
         for partition in box.faults - set(stale):
             box.resolve(partition)
         for partition, why in stale.items():
-            page = f"assets/{table.asset('verification_report')}"
+            asset = table.asset("verification_report")
+            page, pages = _page(asset, partition), f"assets/{asset}?view=partitions"
             fault = AlertFault(
-                "evidence", "does not count", remedies.STALE, page, page, partition, {}, (f"{partition}: {why}",)
+                "evidence", "does not count", remedies.STALE, page, pages, partition, {}, (f"{partition}: {why}",)
             )
             box.put(partition, fault)
         return box.send(webhook, alerts.ui)
@@ -235,32 +236,43 @@ def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:
     if found.passed or found.severity is dg.AssetCheckSeverity.WARN:
         box.resolve(name)
         return
-    page = f"assets/{asset}?view=checks&checkDetail={found.check_name}"
+    pages = f"assets/{asset}?view=checks&checkDetail={found.check_name}"
+    # A partition's page has what was found of it, and its run; the check's page shows the last partition only.
+    page = _page(asset, partition) if partition else pages
     numbers = [(key, value.value) for key, value in found.metadata.items() if isinstance(value, dg.IntMetadataValue)]
     counts = {key: count for key, count in numbers if count}
     remedy, keys = remedies.of_check(found.check_name), _keys_of(found)
     listed = keys[:_KEYS]
     fault = AlertFault(
-        found.check_name, "does not hold", remedy, page, page, partition, counts, listed, len(keys) - len(listed)
+        found.check_name, "does not hold", remedy, page, pages, partition, counts, listed, len(keys) - len(listed)
     )
     box.put(name, fault)
+
+
+def _page(asset: str, partition: str) -> str:
+    return f"assets/{asset}?view=partitions&partition={partition}"
 
 
 def _keys_of(found: dg.AssetCheckEvaluation) -> tuple[str, ...]:
     """Key and field of each fault that the check lists."""
     tables = [value for value in found.metadata.values() if isinstance(value, dg.TableMetadataValue)]
     records = [record.data for table in tables for record in table.records if "key" in record.data]
-    return tuple(f"{each['key']}: {each['field']}" if "field" in each else str(each["key"]) for each in records)
+    return tuple(map(_key, records))
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    place = f" in {record['partition']}" if "partition" in record else ""
+    return f"{record['key']}{place}: {record['field']}" if "field" in record else str(record["key"])
 
 
 def _of_ledger(table: Table, partition: str, failures: Sequence[Failure]) -> AlertFault:
-    asset = f"assets/{table.asset(MIGRATED)}"
+    asset = table.asset(MIGRATED)
     return AlertFault(
         "failure ledger",
         "not empty",
         remedies.LEDGER,
-        f"{asset}?partition={partition}",
-        asset,
+        _page(asset, partition),
+        f"assets/{asset}?view=partitions",
         partition,
         {"failed": len(failures)},
         tuple(f"{each.row_id}: {each.field or 'the whole item'} ({each.code})" for each in failures[:_KEYS]),

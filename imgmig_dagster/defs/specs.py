@@ -50,10 +50,10 @@ def end_specs(table: Table, places: Places) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             table.rows,
-            group_name=table.group("tables"),
+            group_name=table.group("source"),
             kinds={"postgres", "table"},
             owners=_OWNERS,
-            description="The source: the rows as the application writes them",
+            description="The table in PostgreSQL, as the application writes it. No run of this platform changes it",
             metadata={
                 "dagster/column_schema": columns_of(table.mapping),
                 **_place(places.source, places.source_name(table.mapping)),
@@ -62,10 +62,10 @@ def end_specs(table: Table, places: Places) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             table.items,
             deps=[migrated],
-            group_name=table.group("tables"),
+            group_name=table.group("target"),
             kinds={"dynamodb", "table"},
             owners=_OWNERS,
-            description="The target: the items, those of the application among them",
+            description="The table in DynamoDB: the items of the migration, and those that the application writes",
             metadata={
                 "dagster/column_schema": attributes_of(table.mapping),
                 "dagster/column_lineage": _lineage(
@@ -135,7 +135,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         SOURCE,
         "migration",
         "postgres",
-        "Inventory of the source rows: count, bytes, NULLs, digest, watermark, and whether each can be mapped",
+        "The rows of a partition in PostgreSQL: how many, bytes, NULLs, digest, newest change, and which rows cannot "
+        "become items. Reads only",
         deps=[],
         code_version=mapped,
         partitions_def=partitions,
@@ -144,7 +145,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "dry_run_plan",
         "migration",
         "python",
-        "The dry run: what a migration would do to each row, rejects, write units, cost. Never writes",
+        "The dry run: what a migration would do to each row, which rows it would reject, and what it would cost. Never "
+        "writes",
         deps=[SOURCE],
         code_version=mapped,
         partitions_def=partitions,
@@ -153,7 +155,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         MIGRATED,
         "migration",
         "dynamodb",
-        "The items written, with an outcome for every row of the window",
+        "The migration of a partition: its rows become items in DynamoDB. Every row has one outcome, and the outcomes "
+        "add up. A run that was stopped resumes",
         deps=[SOURCE],
         code_version=mapped,
         partitions_def=partitions,
@@ -166,7 +169,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "verification_report",
         "verification",
         "python",
-        "Every row of the window compared with its item, field by field, by strongly consistent reads",
+        "The verification of a partition: every row is compared with its item, field by field. A red partition has "
+        "faults, or something wrote to it since. Reads only",
         deps=[MIGRATED],
         code_version=judged,
         partitions_def=partitions,
@@ -175,11 +179,10 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
     )
     yield spec(
         "repair_report",
-        "migration",
+        "repair",
         "dynamodb",
-        "What was done about each key that the last verification listed; what would be done, unless applied. Once "
-        "applied, those keys are verified again, and the checks of "
-        f"`{table.asset('verification_report')}` evaluated anew",
+        "The repair of a partition: what was done about each row that the last verification listed, or, as a dry run, "
+        f"what would be. An applied repair verifies these rows again, in `{table.asset('verification_report')}`",
         deps=["verification_report"],
         code_version=mapped,
         partitions_def=partitions,
@@ -188,7 +191,8 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "table_census",
         "verification",
         "dynamodb",
-        "A full parallel scan of the target against the whole source: keys and content",
+        "The census: all items of the table compared with all rows. It finds items without a row, rows without an "
+        "item, and rows outside of all partitions. Reads only",
         deps=[MIGRATED],
         code_version=judged,
         freshness_policy=_RENEWED_WEEKLY,
@@ -197,16 +201,17 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "spot_check",
         "verification",
         "html",
-        f"Random rows, both records side by side{pictures}, for a person to review",
+        f"The sample: random rows beside their items{pictures}, on a page for a person to review. Reads only",
         deps=[MIGRATED],
         code_version=judged,
         freshness_policy=_RENEWED_DAILY,
     )
     yield spec(
         "orphan_report",
-        "migration",
+        "repair",
         "dynamodb",
-        "What was done about each orphan that the last census listed; what would be done, unless applied",
+        "The repair of items without a row: what was done about each that the last census listed, or, as a dry run, "
+        "what would be",
         deps=["table_census"],
         code_version=mapped,
     )
@@ -214,7 +219,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
         "migration_report",
         "reporting",
         "html",
-        "The report for people, and the certificate for machines, built from evidence, whatever the checks say",
+        "The report and the certificate: verdict, what blocks the cutover, and what to type next. Look here first",
         deps=["verification_report", "table_census", "spot_check"],
         code_version=judged,
     )

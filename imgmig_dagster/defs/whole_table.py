@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from imgmig_dagster import __version__
-from imgmig_dagster.defs import checks, metadata
+from imgmig_dagster.defs import checks, links, metadata
 from imgmig_dagster.defs.advice import advised
 from imgmig_dagster.defs.asset_basics import Materialized, working
 from imgmig_dagster.defs.claims import specs_of
@@ -29,6 +29,7 @@ from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.metrics import RunMetrics
+from imgmig_dagster.remedies import options
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
 from imgmig_dagster.state import names
@@ -72,7 +73,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
             result = work_on(opening, lambda work: take_census(work, windows, table.others, log.info, exports))
         return dg.MaterializeResult(
             metadata=metadata.of_census(result),
-            check_results=advised(checks.of_census(result), table),
+            check_results=advised(checks.of_census(result), table, result.partitions_at_fault),
         )
 
     @dg.multi_asset(
@@ -121,6 +122,8 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         name=table.asset("migration_report"),
         specs=[specs["migration_report"]],
         check_specs=specs_of(table, "migration_report", None),
+        # By this "Execute" on the check's page works: it makes a new report, and judges that.
+        can_subset=True,
     )
     def migration_report(
         context: dg.AssetExecutionContext,
@@ -129,7 +132,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         state: StateDirectory,
         progress: dg.ResourceParam[ProgressListener],
         reports: ReportBucket,
-    ) -> Materialized:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from imgmig_dagster.reporting.certificate_file import sign_certificate
         from imgmig_dagster.reporting.model import RunFacts, build_report
         from imgmig_dagster.reporting.render import publish, render_markdown
@@ -187,15 +190,19 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         finally:
             # Signed or not, it is kept.
             published = reports.publish({name: _content(store, name) for name in files}, table.option)
-        return dg.MaterializeResult(
-            metadata={
-                **metadata.of_summary(report),
-                "report": dg.MetadataValue.md(render_markdown(report)),
-                **{name: dg.MetadataValue.path(place) for name, place in files.items()},
-                **{f"s3_{name}": dg.MetadataValue.text(place) for name, place in published.items()},
-            },
-            check_results=advised([checks.ready_for_cutover(report)], table),
-        )
+        access = settings.aws()
+        shown: dict[str, Any] = {
+            **metadata.of_summary(report),
+            "report": dg.MetadataValue.md(render_markdown(report)),
+            "to_open_it": dg.MetadataValue.md(f"`imgmig report {options(table.stage.value, table.option)} --open`"),
+            **{name: links.shown(place, access) for name, place in files.items()},
+            **{f"s3_{name}": links.shown(place, access) for name, place in published.items()},
+        }
+        if context.selected_asset_keys:
+            yield dg.MaterializeResult(metadata=shown)
+        else:
+            context.log_event(dg.AssetMaterialization(table.asset("migration_report"), metadata=shown))
+        yield from advised([checks.ready_for_cutover(report)], table)
 
     return [table_census, spot_check, migration_report]
 

@@ -32,7 +32,7 @@ from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, CurrentState
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.verification.verification_result import Identity, Mismatch, Rounds, VerificationCounts
+from imgmig_dagster.verification.verification_result import FAULTS_FOUND, Identity, Mismatch, Rounds, VerificationCounts
 from imgmig_dagster.window import Window
 
 
@@ -100,7 +100,7 @@ class Totals:
     write_modes: Mapping[str, int]
     verified: Annotated[int, Figure("rows of verifications that count", label="rows verified")]
     verdicts: Mapping[str, int]
-    mismatches_found: Annotated[int, Figure("faults that they found", name="mismatches", label="mismatches")]
+    mismatches_found: Annotated[int, Figure(FAULTS_FOUND, name="faults_found", label="faults found")]
     mismatches_by_attribute: Mapping[str, int]
     agreed_on_recheck: Annotated[int, Figure("rows that differed at first, and agreed on recheck")]
     inexact_timestamps: Annotated[int, Figure("within tolerance", label="timestamps not cut to the millisecond")]

@@ -8,7 +8,7 @@ tell which rows have left since (`rows_left`).
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from imgmig_dagster.batches import batched
@@ -146,6 +146,7 @@ async def take_census(
         finished_at=clock.now(),
         duration_s=round(clock.monotonic() - started, 3),
         faults=second_look.faults,
+        partitions=second_look.partitions,
         writes=writes,
         groups=groups,
     )
@@ -239,6 +240,7 @@ class _SecondLook:
         self.counts: Counter[str] = Counter()
         self.samples: defaultdict[str, list[str]] = defaultdict(list)
         self.faults: dict[str, list[str]] = {}
+        self.partitions: dict[str, str] = {}
         self._work = work
         self._target = target
         self._sides = sides
@@ -261,10 +263,14 @@ class _SecondLook:
         for verdict, kind in _KINDS.items():
             found = [row_id for row_id, given in examined.results.items() if given is verdict]
             await self._record(kind, dict.fromkeys(found))
+            self._place(rows[row_id] for row_id in found if row_id in self.samples[kind])
         for mismatch in examined.rows.faults:
             if mismatch.attribute is not None and mismatch.row_id in self.samples["differing"]:
                 self.faults.setdefault(mismatch.row_id, []).append(mismatch.attribute)
         return examined.results
+
+    def _place(self, rows: Iterable[DigestedRow]) -> None:
+        self.partitions |= {row.id: partition for row in rows if (partition := self._sides.partition(row))}
 
     async def _judge_without_rows(self, ids: Sequence[str]) -> list[str]:
         """Judge what stands there without a row; return the ids of which there is a row by now."""

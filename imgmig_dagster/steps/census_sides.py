@@ -124,6 +124,11 @@ class Sides:
         """Note rows that the second look found: they may have come since the others were read."""
         self._later.add((self._bucket(row.id), (row.id, self._part(row))) for row in rows)
 
+    def partition(self, row: Row) -> str | None:
+        """The partition of a row; None where it is in none."""
+        part = self._part(row)
+        return self._windows[part].partition if part >= 0 else None
+
     def recount(self, ids: Iterable[str]) -> None:
         """Note ids that are in the source by now: rows that were read before and are not among them are gone."""
         self._is_recounted = True

@@ -41,7 +41,8 @@ class CensusResult:
     """The whole target against the whole source.
 
     `samples` holds ids of the `missing`, `orphans` and `differing`, and `faults` the attributes at fault of the
-    `differing` ones among them; all are in the list `state.names.census_findings`. `rows_counted`, `rows_in_partitions`
+    `differing` ones among them, and `partitions` where those are that have a row; all are in the list
+    `state.names.census_findings`. `rows_counted`, `rows_in_partitions`
     and `rows_outside` are of one snapshot. `writes` is how often each partition had been written to when it began, as
     in a verification; under `ORPHANS`, items without a row. `groups` says which ids had a row, by partition key and for
     those outside of all; the ids themselves are in the lists `state.names.census_ids`. `export` names the export to S3
@@ -79,6 +80,13 @@ class CensusResult:
     unclaimed: Annotated[int | None, Figure("those of them that belong to no declared table", ITEMS)] = None
     export: str = ""
     target_as_of: str = ""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def partitions_at_fault(self) -> Sequence[str]:
+        """The partitions of all rows whose item is missing, differs or is unread; none where not all are known."""
+        rows = self.missing + self.differing + self.unverified
+        return sorted(set(self.partitions.values())) if rows == len(self.partitions) else []
 
     @property
     def passed(self) -> bool:

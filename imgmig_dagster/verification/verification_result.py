@@ -12,6 +12,7 @@ from imgmig_dagster.traffic import TrafficRecord
 # Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
 VERIFIER_VERSION: Final = "3"
 LISTED_MISMATCHES: Final = 10_000
+FAULTS_FOUND: Final = "one for each field that differs, and for each row that is missing or unverified"
 
 
 class RowVerdict(str, Enum):
@@ -73,7 +74,7 @@ class VerificationCounts:
     late: Annotated[int, Figure("rows on no page of the pass, verified after it")]
     left_window: Annotated[int, Figure("rows verified that were no longer in the snapshot: not counted")]
     by_attribute: Annotated[Mapping[str, int], Figure("differences by attribute", name="differences_by_attribute")]
-    mismatches_found: Annotated[int, Figure("faults, of which the first are listed", name="mismatches")]
+    mismatches_found: Annotated[int, Figure(FAULTS_FOUND, name="faults_found", label="faults found")]
     agreed_on_recheck: Annotated[
         int, Figure("rows that differed at first, and agreed on recheck"), renamed("agreed_on_recheck", "settled")
     ]

@@ -55,7 +55,7 @@ def test_a_failed_check_is_told_once_until_it_fails_otherwise(alerting: Platform
     cursor = tick(alerting, "alert_failed_checks", cursor).cursor
     [text] = receiver.texts
     assert text.startswith(f"[dev, {MARCH}] zero_mismatches: does not hold (")
-    assert f"mismatches 1): {row_id(7)}: width. Next: `imgmig repair --stage dev --partition {MARCH}` " in text
+    assert f"faults found 1): {row_id(7)}: width. Next: `imgmig repair --stage dev --partition {MARCH}` " in text
 
     alerting.run("verify", MARCH)
     cursor = tick(alerting, "alert_failed_checks", cursor).cursor
@@ -107,7 +107,8 @@ def test_a_ledger_that_is_not_empty_is_told_once_for_each_count(alerting: Platfo
     [text] = receiver.texts
     assert text.startswith(f"[dev, {MARCH}] failure ledger: not empty (failed 1): {row_id(99)}: updated_at (timestamp_")
     assert f"imgmig retry-failures --stage dev --partition {MARCH}" in text
-    assert "https://dagster.internal/assets/migrated_images" in receiver.posts[0]["blocks"][0]["text"]["text"]
+    page = f"https://dagster.internal/assets/migrated_images?view=partitions&partition={MARCH}"
+    assert page in receiver.posts[0]["blocks"][0]["text"]["text"]
 
 
 def aged(platform: Platform, partition: str, days: int) -> None:

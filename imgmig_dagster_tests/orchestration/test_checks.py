@@ -148,7 +148,7 @@ def test_zero_mismatches_fails_the_run_with_key_and_field(migrated: Platform) ->
     found = checks_of(result)["zero_mismatches"]
     assert found.severity is dg.AssetCheckSeverity.ERROR
     said, _, advice = str(found.description).partition(". Next: ")
-    assert said == f"1 of 30 rows differ and 1 are missing: {row_id(7)}: width; {row_id(11)}: missing"
+    assert said == f"1 of 30 rows differ and 1 are missing, with 2 faults: {row_id(7)}: width; {row_id(11)}: missing"
     where = f"--stage dev --partition {MARCH}"
     assert advice == (
         f"`imgmig repair {where}` shows what a repair would do; `imgmig repair {where} --apply` does it "
@@ -158,7 +158,7 @@ def test_zero_mismatches_fails_the_run_with_key_and_field(migrated: Platform) ->
     assert links == ["plan_repair", "repair"]
     assert f"`imgmig repair {where} --apply`" in str(found.metadata["what_to_do"].value)
     assert facts_of(result, "zero_mismatches") == {
-        "mismatches": 2,
+        "faults_found": 2,
         "faults": [
             {"key": row_id(7), "verdict": "mismatch", "field": "width"},
             {"key": row_id(11), "verdict": "missing", "field": "the whole item"},
@@ -203,9 +203,21 @@ def add_a_row_outside(platform: Platform) -> None:
 @pytest.mark.parametrize(
     ("fault", "check", "facts"),
     [
-        (lose_an_item, "no_missing_items", {"missing": 1, "faults": [{"key": row_id(4), "field": "the whole item"}]}),
-        (add_an_orphan, "no_orphan_items", {"orphans": 1, "faults": [{"key": row_id(77), "field": "the whole item"}]}),
-        (change_an_item, "no_differing_items", {"differing": 1, "faults": [{"key": row_id(4), "field": "s3Key"}]}),
+        (
+            lose_an_item,
+            "no_missing_items",
+            {"missing": 1, "faults": [{"key": row_id(4), "partition": MARCH, "field": "the whole item"}]},
+        ),
+        (
+            add_an_orphan,
+            "no_orphan_items",
+            {"orphans": 1, "faults": [{"key": row_id(77), "partition": "none", "field": "the whole item"}]},
+        ),
+        (
+            change_an_item,
+            "no_differing_items",
+            {"differing": 1, "faults": [{"key": row_id(4), "partition": MARCH, "field": "s3Key"}]},
+        ),
         (
             add_a_row_outside,
             "no_rows_outside_partitions",
@@ -226,6 +238,8 @@ def test_each_check_of_the_census_names_its_own_fault(
     assert failed_checks(result) == {check}
     found = facts_of(result, check)
     assert {name: found[name] for name in facts} == facts
+    if check in ("no_missing_items", "no_differing_items"):
+        assert f"--stage dev --partition {MARCH}" in str(checks_of(result)[check].description)
 
 
 def test_spot_check_is_clean_only_if_it_drew_images_and_all_agree(platform: Platform) -> None:
@@ -269,6 +283,22 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
     assert [found[name] for name in ("verdict", "cutover", "blockers")] == ["NOT VERIFIED", "NOT READY", 3]
     told = checks_of(result)["ready_for_cutover"].description or ""
     assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is blockers, and what to type"
+
+
+def test_execute_on_its_page_makes_a_new_report_and_judges_that(platform: Platform) -> None:
+    platform.source.insert(images_of(3, range(5)))
+    platform.succeed("report")
+    alone = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("migration_report"), "ready_for_cutover"))
+    executed = dg.Definitions.merge(
+        platform.definitions, dg.Definitions(jobs=[dg.define_asset_job("executed_alone", alone)])
+    )
+
+    result = executed.resolve_job_def("executed_alone").execute_in_process(instance=platform.instance)
+
+    asset = metadata_of(result, "migration_report")
+    check = facts_of(result, "ready_for_cutover")
+    assert {name: asset[name] for name in check} == check, "check and asset agree"
+    assert asset["to_open_it"] == "`imgmig report --stage dev --open`"
 
 
 def test_the_jobs_that_checks_name_are_there(platform: Platform) -> None:

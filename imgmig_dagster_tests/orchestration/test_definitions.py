@@ -61,13 +61,13 @@ def test_the_assets_are_these(definitions: dg.Definitions) -> None:
         for node in graph.asset_nodes
     }
     assert found == {
-        "postgresql/images": ("tables", {"postgres", "table"}, False, set()),
+        "postgresql/images": ("source", {"postgres", "table"}, False, set()),
         "source_images": ("migration", {"postgres"}, True, {"postgresql/images"}),
         "dry_run_plan": ("migration", {"python"}, True, {"source_images"}),
         "migrated_images": ("migration", {"dynamodb"}, True, {"source_images"}),
-        "dynamodb/images": ("tables", {"dynamodb", "table"}, False, {"migrated_images"}),
-        "repair_report": ("migration", {"dynamodb"}, True, {"verification_report"}),
-        "orphan_report": ("migration", {"dynamodb"}, False, {"table_census"}),
+        "dynamodb/images": ("target", {"dynamodb", "table"}, False, {"migrated_images"}),
+        "repair_report": ("repair", {"dynamodb"}, True, {"verification_report"}),
+        "orphan_report": ("repair", {"dynamodb"}, False, {"table_census"}),
         "verification_report": ("verification", {"python"}, True, {"migrated_images"}),
         "table_census": ("verification", {"dynamodb"}, False, {"migrated_images"}),
         "spot_check": ("verification", {"html"}, False, {"migrated_images"}),

@@ -155,6 +155,19 @@ def test_faults_beyond_the_end_of_an_earlier_versions_list_are_said(damaged: Pla
     assert f"{MARCH}: 11,999 more were found than are listed: verify, and repair again" in told.stdout
 
 
+def test_the_report_is_opened_in_a_browser(damaged: Platform, commands: CommandServer, tmp_path: Path) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o755)
+
+    finished = commands.run(
+        "report", "--open", environment={**damaged.environment, "BROWSER": f"{browser} %s"}, folder=tmp_path
+    )
+
+    assert finished.exit_code == 1, "nothing is verified"
+    assert opened.read_text() == Path(damaged.state.locate("reports/summary.html")).as_uri()
+
+
 def test_orphans_belong_to_no_partition(platform: Platform, imgmig: Imgmig) -> None:
     platform.source.insert(images_of(3, [1]))
     refused = imgmig("repair", "--delete-orphans", "--partition", MARCH)

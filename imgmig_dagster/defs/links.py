@@ -1,0 +1,31 @@
+"""Where a person opens a file of the state or of the reports: for Dagster's UI, and for ``imgmig report --open``.
+
+No link is presigned: it would be a secret in Dagster's event log.
+"""
+
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import dagster as dg
+
+from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.transport import is_loopback
+
+
+def url_of(place: str, access: AwsAccess) -> str:
+    """The address for a browser: of a file, of an object in a sandbox's S3, or of its page in AWS's console."""
+    parts = urlsplit(place)
+    if parts.scheme != "s3":
+        return Path(place).absolute().as_uri()
+    bucket, key = parts.netloc, quote(parts.path.lstrip("/"))
+    endpoint = access.endpoint_url("s3")
+    if is_loopback(urlsplit(endpoint).hostname or ""):
+        return f"{endpoint}/{bucket}/{key}"
+    region = access.client("s3").meta.region_name
+    return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={key}"
+
+
+def shown(place: str, access: AwsAccess) -> "dg.MetadataValue[str]":
+    """A link, or of a file its path: a browser opens no file from a page that a server sent."""
+    is_remote = urlsplit(place).scheme == "s3"
+    return dg.MetadataValue.url(url_of(place, access)) if is_remote else dg.MetadataValue.path(place)
