@@ -76,7 +76,7 @@ CHECKS: Final = {
     "columns_are_declared": CheckAdvice(
         "The source has columns that are neither mapped nor ignored. The items are as declared, and hold nothing of "
         "these columns",
-        "map the columns, or give the reason why not by `ignored` in the declaration; then `imgmig report {stage}`",
+        "map the columns, or give the reason why not in `ignored` of the declaration; then `imgmig report {stage}`",
         ("report",),
         "[How to decide](#columns-that-are-not-migrated)",
     ),
