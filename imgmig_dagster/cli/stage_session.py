@@ -210,7 +210,7 @@ class StageSession:
         """Run the job `report`, and open its page in a browser if asked to."""
         errors = self._run_one("report")
         if opens and not errors:
-            open_page(self.state.locate(names.report("summary.html")), self.settings, self.output)
+            open_page(self.state.locate(names.report(names.SUMMARY_HTML)), self.settings, self.output)
         return command_results.of_report(self.state, errors)
 
     def status(self, keys: Sequence[str] = ()) -> CommandResult:

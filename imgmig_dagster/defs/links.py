@@ -4,6 +4,7 @@ No link is presigned: it would be a secret in Dagster's event log.
 """
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import dagster as dg
@@ -25,7 +26,7 @@ def url_of(place: str, access: AwsAccess) -> str:
     return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={key}"
 
 
-def shown(place: str, access: AwsAccess) -> "dg.MetadataValue[str]":
+def shown(place: str, access: AwsAccess) -> dg.MetadataValue[Any]:
     """A link, or of a file its path: a browser opens no file from a page that a server sent."""
     is_remote = urlsplit(place).scheme == "s3"
     return dg.MetadataValue.url(url_of(place, access)) if is_remote else dg.MetadataValue.path(place)

@@ -165,6 +165,7 @@ def test_the_report_is_opened_in_a_browser(damaged: Platform, commands: CommandS
     )
 
     assert finished.exit_code == 1, "nothing is verified"
+    assert "No browser" not in finished.stdout + finished.stderr, finished.stdout + finished.stderr
     assert opened.read_text() == Path(damaged.state.locate("reports/summary.html")).as_uri()
 
 
