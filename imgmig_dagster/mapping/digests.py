@@ -6,7 +6,7 @@
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from imgmig_dagster.mapping.canonical import plain, short_hash
 from imgmig_dagster.mapping.decoders import Undecodable, meaning
@@ -19,6 +19,13 @@ _HEADS_UNTIL: Final = 256
 _HEADS: Final = tuple(b"S%d:" % size for size in range(_HEADS_UNTIL))  # formatting takes most of a short text's time
 # As `str` writes it, of the digits that a number of DynamoDB has.
 _PLAIN_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
+
+
+class ItemDigest(Protocol):
+    """What digests an item."""
+
+    def __call__(self, item: Item, row_id: str | None = None) -> int:
+        """The item's digest; `row_id` is what `TableMapping.row_id` gives of it, where that is known already."""
 
 
 def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
@@ -41,16 +48,16 @@ def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
     return digest
 
 
-def item_digester(mapping: TableMapping) -> Callable[[Item], int]:
+def item_digester(mapping: TableMapping) -> ItemDigest:
     """Compile what digests an item's key and declared content, a signed number of 64 bits.
 
     Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.row_digest_sql`).
     """
     readers = [(field.attribute, _spelled(field), _reader(field)) for field in mapping.fields]
-    row_id = mapping.row_id
+    id_of = mapping.row_id
 
-    def digest(item: Item) -> int:
-        found = row_id(item)
+    def digest(item: Item, row_id: str | None = None) -> int:
+        found = id_of(item) if row_id is None else row_id
         parts = [b"-" if found is None else _text(found)]
         add, get = parts.append, item.get
         for name, spelled, read in readers:

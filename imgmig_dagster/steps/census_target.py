@@ -77,7 +77,7 @@ def _taking(mapping: TableMapping, sides: Sides, others: Sequence[TableMapping])
     digest, known = item_digester(mapping), (mapping, *others)
 
     def take(items: Sequence[Item]) -> int:
-        ours = [(row_id, digest(item)) for item in items if (row_id := mapping.row_id(item)) is not None]
+        ours = [(row_id, digest(item, row_id)) for item in items if (row_id := mapping.row_id(item)) is not None]
         sides.add_items(ours)
         if len(ours) < len(items):
             unclaimed = sum(all(each.row_id(item) is None for each in known) for item in items)

@@ -129,12 +129,13 @@ class Examiner:
 
         Returns what does not match.
         """
-        lookup = await self._target.get_many([row.id for row in rows])
+        ids = [row.id for row in rows]
+        lookup = await self._target.get_many(ids)
         others: dict[str, _RowAndItem] = {}
-        for row in rows:
-            item = lookup.items.get(row.id)
-            if item is None or not self._matches(row, item, examined):
-                others[row.id] = _RowAndItem(row, item, row.id in lookup.unread)
+        for row_id, row in zip(ids, rows, strict=True):
+            item = lookup.items.get(row_id)
+            if item is None or not self._matches(row_id, row, item, examined):
+                others[row_id] = _RowAndItem(row, item, row_id in lookup.unread)
         return others
 
     async def _look_again(
@@ -149,7 +150,7 @@ class Examiner:
             # Of a row that changes between any look at it and at its item, nothing else is ever seen than that its item
             # said at the look before what the row says now: they were equal then, for the row comes first.
             items = [item for item in (sight.item, before if is_last else None) if item is not None]
-            if any(self._matches(row, item, examined) for item in items):
+            if any(self._matches(row_id, row, item, examined) for item in items):
                 examined.agreed_on_recheck += 1
             elif sight == suspects[row_id]:
                 self._judge(row_id, sight, examined)
@@ -157,13 +158,14 @@ class Examiner:
                 moved[row_id] = sight
         return moved
 
-    def _matches(self, row: DigestedRow, item: Item, examined: Examined) -> bool:
+    def _matches(self, row_id: str, row: DigestedRow, item: Item, examined: Examined) -> bool:
         comparison = self._compare(row, item)
         if comparison.differences:
             return False
-        examined.results[row.id] = RowVerdict.MATCH
-        seen = EqualRow(row.digest, self._digest(item), len(comparison.inexact))
-        examined.rows.equal[row.id] = seen
+        examined.results[row_id] = RowVerdict.MATCH
+        # The item was found by the id that its key says.
+        seen = EqualRow(row.digest, self._digest(item, row_id), len(comparison.inexact))
+        examined.rows.equal[row_id] = seen
         self._count_undeclared(item, examined)
         return True
 
