@@ -13,6 +13,7 @@ from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.sample_pictures import ROWS_WITH_PICTURES
+from imgmig_dagster.sandbox.ui_marks import uis_on
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.tables import chosen_table, declarations
 
@@ -89,15 +90,20 @@ def dual_write(
 @app.command(epilog="Example: imgmig sandbox reset --yes")
 def reset(yes: _Yes = False) -> None:
     """Delete the sandbox's rows, items, state and run history, and start afresh."""
-    _confirm("Delete all rows, items, state and run history of the sandbox?", yes)
+    _confirm(f"Delete all rows, items, state and run history of the sandbox?{_ui_warning()}", yes)
     sandbox = _sandbox()
     sandbox.reset()
     _show(sandbox)
 
 
 @app.command(epilog="Example: imgmig sandbox stop")
-def stop() -> None:
-    """End the servers. PostgreSQL keeps its rows; the target's items are forgotten."""
+def stop(yes: _Yes = False) -> None:
+    """End the servers. PostgreSQL keeps its rows; the target's items are forgotten.
+
+    Asks first where Dagster's UI uses them.
+    """
+    if warning := _ui_warning():
+        _confirm(f"Stop the sandbox?{warning}", yes)
     _sandbox().stop()
     Output(json=False).say("Stopped. The target's items are forgotten, the source's rows are kept.")
 
@@ -105,7 +111,7 @@ def stop() -> None:
 @app.command(epilog="Example: imgmig sandbox delete --yes")
 def delete(yes: _Yes = False) -> None:
     """End the servers, and delete all that the sandbox made."""
-    _confirm("Delete the sandbox?", yes)
+    _confirm(f"Delete the sandbox?{_ui_warning()}", yes)
     _sandbox().delete()
 
 
@@ -113,9 +119,18 @@ def _sandbox() -> Sandbox:
     return Sandbox(sandbox_root())
 
 
+def _ui_warning() -> str:
+    found = uis_on(sandbox_root())
+    if not found:
+        return ""
+    return f" Dagster's UI at {', '.join(found)} uses it, and shows errors without it: end that first, by Ctrl-C"
+
+
 def _confirm(question: str, yes: bool) -> None:
     if not yes:
         typer.confirm(question, abort=True)
+    elif warning := _ui_warning():
+        typer.echo(f"warning:{warning}", err=True)
 
 
 def _show(sandbox: Sandbox, json: bool = False) -> None:

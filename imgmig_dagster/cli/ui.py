@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.error import URLError
@@ -16,11 +17,12 @@ import typer
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.cli.options import StageOption
 from imgmig_dagster.cli.options import chosen as chosen_stage
-from imgmig_dagster.config import child_environment, dagster_home, load_settings
+from imgmig_dagster.config import child_environment, dagster_home, load_settings, sandbox_root, uses_sandbox
 from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.sandbox.attaching import attach
+from imgmig_dagster.sandbox.ui_marks import marked
 from imgmig_dagster.stage import Stage
 
 _HOST: Final = "127.0.0.1"
@@ -61,7 +63,9 @@ def ui(
         workspace = folder / "workspace.yaml"
         with in_scratch(workspace):
             workspace.write_text(_WORKSPACE, encoding="utf-8")
-        _serve(chosen, port, workspace, output)
+        marking = marked(sandbox_root(), port) if uses_sandbox(chosen) else nullcontext()
+        with marking:
+            _serve(chosen, port, workspace, output)
 
 
 def _check_free(port: int) -> None:

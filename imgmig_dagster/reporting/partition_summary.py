@@ -177,10 +177,11 @@ def _judge_evidence(summary: PartitionSummary, options: str) -> tuple[Verdict, S
         return Verdict.FAIL, [_evidence_blocker(partition, summary.evidence, options)]
     if invalidation:
         what = f"Partition {partition}: the verification no longer counts, because {invalidation.what}"
-        # Whatever broke off: another pass ends what it began. And rows that changed may have to be migrated.
+        # Whatever broke off: another pass ends what it began. Rows that changed may have to be migrated, and all of
+        # them to another target.
         if invalidation.reason is Reason.RECHECK_UNFINISHED:
             return Verdict.NOT_VERIFIED, [Blocker(what, (command("report", options),))]
-        again = invalidation.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED)
+        again = invalidation.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED, Reason.OTHER_IDENTITY)
         return Verdict.NOT_VERIFIED, [Blocker(what, migrate_and_verify if again else (verify,))]
     return Verdict.PASS, []
 

@@ -6,6 +6,7 @@ all readers use. `sqlstates` explains errors, `servers` remembers the servers th
 values.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from imgmig_dagster.errors import LoginRefused, SourceRefused, SourceUnavailable
 from imgmig_dagster.source.loaders import register_loaders, take_any_bytes
 from imgmig_dagster.source.servers import Cluster, KnownServers, each_address
 from imgmig_dagster.source.sqlstates import refuses_password, replica, to_source_error
+
+# It warns of errors that it ignores, such as of a rollback after Ctrl-C: what ended the transaction is raised anyway.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 Parameters: TypeAlias = "dict[str, Any] | None"
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]

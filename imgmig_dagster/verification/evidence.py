@@ -32,6 +32,7 @@ class Reason(str, Enum):
     WRITTEN_SINCE = "written since"
     OTHER_WINDOW = "other window"
     OTHER_IDENTITY = "other identity"
+    OTHER_VERIFIER = "other verifier"
     ROWS_CHANGED = "rows changed"
     TOO_OLD = "too old"
     RECHECK_UNFINISHED = "recheck unfinished"
@@ -119,7 +120,8 @@ def why_invalid(
     if evidence.window != window.describe():
         return Invalidation(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
     if changed := changed_identity(evidence.identity, today.identity):
-        return Invalidation(Reason.OTHER_IDENTITY, changed)
+        only_verifier = today.identity is not None and evidence.identity.changes(today.identity) == ["verifier"]
+        return Invalidation(Reason.OTHER_VERIFIER if only_verifier else Reason.OTHER_IDENTITY, changed)
     return _why_aged(window, evidence, today, rows, digest)
 
 
@@ -158,7 +160,11 @@ def _written_since(store: StateStore, partition: str, seen: int | None, written:
 def changed_identity(found: Identity, today: Identity | None) -> str | None:
     """Which parts of what was compared are no longer today's, or None."""
     changed = found.changes(today) if today is not None else ()
-    return f"it is of another {', '.join(changed).replace('_', ' ')}" if changed else None
+    if not changed:
+        return None
+    if changed == ["target_created_at"]:
+        return "the target is another table of the same name, created since"
+    return f"it is of another {' and another '.join(name.replace('_created_at', ' table') for name in changed)}"
 
 
 def is_too_old(began_at: str, moment: str) -> bool:
