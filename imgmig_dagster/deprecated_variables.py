@@ -39,8 +39,8 @@ DEPRECATED: Final[Mapping[str, Replacement]] = {
     "IMGMIG_SOURCE_SECRET": Replacement("source", "secret"),
     "IMGMIG_SOURCE_TIME_ZONE": Replacement("source", "time_zone"),
     "IMGMIG_MAPPINGS": Replacement("tables", "mappings"),
-    "IMGMIG_SOURCE_SCHEMA": Replacement("tables", "source_schema", f"set `table` {_DECLARATION}"),
-    "IMGMIG_SOURCE_TABLE": Replacement("tables", "source_table", f"set `table` {_DECLARATION}"),
+    "IMGMIG_SOURCE_SCHEMA": Replacement("tables", "source_schema", f"set `table` {_DECLARATION}, and keep its `name`"),
+    "IMGMIG_SOURCE_TABLE": Replacement("tables", "source_table", f"set `table` {_DECLARATION}, and keep its `name`"),
     "IMGMIG_IGNORED_COLUMNS": Replacement("tables", "ignored_columns", f"set `ignored` {_DECLARATION}"),
     "IMGMIG_PARTITION_GRAIN": Replacement("tables", "partition_grain", f"set `partitions` {_DECLARATION}"),
     "IMGMIG_PARTITION_START": Replacement(

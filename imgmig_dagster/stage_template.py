@@ -51,11 +51,13 @@ def variables_file_text(dagster_home: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def images_declaration(place: str | None, partitions: str, ignored: Mapping[str, str]) -> str:
-    """The package's declaration of `images`, with another table, other partitions and columns that are ignored."""
+def images_declaration(place: str, partitions: str, ignored: Mapping[str, str]) -> str:
+    """The package's declaration of `images`, with another table, other partitions and columns that are ignored.
+
+    It keeps its name, by which its state is found.
+    """
     text = _IMAGES.read_text(encoding="utf-8")
-    if place is not None:
-        text = text.replace("table: public.images\n", f"table: {json.dumps(place)}\n")
+    text = text.replace("table: public.images\n", f"table: {json.dumps(place, ensure_ascii=False)}\nname: images\n")
     text = text.replace("partitions: monthly\n", f"partitions: {partitions}\n")
     if ignored:
         text += "ignored:\n" + "".join(f"  {json.dumps(name)}: {json.dumps(why)}\n" for name, why in ignored.items())

@@ -1,5 +1,6 @@
 """``imgmig init``: the files that a stage needs, made once and edited by a person."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -13,10 +14,10 @@ from imgmig_dagster.dagster_home import write_local_dagster_yaml
 from imgmig_dagster.deprecated_variables import DEPRECATED
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.ignored_columns import parse_ignored
 from imgmig_dagster.stage_settings import SECTIONS, keys_of
 from imgmig_dagster.stage_template import images_declaration, stage_file_text, variables_file_text
 from imgmig_dagster.stage_values import StageValues
+from imgmig_dagster.table_settings import TableSettings
 
 EXAMPLES: Final = (
     "Examples: imgmig init --stage staging; "
@@ -73,17 +74,22 @@ def init(
 
 def _declare(output: Output, said: StageValues, images: bool) -> None:
     """Write the declaration of `images` where variables say something of it, and no folder of declarations exists."""
-    tables = said.section("tables")
-    place = None
-    if "source_schema" in tables or "source_table" in tables:
-        place = f"{tables.get('source_schema', 'public')}.{tables.get('source_table', 'images')}"
-    grain, start = tables.get("partition_grain", "monthly"), tables.get("partition_start")
-    partitions = f"{{every: {grain}, start: {start}}}" if start else grain
-    ignored = tables.get("ignored_columns")
-    of_one_table = place or "partition_grain" in tables or start or ignored
-    if images or (of_one_table and "mappings" not in tables and not _IMAGES.parent.exists()):
-        text = images_declaration(place, partitions, parse_ignored(ignored) if ignored else {})
-        _write(output, _IMAGES, text)
+    tables = said.validated(TableSettings, said.section("tables"), "tables")
+    given, ignored = tables.model_fields_set, dict(tables.ignored_columns)
+    place = f"{tables.source_schema or 'public'}.{tables.source_table or 'images'}"
+    partitions: str = tables.partition_grain
+    if "partition_start" in given:
+        partitions = f"{{every: {tables.partition_grain}, start: {tables.partition_start}}}"
+    if images or (tables.of_one_table and tables.mappings is None and not _IMAGES.parent.exists()):
+        _write(output, _IMAGES, images_declaration(place, partitions, ignored))
+    elif tables.of_one_table:
+        lines = {
+            "table": place if given & {"source_schema", "source_table"} else "",
+            "partitions": partitions if given & {"partition_grain", "partition_start"} else "",
+            "ignored": json.dumps(ignored, ensure_ascii=False) if ignored else "",
+        }
+        said_so = "; ".join(f"{key}: {value}" for key, value in lines.items() if value)
+        output.say(f"Write in the table's declaration what variables say of it: {said_so}")
 
 
 def _say_what_is_left(output: Output, said: StageValues) -> None:

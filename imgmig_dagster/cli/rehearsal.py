@@ -166,7 +166,7 @@ def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
     for path, text in {
         folder / "stages" / f"{Stage.STAGING.value}.toml": stage_file_text(Stage.STAGING, values),
         folder / "mappings" / "images.yaml": images_declaration(
-            None, f"{{every: monthly, start: {_START.date()}}}", {}
+            f"{IMAGE.schema}.{IMAGE.table}", f"{{every: monthly, start: {_START.date()}}}", {}
         ),
     }.items():
         path.parent.mkdir(exist_ok=True)

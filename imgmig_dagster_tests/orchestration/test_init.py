@@ -60,6 +60,8 @@ def test_a_stage_of_variables_becomes_files_that_say_the_same(
         "IMGMIG_IGNORED_COLUMNS": '{"caption": "never shown"}',
         "AWS_ENDPOINT_URL": platform.environment["AWS_ENDPOINT_URL_DYNAMODB"],
     }
+    migrated = imgmig("migrate", "--stage", "staging", **variables)
+    assert migrated.exit_code == 0, migrated.stdout
     before = imgmig("status", "--stage", "staging", "--json", **variables)
     assert before.exit_code == 0
     assert "IMGMIG_WRITE_RATE is deprecated: set write_units_per_s in [target] of stages/staging.toml" in before.stderr
@@ -73,13 +75,29 @@ def test_a_stage_of_variables_becomes_files_that_say_the_same(
     without = {name: value for name, value in variables.items() if not name.startswith("IMGMIG_")}
     after = imgmig("status", "--stage", "staging", "--json", **without)
     assert (after.exit_code, after.stderr) == (0, "")
-    keep = ("partition", "rows_in_source")
-    assert [[each.get(key) for key in keep] for each in after.document["partitions"]] == [
-        [each.get(key) for key in keep] for each in before.document["partitions"]
-    ]
+    assert after.document["partitions"] == before.document["partitions"]
     shown = imgmig("throttle", "--stage", "staging", **without)
     assert "250" in shown.stdout
     assert "caption" in (tmp_path / "mappings/images.yaml").read_text()
+
+
+def test_what_variables_say_of_a_table_is_to_be_written_where_a_declaration_exists(
+    imgmig: Imgmig, tmp_path: Path
+) -> None:
+    (tmp_path / "mappings").mkdir()
+
+    made = imgmig("init", "--stage", "prod", IMGMIG_PARTITION_START="2021-06-01", IMGMIG_SOURCE_SCHEMA="app")
+
+    assert made.exit_code == 0
+    assert "variables say of it: table: app.images; partitions: {every: monthly, start: 2021-06-01}" in made.stdout
+    assert list((tmp_path / "mappings").iterdir()) == []
+
+
+def test_a_variable_that_is_wrong_is_named(imgmig: Imgmig) -> None:
+    refused = imgmig("init", "--stage", "prod", IMGMIG_IGNORED_COLUMNS="caption")
+
+    assert refused.exit_code == 2
+    assert "IMGMIG_IGNORED_COLUMNS: must be a JSON object of columns and reasons" in refused.stderr
 
 
 def test_a_password_is_not_taken_as_an_option(imgmig: Imgmig) -> None:

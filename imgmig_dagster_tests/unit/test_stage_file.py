@@ -14,8 +14,9 @@ from imgmig_dagster.config import (
 )
 from imgmig_dagster.deprecated_variables import DEPRECATED
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.mapping.declaration import load
 from imgmig_dagster.stage import Stage, WriteMode
-from imgmig_dagster.stage_template import stage_file_text
+from imgmig_dagster.stage_template import images_declaration, stage_file_text
 from imgmig_dagster_tests.images import IMAGE
 
 SOURCE = "postgresql://reader@db.internal/app?sslmode=verify-full"
@@ -319,3 +320,14 @@ def test_a_new_stages_file_can_be_read_and_says_what_it_was_given(file: Path) ->
         "\n".join(line.removeprefix("# ") if " = " in line else line for line in file.read_text().split("\n"))
     )
     assert load_table_settings(Stage.PROD).partitions_per_run == 100
+
+
+def test_the_declaration_of_images_that_is_written_keeps_its_name_whatever_its_table_is(tmp_path: Path) -> None:
+    file = tmp_path / "images.yaml"
+    file.write_text(images_declaration("app.Photos", "{every: weekly, start: 2024-07-01}", {"caption": "never: shown"}))
+
+    found = load(file)
+
+    assert (found.mapping.name, found.mapping.schema, found.mapping.table) == ("images", "app", "Photos")
+    assert (found.partitions.grain, str(found.partitions.start)) == ("weekly", "2024-07-01")
+    assert found.mapping.not_migrated(["caption"]).ignored == {"caption": "never: shown"}

@@ -82,6 +82,17 @@ def test_each_file_of_the_folder_is_a_table() -> None:
     assert chosen_table(Stage.PROD, "orders") == "orders"
 
 
+def test_the_stages_file_names_the_folder(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean_environment.chdir(tmp_path)
+    for name in ("stages", "declared"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "declared" / "orders.yaml").write_text(ORDERS)
+    (tmp_path / "stages" / "prod.toml").write_text('[tables]\nmappings = "declared"\npartitions_per_run = 8\n')
+
+    assert list(declarations(Stage.PROD)) == ["orders"]
+    assert list(declarations(Stage.STAGING)) == ["images"], "another stage has its own"
+
+
 def test_the_attributes_of_a_component_are_a_declaration(folder: Path) -> None:
     (folder / "orders").mkdir()
     indented = ORDERS.replace("\n", "\n  ")
