@@ -96,7 +96,9 @@ def _serve(stage: Stage, port: int, workspace: Path, output: Output) -> None:
     )
     try:
         _wait_until_ready(server, port)
-        output.say(f"Dagster's UI for stage {stage.value}: http://{_HOST}:{port}  (Ctrl-C ends it)")
+        url = f"http://{_HOST}:{port}"
+        output.say(f"Dagster's UI for stage {stage.value}: {url}  (Ctrl-C ends it)")
+        output.say(f"Look first at {url}/assets: migration_report has the verdict, verification_report each partition")
         if code := server.wait():
             raise UiFailed(f"dagster dev ended with code {code}; its messages are above")
     except KeyboardInterrupt:
