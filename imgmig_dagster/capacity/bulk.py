@@ -1,8 +1,9 @@
-"""What DynamoDB's own loaders take: ImportTable, into a new table, and StartBulkPutItems, into one that is there.
+"""What DynamoDB's own loaders take: ImportTable into a new table, and StartBulkPutItems into an existing one.
 
-Both read objects in S3 that somebody has to write. AWS publishes no speed of either, and no price of StartBulkPutItems
-was found. Sources, read in November 2026, below https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/:
-S3DataImport.HowItWorks.html, BulkPutItems.Format.html, BulkPutItems.Considerations.html, ServiceQuotas.html.
+Both read objects in S3 that have to be written first. AWS publishes no speed of either; we found no price of
+StartBulkPutItems. Sources, read in November 2026, below
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/: S3DataImport.HowItWorks.html,
+BulkPutItems.Format.html, BulkPutItems.Considerations.html, ServiceQuotas.html.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from imgmig_dagster.capacity import limits
 from imgmig_dagster.capacity.prices import Prices
 from imgmig_dagster.capacity.workload import Workload
 
-# A line of DynamoDB JSON of an item of `images`, in its size as DynamoDB counts it: types, quotes and braces.
+# The size of an `images` item as DynamoDB JSON, relative to the size that DynamoDB counts: types, quotes, braces.
 JSON_FACTOR: Final = 1.5
 MAX_OBJECT_BYTES: Final = 5 * limits.GB
 MAX_OBJECTS: Final = 50_000
@@ -22,7 +23,7 @@ MAX_IMPORT_BYTES: Final = 1_024 * limits.GB
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What both loaders read, and what ImportTable asks for it. `imports` is how many it takes in a small region."""
+    """What both loaders read, and what ImportTable costs. `imports` is how many imports it takes in a small region."""
 
     json_bytes: int
     objects: int

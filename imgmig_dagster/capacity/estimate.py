@@ -1,4 +1,4 @@
-"""All that a migration takes, and what AWS asks for it."""
+"""Everything that a migration takes, and what it costs. The parts are in `phases`, `prices` and `workload`."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,8 @@ _HOUR_S = 3_600.0
 class Dollars:
     """What each part costs. Units are on demand, and `provisioned` is what the same work costs at its highest rate.
 
-    Of the table itself `storage_month` is asked for every month; so is `state_month` of the state in S3. `export` is a
-    census by an export to S3 instead of by a Scan, for which the table has to have point-in-time recovery on:
-    `recovery_month`.
+    `storage_month` of the table and `state_month` of the state in S3 are charged every month. `export` is a census by
+    an export to S3 instead of a Scan; it needs point-in-time recovery, which costs `recovery_month`.
     """
 
     writes: float
@@ -46,9 +45,9 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a workload takes from the first migration to the first certificate, in so many phases.
+    """What a workload takes from the first migration to the first certificate, by phase.
 
-    `bottleneck` is that of the phase that takes longest. `remarks` say what to think of besides.
+    `bottleneck` is that of the longest phase. `remarks` say what else to consider.
     """
 
     workload: Workload
@@ -122,7 +121,7 @@ def _dollars(work: Workload, found: Sequence[Phase], state: State, prices: Price
 
 
 def _provisioned(work: Workload, phase: Phase, prices: Prices) -> float:
-    """The capacity for the phase's highest rate, of the table and of its indexes, for each hour that has begun."""
+    """The capacity for the phase's highest rate, of the table and its indexes, for each started hour."""
     if not work.rows:
         return 0.0
     hours = math.ceil(work.rows / phase.rows_per_s / _HOUR_S)

@@ -1,4 +1,4 @@
-"""How fast each phase goes, and what holds it up: of all that bounds it, what lets the fewest rows through."""
+"""How fast each phase is, and its bottleneck: the bound that lets the fewest rows through."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from imgmig_dagster.stage import WriteMode
 
 
 class Bottleneck(str, Enum):
-    """What holds a phase up."""
+    """What limits a phase."""
 
     NOTHING = "nothing"
     CLIENT_CPU = "client CPU"
@@ -27,19 +27,19 @@ WHAT_HELPS: Final = {
     Bottleneck.NOTHING: "",
     Bottleneck.CLIENT_CPU: "more runs on more cores, and at least as many partitions",
     Bottleneck.RATE: "a higher write_units_per_s in [target]",
-    Bottleneck.TABLE_QUOTA: "a higher quota of the table (AWS's Service Quotas)",
-    Bottleneck.PARTITION_HEAT: "keys that spread better, of the table and of each index",
-    Bottleneck.WARM_THROUGHPUT: "warm throughput set on the table before, or provisioned capacity",
+    Bottleneck.TABLE_QUOTA: "a higher quota for the table (AWS's Service Quotas)",
+    Bottleneck.PARTITION_HEAT: "keys that spread better, in the table and in each index",
+    Bottleneck.WARM_THROUGHPUT: "warm throughput set on the table beforehand, or provisioned capacity",
     Bottleneck.SOURCE: "a quieter hour, or a larger PostgreSQL",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One command's work: units, requests and CPU in all, and how long it takes.
+    """One command's work: total units, requests and CPU, and how long it takes.
 
-    `allowed` is how many rows a second each bound would let through by itself once the table is warm, and `rows_per_s`
-    the least of them.
+    `allowed` is how many rows a second each bound alone would let through once the table is warm; `rows_per_s` is the
+    lowest of them.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Phase:
 def phases(work: Workload) -> list[Phase]:
     """Migration, verification and census of a workload, in their order."""
     migrated = _migration(work)
-    # The table has by then split into partitions enough for the highest rate of writes, and each gives reads as well.
+    # By then the table has enough partitions for the highest rate of writes, and each serves reads as well.
     peak = work.warm
     if migrated.seconds:
         peak = max(peak, min(migrated.rows_per_s * work.table_write_units, _reached(work.warm, migrated.seconds)))
@@ -65,7 +65,7 @@ def phases(work: Workload) -> list[Phase]:
 
 
 def paced(rows: float, steady: float, first: float) -> float:
-    """The seconds for so many rows where the first rate doubles every half an hour until it is `steady`."""
+    """The seconds for so many rows, if the first rate doubles every half hour until it is `steady`."""
     seconds, rate = 0.0, first
     while rate < steady:
         meanwhile = rate * limits.DOUBLES_EVERY_S
@@ -83,9 +83,9 @@ def _reached(warm: float, seconds: float) -> float:
 
 
 def _migration(work: Workload) -> Phase:
-    # In batch mode a consistent look at each key comes before; that nothing stands there costs a read unit.
+    # In batch mode a consistent read of each key comes first; reading a missing item costs a read unit.
     looks = work.rows if work.write_mode is WriteMode.BATCH else 0
-    # An item that is too large for a statement of PartiQL is put by itself.
+    # An item too large for a PartiQL statement is put by itself.
     alone = not looks and work.item_bytes > measured.MAX_INSERT_BYTES
     requests = _ceil(work.rows, 1 if alone else limits.BATCH_WRITE_ITEMS) + _ceil(looks, limits.BATCH_GET_ITEMS)
     heat = [(work.hot_share, work.table_write_units), *((each.hot_share, each.write_units) for each in work.indexes)]
@@ -133,7 +133,7 @@ def _verification(work: Workload, warm: float) -> Phase:
 
 
 def _census(work: Workload, warm: float) -> Phase:
-    # A page of a Scan is paid for by its bytes, not by its items.
+    # A page of a Scan is billed by its bytes, not by its items.
     per_row = work.item_bytes / limits.READ_UNIT_BYTES
     return _phase(
         "census",
@@ -144,7 +144,7 @@ def _census(work: Workload, warm: float) -> Phase:
         allowed={
             Bottleneck.RATE: (work.rate or math.inf) / per_row,
             Bottleneck.TABLE_QUOTA: work.quota / per_row,
-            # Each segment of the Scan is in one partition at a time.
+            # Each segment of the Scan reads one partition at a time.
             Bottleneck.PARTITION_HEAT: measured.CENSUS_SEGMENTS * limits.PARTITION_READ_UNITS / per_row,
             Bottleneck.SOURCE: work.source_rows_per_s,
         },
@@ -200,7 +200,7 @@ def _phase(
         cpu_s=cpu_s,
         seconds=seconds,
         rows_per_s=steady,
-        # Where the table's warming up takes longer than all the rest.
+        # Warming up the table takes longer than everything else.
         bottleneck=bottleneck if seconds <= 2 * shortest else Bottleneck.WARM_THROUGHPUT,
         allowed=allowed,
     )

@@ -1,4 +1,4 @@
-"""What AWS asks for, in US dollars. The defaults are those of us-east-1, read in November 2026.
+"""AWS's prices in US dollars. The defaults are those of us-east-1, read in November 2026.
 
 Sources: https://aws.amazon.com/dynamodb/pricing/on-demand/, https://aws.amazon.com/dynamodb/pricing/provisioned/ and
 https://aws.amazon.com/s3/pricing/. Free tiers, reserved capacity and the class Standard-IA are left out.
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """Each price by the name that `--price` knows it by, with underscores for its hyphens."""
+    """Each price, named as in `--price`, with underscores for hyphens."""
 
     write_million: float = field(default=0.625, metadata={"of": "a million write units, on demand"})
     read_million: float = field(default=0.125, metadata={"of": "a million read units, on demand"})
@@ -28,9 +28,9 @@ class Prices:
 
 PRICES: Final = Prices()
 NAMES: Final = {each.name.replace("_", "-"): str(each.metadata["of"]) for each in fields(Prices)}
-"""What each price is of."""
+"""What each price is for."""
 
 
 def on_demand_dollars(write_units: float, read_units: float = 0.0, prices: Prices = PRICES) -> float:
-    """The price of so many units of a table on demand."""
+    """The price of so many units of an on-demand table."""
     return (write_units * prices.write_million + read_units * prices.read_million) / 1_000_000

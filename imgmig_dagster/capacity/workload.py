@@ -1,4 +1,4 @@
-"""What is to be migrated, and with what."""
+"""The workload of a migration: rows, items, indexes, and the capacity and processes for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES, WRITE_UNIT_BYTES
 from imgmig_dagster.stage import WriteMode
 
-# Figures of more would not fit in the integers of JSON.
+# Larger figures would not fit in the integers of JSON.
 _MOST: Final = 10**13
 
 
 class CapacityMode(str, Enum):
-    """How a table's throughput is paid for."""
+    """How a table's throughput is billed."""
 
     ON_DEMAND = "on-demand"
     PROVISIONED = "provisioned"
@@ -36,11 +36,11 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """All items count as of one size. Rates are of a second, units those of capacity.
+    """All items count as one size. Rates are per second; units are capacity units.
 
-    `runs` are processes at a time, each with a core of its own; a partition is worked on by one of them. `rate` is the
-    ceiling of all of them together (`write_units_per_s`); None: none. `quota` is the table's, `warm` what it takes from
-    the first second, and `hot_share` the share of the rows, of those written at a time, that have one partition key.
+    `runs` are processes at a time, each with its own core; one of them works on a partition. `rate` is the ceiling of
+    all of them together (`write_units_per_s`); None for no ceiling. `quota` is the table's, `warm` what it takes from
+    the first second. `hot_share` is the share of the rows written at a time that have the same partition key.
     `stream_readers` are readers of the table's stream other than Lambda.
     """
 
@@ -59,7 +59,7 @@ class Workload:
     source_rows_per_s: float = measured.SOURCE_ROWS_PER_S
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Refuse impossible figures.
 
         Raises:
             SettingsError: an item, an index or a share is larger than it can be, or a number too small.
@@ -90,22 +90,22 @@ class Workload:
 
     @property
     def write_units(self) -> int:
-        """What one new item costs in all, the indexes too."""
+        """What one new item costs in total, indexes included."""
         return self.table_write_units + sum(index.write_units for index in self.indexes)
 
     @property
     def read_units(self) -> int:
-        """What reading one item by its key costs, strongly consistent."""
+        """What a strongly consistent read of one item by its key costs."""
         return _started(self.item_bytes, limits.READ_UNIT_BYTES)
 
     @property
     def bytes(self) -> int:
-        """All items together, without what is billed besides."""
+        """The bytes of all items, without the billed overhead."""
         return self.rows * self.item_bytes
 
     @property
     def stored_bytes(self) -> int:
-        """What is billed as storage: items, entries of indexes, and the overhead of each."""
+        """The bytes billed as storage: items, entries of indexes, and the overhead of each."""
         entries = [self.item_bytes, *(index.entry_bytes for index in self.indexes)]
         return self.rows * sum(each + limits.STORED_OVERHEAD_BYTES for each in entries)
 

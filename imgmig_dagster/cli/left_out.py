@@ -53,14 +53,14 @@ def naming_left_out(
     first partition is set.
     """
     lines = [
-        f"{key}: {each.repeated:,} ids stand in the table more than once, or are NULL, such as "
-        f"{', '.join(each.repeated_ids[:_SHOWN])}: this partition does not go on before they are mended in the source"
+        f"{key}: {each.repeated:,} ids are in the table more than once, or NULL, such as "
+        f"{', '.join(each.repeated_ids[:_SHOWN])}: this partition goes on once they are fixed in the source"
         for key, each in repeated.items()
     ]
     if outside.rows:
         lines.append(
-            f"{outside.rows:,} rows lie in no partition, and are not migrated, such as "
-            f"{', '.join(outside.sample_ids[:_SHOWN])}: set {set_in} to a day before theirs, or mend "
+            f"{outside.rows:,} rows are in no partition, and are not migrated, such as "
+            f"{', '.join(outside.sample_ids[:_SHOWN])}: set {set_in} to a day before theirs, or fix "
             f"rows whose {order_column} is NULL, infinite or in the future"
         )
     document = {

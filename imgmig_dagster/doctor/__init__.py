@@ -1,1 +1,1 @@
-"""Examines the services of a stage before anything is asked of them."""
+"""`imgmig doctor`: examines the services of a stage before a run uses them. The command is `cli/doctor.py`."""

@@ -1,6 +1,6 @@
-"""Looks at the AWS side: who asks, the table, its capacity and backups, the buckets, the state store.
+"""Examines AWS: credentials, table, capacity, backups, buckets and the state store.
 
-What a census needs is in `export_checks`, what a bulk write sets off in `hazards`.
+What a census needs is in `export_checks`; what a bulk write triggers is in `hazards`.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from imgmig_dagster.target.marks import read
 from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
 
-# What a new table on demand takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
+# What a new on-demand table takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
 _WARM_BY_DEFAULT: Final = 4_000
 _PICTURE_BUCKETS: Final = 20
 
 
 def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
-    """What to look at with the credentials and endpoints of these settings."""
+    """The examinations that need the credentials and endpoints of these settings."""
     access, table = settings.aws(), settings.target.table
     examinations = [
         Examination("AWS", "identity", partial(check_identity, settings)),
@@ -57,7 +57,7 @@ def aws_examinations(settings: Settings, mapping: TableMapping) -> list[Examinat
 
 
 def check_identity(settings: Settings) -> tuple[Health, str, str]:
-    """Account, region and role of the credentials; in prod, whether they may write there at all."""
+    """Account, region and role of the credentials. In prod also: whether the settings allow writing there."""
     access = settings.aws()
     found = caller(access)
     shown = f"account {found.account}, region {access.client('dynamodb').meta.region_name}, {found.arn}"
@@ -67,41 +67,41 @@ def check_identity(settings: Settings) -> tuple[Health, str, str]:
 
 
 def check_endpoint(settings: Settings) -> tuple[Health, str, str]:
-    """Where DynamoDB's requests go, and whether they are encrypted."""
+    """Where requests to DynamoDB go, and whether they are encrypted."""
     access = settings.aws()
     url: str = access.client("dynamodb").meta.endpoint_url
     fault = endpoint_fault(access, settings.target.aws_account) if settings.stage is Stage.PROD else None
     if fault:
         return Health.FAIL, url, fault
     if not url.startswith("https:"):
-        return Health.WARN, f"{url}, not encrypted", "an emulator's: unset AWS_ENDPOINT_URL* to reach AWS"
+        return Health.WARN, f"{url}, not encrypted", "this is an emulator: unset AWS_ENDPOINT_URL* to reach AWS"
     return Health.OK, url, ""
 
 
 def check_key_schema(access: AwsAccess, table: str, mapping: TableMapping) -> tuple[Health, str, str]:
-    """Whether the table is there and has the mapping's key; else an error that says why."""
+    """Whether the table exists and has the mapping's key; otherwise an error that says why."""
     found = describe(access, table, mapping)
     return Health.OK, f"{found.arn}, key {' and '.join(mapping.key_attributes)}", ""
 
 
 def check_writing_state(settings: Settings, mapping: TableMapping) -> tuple[Health, str, str]:
-    """Whether the table bears the mark of another state than this one."""
+    """Whether the table is marked as written by another state."""
     access = settings.aws()
     marked = read(access, describe(access, settings.target.table, mapping).arn)
     try:
         own = known_identity(open_state(settings.state.url, settings.stage.value, access))
     except StateError as error:
-        return Health.WARN, f"not known: {error}", "mend the state first"
+        return Health.WARN, f"not known: {error}", "fix the state first, then run imgmig doctor again"
     state = own.id if own else None
     if marked.others(state):
-        return Health.FAIL, marked.told(state), f"once nothing of it runs any more: {marked.remedy(state)}"
+        return Health.FAIL, marked.told(state), f"once no run of it is left: {marked.remedy(state)}"
     if marked.places is None:
-        return Health.WARN, "not known: the server keeps no tags", "see to it that no other state writes to the table"
+        return Health.WARN, "not known: the server keeps no tags", "make sure that no other state writes to the table"
     return Health.OK, "this one" if marked.places else "none yet", ""
 
 
 def check_capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[Health, str, str]:
-    """Billing mode and what the table takes at once, against the planned rate."""
+    """Billing mode and what the table takes at once, compared with the planned rate."""
     found = described(access, table)
     if found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
         takes = int(found.get("WarmThroughput", {}).get("WriteUnitsPerSecond", _WARM_BY_DEFAULT))
@@ -115,7 +115,7 @@ def check_capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[H
             return Health.WARN, f"{mode}; no ceiling", remedy
         remedy = f"provide {rate:,.0f} units/s and the application's, or lower write_units_per_s in [target]"
     if rate is None and takes <= _WARM_BY_DEFAULT:
-        # A run finds out by being throttled, and so does the application.
+        # Only throttling would show it: for the run and for the application.
         return (
             Health.WARN,
             f"{mode}, as a new table is; no ceiling",
@@ -128,12 +128,12 @@ def check_capacity(access: AwsAccess, table: str, rate: float | None) -> tuple[H
 
 
 def check_recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
-    """Whether the table can be put back to where it stood before a migration."""
+    """Whether the table can be restored to its state before a migration."""
     return (Health.OK, "on", "") if recovery_is_on(access, table) else (Health.WARN, "off", turn_on(table))
 
 
 def check_state_is_writable(settings: Settings) -> tuple[Health, str, str]:
-    """Writes a file, reads it again and deletes it."""
+    """Write a file, read it again and delete it."""
     store = open_state(settings.state.url, settings.stage.value, settings.aws())
     try:
         version = store.write(names.PROBE, b"written by imgmig doctor\n")
@@ -142,39 +142,39 @@ def check_state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     except StateUnavailable as error:
         if urlsplit(settings.state.url).scheme == "s3":
             raise
-        # The operating system answered: nothing is away.
-        return Health.FAIL, str(error), "make it a folder of this user's alone, with space left"
+        # The operating system answered, so the place is reachable.
+        return Health.FAIL, str(error), "make it a folder that this user alone can write, with space left"
     if found is None or found.version != version:
         raise StateUnavailable(f"{store.locate(names.PROBE)} did not come back as it was written")
     return Health.OK, settings.state.url, ""
 
 
 def check_signing_key(access: AwsAccess, name: str) -> tuple[Health, str, str]:
-    """Whether the key signs: by one signature, of nothing."""
+    """Whether the key signs: one signature of empty content."""
     signed = SigningKey(access, name).sign(hashlib.sha256(b"").digest())
     return Health.OK, f"{signed.key}, {signed.algorithm}", ""
 
 
 def check_bucket(access: AwsAccess, name: str) -> tuple[Health, str, str]:
-    """Whether a bucket is there, and within reach of the role."""
+    """Whether a bucket exists and the role can reach it."""
     client = access.client("s3")
     ask_aws(
-        f"HeadBucket of {name}: is it there, and does the role have s3:ListBucket",
+        f"HeadBucket of {name}: check that it exists and that the role has s3:ListBucket",
         lambda: client.head_bucket(Bucket=name),
     )
     return Health.OK, name, ""
 
 
 def picture_examination(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> Examination:
-    """A look at the buckets that the rows name."""
+    """Examines the buckets that the rows name."""
     look = partial(check_picture_buckets, access, reader, picture)
     return Examination("S3", "buckets of pictures", look, asks_of="PostgreSQL")
 
 
 def check_picture_buckets(access: AwsAccess, reader: SourceReader, picture: PictureColumns) -> tuple[Health, str, str]:
-    """Whether the buckets that most rows name are there, and within reach of the role.
+    """Whether the buckets that most rows name exist and the role can reach them.
 
-    Only spot checks look into them: without one of them a migration runs and is complete.
+    Only spot checks read them: without a bucket a migration still runs and is complete.
     """
     reached, refused = [], []
     for name, rows in reader.rows_per_bucket(picture, _PICTURE_BUCKETS).items():
@@ -184,6 +184,6 @@ def check_picture_buckets(access: AwsAccess, reader: SourceReader, picture: Pict
         except TargetRefused as error:
             refused.append(f"{error} (rows: {rows:,})")
     if refused:
-        remedy = f"mend {picture.bucket} of those rows, or allow s3:ListBucket; a spot check misses their pictures"
+        remedy = f"fix {picture.bucket} of those rows, or allow s3:ListBucket; a spot check misses their pictures"
         return Health.WARN, "; ".join(refused), remedy
     return Health.OK, ", ".join(reached) or "no row names one", ""

@@ -1,4 +1,7 @@
-"""What an examination finds, and how several are run so that none hides another."""
+"""An examination and its diagnosis, and how several run so that one fault does not hide another.
+
+The examinations are in `aws_checks`, `hazards`, `export_checks`, `session_checks` and `source_checks`.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -20,46 +23,45 @@ from imgmig_dagster.errors import (
 
 
 class Health(str, Enum):
-    """How a thing was found."""
+    """The outcome of an examination."""
 
     OK = "ok"
     WARN = "warn"
-    """A migration runs, but worse or with less of a safety net than it could."""
+    """A migration runs, but slower or with a smaller safety net than it could."""
     FAIL = "fail"
     """A migration is refused, or would not be complete."""
 
 
-# What to do about a service that does not answer, and about one that refuses, where nothing better is known.
+# The default remedies: for a service that does not answer, and for one that refuses.
 _REMEDIES: Final = {
     "PostgreSQL": (
-        "check that the server runs, host and port of url in [source], and that no firewall is between",
-        "mend what it says in PostgreSQL, url in [source], or `table` in the declaration",
+        "check that the server runs, host and port of url in [source], and that no firewall blocks it",
+        "fix what it says in PostgreSQL, url in [source], or `table` in the declaration",
     ),
     "Dagster": (
-        "start the server of Dagster's storage, or mend the URL that dagster.yaml names",
-        "mend DAGSTER_HOME, or the dagster.yaml in it: deploy/local/dagster.yaml and deploy/dagster.yaml are examples",
+        "start the server of Dagster's storage, or fix the URL that dagster.yaml names",
+        "fix DAGSTER_HOME, or the dagster.yaml in it: deploy/local/dagster.yaml and deploy/dagster.yaml are examples",
     ),
     "state": (
-        "see to the place it names (of a folder disk and owner, of S3 AWS_REGION and the network), or name another one "
+        "check the place it names (for a folder disk and owner, for S3 AWS_REGION and the network), or name another "
         "by url in [state]",
-        "mend what it says of that place, or name another one by url in [state]",
+        "fix what it says of that place, or name another one by url in [state]",
     ),
 }
 _REMEDIES_OF_AWS: Final = (
     "check AWS_REGION, the network, and AWS_ENDPOINT_URL where it is set; then aws sts get-caller-identity",
     "check the name it says, and the role's policy: deploy/iam/ has one that is enough",
 )
-# Of errors that say themselves what to type.
+# For errors whose own text says what to type.
 _AS_IT_SAYS: Final = "do as it says, then look again: imgmig doctor"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at; its remedy is empty only where it is ok.
+    """The result of one examination; its remedy is empty only where it is ok.
 
-    `unreachable`: the service did not answer, so that nothing is known of it. `closed`: it lets nobody in, or cannot be
-    asked as the settings are, so that every other look would find the same. `not_looked_at` are the things that the
-    same fault hid.
+    `unreachable`: the service did not answer. `closed`: it refuses every request with these settings, so that every
+    other examination would find the same. `not_looked_at` are the things that the same fault hid.
     """
 
     service: str
@@ -74,9 +76,9 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Examination:
-    """A look at one thing of a service; `look` may raise any error of ours, which then is the finding.
+    """Examines one thing of a service. `look` may raise any of our errors, which is then the finding.
 
-    `asks_of` is another service that has to tell first what to look at.
+    `asks_of` is another service that must first say what to examine.
     """
 
     service: str
@@ -85,7 +87,7 @@ class Examination:
     asks_of: str = ""
 
     def diagnose(self) -> Diagnosis:
-        """Look. Never raises an error of ours."""
+        """Examine it. Never raises one of our errors."""
         try:
             health, found, remedy = self.look()
         except ImgmigError as error:
@@ -101,7 +103,7 @@ class Examination:
 
 
 def examine(examinations: Iterable[Examination]) -> list[Diagnosis]:
-    """Every finding, in order, and one fault once; of a service that cannot be entered the first finding only."""
+    """Every finding, in order, each fault once. Of a service that refuses everything: the first finding only."""
     found: list[Diagnosis] = []
     away: set[str] = set()
     for examination in examinations:
@@ -125,10 +127,10 @@ def exit_code(found: Iterable[Diagnosis]) -> int:
 
 
 def ask_aws(what: str, call: Callable[[], Any]) -> Any:
-    """A call of botocore, its errors as ours.
+    """Call botocore and translate its errors into ours.
 
     Raises:
-        TargetRefused: AWS refused, or the names in the call are none that it could know.
+        TargetRefused: AWS refused, or a name in the call is not well-formed.
         TargetUnavailable: AWS cannot be reached, or fails.
     """
     try:

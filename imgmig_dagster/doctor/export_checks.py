@@ -1,4 +1,4 @@
-"""Looks at how a census reads the table: by a scan, or from an export to S3, and whether the role may do the latter."""
+"""Examines how a census reads the table: by a scan or from an export to S3, and whether the role may export."""
 
 from functools import partial
 from typing import Final
@@ -10,12 +10,12 @@ from imgmig_dagster.settings import Settings
 from imgmig_dagster.target.exports import TableExports
 
 _LARGE: Final = 10_000_000
-# Well-formed, and of no export: whoever may not describe exports is refused before it is looked for.
+# Well-formed, but no export has it: AWS checks the permission before it looks for the export.
 _NO_EXPORT: Final = "01000000000000-00000000"
 
 
 def export_examinations(settings: Settings) -> list[Examination]:
-    """What to look at before a census; without `export_url` whether an export would be better than the scan."""
+    """What a census needs. Without `export_url`: whether an export would be better than the scan."""
     access, table = settings.aws(), settings.target.table
     return [Examination("DynamoDB", "census", partial(check_census, access, table, settings.target.export_url))]
 
@@ -43,7 +43,7 @@ def check_census(access: AwsAccess, table: str, url: str | None) -> tuple[Health
                 raise
 
     ask_aws("DescribeExport (deploy/iam/exporter.json allows it)", describe)
-    return Health.OK, f"by an export to {url}; whether the role may ask for one is seen when it does", ""
+    return Health.OK, f"by an export to {url}; whether the role may start one shows only in a census", ""
 
 
 def _scan(access: AwsAccess, table: str) -> tuple[Health, str, str]:

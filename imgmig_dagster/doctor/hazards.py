@@ -1,4 +1,4 @@
-"""Looks at what a bulk write to the table sets off or runs into: streams, replicas, time to live, indexes, PartiQL."""
+"""Examines what a bulk write to the table triggers or runs into: streams, replicas, expiry, indexes, PartiQL."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,12 +24,12 @@ _SHOWN: Final = 5
 _UNFIT: Final = "an empty text, or one of more than 1,024 bytes (2,048 in a partition key),"
 # AWS names its errors; a bare number is moto's.
 _NO_SUCH_OPERATION: Final = frozenset({"UnknownOperationException", "500", "501"})
-# To BatchExecuteStatement, as a whole and to one statement.
+# BatchExecuteStatement answers these for the whole request, or for one statement.
 _ONE_BY_ONE: Final = _NO_SUCH_OPERATION | {"AccessDeniedException", "AccessDenied"}
 
 
 def hazard_examinations(settings: Settings, mapping: TableMapping) -> list[Examination]:
-    """What else there is to know of the target table before many items are written to it."""
+    """What else to know about the target table before many items are written to it."""
     access, table = settings.aws(), settings.target.table
     careful = settings.application_writes or settings.write_mode is WriteMode.CONDITIONAL
     looks: dict[str, Callable[[], Examined]] = {
@@ -53,7 +53,7 @@ def described(access: AwsAccess, table: str) -> dict[str, Any]:
 
 
 def check_status(access: AwsAccess, table: str) -> Examined:
-    """Whether the table and its indexes are as they will be: while one is changed, writes are slow or refused."""
+    """Whether the table and its indexes are ACTIVE: while one changes, writes are slow or refused."""
     found = described(access, table)
     states = {"the table": found.get("TableStatus", "ACTIVE")}
     states |= {f"index {each['IndexName']}": each.get("IndexStatus", "ACTIVE") for each in table_indexes(found)}
@@ -63,20 +63,23 @@ def check_status(access: AwsAccess, table: str) -> Examined:
     health = Health.WARN if states["the table"] in ("ACTIVE", "UPDATING") else Health.FAIL
     remedy = f"wait: aws dynamodb wait table-exists --table-name {table}, then look again"
     if states["the table"] not in ("ACTIVE", "UPDATING", "CREATING"):
-        remedy = f"that does not pass by waiting: aws dynamodb describe-table --table-name {table} says more"
+        remedy = f"waiting does not help: aws dynamodb describe-table --table-name {table} says more"
     return health, ", ".join(changing), remedy
 
 
 def check_stream(access: AwsAccess, table: str) -> Examined:
-    """Whether each write is told to somebody, and to whom as far as that can be asked."""
+    """Whether each write is an event of a stream, and which Lambda functions read it."""
     found = described(access, table)
     if not found.get("StreamSpecification", {}).get("StreamEnabled"):
         return Health.OK, "none", ""
-    arn, remedy = found.get("LatestStreamArn", ""), "ask whoever listens whether each migrated item may reach them"
+    arn, remedy = (
+        found.get("LatestStreamArn", ""),
+        "ask the owners of its consumers whether each migrated item may reach them",
+    )
     functions = access.client("lambda")
     try:
         reply = ask_aws("ListEventSourceMappings", lambda: functions.list_event_source_mappings(EventSourceArn=arn))
-    except (TargetError, AwsUnusable) as error:  # the table is as well as it was, and no run asks Lambda
+    except (TargetError, AwsUnusable) as error:  # no fault of the table, and no run asks Lambda
         return Health.WARN, f"on; who listens is not known: {error}", f"{remedy}: aws lambda list-event-source-mappings"
     names = [
         each["FunctionArn"].rpartition(":function:")[2] + (" (disabled)" if each.get("State") == "Disabled" else "")
@@ -89,7 +92,7 @@ def check_stream(access: AwsAccess, table: str) -> Examined:
     return (
         Health.WARN,
         shown,
-        "have them skip its items; one that is disabled gets them when it is enabled within a day",
+        "have them skip the migrated items; a disabled one gets them if it is enabled within a day",
     )
 
 
@@ -110,13 +113,13 @@ def check_kinesis(access: AwsAccess, table: str) -> Examined:
     if not active:
         return Health.OK, "none", ""
     shown = f"every written item is a record of {', '.join(active)}"
-    return Health.WARN, shown, "ask whoever reads it, and see to its capacity"
+    return Health.WARN, shown, "ask the owners of its consumers, and check its capacity"
 
 
 def check_replicas(access: AwsAccess, table: str, careful: bool) -> Examined:
-    """Whether other regions write the table too: conditions and strong reads hold within one.
+    """Whether other regions write the table too: conditions and strong reads hold within one region.
 
-    `careful` is whether anybody else writes, or is expected to.
+    `careful` is whether others write to the table, or are expected to.
     """
     found = described(access, table)
     regions = [each["RegionName"] for each in found.get("Replicas", [])]
@@ -129,15 +132,15 @@ def check_replicas(access: AwsAccess, table: str, careful: bool) -> Examined:
     if careful:
         return (
             Health.FAIL,
-            f"{shown}: a write there and one here are both taken, and the later one wins whatever it holds",
+            f"{shown}: a write there and one here are both accepted, and the later one wins",
             "conditions and strong reads hold in one region: add the replicas after the migration, or have every "
             "writer write here until the cutover",
         )
-    return Health.WARN, shown, "each write is paid for in each region; nobody may write there meanwhile"
+    return Health.WARN, shown, "each write is paid for in each region; nobody may write there during the migration"
 
 
 def check_time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
-    """Whether DynamoDB deletes items by an attribute that is written."""
+    """Whether DynamoDB deletes items by an attribute that we write."""
     client = access.client("dynamodb")
     reply = _ask("DescribeTimeToLive", lambda: client.describe_time_to_live(TableName=table))
     if isinstance(reply, TargetRefused):
@@ -158,7 +161,7 @@ def check_time_to_live(access: AwsAccess, table: str, mapping: TableMapping) -> 
 
 
 def _no_time_to_live(name: str, mapping: TableMapping) -> str:
-    """Why no item expires by an attribute that is written; empty where items do."""
+    """Why no item expires by an attribute that we write; empty where items expire."""
     for field in mapping.fields:
         if field.attribute == name and (kind := type_of(field)) != "N":
             return f"it is written as {kind}, and DynamoDB reads numbers: no item expires"
@@ -168,11 +171,11 @@ def _no_time_to_live(name: str, mapping: TableMapping) -> str:
 
 
 def check_indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
-    """Whether every row's item can stand in every index: a key of one is of its type, never NULL, empty or too long."""
+    """Whether each item fits every index: an index key has the declared type, and is never NULL, empty or too long."""
     table_found = described(access, table)
     found = unfit_keys(index_keys(table_found), mapping)
     if found.wrong:
-        remedy = "every item would be rejected: make the index anew, or change the mapping"
+        remedy = "every item would be rejected: delete the index and create it with that type, or change the mapping"
         return Health.FAIL, "; ".join(found.wrong), remedy
     if found.null:
         remedy = f"an item that is NULL there is rejected: declare `null: left_out` for it; so is {_UNFIT[:-1]}"
@@ -184,9 +187,9 @@ def check_indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Exami
 
 
 def check_batch_inserts(access: AwsAccess, table: str, mapping: TableMapping) -> Examined:
-    """Whether conditional mode may write new items in batches. Asks by an INSERT that no table can store.
+    """Whether conditional mode may write new items in batches. Tries an INSERT that no table can store.
 
-    It lacks the partition key, which DynamoDB answers by ValidationError where the role may insert.
+    It has no partition key, so DynamoDB answers ValidationError where the role may insert.
     """
     describe(access, table, mapping)  # the key is the mapping's
     key, client = mapping.key_attributes[0], access.client("dynamodb")
@@ -214,9 +217,9 @@ def check_batch_inserts(access: AwsAccess, table: str, mapping: TableMapping) ->
 
 
 def _ask(operation: str, call: Callable[[], Any]) -> Any:
-    """The reply, or the refusal: not to be allowed to look is no fault of the table.
+    """The reply, or the refusal: a missing permission to look is no fault of the table.
 
-    An emulator that does not know the operation has nothing of the kind; its reply is empty then.
+    For an emulator that does not know the operation the reply is empty.
     """
 
     def known() -> Any:

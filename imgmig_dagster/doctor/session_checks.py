@@ -1,4 +1,4 @@
-"""Looks at the session with PostgreSQL: server, encryption, pooler, role, what hides rows.
+"""Examines the session with PostgreSQL: server, encryption, pooler, role, row-level security.
 
 The table itself is examined in `source_checks`.
 """
@@ -28,7 +28,7 @@ _POOLING: Final = {
 def session_examinations(
     connection: ReadOnlyConnections, schema: str, table: str, columns: Sequence[str]
 ) -> list[Examination]:
-    """What to look at before the table itself; `columns` are those that are read."""
+    """The examinations before the table's own; `columns` are those that we read."""
     fetch = connection.fetch
     looks = {
         "server": partial(check_server, fetch),
@@ -41,16 +41,16 @@ def session_examinations(
 
 
 def check_server(fetch: Fetch) -> tuple[Health, str, str]:
-    """Its version. It is the primary, or no statement is answered: a replica's rows are late."""
+    """The server's version. Only a primary answers: a replica's rows are late."""
     return Health.OK, f"version {fetch(_VERSION, None)[0][0]}, the primary", ""
 
 
 def check_encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
-    """Whether this very session is encrypted, and all the way."""
+    """Whether this session is encrypted, all the way to the server."""
     found = connection.fetch(_TLS)
     if not connection.encrypted():
         return Health.WARN, "not encrypted", "add ?sslmode=verify-full to url in [source]"
-    if not found:  # SET ROLE in the URL's options: PostgreSQL shows a session to the role that logged in
+    if not found:  # SET ROLE in the URL's options: PostgreSQL shows a session only to the role that logged in
         return Health.OK, "on this side; the role that is set may not see the other", ""
     ((on, version, cipher),) = found
     if not on:
@@ -59,15 +59,15 @@ def check_encryption(connection: ReadOnlyConnections) -> tuple[Health, str, str]
 
 
 def check_pooler(connection: ReadOnlyConnections) -> tuple[Health, str, str]:
-    """What stands between, and what that means."""
+    """Which pooler is between us and the server, and what that means."""
     return Health.OK, _POOLING[connection.pooling()], ""
 
 
 def check_role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) -> tuple[Health, str, str]:
-    """Who reads, whether it may, and whether that role could also write."""
+    """Which role reads, whether it may, and whether it could also write."""
     found = fetch(_GRANTS, {"schema": schema, "table": table, "columns": list(columns)})
     if not found:
-        return Health.FAIL, "the table is not there", "check `table` in the declaration"
+        return Health.FAIL, "the table does not exist", "check `table` in the declaration"
     name, superuser, read_only, schema_is_usable, unreadable, *may = found[0]
     lacks = [] if schema_is_usable else [f"USAGE ON SCHEMA {schema}"]
     if unreadable:
@@ -88,9 +88,9 @@ def check_role(fetch: Fetch, schema: str, table: str, columns: Sequence[str]) ->
 
 
 def check_row_level_security(fetch: Fetch, schema: str, table: str) -> tuple[Health, str, str]:
-    """Whether a policy would hide rows, behind a view too: the refusal names table, role and remedy."""
+    """Whether a policy would hide rows, also behind a view: the refusal names table, role and remedy."""
     name = sql.Identifier(schema.replace("%", "%%"), table.replace("%", "%%"))
-    # One row: what a function behind a view reads is not looked at before it is called.
+    # One row: PostgreSQL checks what a function behind a view reads only when it is called.
     fetch(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name), {})
     return Health.OK, "hides no row from this role", ""
 

@@ -1,4 +1,4 @@
-"""Looks at the source table: columns, ids, time zone, index, rows outside. `session_checks.py` looks at the rest."""
+"""Examines the source table: columns, ids, time zone, index, rows outside. The session is in `session_checks`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ _NAMES_OF_UTC: Final = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 def source_examinations(
     fetch: Fetch, reader: SourceReader, windows: Sequence[Window], at: Callable[[str], str]
 ) -> list[Examination]:
-    """What to look at, by `fetch` and by a reader over the same connection; `at` tells where a column is declared."""
+    """The examinations, by `fetch` and a reader over the same connection; `at` says where a column is declared."""
     looks = {
         "table": partial(check_rows_fit, reader, at),
         "columns": partial(check_columns, reader),
@@ -39,7 +39,7 @@ def check_rows_fit(reader: SourceReader, at: Callable[[str], str]) -> tuple[Heal
         table = reader.table
     except DoesNotFit as error:
         places = ", ".join(dict.fromkeys(map(at, error.columns)))
-        return Health.FAIL, str(error), f"mend {places}, or the table in PostgreSQL"
+        return Health.FAIL, str(error), f"fix {places}, or the table in PostgreSQL"
     unique = f"with a unique {table.mapping.identity_shown}" if table.id_is_indexed else "by its columns"
     return Health.OK, f"{table.relation.shown} fits the mapping, {unique}", ""
 
@@ -58,28 +58,28 @@ def check_columns(reader: SourceReader) -> tuple[Health, str, str]:
 
 
 def check_inheritance(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
-    """Tables that inherit from it; of those that hold rows the look at the table has told."""
+    """Tables that inherit from it. Those that hold rows were found by the examination of the columns."""
     found = [child.shown for child in children(fetch, reader.table.relation)]
     if not found:
         return Health.OK, "no table inherits from it", ""
-    remedy = "nothing, while they stay empty: rows in them are refused, and never read"
+    remedy = "nothing, while they stay empty: a run refuses a table with rows in them"
     return Health.WARN, f"{', '.join(found)} inherit from it, without a row", remedy
 
 
 def check_unique_ids(reader: SourceReader) -> tuple[Health, str, str]:
-    """Whether every id stands once; where no index keeps it so, by a look at the whole table."""
+    """Whether every id is unique; without a unique index, by a query over the whole table."""
     column = reader.mapping.identity_shown
     if reader.table.id_is_indexed:
-        return Health.OK, "an index keeps them so", ""
+        return Health.OK, "a unique index ensures it", ""
     found = reader.repeated_ids()
     if not found.ids:
-        return Health.OK, f"no {column} stands twice or is NULL, though no index on {column} alone keeps it so", ""
-    remedy = "mend them in the source: two rows would become one item"
-    return Health.FAIL, f"{found.ids:,} stand twice or are NULL, such as {', '.join(found.sample_ids[:3])}", remedy
+        return Health.OK, f"no {column} is repeated or NULL, though no index on {column} alone ensures it", ""
+    remedy = "fix them in the source: two rows would become one item"
+    return Health.FAIL, f"{found.ids:,} are repeated or NULL, such as {', '.join(found.sample_ids[:3])}", remedy
 
 
 def check_time_zone(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, str]:
-    """In which zone timestamps without one are read, and whether the database's sessions write them in another."""
+    """The zone in which we read timestamps without one, and whether the database's sessions write in another."""
     table = reader.table
     if not table.local_times:
         return Health.OK, "every timestamp has its zone", ""
@@ -98,16 +98,16 @@ def check_page_index(fetch: Fetch, reader: SourceReader) -> tuple[Health, str, s
     table, mapping = reader.table, reader.mapping
     columns = f"({mapping.order.column or 'the bucket'}, {mapping.identity_shown})"
     if table.relation.is_view:
-        remedy = "EXPLAIN a page of it; name the table itself if that fits, or be patient"
+        remedy = "EXPLAIN one page of it; if that is slow, name the table behind the view instead"
         return Health.WARN, "a view has none: each page runs its query", remedy
     statements = missing_page_index(fetch, table)
     if not statements:
-        return Health.OK, f"there is one on {columns}", ""
+        return Health.OK, f"exists on {columns}", ""
     return Health.WARN, f"none on {columns}: every page sorts its window", "; ".join(statements)
 
 
 def check_rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple[Health, str, str]:
-    """Rows that no partition holds are never migrated."""
+    """Whether rows are outside of every partition: no run migrates those."""
     first, last = span(windows)
     found, order = reader.rows_outside(first, last), reader.mapping.order
     if not found.rows and not order.column:
@@ -116,7 +116,7 @@ def check_rows_outside(reader: SourceReader, windows: Sequence[Window]) -> tuple
         return Health.OK, f"none outside of {first:%Y-%m-%d} to {last:%Y-%m-%d}", ""
     null = "" if order.has_undated else "NULL (`undated: true` gives those a partition), "
     remedy = (
-        "let `partitions` start earlier in the declaration; mend rows whose "
-        f"{order.column} is {null}infinite or to come"
+        "let `partitions` start earlier in the declaration; fix rows whose "
+        f"{order.column} is {null}infinite or in the future"
     )
     return Health.FAIL, f"{found.rows:,} rows, such as {', '.join(found.sample_ids[:3])}", remedy

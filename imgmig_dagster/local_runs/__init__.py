@@ -1,1 +1,2 @@
-"""Runs jobs in the process of a command: its instance, its signals, its dead runs, and Dagster's private parts."""
+"""Runs jobs in a command's own process: its instance, signals and dead runs. Dagster's private parts are used only
+here."""

@@ -1,7 +1,7 @@
-"""What Dagster does not promise to keep, of an op that records partitions, and of how Dagster shows these.
+"""Private parts of Dagster: those of an op that records partitions, and of how Dagster shows their status.
 
-How they are written is in `partition_events`; `dagster_internals` has what is of instances and runs. No other module
-uses any of it, which a test holds.
+`partition_events` writes the events; `dagster_internals` has the private parts of instances and runs. No other module
+uses any, which a test checks.
 """
 
 import logging
@@ -14,19 +14,19 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 
 
 def recording(context: dg.OpExecutionContext) -> dg.AssetExecutionContext:
-    """The context of an op that is of no asset, to record assets and their checks by."""
+    """The context of an op without assets, with which to record assets and their checks."""
     return dg.AssetExecutionContext(context)
 
 
 def logged(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-    """The events that an op has logged, for its run's result: an error would keep them from it."""
+    """The events that an op has logged, for its run's result: an error would drop them."""
     yield from context.consume_events()
 
 
 def released(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
-    """What tells Dagster that this op's assets are there: it skips what is downstream in the same run otherwise.
+    """Tells Dagster that this op's assets exist: otherwise it skips what is downstream in the same run.
 
-    An output of the op would do, but Dagster would materialize every partition of the range once more for it.
+    An output of the op would do so too, but Dagster would materialize every partition of the range again for it.
     """
     step = context.get_step_execution_context()
     for key in sorted(context.selected_asset_keys):
@@ -35,9 +35,9 @@ def released(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
 
 
 def announced_again(context: dg.AssetExecutionContext, asset: dg.AssetKey, partition: str) -> None:
-    """Have Dagster show a partition as failed once this run has failed, although the run has materialized it.
+    """Make Dagster show a partition as failed once this run has failed, although the run has materialized it.
 
-    Failed is what a failed run announced, and did not materialize since.
+    To Dagster, failed is what a failed run announced and did not materialize afterwards.
     """
     step = context.get_step_execution_context().step.key
     announced = AssetMaterializationPlannedData(asset, partition)
@@ -52,17 +52,17 @@ def shown_as_failed(
     whys: Mapping[str, str],
     in_progress_too: bool = False,
 ) -> None:
-    """Have Dagster show partitions as failed that it shows as materialized, until they are materialized again.
+    """Make Dagster show materialized partitions as failed, until they are materialized again.
 
-    It keeps each partition's status beside its events, and brings it up to date by those that are new: what is written
-    there stands until a new materialization. An observation of the partition says why.
+    Dagster caches each partition's status and updates the cache from new events. What we write there stays until a new
+    materialization. An observation of the partition says why.
 
     Args:
-        context: of the run that found out.
+        context: of the run that found the fault.
         asset: whose partitions.
         partitions: the asset's.
-        whys: the partitions, and why.
-        in_progress_too: also those that the run has announced, and will not materialize.
+        whys: the partitions, each with its reason.
+        in_progress_too: also those that the run has announced but will not materialize.
     """
     instance, failing = context.instance, {"MATERIALIZED", *(["IN_PROGRESS"] if in_progress_too else [])}
     found = instance.get_status_by_partition(asset, list(whys), partitions) or {}

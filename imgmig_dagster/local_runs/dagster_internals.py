@@ -1,8 +1,7 @@
-"""What Dagster does not promise to keep, of instances and runs; that of assets' events is in `dagster_events`.
+"""Private parts of Dagster: those of instances and runs. Those of assets' events are in `dagster_events`.
 
-No other module uses any of it, which a test holds. Promised is what `dagster` exports, and of its classes what is
-marked as public. What is here is tried with each new version of Dagster, whose number is exact for this reason
-(pyproject.toml).
+No other module uses any, which a test checks. Public is what `dagster` exports, and what its classes mark as public.
+Each new version of Dagster is tested against this module, so pyproject.toml pins the version exactly.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,22 +46,23 @@ _KEPT_OPEN: Final = {"module": "imgmig_dagster.local_runs.sqlite_events", "class
 
 
 def instance_of(home: Path) -> dg.DagsterInstance:
-    """The instance of that folder, for one command: it captures no output, and pools its connections."""
+    """The instance of that folder, for one command: without capture of output, with pooled connections."""
     ref = InstanceRef.from_dir(str(home), overrides=_NO_OUTPUT_CAPTURE)
     if ref.storage_data is not None and ref.storage_data.class_name == DagsterSqliteStorage.__name__:
         kept_open = {**_KEPT_OPEN, "config": ref.storage_data.config_dict}
         ref = InstanceRef.from_dir(str(home), overrides={**_NO_OUTPUT_CAPTURE, "storage": {"custom": kept_open}})
     instance = dg.DagsterInstance.from_ref(ref)
-    # dagster-postgres opens a connection per statement, over a hundred a run; pooled, a run takes a quarter.
+    # dagster-postgres opens a connection per statement, over a hundred a run; with a pool a run takes a quarter of the
+    # time.
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
     if isinstance(storage := instance.event_log_storage, SqlEventLogStorage):
-        # Dagster asks whether its tables are there for each event of a check.
+        # Dagster asks for each event of a check whether its tables exist.
         storage.has_table = lru_cache(storage.has_table)  # type: ignore[method-assign]
     return instance
 
 
 def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
-    """A job, with all that it needs."""
+    """A job, with everything it needs."""
     return definitions.resolve_job_def(name)
 
 
@@ -79,7 +79,7 @@ def execute(
     tags: Mapping[str, str],
     code_location: str,
 ) -> None:
-    """Execute a job in this process, as a run of the code location: by that the UI can execute it again."""
+    """Execute a job in this process, as a run of the code location, so that the UI can execute it again."""
     origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(code_location), _REPOSITORY)
     run = instance.create_run_for_job(
         job,
@@ -89,7 +89,7 @@ def execute(
             **job.run_tags,
             # The label puts the run on its job's page.
             REPOSITORY_LABEL_TAG: f"{_REPOSITORY}@{code_location}",
-            # No launcher could end it, and a large table takes more than a day.
+            # No launcher could end such a run, and a large table takes more than a day.
             MAX_RUNTIME_SECONDS_TAG: "0",
             **tags,
         },
@@ -109,19 +109,19 @@ def when_a_step_fails(instance: dg.DagsterInstance, run_id: str, act: Callable[[
 
 
 def report_canceling(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Have a run end as canceled, that otherwise would end as failed."""
+    """Make a run end as canceled instead of failed."""
     run = instance.get_run_by_id(run_id)
     if run is not None:
         instance.report_run_canceling(run)
 
 
 def report_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> None:
-    """Mark a run as failed of which no process is left."""
+    """Mark a run as failed whose process is gone."""
     instance.report_run_failed(run, message)
 
 
 def note(instance: dg.DagsterInstance, key: str, value: str) -> None:
-    """Keep a value in Dagster's storage, under a key that is ours."""
+    """Keep a value in Dagster's storage, under our own key."""
     instance.run_storage.set_cursor_values({key: value})
 
 
@@ -131,7 +131,7 @@ def noted(instance: dg.DagsterInstance, key: str) -> str | None:
 
 
 def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
-    """How many runs the instance lets into a concurrency pool at once, 0 for none; 1 where nobody has said."""
+    """How many runs the instance admits to a concurrency pool at once: 0 for none, 1 where nothing is set."""
     storage = instance.event_log_storage
     limits = {found.name: found.limit for found in storage.get_pool_limits()}
     said = limits.get(pool, storage.get_pool_config().default_pool_limit)
@@ -139,7 +139,7 @@ def pool_limit(instance: dg.DagsterInstance, pool: str) -> int:
 
 
 def allows_one_run_at_a_time(instance: dg.DagsterInstance) -> bool:
-    """Whether the instance's queue lets in one run, and then the next."""
+    """Whether the instance's queue admits one run at a time."""
     queue = instance.get_concurrency_config().run_queue_config
     return queue is not None and queue.max_concurrent_runs == 1
 
@@ -151,12 +151,12 @@ def limits_pools_by_run(instance: dg.DagsterInstance) -> bool:
 
 
 def storage_kind(instance: dg.DagsterInstance) -> str:
-    """What keeps the runs: Sqlite, Postgres."""
+    """The kind of storage that keeps the runs: Sqlite, Postgres."""
     return type(instance.run_storage).__name__.removesuffix("RunStorage")
 
 
 def monitors_runs(instance: dg.DagsterInstance) -> bool:
-    """Whether the daemon asks of each run whether its worker lives."""
+    """Whether the daemon checks that each run's worker is alive."""
     return instance.run_monitoring_enabled
 
 
@@ -167,23 +167,23 @@ def launcher_of(instance: dg.DagsterInstance) -> type[RunLauncher] | None:
 
 
 def spreads_runs(instance: dg.DagsterInstance) -> bool:
-    """Whether runs work on several hosts; the launcher itself need not be installed where this is asked."""
+    """Whether runs work on several hosts. The launcher itself need not be installed here."""
     launcher = instance.get_ref().run_launcher_data if instance.is_persistent else None
     return launcher is not None and launcher.class_name in _SPREADING
 
 
 def run_launcher(instance: dg.DagsterInstance) -> RunLauncher:
-    """The launcher of the instance itself."""
+    """The instance's own launcher."""
     return instance.run_launcher
 
 
 def knows_its_workers(launcher: type[RunLauncher]) -> bool:
-    """Whether the launcher can be asked whether a run's worker lives."""
+    """Whether the launcher can say whether a run's worker is alive."""
     return launcher.supports_check_run_worker_health is not dg.DefaultRunLauncher.supports_check_run_worker_health
 
 
 def evaluations(instance: dg.DagsterInstance, after: int, limit: int) -> list[tuple[int, dg.AssetCheckEvaluation]]:
-    """What the checks found since, in order, each with its place in the event log."""
+    """The checks' evaluations since, in order, each with its place in the event log."""
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
     records = instance.event_log_storage.get_event_records(wanted, limit=limit, ascending=True)
     events = [(record.storage_id, record.event_log_entry.dagster_event) for record in records]
@@ -191,21 +191,21 @@ def evaluations(instance: dg.DagsterInstance, after: int, limit: int) -> list[tu
 
 
 def last_evaluation(instance: dg.DagsterInstance) -> int:
-    """The place in the event log of what a check found last; 0 where none has found anything."""
+    """The place in the event log of the last evaluation of a check; 0 where there is none."""
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     last = instance.event_log_storage.get_event_records(wanted, limit=1)
     return last[0].storage_id if last else 0
 
 
 def failed_partitions(instance: dg.DagsterInstance, run_id: str) -> dict[str | None, str | None]:
-    """The partitions that a run over many says have failed, with the class of each one's error."""
+    """The partitions that failed in a run over many, each with the class of its error."""
     said = failure.user_failure_data if (failure := _failure_of(instance, run_id)) else None
     failed = said.metadata.get("failed") if said else None
     return dict(failed.value) if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.value, dict) else {}
 
 
 def error_classes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """The classes of the errors that ended a run, of whatever process, the cause last."""
+    """The classes of the errors that ended a run, in any of its processes; the cause last."""
     error = failure.error if (failure := _failure_of(instance, run_id)) else None
     names = []
     while error is not None:
@@ -221,10 +221,10 @@ def _failure_of(instance: dg.DagsterInstance, run_id: str) -> StepFailureData | 
 
 
 def location_of(run: dg.DagsterRun) -> str | None:
-    """The code location that a run is of."""
+    """A run's code location."""
     return run.remote_job_origin.location_name if run.remote_job_origin is not None else None
 
 
 def own_location(context: dg.SensorEvaluationContext) -> str | None:
-    """The code location that a sensor is of; a test's is of none."""
+    """A sensor's code location; in a test there is none."""
     return context.code_location_origin.location_name if context.code_location_origin else None

@@ -1,4 +1,4 @@
-"""The stage's Dagster instance, opened for one command."""
+"""Opens the stage's Dagster instance for one command. DAGSTER_HOME itself is checked first, in `dagster_home`."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ from imgmig_dagster.files import refusal
 from imgmig_dagster.local_runs.dagster_internals import instance_of
 
 CODE_LOCATION: Final = "imgmig_dagster"
-"""As workspace.yaml and pyproject.toml name it; the command line's runs are of it too."""
+"""The name in workspace.yaml and pyproject.toml; runs of the command line belong to it too."""
 
 _VARIABLE: Final = re.compile(r'environment variable "(\w+)"')
 _TRIED: Final = "imgmig: when it was tried"
@@ -35,10 +35,10 @@ class InstanceUnavailable(ImgmigError):
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """The instance of that folder, whose storage has answered.
+    """The instance of that folder; its storage has answered.
 
     Raises:
-        SettingsError: the folder or its `dagster.yaml` is not as it has to be.
+        SettingsError: the folder or its `dagster.yaml` cannot be used.
         InstanceUnavailable: its storage does not answer.
     """
     check_dagster_home(home)
@@ -55,7 +55,7 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 @contextlib.contextmanager
 def storage_faults(home: Path) -> Iterator[None]:
-    """What Dagster's storage refuses in this context as `InstanceUnavailable`; any other error as it is."""
+    """Raise what Dagster's storage refuses in this context as `InstanceUnavailable`; any other error as it is."""
     try:
         yield
     except Exception as error:
@@ -66,7 +66,7 @@ def storage_faults(home: Path) -> Iterator[None]:
 
 
 def _is_not_of_storage(record: logging.LogRecord) -> bool:
-    # dagster-postgres logs several lines for each of its five tries.
+    # Otherwise dagster-postgres logs several lines for each of its five tries.
     return "dagster_postgres" not in record.pathname
 
 
@@ -100,7 +100,7 @@ def _of_storage(chain: Sequence[BaseException], file: Path) -> InstanceUnavailab
 
 
 def _told(error: BaseException, file: Path) -> ImgmigError:
-    """The error in one line, without Dagster's own text: that quotes the configuration, passwords included."""
+    """The error in one line, without Dagster's own text: it quotes the configuration, passwords included."""
     chain = causes(error)
     if fault := _of_storage(chain, file):
         return fault
@@ -108,7 +108,7 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
     if missing := _VARIABLE.search(text):
         return SettingsError(
             f"{file} reads the variable {missing[1]}, which is not set: export it in the environment of the process "
-            f"(export {missing[1]}=...); one whose name begins with DAGSTER_ may also stand in the stage's file"
+            f"(export {missing[1]}=...); one whose name begins with DAGSTER_ may also be in the stage's file"
         )
     place = _PLACE.search(text)
     return SettingsError(
@@ -118,9 +118,9 @@ def _told(error: BaseException, file: Path) -> ImgmigError:
 
 
 def _ping(connection: Any, record: Any, _proxy: object) -> None:
-    """A pooled connection may have lost its server meanwhile: try it, and let the pool make a new one.
+    """Test a pooled connection whose server may be gone, and let the pool make a new one.
 
-    A server that ends says so on the connection, which is looked at each time; one that is cut off does not.
+    A server that shuts down says so on the connection, which we check each time; a lost network does not.
     """
     if isinstance(connection, sqlite3.Connection):
         return  # a file has no server
@@ -136,7 +136,7 @@ def _ping(connection: Any, record: Any, _proxy: object) -> None:
 
 
 def _has_news(connection: Any) -> bool:
-    """Whether the server has sent something that nobody has read: of an idle connection, that it is closed."""
+    """Whether the server has sent something unread: on an idle connection that means it was closed."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -1,8 +1,7 @@
-"""The commands that execute runs in their own process, and how others learn that such a process is gone.
+"""Commands that execute runs in their own process, and how other processes learn that such a process is gone.
 
-Dagster's run launcher knows the workers that it launched, and not the command line's processes. So each of these says
-itself that it lives, in two ways: it holds a lock, which the kernel drops when the process dies, and it beats, in
-Dagster's own storage, for whoever is on another machine.
+Dagster's run launcher knows only the workers that it launched, so a command announces itself, in two ways. It holds a
+lock, which the kernel drops when the process dies. It also beats in Dagster's storage, for processes on other machines.
 """
 
 import contextlib
@@ -20,17 +19,17 @@ import dagster as dg
 from imgmig_dagster.local_runs.dagster_internals import note, noted, report_failed
 from imgmig_dagster.window import now, seconds_between
 
-# Tags below `.dagster/` are not shown in the UI's lists.
+# The UI's lists do not show tags below `.dagster/`.
 _TAG: Final = ".dagster/imgmig/invocation"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BEAT_EVERY_S: Final = 30.0
 DEAD_AFTER_S: Final = 300
-"""A process that has not been heard of for so long is taken for dead by those who cannot look for its lock."""
+"""After this silence a process counts as dead for those who cannot check its lock."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One command. `place` is the folder of its lock, on a running kernel: the same path elsewhere is another place."""
+    """One command. `place` is its lock's folder on a running kernel: the same path elsewhere is another place."""
 
     id: str
     place: str
@@ -39,14 +38,14 @@ class Invocation:
     def of(cls, run: dg.DagsterRun) -> "Invocation | None":
         """The command that executes the run; None for a run that Dagster launched.
 
-        Dagster copies tags to the runs that re-execute a run, so that the tag names the run that it is of.
+        Dagster copies tags to the runs that re-execute a run, so the tag holds the id of its own run.
         """
         run_id, _, rest = run.tags.get(_TAG, "").partition("/")
         invocation, _, place = rest.partition("/")
         return cls(invocation, place) if run_id == run.run_id and place else None
 
     def tags(self, run_id: str) -> Mapping[str, str]:
-        """What marks a run as executed by this command."""
+        """The tag that marks a run as executed by this command."""
         return {_TAG: f"{run_id}/{self.id}/{self.place}"}
 
     @property
@@ -54,11 +53,11 @@ class Invocation:
         return f"imgmig/invocation/{self.id}"
 
     def beat(self, instance: dg.DagsterInstance, moment: str) -> None:
-        """Say that it lives."""
+        """Announce that it is alive."""
         note(instance, self._beat, moment)
 
     def is_silent(self, instance: dg.DagsterInstance, moment: str) -> bool:
-        """Whether it has not been heard of for `DEAD_AFTER_S`: all that can be known from another place."""
+        """Whether it has been silent for `DEAD_AFTER_S`: another machine can know no more."""
         last = noted(instance, self._beat)
         return last is not None and seconds_between(last, moment) > DEAD_AFTER_S
 
@@ -91,7 +90,7 @@ class Lifeline:
                 path.unlink(missing_ok=True)
 
     def is_dead(self, invocation: Invocation, instance: dg.DagsterInstance) -> bool:
-        """Whether its process is gone, as far as can be known from here."""
+        """Whether its process is gone, as far as this place can know."""
         if invocation.place != self._place:
             return invocation.is_silent(instance, now())
         path = self._folder / invocation.id
@@ -102,14 +101,14 @@ class Lifeline:
             return True
         except BlockingIOError:
             return False
-        except PermissionError:  # of another user, with a umask of 077
+        except PermissionError:  # another user's, with a umask of 077
             return invocation.is_silent(instance, now())
         path.unlink(missing_ok=True)
         return True
 
 
 class Heart:
-    """Beats for an invocation, and stops its process where one of its runs is terminated in the UI."""
+    """Beats for an invocation, and stops its process if one of its runs is terminated in the UI."""
 
     def __init__(self, invocation: Invocation, instance: dg.DagsterInstance) -> None:
         self._invocation = invocation
@@ -117,21 +116,21 @@ class Heart:
         self._terminating: set[str] = set()
 
     def beat(self) -> None:
-        """Say that the process lives; interrupt it as Ctrl-C does if it has to end and has not begun to."""
+        """Announce that the process is alive. Interrupt it, as Ctrl-C does, if it has to end and has not begun to."""
         self._invocation.beat(self._instance, now())
         canceling = self._instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING]))
         runs = [record.dagster_run for record in canceling]
         ours = {run.run_id for run in runs if Invocation.of(run) == self._invocation}
-        # After Ctrl-C a run is canceling too, but no longer at the next beat.
+        # After Ctrl-C a run is also canceling, but not at the next beat any more.
         if ours & self._terminating:
-            # To the main thread: a signal that another one takes leaves a wait of the main one as it is.
+            # To the main thread: a signal taken by another thread does not interrupt a wait of the main one.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         self._terminating = ours - self._terminating
 
     def beat_until(self, ended: threading.Event) -> None:
         """Beat as long as the command lasts."""
         while not ended.wait(_BEAT_EVERY_S):
-            # While Dagster's storage is away nobody can read a beat either.
+            # While Dagster's storage is unavailable nobody can read a beat either.
             with contextlib.suppress(Exception):
                 self.beat()
 
@@ -139,7 +138,7 @@ class Heart:
 def fail_dead_runs(instance: dg.DagsterInstance, lifeline: Lifeline | None = None) -> list[str]:
     """Mark the runs of dead commands as failed, and return their ids.
 
-    With `lifeline`, by the locks of that folder at once; otherwise, and for commands of other places, by their silence.
+    With `lifeline`, the locks of that folder tell at once. Otherwise, and for commands of other places, silence does.
     """
     dead = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS)):

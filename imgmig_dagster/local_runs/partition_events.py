@@ -1,8 +1,8 @@
-"""What Dagster is told of one partition, written to its event log by six statements in one transaction.
+"""Writes the events of one partition to Dagster's event log: six statements in one transaction.
 
-Dagster itself writes an event at a time: some forty statements for a partition and its checks, several times the CPU
-of the partition's own work (docs/benchmarks.md). What is written is the same, event for event, which a test holds.
-Like `dagster_events` this uses parts of Dagster that it does not promise to keep.
+Dagster itself writes one event at a time: some forty statements for a partition and its checks, several times the CPU
+of the partition's own work (docs/benchmarks.md). We write the same events, which a test checks. Like `dagster_events`,
+this module uses private parts of Dagster.
 """
 
 import logging
@@ -47,7 +47,7 @@ class _Written(NamedTuple):
 
 
 class _Writing:
-    """The statements of one transaction. `rows` are the events that it wrote."""
+    """The statements of one transaction. `rows` are the events written."""
 
     def __init__(self, storage: SqlEventLogStorage, connection: sqlalchemy.Connection) -> None:
         self._storage: Any = storage
@@ -64,7 +64,7 @@ class _Writing:
         return [_Written(*each) for each in zip(entries, rows, places, strict=True)]
 
     def materialization(self, made: _Written, data_version: str) -> None:
-        """Write what is asked of an asset, beside its materialization: which is the last one, of which version."""
+        """Write Dagster's index of the asset: which materialization is the last, and of which version."""
         asset = {"asset_key": made.row["asset_key"]}
         version = {"key": DATA_VERSION_TAG, "value": data_version, "event_timestamp": made.row["timestamp"]}
         self._connection.execute(AssetEventTagsTable.insert(), {**asset, "event_id": made.place, **version})
@@ -72,7 +72,7 @@ class _Writing:
         self._upsert(AssetKeyTable, ("asset_key",), [{**asset, **last}])
 
     def evaluations(self, evaluated: Sequence[_Written], target: int) -> None:
-        """Write what is asked of checks, beside their evaluations, in place of what the run planned."""
+        """Write Dagster's index of the checks' evaluations, in place of what the run planned."""
         executions = []
         for each in evaluated:
             found = each.entry.get_dagster_event().asset_check_evaluation_data
@@ -110,13 +110,13 @@ class _Log:
             writing = _Writing(self.storage, connection)
             yield writing
         if isinstance(self.storage, SqliteEventLogStorage):
-            # A run has a file of its own besides the one that all share.
+            # In SQLite a run has its own file, next to the shared one.
             with self.storage.run_connection(run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), writing.rows)
 
 
 class _Unlogged:
-    """A step's context for events that are not logged one by one."""
+    """A step's context that does not log events one by one."""
 
     def __init__(self, step: StepExecutionContext) -> None:
         self.job_name = step.job_name
@@ -125,14 +125,14 @@ class _Unlogged:
         self.log = self
 
     def log_dagster_event(self, **_event: object) -> None:
-        """Leave it to whoever made the event."""
+        """Do nothing: our code writes the event."""
 
 
 class _Versions:
-    """Of what each partition was made, by which Dagster tells whether it is out of date.
+    """The inputs of each partition, by which Dagster tells whether it is out of date.
 
-    Dagster adds it to what an op puts out, and not to what it logs. What the run does not make itself is looked up
-    once, for all of its partitions, as Dagster does when a step begins.
+    Dagster adds them to an op's outputs, but not to events that it logs. Inputs that the run does not make are read
+    once for all partitions, as Dagster does when a step begins.
     """
 
     def __init__(self, storage: SqlEventLogStorage, partitions: Sequence[str]) -> None:
@@ -151,7 +151,7 @@ class _Versions:
         return tags
 
     def made(self, key: dg.AssetKey, partition: str, data_version: str, place: int) -> None:
-        """Note what the run itself has made, for what depends on it."""
+        """Note what this run has made, for the assets that depend on it."""
         self._of(key)[partition] = (data_version, str(place))
 
     def _of(self, key: dg.AssetKey) -> dict[str, tuple[str, str]]:
@@ -166,10 +166,10 @@ class _Versions:
 
 
 class PartitionEvents:
-    """Records partitions of the op's assets; used by one thread.
+    """Records partitions of the op's assets; for one thread.
 
-    `specs` are of these assets, by name; `blocking` are their checks that block, as names of asset and check.
-    What is `written` is for the run's result, which an error would keep it from.
+    `specs` are the assets' specs, by name; `blocking` are their blocking checks, as names of asset and check. `written`
+    is for the run's result: an error would drop it.
     """
 
     def __init__(
@@ -197,7 +197,8 @@ class PartitionEvents:
     ) -> None:
         """Record the asset's materialization with `facts`, and its checks.
 
-        `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
+        `version` is the data version: whatever was made from the same version stays up to date. By default each run has
+        a new one.
         """
         key, data_version = dg.AssetKey(asset), version or self._run_id
         tags = self._versions.tags(self._specs[asset], partition, data_version)
@@ -205,7 +206,7 @@ class PartitionEvents:
         with self._log.writing(self._run_id) as write:
             [materialized] = write.events([self._entry(DagsterEvent.asset_materialization(self._step, made))])
             write.materialization(materialized, data_version)
-            # Without its target a check's Partitions tab takes it for one of an earlier materialization.
+            # Without its target, a check's Partitions tab takes the evaluation for one of an earlier materialization.
             target = AssetCheckEvaluationTargetMaterializationData(
                 run_id=self._run_id, storage_id=materialized.place, timestamp=materialized.entry.timestamp
             )
@@ -242,7 +243,7 @@ class PartitionEvents:
         )
 
     def _entry(self, event: DagsterEvent) -> EventLogEntry:
-        """As Dagster's log handler makes it."""
+        """The entry that Dagster's log handler would make."""
         return EventLogEntry(  # type: ignore[no-untyped-call]
             error_info=None,
             level=logging.DEBUG,

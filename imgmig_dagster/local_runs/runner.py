@@ -1,4 +1,4 @@
-"""Runs jobs in this process against the stage's Dagster instance, so that every event is in the UI too."""
+"""Runs jobs in this process against the stage's Dagster instance, so that the UI shows every event too."""
 
 import contextlib
 import logging
@@ -20,13 +20,13 @@ from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailabl
 from imgmig_dagster.local_runs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.local_runs.signals import Signals
 
-# Dagster's own console lines stay off the terminal; they are in the event log all the same.
+# Keeps Dagster's console lines off the terminal; the event log has them.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How one run ended. `error` is what ended it early, None for a run whose checks merely did not hold."""
+    """How one run ended. `error` is what ended it early; None for a run of which only checks failed."""
 
     run_id: str
     status: dg.DagsterRunStatus
@@ -39,9 +39,9 @@ class RunResult:
 
 
 class JobRunner:
-    """Executes the jobs of `definitions` in process; a context manager, used by one thread.
+    """Executes the jobs of `definitions` in process; a context manager, for one thread.
 
-    Runs of processes that died without a word are marked as failed when the next runner starts.
+    When a runner starts, it marks the runs of dead processes as failed.
     """
 
     def __init__(self, definitions: dg.Definitions, dagster_home: Path) -> None:
@@ -73,10 +73,10 @@ class JobRunner:
     def run(
         self, job_name: str, partitions: Sequence[str] | None = None, config: Mapping[str, Any] | None = None
     ) -> RunResult:
-        """Execute a job, of adjoining partitions where it is partitioned. `config` is its assets' config, by name.
+        """Execute a job, over adjoining partitions where it is partitioned. `config` is its assets' config, by name.
 
         Raises:
-            KeyboardInterrupt: a signal came after the run had ended; the run's own result stands in the instance.
+            KeyboardInterrupt: a signal came after the run had ended; the instance has the run's result.
         """
         run_id = str(uuid.uuid4())
         try:
@@ -113,7 +113,7 @@ class JobRunner:
         return RunResult(run_id, status, told(ended_by[0]) if ended_by else None)
 
     def observe(self, asset: str, facts: Mapping[str, Any]) -> None:
-        """Record something about an asset that no run found, with `facts` as its metadata."""
+        """Record an observation of an asset outside of any run, with `facts` as its metadata."""
         if self._instance is None:
             raise RuntimeError("the runner is used outside its `with`")
         with storage_faults(self._home):
@@ -121,7 +121,7 @@ class JobRunner:
 
 
 def merged(*configs: Mapping[str, Any]) -> dict[str, Any]:
-    """The run configs in one: what a later one says of a value holds, and what it does not speak of stays."""
+    """Merge the run configs: a later value replaces an earlier one, everything else stays."""
     result: dict[str, Any] = {}
     for config in configs:
         for key, value in config.items():
@@ -131,7 +131,7 @@ def merged(*configs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _job_config(job: dg.JobDefinition, partitions: Sequence[str]) -> Mapping[str, Any]:
-    # Config that is given to a run replaces the job's own as a whole, so that this has to be asked for first.
+    # Config given to a run replaces the job's whole config, so that the job's own has to be read first.
     if partitions and job.partitioned_config is not None:
         return job.partitioned_config.get_run_config_for_partition_key(partitions[0])
     return internals.config_of(job)
@@ -142,7 +142,7 @@ def _asset_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _partition_tags(partitions: Sequence[str]) -> Mapping[str, str]:
-    # As Dagster tags the runs of a backfill, and one of a single partition that is launched in the UI.
+    # The tags that Dagster gives to runs of a backfill, and to a single partition launched in the UI.
     if len(partitions) == 1:
         return {"dagster/partition": partitions[0]}
     if not partitions:
@@ -160,7 +160,7 @@ def _keep_the_error(ended_by: list[BaseException]) -> dg.HookDefinition:
 
 
 def told(error: BaseException) -> ImgmigError | None:
-    """The error of ours behind what ended a run, or a part of it; None where a check did not hold."""
+    """Our error behind the end of a run or of a part of it; None where a check failed."""
     chain = causes(error)
     for cause in chain:
         if isinstance(cause, ImgmigError):
@@ -169,13 +169,13 @@ def told(error: BaseException) -> ImgmigError | None:
             return None
     root = chain[-1]
     if isinstance(root, OSError):
-        # Of such an error a person is told the path, which is no row's value.
+        # Such an error's path is no row's value, so the message may hold it.
         return FilesUnavailable(f"{refusal(root)}. Then give the same command again")
-    logging.getLogger(__name__).debug("unforeseen error", exc_info=error)
-    # The message may hold values: it stays in the event log's stack trace.
-    return RunFailed(f"an unforeseen {type(root).__name__}: see the run's page in the UI")
+    logging.getLogger(__name__).debug("unexpected error", exc_info=error)
+    # The message may hold values, so only the event log's stack trace has it.
+    return RunFailed(f"an unexpected {type(root).__name__}: see the run's page in the UI")
 
 
 def is_of_checks(error: BaseException) -> bool:
-    """Whether it is the failure of a run that no error ended: blocking checks of its partitions do not hold."""
+    """Whether the run failed without an error: blocking checks of its partitions failed."""
     return isinstance(error, dg.Failure) and error.__cause__ is None

@@ -1,7 +1,7 @@
-"""Ctrl-C, and SIGTERM, which is as good: what a command hears of them while Dagster's handlers are in place.
+"""How a command receives Ctrl-C and SIGTERM while Dagster's signal handlers are installed.
 
-Inside an event loop `concurrency.run_interruptible` keeps a signal until the work is cancelled, and hands it on to the
-handlers here. With which code an interrupted command ends is in `errors`.
+Inside an event loop `concurrency.run_interruptible` holds a signal until the work is cancelled, then passes it to these
+handlers. The exit code of an interrupted command is in `errors`.
 """
 
 import signal
@@ -25,7 +25,7 @@ def terminated_like_ctrl_c() -> Iterator[None]:
 
 
 class Signals:
-    """Notes SIGINT and SIGTERM, those too that come between two runs, where Dagster swallows them."""
+    """Notes SIGINT and SIGTERM, also between two runs, where Dagster swallows them."""
 
     def __init__(self) -> None:
         self._arrived = False

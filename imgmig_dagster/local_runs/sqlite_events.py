@@ -1,8 +1,7 @@
 """Dagster's event log in SQLite, with its files kept open.
 
-A run over a thousand partitions records several thousand events. Dagster opens each file anew for each of them, three
-times an event: that costs twenty times what SQLite's own work does (docs/benchmarks.md). PostgreSQL's storage is pooled
-in `instance`.
+A run over a thousand partitions records several thousand events. Dagster opens files three times for each event, which
+costs twenty times SQLite's own work (docs/benchmarks.md). `instance` pools PostgreSQL's connections.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ _INDEX: Final = "index"
 
 
 class KeptOpenEventLogStorage(SqliteEventLogStorage):
-    """Keeps the index and the file of one run open; what waits for a disk is left to SQLite's write-ahead log."""
+    """Keeps the index and the file of one run open; SQLite's write-ahead log decides when to wait for the disk."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._kept: dict[str, sqlalchemy.Engine] = {}
@@ -31,7 +30,7 @@ class KeptOpenEventLogStorage(SqliteEventLogStorage):
         return self._connection(run_id or _INDEX)
 
     def index_connection(self) -> Any:
-        """A connection to the file of all runs."""
+        """A connection to the file that all runs share."""
         return self._connection(_INDEX)
 
     @contextlib.contextmanager
@@ -69,7 +68,7 @@ def _leave_syncing_to_checkpoints(connection: Any, _record: object) -> None:
 
 
 class KeptOpenStorage(DagsterSqliteStorage):
-    """Dagster's storage in SQLite as it is by default, but for the event log."""
+    """Dagster's default storage in SQLite, except for the event log."""
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         super().__init__(base_dir, inst_data)
@@ -77,10 +76,10 @@ class KeptOpenStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptOpenStorage":
-        """As Dagster makes what `dagster.yaml` names."""
+        """Called by Dagster for what `dagster.yaml` names."""
         return cls(inst_data=inst_data, **config_value)
 
     @property
     def event_log_storage(self) -> KeptOpenEventLogStorage:
-        """Where events are."""
+        """The event log."""
         return self._events

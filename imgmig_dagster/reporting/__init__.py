@@ -1,1 +1,1 @@
-"""Reports from evidence: one summary per stage as JSON, Markdown, HTML and CSV, and the page of a spot check."""
+"""Reports from evidence: a stage's summary as JSON, Markdown, HTML and CSV, and the page of a spot check."""

@@ -1,7 +1,6 @@
-"""What the census of the whole table says by the time of a report: whether it counts, and what blocks PASS.
+"""Judges the last census when a report is made: whether it still counts, and what in it blocks PASS.
 
-What lies outside of the partitions today is counted by the report itself (`model`); the evidence of a partition is
-judged in `partition_summary`.
+`model` counts the rows that are outside of the partitions now; `partition_summary` judges a partition's evidence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,34 +17,34 @@ def judge_census(
     census: CensusResult | None,
     left: LeftSince | None,
     partitions: Sequence[PartitionSummary],
-    today: CurrentState,
+    current: CurrentState,
     options: str,
 ) -> tuple[Verdict, list[Blocker]]:
-    """Whether the census of the whole table is there, still counts, and is clean, and no item has lost its row since.
+    """Whether a census exists, still counts and is clean, and no item has lost its row since.
 
     Args:
         store: the stage's state, which knows what has written since.
         census: the last one.
-        left: what became of the rows that have left since; None leaves that out.
-        partitions: all of them as they are today, oldest first.
-        today: what the census is held against.
+        left: what became of the rows that have left since; None skips that.
+        partitions: all of them as they are now, oldest first.
+        current: what the census is compared with.
         options: of the commands to type next, as `remedies.options` makes them.
     """
     verify = (command("verify", options),)
     if census is None:
         return Verdict.NOT_VERIFIED, [Blocker("There is no census of the whole table", verify)]
-    if invalidation := _why_void(store, census, partitions, today):
+    if invalidation := _why_invalid(store, census, partitions, current):
         return Verdict.NOT_VERIFIED, [Blocker(f"The census no longer counts: {invalidation}", verify)]
     verdict, blockers = (Verdict.PASS, []) if census.passed else _faults(census, options)
     if left is None:
         return verdict, blockers
     if left.census != census.run_id:
-        what = "Another census was taken while the report was being made"
+        what = "Another census was taken while the report was made"
         return Verdict.NOT_VERIFIED, [Blocker(what, (command("report", options),))]
     if left.orphans:
         # Deleting orphans is for a person to decide: this lists them.
         verdict, commands = Verdict.FAIL, (command("repair", options), *verify)
-        blockers.append(Blocker(f"{_rows_left(left)}: {_named(left, 'orphans')} still stand", commands))
+        blockers.append(Blocker(f"{_rows_left(left)}: {_named(left, 'orphans')} still exist", commands))
     if left.unverified:
         if verdict is Verdict.PASS:
             verdict = Verdict.NOT_VERIFIED
@@ -54,22 +53,22 @@ def judge_census(
     return verdict, blockers
 
 
-def _why_void(
-    store: StateStore, census: CensusResult, partitions: Sequence[PartitionSummary], today: CurrentState
+def _why_invalid(
+    store: StateStore, census: CensusResult, partitions: Sequence[PartitionSummary], current: CurrentState
 ) -> str | None:
     if late_writes := _late_writes(store, partitions, census):
         more = f" and {len(late_writes) - 1:,} more" if len(late_writes) > 1 else ""
         return f"{late_writes[0]}{more} may have been written to since it began"
-    if is_too_old(census.started_at, today.moment):
+    if is_too_old(census.started_at, current.moment):
         return f"it is more than {COUNTS_FOR.days} days old"
-    # A later end is ordinary: time goes on. Rows before another start were in a partition then, or were not.
+    # A later end is normal: time goes on. Another start means that other rows are outside of the partitions.
     if census.partitions_from != (begin := partitions[0].start.isoformat()):
-        return f"the first partition began at {census.partitions_from} then, and begins at {begin} today"
-    return changed_identity(census.identity, today.identity)
+        return f"the first partition began at {census.partitions_from} then, and begins at {begin} now"
+    return changed_identity(census.identity, current.identity)
 
 
 def _late_writes(store: StateStore, partitions: Iterable[PartitionSummary], census: CensusResult) -> Sequence[str]:
-    """What was written to since the census began, or may have been."""
+    """What was or may have been written to since the census began."""
     writes = [
         *((each.partition, f"partition {each.partition}", each.written) for each in partitions),
         (ORPHANS, ORPHANS, last_write(store, None)),
@@ -88,7 +87,7 @@ def _faults(census: CensusResult, options: str) -> tuple[Verdict, list[Blocker]]
         (census.differing, "differing"),
         (census.unverified, "unverified"),
         (census.rows_outside, "outside of every partition"),
-        (census.repeated, "ids that stand in the source more than once"),
+        (census.repeated, "ids that are in the source more than once"),
     )
     faults = ", ".join(f"{number:,} {text}" for number, text in found if number)
     if not census.counts_agree:
@@ -104,7 +103,7 @@ def _rows_left(left: LeftSince) -> str:
 
 
 def _named(left: LeftSince, kind: str) -> str:
-    """How many items, and some of them."""
+    """The number of items, and some of their ids."""
     number, ids = getattr(left, kind), left.samples[kind]
     shown = ", ".join(ids[:3])
     return f"the items of {number:,} ({shown}{' and more' if number > len(ids[:3]) else ''})"

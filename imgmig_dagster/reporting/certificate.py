@@ -1,6 +1,6 @@
-"""The certificate of a stage: what the evidence proved at one moment, and what changed between two of them.
+"""The certificate of a stage: what the evidence proved at one moment, and the differences between two certificates.
 
-As a file, with hash and signature, it is in `certificate_file`.
+`certificate_file` writes and reads it as a file, with hash and signature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,9 +51,9 @@ _NOT_CERTIFIED: Final = "Nothing is certified: PASS is blocked by what is listed
 
 @dataclass(frozen=True)
 class CertifiedTable:
-    """The table that is migrated: the name of its declaration, its own name, and which of its rows are meant.
+    """The migrated table: the name of its declaration, its own name, and which of its rows are migrated.
 
-    What of it no item carries is in `Certificate.columns`, the declaration's hash in `Certificate.identity`.
+    Columns that no item carries are in `Certificate.columns`, the declaration's hash in `Certificate.identity`.
     """
 
     name: str
@@ -68,10 +68,10 @@ class CertifiedTable:
 
 @dataclass(frozen=True)
 class CertifiedPartition:
-    """One partition that is not empty: the rows whose order column lies in ``[start, end)``.
+    """One partition that is not empty: the rows whose order column is in ``[start, end)``.
 
     `source` and `target` are what each side held at the certificate's time. `invalidation` says why the evidence does
-    not count; `age_s` is since its oldest look.
+    not count; `age_s` is the age of its oldest comparison.
     """
 
     partition: str
@@ -90,15 +90,15 @@ class CertifiedPartition:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Everything that a verdict rests on, and `meaning`: what it states.
+    """Everything that a verdict is based on, and `meaning`: what the verdict states.
 
-    `verdict` is of the data alone, `cutover` of the data and the review. `blockers` stands between the data and PASS,
-    `cutover_blockers` between PASS and READY.
-    `counted_at` is when the source's rows were counted. `empty` are the first and last of each run of partitions
-    without a row. `ledger` counts the rows of the failure ledgers, ``rejected`` those that no retry can help. `columns`
-    are those of the source that no item carries. `rounds` tells how the evidence came to be of `counted_at`, and
-    `left` what became of the rows that have left the source since the census. `recheck` is what a stranger needs
-    besides, to check all that. `schema` is what has changed on either side since the first migration.
+    `verdict` judges the data alone, `cutover` the data and the review. `blockers` keep the verdict from PASS,
+    `cutover_blockers` the cutover from READY. `counted_at` is when the source's rows were counted. `empty` are the
+    first and last of each run of partitions without a row. `ledger` counts the rows of the failure ledgers,
+    ``rejected`` those that no retry can help. `columns` are those of the source that no item carries. `rounds` says how
+    the evidence was brought to `counted_at`, `left` what became of the rows that have left the source since the census.
+    `recheck` is what else an outsider needs to check all that. `schema` is what has changed on either side since the
+    first migration.
     """
 
     format: int
@@ -135,7 +135,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class CertificateChange:
-    """One difference between two certificates: where, what, and the value on each side."""
+    """One difference between two certificates: where, what, and the value in each."""
 
     where: str
     what: str
@@ -176,7 +176,7 @@ def certify(report: SummaryReport) -> Certificate:
 
 
 def compare(before: Certificate, after: Certificate) -> Sequence[CertificateChange]:
-    """What changed between two certificates; not their own times, runs and ages, which always do."""
+    """What changed between two certificates; times, runs and ages always do, and are left out."""
     changes = [
         *_changes("certificate", _facts_of_stage(before), _facts_of_stage(after)),
         *_changes("census", _facts_of_census(before.census), _facts_of_census(after.census)),
@@ -225,7 +225,7 @@ def _meaning(facts: RunFacts, census: CensusResult | None) -> str:
     moving = len(facts.rounds.moving) if facts.rounds else 0
     orphans = ""
     if census and facts.left:
-        # Of items that never had a row the census speaks, and of those that lost theirs the report.
+        # The census covers items that never had a row, the report those that lost their row.
         orphans = _NO_ORPHANS.format(
             read=census.target_read,
             since=census.target_as_of or census.started_at,

@@ -1,6 +1,7 @@
-"""A certificate as a file: canonical bytes, their SHA-256 and its signature, and where certificates are kept.
+"""A certificate as a file: canonical bytes, their SHA-256 and its signature. Also keeps and finds those files.
 
-docs/recheck.md defines the canonical bytes, so that anybody can check a file without this package.
+`certificate` builds the certificate. docs/recheck.md defines the canonical bytes, so that anybody can check a file
+without this package.
 """
 
 import hashlib
@@ -19,17 +20,18 @@ from imgmig_dagster.reporting.certificate import FORMAT, READABLE, Certificate
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 
-# Beside what they are of.
+# In the file next to the certificate's fields, which the hash covers.
 _NOT_COVERED: Final = ("sha256", "signature")
+_AGAIN: Final = "Make a new one: imgmig report"
 
 
 class CertificateRefused(ImgmigError):
-    """A certificate that is not there, cannot be read, was altered, or is not signed as it should be."""
+    """A certificate does not exist, cannot be read, was altered, or is not signed as required."""
 
 
 @dataclass(frozen=True)
 class CertificateFile:
-    """A certificate that is as it was written, with what says so."""
+    """A certificate whose content fits its hash, with that hash and its signature."""
 
     certificate: Certificate
     sha256: str
@@ -50,7 +52,7 @@ def keep_certificate(store: StateStore, certificate: Certificate) -> bytes:
 
 
 def sign_certificate(store: StateStore, made_at: str, key: SigningKey) -> None:
-    """Put a signature to the certificate of that time, where it is kept and in the report.
+    """Sign the certificate of that time, where it is kept and in the report.
 
     Raises:
         SigningRefused, SigningUnavailable, AwsUnusable: as `SigningKey.sign`; the certificate stays unsigned.
@@ -67,7 +69,7 @@ def sign_certificate(store: StateStore, made_at: str, key: SigningKey) -> None:
 
 
 def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
-    """Place and content of the ``latest`` certificate, of the ``previous`` one before it, or of one by its name.
+    """Place and content of the ``latest`` certificate, of the ``previous`` one, or of one by its name.
 
     Raises:
         CertificateRefused: there is none.
@@ -84,7 +86,7 @@ def kept_certificate(store: StateStore, which: str) -> tuple[str, bytes]:
 
 
 def kept_names(store: StateStore) -> list[str]:
-    """By which names `kept_certificate` gives the certificates that are kept, the last one first."""
+    """The names by which `kept_certificate` finds the kept certificates, the last one first."""
     return [_name(each) for each in reversed(store.list(names.CERTIFICATES))]
 
 
@@ -96,7 +98,7 @@ def parse(name: str, content: bytes) -> CertificateFile:
     """The certificate in a file.
 
     Raises:
-        CertificateRefused: it is none, or not what was written.
+        CertificateRefused: it is no certificate, or not as it was written.
     """
     try:
         document = orjson.loads(content)
@@ -107,20 +109,20 @@ def parse(name: str, content: bytes) -> CertificateFile:
             )
         sha256 = document["sha256"]
         if sha256 != _sha256(document):
-            raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit its content")
+            raise CertificateRefused(f"{name} was altered since it was written: its SHA-256 does not fit. {_AGAIN}")
         signature = TypeAdapter(Signature | None).validate_python(document.get("signature"))
         if signature and not _fits(signature, sha256):
-            raise CertificateRefused(f"{name} was altered since it was signed: its signature does not fit its content")
+            raise CertificateRefused(f"{name} was altered since it was signed: its signature does not fit. {_AGAIN}")
         covered = {field: value for field, value in document.items() if field not in _NOT_COVERED}
         return CertificateFile(TypeAdapter(Certificate).validate_python(covered), sha256, signature)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValidationError):
-        raise CertificateRefused(f"{name} is no certificate of format {FORMAT}") from None
+        raise CertificateRefused(f"{name} is no certificate of format {FORMAT}: see imgmig certificate list") from None
 
 
 def _fits(signature: Signature, sha256: str) -> bool:
     try:
         return signature.fits(bytes.fromhex(sha256))
-    except ValueError:  # what stands there as its public key is none
+    except ValueError:  # its public key cannot be read
         return False
 
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG. The only module that imports matplotlib, and only when a chart is drawn."""
+"""Draws charts as inline SVG. Only this module imports matplotlib, and only when it draws."""
 
 import io
 import re
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# matplotlib knows no CSS: each of these colours stands for one, which is put in afterwards, so that the page's light
-# and dark themes hold for the chart as well.
+# matplotlib knows no CSS: each of these colours is replaced by a CSS variable afterwards, so that the page's light and
+# dark themes apply to the chart too.
 _TEXT: Final = "#010101"
 _GRID: Final = "#020202"
 _ROWS: Final = "#030303"
@@ -37,7 +37,7 @@ _WIDTH: Final = 10.0
 
 @dataclass
 class Chart:
-    """A drawing in the making: `svg` is there once its context has ended."""
+    """A chart; `svg` exists once its context has ended."""
 
     figure: "Figure"
     svg: Markup = field(default_factory=Markup)
@@ -46,7 +46,7 @@ class Chart:
 def rows_and_rate(partitions: Sequence[PartitionSummary]) -> Markup:
     """Two panels of bars over partitions: the source's rows, and the rate of the last migration pass.
 
-    The same partitions give the same bytes, as for every chart here.
+    The same partitions give the same bytes, as in every chart here.
     """
     keys = [each.partition for each in partitions]
     rates = [each.migration.rate if each.migration else 0.0 for each in partitions]
@@ -108,7 +108,7 @@ def throttling(record: TrafficRecord) -> Markup:
 
 @contextmanager
 def _chart(label: str, height: float, width: float = _WIDTH) -> Iterator[Chart]:
-    """A figure of this size in inches to draw on; `label` names it for screen readers."""
+    """A figure of this height in inches to draw on; `label` names it for screen readers."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

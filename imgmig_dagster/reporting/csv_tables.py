@@ -1,4 +1,4 @@
-"""The report's tables as CSV, for spreadsheets. pandas is imported only when they are made."""
+"""Writes the report's tables as CSV, for spreadsheets. Imports pandas only then."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,7 +10,7 @@ from imgmig_dagster.reporting.partition_summary import PartitionSummary
 from imgmig_dagster.state import names
 from imgmig_dagster.verification.verification_result import RowVerdict
 
-# The columns of a partition by the attributes that they show. What is more than a figure's has a name of its own here.
+# The columns of a partition, by the attributes that they show. Columns that are not of figures are named here.
 _PASS: Final = {
     "read": "total",
     **{name: name for name in ("migrated", "skipped", "failed", "duration_s")},
@@ -25,10 +25,10 @@ _PARTITIONS: Final = (*("partition", "verdict", "rows", *_PASS, "in_ledger", *_E
 
 
 def csv_tables(report: SummaryReport) -> dict[str, bytes]:
-    """The CSV files by name, UTF-8. No cell can be taken for a formula.
+    """The CSV files by name, in UTF-8. No cell can be taken for a formula.
 
-    The columns of rows' values are empty unless the report shows them. Columns of the source that are not migrated have
-    a file where there are any.
+    The columns of rows' values are empty unless the report shows them. Columns that are not migrated have their own
+    file where there are any.
     """
     columns = report.facts.columns
     treated = [(column, "unmapped", "") for column in columns.unmapped]

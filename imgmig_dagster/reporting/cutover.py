@@ -1,4 +1,4 @@
-"""What a cutover needs besides the verdict, which does not depend on it: a spot check that a person has reviewed."""
+"""What a cutover needs in addition to the verdict: a spot check that a person has reviewed."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ from imgmig_dagster.verification.verification_result import Identity
 
 
 class Cutover(str, Enum):
-    """Whether production may cut over: READY is the verdict PASS, and a review without an issue."""
+    """Whether production may cut over: READY needs the verdict PASS and a review without an issue."""
 
     READY = "READY"
     NOT_READY = "NOT READY"
@@ -19,11 +19,11 @@ class Cutover(str, Enum):
 
 @dataclass(frozen=True)
 class SpotCheckSummary:
-    """A spot check and its review, without the records, names and remarks that they hold.
+    """A spot check and its review, without their records, names and remarks.
 
-    `drawn_at_random` of the `drawn` images bear the `bound`: at 95 % confidence at most this share of all rows is
-    wrong, None where the sample shows nothing. `object_faults` counts images whose objects in S3 are not as declared.
-    `reviewed_at` is None while this very sample was not reviewed; `issues` are the ids that the reviewer marked.
+    `bound` follows from the `drawn_at_random` among the `drawn` images: at 95 % confidence at most this share of all
+    rows is wrong; None where the sample shows nothing. `object_faults` counts images whose objects in S3 are not as
+    declared. `reviewed_at` is None until this sample is reviewed; `issues` are the ids that the reviewer marked.
     """
 
     seed: int
@@ -56,17 +56,21 @@ def summarize_spot_check(sample: SpotCheckResult, review: SpotCheckReview | None
 def judge_review(
     sample: SpotCheckResult | None, review: SpotCheckReview | None, identity: Identity | None, options: str
 ) -> list[Blocker]:
-    """What blocks the cutover until a person has looked at all images of a current sample, and found no issue."""
+    """What blocks the cutover until a person has reviewed all images of a current sample and found no issue."""
     draw, record = command("spot-check", options), f"{command('spot-check', options)} --review FILE"
-    anew = (draw, record)
+    draw_and_review = (draw, record)
     if sample is None:
-        return [Blocker("There is no spot check", anew)]
+        return [Blocker("There is no spot check", draw_and_review)]
     if invalidation := changed_identity(sample.identity, identity):
-        return [Blocker(f"The spot check no longer counts: {invalidation}", anew)]
+        return [Blocker(f"The spot check no longer counts: {invalidation}", draw_and_review)]
     if not sample.pairs:
-        return [Blocker("The spot check drew no row", anew)]
+        return [Blocker("The spot check drew no row", draw_and_review)]
     if sample.differing:
-        return [Blocker(f"{count(len(sample.differing), sample.noun)} of the spot check differed. Once fixed", anew)]
+        return [
+            Blocker(
+                f"{count(len(sample.differing), sample.noun)} of the spot check differed. Once fixed", draw_and_review
+            )
+        ]
     if review is None:
         return [
             Blocker(
@@ -76,5 +80,9 @@ def judge_review(
     if not review.is_of(sample):
         return [Blocker(f"The review is of an older sample. Mark every {sample.noun} of the last one", (record,))]
     if review.issues:
-        return [Blocker(f"The review found {count(len(review.issues), sample.noun)} with issues. Once fixed", anew)]
+        return [
+            Blocker(
+                f"The review found {count(len(review.issues), sample.noun)} with issues. Once fixed", draw_and_review
+            )
+        ]
     return []

@@ -1,7 +1,7 @@
-"""Text from the database made inert: for HTML, for Markdown and for spreadsheets.
+"""Makes text from the database inert: for HTML, for Markdown and for spreadsheets.
 
-HTML's own escaping is the template engine's. What is added here is that nothing invisible stays invisible: an id or a
-file name may hold line breaks, control characters or a right-to-left override, which turns a whole line around.
+The template engine escapes HTML. This module makes invisible characters visible: an id or a file name may hold line
+breaks, control characters or a right-to-left override, which reverses a whole line.
 """
 
 import re
@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-# They join emoji and letters of several scripts: part of a name, and no danger.
+# These join emoji and letters of several scripts: part of a name, and harmless.
 _JOINERS: Final = "\u200c\u200d"
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-# Punctuation that Markdown acts on anywhere in a line, and what would make a link of a bare address.
+# Punctuation that Markdown acts on anywhere in a line, and what would turn a bare address into a link.
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|~#!@&$]|:(?=//)|(?<=www)\.)")
-# The characters of full width too: spreadsheets of Asian locales take them for the others.
+# Full-width characters too: spreadsheets of Asian locales treat them the same.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LISTED_CODE_POINTS: Final = 12
 _LONG: Final = 2_000
-"""A value of more characters is shown in parts: so many at each end, and around the first difference."""
+"""A longer value is shown in parts: this many characters at each end, and around the first difference."""
 _END: Final = 200
 _AROUND: Final = 100
 
@@ -30,14 +30,14 @@ def visible_text(text: str) -> str:
 
 
 def visible_html(text: str) -> Markup:
-    """The same as HTML, with what is spelled out set apart from the same letters in the data."""
+    """The same as HTML; what is spelled out is marked, to tell it from the same letters in the data."""
     spelled = {ord(character): f'<span class="escape">{_spell(character)}</span>' for character in _invisible_in(text)}
-    # What escaping adds is visible, and what is spelled out needs none.
+    # Escaping adds only visible characters, and what is spelled out needs no escaping.
     return Markup(str(escape(text)).translate(spelled))  # noqa: S704
 
 
 def markdown_text(value: Any) -> str | Markup:
-    """The value as Markdown that is text and nothing else; `Markup` and numbers are left as they are."""
+    """The value as Markdown that is plain text; `Markup` and numbers stay as they are."""
     if isinstance(value, (Markup, int, float)):
         return str(value)
     return _MARKDOWN.sub(r"\\\1", visible_text(str(value)))
@@ -50,16 +50,16 @@ def markdown_code(text: str) -> Markup:
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """The value as a spreadsheet may open it: text that would be a formula begins with a quote."""
+    """The value, safe to open in a spreadsheet: text that would be a formula begins with a quote."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def shown_value(text: str, other: str | None = None, has_whole: bool = True) -> Markup:
-    """A value as HTML; if it is compared with another one, the part in which it differs is marked.
+    """A value as HTML; compared with another one, the part that differs is marked.
 
-    Of a long value that is its ends, what surrounds the first difference, its length, and with `has_whole` the whole
-    value, folded. If the part that differs is short and not ASCII, its code points are listed: two spellings can look
-    the same.
+    A long value is shown as its ends, the surroundings of the first difference, its length, and with `has_whole` the
+    whole value, folded. If the part that differs is short and not ASCII, its code points are listed: two spellings can
+    look the same.
     """
     start, stop = (len(text), len(text)) if other is None else _difference(text, other)
     is_long = len(text) > _LONG
@@ -89,7 +89,7 @@ def _about_long(text: str, difference: int | None, has_whole: bool) -> Markup:
 
 
 def _in_sight(length: int, start: int, stop: int) -> list[tuple[int, int]]:
-    """The parts of a long text that are shown: its ends, and what surrounds the part that differs."""
+    """The parts of a long text that are shown: its ends, and the surroundings of the part that differs."""
     around = (max(0, start - _AROUND), min(length, stop + _AROUND, start + _AROUND + _END))
     spans = list[tuple[int, int]]()
     for begin, until in sorted([(0, _END), around, (length - _END, length)]):
@@ -101,13 +101,13 @@ def _in_sight(length: int, start: int, stop: int) -> list[tuple[int, int]]:
 
 
 def _difference(text: str, other: str) -> tuple[int, int]:
-    """Where the part of a text begins and ends in which it differs from another one."""
+    """Where the part of a text that differs from another one begins and ends."""
     start = _common_prefix(text, other)
     return start, len(text) - _common_prefix(text[start:][::-1], other[start:][::-1])
 
 
 def _common_prefix(text: str, other: str) -> int:
-    # By halves: a comparison of parts looks at many characters at once.
+    # Bisect: comparing slices is faster than comparing characters.
     equal, unequal = 0, min(len(text), len(other)) + 1
     while unequal - equal > 1:
         middle = (equal + unequal) // 2

@@ -1,4 +1,7 @@
-"""The summary of a stage, built from evidence in the state store, whatever the checks say."""
+"""The summary of a stage, built from the evidence in the state store; Dagster's checks have no part in it.
+
+`partition_summary` judges a partition, `census_verdict` the census, `cutover` the spot check. `render` shows it.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,18 +41,18 @@ from imgmig_dagster.window import Window
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the run that makes the report knows and the state store does not.
+    """What the state store does not know, and the run that makes the report does.
 
-    `counted_at` is when the source's rows were counted: the time T of which a PASS speaks. `settings` and `versions`
-    are shown as they are, so that they must hold no secret. `identity` is what a verification would compare today.
-    `show_values` says whether the report may hold rows' values, which are personal data. `assumptions` are those that
-    the source table asks for, and `rows_outside` counts the rows that no partition holds. `repeated` are some ids of
-    more than one row, and `miscounted` partitions that one way of reading counts otherwise than another. `rounds` tells
-    how the evidence came to be of `counted_at`, and `ends` has the places of the first and the last row of each
-    partition then. `columns` are those of the source that no item carries. `recheck` is what a stranger needs to check
-    the certificate. `left` is what became of the rows that have left the source since the census; None leaves that out.
-    `owner` is whether this state alone writes to the target. `schema` is what has changed on either side since the
-    first migration.
+    `counted_at` is when the source's rows were counted: the time T that a PASS is about. `settings` and `versions` are
+    shown as they are, so they must hold no secret. `identity` is what a verification would compare now. `show_values`
+    says whether the report may hold rows' values, which are personal data. `assumptions` are those that the source
+    table needs, and `rows_outside` counts the rows outside of every partition. `repeated` are some ids of more than one
+    row, and `miscounted` are partitions for which two ways of reading give different counts. `rounds` says how the
+    evidence was brought to `counted_at`, and `ends` has the first and the last row's place in each partition then.
+    `columns` are those of the source that no item carries. `recheck` is what an outsider needs to check the
+    certificate. `left` is what became of the rows that have left the source since the census; None skips that. `owner`
+    is whether this state alone writes to the target. `schema` is what has changed on either side since the first
+    migration.
     """
 
     run_id: str
@@ -74,10 +77,10 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the partitions: of the rows now, of each one's last migration pass, and of evidence that counts.
+    """Sums over the partitions: of the rows now, of each last migration pass, and of the evidence that counts.
 
-    `partitions` counts by `Verdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `Verdict`
-    value, `write_modes` partitions by how their last pass wrote. `latency` are the percentiles of `traffic`.
+    `partitions` counts by `Verdict` value, `outcomes` rows by `Outcome` value, `verdicts` rows by `RowVerdict` value,
+    `write_modes` partitions by how their last pass wrote. `latency` are the percentiles of `traffic`.
     """
 
     partitions: Mapping[str, int]
@@ -88,11 +91,13 @@ class Totals:
     failed: Annotated[int, Figure("rows that the last passes did not write", label="failed in the last pass")]
     in_ledger: Annotated[int, Figure("rows in the failure ledgers", label="in failure ledgers")]
     outcomes: Mapping[str, int]
-    duration_s: Annotated[float, Figure("time in passes, each for itself", SECONDS, label="time in passes")]
-    rate: Annotated[float, Figure("rows read in a second of that time", "rows/s", "rate_rows_per_s", "rows per second")]
+    duration_s: Annotated[float, Figure("sum of the passes' durations", SECONDS, label="time in passes")]
+    rate: Annotated[float, Figure("rows read per second of that time", "rows/s", "rate_rows_per_s", "rows per second")]
     success_rate: Annotated[
         float | None,
-        Figure("rows read that have an item; none before any was read", SHARE, "success_percent", digits=4),
+        Figure(
+            "share of the rows read that have an item; no value before any was read", SHARE, "success_percent", digits=4
+        ),
     ]
     retries: Annotated[int, Figure("requests that were tried again", REQUESTS, label="retried requests")]
     throttles: Annotated[int, Figure("requests that DynamoDB throttled", REQUESTS, label="throttled requests")]
@@ -102,7 +107,7 @@ class Totals:
     verdicts: Mapping[str, int]
     mismatches_found: Annotated[int, Figure(FAULTS_FOUND, name="faults_found", label="faults found")]
     mismatches_by_attribute: Mapping[str, int]
-    agreed_on_recheck: Annotated[int, Figure("rows that differed at first, and agreed on recheck")]
+    agreed_on_recheck: Annotated[int, Figure("rows that differed at first and agreed on recheck")]
     inexact_timestamps: Annotated[int, Figure("within tolerance", label="timestamps not cut to the millisecond")]
     undeclared: Mapping[str, int]
     traffic: Annotated[TrafficRecord, Figure("of the last passes and verifications", REQUESTS)]
@@ -115,16 +120,16 @@ class Totals:
 
     @property
     def undeclared_found(self) -> Annotated[int, Figure(label="attributes that the mapping does not declare")]:
-        """How many attributes were found that the mapping does not declare."""
+        """The number of attributes found that the mapping does not declare."""
         return sum(self.undeclared.values())
 
 
 @dataclass(frozen=True)
 class SummaryReport:
-    """Everything that is known of a stage. Of rows ids and attribute names only, unless `RunFacts.show_values`.
+    """Everything that is known about a stage. Of rows only ids and attribute names, unless `RunFacts.show_values`.
 
-    `verdict` is of the data alone, `cutover` of the data and the review. `blockers` stands between the data and PASS,
-    `cutover_blockers` between PASS and READY.
+    `verdict` judges the data alone, `cutover` the data and the review. `blockers` keep the verdict from PASS,
+    `cutover_blockers` the cutover from READY.
     """
 
     stage: str
@@ -140,7 +145,7 @@ class SummaryReport:
 
     @property
     def table_shown(self) -> str:
-        """The name of the table's declaration, where the run knows it."""
+        """The name of the table's declaration, if the run knows it."""
         return self.facts.recheck.mapping.name if self.facts.recheck else "a table"
 
     @property
@@ -176,31 +181,31 @@ def build_report(
     table: str | None = None,
     lists_mismatches: bool = True,
 ) -> SummaryReport:
-    """Sum up what the state store proves about a stage.
+    """Summarize what the state store proves about a stage.
 
     Args:
         store: the stage's state.
         stage: its name.
         windows: every partition, oldest first.
-        rows_now: rows by partition, as the source counts them at `run_facts.counted_at`; every window's, zeros too.
+        rows_now: rows by partition, as the source counts them at `run_facts.counted_at`; of every window, zeros too.
         run_facts: what else the report states.
-        digests_now: the source's digests by partition now: evidence of a partition that is not among them does not
-            count. None leaves out whether the rows are still the same.
-        table: what commands have to be given as `--table`; None where the stage has no other.
-        lists_mismatches: whether the mismatches are read, each with its key; they are counted anyway.
+        digests_now: the source's digests by partition now: evidence of a partition without one does not
+            count. None skips the check whether the rows are still the same.
+        table: what commands need as `--table`; None where the stage has one table.
+        lists_mismatches: whether to read each mismatch; they are counted in any case.
 
     Raises:
         StateError: a state file cannot be read.
-        KeyError: `rows_now` lacks a partition. It is never taken for an empty one.
+        KeyError: `rows_now` has no count of a partition. It is never taken for empty.
     """
     options = remedies.options(stage, table)
-    today = CurrentState(run_facts.counted_at, run_facts.identity)
+    current = CurrentState(run_facts.counted_at, run_facts.identity)
     partitions = tuple(
         summarize(
             store,
             window,
             rows_now[window.partition],
-            today,
+            current,
             options,
             None if digests_now is None else digests_now.get(window.partition, NOT_LOOKED_AT),
             run_facts.show_values,
@@ -211,35 +216,35 @@ def build_report(
     census = load_record(store, names.CENSUS, CensusResult)
     sample = load_record(store, names.SPOT_CHECK, SpotCheckResult)
     review = load_record(store, names.SPOT_CHECK_REVIEW, SpotCheckReview)
-    census_verdict, census_blockers = judge_census(store, census, run_facts.left, partitions, today, options)
+    census_verdict, census_blockers = judge_census(store, census, run_facts.left, partitions, current, options)
     blockers = [each for partition in partitions for each in partition.blockers] + census_blockers
     if run_facts.rows_outside:
-        # Also those that came since the census.
-        what = f"{run_facts.rows_outside:,} rows lie in no partition. Once `partitions` in the declaration reaches them"
+        # Includes those that came since the census.
+        what = f"{run_facts.rows_outside:,} rows are in no partition. Once `partitions` in the declaration reaches them"
         blockers.append(Blocker(what, (command("migrate", options), command("verify", options))))
     if run_facts.miscounted:
-        what = f"PostgreSQL counts other rows by the index than by the table in partition {run_facts.miscounted[0]}"
+        what = f"PostgreSQL's index and table give different counts of rows in partition {run_facts.miscounted[0]}"
         blockers.append(Blocker(f"{what}: {COUNTS_DISAGREE_ADVICE}. Then", (command("verify", options),)))
     if run_facts.repeated:
-        what = f"{run_facts.repeated[0]} and perhaps other ids stand in the source more than once. Once that is mended"
+        what = f"{run_facts.repeated[0]} and perhaps other ids are in the source more than once. Once that is fixed"
         blockers.append(Blocker(what, (command("verify", options),)))
     if run_facts.rounds and run_facts.rounds.behind:
-        what = f"No moment was found of which PASS could speak: {run_facts.rounds.behind}. At a quieter hour"
+        what = f"The evidence did not catch up with the source: {run_facts.rounds.behind}. At a quieter hour"
         blockers.append(Blocker(what, (command("report", options),)))
     found = {partition.verdict for partition in partitions}
     if found <= {Verdict.EMPTY}:
-        # Nothing to fault is not a success: more likely the wrong table, or the wrong first partition.
-        what = "No partition holds a row. Look at `table` and `partitions` in the declaration"
+        # An empty table is no success: more likely it is the wrong table, or the wrong first partition.
+        what = "No partition holds a row. Check `table` and `partitions` in the declaration"
         blockers.append(Blocker(what, (command("dry-run", options),)))
     if run_facts.owner.fault:
-        # What it wrote is counted nowhere here.
+        # Nothing here counts what it wrote.
         blockers.insert(0, Blocker(run_facts.owner.fault, (run_facts.owner.remedy, command("verify", options))))
     for fault in run_facts.schema.faults:
         what = f"Since the first migration {fault}. Once that is done"
         blockers.insert(0, Blocker(what, (command("report", options),)))
     if run_facts.columns.unmapped:
         found.add(Verdict.FAIL)
-        what = f"{run_facts.columns.fault}. To mend that, {run_facts.columns.remedy}. Once that is done"
+        what = f"{run_facts.columns.fault}. To fix that, {run_facts.columns.remedy}. Once that is done"
         blockers.insert(0, Blocker(what, (command("report", options),)))
     cutover_blockers = judge_review(sample, review, run_facts.identity, options)
     return SummaryReport(

@@ -1,4 +1,4 @@
-"""What is known of one partition, what that proves, and what blocks PASS."""
+"""Judges one partition: what is known about it, what that proves, and what blocks PASS. `model` sums up a stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,19 +22,19 @@ _SHOWN_IDS: Final = 3
 
 
 class Verdict(str, Enum):
-    """What the evidence says of a partition, or of all of them."""
+    """What the evidence says about a partition, or about all of them."""
 
     PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
     NOT_VERIFIED = "NOT VERIFIED"
     """There is no evidence, or none that still counts."""
     EMPTY = "EMPTY"
-    """Of a partition: it holds no row."""
+    """A partition holds no row."""
 
 
 @dataclass(frozen=True)
 class Blocker:
-    """One thing that stands between a verdict and PASS, and the commands that remove it, in order."""
+    """One thing that keeps a verdict from PASS, and the commands that remove it, in order."""
 
     what: str
     commands: tuple[str, ...]
@@ -47,12 +47,12 @@ class Blocker:
 
 @dataclass(frozen=True)
 class PartitionSummary:
-    """One partition: the evidence, and the verdict that it gives.
+    """One partition: the evidence and its verdict.
 
-    `rows` is what the source counts now. `migration` is the last finished pass; `pass_open` says that another one was
-    begun since and not finished, and `written` what wrote last, without its keys. `verification` is the last one, and
-    `invalidation` why it no longer counts; `mismatches` are those of the `evidence`. `failures` and
-    `mismatches` have no values unless they are to be kept.
+    `rows` is the source's count now. `migration` is the last finished pass; `pass_open` says that a later pass has
+    begun and not finished; `written` is what wrote last, without its row ids. `verification` is the last one,
+    `invalidation` says why it no longer counts; `mismatches` are those of the `evidence`. `failures` and `mismatches`
+    have values only if these are to be kept.
     """
 
     partition: str
@@ -71,12 +71,12 @@ class PartitionSummary:
 
     @property
     def evidence(self) -> VerificationResult | None:
-        """The last verification, if it is of what stands there today; a fault that it found counts, however old."""
+        """The last verification, if it is of the current state; a fault that it found counts at any age."""
         return None if self.invalidation and not self.invalidation.only_aged else self.verification
 
     @property
     def traffic(self) -> TrafficRecord:
-        """Of the last pass and the last verification together."""
+        """The traffic of the last pass and the last verification together."""
         records = (each.traffic for each in (self.migration, self.verification) if each)
         return sum(records, TrafficRecord())
 
@@ -85,23 +85,23 @@ def summarize(
     store: StateStore,
     window: Window,
     rows: int,
-    today: CurrentState,
+    current: CurrentState,
     options: str,
     digest: str | None = None,
     show_values: bool = False,
     lists_mismatches: bool = True,
 ) -> PartitionSummary:
-    """Read what the state store holds of a partition, and judge it.
+    """Read what the state store knows about a partition, and judge it.
 
     Args:
         store: the stage's state.
         window: the partition.
         rows: the rows that the source counts in the window now.
-        today: what the evidence is held against.
+        current: what the evidence is compared with.
         options: of the commands to type next, as `remedies.options` makes them.
-        digest: the source's digest of the window now; None leaves out whether the rows are still the same.
+        digest: the source's digest of the window now; None skips the check whether the rows are still the same.
         show_values: whether failures and mismatches keep their values.
-        lists_mismatches: whether the mismatches are read.
+        lists_mismatches: whether to read each mismatch.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -118,15 +118,15 @@ def summarize(
         migration=last_migration(store, partition),
         pass_open=CheckpointFile(store, partition).is_open(),
         written=replace(written, ids=None) if written else None,
-        # A ledger keeps the values of runs that were to show them, also once they are not to be shown any more.
+        # A ledger keeps the values of earlier runs that were allowed to keep them.
         failures=tuple(each if show_values else replace(each, value=None) for each in failures),
-        # Values have a file of their own; a report must not carry them even if the evidence did.
+        # Values have their own file; a report must not carry them even if the evidence did.
         verification=replace(verification, mismatches=[]) if verification else None,
     )
     if _holds_nothing(summary):
         return replace(summary, verdict=Verdict.EMPTY)
     if verification:
-        invalidation = why_invalid(store, window, verification, today, rows, digest)
+        invalidation = why_invalid(store, window, verification, current, rows, digest)
         summary = replace(summary, invalidation=invalidation)
     if summary.evidence and lists_mismatches:
         found = load_lines(store, names.mismatches(partition), Mismatch)
@@ -137,12 +137,12 @@ def summarize(
 
 
 def command(verb: str, options: str, partition: str | None = None) -> str:
-    """What to type."""
+    """The command to type."""
     return f"imgmig {verb}{f' --partition {partition}' if partition else ''} {options}"
 
 
 def _holds_nothing(summary: PartitionSummary) -> bool:
-    """Whether no row was ever seen: never touched, or migrated and verified with nothing in it."""
+    """Whether no row was ever seen: never touched, or migrated and verified while empty."""
     seen = (
         summary.rows
         + len(summary.failures)
@@ -177,8 +177,8 @@ def _judge_evidence(summary: PartitionSummary, options: str) -> tuple[Verdict, S
         return Verdict.FAIL, [_evidence_blocker(partition, summary.evidence, options)]
     if invalidation:
         what = f"Partition {partition}: the verification no longer counts, because {invalidation.what}"
-        # Whatever broke off: another pass ends what it began. Rows that changed may have to be migrated, and all of
-        # them to another target.
+        # Another pass finishes what an interrupted one began. It also migrates rows that changed, and all rows to
+        # another target.
         if invalidation.reason is Reason.RECHECK_UNFINISHED:
             return Verdict.NOT_VERIFIED, [Blocker(what, (command("report", options),))]
         again = invalidation.reason in (Reason.WRITE_NOT_ENDED, Reason.ROWS_CHANGED, Reason.OTHER_IDENTITY)
@@ -193,7 +193,7 @@ def _ledger_blocker(summary: PartitionSummary, options: str) -> Blocker:
         what += f", {rejected:,} of them rejected, which can succeed only once they are corrected in the source"
     retry = command("retry-failures", options, summary.partition)
     if held := held_back({failure.row_id: failure for failure in summary.failures}):
-        what += f", {len(held):,} of them gone, with items that are deleted once their number is confirmed"
+        what += f", {len(held):,} of them without a row: their items are deleted once you confirm the number"
         retry += f" --confirm-deletes {len(held)}"
     commands = (retry, command("verify", options, summary.partition))
     return Blocker(what, commands)
@@ -219,7 +219,7 @@ def _evidence_blocker(partition: str, evidence: VerificationResult, options: str
     ]
     what = f"Partition {partition}: {', '.join(text for number, text in found if number)}"
     verify = command("verify", options, partition)
-    # Looking again settles what could not be read; only a repair, which looks again afterwards, mends what differs.
+    # Another verification reads what could not be read. Only a repair, which verifies afterwards, fixes what differs.
     if evidence.mismatch or evidence.missing:
         return Blocker(what, (command("repair --apply", options, partition),))
     if evidence.orphans:

@@ -1,7 +1,7 @@
-"""What a certificate tells a stranger of the mapping: how rows become items.
+"""The mapping as a certificate publishes it for an outsider: how rows become items.
 
-docs/recheck.md explains each field, and recheck/recheck.py reads them: whoever changes the form raises
-`certificate.FORMAT`. `source.published` tells the same of the source.
+docs/recheck.md explains each field, and recheck/recheck.py reads them: raise `certificate.FORMAT` if you change the
+form. `source.published` does the same for the source.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class PublishedKey:
 
 @dataclass(frozen=True)
 class PublishedOrder:
-    """What cuts the rows into partitions; see `spec.Order`."""
+    """What divides the rows into partitions; see `spec.Order`."""
 
     column: str | None
     unit: str | None
@@ -76,7 +76,7 @@ class PublishedMapping:
 
 
 def published_mapping(mapping: TableMapping) -> PublishedMapping:
-    """The mapping as a stranger reads it."""
+    """The mapping in its published form."""
     order = mapping.order
     return PublishedMapping(
         name=mapping.name,

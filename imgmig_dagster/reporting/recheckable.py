@@ -1,4 +1,4 @@
-"""What of a certificate lets a stranger check it: figures of both sides by partition, the mapping, the statements.
+"""The parts of a certificate with which an outsider checks it: figures of both sides by partition, mapping, statements.
 
 docs/recheck.md shows how they are used, and recheck/recheck.py uses them.
 """
@@ -31,8 +31,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Side:
-    """The rows of a partition, or the items of those that were seen equal: how many, the sum of their digests, and the
-    places of the first and the last in the order of rows."""
+    """The rows of a partition, or the items of those that were seen equal: their number, the sum of their digests, and
+    the places of the first and the last in the order of rows."""
 
     rows: int
     digest: str
@@ -43,9 +43,9 @@ class Side:
 def both_sides(
     summary: PartitionSummary, ends: tuple[Cursor, Cursor] | None, recheck: Recheck | None
 ) -> tuple[Side | None, Side | None]:
-    """The figures of source and target that the evidence gives; none where it does not count.
+    """The figures of source and target that the evidence gives; none where the evidence does not count.
 
-    The target's places are given where each row was seen equal: they are those of the rows.
+    The target's places are given where every row was seen equal: they are the rows' places.
     """
     evidence = summary.verification
     if evidence is None or summary.invalidation is not None or not evidence.items_digest:

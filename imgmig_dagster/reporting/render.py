@@ -1,4 +1,4 @@
-"""Writes reports for people and for machines."""
+"""Writes the report and the page of a spot check from `model`: templates are in `templates/`, charts in `charts`."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ LISTED_IN_MARKDOWN: Final = 20
 
 
 def render_json(report: SummaryReport) -> bytes:
-    """The whole report; the fields are those of `SummaryReport`, and read back into it."""
+    """The whole report; its fields are those of `SummaryReport`, which can be read back from it."""
     return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2)
 
 
@@ -55,7 +55,7 @@ def render_html(report: SummaryReport) -> str:
 
 
 def _charts(report: SummaryReport) -> dict[str, Markup]:
-    """Those charts of the page, by name, for which there is anything to draw."""
+    """The charts of the page, by name, for which there is something to draw."""
     totals, partitions = report.totals, report.filled
     found: dict[str, Markup] = {}
     if partitions:
@@ -75,8 +75,8 @@ def _charts(report: SummaryReport) -> dict[str, Markup]:
 def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures, table: str | None = None) -> str:
     """The page on which a person reviews a spot check; it saves the file that `verification.review` reads.
 
-    It shows full values and pictures: for a file that only its owner can read. `table` is what commands have to be
-    given as `--table`; None where the stage has no other.
+    It shows full values and pictures, so write it to a file that only its owner can read. `table` is what commands need
+    as `--table`; None where the stage has one table.
     """
     script, script_hash = _script("review.js")
     return _HTML.get_template("spot_check.html.j2").render(
@@ -85,7 +85,7 @@ def render_spot_check(result: SpotCheckResult, stage: str, shown: ShownPictures,
 
 
 def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
-    """Write the report in every form, with its certificate, and return where each file is, by its name."""
+    """Write the report in every form, with its certificate, and return the place of each file, by its name."""
     files = {
         names.CERTIFICATE: keep_certificate(store, certify(report)),
         names.SUMMARY_JSON: render_json(report),
@@ -99,7 +99,7 @@ def publish(store: StateStore, report: SummaryReport) -> dict[str, str]:
 
 
 class ShownFigure(NamedTuple):
-    """A figure as a page or a table shows it; `value` is what to sort by, None where there is none."""
+    """A figure as a page or a table shows it; `value` is the sort key, None where there is none."""
 
     label: str
     meaning: str
@@ -108,7 +108,7 @@ class ShownFigure(NamedTuple):
 
 
 def _shown(kind: Any, attributes: Sequence[str], result: object | None) -> Sequence[ShownFigure]:
-    """These figures of a result; without one their heads alone."""
+    """These figures of a result; without a result only their heads."""
     declared = figures_of(kind)
     values = {name: None if result is None else getattr(result, name) for name in attributes}
     return [
@@ -156,7 +156,7 @@ _FURTHER: Final = (
     *("duration_s", "retries", "throttles", "write_units", "agreed_on_recheck"),
     *("inexact_timestamps", "undeclared_found"),
 )
-# Which figures each table shows, in the page and in Markdown alike.
+# The figures that each table shows, in the page and in Markdown.
 _TABLES: Final = {
     "tiles": partial(_shown, Totals, _TILES),
     "further": partial(_shown, Totals, _FURTHER),

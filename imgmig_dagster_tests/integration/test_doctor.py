@@ -354,15 +354,15 @@ class TestPictureBuckets:
 
         *_server, missing = self.found(source, services.dynamodb_url)
         source.execute("DELETE FROM {t} WHERE s3_bucket LIKE 'no%%'")
-        *_server, mended = self.found(source, services.dynamodb_url)
+        *_server, fixed = self.found(source, services.dynamodb_url)
 
         assert (missing.service, missing.thing, missing.health) == ("S3", "buckets of pictures", Health.WARN)
         first, second = missing.found.split("; ")
         assert (first.startswith("AWS answered 404 to HeadBucket of no-such-bucket"), first[-9:]) == (True, "(rows: 2)")
         assert second.startswith("AWS allows no such name in HeadBucket of no bucket's name")
-        assert missing.remedy.startswith("mend s3_bucket of those rows, or allow s3:ListBucket")
+        assert missing.remedy.startswith("fix s3_bucket of those rows, or allow s3:ListBucket")
         assert exit_code([missing]) == 0, "a migration runs without them"
-        assert (mended.health, mended.found) == (Health.OK, "doctors-pictures (rows: 3)")
+        assert (fixed.health, fixed.found) == (Health.OK, "doctors-pictures (rows: 3)")
 
     def test_a_table_without_rows_names_none(self, source: Source, services: Services) -> None:
         *_server, found = self.found(source, services.dynamodb_url)

@@ -57,7 +57,7 @@ def test_a_view_is_told_to_have_no_index_and_its_ids_are_looked_at(source: Sourc
     assert unique["unique ids"].health is Health.OK
     assert (repeated.health, repeated.found) == (
         Health.FAIL,
-        f"2 stand twice or are NULL, such as {row_id(1)}, {row_id(2)}",
+        f"2 are repeated or NULL, such as {row_id(1)}, {row_id(2)}",
     )
 
 

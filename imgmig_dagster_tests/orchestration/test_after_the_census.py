@@ -42,7 +42,7 @@ def test_rows_in_no_partition_that_come_after_the_census_stand_between_it_and_pa
     report = imgmig("report", "--json")
 
     assert report.exit_code == 1
-    assert any(line.startswith("4 rows lie in no partition") for line in blockers(report))
+    assert any(line.startswith("4 rows are in no partition") for line in blockers(report))
 
 
 def test_a_first_partition_that_begins_later_stands_between_the_census_and_pass(
@@ -53,7 +53,7 @@ def test_a_first_partition_that_begins_later_stands_between_the_census_and_pass(
     report = imgmig("report", "--json")
 
     assert report.exit_code == 1
-    assert any(line.startswith("5 rows lie in no partition") for line in blockers(report))
+    assert any(line.startswith("5 rows are in no partition") for line in blockers(report))
     assert any(
         line.startswith("The census no longer counts: the first partition began at 2024-02-01")
         for line in blockers(report)
@@ -73,7 +73,7 @@ def test_an_item_whose_row_is_deleted_after_the_census_fails_the_report_until_it
     assert report.exit_code == 1
     assert any(
         line.startswith(
-            f"Of the 3 rows that have left the source since the census: the items of 1 ({row_id(12)}) still stand"
+            f"Of the 3 rows that have left the source since the census: the items of 1 ({row_id(12)}) still exist"
         )
         for line in blockers(report)
     )

@@ -282,7 +282,7 @@ def test_ready_for_cutover_holds_only_while_all_evidence_counts(platform: Platfo
     found = facts_of(result, "ready_for_cutover")
     assert [found[name] for name in ("verdict", "cutover", "blockers")] == ["NOT VERIFIED", "NOT READY", 3]
     told = checks_of(result)["ready_for_cutover"].description or ""
-    assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each thing that is blockers, and what to type"
+    assert f"imgmig verify --partition {APRIL} --stage dev" in told, "each blocker, and what to type"
 
 
 def test_execute_on_its_page_makes_a_new_report_and_judges_that(platform: Platform) -> None:

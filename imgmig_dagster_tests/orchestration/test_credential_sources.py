@@ -55,5 +55,5 @@ def test_a_program_that_fails_for_good_ends_the_command_with_one_line_and_a_logi
     shown = " ".join((finished.stdout + finished.stderr).split())
     assert shown.count("log in again, and give the same command") == 1
     assert "hunter2" not in shown
-    assert "unforeseen" not in shown
+    assert "unexpected" not in shown
     assert "Traceback" not in shown

@@ -38,8 +38,8 @@ def test_rows_that_no_partition_holds_are_the_last_thing_that_a_person_reads(
 
     assert finished.exit_code == 1
     last = finished.stdout.strip().splitlines()[-1]
-    assert last.startswith(f"3 rows lie in no partition, and are not migrated, such as {row_id(90)}, {row_id(91)}")
-    assert "set IMGMIG_PARTITION_START to a day before theirs, or mend rows whose created_at is NULL" in last
+    assert last.startswith(f"3 rows are in no partition, and are not migrated, such as {row_id(90)}, {row_id(91)}")
+    assert "set IMGMIG_PARTITION_START to a day before theirs, or fix rows whose created_at is NULL" in last
     document = imgmig(command, "--json").document
     assert (document["rows_outside"], document["rows_outside_sample"]) == (3, [row_id(n) for n in (90, 91, 92)])
 
@@ -51,7 +51,7 @@ def test_a_choice_of_partitions_names_them_and_ends_by_what_was_chosen(platform:
     finished = imgmig("migrate", "--partition", MARCH)
 
     assert finished.exit_code == 0
-    assert "3 rows lie in no partition" in finished.stdout
+    assert "3 rows are in no partition" in finished.stdout
 
 
 @pytest.fixture

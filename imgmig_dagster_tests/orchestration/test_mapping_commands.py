@@ -74,7 +74,7 @@ def test_a_column_that_is_not_there_is_told_once_with_its_line(
     assert (told["thing"], others["thing"]) == ("table", "columns")
     assert "user_id" in others["found"], "it is mapped by nothing now"
     assert "column usr is missing (the nearest name is user_id)" in told["found"]
-    assert told["remedy"] == f"mend {place}:{line}, or the table in PostgreSQL"
+    assert told["remedy"] == f"fix {place}:{line}, or the table in PostgreSQL"
     assert {"inheritance", "unique ids", "NULLs", "items"} <= set(told["not_looked_at"])
     shown = imgmig("mapping", "check", str(place)).stdout
     assert "not looked at for the same cause: inheritance, unique ids" in shown
@@ -88,7 +88,7 @@ def test_a_primary_key_that_is_gone_is_told_once(platform: Platform, imgmig: Img
     (told,) = failed(imgmig("mapping", "check", str(place), "--json"))
 
     assert "has no unique index on id alone" in told["found"]
-    assert f"mend {place}:" in told["remedy"]
+    assert f"fix {place}:" in told["remedy"]
     assert "items" in told["not_looked_at"]
 
 

@@ -103,7 +103,7 @@ def do_what_nobody_foresaw(platform: Platform, _proxy: FaultProxy) -> None:
             3,
             "/some/where cannot be used (Permission denied)",
         ),
-        (do_what_nobody_foresaw, errors.RunFailed, 1, "an unforeseen ZeroDivisionError"),
+        (do_what_nobody_foresaw, errors.RunFailed, 1, "an unexpected ZeroDivisionError"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -259,7 +259,7 @@ def test_rows_that_no_partition_holds_by_now_are_lacking_whatever_the_census_sai
     state.census()
     report = state.report(replace(FACTS, rows_outside=7))
     assert report.verdict is Verdict.NOT_VERIFIED
-    assert blockers(report).startswith("7 rows lie in no partition")
+    assert blockers(report).startswith("7 rows are in no partition")
 
 
 def test_empty_partitions_are_listed_as_runs_and_do_not_count(state: StageState) -> None:
