@@ -93,7 +93,7 @@ def test_an_id_that_stands_twice_stops_its_partitions_and_no_other(by_month: Pla
 
     assert finished.exit_code == 1
     for partition in (MARCH, APRIL):
-        told = f"{partition}: 1 ids stand in the table more than once, or are NULL, such as {row_id(2)}"
+        told = f"{partition}: 1 ids are in the table more than once, or NULL, such as {row_id(2)}"
         assert told in finished.stdout
     assert by_month.target.items() == {}
     result = by_month.run("migrate", MARCH)
