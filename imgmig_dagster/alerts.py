@@ -1,4 +1,4 @@
-"""Messages to people: one webhook, in the JSON that Slack and its likes take."""
+"""Sends alerts to one webhook, in Slack's JSON. `defs/` decides what to alert; what to do is in `remedies`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.remedies import Remedy
 from imgmig_dagster.transport import is_loopback
 
-# To connect, and between two bytes of the answer: what a webhook may take of a tick.
+# To connect, and between two bytes of the answer: a webhook must not use up a tick's time.
 _TIMEOUT_S: Final = (5.0, 10.0)
 _LONGEST_WAIT_S: Final = 3_600.0
 _NAMED: Final = 3
@@ -22,7 +22,8 @@ _NAMED: Final = 3
 class AlertNotSent(ImgmigError):
     """The webhook did not take a message. The text does not hold its URL, which is a secret.
 
-    `retryable`: it may take it later, after `wait_s` seconds. Otherwise it refuses this message, and may take others.
+    `retryable`: it may accept the message later, after `wait_s` seconds. Otherwise it refuses this message, but may
+    accept others.
     """
 
     exit_code = 3
@@ -38,8 +39,8 @@ class AlertNotSent(ImgmigError):
 class AlertFault:
     """One thing that is wrong, with one partition or with the table. Holds no row's values: keys, names, counts.
 
-    Faults of one `title`, `verdict` and `remedy` are told of in one message. `page` is of the UI, `pages` the one that
-    shows all of its kind. `keys` are the first of those at fault, with the field; `unlisted` counts the others.
+    One message tells of all faults with the same `title`, `verdict` and `remedy`. `page` is a page of the UI; `pages`
+    shows all faults of the kind. `keys` are the first of those at fault, with the field; `unlisted` counts the others.
     """
 
     title: str
@@ -54,7 +55,7 @@ class AlertFault:
 
     @property
     def kind(self) -> tuple[str, str, Remedy]:
-        """What faults have in common that one message tells of."""
+        """What the faults of one message have in common."""
         return self.title, self.verdict, self.remedy
 
 
@@ -87,7 +88,7 @@ class Alert:
         return {"text": _escaped(text), "blocks": [section]}
 
     def _keys(self) -> str:
-        # One of each partition before a second of any.
+        # One key of each partition before a second of any.
         ranked = sorted((rank, key) for fault in self.faults for rank, key in enumerate(fault.keys))
         named = [key for _rank, key in ranked[:_NAMED]]
         more = len(ranked) - len(named) + sum(fault.unlisted for fault in self.faults)
@@ -95,24 +96,24 @@ class Alert:
 
 
 class Webhook:
-    """Posts alerts, each once: to wait and try again is left to later ticks, which have a limit of their own."""
+    """Posts each alert once: later ticks wait and try again, up to their own limit."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._session = requests.Session()
         host = urlsplit(url).hostname or ""
-        # What may go unencrypted because it stays on this machine must not go to a proxy.
+        # An unencrypted webhook is on this machine: a proxy must not see the message.
         self._proxies = {"no_proxy": host} if is_loopback(host) else {}
 
     def send(self, alert: Alert) -> None:
         """Send it.
 
         Raises:
-            AlertNotSent: the webhook refused it, is busy, or stayed away.
+            AlertNotSent: the webhook refused it, is busy, or cannot be reached.
         """
         wait_s, retryable = 0.0, True
         try:
-            # The answer's body is not waited for.
+            # Do not wait for the answer's body.
             with self._session.post(
                 self._url,
                 json=alert.payload(),
@@ -148,5 +149,5 @@ def _span(partitions: Sequence[str]) -> Sequence[str]:
 
 
 def _escaped(text: str) -> str:
-    """As Slack wants it: nothing from outside becomes a mention or a link."""
+    """The text as Slack needs it: nothing from outside becomes a mention or a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

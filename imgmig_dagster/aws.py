@@ -16,10 +16,10 @@ from imgmig_dagster.transport import PlainTraffic
 
 @dataclass(frozen=True)
 class AwsAccess:
-    """What was configured of AWS; whatever is None comes from botocore's own chain.
+    """The configured access to AWS; a value of None comes from botocore's own chain.
 
-    `account_id` is the keys' own, for endpoints that are named by it. `endpoint_urls` pairs a service's name with the
-    URL of an emulator or a VPC endpoint; `plain` is to which hosts requests may go without TLS.
+    `account_id` is the keys' account, for endpoints whose name holds it. `endpoint_urls` maps a service's name to the
+    URL of an emulator or a VPC endpoint; `plain` says to which hosts requests may go without TLS.
     """
 
     region: str | None = None
@@ -32,21 +32,21 @@ class AwsAccess:
     plain: PlainTraffic = "anywhere"
 
     def credentials(self) -> SharedCredentials:
-        """What signs every request of this process that is made with this access. Nothing is asked for yet."""
+        """The credentials that sign every request of this process with this access. Asks for nothing yet."""
         return _shared(self).credentials
 
     def client(self, service: str) -> Any:
-        """A botocore client for what is called rarely: describing tables, objects of S3. Safe for threads.
+        """A botocore client for rare calls: describing tables, objects of S3. Safe for threads.
 
-        Credentials that AWS no longer takes are looked for again, and the request is sent once more.
+        If AWS refuses the credentials, the client looks for others and sends the request once more.
 
         Raises:
-            SettingsError: no client can be made of what was configured: see `AwsSession.create_client`.
+            SettingsError: the configuration gives no client: see `AwsSession.create_client`.
         """
         return _shared(self).client(service)
 
     def endpoint_url(self, service: str) -> str:
-        """Where a service's requests go, as configured or else by botocore; an account's own name is not asked for.
+        """Where a service's requests go: as configured, or else as botocore says. Asks for no account's own endpoint.
 
         Raises:
             SettingsError: as for `client`.
@@ -55,23 +55,23 @@ class AwsAccess:
         return url
 
     def route_to_dynamodb(self) -> Route:
-        """How botocore's own requests go to DynamoDB, for whoever sends requests without it.
+        """How botocore's requests go to DynamoDB, for senders that do not use botocore.
 
-        Credentials are asked for, since an endpoint can be an account's own.
+        Asks for credentials, since an endpoint can be an account's own.
 
         Raises:
             SettingsError: as for `client`.
             BotoCoreError: the endpoint is an account's own, and the account is not known.
-            AwsUnusable: there are no credentials to be had.
+            AwsUnusable: no credentials were found.
         """
         return route_of(self.client("dynamodb"))
 
 
 class _Shared:
-    """One set of credentials and its clients, for a whole process: a person is asked once."""
+    """One set of credentials and its clients, for a whole process: a person has to log in only once."""
 
     def __init__(self, access: AwsAccess) -> None:
-        # The chain is begun in a session of its own each time: a session never reads a file twice.
+        # Each chain begins in a new session: a session never reads a file twice.
         self.credentials = SharedCredentials(lambda: AwsSession(access).get_credentials())
         self._session = AwsSession(access, self.credentials)
         self._clients: dict[str, Any] = {}
@@ -91,7 +91,7 @@ _finding = threading.Lock()
 
 
 def _shared(access: AwsAccess) -> _Shared:
-    # Threads that come at once would otherwise each get their own, and a person be asked by each.
+    # Otherwise threads that come at the same time would each make one, and each would ask for a login.
     with _finding:
         return _shared_of(access)
 

@@ -1,4 +1,4 @@
-"""Credentials that a whole process shares: found once by botocore's chain, renewed in one place, and told when lost."""
+"""Credentials that a whole process shares: botocore finds them, this module renews them or says why it cannot."""
 
 import threading
 import time
@@ -14,9 +14,9 @@ from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.errors import CredentialsUnavailable, ImgmigError, SettingsError
 from imgmig_dagster.retry import RetryPolicy
 
-# botocore begins to ask for new ones this long before the old ones end; of short ones, when half their life is over.
+# botocore begins to ask for new ones this long before the old ones end; for short ones, after half their life.
 _AHEAD_S: Final = 15 * 60
-# While the old ones still hold, a source that has nothing new is not asked again for so long.
+# While the old ones are valid, ask a source that has nothing new only after this time again.
 _PAUSE_S: Final = 30.0
 _SETTINGS_AT_FAULT: Final = (
     exceptions.ProfileNotFound,
@@ -28,7 +28,7 @@ _SETTINGS_AT_FAULT: Final = (
     exceptions.UnknownCredentialError,
     exceptions.MissingDependencyException,
 )
-# A person has to log in; another try would find the same.
+# A person has to log in; another try would fail the same way.
 _LOGIN_NEEDED: Final = (
     exceptions.SSOError,
     exceptions.LoginError,
@@ -39,7 +39,7 @@ _LOGIN_NEEDED: Final = (
 
 
 class SharedCredentials(Credentials):
-    """What botocore's clients and ours sign with. Safe for threads; whoever asks may wait for the source of them.
+    """What botocore's clients and ours sign with. Safe for threads; a caller may have to wait for their source.
 
     `find` begins botocore's chain from its start. The source is asked when it is first needed, before the credentials
     end, and when AWS refuses them; a source that fails for a moment is asked again.
@@ -66,7 +66,7 @@ class SharedCredentials(Credentials):
 
     @property
     def in_hand(self) -> ReadOnlyCredentials | None:
-        """Those that were found last; None where none were yet, or they have ended. Never waits."""
+        """The last ones found; None if there are none yet, or they have ended. Never waits."""
         return None if self._have_ended else self._frozen
 
     @property
@@ -79,7 +79,7 @@ class SharedCredentials(Credentials):
 
         Raises:
             CredentialsUnavailable: they have ended, and there are no new ones.
-            SettingsError: there are none, or what was configured of them is wrong.
+            SettingsError: there are none, or their configuration is wrong.
         """
         frozen = self._frozen
         if frozen is not None and not self.are_due:
@@ -88,7 +88,7 @@ class SharedCredentials(Credentials):
             return self._renew() if self._frozen is None or self.are_due else self._frozen
 
     def replace(self, refused: str) -> bool:
-        """Find them anew after AWS refused that access key; False where the same come out again.
+        """Find them again after AWS refused that access key; False if the same ones are found.
 
         Raises:
             CredentialsUnavailable, SettingsError: as for `get_frozen_credentials`.
@@ -96,12 +96,12 @@ class SharedCredentials(Credentials):
         with self._lock:
             before = self._frozen
             if before is not None and before.access_key != refused:
-                return True  # somebody else was refused, and has found others meanwhile
+                return True  # another thread was refused too, and has found others
             self._forget()
             return self._renew() != before
 
     def __getattr__(self, name: str) -> Any:
-        # botocore reads single ones, for an account's own endpoint.
+        # botocore reads single attributes, for an account's own endpoint.
         if name in ReadOnlyCredentials._fields:
             return getattr(self.get_frozen_credentials(), name)
         raise AttributeError(name)
@@ -120,7 +120,7 @@ class SharedCredentials(Credentials):
             frozen = self._ask()
         except ImgmigError:
             if held is None:
-                # Whoever tries again after a login begins with the chain: some sources fail for good once they failed.
+                # A try after a login begins with the chain: some sources never work again after a failure.
                 self._forget()
                 raise
             frozen = held
@@ -145,10 +145,10 @@ class SharedCredentials(Credentials):
                 frozen = (None if refreshes else _at_hand(found)) or found.get_frozen_credentials()
             except ImgmigError:
                 raise
-            except Exception as error:  # a process, a file, a service: whatever gives credentials fails in its own way
+            except Exception as error:  # a process, a file, a service: each source fails in its own way
                 found, passes = None, _may_pass(error)
                 if refreshes and not passes and not isinstance(error, _LOGIN_NEEDED):
-                    continue  # keys that it was made with may have been rotated: the chain reads them again
+                    continue  # its own keys may have been rotated: the chain reads them again
                 if not passes or retry >= len(self._retry.delays):
                     raise _named(error) from None
             else:
@@ -162,7 +162,7 @@ class SharedCredentials(Credentials):
 
 
 def _at_hand(found: Credentials) -> ReadOnlyCredentials | None:
-    """What new credentials hold already: to ask for it would renew those that are short-lived at once."""
+    """The values that new credentials already hold: asking for them would renew short-lived ones at once."""
     if not isinstance(found, RefreshableCredentials) or found.refresh_needed(0):
         return None
     held: ReadOnlyCredentials | None = getattr(found, "_frozen_credentials", None)
@@ -177,16 +177,16 @@ def _may_pass(error: Exception) -> bool:
 
 def _named(error: Exception) -> ImgmigError:
     if isinstance(error, _SETTINGS_AT_FAULT):
-        return SettingsError(f"AWS credentials: {error}. Mend AWS_PROFILE or the files of ~/.aws")
+        return SettingsError(f"AWS credentials: {error}. Fix AWS_PROFILE or the files of ~/.aws")
     cause = type(error).__name__
     if isinstance(error, RuntimeError):
-        # botocore's, of what has ended when it comes: an old answer of a program, or a clock that is ahead.
-        cause = "those that came have ended already by this machine's clock: check it, NTP"
+        # botocore says this of credentials that have already ended: a program's old answer, or a clock that is ahead.
+        cause = "the new ones have already ended by this machine's clock: check the clock (NTP)"
     if isinstance(error, ClientError):
         cause = f"{error.response['Error']['Code']} to {error.operation_name}"
-    # The text of an error can hold what a process printed.
+    # An error's text can hold what a process printed.
     return CredentialsUnavailable(
-        f"there are no AWS credentials to be had ({cause}): log in again, and give the same command: it resumes"
+        f"no AWS credentials could be found ({cause}): log in again, and give the same command: it resumes"
     )
 
 

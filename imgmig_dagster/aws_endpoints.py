@@ -1,4 +1,4 @@
-"""Which names DynamoDB answers by in a region: botocore is asked, in every partition and by every variant."""
+"""The host names of DynamoDB in a region, as botocore knows them: every partition of AWS, every variant."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _VPC_ENDPOINT: Final = re.compile(r"vpce-[0-9a-z-]+")
 def is_own_endpoint(host: str, region: str, account: str | None) -> bool:
     """Whether a host name is one of AWS's own for DynamoDB in that region: FIPS, dual-stack, an account's, a VPC's.
 
-    An account's own name counts if it is that `account`'s.
+    An account's own name counts if it is of that `account`.
     """
     for own in _own_hosts(region):
         if host == own.replace(_ACCOUNT, account or _ACCOUNT):

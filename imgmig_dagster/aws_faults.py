@@ -1,6 +1,6 @@
-"""What keeps every request to AWS from being answered: lost credentials, TLS, a wrong clock. Told once, and by name.
+"""Errors that every request to AWS would meet: lost credentials, TLS, a proxy, a wrong clock. Each is reported once.
 
-botocore's clients raise these errors of ours in place of their own; `target.client` raises them for items.
+botocore's clients raise these in place of their own errors; `target.client` raises them for items.
 """
 
 import re
@@ -29,12 +29,12 @@ REFUSED_CREDENTIALS: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""How AWS's services say that they do not know a key, or no longer: after a rotation another one may be at hand."""
+"""Codes by which AWS's services say that a key is unknown or invalid: after a rotation there may be another one."""
 
 _CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
 _SIGNATURES: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
 _AGE: Final = re.compile("signature (?:expired|not yet current)", re.IGNORECASE)
-# AWS takes signatures that are up to five minutes old; S3 up to fifteen.
+# AWS accepts signatures that are up to five minutes old; S3 up to fifteen.
 _TOLERATED_S: Final = 5 * 60.0
 
 # By OpenSSL's numbers (x509_vfy.h).
@@ -53,20 +53,20 @@ _CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 def may_pass(error: ClientError) -> bool:
-    """Whether a service that answered with this error may answer otherwise in a while: it is overloaded, or fails."""
+    """Whether a service that answered with this error may recover: it is overloaded, or fails."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status >= 500 or status == 429 or "Throttl" in error.response["Error"]["Code"]
 
 
 def is_of_the_clock(code: str, message: str, date: str | None) -> bool:
-    """Whether a refusal is for the time in a signature. The message is only read here: it can hold keys."""
+    """Whether a refusal is about the time in a signature. Never pass the message on: it can hold keys."""
     if code in _CLOCK:
         return True
     return code in _SIGNATURES and (bool(_AGE.search(message)) or abs(_behind(date) or 0.0) > _TOLERATED_S)
 
 
 def clock_wrong(service: str, code: str, date: str | None) -> ClockWrong:
-    """The error for it; `date` is the header of the reply, which says how wrong the clock is."""
+    """The error for a wrong clock; `date` is the header of the reply, which says how wrong it is."""
     behind = _behind(date)
     by = ""
     if behind is not None and abs(behind) > 60:
@@ -86,9 +86,9 @@ def credentials_refused(service: str, code: str) -> CredentialsUnavailable:
 
 
 def tls_refused(service: str, error: BaseException | None) -> TlsRefused | None:
-    """The error for TLS that cannot be agreed on, wherever it stands in a chain of causes; None for any other cause."""
+    """The error for TLS that failed, anywhere in a chain of causes; None for any other cause."""
     for cause in _causes(error):
-        # aiohttp's errors are ssl's too, by inheritance alone: what is known of the fault is in their cause.
+        # aiohttp's errors inherit from ssl's, but only their cause describes the fault.
         if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_code"):
             remedy = _REMEDIES.get(cause.verify_code, "have its authority issue one that holds to X.509")
             return TlsRefused(f"TLS to {service}: the certificate is refused: {cause.verify_message}; {remedy}")
@@ -104,13 +104,13 @@ def proxy_refused(place: str, status: int) -> ProxyRefused:
     """The error for a proxy, by host and port, that lets nothing through."""
     cause = "it asks for other credentials" if status == 407 else "it does not let this host through"
     return ProxyRefused(
-        f"the proxy {place or 'in between'} answered {status}: {cause}. Mend HTTPS_PROXY or HTTP_PROXY, or name the "
+        f"the proxy {place or 'before AWS'} answered {status}: {cause}. Fix HTTPS_PROXY or HTTP_PROXY, or name the "
         "host in NO_PROXY"
     )
 
 
 def tells_faults(client: Any) -> None:
-    """Make a client of botocore end at once where TLS or the clock is at fault; what is too old is signed anew once."""
+    """Make a botocore client end at once where TLS or the clock is wrong. Signs a request that is too old once more."""
     service = client.meta.service_model.service_name
 
     def judge(
@@ -129,16 +129,16 @@ def tells_faults(client: Any) -> None:
         code, message, date = _refusal(response)
         if not is_of_the_clock(code, message, date):
             return None
-        if request_dict["context"].setdefault("imgmig_signed_anew", False):
+        if request_dict["context"].setdefault("imgmig_signed_again", False):
             raise clock_wrong(service, code, date)
-        request_dict["context"]["imgmig_signed_anew"] = True
+        request_dict["context"]["imgmig_signed_again"] = True
         return 0.0
 
     client.meta.events.register_first("needs-retry", judge)
 
 
 def renews_credentials(client: Any, credentials: "SharedCredentials") -> None:
-    """Make a client of botocore look for other credentials where AWS refuses those that it signed with."""
+    """Make a botocore client look for other credentials when AWS refuses those that it signed with."""
     service = client.meta.service_model.service_name
 
     def note(request: Any, **_others: Any) -> None:
@@ -174,7 +174,7 @@ def _refusal(response: tuple[Any, dict[str, Any]] | None) -> tuple[str, str, str
 
 
 def _behind(date: str | None) -> float | None:
-    """Seconds by which this machine's clock is behind the one that a reply's Date header was written by."""
+    """Seconds by which this machine's clock is behind a reply's Date header."""
     try:
         return (parsedate_to_datetime(date or "") - datetime.now(tz=timezone.utc)).total_seconds()
     except (TypeError, ValueError):
@@ -182,7 +182,7 @@ def _behind(date: str | None) -> float | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that it wraps: each library keeps the cause in another place."""
+    """An error and everything that it wraps: each library keeps the cause in another place."""
     left, seen = [error], set()
     while left:
         each = left.pop()

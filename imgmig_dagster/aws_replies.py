@@ -1,6 +1,6 @@
-"""What is no reply of AWS: a page of a proxy, of a portal that asks for a login, of a gateway.
+"""Detects replies that are not AWS's: a page of a proxy, of a portal that asks for a login, of a gateway.
 
-botocore finds nothing in it, and calls that an empty list or a deletion that was carried out; or it crashes.
+botocore would take such a page for an empty list or a successful deletion, or crash.
 """
 
 from typing import Any, Final
@@ -9,12 +9,12 @@ from imgmig_dagster.aws_faults import proxy_refused
 from imgmig_dagster.aws_route import proxy_place
 from imgmig_dagster.errors import ProxyRefused
 
-# Content-Type does not tell: emulators write text/html over XML.
+# Content-Type is no help: emulators send XML as text/html.
 _PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<title", b"<body", b"<script", b"<!--")
 
 
 def refuses_pages(client: Any) -> None:
-    """Make a client of botocore end at once where somebody else than AWS answered, as far as that can be told."""
+    """Make a botocore client end at once where somebody other than AWS answered, as far as that shows."""
 
     def look(operation_model: Any, response_dict: dict[str, Any], **_others: Any) -> None:
         status = response_dict["status_code"]
@@ -25,9 +25,9 @@ def refuses_pages(client: Any) -> None:
         if status < 500:
             raise ProxyRefused(
                 f"{client.meta.endpoint_url} answered HTTP {status} with a page that is not AWS's: a proxy, a portal "
-                "or a gateway stands in between. Log in to it, or mend HTTPS_PROXY, NO_PROXY or AWS_ENDPOINT_URL*"
+                "or a gateway answered in its place. Log in to it, or fix HTTPS_PROXY, NO_PROXY or AWS_ENDPOINT_URL*"
             )
-        response_dict["body"] = b""  # botocore then goes by the status, and tries again
+        response_dict["body"] = b""  # botocore then looks at the status, and tries again
 
     client.meta.events.register_first("before-parse", look)
 

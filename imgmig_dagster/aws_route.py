@@ -1,6 +1,6 @@
-"""How botocore's own requests go to a service: endpoint, proxy, authorities. Other senders of requests ask here.
+"""How botocore's requests go to a service: endpoint, proxy, authorities. Our own senders use the same.
 
-What botocore found for a client, and shows nobody, is read in `botocore_internals`.
+botocore keeps some of this private: `botocore_internals` reads it.
 """
 
 import ssl
@@ -15,7 +15,7 @@ from imgmig_dagster.errors import SettingsError
 
 @dataclass(frozen=True)
 class Route:
-    """Where a service's requests go, and by what: `proxy_headers` hold the proxy's credentials."""
+    """Where a service's requests go, and through which proxy: `proxy_headers` hold the proxy's credentials."""
 
     url: str
     region: str
@@ -33,12 +33,12 @@ def route_of(client: Any) -> Route:
     """The route of a client of DynamoDB.
 
     Raises:
-        BotoCoreError: the endpoint cannot be told, as where it is an account's own and the account is not known.
-        AwsUnusable, SettingsError: there are no credentials, which may name the account; or as for `trusting`.
+        BotoCoreError: the endpoint is unknown: for example an account's own, without a known account.
+        AwsUnusable, SettingsError: there are no credentials, which may name the account; otherwise see `trusting`.
     """
     url = resolved_endpoint(client)
     proxy = proxy_of(client, url)
-    # aiohttp would read the credentials in a proxy's URL by rules of its own.
+    # aiohttp would read the credentials in a proxy's URL by other rules.
     place = urlsplit(proxy or "")
     return Route(
         url=url,
@@ -50,18 +50,18 @@ def route_of(client: Any) -> Route:
 
 
 def resolved_endpoint(client: Any) -> str:
-    """The URL to which a client of DynamoDB sends its requests: `meta.endpoint_url` does not know an account's own."""
+    """The URL to which a client of DynamoDB sends requests: `meta.endpoint_url` is never an account's own."""
     url: str = client.generate_presigned_url("describe_table", Params={"TableName": "any"})
     return url.partition("?")[0]
 
 
 def proxy_place(client: Any) -> str:
-    """Host and port of the proxy in a client's way, without its credentials."""
+    """Host and port of the proxy that a client uses, without its credentials."""
     return urlsplit(proxy_of(client, client.meta.endpoint_url) or "").netloc.rpartition("@")[2]
 
 
 def check_proxy(client: Any) -> None:
-    """Raise `SettingsError` where the URL of the proxy in a client's way is none; it can hold a password."""
+    """Raise `SettingsError`, without showing the URL, if a client's proxy has no valid URL: it can hold a password."""
     if (proxy := proxy_of(client, client.meta.endpoint_url)) is None:
         return
     try:
@@ -71,16 +71,16 @@ def check_proxy(client: Any) -> None:
     except ValueError:
         pass
     raise SettingsError(
-        f"the proxy for {client.meta.endpoint_url} is none that can be used: write HTTPS_PROXY and HTTP_PROXY as "
+        f"the proxy for {client.meta.endpoint_url} has no valid URL: write HTTPS_PROXY and HTTP_PROXY as "
         "http://user:password@host:port; in a password @ / ? # and % are written as %40 %2F %3F %23 %25; SOCKS is not "
         "spoken"
     )
 
 
 def trusting(client: Any) -> ssl.SSLContext:
-    """A context that trusts what a client's requests trust, by the same rules.
+    """A context that trusts the same authorities as a client's requests, by the same rules.
 
-    Python's own default asks more of authorities from 3.13 on than botocore does.
+    From 3.13 on Python's own default is stricter about authorities than botocore.
 
     Raises:
         SettingsError: the file of authorities cannot be read.
@@ -93,6 +93,6 @@ def trusting(client: Any) -> ssl.SSLContext:
     except OSError as error:
         raise SettingsError(
             f"the file of certificate authorities {authorities} cannot be read ({error.strerror or 'no certificate'}): "
-            "mend AWS_CA_BUNDLE, the profile's ca_bundle or REQUESTS_CA_BUNDLE"
+            "fix AWS_CA_BUNDLE, the profile's ca_bundle or REQUESTS_CA_BUNDLE"
         ) from None
     return context

@@ -1,6 +1,6 @@
-"""botocore's session as this package needs it: the same endpoints, proxies and rules for every client that is made.
+"""botocore's session as this package needs it: the same endpoints, proxies and rules for every client.
 
-Those count too that botocore makes for itself, of STS and SSO, to find credentials.
+That includes the clients of STS and SSO that botocore makes for itself to find credentials.
 """
 
 import logging
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from imgmig_dagster.aws import AwsAccess
 
 _RARE_CALLS: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-# What a private subnet may have no way to: whose the credentials are is asked before anything else, and whoever cannot
-# ask should know at once. What is asked of Lambda is good to know, and no more.
+# A private subnet may not reach these services. STS is asked first, so a command should fail at once if it cannot be
+# reached. Lambda's answer is optional.
 _MAYBE_AWAY: Final = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-# A lease of the state is kept although the replies to two tries in a row are lost.
-# Its files are read side by side.
+# A lease of the state survives two lost replies in a row. The state's files are read in parallel.
 _IN_TIME: Final = Config(
     connect_timeout=3,
     read_timeout=8,
@@ -37,12 +36,12 @@ _IN_TIME: Final = Config(
 )
 _BY_SERVICE: Final = {"s3": _IN_TIME, "sts": _MAYBE_AWAY, "lambda": _MAYBE_AWAY}
 
-# Credentials that cannot be renewed are told by an error of ours; botocore adds a stack trace with what was answered.
+# Our own error reports credentials that cannot be renewed; botocore would add a stack trace with the answer.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 
 class AwsSession(botocore.session.Session):
-    """A session of one access. `shared` signs for its clients; without it botocore's chain is asked."""
+    """A session of one access. `shared` signs for its clients; without it botocore's chain finds credentials."""
 
     def __init__(self, access: "AwsAccess", shared: Credentials | None = None) -> None:
         super().__init__(profile=access.profile)
@@ -60,23 +59,23 @@ class AwsSession(botocore.session.Session):
         return self._shared or super().get_credentials()
 
     def create_client(self, service_name: str, **arguments: Any) -> Any:  # type: ignore[override]
-        """botocore's name, and what it calls for its own clients.
+        """botocore's name: it calls this for its own clients too.
 
         Raises:
-            SettingsError: the region, the profile, the endpoint's URL or the proxy's is none; the endpoint is one of
-                plain HTTP and may not be; or the file of authorities cannot be read.
+            SettingsError: the region, the profile, the endpoint's or the proxy's URL is wrong; the endpoint is plain
+            HTTP where that is refused; or the file of authorities cannot be read.
         """
         endpoint_url = arguments.pop("endpoint_url", None) or dict(self._access.endpoint_urls).get(service_name)
         config = _BY_SERVICE.get(service_name, _RARE_CALLS)
         if arguments.get("config") is not None:
             config = config.merge(arguments.pop("config"))
         arguments["endpoint_url"] = endpoint_url
-        # Making clients of one session at once is not safe.
+        # Making clients of one session in several threads is not safe.
         with self.making:
             client = self._make(service_name, config, arguments)
             found: str = client.meta.endpoint_url
             if is_loopback(urlsplit(found).hostname or "") and getproxies():
-                # A company's proxy would look for an emulator on itself.
+                # A company's proxy would look for the emulator on its own host.
                 client = self._make(service_name, config.merge(Config(proxies={})), arguments)
         if not endpoint_is_allowed(found, self._access.plain):
             raise SettingsError(
@@ -93,7 +92,7 @@ class AwsSession(botocore.session.Session):
     def _make(self, service_name: str, config: Config, arguments: dict[str, Any]) -> Any:
         try:
             return super().create_client(service_name, config=config, **arguments)
-        except (BotoCoreError, ValueError) as error:  # nothing is sent yet: what was configured is wrong
+        except (BotoCoreError, ValueError) as error:  # nothing was sent yet: the configuration is wrong
             raise SettingsError(
                 f"no client of AWS's {service_name} can be made: {str(error).rstrip('.')}. Check AWS_REGION, "
                 "AWS_PROFILE and its file in ~/.aws, AWS_ENDPOINT_URL*"

@@ -1,4 +1,4 @@
-"""Cuts what is too much for one request or one statement into batches."""
+"""Cuts a sequence into batches that fit one request or one statement."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -7,7 +7,7 @@ _ThingT = TypeVar("_ThingT")
 
 
 def batched(things: Sequence[_ThingT], size: int) -> Iterator[Sequence[_ThingT]]:
-    """The things in their order, `size` at a time; fewer only in the last batch.
+    """The things in order, `size` at a time; fewer only in the last batch.
 
     Python 3.12 has `itertools.batched`, which copies each batch into a tuple.
     """

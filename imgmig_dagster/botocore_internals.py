@@ -1,7 +1,7 @@
-"""Everything of botocore that botocore does not promise to keep: no other module uses any of it, which a test holds.
+"""The private parts of botocore that we use; no other module uses any, which a test checks.
 
-Promised are its sessions, configs, credentials and exceptions, and its clients' operations. What is here is tried with
-each new version: by a real proxy, real certificates and real signatures.
+Public are its sessions, configs, credentials and exceptions, and its clients' operations. Each new version of botocore
+is tested against this module: with a real proxy, real certificates and real signatures.
 """
 
 # ruff: noqa: SLF001
@@ -20,7 +20,7 @@ from botocore.httpsession import create_urllib3_context, get_cert_path
 
 
 def proxy_of(client: Any, url: str) -> str | None:
-    """The proxy in the way of a client's requests to a URL, with its credentials."""
+    """The proxy that a client uses for a URL, with its credentials."""
     found: str | None = client._endpoint.http_session._proxy_config.proxy_url_for(url)
     return found
 
@@ -38,13 +38,13 @@ def authorities_of(client: Any) -> str | None:
 
 
 def tls_context() -> ssl.SSLContext:
-    """A context as a client makes its own; it trusts nobody yet."""
+    """A TLS context as a client makes its own; it trusts nobody yet."""
     context: ssl.SSLContext = create_urllib3_context()
     return context
 
 
 def signing_time() -> datetime:
-    """The moment that signatures bear."""
+    """The time that signatures hold."""
     return botocore.auth.get_current_datetime()  # type: ignore[attr-defined,no-any-return]
 
 

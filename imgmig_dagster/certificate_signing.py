@@ -1,6 +1,6 @@
 """Signs certificates with a key of AWS KMS, and checks a signature without AWS.
 
-What is signed, the SHA-256 of canonical bytes, comes from `reporting.certificate_file`. `SigningKey` is what
+`reporting.certificate_file` computes what is signed, the SHA-256 of canonical bytes. `SigningKey` is what
 `signing_key` in [reports] names; without one a certificate has its hash alone.
 """
 
@@ -12,13 +12,13 @@ from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.aws_faults import may_pass
 from imgmig_dagster.errors import SigningRefused, SigningUnavailable
 
-# By order of preference: an elliptic key has the one, an RSA key the other.
+# In order of preference: an elliptic key has the first, an RSA key the second.
 _ALGORITHMS: Final = ("ECDSA_SHA_256", "RSASSA_PSS_SHA_256")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature of a SHA-256: by which key of KMS (its ARN) and which of KMS's algorithms, in base64.
+    """A signature of a SHA-256, in base64, with the ARN of the key of KMS and KMS's name of the algorithm.
 
     `public_key` is the key to verify it with, in PEM. Both `key` and `public_key` are what the file says of itself.
     """
@@ -29,10 +29,10 @@ class Signature:
     value: str
 
     def fits(self, sha256: bytes, public_key: str | None = None) -> bool:
-        """Whether it is of this SHA-256, by its own public key or by the one that is given.
+        """Whether it signs this SHA-256, by its own public key or by the given one.
 
         Raises:
-            ValueError: the key that is given is no public key in PEM, of an elliptic curve or of RSA.
+            ValueError: the given key is no public key in PEM, of an elliptic curve or of RSA.
         """
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives import hashes
@@ -77,7 +77,7 @@ class SigningKey:
                 f"signing_key in [reports]: {self.name} signs by none of {', '.join(_ALGORITHMS)}: name a KMS key for "
                 "SIGN_VERIFY of the kind ECC_NIST_P256 or RSA_2048"
             )
-        # By its ARN: an alias could name another key by now.
+        # By its ARN: an alias may name another key by now.
         request = {"KeyId": found["KeyId"], "Message": sha256, "MessageType": "DIGEST", "SigningAlgorithm": algorithm}
         signed = self._ask("Sign", "sign", **request)
         value = base64.b64encode(signed["Signature"]).decode()

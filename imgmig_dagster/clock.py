@@ -1,4 +1,4 @@
-"""The time as a run sees it, passed in: no test of a run waits for real."""
+"""The clock that a run is given: tests pass in their own, so that none waits for real."""
 
 import asyncio
 import time
@@ -22,6 +22,6 @@ SYSTEM_CLOCK: Final = Clock()
 
 
 def awake_or_not() -> float:
-    """Seconds of a clock that goes on while the machine is suspended."""
+    """Seconds of a clock that also runs while the machine is suspended."""
     # macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC goes on.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

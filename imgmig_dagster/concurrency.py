@@ -1,4 +1,5 @@
-"""Concurrent work of which no part outlives a failure of another."""
+"""Runs work concurrently: if one part fails, the others are cancelled and awaited. Also handles signals in an event
+loop."""
 
 import asyncio
 import signal
@@ -16,10 +17,10 @@ _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, in which SIGINT and SIGTERM cancel the work and are raised, at the latest when it has ended.
+    """Like `asyncio.run`, but SIGINT and SIGTERM cancel the work and are raised, at the latest when it has ended.
 
-    Dagster's handlers raise wherever the signal arrives. In a callback of the event loop asyncio logs such an error
-    and goes on, so that the signal would be lost.
+    Dagster's handlers raise where the signal arrives. If that is in a callback of the event loop, asyncio only logs the
+    error, and the signal would be lost.
     """
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(work)
@@ -56,7 +57,7 @@ class _Interruption:
         self._arrived = number
         if self._task is not None:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)
-            # A statement that takes minutes is broken off; the loop's own code must not be.
+            # Interrupts a statement that takes minutes, but never the loop's own code.
             in_work = asyncio.current_task(self._task.get_loop()) is not None and not _is_of_asyncio(frame)
             if again or in_work:
                 self._hand_on(number, frame)
@@ -91,9 +92,9 @@ async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def in_order(
     pages: AsyncIterator[Page], work: Callable[[Page], Coroutine[Any, Any, T]], in_flight: int
 ) -> AsyncGenerator[tuple[Page, T], None]:
-    """Work on a few pages at once, and give each with its result in the order of the pages.
+    """Work on a few pages at a time, and yield each with its result, in the order of the pages.
 
-    Close it (`contextlib.aclosing`): what is still under way is then cancelled and awaited.
+    Close it (`contextlib.aclosing`): that cancels and awaits what is still running.
     """
     running: deque[tuple[Page, asyncio.Task[T]]] = deque()
     try:
@@ -117,9 +118,9 @@ async def in_order(
 
 @asynccontextmanager
 async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """A context that blocks when it begins and ends, entered and left in threads.
+    """A context whose begin and end block, entered and left in threads.
 
-    A thread cannot be cancelled: what was entered while the task was being cancelled is left again.
+    A thread cannot be cancelled: a context that was entered while the task was cancelled is left again.
     """
     entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
@@ -145,12 +146,12 @@ async def whole_in_thread(call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.shield(called)
     except asyncio.CancelledError:
         await asyncio.wait([called])
-        called.exception()  # the cancellation is what is told
+        called.exception()  # only the cancellation is raised
         raise
 
 
 async def to_its_end(called: asyncio.Future[T]) -> T:
-    """The result of what is not given up halfway: a cancellation meanwhile breaks off what the task does next."""
+    """The result of work that is never interrupted: a cancellation takes effect only afterwards."""
     cancelled = False
     while not called.done():
         try:

@@ -1,4 +1,4 @@
-"""DAGSTER_HOME, looked at before Dagster is: whatever is wrong with it is one line that says what to type."""
+"""Checks DAGSTER_HOME before Dagster reads it: each fault is one line that says what to type."""
 
 import os
 import shlex
@@ -14,10 +14,10 @@ INVOCATIONS: Final = "invocations"
 
 
 def check_dagster_home(home: Path, stage: Stage | None = None) -> None:
-    """Hold the folder, which is of a `stage`, against what Dagster needs of it.
+    """Check that the folder of a `stage` has what Dagster needs.
 
     Raises:
-        SettingsError: it is not there, not to be written to, or without `dagster.yaml`.
+        SettingsError: it does not exist, cannot be written, or has no `dagster.yaml`.
     """
     try:
         if not home.is_dir():
@@ -27,7 +27,7 @@ def check_dagster_home(home: Path, stage: Stage | None = None) -> None:
         readable = os.access(home / "dagster.yaml", os.R_OK, effective_ids=True)
     except PermissionError:
         readable = False
-    # Where the home is closed, what is in it cannot be looked at.
+    # If the folder itself is closed to this user, its content cannot be checked.
     if not readable or not _is_open(home):
         raise _closed(home)
     if (home / INVOCATIONS).is_dir() and not _is_open(home / INVOCATIONS):
@@ -55,7 +55,7 @@ def _init(home: Path, stage: Stage | None) -> str:
 
 
 def write_local_dagster_yaml(home: Path) -> bool:
-    """Make the folder, and in it the `dagster.yaml` of one machine; False where there is one already."""
+    """Make the folder with the `dagster.yaml` for one machine; False if it has one already."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with (home / "dagster.yaml").open("x", encoding="utf-8") as file:

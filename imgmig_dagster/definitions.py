@@ -1,4 +1,4 @@
-"""What Dagster loads: the definitions of the stage that STAGE names."""
+"""What Dagster loads: the definitions of the stage that STAGE names, which `defs/` builds."""
 
 import dagster as dg
 
@@ -9,6 +9,6 @@ from imgmig_dagster.garbage import kept_for_good
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything of the stage; reaches no service."""
+    """All definitions of the stage. Contacts no service."""
     with kept_for_good():
         return build_definitions(stage_from_env())

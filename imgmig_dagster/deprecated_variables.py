@@ -1,6 +1,6 @@
-"""The variables that were settings before stages had files: they work in this version, and win over the file.
+"""The variables that were settings before stages had files. They work in this version, and win over the file.
 
-`stage_settings` declares what replaces them. Whoever removes them removes this module and what `config` takes from it.
+`stage_settings` declares what replaces them. To remove them, delete this module and its uses in `config`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _DECLARATION: Final = "in the table's declaration"
 
 @dataclass(frozen=True)
 class Replacement:
-    """What a variable's value is now: `key` of `section`, or what `instead` says where the file has no such key."""
+    """What replaces a variable: `key` of `section`, or `instead` if the file has no such key."""
 
     section: str
     key: str
@@ -24,11 +24,11 @@ class Replacement:
 
     @property
     def place(self) -> str | None:
-        """The key as messages name it; None where the file has none."""
+        """The key as messages name it; None if the file has no such key."""
         return f"{self.key} in [{self.section}]" if self.key in keys_of(self.section) else None
 
     def advice(self, file: str) -> str:
-        """What to do in place of setting the variable."""
+        """What to do instead of setting the variable."""
         return self.instead.format(file=file) or f"set {self.place} of {file}"
 
 
@@ -72,7 +72,7 @@ DEPRECATED: Final[Mapping[str, Replacement]] = {
     "IMGMIG_ALLOW_INSECURE": Replacement("connections", "allow_insecure"),
 }
 LOCATIONS: Final = (("source", "url"), ("source", "secret"), ("target", "table"), ("state", "url"))
-"""What makes a stage point at services of its own. With none of them set, dev is the sandbox's."""
+"""Variables that name a stage's own services. With none of them set, dev uses the sandbox."""
 
 
 def warnings_of(variables: Mapping[str, str], file: str) -> list[str]:
@@ -83,7 +83,7 @@ def warnings_of(variables: Mapping[str, str], file: str) -> list[str]:
 def values_of(variables: Mapping[str, str]) -> dict[tuple[str, str], Any]:
     """The values of deprecated variables, by the section and key that replaces each, with the type that it has there.
 
-    One that cannot be of that type stays text, which the setting then refuses.
+    A value that does not fit that type stays text, and the setting refuses it.
     """
     found = {}
     for name, replacement in DEPRECATED.items():

@@ -19,7 +19,7 @@
     │   ├── CredentialsUnavailable expired, rotated, or a login is needed
     │   ├── TlsRefused             a certificate, or TLS as a whole
     │   ├── ProxyRefused           wrong credentials for it, or a host that it bars
-    │   └── ClockWrong             signatures bear the time
+    │   └── ClockWrong             signatures hold the time
     ├── StateError
     │   ├── CheckpointRefused      torn, altered, or of another table, mapping, window   exit 2
     │   ├── PartitionBusy          another run works on this partition                   exit 4
@@ -32,7 +32,7 @@
     ├── CensusRefused              nothing may be deleted by it (verification/census_results.py)  exit 2
     ├── TooManyFailures            a pass stopped itself                                 exit 1
     ├── CertificateRefused         none, or an altered one (reporting/certificate_file.py)  exit 2
-    ├── RunFailed                  an error that nobody foresaw                          exit 1
+    ├── RunFailed                  an unexpected error                                   exit 1
     ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
     ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
@@ -42,10 +42,9 @@
         ├── LoadError              a file of SQL that does not load (sandbox/sql_files.py)  exit 2
         └── SandboxNotRunning      it was never started, or was stopped
 
-``retryable`` says whether the same call, with the same settings, may succeed later;
-``of_the_stage`` whether each partition would meet it;
-``exit_code`` is what the command line ends with. Messages name the stage, partition or key range that
-they concern and end with what to do next. They carry no row's values.
+``retryable`` says whether the same call, with the same settings, may succeed later; ``of_the_stage`` whether each
+partition would meet it; ``exit_code`` is what the command line ends with. Messages name the stage, partition or key
+range that they concern and end with what to do next. They carry no row's values.
 """
 
 from collections.abc import Iterable
@@ -60,7 +59,7 @@ class ImgmigError(Exception):
 
     @property
     def ends_all(self) -> bool:
-        """Whether it ends the work on the other partitions too: they would meet it, or a service is away."""
+        """Whether it ends the work on the other partitions too: they would meet it, or a service cannot be reached."""
         return self.retryable or self.of_the_stage
 
 
@@ -91,9 +90,9 @@ class DoesNotFit(SourceRefused):
 
 
 class SessionRefused(SourceRefused):
-    """There is no session that may be read through: a replica, another cluster, statement pooling.
+    """No safe session is possible: a replica, another cluster, statement pooling.
 
-    Nothing else can be asked of PostgreSQL either.
+    Every other request to PostgreSQL would meet this too.
     """
 
     of_the_stage = True
@@ -146,9 +145,9 @@ class TargetUnavailable(TargetError):
 
 
 class AwsUnusable(ImgmigError):
-    """No request to AWS can succeed as this machine stands, whichever service it is for; what was begun resumes.
+    """No request to AWS can succeed from this machine as it is, to any service. Work that was begun resumes later.
 
-    Retryable as a service that is away: the same call succeeds, as it is, once a person has logged in or set the clock.
+    Retryable: the same call succeeds once a person has logged in or set the clock.
     """
 
     exit_code = 3
@@ -164,7 +163,7 @@ class TlsRefused(AwsUnusable):
 
 
 class ProxyRefused(AwsUnusable):
-    """A proxy stands before AWS, and lets nothing through."""
+    """A proxy between us and AWS lets no request through."""
 
 
 class ClockWrong(AwsUnusable):
@@ -227,7 +226,7 @@ class Interrupted(ImgmigError):
 
 
 class RunFailed(ImgmigError):
-    """A run, or a partition of it, ended by an error that nobody foresaw."""
+    """An unexpected error ended a run, or a partition of it."""
 
     exit_code = 1
 
