@@ -82,7 +82,7 @@ class Alert:
         text = f"[{', '.join(place)}] {first.title}: {first.verdict}"
         text += f" ({counted})" if counted else ""
         text += f": {keys}" if (keys := self._keys()) else ""
-        text += f". Next: {first.remedy.told(self.stage, partitions, self.table)}"
+        text += f". Next: {first.remedy.text(self.stage, partitions, self.table)}"
         link = f"{self.ui.rstrip('/')}/{first.page if len(self.faults) == 1 else first.pages}"
         section = {"type": "section", "text": {"type": "mrkdwn", "text": f"{_escaped(text)}\n<{link}|Open>"}}
         return {"text": _escaped(text), "blocks": [section]}

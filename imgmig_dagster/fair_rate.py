@@ -1,6 +1,6 @@
-"""One rate for several runs: what a run used of its share and would use, and the rule of who gets how much.
+"""Shares one rate among several runs: what each run used and needs, and the rule for how much each gets.
 
-Pure. `target.rate_limit` measures, `state.rate_shares` keeps the account that the runs share.
+Pure. `target.rate_limit` measures; `state.rate_shares` keeps the record that the runs share.
 """
 
 import math
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run did with its share lately, in capacity units per second.
+    """A run's recent use of its share, in capacity units per second.
 
-    `demand` is what it would use if nothing held it back; None for as much as there is. `throttled`: the service
-    pushed back.
+    `demand` is what it would use without a limit; None for everything available. `throttled`: the service throttled it.
     """
 
     used: float = 0.0
@@ -22,10 +21,10 @@ class Usage:
 
 
 def fair_shares(demands: Mapping[str, float | None], rate: float) -> dict[str, float]:
-    """Max-min fairness: nobody gets more than it demands while another one lacks, and those who lack get equal shares.
+    """Max-min fairness: no run gets more than it demands while another needs more, and those that do get equal shares.
 
-    What nobody demands is shared out equally on top: whoever starts to need it has some already. The shares sum up to
-    `rate`.
+    What no run demands is divided equally on top, so that a run whose demand rises has some already. The shares sum up
+    to `rate`.
     """
     wanted = {name: math.inf if demand is None else demand for name, demand in demands.items()}
     shares: dict[str, float] = {}
@@ -37,7 +36,7 @@ def fair_shares(demands: Mapping[str, float | None], rate: float) -> dict[str, f
 
 
 def lower(one: float | None, other: float | None) -> float | None:
-    """The lower of two ceilings, of which None is none."""
+    """The lower of two ceilings; None means no ceiling."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

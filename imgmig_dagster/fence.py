@@ -1,4 +1,4 @@
-"""Whether a run still owns what it works on, asked where a request leaves, and what left too late.
+"""Checks, where each request leaves, that the run still owns its work, and records what left too late.
 
 A lock of the state yields a `Fence` (`state.store`, `state.lease`). Each attempt of a partition's requests asks it when
 it goes to the socket (`target.sender`, `target.client`), and its state before each write (`state.fenced`).
@@ -15,22 +15,22 @@ from imgmig_dagster.errors import ImgmigError
 
 
 class Lock(Protocol):
-    """A lock as its holder knows it."""
+    """A lock, as its holder sees it."""
 
     def is_certain(self) -> bool:
-        """Whether nobody else can have the lock at this moment; nobody is asked."""
+        """Whether the lock is certainly still held now; asks no service."""
 
     def confirm(self) -> None:
         """Find out whether the lock is still held, and hold it for longer.
 
         Raises:
             StateChanged: it is lost.
-            StateUnavailable: that cannot be found out.
+            StateUnavailable: the state store cannot say.
         """
 
 
 class Fence:
-    """What a run passes through with each request. Safe for threads."""
+    """A run passes it with each request. Safe for threads."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -45,7 +45,7 @@ class Fence:
 
         Raises:
             StateChanged: it is lost.
-            StateUnavailable: whether it is cannot be found out.
+            StateUnavailable: the state store cannot say whether it is.
         """
         if not self._lock.is_certain():
             self._lock.confirm()
@@ -53,7 +53,8 @@ class Fence:
     async def let_out(self, is_read: bool) -> None:
         """Let one request out, after everything that it waits for; raises as `check` does.
 
-        A write stays open until it is `answered`. It is counted first: who finds the lock lost has to know.
+        A write stays open until it is `answered`. It is counted before it leaves: whoever finds the lock lost has to
+        know.
         """
         writes = 0 if is_read else 1
         while True:
@@ -73,12 +74,12 @@ class Fence:
         self._count(0 if is_read else -1)
 
     def lost(self) -> None:
-        """The lock finds that it is lost."""
-        # By its own clock it could not be: then the clock stood still, as that of a machine that was paused does.
+        """Note that the lock is lost."""
+        # By its own clock it is not lost: then the clock stopped, as on a machine that was paused.
         self._clock_was_wrong = self._lock.is_certain()
         self._is_lost = True
         if self._may_have_written_late:
-            # At once, since the process may be about to die; and once more when all has come to rest.
+            # At once, since the process may be about to die; and again when all requests have ended.
             with suppress(ImgmigError):
                 self._mark()
 
@@ -106,7 +107,7 @@ class Fence:
 
 
 class _Held:
-    """The lock of what needs none: it only reads, or nobody else can know of it."""
+    """The lock for work that needs none: it only reads, or no other run can know of it."""
 
     def is_certain(self) -> bool:
         return True
@@ -120,4 +121,4 @@ def _nothing() -> None:
 
 
 UNFENCED: Final = Fence(_Held())
-"""Lets everything out: for work that holds no lock."""
+"""Lets every request out: for work that holds no lock."""

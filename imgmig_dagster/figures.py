@@ -1,4 +1,4 @@
-"""What a result counts or measures: each figure is declared once, at the field or property that holds it.
+"""Declares what a result counts or measures: each figure once, at the field or property that holds it.
 
 ::
 
@@ -29,11 +29,11 @@ Counts = TypeVar("Counts")
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure means, and in what `unit` it is. A property says it in the first line of its docstring.
+    """What a figure means, and its `unit`. For a property, the first line of its docstring is the meaning.
 
     The attribute is the key in records and JSON documents, `name` the one in Dagster's metadata, `label` the words of a
     table's head: by default all are the same. A figure that does not sum is the same for all partitions of a command.
-    Where it is shown it has so many `digits`; records keep all of them.
+    It is shown with so many `digits`; records keep all of them.
     """
 
     meaning: str = ""
@@ -50,13 +50,13 @@ class Figure:
         return value if self.digits is None else round(value, self.digits)
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> Any:
-        """Say in the schema of a report what the figure means."""
+        """Put the figure's meaning into the schema of a report."""
         return {**handler(core_schema), "description": f"{self.meaning} ({self.unit})"}
 
 
 @lru_cache(maxsize=32)
 def figures_of(kind: Any) -> Mapping[str, Figure]:
-    """The figures of a class of results by attribute, in the order of their declaration; properties after fields."""
+    """The figures of a class of results by attribute, in order of declaration; properties after fields."""
     hints, meanings = get_type_hints(kind, include_extras=True), dict[str, str]()
     for name, member in (each for base in reversed(kind.__mro__) for each in vars(base).items()):
         if isinstance(member, property):
@@ -83,7 +83,7 @@ def values(result: object, *attributes: str) -> dict[str, Any]:
 def shown(result: object, *attributes: str) -> dict[str, Any]:
     """The figures of a result by name, all or those of these attributes, as a person or a plot gets them.
 
-    What has no value is left out.
+    Figures without a value are left out.
     """
     declared, numbers = figures_of(type(result)), dict[str, Any]()  # type: ignore[arg-type]  # a class is hashable
     for attribute in attributes or declared:
@@ -96,7 +96,7 @@ def shown(result: object, *attributes: str) -> dict[str, Any]:
 
 
 def total(kind: type[Counts], results: Iterable[Counts]) -> Counts:
-    """What the results of many partitions come to: their sums, and what follows from those."""
+    """The totals of many partitions' results: their sums, and the figures that follow from those."""
     found, hints = list(results), get_type_hints(kind)
     figures = figures_of(kind)  # type: ignore[arg-type]  # a class is hashable
 

@@ -1,4 +1,4 @@
-"""What the operating system refuses to do with a file, as one line: the place, the cause, what to do."""
+"""Turns what the operating system refuses to do with a file into one line: the place, the cause, what to do."""
 
 import errno
 import sqlite3
@@ -13,18 +13,18 @@ from imgmig_dagster.errors import FilesUnavailable, ImgmigError
 
 _FULL: Final = "free some space there"
 _NOT_OURS: Final = "it, or a folder above it, belongs to another user, or is mounted noexec: work as that user"
-_IN_THE_WAY: Final = "a file stands where a folder should be, or a folder where a file should be: move it away"
+_WRONG_KIND: Final = "there is a file where a folder should be, or a folder where a file should be: move it away"
 _REMEDIES: Final = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: f"the quota is used up: {_FULL}",
     errno.EFBIG: "raise the limit of the size of files (ulimit -f)",
     errno.EACCES: _NOT_OURS,
     errno.EPERM: _NOT_OURS,
-    errno.EROFS: "its file system cannot be written: mount it anew",
+    errno.EROFS: "its file system is read-only: mount it with write access",
     errno.ENOENT: "a folder above it is missing: make it",
-    errno.ENOTDIR: _IN_THE_WAY,
-    errno.EISDIR: _IN_THE_WAY,
-    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _WRONG_KIND,
+    errno.EISDIR: _WRONG_KIND,
+    errno.EEXIST: _WRONG_KIND,
     errno.ENAMETOOLONG: "its name is too long",
     errno.ELOOP: "a symbolic link there leads nowhere or in a circle: remove it",
     errno.EBADMSG: "it is damaged: move it away, or bring it back from a backup",
@@ -33,7 +33,7 @@ _REMEDIES: Final = {
 }
 _NAME: Final = "check its name, and the current directory"
 _ANY: Final = "see what is wrong with the disk"
-# SQLite tells no errno, and Python 3.10 not its code: its messages, and what they mean for a file of our own.
+# SQLite gives no errno, and Python 3.10 no error code: SQLite's messages, and what they mean for our own file.
 _SQLITE: Final = {
     "database or disk is full": errno.ENOSPC,
     "attempt to write a readonly database": errno.EACCES,
@@ -47,25 +47,24 @@ _SQLITE: Final = {
 def refusals_as(
     kind: type[ImgmigError], place: PathLike[str] | str, otherwise: str, reads: bool = False
 ) -> Iterator[None]:
-    """Raise what the operating system, or SQLite, refuses in this context as an error of ours.
+    """Raise one of our errors for what the operating system, or SQLite, refuses in this context.
 
-    `place` is told where the refusal itself names none; `otherwise` is how else the user can help himself. `reads` as
-    in `refusal`.
+    `place` is named where the refusal names none; `otherwise` is another remedy. `reads` is as in `refusal`.
     """
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, (ConnectionError, TimeoutError)):
-            raise  # no file's
+            raise  # not about a file
         raise kind(f"{refusal(error, place, reads)}, or {otherwise}. Then give the same command again") from None
 
 
 @contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A folder for files that are gone with the context.
+    """A folder for files that are deleted at the end of the context.
 
     Raises:
-        FilesUnavailable: there is no temporary folder that can be written. For what is refused later see `in_scratch`.
+        FilesUnavailable: no temporary folder can be written. For what is refused later see `in_scratch`.
     """
     with ExitStack() as made:
         with in_scratch("the temporary folder"):
@@ -74,12 +73,12 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
 
 
 def in_scratch(place: PathLike[str] | str) -> AbstractContextManager[None]:
-    """Names what is refused of a temporary file."""
+    """Raises what is refused of a temporary file as our error."""
     return refusals_as(FilesUnavailable, place, "name another folder by TMPDIR")
 
 
 def refusal(error: OSError | sqlite3.Error, place: PathLike[str] | str | None = None, reads: bool = False) -> str:
-    """What was refused, where, and what to do about it; `reads`: a file that somebody named was to be read."""
+    """What was refused, where, and what to do about it; `reads`: it is a file that the user named for reading."""
     if isinstance(error, sqlite3.Error):
         number, named = _SQLITE.get(str(error)), None
         what = str(error) if number else type(error).__name__

@@ -1,4 +1,4 @@
-"""When Python looks for cyclic garbage: seldom during a pass, and never among what a program is made of."""
+"""Controls when Python collects cyclic garbage: rarely during a pass, and never among a program's own objects."""
 
 import gc
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 def fewer_collections() -> Iterator[None]:
     """Collect cyclic garbage less often while the context lasts.
 
-    Rows and items are thousands of containers without a cycle among them: reference counts free them, and looking
-    for cycles was a fifth of the CPU of a pass (docs/benchmarks.md).
+    Rows and items are thousands of containers without cycles: reference counts free them. Looking for cycles was a
+    fifth of the CPU of a pass (docs/benchmarks.md).
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(50_000, 20, 100)
@@ -22,10 +22,10 @@ def fewer_collections() -> Iterator[None]:
 
 @contextmanager
 def kept_for_good() -> Iterator[None]:
-    """What the context makes stays as long as the process: no garbage is looked for in it, then or later.
+    """Objects made in the context live as long as the process: they are never searched for garbage.
 
-    Modules, classes and definitions are a million objects. Looking through them, at each import and once more when
-    the process ends, was two fifths of the CPU of a start (docs/benchmarks.md).
+    Modules, classes and definitions are a million objects. Searching them, at each import and when the process ends,
+    was two fifths of the CPU of a start (docs/benchmarks.md).
     """
     enabled = gc.isenabled()
     gc.disable()

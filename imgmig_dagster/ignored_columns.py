@@ -7,7 +7,7 @@ from typing import Final
 
 SETTING: Final = "`ignored` in the declaration"
 NO_REASON: Final = "<why>"
-"""Where a person puts the reason in what a message gives to paste."""
+"""The placeholder for the reason, in a message's text to paste."""
 _FORM: Final = """must be a JSON object of columns and reasons, such as {"caption": "never shown"}"""
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 

@@ -1,8 +1,8 @@
-"""The metrics of a run: each declared once, and the numbers behind them.
+"""The metrics of a run: each declared once, with the numbers behind it.
 
-Where they are exported to is in `metrics_export.py`, and the page of documents is written from here
-(``python -m imgmig_dagster.metrics``). What a result counts is declared in `figures.py`, and requests are counted in
-`traffic.py`; nothing is counted a second time here. No metric bears a value or an id of a row.
+`metrics_export.py` exports them; docs/metrics.md is generated from here (``python -m imgmig_dagster.metrics``).
+`figures.py` declares what a result counts, and `traffic.py` counts requests; nothing is counted twice. No metric holds
+a value or an id of a row.
 """
 
 import sys
@@ -16,11 +16,11 @@ from imgmig_dagster.progress import Listener, Progress
 from imgmig_dagster.traffic import Traffic
 
 Points: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
-"""Numbers, each with its attributes besides those that all have."""
+"""Numbers, each with its own attributes, in addition to those that all have."""
 
 
 class MetricKind(str, Enum):
-    """What a backend may do with a metric: counters only rise, within a run."""
+    """The kind of a metric, for its backend: counters only rise, within a run."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -28,10 +28,10 @@ class MetricKind(str, Enum):
 
 
 class RunMetrics:
-    """What a run has come to so far, as its exporter reads it from a thread of its own.
+    """A run's numbers so far, as its exporter reads them from its own thread.
 
-    `traffic` counts the run's requests. `rate` tells the ceiling that is obeyed just now, in units a second, and
-    `in_flight` how many requests are under way.
+    `traffic` counts the run's requests. `rate` is the current ceiling in units a second, `in_flight` the number of
+    requests in flight.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class RunMetrics:
         self._evidence_age_s: float | None = None
 
     def watching(self, listener: Listener) -> Listener:
-        """The listener, beside which progress is counted."""
+        """A listener that counts progress and passes it on."""
 
         def listen(progress: Progress) -> None:
             key = progress.verb, progress.partition
             last = self._under_way.get(key)
-            # Where it is less than before, something else of the same partition has begun.
+            # If it is less than before, another step of the same partition has begun.
             before = last.done if last is not None and last.done <= progress.done else progress.before
             self._processed[progress.verb.lower()] += progress.done - before
             self._under_way[key] = progress
@@ -59,12 +59,12 @@ class RunMetrics:
         return listen
 
     def rows_ended(self, step: str, outcomes: Mapping[str, int]) -> None:
-        """A partition is done: count its rows by what became of them. A result holds what an earlier run began, too."""
+        """Count a finished partition's rows by outcome. A result includes what an earlier run began."""
         for outcome, rows in outcomes.items():
             self._outcomes[step, outcome] += rows
 
     def judged(self, partitions: Mapping[str, int], evidence_age_s: float | None) -> None:
-        """A report judged all partitions: so many of each verdict, and the age of the oldest evidence."""
+        """Note what a report judged: the number of partitions by verdict, and the age of the oldest evidence."""
         self._partitions, self._evidence_age_s = dict(partitions), evidence_age_s
 
     def rows_processed(self) -> Points:
@@ -107,7 +107,7 @@ class RunMetrics:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric; `read` gives its points, but for a histogram, which is recorded answer by answer."""
+    """A metric; `read` gives its points. A histogram has none: it is recorded answer by answer."""
 
     name: str
     kind: MetricKind

@@ -1,8 +1,7 @@
-"""Exports a run's metrics by OpenTelemetry, as OTLP over HTTP, where the standard variables name a collector.
+"""Exports a run's metrics by OpenTelemetry, as OTLP over HTTP, if the standard variables name a collector.
 
-What is exported is declared in `metrics.py`, and the variables are read in `config.py`. Exporting happens in a thread
-of its own. A collector that is away, refuses or hangs costs the run nothing while it lasts, and at most seconds at its
-end.
+`metrics.py` declares the metrics; `config.py` reads the variables. A separate thread exports. A collector that is
+unreachable, refuses or hangs does not slow the run; it costs at most seconds at the end.
 """
 
 import logging
@@ -28,14 +27,14 @@ _EXTRA: Final = "opentelemetry.exporter.otlp.proto.http"
 def exported(
     run: RunMetrics, collector: str | None, run_id: str, attributes: Mapping[str, str], log: logging.Logger
 ) -> Iterator[None]:
-    """Export the run's metrics while the context lasts, and once more at its end; not at all without a `collector`.
+    """Export the run's metrics during the context, and once more at its end. Without a `collector`, export nothing.
 
-    That is a URL such as ``https://collector:4318/v1/metrics``. Each metric bears the `attributes`; the run's id is the
-    resource's. The first fault in exporting goes to the `log`.
+    That is a URL such as ``https://collector:4318/v1/metrics``. Each metric has the `attributes`; the run's id is an
+    attribute of the resource. The first fault in exporting goes to the `log`.
 
     Raises:
-        SettingsError: a collector is named, and the extra `metrics` is not installed, or OpenTelemetry does not take
-            what one of its variables says.
+        SettingsError: a collector is named, and the extra `metrics` is not installed, or OpenTelemetry refuses the
+        value of one of its variables.
     """
     if collector is None:
         yield
@@ -59,7 +58,7 @@ def exported(
         try:
             provider = MeterProvider(
                 [PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=collector, session=session))],
-                # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins.
+                # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
                 Resource.create(ours).merge(OTELResourceDetector().detect()),
                 shutdown_on_exit=False,
             )
@@ -72,7 +71,7 @@ def exported(
             yield
         finally:
             run.traffic.on_answer = None
-            # It raises where a reader had no time left: the numbers of the last minute are lost, and nothing else.
+            # It raises if a reader had no time left: only the numbers of the last minute are lost.
             with suppress(Exception):
                 provider.shutdown(_LAST_EXPORT_WITHIN_MS)
 
@@ -102,15 +101,15 @@ def _observing(
     from opentelemetry.metrics import Observation
 
     def observe(_options: "CallbackOptions") -> Iterator[Observation]:
-        for value, besides in metric.read(run):
-            yield Observation(value, {**attributes, **besides})
+        for value, own in metric.read(run):
+            yield Observation(value, {**attributes, **own})
 
     return observe
 
 
 @contextmanager
 def _told_once(log: logging.Logger) -> Iterator[None]:
-    """What OpenTelemetry complains of goes to the run's log, the first time; else nowhere, what comes late neither."""
+    """Sends OpenTelemetry's first complaint to the run's log, and drops the others."""
     theirs = logging.getLogger("opentelemetry")
     theirs.propagate = False
     theirs.handlers = [logging.NullHandler(), _FirstOnly(log)]

@@ -1,4 +1,4 @@
-"""Where a stage's metrics go, by OpenTelemetry's own variables, as far as they are not the SDK's alone."""
+"""Where a stage's metrics go: those of OpenTelemetry's variables that we read. The SDK reads the others itself."""
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict

@@ -1,6 +1,6 @@
-"""Where a stage's tables, state and reports are, as far as its settings say: what Dagster shows, and no run uses.
+"""Where a stage's tables, state and reports are, for Dagster to show. No run uses this.
 
-What a run uses is in `config.Settings`, which asks for more, and may ask AWS for the source's login.
+A run uses `settings.Settings`, which requires more and may ask AWS for the source's login.
 """
 
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from imgmig_dagster.stage import Stage
 
 
 class Places(BaseSettings):
-    """Each None where it is not set, or is none that can be shown. No secret is among the properties."""
+    """Each is None if it is not set or cannot be shown. No property holds a secret."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
 
@@ -45,7 +45,7 @@ class Places(BaseSettings):
 
     @property
     def endpoint(self) -> str | None:
-        """Where DynamoDB is, if not at AWS's own endpoint."""
+        """DynamoDB's endpoint, if it is not AWS's own."""
         return _shown(self.aws_endpoint_url_dynamodb or self.aws_endpoint_url)
 
     @property

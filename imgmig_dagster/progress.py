@@ -1,4 +1,4 @@
-"""How far a long piece of work is, told to whoever wants to know."""
+"""Reports the progress of long work to listeners, and writes the run's log."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from imgmig_dagster.errors import ImgmigError
 
-# What is kept of lines that cannot be written, in case they can be later.
+# Log lines kept while they cannot be written.
 _HELD_BYTES: Final = 65_536
 
 
@@ -32,7 +32,7 @@ class Progress:
     before: int = 0
 
     def line(self) -> str:
-        """The moment as a log line has it."""
+        """The moment as a log line."""
         share = 100 * self.done / self.total if self.total else 100.0
         return f"{self.verb} {self.done}/{self.total} {self.noun} ({share:.1f}%)"
 
@@ -42,9 +42,9 @@ Listener: TypeAlias = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How one partition of a run ended. `error` is what ended it early; where there is none, it is recorded.
+    """How one partition of a run ended. `error` is what ended it early; without one, it is recorded.
 
-    `red` are its blocking checks that do not hold.
+    `red` are its blocking checks that failed.
     """
 
     partition: str
@@ -78,11 +78,11 @@ class ProgressMeter:
         self.retries = 0
 
     def advance(self, rows: int) -> None:
-        """`rows` more rows are done."""
+        """Count `rows` more rows as done."""
         self._done += rows
         elapsed = self._clock() - self._started
         rate = (self._done - self._already_done) / elapsed if elapsed > 0 else 0.0
-        # Rows that arrive meanwhile make more rows than were counted at the start.
+        # Rows that arrive during the work make more than were counted at the start.
         total = max(self._total, self._done)
         self._listener(
             Progress(
@@ -106,19 +106,19 @@ def every_rows(
     interval: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Listener:
-    """A listener that passes on a moment each time another `step` rows are done, and the last one of each partition.
+    """A listener that passes on a moment after every `step` rows, and the last one of each partition.
 
-    Once it has told `lines` of them it tells one each `interval` seconds: what is written must not grow with the rows.
+    After `lines` moments it passes on one each `interval` seconds: the log must not grow with the rows.
     """
-    told: dict[str, int] = {}
+    passed_on: dict[str, int] = {}
     count, last = 0, clock()
 
     def listen(progress: Progress) -> None:
         nonlocal count, last
         key = f"{progress.verb} {progress.partition}"
-        stepped = progress.done // step > told.get(key, 0) // step
+        stepped = progress.done // step > passed_on.get(key, 0) // step
         if progress.done == progress.total or (stepped and (count < lines or clock() - last >= interval)):
-            told[key], count, last = progress.done, count + 1, clock()
+            passed_on[key], count, last = progress.done, count + 1, clock()
             tell(progress)
 
     return listen
@@ -143,8 +143,8 @@ def migration_log(
     """A logger whose lines go to `append`: timestamps in UTC, levels, one line a message.
 
     Lines are held back for up to `interval` seconds, then written by another thread, and none is left behind at the end
-    unless `append` takes longer than `end_within` seconds. A log that cannot be written never ends the work that it
-    tells of, nor grows in memory: the last 64 KiB of lines are kept. That is said once, on standard error.
+    unless `append` takes longer than `end_within` seconds. A log that cannot be written never ends the work, nor grows
+    in memory: the last 64 KiB of lines are kept. One message on standard error says so.
     """
     handler = _AppendingHandler(append, interval, end_within)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -203,7 +203,7 @@ class _AppendingHandler(logging.Handler):
         super().close()
 
     def _write(self) -> bool:
-        with self._locked:  # not while the store is at work: whoever logs would wait for it
+        with self._locked:  # not during the write: a thread that logs would wait for it
             taken, self._held = self._held, bytearray()
         if not taken:
             return True

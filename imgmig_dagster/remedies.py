@@ -1,7 +1,7 @@
-"""What to do about each failed check and each failed run: the same words in alerts, in the UI and in the runbook.
+"""What to do about each failed check and each failed run. Alerts, the UI and the runbook show these words.
 
-``python -m imgmig_dagster.remedies`` prints the table of checks for `docs/runbook.md`. What a single row was refused
-for is in `mapping.unfit`.
+``python -m imgmig_dagster.remedies`` prints the table of checks for `docs/runbook.md`. Why a single row is rejected is
+in `mapping.unfit`.
 """
 
 import re
@@ -17,19 +17,19 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True)
 class Remedy:
-    """`words` name commands: in them ``{stage}`` is the choice of a stage, ``{where}`` of a stage and partitions;
-    ``{write_all}`` and ``{write}`` are the same for commands that write. `section` is the runbook's.
+    """What to do. In `words`, ``{stage}`` becomes the options for the stage, ``{where}`` those for stage and
+    partitions; ``{write_all}`` and ``{write}`` are the same for commands that write. `section` is the runbook's.
     """
 
     words: str
     section: str
 
-    def told(self, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
-        """The commands as they can be pasted, and where to read on."""
+    def text(self, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
+        """The commands, ready to paste, and where to read more."""
         return f"{self.commands(stage, partitions, table)} ({RUNBOOK}, {self.section})"
 
     def commands(self, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
-        """The commands as they can be pasted; of a `table` where the stage has several."""
+        """The commands, ready to paste; for a `table` where the stage has several."""
         only = options(stage, table)
         where = f"{only}{_choice(partitions)}"
         confirm = " --confirm TABLE" if stage == "prod" else ""
@@ -37,7 +37,7 @@ class Remedy:
 
 
 def options(stage: str, table: str | None = None) -> str:
-    """What names a stage to a command, and a `table` of it where it has several."""
+    """The options that name a stage, and a `table` where it has several."""
     return f"--stage {stage}{f' --table {table}' if table else ''}"
 
 
@@ -49,9 +49,9 @@ def _choice(partitions: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class CheckAdvice:
-    """What to know of a failed check: the runbook, the UI and alerts all say it from here.
+    """What to know about a failed check: the source for the runbook, the UI and alerts.
 
-    `means` and `also` are Markdown. `words` are those of a `Remedy`. `jobs` do the same in Dagster's UI, in this order.
+    `means` and `also` are Markdown. `words` are as in `Remedy`. `jobs` do the same in Dagster's UI, in this order.
     """
 
     means: str
@@ -221,7 +221,7 @@ JOBS: Final = {
     "draw_spot_check": "`imgmig spot-check {stage}`",
     "report": "`imgmig report {stage}`",
 }
-"""What to type to do what a job does."""
+"""The command that does the same as a job."""
 
 STALE: Final = Remedy(
     "look at the schedules and their last ticks in the UI; by hand: `imgmig verify {where}`", "Stale evidence"
@@ -230,12 +230,12 @@ LEDGER: Final = Remedy(CHECKS["no_failed_items"].words, "Checks")
 
 
 def of_check(name: str) -> Remedy:
-    """What to do where a check does not hold."""
+    """What to do about a failed check."""
     return Remedy(CHECKS[name].words, "Checks")
 
 
 def table_of_checks() -> str:
-    """The runbook's table: each check, what it means that it fails, and what to do."""
+    """The runbook's table: each check, what its failure means, and what to do."""
     rows = [
         f"| `{name}` | {each.means} | {_sentences(of_check(name).commands('staging', ['KEY']), each.also)} "
         f"| {_in_code(each.jobs)} |"
@@ -247,11 +247,11 @@ def table_of_checks() -> str:
 
 
 def of_check_in_full(name: str, stage: str, partitions: Sequence[str] = (), table: str | None = None) -> str:
-    """What the runbook says of a check, as Markdown, with the commands for this place."""
+    """The runbook's advice on a check, as Markdown, with the commands for this stage and these partitions."""
     advice = CHECKS[name]
     to_do = _sentences(of_check(name).commands(stage, partitions, table), advice.also)
     text = f"**{name}**\n\n{advice.means}.\n\nNext: {to_do}.\n\nMore: `{RUNBOOK}`, section Checks."
-    # Links between documents lead nowhere in the UI.
+    # Links between documents do not work in the UI.
     return _LINK.sub(r"\1", text)
 
 
@@ -264,7 +264,7 @@ def _in_code(words: Sequence[str]) -> str:
 
 
 def of_run(job: str, class_name: str | None) -> Remedy:
-    """What to do about a failed run of a job; the class of the error that ended it, where one did."""
+    """What to do about a failed run of a job; `class_name` is the class of the error that ended it, if any."""
     words = _ERRORS.get(class_name or "", "read the message on the run's page")
     again = JOBS.get(job, "re-execute it there")
     return Remedy(words if again in words else f"{words}; then {again}", "Alerts")

@@ -1,4 +1,4 @@
-"""The source's URL from AWS Secrets Manager, so that no file and no variable holds its password."""
+"""Reads the source's URL from AWS Secrets Manager, so that no file and no variable holds its password."""
 
 import json
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class SourceSecret:
     place: str | None = field(default=None, repr=False)
 
     def url(self) -> str:
-        """The libpq URL, with the password as it is now.
+        """The libpq URL, with the current password.
 
         Raises:
             SettingsError: the secret may not be read, or does not fit; the message shows nothing of it.
@@ -85,11 +85,11 @@ def _url(fields: dict[str, Any]) -> str:
 
 
 def _says_who(place: str) -> bool:
-    """Whether a URL names a user or a password. libpq takes them as parameters too, and these win over the others."""
+    """Whether a URL names a user or a password. libpq also takes them as parameters, and these win."""
     try:
         parts = urlsplit(place)
     except ValueError:
-        return False  # it is no URL, and is refused as none
+        return False  # it is no URL, and is refused later
     return "@" in parts.netloc or not {"user", "password", "passfile"}.isdisjoint(parse_qs(parts.query))
 
 

@@ -1,4 +1,4 @@
-"""The words that settings choose from: stages, ways to write, ways to show pictures. Their values are in `config`."""
+"""The choices of settings: stages, write modes, ways to show pictures. The settings are in `stage_settings`."""
 
 from enum import Enum
 
@@ -6,7 +6,7 @@ from imgmig_dagster.errors import SettingsError
 
 
 class Stage(str, Enum):
-    """Where the platform runs."""
+    """A stage of the platform."""
 
     DEV = "dev"
     STAGING = "staging"
@@ -19,13 +19,13 @@ class Stage(str, Enum):
 
 
 class WriteMode(str, Enum):
-    """How items that may already stand in the target are treated."""
+    """How items are written that may already exist in the target."""
 
     CONDITIONAL = "conditional"
-    """Inserts where nothing stands, and only there: safe while the application writes to both sides."""
+    """Inserts an item only where none exists: safe while the application writes to both sides."""
     BATCH = "batch"
-    """BatchWriteItem, which takes no condition, where a look found nothing: an item that somebody else writes between
-    look and write is replaced whole. Only for a target that nobody else writes to."""
+    """Writes with BatchWriteItem, without a condition, after a read found no item. An item that another writer puts
+    between read and write is replaced as a whole. Only for a target without other writers."""
 
 
 class PictureMode(str, Enum):

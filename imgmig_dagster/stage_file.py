@@ -1,4 +1,4 @@
-"""Reads `stages/<stage>.toml`, and refuses what is no setting, or a secret, with its line. No value is ever shown."""
+"""Reads `stages/<stage>.toml`. Refuses unknown settings and secrets, with their line. Never shows a value."""
 
 import re
 import sys
@@ -29,14 +29,14 @@ _ANYWHERE: Final = {
     **{name: f"{name} in [{section}]" for section in SECTIONS for name in keys_of(section)},
     **{name.removeprefix("IMGMIG_").lower(): each.place for name, each in DEPRECATED.items() if each.place},
 }
-"""Where a setting is, by its name or by that of the variable it once was."""
+"""The place of each setting, by its name and by the name of its earlier variable."""
 _HEADER: Final = re.compile(r"\s*\[\s*([\w\"'.-]+)\s*\]")
 _KEY: Final = re.compile(r"\s*([\w\"'.-]+)\s*=")
 
 
 @dataclass(frozen=True)
 class StageFile:
-    """What a stage's file says: `values` by section and key. Of one that does not exist it is nothing."""
+    """What a stage's file says: `values` by section and key; none if the file does not exist."""
 
     path: Path
     exists: bool = False
@@ -101,7 +101,7 @@ def _elsewhere(section: str, key: str, stage: Stage) -> str:
 
 
 def _unknown(name: str, section: str = "") -> str:
-    """That there is no such section, or no such setting in it, and what may be meant."""
+    """The message that there is no such section or setting, with what may be meant."""
     here = keys_of(section) if section else SECTIONS
     wanted = name.lower().removeprefix("imgmig_")
     if meant := get_close_matches(wanted, here, 1):

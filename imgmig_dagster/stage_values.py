@@ -1,4 +1,4 @@
-"""What the file and the variables of a stage say of its settings, and where each was said. `config` gathers them."""
+"""The values that a stage's file and variables give to settings, and where each comes from. `config` gathers them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class StageValues:
-    """Of each setting the deprecated variable wins, then the stage's file, then the sandbox's file.
+    """For each setting the deprecated variable wins, then the stage's file, then the sandbox's file.
 
     `variables` are those of the environment and of ``.env.<stage>``; `sandbox` is None where the stage is not its.
     """
@@ -30,27 +30,27 @@ class StageValues:
 
     @property
     def has_locations(self) -> bool:
-        """Whether the file or a variable names a service of the stage's own."""
+        """Whether the file or a variable names one of the stage's own services."""
         said = values_of(self.variables)
         return any((section, key) in said or key in self.file.values.get(section, {}) for section, key in LOCATIONS)
 
     def section(self, name: str) -> dict[str, Any]:
-        """What is said of the settings of a section."""
+        """The values of a section's settings."""
         layers = [*([self.sandbox] if self.sandbox else []), self.file]
         found = {key: value for layer in layers for key, value in layer.values.get(name, {}).items()}
         return found | {key: value for (section, key), value in values_of(self.variables).items() if section == name}
 
     def text(self, section: str, key: str) -> str | None:
-        """A setting as it is said, where it is text."""
+        """A setting's value as given, if it is text."""
         value = self.section(section).get(key)
         return value if isinstance(value, str) and value else None
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """What is said of each section."""
+        """The values of each section."""
         return {name: self.section(name) for name in SECTIONS}
 
     def validated(self, kind: type[_ModelT], values: Mapping[str, Any], section: str = "") -> _ModelT:
-        """A model of what is said, of one `section` or of all.
+        """A model made from the values, of one `section` or of all.
 
         Raises:
             SettingsError: each setting that is missing or wrong is named, with its place.

@@ -1,4 +1,4 @@
-"""What a stage's settings say of its tables, apart from their declarations: loads without any service."""
+"""What a stage's settings say about its tables, apart from their declarations. Loads without any service."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ _OF_ONE_TABLE: Final = ("source_schema", "source_table", "ignored_columns", "par
 
 
 class TableSettings(TablesSection):
-    """The section [tables], and what deprecated variables say of the only table in place of its declaration.
+    """The section [tables], and what deprecated variables say about a stage's only table instead of its declaration.
 
     `sandbox_start` is that of the rows that the sandbox made, for a table that declares none.
     """
@@ -51,16 +51,16 @@ class TableSettings(TablesSection):
         return [f"IMGMIG_{name.upper()}" for name in _OF_ONE_TABLE if name in self.model_fields_set]
 
     def applied_to(self, mapping: TableMapping) -> TableMapping:
-        """The mapping of a table with what the settings say of it instead.
+        """The mapping of a table, with the settings that replace parts of it.
 
         Raises:
-            SettingsError: a column that is to be ignored is mapped.
+            SettingsError: a mapped column is named as ignored.
         """
         schema, table = self.source_schema or mapping.schema, self.source_table or mapping.table
         return replace(mapping, schema=schema, table=table).ignoring(self.ignored_columns)
 
     def cut(self, declared: DeclaredPartitions) -> DeclaredPartitions:
-        """The partitions of a declaration, as far as no variable says otherwise.
+        """The partitions of a declaration, unless a variable says otherwise.
 
         Raises:
             SettingsError: the first partition is not possible.

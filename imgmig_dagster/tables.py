@@ -1,4 +1,4 @@
-"""The tables of a stage: which declarations there are, and that they go together."""
+"""The tables of a stage: finds their declarations and checks that they go together. `mapping/` reads each one."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.stage import Stage
 
 COMPONENT: Final = "imgmig_dagster.TableMigration"
-"""What a `defs.yaml` of Dagster calls the component whose attributes are a declaration."""
+"""The component in a `defs.yaml` of Dagster whose attributes are a declaration."""
 
 _DEFAULT: Final = Path("mappings")
 _START: Final = "IMGMIG_PARTITION_START"  # deprecated, and wins where it is set
@@ -57,7 +57,7 @@ def tables_of(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declar
 
 
 def require_beside_others(stage: Stage, declared: Declaration) -> None:
-    """Hold a declaration against the others of the stage's folder; not against one of the same table and name.
+    """Compare a declaration with the others of the stage's folder, except one of the same table and name.
 
     Raises:
         DeclarationRefused: they do not go together.
@@ -120,9 +120,9 @@ def chosen_table(stage: Stage, name: str | None) -> str:
 
 
 def set_in(stage: Stage, name: str) -> str:
-    """Where the first partition of a table is set: in its declaration, or by the variable that holds instead.
+    """Where the first partition of a table is set: in its declaration, or by the variable that wins.
 
-    Empty of a table that is cut into buckets.
+    Empty for a table divided into buckets.
     """
     declared = declarations(stage)
     found = declared[name]

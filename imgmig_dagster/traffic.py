@@ -1,4 +1,4 @@
-"""What the requests of a run came to: counts, latency and throttling, in a bounded size whatever the run's length."""
+"""Counts a run's requests, their latency and throttling. The record's size does not grow with the run's length."""
 
 import math
 import time
@@ -31,7 +31,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class TrafficRecord:
-    """How DynamoDB answered, as counts that can be summed over runs, passes and partitions.
+    """DynamoDB's answers, as counts that can be summed over runs, passes and partitions.
 
     `reads` and `writes` count answered requests by the upper end of their latency's bucket in milliseconds, as the run
     saw it: from the send to the parsed reply. `throttled` counts throttled replies by the beginning of a slot of
@@ -44,7 +44,7 @@ class TrafficRecord:
     slot_s: int = _SLOT_S
 
     def __add__(self, other: "TrafficRecord") -> "TrafficRecord":
-        """Both together."""
+        """Reads and writes together."""
         slot_s = max(self.slot_s, other.slot_s)
         throttled = _slots(self.throttled, slot_s) + _slots(other.throttled, slot_s)
         while len(throttled) > _MAX_SLOTS:
@@ -72,10 +72,10 @@ class TrafficRecord:
 
 
 class Traffic:
-    """What a run's requests came to so far; `now` gives seconds since 1970.
+    """A run's requests so far; `now` gives seconds since 1970.
 
-    `requests` and `writes_sent` count each try. A write that is not among them cannot have reached the table. What a
-    `part` counts counts for the whole too. `on_answer` is told of each answer: whether it was a read, and its seconds.
+    `requests` and `writes_sent` count each try. A write that is not counted cannot have reached the table. A `part`
+    also counts for the whole. `on_answer` receives each answer: whether it was a read, and its seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.time, whole: "Traffic | None" = None) -> None:
@@ -93,7 +93,7 @@ class Traffic:
         self._throttled: Counter[int] = Counter()
 
     def part(self) -> "Traffic":
-        """A count of its own of some of the run's requests."""
+        """A separate count of some of the run's requests."""
         return Traffic(self._now, self)
 
     def sending(self, is_read: bool) -> None:
@@ -105,7 +105,7 @@ class Traffic:
 
     def answered(self, is_read: bool, seconds: float) -> None:
         """Count a request that was answered; on the hot path of every request."""
-        # What took longer than the last bound counts as that.
+        # A longer time counts as the last bound.
         (self._reads if is_read else self._writes)[bisect_left(_BOUNDS_S, seconds, 0, _LAST)] += 1
         if self.on_answer is not None:
             self.on_answer(is_read, seconds)

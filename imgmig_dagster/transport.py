@@ -1,4 +1,4 @@
-"""Where traffic may go unencrypted: nowhere in staging and prod, but on loopback where a setting says so by name."""
+"""Where traffic may go unencrypted: only to loopback, and only if a setting allows it; in prod nowhere."""
 
 import ipaddress
 import re
@@ -63,7 +63,7 @@ def endpoint_is_allowed(url: str, plain: PlainTraffic) -> bool:
 
 
 def source_url_fault(url: str) -> str | None:
-    """Why a source's URL is none that libpq can read; None where it is one. Nothing of it is shown: it is a secret."""
+    """Why libpq cannot read a source's URL; None if it can. Shows nothing of the URL: it is a secret."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -83,9 +83,9 @@ def source_url_fault(url: str) -> str | None:
 
 
 def foreign_parameters(url: str) -> str:
-    """The end of a message: which parameters of a URL are other tools', and what to write instead.
+    """The end of a message: which parameters of a URL belong to other tools, and what to write instead.
 
-    Only names that are known are told: another one may be the rest of a password that was not encoded.
+    It names only known parameters: another one may be the rest of a password that was not encoded.
     """
     names = dict.fromkeys(name for name, _value in parse_qsl(url.partition("?")[2], keep_blank_values=True))
     return "".join(f"; {name} is {_FOREIGN_PARAMETERS[name]}" for name in names if name in _FOREIGN_PARAMETERS)
@@ -94,10 +94,10 @@ def foreign_parameters(url: str) -> str:
 def source_is_allowed(url: str, plain: PlainTraffic) -> bool:
     """Whether PostgreSQL may be reached by this libpq URL, which has to ask for `verify-full` itself.
 
-    Where less will do on loopback, it is the address that libpq dials that counts: PGHOSTADDR, and a service, set
-    one beside the host that the URL names.
+    Where less is allowed on loopback, the address that libpq dials decides: PGHOSTADDR or a service can set another one
+    than the URL's host.
     """
-    from psycopg.conninfo import conninfo_to_dict  # what needs no connection does not pay for the driver
+    from psycopg.conninfo import conninfo_to_dict  # only a connection needs to import the driver
     from psycopg.pq import Conninfo
 
     found = conninfo_to_dict(url)

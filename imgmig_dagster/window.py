@@ -1,4 +1,4 @@
-"""A partition's time window: the unit of work, of resume, of evidence and of retry."""
+"""A partition's time window, the unit of work, resume, evidence and retry; and the times that go with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ UNDATED: Final = "undated"
 
 @dataclass(frozen=True)
 class Window:
-    """The rows whose order column lies in ``[start, end)``; `partition` is the key that names it.
+    """The rows whose order column is in ``[start, end)``; `partition` is the key that names it.
 
-    The one that is named `UNDATED` has the rows whose order column is NULL; as a span of time it is empty.
+    The window named `UNDATED` has the rows whose order column is NULL; as a span of time it is empty.
     """
 
     partition: str
@@ -63,5 +63,5 @@ def now() -> str:
 
 
 def seconds_between(earlier: str, later: str) -> float:
-    """How many seconds lie between two ISO 8601 times of the state."""
+    """The seconds between two ISO 8601 times of the state."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

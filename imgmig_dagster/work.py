@@ -1,4 +1,4 @@
-"""What a run works on, opened once and shared by all its partitions, and how a run begins.
+"""`Work`: what a run works on, opened once and shared by all its partitions. `open_work` begins a run.
 
 The domain's calls are coroutines of a `Work`; those of several partitions may be under way at a time:
 
@@ -8,12 +8,12 @@ The domain's calls are coroutines of a `Work`; those of several partitions may b
   `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
 - `steps.verify.verify(work, window, only_failed)` gives a `VerificationResult`;
 - `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, census, windows,
-  confirm_deletes)` give a `RepairResult`: applied where the work may write, else rehearsed;
+  confirm_deletes)` give a `RepairResult`: applied where the work may write, else a dry run;
 - `steps.census.take_census(work, windows)` gives a `CensusResult`, and `steps.rows_left.judge_rows_left(work, census)`
   a `LeftSince`;
 - `steps.spot_check.spot_check(work, pictures, windows, count, seed)` gives a `SpotCheckResult`.
 
-A caller that has no event loop says `work_on(open_work(...), lambda work: verify(work, window))`.
+A caller without an event loop uses `work_on(open_work(...), lambda work: verify(work, window))`.
 """
 
 import asyncio
@@ -48,14 +48,14 @@ Opened = TypeVar("Opened")
 
 
 class Target(Protocol[Table_co]):
-    """Where the target is, and whether what it opens may write: `TargetSettings`, or `WritableTarget` of the guard."""
+    """Where the target is, and whether it may be written: `TargetSettings`, or the guard's `WritableTarget`."""
 
     @property
     def rate(self) -> float | None:
         """A ceiling in capacity units per second, of all runs together."""
 
     def identity(self) -> TargetIdentity:
-        """Ask which table it is."""
+        """Ask DynamoDB which table it is."""
 
     def open(self, mapping: TableMapping) -> AbstractAsyncContextManager[Table_co]:
         """The table, ready for requests about items of a mapping."""
@@ -63,7 +63,7 @@ class Target(Protocol[Table_co]):
 
 @dataclass(frozen=True)
 class SourceWork:
-    """What a run works on that asks nothing of the target. `run_id` names it in checkpoints, evidence and reports."""
+    """The work of a run that does not use the target. `run_id` names the run in checkpoints, evidence and reports."""
 
     source: SourceReader
     state: StateStore
@@ -74,16 +74,16 @@ class SourceWork:
     metrics: RunMetrics
 
     def meter(self, verb: str, of: str, total: int, done: int = 0, noun: str | None = None) -> ProgressMeter:
-        """What counts the rows, or others by their `noun`, and tells the listener: see `Progress`."""
+        """Counts the rows, or other things by their `noun`, for the listener: see `Progress`."""
         noun = noun or self.source.mapping.noun
         return ProgressMeter(verb, of, total, self.listener, done, self.clock.monotonic, noun)
 
 
 @dataclass(frozen=True)
 class Work(SourceWork, Generic[Table_co]):
-    """What a run works on: both sides and the state.
+    """The work of a run on both sides and the state.
 
-    `target` is open, by the one client of the run. `rate` is the settings' ceiling in capacity units per second, which
+    `target` is open, with the run's one client. `rate` is the settings' ceiling in capacity units per second, which
     all runs of the stage share. With `keep_values` ledgers and audit records hold the values at fault.
     """
 
@@ -95,12 +95,12 @@ class Work(SourceWork, Generic[Table_co]):
     fence: Fence = UNFENCED
 
     async def target_identity(self) -> TargetIdentity:
-        """Which table the target is, asked for once a run; see `target.target_table.describe` for what it raises."""
+        """Which table the target is, asked once a run; for what it raises see `target.target_table.describe`."""
         return await asyncio.to_thread(self.describe_target)
 
     @asynccontextmanager
     async def owning(self, lock: str) -> AsyncIterator["Work[Table_co]"]:
-        """The work of whoever holds that lock: its requests, and what it writes to the state, pass the lock's fence.
+        """The work of the lock's holder: its requests, and its writes to the state, pass the lock's fence.
 
         Raises:
             PartitionBusy: another run holds it.
@@ -112,7 +112,7 @@ class Work(SourceWork, Generic[Table_co]):
     def writing(
         self, partition: str | None, by: str, ids: Sequence[str] | None = None
     ) -> AbstractAsyncContextManager[None]:
-        """Record that the target may be written to while the context lasts; see `state.writes.writing`."""
+        """Record that the target may be written during the context; see `state.writes.writing`."""
         traffic = self.target.sender.traffic
         sent_before = traffic.writes_sent
         return in_thread(
@@ -130,9 +130,9 @@ class Work(SourceWork, Generic[Table_co]):
 
 
 ReadingWork: TypeAlias = Work[TargetTable]
-"""Of a run that reads; one that may write is such a one too."""
+"""The work of a run that reads; a `WritingWork` is one too."""
 WritingWork: TypeAlias = Work[WritableTable]
-"""Of a run that may write."""
+"""The work of a run that may write."""
 
 
 @asynccontextmanager
@@ -151,14 +151,15 @@ async def open_work(
     clock: Clock = SYSTEM_CLOCK,
     metrics: RunMetrics | None = None,
 ) -> AsyncIterator[Work[Table]]:
-    """Open the target for a run, which shares the rate and obeys `imgmig throttle` while it lasts.
+    """Open the target for a run. The run shares the rate and obeys `imgmig throttle`.
 
-    Both are of the stage's state `throttled_by`, else of this one. `tell_throttle` hears when a pause begins or ends.
+    Rate and throttle come from the stage's state `throttled_by`, otherwise from this one. `tell_throttle` hears when a
+    pause begins or ends.
 
     Raises:
         SourceError: the source's catalog cannot be read, or does not fit the mapping.
-        SettingsError, AwsUnusable: no way to DynamoDB is known, or no credentials can be had.
-        StateError: what `imgmig throttle` asks for cannot be read.
+        SettingsError, AwsUnusable: DynamoDB's endpoint or the credentials cannot be found.
+        StateError: the request of `imgmig throttle` cannot be read.
     """
     mapping, metrics = await asyncio.to_thread(lambda: source.mapping), metrics or RunMetrics()
     async with (
@@ -186,7 +187,7 @@ async def open_work(
 
 
 def _once(ask: Callable[[], TargetIdentity]) -> Callable[[], TargetIdentity]:
-    """The answer, asked for once however many threads wait for it; an error is asked for anew."""
+    """Asks once, even if many threads wait for the answer; after an error it asks again."""
     asking, answer = Lock(), cache(ask)
 
     def answered() -> TargetIdentity:
@@ -197,7 +198,7 @@ def _once(ask: Callable[[], TargetIdentity]) -> Callable[[], TargetIdentity]:
 
 
 def work_on(opening: AbstractAsyncContextManager[Opened], do: Callable[[Opened], Coroutine[Any, Any, Found]]) -> Found:
-    """Open the work and do something with it, in an event loop of its own that SIGINT and SIGTERM end."""
+    """Open the work and use it, in its own event loop, which SIGINT and SIGTERM end."""
 
     async def run() -> Found:
         async with opening as work:

@@ -1,7 +1,7 @@
-"""Who may write: the only maker of `WritableTarget`.
+"""Decides who may write: only this module makes a `WritableTarget`.
 
-Writes in prod are confirmed by name, and go to the configured account and region or nowhere. In every stage the table
-bears the mark of the one state that writes to it (`target.marks`).
+Writes in prod must be confirmed by the table's name, and go only to the configured account and region. In every stage
+the table is marked with the one state that writes to it (`target.marks`).
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _NEAR_SHOWS_AFTER_S: Final = 0.1
 
 @dataclass(frozen=True)
 class _Claiming(WritableTarget):
-    """Takes the table for the settings' state before it is opened."""
+    """Claims the table for the settings' state before it is opened."""
 
     settings: Settings = field(kw_only=True)
 
     @asynccontextmanager
     async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:
-        """The table, ready for requests that read and write; see `target.marks.claim` for what it raises."""
+        """The table, ready for reads and writes; for what it raises see `target.marks.claim`."""
         await asyncio.to_thread(_claim, self.settings, self)
         async with super().open(mapping) as table:
             yield table
@@ -46,7 +46,7 @@ class _Claiming(WritableTarget):
 
 @dataclass(frozen=True)
 class _MarkedTable:
-    """The table that bears this state's mark."""
+    """The table with this state's mark."""
 
     arn: str
 
@@ -88,10 +88,10 @@ def allow_writes(settings: Settings, confirmed: str | None, target: TargetSettin
 
 
 def allow_scratch_writes(target: TargetSettings) -> WritableTarget:
-    """The target, if it is an emulator's on this machine: what is tried there needs nobody's word.
+    """The target, if it is an emulator on this machine: writes there need no confirmation.
 
     Raises:
-        WritesRefused: it is another one.
+        WritesRefused: it is not.
     """
     url = target.access.endpoint_url("dynamodb")
     if not is_loopback(urlsplit(url).hostname or ""):
@@ -116,7 +116,7 @@ def _claim(settings: Settings, target: TargetSettings) -> None:
 
 
 def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:
-    """What is wrong with where DynamoDB's requests go: an emulator's endpoint, or another region's.
+    """The fault of the endpoint of DynamoDB's requests: it is an emulator's, or another region's.
 
     `account` is the configured one, which may have an endpoint of its own.
     """
@@ -133,7 +133,7 @@ def endpoint_fault(access: AwsAccess, account: str | None = None) -> str | None:
 
 
 def account_fault(settings: Settings, account: str) -> str | None:
-    """What is wrong with the account that the credentials belong to."""
+    """The fault of the account that the credentials belong to."""
     if settings.target.aws_account is None:
         return "aws_account in [target] is missing: name the account that may be written to"
     if settings.target.aws_account != account:
@@ -142,12 +142,12 @@ def account_fault(settings: Settings, account: str) -> str | None:
 
 
 def caller(access: AwsAccess) -> Caller:
-    """Whose the credentials are, as STS says.
+    """The account and role of the credentials, as STS says.
 
     Raises:
         SettingsError: STS refuses the credentials, or there are none.
         TargetUnavailable: STS cannot be reached, or fails.
-        AwsUnusable: nor can anything else of AWS.
+        AwsUnusable: no request to AWS can succeed.
     """
     try:
         found = access.client("sts").get_caller_identity()

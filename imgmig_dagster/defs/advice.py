@@ -26,4 +26,4 @@ def _advised(result: dg.AssetCheckResult, table: Table, partitions: Sequence[str
         "what_to_do": dg.MetadataValue.md(remedies.of_check_in_full(name, *place)),
         **{f"job_{number}": dg.MetadataValue.job(job, CODE_LOCATION) for number, job in enumerate(jobs, 1)},
     }
-    return result._replace(description=f"{result.description}. Next: {remedy.told(*place)}{in_ui}", metadata=facts)
+    return result._replace(description=f"{result.description}. Next: {remedy.text(*place)}{in_ui}", metadata=facts)

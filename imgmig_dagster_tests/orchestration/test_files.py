@@ -58,7 +58,7 @@ def test_a_state_folder_that_is_a_file(imgmig: Imgmig, tmp_path: Path) -> None:
     assert found.exit_code == 3
     (told,) = errors_of(found)
     assert f"{tmp_path}/a file" in told
-    assert "a file stands where a folder should be" in told
+    assert "there is a file where a folder should be" in told
 
 
 def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class TestWebhook:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_each_check_has_a_remedy(claim: Claim) -> None:
-    assert of_check(claim.name).told("dev", [MARCH])
+    assert of_check(claim.name).text("dev", [MARCH])
 
 
 def test_the_runbooks_table_of_checks_is_the_one_that_checks_and_alerts_speak_from() -> None:
@@ -136,7 +136,7 @@ def test_what_remedies_tell_to_type_is_taken_by_the_command_line() -> None:
     seen: set[str] = set()
     group = typer.main.get_group(app)
     for remedy in told:
-        for name, *options in commands_in(remedy.told("dev", [MARCH])):
+        for name, *options in commands_in(remedy.text("dev", [MARCH])):
             command = group.commands[name]
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in options if word.startswith("--")} <= known, (name, options)

@@ -39,7 +39,7 @@ def test_an_item_that_lost_its_row_since_fails(state: StageState) -> None:
         Verdict.FAIL,
         [
             "Of the 1,007 rows that have left the source since the census: the items of 4 (a, b, c and more) still "
-            "stand: imgmig repair --stage staging, then imgmig verify --stage staging"
+            "exist: imgmig repair --stage staging, then imgmig verify --stage staging"
         ],
     )
 
