@@ -19,7 +19,7 @@ from imgmig_dagster.errors import ImgmigError, StateError
 from imgmig_dagster.figures import total, values
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import SummaryReport
-from imgmig_dagster.reporting.partition_summary import Verdict
+from imgmig_dagster.reporting.partition_summary import Verdict, count
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
@@ -78,9 +78,9 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> CommandRe
     lines = [
         *(f"differs: {row_id}" for row_id in found.differing[:SHOWN_FAULTS]),
         *(f"{row_id}: {', '.join(what)}" for row_id, what in list(found.object_faults.items())[:SHOWN_FAULTS]),
-        f"{found.images:,} {found.noun}s drawn (seed {found.seed}), {found.random:,} of them at random, "
+        f"{count(found.images, found.noun)} drawn (seed {found.seed}), {found.random:,} of them at random, "
         f"{len(found.differing):,} differ{bound}",
-        f"{len(found.object_faults):,} have a picture or thumbnail that S3 does not have as declared"
+        f"{count(len(found.object_faults), 'record')} with a picture or thumbnail that S3 does not have as declared"
         if found.has_pictures
         else "The mapping declares no pictures: S3 was not asked",
         f"Review the {'pictures' if found.has_pictures else 'records'}, and save your marks: {page}",
@@ -135,9 +135,10 @@ def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]
 
 def _census_line(census: CensusResult) -> str:
     return (
-        f"Census: {census.source_rows:,} rows, {census.target_items:,} items; {census.missing:,} missing, "
-        f"{census.orphans:,} orphans, {census.differing:,} differing, {census.rows_outside:,} rows outside partitions"
-        + (f", {census.repeated:,} ids more than once" if census.repeated else "")
+        f"Census: {count(census.source_rows, 'row')}, {count(census.target_items, 'item')}; "
+        f"{census.missing:,} missing, {count(census.orphans, 'orphan item')}, {census.differing:,} differing, "
+        f"{count(census.rows_outside, 'row')} outside partitions"
+        + (f", {count(census.repeated, 'id')} more than once" if census.repeated else "")
         + f"; the table was {census.target_read}"
         + ("" if census.counts_agree else f". The counts disagree: {census.disagreement}")
     )

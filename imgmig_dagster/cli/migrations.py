@@ -8,7 +8,7 @@ from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, counts_line, figure_table, finding
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.figures import total, values
-from imgmig_dagster.reporting.partition_summary import command
+from imgmig_dagster.reporting.partition_summary import command, count
 from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import HELD_BACK, Failure, FailureLedger, held_back
@@ -95,15 +95,16 @@ def of_ledgers(
     `show_values` the values too that are in them."""
     left = ledgers(state, keys)
     retries = [found for key in finished if (found := load_record(state, names.retry(key), MigrationResult))]
-    whole, count = total(MigrationCounts, retries), sum(len(entries) for entries in left.values())
-    summary = f"{count:,} rows are still in the ledgers of {len(keys):,} partitions{_vanished(whole, retries)}"
+    whole, still = total(MigrationCounts, retries), sum(len(entries) for entries in left.values())
+    summary = f"{count(still, 'row')} {'is' if still == 1 else 'are'} still in the ledgers of "
+    summary += f"{count(len(keys), 'partition')}{_vanished(whole, retries)}"
     document = {
         # An entry may be of a time when keep_values in [reports] was on.
         "failures": {
             key: [each if show_values else replace(each, value=None) for each in entries.values()]
             for key, entries in left.items()
         },
-        "left": count,
+        "left": still,
         **values(whole, *_DEPARTED),
         "took_s": took_s,
     }
@@ -112,7 +113,7 @@ def of_ledgers(
         *_held_back_lines(left, options),
         summary if keys else "No ledger holds a row.",
     ]
-    return finding(errors, not count, document, lines)
+    return finding(errors, not still, document, lines)
 
 
 def _vanished(whole: MigrationCounts, results: Sequence[MigrationResult]) -> str:
