@@ -1,4 +1,4 @@
-"""The code of an earlier commit, to be measured side by side with today's by the same interpreter."""
+"""Unpacks the code of an earlier commit, to measure it side by side with the current code, by the same interpreter."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _GIT: Final = shutil.which("git") or "git"
-TODAY: Final = Path(__file__).resolve().parent.parent
+CURRENT: Final = Path(__file__).resolve().parent.parent
 _IMGMIG: Final = (sys.executable, "-c", "from imgmig_dagster.cli import main; main()")
 
 
@@ -29,7 +29,7 @@ class Version:
         return [*_IMGMIG, *arguments]
 
     def environment(self, **variables: str) -> Mapping[str, str]:
-        """No stage but dev in the sandbox, whatever the user has set."""
+        """Only stage dev in the sandbox, without the user's own settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("IMGMIG_", "DAGSTER_"))}
         own = {"PYTHONPATH": str(self.code), "STAGE": "dev", "IMGMIG_SANDBOX_DIR": str(self.sandbox)}
         return {**inherited, **own, **variables}
@@ -46,12 +46,14 @@ class Version:
 
 
 def versions(before: str | None, folder: Path) -> list[Version]:
-    """Today's code, and that of the commit `before`, if any, unpacked in the folder."""
-    found = [Version("today", TODAY, folder / "today" / "sandbox")]
+    """The current code, and that of the commit `before`, if any, unpacked in the folder."""
+    found = [Version("current", CURRENT, folder / "current" / "sandbox")]
     if before is not None:
         code = folder / "before" / "code"
         code.mkdir(parents=True)
-        packed = subprocess.run([_GIT, "archive", before, "imgmig_dagster"], cwd=TODAY, check=True, capture_output=True)
+        packed = subprocess.run(
+            [_GIT, "archive", before, "imgmig_dagster"], cwd=CURRENT, check=True, capture_output=True
+        )
         with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
             archive.extractall(code, filter="data")
         found.append(Version(before, code, folder / "before" / "sandbox"))

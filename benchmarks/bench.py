@@ -29,7 +29,7 @@ _OURS: Final = ("IMGMIG_", "AWS_", "DAGSTER_", "PG")
 class Bench:
     """What the measures share. `cache` outlives the run: what npm installed is kept there.
 
-    `before` names the commit that today's code is measured beside.
+    `before` names the commit to compare the current code with.
     """
 
     scale: Scale

@@ -1,4 +1,4 @@
-"""What one measured way is told, and what it tells back."""
+"""The input and the output of one measured way."""
 
 import json
 import resource

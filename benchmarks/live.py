@@ -88,7 +88,7 @@ class Stage:
 
     @property
     def blockers(self) -> list[str]:
-        """What stands between the data and PASS by the last report."""
+        """What keeps the data from PASS, by the last report."""
         return [each["what"] for each in self._report["blockers"]]
 
     @property

@@ -64,9 +64,9 @@ def main() -> None:
     parser.add_argument("revision", help="the commit to measure beside this tree")
     revision = parser.parse_args().revision
     with tempfile.TemporaryDirectory(prefix="imgmig-before-") as folder:
-        today, before = versions(revision, Path(folder))
-        turns = [(_measured(before.code), _measured(today.code)) for _turn in range(_TURNS)]
-    sys.stdout.write(f"µs of CPU a row, medians of {_TURNS} turns: before, today, today in before's\n")
+        current, before = versions(revision, Path(folder))
+        turns = [(_measured(before.code), _measured(current.code)) for _turn in range(_TURNS)]
+    sys.stdout.write(f"µs of CPU a row, medians of {_TURNS} turns: before, current, current in before's\n")
     for name in turns[0][0]:
         then, now = (statistics.median(turn[which][name] for turn in turns) for which in (0, 1))
         ratio = statistics.median(turn[1][name] / turn[0][name] for turn in turns)

@@ -134,13 +134,13 @@ def _side_by_side(bench: Bench, subject: str, took: Callable[[Version], float], 
             found = took(version)
             bench.say(f"  {version.name}: {found:,.0f} s")
             seconds.setdefault(version.name, []).append(found)
-    today, *earlier = seconds.values()
+    current, *earlier = seconds.values()
     return [
         Figure(
             f"{subject}, divided by that at {bench.before or 'an earlier commit'}",
-            [a / b for before in earlier for a, b in zip(today, before, strict=True)],
+            [a / b for before in earlier for a, b in zip(current, before, strict=True)],
             Goal(limit, f"≤ {limit:.2f}"),
             note=_NO_COMMIT,
         ),
-        Figure(subject, today, digits=0, unit=" s"),
+        Figure(subject, current, digits=0, unit=" s"),
     ]

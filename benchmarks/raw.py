@@ -1,4 +1,4 @@
-"""The least that the same requests can take: encoded and signed beforehand, sent as they are, replies hardly read."""
+"""The lower bound for the same requests: encoded and signed beforehand, sent as they are, replies hardly read."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence

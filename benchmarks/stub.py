@@ -27,7 +27,7 @@ _HEAD: Final = (
 
 
 class Table:
-    """One table's items, as JSON that is sent back as it came; keeps nothing unless it is told to."""
+    """One table's items, as JSON that is sent back as it came; keeps nothing unless it is asked to."""
 
     def __init__(self, remember: bool) -> None:
         self._remember = remember
@@ -171,7 +171,7 @@ async def _serve(remember: bool, latency_ms: float) -> None:
         lambda: _Connection(table, latency_ms), HOST, 0, backlog=256
     )
     print(server.sockets[0].getsockname()[1], flush=True)
-    # Ends when whoever started it goes away, however that happens.
+    # Ends when the process that started it ends.
     await asyncio.to_thread(sys.stdin.read)
 
 

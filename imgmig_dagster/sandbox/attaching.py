@@ -1,4 +1,4 @@
-"""Attaches a stage to the sandbox, if it is of one. Reading the stage's settings (`config`) starts nothing."""
+"""Attaches a stage to the sandbox, if the stage uses one. Reading the stage's settings (`config`) starts nothing."""
 
 from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.sandbox.environment import Sandbox
@@ -6,12 +6,12 @@ from imgmig_dagster.stage import Stage
 
 
 def attach(stage: Stage) -> None:
-    """Start the sandbox if the stage is of it and it does not run; nothing for any other stage."""
+    """Start the sandbox if the stage uses it and it does not run; do nothing for other stages."""
     if uses_sandbox(stage):
         Sandbox(sandbox_root()).start()
 
 
 def require_running(stage: Stage) -> None:
-    """Raise `SandboxNotRunning` if the stage is of a sandbox that does not run; starts nothing."""
+    """Raise `SandboxNotRunning` if the stage uses a sandbox that does not run; start nothing."""
     if uses_sandbox(stage):
         Sandbox(sandbox_root()).require_running()

@@ -1,4 +1,7 @@
-"""DynamoDB and S3 on loopback: moto's server in a process of its own. It forgets everything when it stops."""
+"""Starts and stops DynamoDB and S3 on loopback: moto's server, in its own process. It forgets all data when it stops.
+
+What runs in that process is in `aws_server`.
+"""
 
 import contextlib
 import http.client
@@ -17,7 +20,7 @@ from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, r
 TABLE: Final = "images-dev"
 BUCKET: Final = "images-dev-reports"
 REGION: Final = "us-east-1"
-# moto takes any credentials; real ones must never be sent to it by accident.
+# moto accepts any credentials; real ones must never be sent to it by accident.
 ACCESS_KEY_ID: Final = "sandbox"
 SECRET_ACCESS_KEY: Final = "sandbox"  # noqa: S105
 
@@ -62,13 +65,13 @@ class Moto:
         return Listener(pid, port) if command_line(pid)[-len(arguments) :] == arguments else None
 
     def launch(self, port: int) -> Listener:
-        """Start the server in a session of its own, so that it outlives this process and its terminal."""
+        """Start the server in its own session, so that it outlives this process and its terminal."""
         require("moto")
         # A shell in between leaves no child behind: no zombie, and nothing to wait for. The working directory is
         # ours because `python -c` would import modules from the user's.
         script = '"$@" </dev/null >"$0" 2>&1 & echo $!'
         server = [sys.executable, "-c", _LAUNCHER, *self._arguments(port)]
-        # On disk before there is a process: on a full one nothing would name it, and nothing could end it.
+        # Written before the process starts: on a full disk no file would name the process, and nothing could end it.
         self._note(Listener(0, port))
         shell = subprocess.run(  # noqa: S603
             ["/bin/sh", "-c", script, str(self.log), *server],
@@ -87,7 +90,7 @@ class Moto:
         return listener
 
     def _note(self, listener: Listener) -> None:
-        # Always as long, and written in place: that takes no more room than is there.
+        # Always the same length, and written in place: that needs no more space.
         descriptor = os.open(self.pid_file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{listener.pid:10} {listener.port:5}\n")
@@ -107,7 +110,7 @@ class Moto:
         return True
 
     def prepare(self, listener: Listener, key: Key) -> None:
-        """Create the table and the bucket; what is there already is left alone."""
+        """Create the table and the bucket, unless they exist."""
         dynamodb = client("dynamodb", listener.port)
         with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
             create_table(dynamodb, self.table, key)
@@ -133,7 +136,7 @@ class Moto:
         return True
 
     def take_up_pictures(self, listener: Listener) -> None:
-        """Make the running server hold the objects of the last seed; a server that is launched does so by itself."""
+        """Make the running server hold the objects of the last seed; a new server does so by itself."""
         connection = http.client.HTTPConnection(HOST, listener.port)
         try:
             connection.request("POST", PICTURES_PATH)

@@ -28,7 +28,7 @@ from imgmig_dagster.sandbox.aws_process import PICTURES_FILE, PICTURES_PATH, REG
 from imgmig_dagster.sandbox.kms import answer_as_kms
 from imgmig_dagster.sandbox.sample_pictures import PictureObject, read_objects
 
-# Rows may declare any size: what is larger can be asked about by HeadObject, and not be read.
+# Rows may declare any size: HeadObject answers for a larger object, but it cannot be read.
 _READABLE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -59,13 +59,13 @@ class _SeededKey(FakeKey):
 
     @value.setter
     def value(self, _new_value: bytes) -> None:
-        """The constructor of moto's key sets what is made here on demand."""
+        """moto's constructor sets this value, which is made on demand here."""
 
 
 class _DynamoDBSerializer(JSONSerializer):
-    """Writes texts and numbers as moto holds them, which is as DynamoDB sends them.
+    """Writes texts and numbers as moto holds them, which is how DynamoDB sends them.
 
-    moto asks each of them for each of the ten types that an attribute may have: nine tenths of the time of a reply.
+    moto tries each of the ten types for each attribute: nine tenths of the time of a reply.
     """
 
     def _serialize_type_structure(self, serialized: Any, value: Any, shape: Any, key: str) -> None:
@@ -76,7 +76,7 @@ class _DynamoDBSerializer(JSONSerializer):
 
 
 def _in_order(table: Table) -> list[Item]:
-    """The items of a table as moto puts them in order for each page of a scan.
+    """The items of a table in moto's order for each page of a scan.
 
     moto's own way compares keys by their types each time: it takes most of a scan.
     """
@@ -88,9 +88,9 @@ def _in_order(table: Table) -> list[Item]:
 
 
 class _RequestHandler(MotoRequestHandler):
-    """Serves one connection: werkzeug's own, which ends with its first request, but for DynamoDB's requests."""
+    """Serves one connection. Keeps it open for DynamoDB's requests, where werkzeug ends it after the first."""
 
-    # A reply of several pieces would wait for the acknowledgement of its first.
+    # Otherwise a reply of several pieces waits for the acknowledgement of the first.
     disable_nagle_algorithm = True
     answered = 0
 
@@ -108,7 +108,7 @@ class _RequestHandler(MotoRequestHandler):
         refusal = wire.too_large(body)
         try:
             status, content = self._carry_out(operation, request, body) if refusal is None else (413, refusal)
-        except NotImplementedError:  # of an operation that moto does not know
+        except NotImplementedError:  # an operation that moto does not know
             status, content = 400, b'{"__type":"com.amazon.coral.service#UnknownOperationException"}'
         if status == 200:
             content = wire.answer(operation, orjson.loads(body), content)
@@ -180,7 +180,7 @@ def main() -> None:
 
 
 def _load(path: Path) -> None:
-    """Put the objects of the last seed in place of those of the seed before."""
+    """Replace the objects of the previous seed by those of the last one."""
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     for bucket in backend.buckets.values():
         for key in [key for key, found in bucket.keys.items() if isinstance(found, _SeededKey)]:

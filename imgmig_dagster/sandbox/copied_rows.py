@@ -1,4 +1,4 @@
-"""Rows of a table of the sandbox's, copied into another one, as many as are wanted: copies of copies have other ids."""
+"""Copies rows of a sandbox table into another one until there are enough; copies get new ids. For `scratch`."""
 
 import random
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +37,7 @@ def copy_rows(connection: "psycopg.Connection[Any]", mapping: TableMapping, sche
 def multiply_rows(
     connection: "psycopg.Connection[Any]", mapping: TableMapping, schema: str, count: int, chance: random.Random
 ) -> int:
-    """Copy the rows of that table with other identities until there are `count`, or none can be made up; how many."""
+    """Copy the rows with new identities until there are `count`, or no more can be made up; returns their number."""
     copy = sql.Identifier(schema, mapping.table)
     ((there,),) = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(copy)).fetchall()
     columns = read_table(connection, schema, mapping.table).columns
@@ -65,7 +65,7 @@ def _value(column: WrittenColumn, changed: WrittenColumn) -> sql.Composable:
 
 
 def _made(column: WrittenColumn, number: int, chance: random.Random) -> str | None:
-    """A value that no other row has: numbers count on, in a range that few tables have reached."""
+    """A value that no other row has: numbers count on, in a range that few tables use."""
     value = column.unique(chance)
     if column.category != "N":
         return value

@@ -1,11 +1,11 @@
-"""The Dagster instance of the sandbox: PostgreSQL storage, everything else in its folder, nothing sent home."""
+"""The Dagster instance of the sandbox: PostgreSQL storage, everything else in its folder, no telemetry."""
 
 import json
 from pathlib import Path
 
 
 def write_dagster_yaml(home: Path, storage_url: str) -> None:
-    """Write ``dagster.yaml`` into `home`, which is made if it is missing.
+    """Write ``dagster.yaml`` into `home`; make the folder if it is missing.
 
     `storage_url` is SQLAlchemy's URL of a database that Dagster may create its tables in.
     """

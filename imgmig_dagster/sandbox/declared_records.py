@@ -1,7 +1,7 @@
-"""What the sandbox's application writes of any declared table: copies of its rows, and other values in their columns.
+"""What the sandbox's application writes to a declared table: copies of its rows, and new values in their columns.
 
-It tries on one row, and takes back, what the table allows. How an item is made of a row is in `item_values`, what the
-catalog says in `table_columns`; of `images` it is in `image_records`.
+It tries on one row which writes the table allows, and rolls back. `item_values` makes an item from a row,
+`table_columns` reads the catalog; for `images` see `image_records`.
 """
 
 import random
@@ -27,7 +27,7 @@ _Written = TypeVar("_Written")
 if TYPE_CHECKING:
     from psycopg.abc import Params
 
-# What a value made up at random can run into: no fault of the application's.
+# Errors that a random value can meet: no fault of the application.
 _REFUSED: Final = (psycopg.errors.IntegrityError, psycopg.errors.DataError, Unwritable)
 
 
@@ -66,10 +66,10 @@ class DeclaredRecords:
         return found
 
     def kinds(self, connection: psycopg.Connection[Any]) -> Sequence[str]:
-        """What one row, drawn from `ids`, could be subjected to."""
+        """The kinds of writes that one row, drawn from `ids`, allowed."""
         name = f"{self._mapping.schema}.{self._mapping.table}"
         if not self._first:
-            raise SandboxError(f"{name} holds no row: an application that writes to it begins with some")
+            raise SandboxError(f"{name} holds no row to begin with: insert some, then start the application again")
         self._written = read_table(connection, self._mapping.schema, self._mapping.table)
         chance, said = random.Random(0), dict[str, str]()  # noqa: S311
         self._changeable = [
@@ -88,7 +88,7 @@ class DeclaredRecords:
         if not allowed:
             raise SandboxError(
                 f"an application cannot write to {name} by its declaration alone: {'; '.join(said.values())}. Write to "
-                "both sides by a program of your own"
+                "both sides with your own program"
             )
         return allowed
 

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 MAX_CLOCK_ERROR_S: Final = 0.5
 THREADS: Final = 4
-# On a machine that does much besides, a write takes up to 100 ms from one side to the other.
+# On a busy machine a write takes up to 100 ms from one side to the other.
 _MOST_THREADS: Final = 10
 _WRITES_PER_THREAD: Final = 10
-# An attribute that no migration declares: it must survive whatever the migration does to the item.
+# An attribute that no migration declares: it must survive every change that the migration makes to the item.
 OWN_ATTRIBUTE: Final = "lastViewedBy"
 _WEIGHTS: Final = {"insert": 2, "update": 4, "touch": 3, "delete": 1}
 
 
 @dataclass
 class Journal:
-    """What the application did: enough to say afterwards whether anything of it was undone.
+    """What the application did: enough to say afterwards whether any of it was overwritten.
 
     `versions` holds the last version that the application itself saw of each item, `own` the ids whose items it gave
     `OWN_ATTRIBUTE`, `deleted` the ids that it deleted.
@@ -124,7 +124,7 @@ class DualWriter:
         """Write about `rate` times a second for `seconds`, or until `stop` is set; returns what was done.
 
         An infinite rate is as fast as `THREADS` threads are. An error of PostgreSQL or DynamoDB ends it: an application
-        that stands still in silence tests nothing.
+        that stopped silently would test nothing.
         """
         stop = stop or threading.Event()
         with self._connect() as connection:
@@ -209,7 +209,7 @@ class DualWriter:
             self._ids.remove(row_id)
 
     def _set_item(self, row_id: str, values: Item | None) -> None:
-        """Set attributes, remove those that are empty, and raise the version, whatever of the item is there."""
+        """Set attributes, remove those that are empty, and raise the version, even if the item does not exist yet."""
         if values is None:
             return
         names = {f"#{index}": name for index, name in enumerate(values)}
@@ -246,7 +246,7 @@ class _Ids:
         self._held: set[str] = set()
 
     def hold(self, chance: random.Random) -> str | None:
-        """One by lot; None if there is none, or somebody holds it."""
+        """A random one; None if there is none, or another thread holds it."""
         row_id = chance.choice(self._drawn) if self._drawn else None
         if row_id is None or row_id in self._held:
             return None

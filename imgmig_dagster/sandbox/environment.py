@@ -45,8 +45,8 @@ class Sandbox:
     def start(self) -> SandboxStatus:
         """Attach to the servers, or start those that do not run, on their recorded ports where these are free.
 
-        A server that was found running is left as it is. moto comes back empty: its table and bucket are made
-        anew. `images` of the result is None, so that attaching stays cheap.
+        A server that was found running is left as it is. moto comes back empty: its table and bucket are made again.
+        `images` of the result is None, to keep attaching cheap.
         """
         with locked(self.root):
             return self._status(self._start(self._read()))
@@ -93,7 +93,7 @@ class Sandbox:
             "IMGMIG_STATE_URL": (self.root / "state").as_uri(),
             "IMGMIG_REPORTS_URL": f"s3://{aws_process.BUCKET}/reports",
             **record.partitioning(),
-            # Whatever the sandbox does not have is not asked of AWS either.
+            # Services that the sandbox does not have must not be asked of AWS either.
             "AWS_ENDPOINT_URL": url,
             "AWS_ENDPOINT_URL_DYNAMODB": url,
             "AWS_ENDPOINT_URL_S3": url,
@@ -107,7 +107,7 @@ class Sandbox:
         """Replace the source rows and their pictures in S3, record where partitions start; returns how many there are.
 
         Without `partition_start` that is the first day, in UTC, of the month of the earliest row. Target items
-        and state of an earlier run stay: `reset` first to begin anew. Starts the servers if they do not run.
+        and state of an earlier run stay: `reset` first to start over. Starts the servers if they do not run.
         Raises `SeedError` if the rows are refused; the old ones then stay.
         """
         with locked(self.root):
@@ -153,7 +153,7 @@ class Sandbox:
                 self._write(replace(record, key=key))
 
     def dual_writer(self, seed: int = 0, mapping: TableMapping | None = None) -> "DualWriter":
-        """An application that writes a declared table, or images, to both sides of this sandbox; see `dual_writer`."""
+        """An application that writes to both sides of this sandbox: a declared table, or images. See `dual_writer`."""
         import psycopg
 
         from imgmig_dagster.sandbox.declared_records import DeclaredRecords
@@ -170,14 +170,14 @@ class Sandbox:
         )
 
     def scratch_tables(self, mapping: TableMapping | None = None) -> "AbstractContextManager[ScratchTables]":
-        """Empty tables beside the sandbox's own, like those of the mapping or of images, gone when the context ends."""
+        """Empty tables like those of the mapping or of images, next to the sandbox's own; deleted after the context."""
         from imgmig_dagster.sandbox.scratch import scratch_tables
 
         record = self._running()
         return scratch_tables(record.postgres.port, record.aws.port, mapping)
 
     def reset(self) -> SandboxStatus:
-        """Delete source rows, target items, state and Dagster's history, and start anew on the same ports.
+        """Delete source rows, target items, state and Dagster's history, and start again on the same ports.
 
         A running `dagster dev` has to be started again afterwards: its tables are gone.
         """
@@ -192,8 +192,7 @@ class Sandbox:
     def delete(self) -> None:
         """End both servers and delete what they held, also outside of the folder; only the lock file stays.
 
-        As root the cluster lies below /var/tmp: deleting the folder alone would leave it there, and the servers
-        running.
+        As root the cluster is below /var/tmp: deleting only the folder would leave it there, with the servers running.
         """
         if self.root.exists():
             with locked(self.root):
@@ -238,7 +237,7 @@ class Sandbox:
             on_postgres, on_aws = pool.map(attach_or_start, services, ports)
         if record and found == (on_postgres, on_aws) == (record.postgres, record.aws) and self._settings_files.exist():
             return record
-        # What an interrupted start left running comes through here too: it is not in the record yet.
+        # This also handles servers of an interrupted start, which the record does not have yet.
         self._postgres.prepare(on_postgres)
         self._aws.prepare(on_aws, record.key if record else aws_process.KEY)
         (self.root / "state").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the sandbox's application writes of `images`; of another table it is in `declared_records`."""
+"""What the sandbox's application writes to `images`; for other tables see `declared_records`."""
 
 import random
 import uuid

@@ -1,7 +1,7 @@
-"""What an application writes for a row, by code of its own: nothing of it is shared with transform and comparison.
+"""What an application writes for a row. Shares no code with transform and comparison, so that it checks both.
 
-`selection` are the expressions of SQL that an application would read; `attributes` makes the item's values of them, as
-boto3 takes them. Which rows are written is in `declared_records`.
+`selection` gives the SQL expressions that an application would read; `attributes` makes the item's values from them,
+for boto3. `declared_records` chooses the rows.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The sandbox's KMS: moto's, which signs a digest as it is, and with no key that AWS would refuse.
+"""Makes moto's KMS behave as AWS's: it signs a digest as it is, and refuses the keys that AWS refuses.
 
 moto hashes a digest once more before it signs, fills a signature of RSASSA-PSS with as much salt as it holds, and signs
 with disabled keys. What AWS does instead is in docs/aws.md.

@@ -1,4 +1,4 @@
-"""Who changes a sandbox: one process at a time."""
+"""The lock on a sandbox's folder: one process at a time changes the sandbox."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ from imgmig_dagster.files import refusals_as
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the lock on a file in the sandbox's folder, which is made if it is not there.
+    """Hold the lock on a file in the sandbox's folder; make the folder if it is missing.
 
     Raises:
         SandboxError: the folder cannot be used, or what is done in it is refused.

@@ -226,7 +226,7 @@ class Postgres:
         scratch.rename(self._data)
 
     def _run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
-        """Run a program as whoever owns the cluster, in an environment of its own."""
+        """Run a program as the owner of the cluster, with its own environment."""
         owner: dict[str, Any] = {}
         if os.geteuid() == 0:
             home = self.home.stat()

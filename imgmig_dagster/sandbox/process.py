@@ -1,4 +1,4 @@
-"""Server processes that outlive whoever started them, and how they are found again."""
+"""Server processes that outlive the process that started them, and how they are found again."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ from imgmig_dagster.errors import SandboxError
 
 HOST: Final = "127.0.0.1"
 
-# Only a hang takes as long: on a busy machine a server may need half a minute to start.
+# Only a hang takes this long: on a busy machine a server may need half a minute to start.
 _PATIENCE_SECONDS: Final = 180.0
-# A preferred port is waited for so long before another one is taken.
+# How long to wait for the preferred port before another one is taken.
 _PORT_PATIENCE_SECONDS: Final = 5.0
 # Below the ports that Linux gives to outgoing connections: one of those may take a server's port while it restarts.
 _PORTS: Final = range(20_000, 32_000)
@@ -81,9 +81,9 @@ def attach_or_start(service: Service, preferred_port: int | None) -> Listener:
         except ServerDied:
             if attempt == _ATTEMPTS:
                 raise
-            # Between choosing a port and binding it another process may take it. A killed PostgreSQL is in the way
-            # until its orphans have let go of its shared memory, and its zombie until init reaps it: 2 s here, longer
-            # on a busy machine.
+            # Between choosing a port and binding it another process may take it. A killed PostgreSQL blocks a new one
+            # until its children have released its shared memory, and init has reaped it: 2 s here, longer on a busy
+            # machine.
             time.sleep(_PAUSE_SECONDS * attempt)
         else:
             return launched

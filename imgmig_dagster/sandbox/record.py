@@ -1,4 +1,4 @@
-"""What a sandbox's folder says of it: to other processes, and to people."""
+"""The files in a sandbox's folder that describe it, for other processes and for people."""
 
 import contextlib
 import json
@@ -93,7 +93,7 @@ class Record:
 
 @dataclass(frozen=True)
 class SettingsFiles:
-    """What a sandbox tells `config` of itself: the settings of stage dev, and variables, those of AWS among them."""
+    """What a sandbox gives to `config`: the settings of stage dev, and variables, AWS's among them."""
 
     root: Path
 

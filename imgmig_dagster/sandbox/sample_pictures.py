@@ -1,7 +1,7 @@
-"""The objects that the sandbox's rows name: real small pictures, made when they are read.
+"""The S3 objects that the sandbox's rows name: real small pictures, made when they are read.
 
-A seed leaves their list in a file; moto's process takes it up within a second or so, where 27,000 uploads over HTTP
-would take a minute. Every picture shows the beginning of its row's id, so that a wrong one is seen at a glance.
+A seed writes their list to a file, which moto's process reads within about a second; 27,000 uploads over HTTP would
+take a minute. Every picture shows the beginning of its row's id, so that a person sees a wrong one at once.
 """
 
 import colorsys

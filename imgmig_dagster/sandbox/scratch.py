@@ -1,4 +1,4 @@
-"""A source and a target table of one's own, beside the sandbox's: what is tried on them touches nobody's data."""
+"""Temporary source and target tables next to the sandbox's own, for experiments such as the self-test."""
 
 import contextlib
 import random
@@ -21,7 +21,7 @@ _BATCH: Final = 25
 
 @dataclass(frozen=True)
 class ScratchTables:
-    """A source table in a schema of its own, and a target table.
+    """A source table in its own schema, and a target table.
 
     `reader_url` is of the role that may only read; `owner_url` is of the owner, who finds the table without the
     schema's name. `dynamodb` is a boto3 client.
@@ -63,7 +63,7 @@ class ScratchTables:
                 records.delete(row_id, owner)
 
     def items(self) -> list[Item]:
-        """All that the target table holds."""
+        """All items of the target table."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.target, ConsistentRead=True)
         return [item for page in pages for item in page["Items"]]
 
@@ -72,13 +72,13 @@ class ScratchTables:
         requests = [{"PutRequest": {"Item": item}} for item in put]
         requests += [{"DeleteRequest": {"Key": key}} for key in delete]
         for batch in batched(requests, _BATCH):
-            # Here nothing throttles, so that nothing is left unprocessed.
+            # Nothing throttles here, so no item is left unprocessed.
             self.dynamodb.batch_write_item(RequestItems={self.target: batch})
 
 
 @contextlib.contextmanager
 def scratch_tables(postgres_port: int, aws_port: int, mapping: TableMapping | None) -> Iterator[ScratchTables]:
-    """Empty tables like those of the mapping, by default those of images; both are gone when the context ends."""
+    """Empty tables like those of the mapping, by default those of images; both are deleted after the context."""
     import psycopg
 
     name = f"scratch_{uuid.uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""Tables of a person's own as the sandbox's source: a file of SQL, as psql runs it. Images are made by `seed`."""
+"""Loads a user's own tables into the sandbox's source: runs a file of SQL as psql does. `seed` makes images."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ def _worded(path: Path, refused: str) -> str:
     line, message = match.groups() if match else ("1", refused)
     said = " ".join(message.split())
     return (
-        f"{path}:{line}: PostgreSQL refuses it: {said}. What stands before that line is in the database now: mend the "
+        f"{path}:{line}: PostgreSQL refuses it: {said}. The statements before that line are in the database: fix the "
         "file, and begin it with DROP ... IF EXISTS for what it makes, or empty the sandbox by imgmig sandbox reset "
         "--yes; then load it again"
     )

@@ -1,4 +1,4 @@
-"""What the sandbox's application has to know of a table to write to it: columns, unique indexes, triggers."""
+"""What the sandbox's application must know about a table to write to it: columns, unique indexes, triggers."""
 
 import random
 import uuid

@@ -1,7 +1,7 @@
-"""How DynamoDB answers and its emulators do not: applied to each reply of the sandbox's server and of the tests' proxy.
+"""Makes an emulator answer as DynamoDB does: applied to each reply of the sandbox's server and of the tests' proxy.
 
-Every line has its source in docs/aws.md. Where AWS has a threshold, this one is lower: what breaks on AWS now and
-then breaks here at once. Applied twice, as where the proxy stands before the sandbox's server, it changes nothing more.
+docs/aws.md has the source of every rule. AWS's thresholds are lower here, so that what rarely breaks on AWS breaks here
+at once. Applying it twice, with the proxy in front of the sandbox's server, changes nothing more.
 """
 
 import gzip
@@ -45,7 +45,7 @@ def too_large(body: bytes) -> bytes | None:
 
 
 def encode(status: int, body: bytes, accept_encoding: str) -> Encoded:
-    """How the bytes of a reply travel: compressed where the request allows it, with a checksum of what is sent."""
+    """Encode a reply's bytes: compressed where the request allows it, with a checksum of what is sent."""
     headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-RequestId": (2 * uuid.uuid4().hex).upper()[:52]}
     if "gzip" in accept_encoding:
         if status >= 400:
@@ -120,7 +120,7 @@ def _put(request: dict[str, Any], _reply: dict[str, Any]) -> dict[str, float]:
 
 
 def _insert(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
-    """A refused statement costs what the larger item would; of a batch that wrote nothing no units are told."""
+    """A refused statement costs what the larger item would; a batch that wrote nothing reports no units."""
     units: dict[str, float] = {}
     written: set[str] = set()
     for statement, answer in zip(request["Statements"], reply["Responses"], strict=True):
@@ -157,7 +157,7 @@ def _scan(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, float]:
 
 _USUAL_KEY: Final = ("PK", "SK")
 _KEYS: Final[dict[str, tuple[str, ...]]] = {}
-"""The names of each table's key, which its CreateTable told."""
+"""The names of each table's key, from its CreateTable."""
 _ANSWERS: Final = {
     "BatchExecuteStatement": _insert,
     "BatchGetItem": _batch_get,
@@ -168,12 +168,12 @@ _ANSWERS: Final = {
 
 
 def key_of(table: str) -> tuple[str, ...]:
-    """The names of a table's key, as its CreateTable told; otherwise the usual ones."""
+    """The names of a table's key, from its CreateTable; otherwise the usual ones."""
     return _KEYS.get(table, _USUAL_KEY)
 
 
 def _place(item: Item, names: Iterable[str]) -> int:
-    """Where an item stands in a batch's reply, which has no order that anybody could rely on."""
+    """The place of an item in a batch's reply, whose order must not be relied on."""
     return zlib.crc32(repr([item.get(name) for name in names]).encode())
 
 

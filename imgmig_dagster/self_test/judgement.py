@@ -13,7 +13,7 @@ UNTOUCHED: Final = "untouched items"
 class KindTally:
     """How one kind of plant fared: `named` and `missed` of the `planted`, of which none is to be named if harmless.
 
-    `false` counts what was named of these keys besides: fields, or that they are missing or orphans.
+    `false` counts what else was named of these keys: fields, or that they are missing or orphans.
     """
 
     kind: str

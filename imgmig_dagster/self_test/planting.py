@@ -1,4 +1,4 @@
-"""Draws what to plant: the same for the same items and seed."""
+"""Draws the corruptions to plant, the same for the same items and seed. The kinds are in `corruptions`."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ OTHER_ENTITY: Final = "another entity's item"
 
 @dataclass(frozen=True)
 class Plant:
-    """One thing done to the target behind the migration's back.
+    """One change of the target that the migration did not make.
 
-    `named` is what verification has to say of it, and nothing else of any of its `ids`: nothing at all if harmless.
+    `named` is what verification must say about its `ids`, and nothing else; it is empty for a harmless change.
     """
 
     kind: str
@@ -42,21 +42,21 @@ class Plant:
 
 
 _Way: TypeAlias = Callable[[Item, Item, Random], "Plant | None"]
-"""Plants one kind, on one field or on whole items: given an item and another one that it may use besides. None where
-the item does not lend itself to it."""
+"""Plants one kind, on one field or on whole items, given an item and another one that it may also use. None if the
+item does not allow this kind."""
 
 
 def draw_plants(
     mapping: TableMapping, items: Sequence[Item], seed: int, harmful: int, harmless: int, orphans: int
 ) -> list[Plant]:
-    """Draw that many corruptions and harmless changes, spread evenly over kinds and fields as far as the items go.
+    """Draw that many corruptions and harmless changes, spread evenly over kinds and fields as far as the items allow.
 
     No item is used twice. At most `orphans` of the corruptions are orphans.
 
     Raises:
         ValueError: there are too few items.
     """
-    # A stream of its own: rows that were made from the bare seed have the ids that it would give to orphans.
+    # Its own random stream: rows made from the bare seed have the ids that it would give to orphans.
     chance = Random(f"self-test {seed}")  # noqa: S311
     draw = _Draw(mapping, chance.sample(items, len(items)), chance)
     known = {str(mapping.row_id(item)) for item in items}
@@ -79,7 +79,7 @@ class _Draw:
     def take(self, ways: Sequence[_Way], count: int) -> list[Plant]:
         """Draw `count` plants, each way its share."""
         offers = [sum(1 for _plant in self._offers(way, Random(0), _SAMPLE)) for way in ways]  # noqa: S311
-        # What few items lend themselves to is drawn first; what it cannot use of its share goes to the others.
+        # A kind that few items allow is drawn first; the unused part of its share goes to the others.
         order = [way for _offered, way in sorted(zip(offers, ways, strict=True), key=itemgetter(0))]
         taken: list[Plant] = []
         for place, way in enumerate(order):
@@ -153,7 +153,7 @@ def _orphaning(mapping: TableMapping, known: Set[str]) -> _Way:
 
 
 def _adding_another(mapping: TableMapping) -> _Way:
-    """An item under a key that is none of the mapping's, where the table can hold one."""
+    """An item under a key that the mapping cannot make, where the table can hold one."""
 
     def plant(item: Item, _other: Item, chance: Random) -> Plant | None:
         row_id = invented(mapping, str(mapping.row_id(item)), chance)
@@ -177,7 +177,7 @@ def _swapping(mapping: TableMapping) -> _Way:
             if meaning(mine) == meaning(others):
                 continue
             tolerant = field.rule is Rule.WITHIN_ONE_SECOND and "S" in mine and "S" in others
-            # So close, that the rows' microseconds tell whether it is a difference.
+            # So close that only the rows' microseconds decide whether it is a difference.
             if tolerant and abs(instant(mine) - instant(others)) < timedelta(seconds=2):
                 return None
             differing.append(field.name)

@@ -1,4 +1,4 @@
-"""The self-test: a migration of rows of its own, corruptions planted into it, and what verification makes of them."""
+"""The self-test: migrates temporary rows, plants corruptions, and compares what verification finds with them."""
 
 import random
 import time
@@ -39,7 +39,7 @@ from imgmig_dagster.write_guard import allow_scratch_writes
 
 Table = TypeVar("Table", bound=TargetTable)
 
-# Enough that every kind finds rows which lend themselves to it, and that many stay untouched.
+# Enough that every kind finds suitable rows, and that many stay untouched.
 _ROWS_PER_CORRUPTION: Final = 1.5
 _CORRUPTIONS_PER_HARMLESS_CHANGE: Final = 4
 _PAGE_SIZE: Final = 1_000
@@ -49,7 +49,7 @@ _RUN_ID: Final = "self-test"
 
 @dataclass(frozen=True)
 class SelfTestResult:
-    """What came of the plants.
+    """What verification and census said about the planted corruptions.
 
     `fields` has how often each field was corrupted. `counts` has, by what is counted, what the census counted and what
     it had to count.
@@ -71,8 +71,8 @@ class SelfTestResult:
 def run_self_test(sandbox: Sandbox, seed: int, corruptions: int, mapping: TableMapping | None = None) -> SelfTestResult:
     """Plant corruptions, and a quarter as many harmless changes, and verify as the product does.
 
-    All of it happens in tables of its own beside the sandbox's, which are gone afterwards. The rows are images, or
-    copies of those of a mapping; there, fewer corruptions are planted where no more rows can be made up.
+    It uses temporary tables next to the sandbox's. The rows are images, or copies of a mapping's rows; if not enough
+    rows can be made up for a mapping, fewer corruptions are planted.
 
     Raises:
         SandboxError, SourceError, TargetError: see there.
@@ -142,7 +142,7 @@ class _Trial:
 
     @asynccontextmanager
     async def open(self, table: Target[Table]) -> AsyncIterator[Work[Table]]:
-        """Work on the tables, with a state of its own."""
+        """Work on the tables, with a separate state."""
         with self._reader() as source:
             async with open_work(
                 source,
@@ -181,7 +181,7 @@ def _silent(_progress: Progress) -> None:
 
 
 def _names(results: Sequence[VerificationResult], census: CensusResult) -> set[Name]:
-    """All that verification and census say of any key."""
+    """Everything that verification and census say about any key."""
     verdicts = {
         (found.row_id, found.attribute or found.verdict.value) for result in results for found in result.mismatches
     }
@@ -194,7 +194,7 @@ def _names(results: Sequence[VerificationResult], census: CensusResult) -> set[N
 def _counts(
     plants: Sequence[Plant], rows: int, results: Sequence[VerificationResult], census: CensusResult
 ) -> dict[str, tuple[int, int]]:
-    """What was counted, and what it has to be: counts go on where lists of names end."""
+    """The counted numbers and the expected ones: counts include what lists of names leave out."""
     named = {name for plant in plants for name in plant.named}
     missing = sum(attribute == MISSING for _row_id, attribute in named)
     orphans = sum(attribute == ORPHAN for _row_id, attribute in named)
