@@ -90,8 +90,8 @@ def test_confirmed_writes_to_the_configured_account_and_region_are_allowed(
 @pytest.mark.parametrize(
     ("account", "fault"),
     [
-        ("999999999999", "the credentials are of account 123456789012, and aws_account in [target] is 999999999999"),
-        ("", "aws_account in [target] is missing"),
+        ("999999999999", r"the credentials are of account 123456789012, and aws_account in \[target\] is 999999999999"),
+        ("", r"aws_account in \[target\] is missing"),
     ],
 )
 def test_another_account_and_an_unnamed_one_are_refused(prod: Made, tmp_path: Path, account: str, fault: str) -> None:
