@@ -1,1 +1,1 @@
-"""The platform as Dagster sees it: assets, checks, jobs, schedules, resources. Nothing else imports Dagster."""
+"""The platform in Dagster: assets, checks, jobs, schedules, sensors, resources. `local_runs` runs jobs in process."""

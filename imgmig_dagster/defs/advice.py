@@ -1,4 +1,4 @@
-"""What a failed check says to do next in the UI: the words of `remedies`, and links to the jobs that do it."""
+"""Adds to a failed check what to do next, for the UI: the words of `remedies`, and links to the jobs that do it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ from imgmig_dagster.local_runs.instance import CODE_LOCATION
 def advised(
     results: Iterable[dg.AssetCheckResult], table: Table, partitions: Sequence[str] = ()
 ) -> Sequence[dg.AssetCheckResult]:
-    """The results, of which each failed one says what to do next: in words, and as links to the jobs that do it."""
+    """The results; each failed one says what to do next, in words and as links to jobs."""
     return [each if each.passed else _advised(each, table, partitions) for each in results]
 
 

@@ -1,4 +1,5 @@
-"""What all assets have in common."""
+"""What all assets share: how their op gets the work of its run. The assets are in `assets`, `whole_table`,
+`repair_assets`."""
 
 import logging
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
 Opened = TypeVar("Opened", bound=TargetTable)
 
-# Dagster recognizes the bare class only: with a type argument it takes an asset with checks for one of many outputs.
+# Dagster recognizes only the bare class: with a type argument it takes an asset with checks for several outputs.
 if TYPE_CHECKING:
     Materialized: TypeAlias = dg.MaterializeResult[Any]
 else:
@@ -37,7 +38,7 @@ def reading_source(
     state: StateDirectory,
     progress: ProgressListener,
 ) -> Iterator[tuple[SourceWork, logging.Logger]]:
-    """What a Dagster run works on that asks nothing of the target, in the run's name, and the table's log."""
+    """The work of a Dagster run that does not use the target, in the run's name, and the table's log."""
     metrics, run_id, page_size = RunMetrics(), context.run.run_id, source.settings.source.page_size
     attributes = {"stage": table.stage.value, "table": table.name}
     run_log = RunLog(context.log, lambda: _pause(state.of_stage(), table.stage.value))

@@ -1,6 +1,6 @@
-"""The assets that have a part per partition: each part is made by calls of the domain.
+"""The partitioned assets of a table: each partition is made by calls of `steps`.
 
-How a run goes through its partitions, and records each, is in `range_run`.
+`range_run` goes through a run's partitions and records each. Unpartitioned assets are in `whole_table`.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from imgmig_dagster.work import ReadingWork, SourceWork, WritingWork
 
 
 def partitioned_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[dg.AssetsDefinition]:
-    """The assets of a table that have a part per partition."""
+    """The partitioned assets of a table."""
     return [_migrated(table, specs), _verification_report(table, specs)]
 
 
@@ -51,7 +51,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
     of_source, of_items = (specs_of(table, asset, table.partitions.definition) for asset in (SOURCE, MIGRATED))
 
     @dg.multi_asset(
-        # The op bears the name by which run config knows it.
+        # The op's name is its key in run config.
         name=table.asset(MIGRATED),
         specs=[specs[asset] for asset in (SOURCE, "dry_run_plan", MIGRATED)],
         check_specs=[*of_source, *of_items],
@@ -69,7 +69,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
     ) -> Iterator[dg.DagsterEvent]:
         assets = frozenset(key.to_user_string() for key in context.selected_asset_keys)
         keys = chosen(context, config.partitions)
-        # Of one partition the number is judged where the deletes are.
+        # For a single partition the number is judged where the deletes happen.
         confirmed: Mapping[str, int | None] = dict.fromkeys(keys, config.confirm_deletes)
         if len(keys) > 1:
             confirmed = confirmed_deletes(state.open(table.name), keys, config.confirm_deletes)
@@ -87,7 +87,7 @@ def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefin
                 yield from over_range(context, specs, keys, opening, write, progress.end, failed)
         elif making.plans:
             reads = target.target_settings(table.mapping, context.instance)
-            reads.identity()  # a target that is away ends the run, and does not leave every row unread
+            reads.identity()  # a target that cannot be reached ends the run, instead of leaving every row unread
             with working(context, table, source, reads, state, progress) as (reading, _log):
                 yield from over_range(context, specs, keys, reading, making.plan, progress.end, failed)
         else:
@@ -146,7 +146,7 @@ async def record_verification(
 
 @dataclass(frozen=True)
 class _Making:
-    """How a partition's inventory, plan and items are made: rows are read once for what one pass can serve."""
+    """Makes a partition's inventory, plan and items. One pass over the rows serves several of them."""
 
     partitions: Partitions
     counts: bool
@@ -173,7 +173,7 @@ class _Making:
         deletes: int | None,
         log: logging.Logger,
     ) -> None:
-        """The items, and whatever else is asked for; the inventory alone where ids repeat."""
+        """The items, and whichever other assets are asked for; only the inventory where ids repeat."""
         counted = await self._count(work, part)
         if counted and (counted.repeated or config.retry_failures_only):
             await self._read(work, part, counted)
@@ -181,7 +181,7 @@ class _Making:
                 return
             counted = None
         if self.plans:
-            # By a pass of its own: it is of what stands in the target before the first write.
+            # In its own pass: the plan is about the target before the first write.
             await self._plan(work, part, counted)
             counted = None
         log.info("%s: starting migration, mode %s", part.partition, mode.value)
@@ -189,7 +189,7 @@ class _Making:
         if config.retry_failures_only:
             result = await retry_failures(work, self._window(part), mode, deletes)
             await asyncio.to_thread(save_record, work.state, names.retry(part.partition), result)
-            # A retry looks at the ledger's rows only: the claim is of the last pass over the window.
+            # A retry reads only the ledger's rows: the claim is about the last pass over the window.
             last = await asyncio.to_thread(last_migration, work.state, part.partition)
         else:
             result = last = await self._migrate(work, part, counted, mode, config.start_over, deletes)
@@ -213,7 +213,7 @@ class _Making:
         try:
             result = await migrate(work, self._window(part), mode, start_over, deletes, rejections)
         except ImgmigError as error:
-            # The pass knows of some rows: whoever mends the source needs all that are rejected.
+            # The pass knows only some rows: to fix the source a person needs all rejected ones.
             if counted and not error.ends_all:
                 await self._read(work, part, counted)
             raise

@@ -1,4 +1,4 @@
-"""One factory for what Dagster loads, what the command line runs and what tests execute."""
+"""Builds the definitions of a stage: for Dagster, for the command line and for tests."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,12 +38,12 @@ def build_definitions(
     end: Callable[[Ended], None] = lambda _ended: None,
     notice: Callable[[str], None] = lambda _line: None,
 ) -> dg.Definitions:
-    """The definitions of a stage. Reaches no service: every stage loads offline.
+    """The definitions of a stage. Contacts no service: every stage loads offline.
 
     Args:
         stage: whose settings apply once a run begins.
-        listener: is told the progress of runs in this process.
-        end: is told how each partition of these runs ended.
+        listener: gets the progress of runs in this process.
+        end: gets how each partition of these runs ended.
         notice: gets lines about these runs, such as that the stage is paused.
 
     Raises:
@@ -56,7 +56,7 @@ def build_definitions(
 
 
 def tables_of(stage: Stage) -> Sequence[Table]:
-    """The tables that are declared for a stage.
+    """The declared tables of a stage.
 
     Raises:
         SettingsError: the partitioning of the stage, or a declaration, is wrong.
@@ -66,7 +66,7 @@ def tables_of(stage: Stage) -> Sequence[Table]:
 
 
 def table_of(stage: Stage, name: str, declared: Mapping[str, Declaration]) -> Table:
-    """A table of a stage, of which these are all."""
+    """A table of a stage; `mappings` are those of all its tables."""
     declaration = declared[name]
     others = tuple(each.mapping for each in declared.values() if each is not declaration)
     mapping, per_run = declaration.mapping, load_table_settings(stage).partitions_per_run
@@ -74,7 +74,7 @@ def table_of(stage: Stage, name: str, declared: Mapping[str, Declaration]) -> Ta
 
 
 def definitions_of(table: Table, places: Places) -> dg.Definitions:
-    """What there is of one table; it needs the stage's `resources_of`."""
+    """The definitions of one table; they need the stage's `resources_of`."""
     specs = asset_specs(table)
     with warnings.catch_warnings():
         # Partitioned asset checks are a preview, which is why Dagster's version is pinned.
@@ -100,7 +100,7 @@ def resources_of(
     end: Callable[[Ended], None] = lambda _ended: None,
     notice: Callable[[str], None] = lambda _line: None,
 ) -> Mapping[str, Any]:
-    """What the tables of a stage share; `listener`, `end` and `notice` as in `build_definitions`."""
+    """What a stage's tables share; `listener`, `end` and `notice` are as in `build_definitions`."""
     return {
         "source": SourceDatabase(stage=stage.value, database=places.source),
         "target": TargetDynamoDB(
@@ -115,4 +115,4 @@ def resources_of(
 
 
 EXECUTOR = dg.in_process_executor
-"""A process per step would import Dagster anew for each, about four seconds a step."""
+"""A process per step would import Dagster for each, about four seconds a step."""

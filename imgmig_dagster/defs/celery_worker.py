@@ -1,7 +1,7 @@
-"""What each of several hosts starts: ``celery -A imgmig_dagster.defs.celery_worker:app worker --concurrency 1``.
+"""The worker to start on each host: ``celery -A imgmig_dagster.defs.celery_worker:app worker --concurrency 1``.
 
 Broker, backend and options are those of the instance's launcher (`celery_launcher`), from the `dagster.yaml` of
-DAGSTER_HOME: they stand in one place, for whoever launches runs and for whoever takes them.
+DAGSTER_HOME: launcher and workers read them from the same place.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from imgmig_dagster.local_runs.instance import open_instance
 
 
 def __getattr__(name: str) -> Celery:
-    """`app`, made when Celery asks for it: to import a module reaches no service."""
+    """`app`, made when Celery asks for it: importing this module contacts no service."""
     if name == "app":
         return _app()
     raise AttributeError(name)
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Celery:
 def _app() -> Celery:
     try:
         home = dagster_home(stage_from_env())
-        # Closed before Celery forks: a run's process opens its own.
+        # Closed before Celery forks: each run's process opens its own.
         with open_instance(home) as instance:
             launcher = run_launcher(instance)
     except ImgmigError as error:

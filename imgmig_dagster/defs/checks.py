@@ -1,6 +1,6 @@
-"""The asset checks: whether their `claims` hold of what a run found, with the keys and fields at fault.
+"""The asset checks: judge the `claims` by what a run found, and list the keys and fields at fault.
 
-What they claim is in `claims`; what a failed one says to do next is added by `advice`.
+`claims` says what each check claims; `advice` adds to a failed one what to do next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from imgmig_dagster.verification.verification_result import VerificationResult
 _NAMED: Final = 5
 
 if TYPE_CHECKING:
-    # Reports bring templates and charts with them, which a partition's run does not need.
+    # Reports import templates and charts, which a partition's run does not need.
     from imgmig_dagster.reporting.model import SummaryReport
 
 
 def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
-    """Whether `transform` takes every row."""
+    """Whether `transform` accepts every row."""
     return _result(
         "rows_are_mappable",
         found.rejected == 0,
@@ -42,11 +42,11 @@ def rows_are_mappable(found: SourceInventory) -> dg.AssetCheckResult:
 
 
 def ids_are_unique(found: SourceInventory) -> dg.AssetCheckResult:
-    """Whether every id of the partition is of one row: two would become one item."""
+    """Whether every id of the partition belongs to one row: two rows would become one item."""
     return _result(
         "ids_are_unique",
         found.repeated == 0,
-        f"each of {found.rows:,} rows has an id of its own",
+        f"each of {found.rows:,} rows has its own id",
         f"{_counted(found.repeated, 'id is', 'ids are')} in the table more than once, or NULL",
         {"repeated": found.repeated, **metadata.of_ids("repeated", found.repeated_ids)},
     )
@@ -59,7 +59,7 @@ def columns_are_declared(found: NotMigrated) -> dg.AssetCheckResult:
 
 
 def every_row_is_accounted_for(result: MigrationResult | None) -> dg.AssetCheckResult:
-    """Whether the outcomes of the last finished pass sum to the rows; not where none has finished."""
+    """Whether the outcomes of the last finished pass add up to the rows; false if no pass has finished."""
     if result is None:
         fault = "no migration of this partition has finished"
         return _result("every_row_is_accounted_for", False, "", fault, {"rows": 0})
@@ -200,7 +200,8 @@ def spot_check_is_clean(result: SpotCheckResult) -> dg.AssetCheckResult:
 
 
 def pictures_are_as_declared(result: SpotCheckResult) -> dg.AssetCheckResult:
-    """Warns of objects that S3 does not have as declared: both databases say the same of them, and neither lost it."""
+    """Warns of objects that S3 does not have as declared. Both databases declare them alike, so the migration lost
+    nothing."""
     faults = result.object_faults
     if result.pairs and not result.has_pictures:
         return dg.AssetCheckResult(
@@ -231,7 +232,7 @@ def ready_for_cutover(report: "SummaryReport") -> dg.AssetCheckResult:
 
 
 def every_fault_is_repaired(result: RepairResult) -> dg.AssetCheckResult:
-    """Warns of faults that a repair has left; the check of the verification is an error while they are there."""
+    """Warns of faults that a repair has left; the check of the verification is an error until they are gone."""
     return _repair("every_fault_is_repaired", result, ("key", "keys"))
 
 
@@ -256,8 +257,8 @@ def _repair(name: str, result: RepairResult, noun: tuple[str, str]) -> dg.AssetC
 
 
 def _census(name: str, result: CensusResult, kind: str, count: int, fault: tuple[str, str]) -> dg.AssetCheckResult:
-    """`fault` is said of one, and of several."""
-    # Items that could not be read count as differing, and have no field to name.
+    """`fault` holds the words for one and for several."""
+    # Items that could not be read count as differing, but have no field to name.
     unread = result.samples.get("unverified", ()) if kind == "differing" else ()
     ids = [*result.samples.get(kind, ()), *unread]
     faults = {row_id: result.faults.get(row_id, ()) for row_id in ids}

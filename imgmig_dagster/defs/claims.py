@@ -1,4 +1,4 @@
-"""What each asset check claims. `checks` judges the claims; `remedies` says what to do where one does not hold."""
+"""What each asset check claims. `checks` judges the claims; `remedies` says what to do if one fails."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 
 @dataclass(frozen=True)
 class Claim:
-    """What a check claims; a blocking one that does not hold fails the run, and skips what is downstream in it.
+    """What a check claims. If a blocking one fails, the run fails and skips what is downstream in it.
 
     `asset` is as `Table.asset` takes it.
     """
@@ -24,7 +24,7 @@ class Claim:
 
 CLAIMS: Final = (
     Claim(SOURCE, "rows_are_mappable", "Every row can be written as an item"),
-    Claim(SOURCE, "ids_are_unique", "No id of the partition stands in the table twice", blocking=True),
+    Claim(SOURCE, "ids_are_unique", "No id of the partition is in the table twice", blocking=True),
     Claim(SOURCE, "columns_are_declared", "Every column is mapped, or named as ignored with a reason"),
     Claim(
         MIGRATED,
@@ -49,9 +49,9 @@ CLAIMS: Final = (
     Claim("table_census", "no_missing_items", "Every row of the source has its item"),
     Claim("table_census", "no_orphan_items", "Every item of the target has its row"),
     Claim("table_census", "no_differing_items", "Every item of the target says what its row says"),
-    Claim("table_census", "no_rows_outside_partitions", "Every row lies in a partition"),
-    Claim("table_census", "no_repeated_ids", "No id stands in the source twice, and none is NULL"),
-    Claim("table_census", "counts_agree", "There are as many rows whichever way they are read"),
+    Claim("table_census", "no_rows_outside_partitions", "Every row is in a partition"),
+    Claim("table_census", "no_repeated_ids", "No id is in the source twice, and none is NULL"),
+    Claim("table_census", "counts_agree", "Every way of reading gives the same number of rows"),
     Claim("orphan_report", "every_orphan_is_deleted", "No item without a row that the last census found is left"),
     Claim("spot_check", "spot_check_is_clean", "Every image of the sample agrees on both sides"),
     Claim(
@@ -62,7 +62,7 @@ CLAIMS: Final = (
     Claim(
         "migration_report",
         "ready_for_cutover",
-        "All evidence is there, counts today, and is clean; a person has reviewed the spot check, and found no issue",
+        "All evidence exists, still counts, and is clean; a person has reviewed the spot check and found no issue",
     ),
 )
 

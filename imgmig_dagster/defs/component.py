@@ -1,4 +1,4 @@
-"""The component by which a Dagster project has tables of its own: a `defs.yaml` each, whose attributes declare one."""
+"""The component with which a Dagster project migrates its own tables: one `defs.yaml` per table declares it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -33,11 +33,11 @@ attributes:
 
 
 class DeclaredAttributes(RootModel[dict[Any, Any]]):
-    """A declaration as it stands in a `defs.yaml`."""
+    """The attributes of a `defs.yaml`: a declaration."""
 
 
 class TableScaffolder(Scaffolder[Any]):
-    """Writes a declaration to begin with."""
+    """Writes a first declaration, to edit."""
 
     def scaffold(self, request: ScaffoldRequest[Any]) -> None:
         """Write the folder's `defs.yaml`."""
@@ -56,7 +56,7 @@ class TableMigration(dg.Component):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """What may stand in the attributes."""
+        """The model of the attributes."""
         return DeclaredAttributes
 
     @classmethod
@@ -64,7 +64,7 @@ class TableMigration(dg.Component):
         """The component that the attributes declare.
 
         Raises:
-            DeclarationRefused: they declare none; names every fault, with its line.
+            DeclarationRefused: they are no valid declaration; names every fault, with its line.
         """
         data: Mapping[str, Any] = attributes.root if isinstance(attributes, DeclaredAttributes) else {}
         file = context.path / "defs.yaml" if context.path.is_dir() else context.path
@@ -76,7 +76,7 @@ class TableMigration(dg.Component):
             raise
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """What there is of the table; beside other tables of the project its names begin with its own."""
+        """The table's definitions; in a project with several tables, their names begin with the table's."""
         stage = stage_from_env()
         everything = [each.declaration for each in context.component_tree.get_all_components(of_type=TableMigration)]
         tables = tables_of(stage, everything)
@@ -87,5 +87,5 @@ class TableMigration(dg.Component):
 
 @cache
 def _shared(stage: Stage, places: Places) -> dg.Definitions:
-    """What the tables share; Dagster takes it for the same in each only if it is the same object."""
+    """What the tables share. Dagster needs the same object in each."""
     return dg.Definitions(resources=resources_of(stage, places), executor=EXECUTOR)

@@ -1,8 +1,8 @@
-"""The job that verifies what is due: the partitions are chosen in the run, and not by whoever launches it.
+"""The job that verifies what is due: the run chooses the partitions, not the schedule that launches it.
 
-To choose may read whole partitions of the source, for which a schedule's tick has no time. And a run over a range would
-announce checks of every partition in it, of which those that are not verified lose their verdict. So it is an op, of no
-partition, that records each partition as `range_run` does. When the job runs is in `schedules`.
+Choosing may read whole partitions of the source, which takes longer than a schedule's tick. A run over a range would
+announce checks of all its partitions, and those not verified would lose their verdict. So the job is an unpartitioned
+op that records each partition as `range_run` does. `schedules` says when it runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ from imgmig_dagster.window import Window, now
 from imgmig_dagster.work import ReadingWork
 
 DAYS_OF_A_ROUND: Final = 6
-"""In any so many days each partition is verified, changed or not: a day before its evidence is too old."""
+"""Each partition is verified once in this many days, changed or not: a day before its evidence is too old."""
 
 
 class VerifyDueConfig(dg.Config):
@@ -47,7 +47,7 @@ class VerifyDueConfig(dg.Config):
 
 
 def verify_due_job(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.JobDefinition:
-    """The job of one op, which chooses and verifies."""
+    """The job with one op, which chooses and verifies."""
 
     @dg.op(name=op_of(table), out={}, pool=TARGET_POOL)
     def verify_what_is_due(
@@ -66,7 +66,7 @@ def verify_due_job(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.JobDef
 
             async def compare(work: ReadingWork, part: Part) -> None:
                 try:
-                    # In its turn all of a partition is looked at; what has changed is followed.
+                    # In its turn, a partition is verified completely; otherwise only its changes.
                     await verify_part(work, windows[part.partition], part, log, only_failed=config.turn is None)
                 except PartitionBusy:
                     log.info("%s: another run is verifying it", part.partition)
@@ -99,8 +99,8 @@ def _due(
     state: StateDirectory,
 ) -> Sequence[str]:
     if turn is not None:
-        # By its place among all partitions, which never changes, each has its day.
+        # A partition's place among all never changes, so it always has the same day.
         return verifiable_partitions(state.open(table.name), windows[turn::DAYS_OF_A_ROUND])
     with source.reader(table.mapping) as reader:
-        today = CurrentState(now(), identity_of(reader, target.identity(table.mapping)))
-        return changed_partitions(reader, state.open(table.name), windows, today)
+        current = CurrentState(now(), identity_of(reader, target.identity(table.mapping)))
+        return changed_partitions(reader, state.open(table.name), windows, current)

@@ -1,4 +1,4 @@
-"""Looks at Dagster itself: its home, its storage, its pools, and whether run monitoring knows the command line."""
+"""Examines Dagster for `imgmig doctor`: its home, storage and pools, and whether run monitoring knows our commands."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ from imgmig_dagster.state.opening import check_shared
 
 
 def dagster_examinations(stage: Stage) -> list[Examination]:
-    """What to look at of the stage's instance; of one that cannot be opened that alone."""
+    """The examinations of the stage's instance; if it cannot be opened, only that."""
     looks = {"home": partial(home, stage)}
     try:
         check_dagster_home(dagster_home(stage), stage)
@@ -36,14 +36,14 @@ def dagster_examinations(stage: Stage) -> list[Examination]:
 
 
 def home(stage: Stage) -> tuple[Health, str, str]:
-    """Whether there is a folder with a dagster.yaml that this user may use."""
+    """Whether the folder exists, with a dagster.yaml, and this user may use it."""
     folder = dagster_home(stage)
     check_dagster_home(folder, stage)
     return Health.OK, str(folder), ""
 
 
 def storage(stage: Stage) -> tuple[Health, str, str]:
-    """Whether the storage answers, and whether it takes as many runs at a time as the queue lets in."""
+    """Whether the storage answers, and can take as many runs at a time as the queue admits."""
     with open_instance(dagster_home(stage)) as instance:
         kind, one_at_a_time = internals.storage_kind(instance), internals.allows_one_run_at_a_time(instance)
     found = f"{kind}, Dagster {dg.__version__}"
@@ -56,7 +56,7 @@ def storage(stage: Stage) -> tuple[Health, str, str]:
 
 
 def pools(stage: Stage) -> tuple[Health, str, str]:
-    """How many runs the pool lets in, by which the write rate is divided."""
+    """How many runs the pool admits: they share the write rate."""
     with open_instance(dagster_home(stage)) as instance:
         limit = internals.pool_limit(instance, TARGET_POOL)
         by_run = internals.limits_pools_by_run(instance)
@@ -69,7 +69,7 @@ def pools(stage: Stage) -> tuple[Health, str, str]:
 
 
 def locks(stage: Stage) -> tuple[Health, str, str]:
-    """Whether the state's locks hold on each of the hosts that runs are spread over."""
+    """Whether the state's locks work on all hosts that take runs."""
     state = load_places(stage).state
     check_shared(state)
     return Health.OK, f"state in {state}", ""

@@ -1,9 +1,9 @@
-"""Which partitions must not look well in Dagster, whatever was materialized of them last.
+"""Shows partitions as failed in Dagster if the state says so, although their last materialization succeeded.
 
 Dagster takes the status of a partition from its last materialization, which stays green when a later migration has
 invalidated the evidence, or while a pass is unfinished. The state knows better, and `FailedPartitions` shows it: the
-asset's Partitions tab says Failed until the partition is materialized again. How that is recorded is in
-`local_runs.dagster_events`; a blocking check that does not hold is shown by `range_run`.
+asset's Partitions tab says Failed until the partition is materialized again. `local_runs.dagster_events` records that;
+`range_run` shows failed blocking checks.
 """
 
 from collections.abc import Mapping
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from imgmig_dagster.reporting.model import SummaryReport
 
 _BROKEN_OFF: Final = "a migration pass was begun and has not finished. The job migrate resumes it"
-_FAULTS: Final = "when it was looked at last, rows and items did not agree. The job verify names them in its checks"
+_FAULTS: Final = "the last verification found rows and items that differ. The job verify names them in its checks"
 
 
 @dataclass(frozen=True)
 class FailedPartitions:
-    """What the state of a table says of partitions that Dagster would show as well."""
+    """The faults of a table's partitions in the state, which Dagster would not show."""
 
     table: Table
     store: StateStore
 
     def show(self, context: dg.AssetExecutionContext, partition: str, in_progress_too: bool = False) -> None:
-        """Show what is amiss with a partition that a run has worked on; see `events.shown_as_failed`.
+        """Show the fault of a partition that a run has worked on; see `events.shown_as_failed`.
 
-        By the state alone: what changed in the source, or became another table, is left to the report.
+        This reads only the state: changes of the source, or another table, are found by the report.
 
         Raises:
             StateError: a file of the partition cannot be read.
@@ -48,7 +48,7 @@ class FailedPartitions:
             self._show(context, asset, {partition: why}, in_progress_too)
 
     def show_judged(self, context: dg.AssetExecutionContext, report: "SummaryReport") -> None:
-        """Show what a report found amiss with partitions: also what a run that was killed could not show."""
+        """Show the faults of partitions that a report found: also those that a killed run could not show."""
         judged: dict[str, dict[str, str]] = {MIGRATED: {}, "verification_report": {}}
         for each in report.partitions:
             if each.pass_open:
@@ -66,8 +66,8 @@ class FailedPartitions:
             found[MIGRATED] = _BROKEN_OFF
         evidence = load_record(self.store, names.evidence(partition), VerificationResult)
         if evidence:
-            window, today = self.table.partitions.window(partition), CurrentState(now(), None)
-            invalidation = why_invalid(self.store, window, evidence, today, evidence.rows_in_window, None)
+            window, current = self.table.partitions.window(partition), CurrentState(now(), None)
+            invalidation = why_invalid(self.store, window, evidence, current, evidence.rows_in_window, None)
             if invalidation:
                 found["verification_report"] = _invalidated(invalidation.what)
             elif not evidence.passed:

@@ -1,7 +1,7 @@
-"""Run launchers for `dagster.yaml` whose health checks know the command line's runs from those that they launched.
+"""Run launchers for `dagster.yaml` whose health checks also know the runs that a command executes itself.
 
-Run monitoring asks the launcher whether a run's worker lives, and fails the run where the answer is not yes. A launcher
-knows nothing of a run that a command executes in its own process; the command itself says that it lives.
+Run monitoring asks the launcher whether a run's worker is alive, and fails the run if not. A launcher does not know a
+run that a command executes in its own process; the command itself says that it is alive.
 """
 
 from dagster import DagsterRun
@@ -13,10 +13,10 @@ from imgmig_dagster.window import now
 
 
 class KnowsCommands(RunLauncher):
-    """Put before any launcher of Dagster's: ``class Launcher(KnowsCommands, K8sRunLauncher): ...``."""
+    """A mixin for any of Dagster's launchers: ``class Launcher(KnowsCommands, K8sRunLauncher): ...``."""
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Of a command's run: whether the command was heard of lately. Of any other what the launcher says."""
+        """For a command's run: whether the command has beaten lately. For any other run: what the launcher says."""
         invocation = Invocation.of(run)
         if invocation is None:
             return super().check_run_worker_health(run)

@@ -1,4 +1,4 @@
-"""Where a person opens a file of the state or of the reports: for Dagster's UI, and for ``imgmig report --open``.
+"""Makes links to files of the state and of reports, for Dagster's UI and for ``imgmig report --open``.
 
 No link is presigned: it would be a secret in Dagster's event log.
 """
@@ -27,6 +27,6 @@ def url_of(place: str, access: AwsAccess) -> str:
 
 
 def shown(place: str, access: AwsAccess) -> dg.MetadataValue[Any]:
-    """A link, or of a file its path: a browser opens no file from a page that a server sent."""
+    """A link; for a local file its path, since a browser opens no file from a server's page."""
     is_remote = urlsplit(place).scheme == "s3"
     return dg.MetadataValue.url(url_of(place, access)) if is_remote else dg.MetadataValue.path(place)

@@ -1,6 +1,6 @@
-"""Results as Dagster's metadata: their figures by name, so that Dagster plots them over time, and the keys at fault.
+"""Turns results into Dagster's metadata: figures by name, which Dagster plots over time, and the keys at fault.
 
-What a figure is called is declared with the result (`figures.py`). No row's values: keys and attribute names only.
+The result declares each figure's name (`figures.py`). Metadata holds no row's values: only keys and attribute names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ def of_migration(result: MigrationResult) -> dict[str, Any]:
 
 
 def of_retry(last: MigrationResult | None, retried: MigrationResult) -> dict[str, Any]:
-    """What the last pass did, and beside it, as ``retry_...``, what became of the ledger's rows since."""
+    """What the last pass did, and, as ``retry_...``, what became of the ledger's rows since."""
     return {**of_migration(last or retried), **{f"retry_{name}": value for name, value in _figures(retried).items()}}
 
 
@@ -136,7 +136,7 @@ def of_spot_check(result: SpotCheckResult) -> dict[str, Any]:
 
 
 def of_review(review: SpotCheckReview) -> dict[str, Any]:
-    """What a person said of the sample; neither name nor remarks, which may hold personal data."""
+    """The review of the sample, without name and remarks, which may hold personal data."""
     return {
         "reviewed_run": review.run_id,
         "seed": review.seed,
@@ -147,7 +147,7 @@ def of_review(review: SpotCheckReview) -> dict[str, Any]:
 
 
 def of_summary(report: "SummaryReport") -> dict[str, Any]:
-    """The verdict, whether a cutover is ready, and the totals under the names that partitions have them by."""
+    """The verdict, whether a cutover is ready, and the totals, named as for partitions."""
     return {**of_readiness(report), **_figures(report.totals)}
 
 

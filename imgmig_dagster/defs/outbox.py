@@ -1,11 +1,11 @@
-"""What a sensor has to tell, kept so that each fault is told of once, whatever becomes of a tick."""
+"""Keeps a sensor's alerts, so that each fault is sent once, even if a tick is cut off. `sensors` finds the faults."""
 
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 import dagster as dg
 from pydantic import TypeAdapter
@@ -13,20 +13,21 @@ from pydantic import TypeAdapter
 from imgmig_dagster.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.local_runs.dagster_internals import note, noted
 from imgmig_dagster.remedies import Remedy
+from imgmig_dagster.state.records import renamed
 from imgmig_dagster.window import now
 
-# Of the 60 s that Dagster gives a tick; one message may last 15 s beyond it.
+# Of the 60 s that Dagster gives a tick; the last message may take 15 s more.
 _SENDING_S: Final = 25.0
 
 
 @dataclass
 class _Cursor:
-    """`after` is the last event that was looked at; `told` is what was told of each fault that still lasts; `pending`
-    are those to be told of, not before `wait_until`, ISO 8601.
+    """`after` is the last event read. `alerted` holds what was sent about each fault that still lasts. `pending` are the
+    faults to send, not before `wait_until`, ISO 8601.
     """
 
     after: int | None = None
-    told: dict[str, str] = field(default_factory=dict)
+    alerted: Annotated[dict[str, str], renamed("alerted", "told")] = field(default_factory=dict)
     pending: dict[str, AlertFault] = field(default_factory=dict)
     wait_until: str | None = None
 
@@ -37,11 +38,11 @@ _CURSORS: Final = TypeAdapter(_Cursor)
 class Outbox:
     """The faults that one sensor found, of a `table` where the stage has several.
 
-    Unless they are `lasting` each is news, and none is remembered.
+    Unless the faults are `lasting`, each one is new, and none is remembered.
 
-    They are kept in Dagster's cursor, which a tick that is cut off does not move. So what was sent is besides noted in
-    Dagster's storage after each message, with the cursor that the tick began with. The note is taken up by the next
-    tick that begins with the same one, and dropped at the end of each.
+    Dagster's cursor keeps them, but a tick that is cut off does not move the cursor. So after each message a note of
+    what was sent goes to Dagster's storage, with the cursor that the tick began with. The next tick that begins with
+    the same cursor reads the note; the end of each tick deletes it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Outbox:
 
     @property
     def after(self) -> int | None:
-        """The last event that was looked at; None at the first tick."""
+        """The last event read; None at the first tick."""
         return self._cursor.after
 
     @after.setter
@@ -79,25 +80,25 @@ class Outbox:
 
     @property
     def faults(self) -> set[str]:
-        """The faults that last, told of or not."""
-        return {*self._cursor.told, *self._cursor.pending}
+        """The faults that last, alerted or not."""
+        return {*self._cursor.alerted, *self._cursor.pending}
 
     def put(self, name: str, fault: AlertFault) -> None:
-        """A fault that is to be told of, unless the same was told of it."""
-        if self._cursor.told.get(name) == _said(fault):
+        """Add a fault to alert, unless the same alert was sent for it."""
+        if self._cursor.alerted.get(name) == _said(fault):
             self._cursor.pending.pop(name, None)
         else:
             self._cursor.pending[name] = fault
 
     def resolve(self, name: str) -> None:
-        """A fault that is no more: told of anew if it comes again."""
-        self._cursor.told.pop(name, None)
+        """Forget a fault that is gone: it is alerted again if it comes back."""
+        self._cursor.alerted.pop(name, None)
         self._cursor.pending.pop(name, None)
 
     def send(self, webhook: Webhook, ui: str) -> dg.SkipReason:
-        """Send what is pending, one message for each kind of fault, as far as a tick's time goes; then move the cursor.
+        """Send what is pending, one message for each kind of fault, within a tick's time; then move the cursor.
 
-        What is not sent in this tick is sent in one of the next.
+        A later tick sends the rest.
         """
         sent = 0
         if self._cursor.wait_until is None or self._cursor.wait_until <= now():
@@ -107,7 +108,7 @@ class Outbox:
         self._context.update_cursor(self.cursor)
         if sent:
             self._note(None)
-        return dg.SkipReason(f"{sent} messages sent; {left} faults are to be told of at a later tick")
+        return dg.SkipReason(f"{sent} messages sent; {left} faults are sent at a later tick")
 
     def _send(self, webhook: Webhook, ui: str) -> int:
         kinds: dict[tuple[str, str, Remedy], dict[str, AlertFault]] = {}
@@ -128,7 +129,7 @@ class Outbox:
                 continue
             for name, fault in faults.items():
                 if self._lasting:
-                    self._cursor.told[name] = _said(fault)
+                    self._cursor.alerted[name] = _said(fault)
                 del self._cursor.pending[name]
             sent += 1
             self._note(self.cursor)

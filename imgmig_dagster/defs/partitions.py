@@ -1,4 +1,4 @@
-"""A table's partitions: what Dagster makes of them, and the window of rows behind each key."""
+"""A table's partitions: their Dagster definition, and the window of rows of each key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Partitions(Protocol):
 
 @dataclass(frozen=True)
 class TimeWindows:
-    """Windows of time, in UTC; the current one is included, and a new one appears as time goes on."""
+    """Windows of time, in UTC, the current one included; new ones appear as time goes on."""
 
     definition: dg.TimeWindowPartitionsDefinition
 
@@ -59,7 +59,7 @@ class Listed:
 
 
 def partitions_of(declared: declaration.DeclaredPartitions, order: Order) -> Partitions:
-    """The partitions from the one that holds the first day to the one that holds today; or the buckets.
+    """The partitions from the first day's to the current one; or the buckets.
 
     The start is moved back to the beginning of its month or week: Dagster would otherwise begin with the next one,
     and leave the rows before it to no partition.

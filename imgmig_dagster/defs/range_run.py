@@ -1,7 +1,7 @@
-"""A run over many partitions, of which each is recorded by itself, as soon as it is done.
+"""A run over many partitions: each is recorded on its own, as soon as it is done.
 
-What is done with a partition is in `assets` and `repair`. Here is what becomes of a run's partitions: which they are,
-what Dagster is told of each, and how the run ends when some of them did not.
+`assets` and `repair_assets` work on one partition. This module chooses a run's partitions, records each in Dagster, and
+ends the run when some have failed.
 
 Dagster itself would record the partitions of a range only at its end, and their checks not by partition at all. So the
 op records what Dagster makes of one partition's run, in the same order.
@@ -23,14 +23,14 @@ from imgmig_dagster.defs.failed_partitions import FailedPartitions
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.local_runs.partition_events import PartitionEvents
-from imgmig_dagster.local_runs.runner import told
+from imgmig_dagster.local_runs.runner import our_error
 from imgmig_dagster.progress import Ended
 from imgmig_dagster.work import work_on
 
 Opened = TypeVar("Opened")
 
 AT_ONCE: Final = 4
-"""So many partitions are worked on at a time: while one waits for a reply the CPU, which is one, is another's."""
+"""Partitions worked on at a time: while one waits for a reply, another one uses the CPU."""
 _NAMED: Final = 20
 _BLOCKING: Final = frozenset((claim.asset, claim.name) for claim in CLAIMS if claim.blocking)
 
@@ -40,14 +40,14 @@ class PartitionsFailed(dg.Failure):
 
 
 class ChecksDoNotHold(dg.Failure):
-    """Every partition of a run came to its end, and blocking checks of some do not hold."""
+    """Every partition of a run was finished, but blocking checks of some failed."""
 
 
 @dataclass
 class Part:
     """One partition of a run, and what is recorded of it in Dagster's `log`, by the run's `recorder`.
 
-    `red` are the blocking checks that do not hold.
+    `red` are the blocking checks that failed.
     """
 
     context: dg.AssetExecutionContext
@@ -68,7 +68,7 @@ class Part:
         on_the_way: bool = False,
         version: str | None = None,
     ) -> None:
-        """Record the partition's asset with `facts`, then its checks; to the end, though the run ends meanwhile.
+        """Record the partition's asset with `facts`, then its checks; completely, even if the run is ending.
 
         Of an asset that the run is not for, and that is re-established `on_the_way`, no check makes the partition red.
         `version` is that of the data: what was made of the same one stays up to date. By default each run's is another.
@@ -80,17 +80,17 @@ class Part:
         self.red += red
 
     async def end(self) -> None:
-        """Show in Dagster what is amiss with the partition by now, although it was materialized."""
+        """Show the partition's current fault in Dagster, although it was materialized."""
         await self._write(self.failed.show, self.context, self.partition)
         self.ended = True
 
     def break_off(self) -> None:
-        """Show what is amiss after a run that was interrupted: it ends as canceled, which no partition shows."""
+        """Show the fault after an interrupted run: it ends as canceled, which no partition shows."""
         if self.begun and (self.red or not self.ended):
             self.failed.show(self.context, self.partition, in_progress_too=True)
 
     async def _write(self, write: Callable[..., None], *what: Any) -> None:
-        """Have the recorder write. Of a partition that Dagster shows as done nobody is told that it is not finished."""
+        """Make the recorder write. A partition that Dagster shows as done is not reported as unfinished."""
         self.unrecorded = True
         await to_its_end(asyncio.get_running_loop().run_in_executor(self.recorder, write, *what))
         self.unrecorded = False
@@ -121,14 +121,15 @@ def over_range(
     tell: Callable[[Ended], None],
     failed: FailedPartitions,
 ) -> Iterator[dg.DagsterEvent]:
-    """Work on the partitions, a few at a time, and record each; then let go what depends on them in this run.
+    """Work on the partitions, a few at a time, and record each; then start what depends on them in this run.
 
-    A partition's error ends that partition. One that the others would meet too ends the run at once: a service that is
-    away; settings, a target or a session with PostgreSQL that is refused. What is recorded by then comes to its end.
+    A partition's error ends that partition. An error that the others would meet too ends the run at once: a service
+    that cannot be reached; settings, a target or a session with PostgreSQL that is refused. Recording that has begun is
+    completed.
 
     Raises:
-        PartitionsFailed: at the end, naming the partitions that did not come to theirs, and why.
-        ChecksDoNotHold: at the end, where only blocking checks do not hold.
+        PartitionsFailed: at the end, naming the partitions that failed, and why.
+        ChecksDoNotHold: at the end, where only blocking checks failed.
     """
     ended: list[Ended] = []
     table = failed.table
@@ -139,7 +140,7 @@ def over_range(
         ended.append(each)
         tell(each)
 
-    # Dagster stores one event after another in any case: several threads would want a connection each.
+    # Dagster stores one event after another in any case: several threads would only need more connections.
     with ThreadPoolExecutor(1, "recorder") as recorder:
         parts = [Part(context, key, log, recorder, failed) for key in keys]
         try:
@@ -186,13 +187,13 @@ async def _all(
         for part in waiting:
             error = await _error_of(do(part), part)
             ends_all = error is not None and error.ends_all
-            # What the others met too while the run ended is told once.
+            # An error that the others met too while the run ended is reported once.
             if not (ends_all and is_over):
                 end(Ended(part.partition, tuple(part.red), error))
             if ends_all:
                 is_over = True
                 raise _EndsAll
-            await asyncio.sleep(0)  # a run that ended while the partition was recorded begins no other one
+            await asyncio.sleep(0)  # a run that ended while the partition was recorded must not begin another one
 
     with suppress(_EndsAll):
         await gather(one_after_another() for _ in range(min(AT_ONCE, len(parts))))
@@ -202,9 +203,9 @@ async def _error_of(work: Coroutine[Any, Any, None], part: Part) -> ImgmigError 
     try:
         await _whole(work, part)
     except Exception as error:
-        found = told(error)
+        found = our_error(error)
         if part.unrecorded or found is None:
-            # Dagster's storage is away, for every partition.
+            # Dagster's storage cannot be reached, for any partition.
             raise
         if found is not error:
             found.__cause__ = error

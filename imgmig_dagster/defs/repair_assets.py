@@ -1,4 +1,4 @@
-"""The assets of repair: what is done about what verification and census found, or, unless applied, would be."""
+"""The assets of repair: what a repair did about faults of verification and census, or as a dry run would do."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,10 +99,10 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
 
 
 def _refuse_unseen(store: StateStore, census: CensusResult | None, config: DeleteOrphansConfig) -> None:
-    """One click must not delete: who starts the run has seen how many items go, or of which census they are.
+    """One click must not delete: the run config must say how many items go, or which census listed them.
 
     Raises:
-        SettingsError: neither is said.
+        SettingsError: it says neither.
     """
     number = len(listed_orphans(store, census)) if census else 0
     if census and number and config.confirm_deletes is None and config.census != census.run_id:
@@ -116,7 +116,7 @@ def _refuse_unseen(store: StateStore, census: CensusResult | None, config: Delet
 def _open_target(
     table: Table, target: TargetDynamoDB, instance: dg.DagsterInstance, config: RepairConfig | DeleteOrphansConfig
 ) -> TargetSettings:
-    """Every repair begins here: one that may write asks whether it may."""
+    """Opens the work of every repair; one that writes asks the guard first."""
     if config.apply:
         return target.open_for_writing(table.mapping, instance, config.confirm)
     return target.target_settings(table.mapping, instance)

@@ -46,7 +46,7 @@ LOGGED_EVERY_ROWS = 100
 
 
 def _shown(what: str, variable: str) -> Any:
-    # The launchpad could otherwise seem to be a place to set it.
+    # Otherwise the launchpad would look like a place to set it.
     return Field(None, description=f"{what}, as {variable} says when the definitions load. Shown, and not used")
 
 
@@ -99,10 +99,10 @@ class TargetDynamoDB(StageResource):
         return allow_writes(self.settings, confirmed, self.target_settings(mapping, instance))
 
     def target_settings(self, mapping: TableMapping, instance: dg.DagsterInstance) -> TargetSettings:
-        """How to reach the items of a mapping, and how hard the runs together may drive it.
+        """How to reach the items of a mapping, and how fast all runs together may use it.
 
         Raises:
-            SettingsError: the pool lets no run in.
+            SettingsError: the pool admits no run.
         """
         settings = self.settings
         if pool_limit(instance, TARGET_POOL) == 0:
@@ -134,7 +134,7 @@ class TargetDynamoDB(StageResource):
 
 
 class PictureBuckets(StageResource):
-    """S3, where the pictures lie; read-only."""
+    """S3, where the pictures are; read-only."""
 
     def open(self, mapping: TableMapping) -> PictureStore | None:
         """The buckets that the rows of a table name; None where its mapping declares no pictures."""
@@ -149,12 +149,12 @@ class StateDirectory(StageResource):
     _spread: bool = PrivateAttr(False)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """A run begins: its locks have to hold wherever the instance's runs work."""
+        """A run begins: check that its locks work on all hosts of the instance."""
         super().setup_for_execution(context)
         self._spread = context.instance is not None and spreads_runs(context.instance)
 
     def of_stage(self) -> StageState:
-        """What the tables of the stage have in common: which state it is, and `imgmig throttle`."""
+        """What the tables of the stage share: the id of the state, and `imgmig throttle`."""
         if self._spread:
             check_shared(self.settings.state.url)
         return open_state(self.settings.state.url, self.stage, self.settings.aws())
@@ -172,7 +172,7 @@ class StateDirectory(StageResource):
 
 
 class ReportBucket(StageResource):
-    """S3, where reports are published besides the state store, if the setting `url` in [reports] names a place."""
+    """S3, where reports are published in addition to the state store, if `url` in [reports] names a place."""
 
     place: str | None = _shown("bucket and prefix", "url in [reports]")
 
@@ -182,12 +182,12 @@ class ReportBucket(StageResource):
         return SigningKey(self.settings.aws(), name) if name else None
 
     def publish(self, files: Mapping[str, bytes], folder: str | None = None) -> dict[str, str]:
-        """Upload the files, encrypted as the bucket has it; returns where each is. Nothing where no place is set.
+        """Upload the files, with the bucket's encryption; returns the place of each. Does nothing if no place is set.
 
         They go below the stage's name, and in a `folder` there where one is named.
 
         Raises:
-            SettingsError: the URL is none of S3.
+            SettingsError: the URL is not S3's.
             TargetUnavailable: S3 refused, or cannot be reached.
         """
         settings = self.settings
@@ -212,14 +212,15 @@ class ReportBucket(StageResource):
 
 @dataclass(frozen=True)
 class ProgressListener:
-    """Who gets, beside the logs, progress, how each partition ended, and what is noticed: the command line."""
+    """The command line's listeners, which get progress, the end of each partition, and notices, like the logs."""
 
     listen: Listener
     end: Callable[[Ended], None]
     notice: Callable[[str], None]
 
     def for_run(self, log: logging.Logger, run_log: Listener) -> Listener:
-        """Tells ``migration.log`` every 100 rows at first and then by time (`every_rows`), and the others always."""
+        """Writes to ``migration.log`` every 100 rows at first, later by time (`every_rows`); the others get every
+        moment."""
         to_file = every_rows(LOGGED_EVERY_ROWS, lambda progress: log.info("%s", _with_partition(progress)))
 
         def tell(progress: Progress) -> None:
@@ -232,7 +233,7 @@ class ProgressListener:
     def telling_throttle(
         self, stage: str, log: logging.Logger, dagster_log: logging.Logger
     ) -> Callable[[Throttle], None]:
-        """Tells the logs and the listener that a pause begins, or ends."""
+        """Reports the beginning and the end of a pause to the logs and the listener."""
 
         def tell(asked: Throttle) -> None:
             line = asked.line(stage)

@@ -1,4 +1,4 @@
-"""What a single run may do differently: the config of the assets, as the launchpad and the jobs give it."""
+"""Options of a single run: the config of the assets, as the launchpad and the jobs give it."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _PARTITIONS: Final = "Of the run's partitions only these; all of them where none
 
 
 class MigrateConfig(dg.Config):
-    """What one run of `migrated_images` does differently."""
+    """Options of one run of `migrated_images`."""
 
     start_over: bool = Field(False, description="Forget an interrupted pass, and begin at the window's start")
     retry_failures_only: bool = Field(False, description="Take up the rows of the failure ledger, and no others")
@@ -26,7 +26,7 @@ class MigrateConfig(dg.Config):
 
 
 class VerifyConfig(dg.Config):
-    """What one run of `verification_report` does differently."""
+    """Options of one run of `verification_report`."""
 
     partitions: list[str] = Field([], description=_PARTITIONS)
 
@@ -34,7 +34,7 @@ class VerifyConfig(dg.Config):
 
 
 class RepairConfig(dg.Config):
-    """What one run of `repair_report` does."""
+    """Options of one run of `repair_report`."""
 
     apply: bool = Field(False, description="Write to the target; by default only what would be done is told")
     source_wins: bool = Field(False, description="Overwrite items that are newer than their rows, too")
@@ -43,7 +43,7 @@ class RepairConfig(dg.Config):
 
 
 class DeleteOrphansConfig(dg.Config):
-    """What one run of `orphan_report` does."""
+    """Options of one run of `orphan_report`."""
 
     apply: bool = Field(False, description="Delete from the target; by default only what would be done is told")
     confirm: str | None = Field(None, description=_CONFIRM)

@@ -1,4 +1,4 @@
-"""What the log of a run in Dagster's UI says of its progress: a line each ten seconds, also while nothing moves.
+"""Writes a run's progress to its log in Dagster's UI: a line every ten seconds, also while nothing moves.
 
 Each hundred rows are in ``migration.log`` (`progress.every_rows`); the terminal's bar is in `cli.console`.
 """
@@ -16,7 +16,7 @@ from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.progress import Progress
 
 _EVERY_S: Final = 10.0
-# A run that is paused for hours says so again each five minutes.
+# A paused run repeats its line every five minutes.
 _REPEATED_EVERY: Final = 30
 
 
@@ -62,7 +62,7 @@ class RunLog:
 
         def tell_on() -> None:
             while not over.wait(every_s):
-                # Whoever cannot write to Dagster's log finds out in the run itself.
+                # The run itself reports that Dagster's log cannot be written.
                 with suppress(Exception):
                     self.tell()
 

@@ -1,6 +1,6 @@
-"""What is verified without anybody asking: by default where a stage is not dev, in dev when it is turned on.
+"""Scheduled verification, census and spot check. On by default in staging and prod; in dev off until turned on.
 
-A tick launches one run, whatever there is to do: which partitions are due is chosen in that run (`due`).
+A tick launches at most one run, which chooses the partitions that are due (`due`).
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:
 
 
 def verified_once_migrated(table: Table) -> dg.AutomationConditionSensorDefinition:
-    """Looks each half minute for partitions that a run has migrated; the condition is the asset's (`specs`)."""
+    """Looks every half minute for partitions that a run has migrated; `specs` has the asset's condition."""
     return dg.AutomationConditionSensorDefinition(
         table.named("verify_once_migrated"),
         target=dg.AssetSelection.assets(table.asset("verification_report")),

@@ -1,4 +1,7 @@
-"""What people are told without asking: failed runs, failed checks, ledgers that are not empty, and stale evidence."""
+"""Sensors that find what to alert: failed runs, failed checks, ledgers with rows, and stale evidence.
+
+`outbox` keeps what was sent, `alerts` sends it.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -28,12 +31,12 @@ _EVALUATIONS_PER_TICK: Final = 500
 _RUNS_PER_TICK: Final = 100
 _KEYS: Final = 3
 _FAILED: Final = dg.DagsterEventType.RUN_FAILURE
-# A check that blocks ends its run: the check is told of, and not the run besides.
+# A blocking check ends its run: the alert is about the check, not also about the run.
 _ENDED_BY_A_CHECK: Final = frozenset({"DagsterAssetCheckFailedError", ChecksDoNotHold.__name__})
 
 
 class AlertWebhook(StageResource):
-    """Where alerts go: IMGMIG_ALERT_WEBHOOK, nowhere if it is not set."""
+    """Where alerts go: to IMGMIG_ALERT_WEBHOOK; nowhere if it is not set."""
 
     def open(self) -> Webhook | None:
         """The webhook of the stage."""
@@ -42,7 +45,7 @@ class AlertWebhook(StageResource):
 
     @property
     def ui(self) -> str:
-        """Where people open Dagster's UI."""
+        """The address of Dagster's UI."""
         return self.settings.alerts.ui_url
 
 
@@ -60,7 +63,7 @@ def all_sensors(table: Table, assets: Collection[dg.AssetKey]) -> list[dg.Sensor
 def _failed_runs(table: Table, assets: Collection[dg.AssetKey], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     name = table.named("alert_failed_runs")
 
-    # Not a run_failure_sensor: that tells of one run at a time, and moves its cursor only at the end of a tick.
+    # Not a run_failure_sensor: that reports one run at a time, and moves its cursor only at the end of a tick.
     @dg.sensor(
         name=name,
         minimum_interval_seconds=_EVENTS_EVERY_S,
@@ -75,7 +78,7 @@ def _failed_runs(table: Table, assets: Collection[dg.AssetKey], status: dg.Defau
             return _not_set()
         box = Outbox(context, table.stage.value, name, table.option, lasting=False)
         if box.after is None:
-            # What failed before anybody asked to be told is not news.
+            # Failures from before the sensor was turned on are not alerted.
             last = instance.fetch_run_status_changes(_FAILED, limit=1).records
             box.after = last[0].storage_id if last else 0
         failed = instance.fetch_run_status_changes(
@@ -197,9 +200,9 @@ def _is_of(table: Table, assets: Collection[dg.AssetKey], run: dg.DagsterRun) ->
 def _of_run(
     table: Table, instance: dg.DagsterInstance, run: dg.DagsterRun, record: dg.EventLogRecord
 ) -> list[AlertFault]:
-    """A fault for each partition that did not come to its end; none where a check ended the run.
+    """A fault for each partition that failed; none where a check ended the run.
 
-    The check is told of then, and not the run besides.
+    Then the alert is about the check, not also about the run.
     """
     names = internals.error_classes(instance, run.run_id)
     if _ENDED_BY_A_CHECK & set(names):
@@ -210,7 +213,7 @@ def _of_run(
     is_gone = event is not None and event.message == GONE
     title, page = f"run of {run.job_name}", f"runs/{run.run_id}"
     return [
-        # The class and not the text: what a library says may hold values.
+        # The class and not the text: a library's text may hold values.
         AlertFault(
             title,
             "failed: its process is gone" if is_gone else f"failed by {name}" if name else "failed",
@@ -237,7 +240,7 @@ def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:
         box.resolve(name)
         return
     pages = f"assets/{asset}?view=checks&checkDetail={found.check_name}"
-    # A partition's page has what was found of it, and its run; the check's page shows the last partition only.
+    # A partition's page shows its check and its run; the check's page shows only the last partition.
     page = _page(asset, partition) if partition else pages
     numbers = [(key, value.value) for key, value in found.metadata.items() if isinstance(value, dg.IntMetadataValue)]
     counts = {key: count for key, count in numbers if count}

@@ -1,7 +1,8 @@
-"""What Dagster knows of each asset: key, place, owner, description, columns, lineage, version, freshness, automation.
+"""The spec of each asset: key, group, owner, description, columns, lineage, version, freshness, automation.
 
-Made from the one field list. How an asset is made is in `assets`, `repair` and `whole_table`; what its checks claim is
-in `claims`. Both tables are here too: they begin and end the graph, and no run makes them.
+Specs are made from the declaration. `assets`, `repair_assets` and `whole_table` make the assets; `claims` has the
+claims of their checks. The source and the target table are here too: they begin and end the graph, and no run makes
+them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +19,8 @@ from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.verification_result import VERIFIER_VERSION
 
 _OWNERS: Final = ("team:data-platform",)
-# Evidence that its schedule no longer renews shows on its asset's page. Of a partitioned asset Dagster judges the last
-# materialization of any partition: that the rotation stands still is seen, not that one partition was left out.
+# Dagster flags evidence that the schedules stopped renewing. For a partitioned asset it looks at the latest
+# materialization of any partition: this catches a stopped schedule, but not one skipped partition.
 _RENEWED_DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=RENEWED_WITHIN)
 _RENEWED_WEEKLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8))
 _ATTRIBUTE_TYPES: Final = {
@@ -112,7 +113,8 @@ def _version(mapping: TableMapping) -> Iterator[dg.TableColumn]:
 
 
 def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
-    # Dagster shows by the version what other code made. The same two void evidence (`verification.evidence`).
+    # The version shows in Dagster what other code made. Changes of the same two invalidate evidence
+    # (`verification.evidence`).
     mapped = f"mapping {table.mapping.fingerprint()}"
     judged = f"{mapped}, verifier {VERIFIER_VERSION}"
     partitions = table.partitions.definition
@@ -226,10 +228,10 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
 
 
 def _once_migrated(table: Table) -> dg.AutomationCondition[Any]:
-    """A partition is verified once a run has migrated it, and nothing writes to it.
+    """Verifies a partition once a run has migrated it and nothing writes to it.
 
-    Dagster has no event of what changes in the source, or was migrated before the condition was turned on: that is left
-    to `schedules`.
+    Dagster has no event for changes of the source, or for migrations before the condition was turned on: `schedules`
+    covers those.
     """
     return (
         dg.AutomationCondition.any_deps_updated().since_last_handled()

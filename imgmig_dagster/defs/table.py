@@ -1,4 +1,4 @@
-"""One table as Dagster knows it: its mapping, its partitions, and what its assets, checks and jobs are called."""
+"""One table in Dagster: its mapping, its partitions, and the names of its assets, checks and jobs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ MIGRATED: Final = "migrated"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a stage. Where it `is_only`, nothing but its two ends bears its name.
+    """A table of a stage. If it `is_only`, only source and target have its name.
 
     `others` are the mappings of the stage's other tables.
     """
@@ -31,7 +31,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What the declaration calls it."""
+        """Its name in the declaration."""
         return self.mapping.name
 
     def asset(self, of: str) -> str:
@@ -54,7 +54,7 @@ class Table:
 
     @property
     def option(self) -> str | None:
-        """What commands have to be given as `--table`; None where there is no other."""
+        """What commands need as `--table`; None where the stage has one table."""
         return None if self.is_only else self.name
 
     def group(self, of: str) -> str:

@@ -1,4 +1,4 @@
-"""The assets of the table as a whole: nouns, each made by one call of the domain."""
+"""The unpartitioned assets of a table: census, spot check, report. Partitioned assets are in `assets`."""
 
 import asyncio
 from collections import Counter
@@ -98,7 +98,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         windows, reads = table.partitions.windows(), target.target_settings(table.mapping, context.instance)
         with working(context, table, source, reads, state, progress) as (opening, _log):
             result = work_on(opening, lambda work: draw_spot_check(work, s3, windows, config.count, seed))
-        # A person may be looking at the last sample, or has: nobody but a person takes their hour from them.
+        # A person may be reviewing the last sample, or has done so: only a person replaces it.
         keeps = config.keep_last and config.seed is None
         last = load_record(store, names.SPOT_CHECK, SpotCheckResult) if keeps else None
         kept = last is not None and last.is_clean and result.is_clean and not last.identity.changes(result.identity)
@@ -122,7 +122,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
         name=table.asset("migration_report"),
         specs=[specs["migration_report"]],
         check_specs=specs_of(table, "migration_report", None),
-        # By this "Execute" on the check's page works: it makes a new report, and judges that.
+        # This makes "Execute" on the check's page work: it makes a new report and judges it.
         can_subset=True,
     )
     def migration_report(
@@ -151,7 +151,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                 return certified, work.source.table.assumptions, columns, recheck, drift, work.metrics
 
             certified, assumptions, columns, recheck, drift, metrics = work_on(opening, look)
-            # After the last look: what another state wrote during it has left its mark by now.
+            # After the last look: a state that wrote during it has marked the table by now.
             owner = target.ownership(certified.identity.target, state.of_stage())
             counted = {**certified.counts.rows_per_window, **certified.rows}
             facts = RunFacts(
@@ -179,7 +179,7 @@ def whole_table_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
                 left=certified.left,
             )
             rows_now = {window.partition: counted.get(window.partition, 0) for window in windows}
-            known = read_ahead(store, list(rows_now))  # and not the index: the certificate rests on this
+            known = read_ahead(store, list(rows_now))  # not by the index: the certificate relies on this
             report = build_report(known, table.stage.value, windows, rows_now, facts, certified.digests, table.option)
             _measure(metrics, report)
         FailedPartitions(table, store).show_judged(context, report)

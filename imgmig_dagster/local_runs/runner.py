@@ -110,7 +110,7 @@ class JobRunner:
         if status is dg.DagsterRunStatus.FAILURE and not ended_by:
             early = RunFailed(f"run {run_id} of {job_name} failed before its first step: see its page in the UI")
             return RunResult(run_id, status, early)
-        return RunResult(run_id, status, told(ended_by[0]) if ended_by else None)
+        return RunResult(run_id, status, our_error(ended_by[0]) if ended_by else None)
 
     def observe(self, asset: str, facts: Mapping[str, Any]) -> None:
         """Record an observation of an asset outside of any run, with `facts` as its metadata."""
@@ -159,7 +159,7 @@ def _keep_the_error(ended_by: list[BaseException]) -> dg.HookDefinition:
     return keep_the_error
 
 
-def told(error: BaseException) -> ImgmigError | None:
+def our_error(error: BaseException) -> ImgmigError | None:
     """Our error behind the end of a run or of a part of it; None where a check failed."""
     chain = causes(error)
     for cause in chain:
