@@ -22,8 +22,8 @@ _SENDING_S: Final = 25.0
 
 @dataclass
 class _Cursor:
-    """`after` is the last event read. `alerted` holds what was sent about each fault that still lasts. `pending` are the
-    faults to send, not before `wait_until`, ISO 8601.
+    """`after` is the last event read. `alerted` holds what was sent about each fault that still lasts. `pending` are
+    the faults to send, not before `wait_until`, ISO 8601.
     """
 
     after: int | None = None

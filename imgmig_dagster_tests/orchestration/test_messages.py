@@ -229,6 +229,21 @@ def test_a_cursor_of_an_earlier_version_goes_on_at_its_event(instance: dg.Dagste
     assert (box.after, box.faults) == (12, set())
 
 
+def test_what_an_earlier_version_alerted_is_not_alerted_again(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    webhook, fault = Webhook(receiver.url), faults("a")["a"]
+    box = outbox(instance)
+    box.put("a", fault)
+    box.send(webhook, "http://ui")
+    kept = json.loads(box.cursor)
+    earlier = kept | {"told": kept.pop("alerted")}
+
+    box = outbox(instance, json.dumps(earlier))
+    box.put("a", fault)
+    box.send(webhook, "http://ui")
+
+    assert len(receiver.texts) == 1
+
+
 @pytest.mark.parametrize("cursor", [None, ""])
 def test_a_cursor_that_is_reset_is_reset(instance: dg.DagsterInstance, receiver: Receiver, cursor: str | None) -> None:
     webhook = Webhook(receiver.url)
