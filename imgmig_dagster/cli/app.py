@@ -1,4 +1,4 @@
-"""The commands that work on a stage."""
+"""The command line: the commands that work on a stage. Each command's result is worded in its own module here."""
 
 import gc
 import sys
@@ -105,7 +105,7 @@ def dry_run(
     to: To = None,
     json: Json = False,
 ) -> None:
-    """Tell what a migration would do to each row, and what it would cost. Never writes to the target."""
+    """Show what a migration would do to each row, and what it would cost. Never writes to the target."""
     with _session(stage, table, json) as session:
         session.finish(session.dry_run(session.choose(partition, from_, to)))
 
@@ -174,7 +174,9 @@ def repair(
     from_: From = None,
     to: To = None,
     json: Json = False,
-    apply: Annotated[bool, typer.Option("--apply", help="Write; without it, only tell what would be done.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write; without it, a dry run shows what would be done.")
+    ] = False,
     source_wins: Annotated[
         bool, typer.Option("--source-wins", help="Overwrite items that are newer than their rows, too.")
     ] = False,
@@ -184,7 +186,7 @@ def repair(
     confirm: Confirm = None,
     confirm_deletes: ConfirmDeletes = None,
 ) -> None:
-    """Bring up to date what the last verification listed, and verify those keys again; dry unless --apply is given.
+    """Repair the rows that the last verification listed, and verify them again; a dry run unless --apply is given.
 
     Each row is judged again by the rule of the migration. Every change is in an audit record.
     """
@@ -275,7 +277,7 @@ def _session(stage: str | None, table: str | None, json: bool) -> StageSession:
 
 
 def _of_each(stage: str | None, table: str | None, json: bool, find: Callable[[StageSession], CommandResult]) -> None:
-    """What is found of each table, by commands that start nothing."""
+    """Show the result for each table, of commands that start nothing."""
     output = Output(json=json)
 
     def of(name: str) -> CommandResult:
@@ -290,5 +292,5 @@ def main() -> None:
     try:
         sys.exit(run(app))
     finally:
-        # The process ends with what it holds, unsearched.
+        # No search for garbage when the process ends.
         gc.freeze()

@@ -1,4 +1,4 @@
-"""``imgmig plan``: what a migration of so many rows takes. Calculated; nothing is asked, and nothing is written."""
+"""``imgmig plan``: calculates what a migration of so many rows takes (`capacity/`). Contacts no service."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""``imgmig certificate``: shows certificates, checks hash and signature, and tells what changed between two."""
+"""``imgmig certificate``: shows certificates, checks hash and signature, and compares two (`reporting/`)."""
 
 import re
 from dataclasses import asdict
@@ -27,14 +27,14 @@ from imgmig_dagster.tables import chosen_table
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 
-# What names a certificate that the state keeps; anything else is a file.
+# These name a certificate that the state keeps; anything else is a file.
 _KEPT: Final = re.compile(r"latest|previous|\d{4}-\d\d-\d\dT\d{6}[.]\d{3}Z")
 _LISTED: Final = 20
-_HASH_PROVES: Final = "That tells an accident or a careless edit; whoever edits on purpose can make a new hash."
+_HASH_PROVES: Final = "That reveals an accident or a careless edit; a deliberate forger can make a new hash."
 _SIGNATURE_PROVES: Final = "Nobody made or changed it who may not sign with that key."
 _OWN_KEY_PROVES: Final = (
-    "That does not say whose key it is: whoever alters the file can put a key of their own into it. Name the right one "
-    "by --public-key."
+    "That does not say whose key it is: a forger can put their own key into the file. Name the right one by "
+    "--public-key."
 )
 Which = Annotated[str, typer.Argument(help="A file; or latest, previous, or a name of imgmig certificate list.")]
 PublicKey = Annotated[
@@ -103,7 +103,7 @@ def diff(
     table: TableOption = None,
     json: Json = False,
 ) -> None:
-    """Tell what changed between two certificates. Exit code 0 if nothing did, 1 otherwise."""
+    """Show what changed between two certificates. Exit code 0 if nothing did, 1 otherwise."""
     changes = compare(_load(before, stage, table).certificate, _load(after, stage, table).certificate)
     lines = [f"{each.where}: {each.what}: {_shown(each.before)} -> {_shown(each.after)}" for each in changes]
     document = {"changes": [asdict(each) for each in changes]}

@@ -1,4 +1,4 @@
-"""Which partitions a command works on, and how many rows they hold."""
+"""Chooses the partitions that a command works on, and counts their rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -14,7 +14,7 @@ from imgmig_dagster.window import Window, dated, span
 
 
 class RowsCounted:
-    """The source's rows by partition, each partition counted once in a command, and only if it is asked for.
+    """The source's rows by partition. Each partition is counted once in a command, and only if needed.
 
     `windows` are all partitions of the table, in order.
     """
@@ -63,7 +63,7 @@ def chosen_partitions(
 
 
 def _between(windows: Sequence[Window], first: str | None, last: str | None, set_in: str) -> Sequence[Window]:
-    """The windows from the one to the other; all of them, that of rows without a time too, where none is named."""
+    """The windows from one to the other; without names all of them, including that of rows without a time."""
     if not (first or last):
         return windows
     start, end = span(windows)
@@ -75,7 +75,7 @@ def _between(windows: Sequence[Window], first: str | None, last: str | None, set
 
 
 def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]:
-    """The keys, in order, cut where partitions lie between them that are not chosen."""
+    """The keys, in order, in stretches of adjoining partitions."""
     chosen = set(keys)
     stretches: list[list[str]] = [[]]
     for window in windows:
@@ -87,7 +87,7 @@ def adjoining(windows: Sequence[Window], keys: Sequence[str]) -> list[list[str]]
 
 
 def refuse_beside_another(state: StateStore, keys: Sequence[str]) -> None:
-    """Two runs would take partitions from each other, and both end with errors about those that the other has.
+    """Refuse to start while another run works on these partitions: each would end with errors about the other's.
 
     Raises:
         PartitionBusy: another run writes to one of these partitions.
@@ -95,7 +95,7 @@ def refuse_beside_another(state: StateStore, keys: Sequence[str]) -> None:
     known = at_a_glance(state, keys)
     begun = {key: last.began_at for key in keys if (last := last_write(known, key)) and last.is_open}
     if begun:
-        # One that broke off holds no lock. One look: the lease of a dead process takes half a minute.
+        # An interrupted run holds no lock. One look only: the lease of a dead process lasts half a minute.
         with state.exclusive(names.write_lock(max(begun, key=lambda key: begun[key]))):
             pass
 

@@ -1,4 +1,7 @@
-"""What came of verifications, samples and reports, read from the state store: evidence, not the word of the run."""
+"""Results of verifications, spot checks and reports, read from the state store's evidence, not from the run.
+
+Those of migrations are in `migrations`, of repairs in `repairs`.
+"""
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -58,7 +61,7 @@ def of_verification(
     if whole_table:
         report = _report(state, errors)
         if errors and report and report.verdict is Verdict.PASS:
-            # Of the evidence from before: whoever asked for a new one must not read PASS.
+            # That verdict is of older evidence: after a failed verification it must not show PASS.
             report = replace(report, verdict=Verdict.NOT_VERIFIED, cutover=Cutover.NOT_READY)
         passed = passed and _is_pass(report)
         document["verdict"] = report.verdict if report else None
@@ -95,7 +98,7 @@ def of_spot_check(state: StateStore, errors: Sequence[ImgmigError]) -> CommandRe
 
 
 def of_review(review: SpotCheckReview, noun: str, options: str) -> CommandResult:
-    """What the reviewer said of the rows, which `noun` names."""
+    """The review's result; `noun` names the rows."""
     lines = [
         *(f"not fine: {row_id}" for row_id in review.issues[:SHOWN_FAULTS]),
         f"Recorded: {len(review.images):,} {noun} reviewed, {len(review.issues):,} with an issue. "
@@ -113,7 +116,7 @@ def of_report(state: StateStore, errors: Sequence[ImgmigError]) -> CommandResult
 
 
 def _report(state: StateStore, errors: Sequence[ImgmigError]) -> SummaryReport | None:
-    """The last report. Where errors kept a command from making another, one that cannot be read is none."""
+    """The last report. If errors kept a command from making another, an unreadable one counts as none."""
     with suppress(StateError) if errors else nullcontext():
         return load_record(state, names.report(names.SUMMARY_JSON), SummaryReport)
     return None
@@ -124,11 +127,11 @@ def _is_pass(report: SummaryReport | None) -> bool:
 
 
 def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]:
-    told = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
+    shown = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
         *([*report.facts.columns.ignored_lines, *report.facts.schema.lines] if report else []),
         *(lacking_lines(report) if report else []),
-        f"{told}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
+        f"{shown}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *(review_lines(report) if report else []),
     ]
 

@@ -1,4 +1,4 @@
-"""What a person sees: a live progress bar on a terminal, plain lines elsewhere, one JSON document on request."""
+"""Output for people: a progress bar on a terminal (`progress_bars`), plain lines elsewhere, or one JSON document."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ class CommandResult:
 
 
 class _PatientConsole(Console):
-    """Falls silent when its reader leaves: `imgmig migrate | head` must not end a migration."""
+    """Stops writing when its reader leaves: `imgmig migrate | head` must not end a migration."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -59,14 +59,14 @@ class Output:
         self._console.print(escape(line), soft_wrap=True)
 
     def show(self, finding: CommandResult) -> None:
-        """The finding, as a table and lines or as JSON."""
+        """The result, as a table and lines or as JSON."""
         if self._json:
             write_document(finding.document)
         else:
             self._show(finding)
 
     def show_all(self, findings: Mapping[str, CommandResult]) -> None:
-        """What was found of several tables: a heading for each, or one document."""
+        """The results for several tables: a heading for each, or one document."""
         if self._json:
             write_document({"tables": {name: finding.document for name, finding in findings.items()}})
             return
@@ -82,7 +82,7 @@ class Output:
 
     @contextmanager
     def progress(self, verb: str, total: int) -> Iterator[Watched]:
-        """Shows how far all partitions are together while the context lasts; on a terminal each under way besides.
+        """Shows the progress of all partitions together during the context; on a terminal also each one in progress.
 
         Other work than `verb`'s, such as reading the inventory before a migration, is not shown.
         """
@@ -98,7 +98,7 @@ class Output:
 
     @contextmanager
     def phases(self) -> Iterator[Watched]:
-        """Shows how far each phase of one job is while the context lasts, such as those of a census."""
+        """Shows the progress of each phase of one job during the context, such as those of a census."""
         if self._console.is_terminal:
             with progress_bar(self._console) as bar:
                 yield Watched(phases(bar), lambda _ended: None, above(bar))
@@ -114,18 +114,18 @@ class Output:
 
 @dataclass
 class Relay:
-    """Passes progress on to whoever listens just now, and keeps how the partitions of the last run ended."""
+    """Passes progress on to the current listener, and keeps how the partitions of the last run ended."""
 
     watched: Watched | None = None
     ended: list[Ended] = field(default_factory=list)
 
     def __call__(self, progress: Progress) -> None:
-        """Tell how far a partition is."""
+        """Report the progress of a partition."""
         if self.watched is not None:
             self.watched.progress(progress)
 
     def end(self, ended: Ended) -> None:
-        """Tell how a partition ended."""
+        """Report how a partition ended."""
         self.ended.append(ended)
         if self.watched is not None:
             self.watched.end(ended)

@@ -38,10 +38,10 @@ def demo(
     sandbox.start()
     existing = sandbox.status().images
     if existing:
-        output.say(f"The sandbox holds {existing:,} images from before; `imgmig sandbox reset` begins afresh.")
+        output.say(f"The sandbox holds {existing:,} images from before; `imgmig sandbox reset` starts over.")
     else:
         sandbox.seed_synthetic(images)
-        output.say(f"Made {images:,} images of 2023 and 2024, nasty ones among them.")
+        output.say(f"Made {images:,} images of 2023 and 2024, with difficult ones among them.")
     timed("sandbox and seed")
     worst = 0
     with StageSession(Stage.DEV, output, chosen_table(Stage.DEV, None)) as session:

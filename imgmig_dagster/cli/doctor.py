@@ -1,4 +1,4 @@
-"""``imgmig doctor``: is a stage fit for a migration?"""
+"""``imgmig doctor``: shows whether a stage is fit for a migration. The examinations are in `doctor/`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -32,7 +32,7 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
     """
     settings = load_settings(chosen(stage))
     require_running(settings.stage)
-    # Dagster takes a second to import: not before the settings are known to be there.
+    # Dagster takes a second to import: read the settings first.
     from imgmig_dagster.defs.build import tables_of
 
     tables = {each.name: each for each in tables_of(settings.stage)}
@@ -72,17 +72,17 @@ def _finding(
 
 
 def finding_of(stage: Stage, found: Sequence["Diagnosis"]) -> CommandResult:
-    """What was found, each with its remedy, as a command shows it."""
+    """The findings, each with its remedy, as a command's result."""
     from imgmig_dagster.doctor.diagnosis import Health, exit_code
 
     counts = {health.value: sum(each.health is health for each in found) for health in Health}
     document = {"stage": stage.value, **counts, "diagnoses": [asdict(each) for each in found]}
     line = f"Stage {stage.value}: " + ", ".join(f"{count} {health}" for health, count in counts.items())
-    return CommandResult(exit_code(found), document, [*(told for each in found for told in _told(each)), line])
+    return CommandResult(exit_code(found), document, [*(line for each in found for line in _lines(each)), line])
 
 
-def _told(found: "Diagnosis") -> Iterator[str]:
-    """Not a row of a table, which has a width: a remedy is a line that can be copied as a whole."""
+def _lines(found: "Diagnosis") -> Iterator[str]:
+    """Lines, not a row of a table, which has a width: a remedy can then be copied as a whole."""
     yield f"{found.health.value.upper():5} {found.service}, {found.thing}: {found.found}"
     if found.remedy:
         yield f"      -> {found.remedy}"

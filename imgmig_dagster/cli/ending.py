@@ -1,4 +1,4 @@
-"""How a command ends, whatever happens: an exit code, and an error in one line or in the document asked for."""
+"""Ends every command with an exit code, and an error in one line or in the JSON document."""
 
 import sqlite3
 import sys
@@ -24,7 +24,7 @@ def run(app: typer.Typer) -> int:
     except ImgmigError as error:
         return _refused(str(error), error.exit_code)
     except (OSError, sqlite3.Error) as error:
-        # Whatever has no better words of its own.
+        # Errors of files without a better message.
         return _refused(f"{refusal(error)}. Then give the same command again", FilesUnavailable.exit_code)
     except typer.Abort:
         rich_utils.rich_abort_error()
@@ -42,6 +42,6 @@ def _refused(message: str, exit_code: int) -> int:
 
 
 def _document(message: str) -> None:
-    # Whether it was asked for is not to be had from a command line that cannot be understood.
+    # A wrong command line cannot be parsed for --json.
     if "--json" in sys.argv[1:]:
         write_document({"errors": [message]})

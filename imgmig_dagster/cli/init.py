@@ -1,4 +1,4 @@
-"""``imgmig init``: the files that a stage needs, made once and edited by a person."""
+"""``imgmig init``: writes the files of a stage, for a person to edit. The texts are in `stage_template`."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def init(
 
 
 def _declare(output: Output, said: StageValues, images: bool) -> None:
-    """Write the declaration of `images` where variables say something of it, and no folder of declarations exists."""
+    """Write the declaration of `images` if variables set parts of it, and no folder of declarations exists."""
     tables = said.validated(TableSettings, said.section("tables"), "tables")
     given, ignored = tables.model_fields_set, dict(tables.ignored_columns)
     place = f"{tables.source_schema or 'public'}.{tables.source_table or 'images'}"
@@ -89,7 +89,7 @@ def _declare(output: Output, said: StageValues, images: bool) -> None:
             "ignored": json.dumps(ignored, ensure_ascii=False) if ignored else "",
         }
         said_so = "; ".join(f"{key}: {value}" for key, value in lines.items() if value)
-        output.say(f"Write in the table's declaration what variables say of it: {said_so}")
+        output.say(f"Write into the table's declaration what variables set: {said_so}")
 
 
 def _say_what_is_left(output: Output, said: StageValues) -> None:

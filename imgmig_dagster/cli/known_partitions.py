@@ -1,6 +1,6 @@
-"""What `imgmig status` shows of a report: its partitions on one screen, what blocks the verdict, what to type next.
+"""What `imgmig status` shows: the partitions on one screen, what blocks the verdict, what to type next.
 
-What is asked for it is in `status`.
+`status` reads what is needed for it.
 """
 
 from collections import Counter
@@ -14,23 +14,23 @@ from imgmig_dagster.cli.wording import add_row, table_of
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partition_summary import Blocker, PartitionSummary, Verdict, command
 
-# So many kinds of what blocks partitions are explained; the report names each partition.
+# This many kinds of blockers are explained; the report names each partition.
 _EXPLAINED: Final = 3
-# Which of the commands that are due comes first: the later ones would have to be given again.
+# The order of commands that are due: after an earlier one, a later one would have to be repeated.
 _IN_ORDER: Final = ("migrate", "retry-failures", "repair", "verify", "report", "spot-check")
 
 
 def state(partition: PartitionSummary) -> str:
-    """The verdict; in place of NOT VERIFIED whether there is a verification, which is STALE, or NONE."""
+    """The verdict; instead of NOT VERIFIED: STALE if there is a verification, otherwise NONE."""
     if partition.verdict is Verdict.NOT_VERIFIED:
         return "STALE" if partition.verification else "NONE"
     return str(partition.verdict.value)
 
 
 def partition_table(partitions: Sequence[PartitionSummary], at_most: int) -> tuple[Table, list[str]]:
-    """A line for each partition. More than `at_most` are folded: a line for neighbours of which the same is known.
+    """A line for each partition. More than `at_most` are folded: one line for neighbours with the same values.
 
-    Of lines that are too many still, those that do not pass are shown, and how many partitions there are of each.
+    If that is still too many, it shows the lines that do not pass, and the number of partitions of each kind.
     """
     alone = len(partitions) <= at_most
     stretches = [[each] for each in partitions] if alone else [[*run] for _, run in groupby(partitions, key=_kind)]
@@ -42,8 +42,8 @@ def partition_table(partitions: Sequence[PartitionSummary], at_most: int) -> tup
     if len(shown) == len(stretches):
         return table, []
     counts = Counter(map(state, partitions))
-    told = ", ".join(f"{number:,} {word}" for word, number in counts.items())
-    return table, [f"... of {len(partitions):,} partitions: {told}"]
+    by_verdict = ", ".join(f"{number:,} {word}" for word, number in counts.items())
+    return table, [f"... of {len(partitions):,} partitions: {by_verdict}"]
 
 
 def blocked(report: SummaryReport) -> list[str]:
@@ -73,7 +73,7 @@ def _place(typed: str) -> int:
 
 
 def _kind(partition: PartitionSummary) -> Hashable:
-    """The same of partitions of which the same is known."""
+    """The lines for partitions with the same blocker."""
     why = partition.invalidation.reason if partition.invalidation else None
     return state(partition), why, partition.pass_open, partition.migration is None, bool(partition.failures)
 
@@ -97,7 +97,7 @@ def _explained(report: SummaryReport, alike: Sequence[PartitionSummary]) -> list
 
 
 def _commands(report: SummaryReport, alike: Sequence[PartitionSummary]) -> Sequence[str]:
-    """What to type for partitions of one kind: for all of them at once, and without a choice where that is all."""
+    """The commands for partitions of one kind, for all of them at once; without a choice if these are all."""
     first, last = alike[0].partition, alike[-1].partition
     if first == last:
         return alike[0].blockers[0].commands

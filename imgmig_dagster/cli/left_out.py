@@ -1,4 +1,4 @@
-"""What no migration reaches: rows that no partition holds, or whose id is not theirs alone, and columns."""
+"""Reports what no migration reaches: rows in no partition, rows with a repeated id, and columns that are not mapped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def repeated_ids(state: StateStore, keys: Sequence[str]) -> Mapping[str, SourceInventory]:
-    """The inventories of the partitions of which an id stands in the table twice, by key."""
+    """The inventories of the partitions with a repeated id, by key."""
     found = {key: load_record(state, names.inventory(key), SourceInventory) for key in keys}
     return {key: inventory for key, inventory in found.items() if inventory and inventory.repeated}
 

@@ -1,4 +1,4 @@
-"""``imgmig mapping``: what helps with the declarations of tables."""
+"""``imgmig mapping``: shows, drafts and checks declarations of tables (`mapping/`, `drafting/`)."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -120,14 +120,14 @@ def draft(
     with refusals_as(FilesUnavailable, output, "name another file by --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(found.text, encoding="utf-8")
-    told = Output(json=False)
+    screen = Output(json=False)
     for remark in found.remarks:
-        told.say(remark)
-    told.say(f"Drafted {output}. Next: read it, then imgmig mapping check {output} --stage {settings.stage.value}")
+        screen.say(remark)
+    screen.say(f"Drafted {output}. Next: read it, then imgmig mapping check {output} --stage {settings.stage.value}")
 
 
 def _about_others(stage: Stage, text: str, place: str) -> list[str]:
-    """What a person has to decide where the draft does not go together with the stage's other declarations."""
+    """What a person has to decide where the draft conflicts with the stage's other declarations."""
     try:
         declared = parse(text, place)
     except DeclarationRefused:
@@ -151,7 +151,7 @@ def check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Hold a declaration against PostgreSQL and DynamoDB: types, NULLs, keys, indexes, sizes, rows that are rejected.
+    """Check a declaration against PostgreSQL and DynamoDB: types, NULLs, keys, indexes, sizes, rows that are rejected.
 
     Reads both sides and writes to neither.
 
@@ -162,7 +162,7 @@ def check(
     from imgmig_dagster.defs.build import table_of, tables_of
 
     if file is not None:
-        # The sandbox's variables speak of its own table.
+        # The sandbox's variables are about its own table.
         declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
         require_beside_others(settings.stage, declared)
         declared = replace(declared, partitions=of.cut(declared.partitions))

@@ -1,4 +1,4 @@
-"""What came of a dry run, a migration and a retry, read from the state store."""
+"""Results of dry runs, migrations and retries, read from the state store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def of_plans(state: StateStore, keys: Sequence[str], errors: Sequence[ImgmigErro
     whole = total(PlanCounts, plans)
     lines = [f"{found.row_id}: {found.reason} ({found.field or 'item'})" for plan in plans for found in plan.rejections]
     lines = [
-        *_first(lines, whole.rejected, "imgmig mapping check --all tells of all of them by their reasons"),
+        *_first(lines, whole.rejected, "imgmig mapping check --all lists all of them by reason"),
         f"A migration would write {whole.would_write:,} of {whole.rows:,} rows: {whole.write_units:,} write units, "
         f"${whole.dollars:.4f} on demand, {whole.duration_s:,.0f} s at {whole.rate:,.0f} units/s. Nothing was written.",
     ]
@@ -56,7 +56,7 @@ def of_migration(
     took_s: float,
     options: str,
 ) -> CommandResult:
-    """What the passes over the `finished` ones of the partitions `keys` did, and what all of their ledgers hold."""
+    """What the passes over those `keys` that `finished` did, and what the ledgers of all `keys` hold."""
     state = at_a_glance(state, keys)
     passes = [found for key in finished if (found := last_migration(state, key))]
     whole, left = total(MigrationCounts, passes), ledgers(state, keys)

@@ -1,4 +1,4 @@
-"""The options that more than one command has, each with one help text; a command's own stand beside the command."""
+"""Options that several commands share, each with one help text. A command's own options are declared with it."""
 
 from functools import cache
 from typing import Annotated
@@ -37,6 +37,6 @@ def chosen(stage: str | None) -> Stage:
 
 @cache
 def warn_of_deprecated_variables(stage: Stage) -> None:
-    """Print a line on standard error for each variable whose setting is in the stage's file now, the first time."""
+    """Print, once, a line on standard error for each variable whose setting is now in the stage's file."""
     for line in deprecation_warnings(stage):
         print_warning(line)

@@ -1,4 +1,5 @@
-"""The bars of a terminal: a line for all partitions together, for each that is under way, or for each phase of a job.
+"""Progress bars on a terminal: a line for all partitions together, for each one in progress, or for each phase of a
+job.
 
 `console` decides between them and plain lines.
 """
@@ -27,7 +28,7 @@ from imgmig_dagster.reporting.partition_summary import count
 
 @dataclass(frozen=True)
 class Watched:
-    """Who shows how far each partition is, how it ended, and what is noticed of the run."""
+    """Shows the progress of each partition, how it ended, and notices of the run."""
 
     progress: Listener
     end: Callable[[Ended], None]
@@ -35,7 +36,7 @@ class Watched:
 
 
 class OverallProgress:
-    """Turns the progress of each partition into that of all of them."""
+    """Turns the progress of each partition into that of all together."""
 
     def __init__(self, verb: str, total: int) -> None:
         self.verb = verb
@@ -43,7 +44,7 @@ class OverallProgress:
         self._done: dict[str, int] = {}
 
     def sum_up(self, tell: Listener) -> Listener:
-        """A listener to a partition's progress that passes on that of all of them."""
+        """A listener to partitions' progress that passes on the progress of all together."""
 
         def listen(progress: Progress) -> None:
             if progress.verb == self.verb:
@@ -70,7 +71,7 @@ def progress_bar(console: Console) -> Bar:
 
 
 class _ShrinkingColumn(TextColumn):
-    """Text that is cut where the screen is narrow: figures and the time that is left are not."""
+    """Text that is cut on a narrow screen; figures and the remaining time are not."""
 
     def get_table_column(self) -> Column:
         return Column(min_width=4)
@@ -86,7 +87,7 @@ def _whole() -> Column:
 
 
 def live(bar: Bar, whole: OverallProgress) -> Watched:
-    """A line for all partitions, one for each that is under way, and what is amiss of those that ended above them."""
+    """A line for all partitions, one for each in progress, and above them the faults of those that ended."""
     everything = bar.add_task(whole.verb, total=whole.total, note="")
     under_way: dict[str, TaskID] = {}
 

@@ -48,10 +48,10 @@ def rehearse(
     images: Annotated[int, typer.Option("--images", min=1, help="About how many images to make.")] = 2_000,
     rate: Annotated[float, typer.Option("--rate", min=0.1, max=1_000, help="The application's writes a second.")] = 10,
 ) -> None:
-    """Rehearse a migration of stage staging on this machine, in a database and a table of its own.
+    """Rehearse a migration of stage staging on this machine, in a separate database and table.
 
     An application writes to both sides from the first step to the certificate. Exit code 0 only if that says READY,
-    nothing that the application wrote was overwritten, and migrating once more writes nothing.
+    nothing that the application wrote was overwritten, and another migration writes nothing.
     """
     output, folder = Output(json=False), sandbox_root() / "rehearsal"
     started = time.monotonic()
@@ -79,11 +79,13 @@ def rehearse(
                 ended_by = type(writing.exception()).__name__
                 raise SandboxError(f"the rehearsal failed: the application ended before it was stopped, by {ended_by}")
         journal = writing.result()
-        undone = _undone(journal, _items(sandbox))
-        if undone:
-            raise SandboxError(f"the rehearsal failed: of what the application wrote was undone: {', '.join(undone)}")
+        overwritten = _overwritten(journal, _items(sandbox))
+        if overwritten:
+            raise SandboxError(
+                f"the rehearsal failed: the migration overwrote what the application wrote: {', '.join(overwritten)}"
+            )
         counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(journal.counts.items()))
-        output.say(f"The application has stopped. It wrote meanwhile: {counts}; none of it was undone.")
+        output.say(f"The application has stopped. It wrote: {counts}; none of it was overwritten.")
         before = _items(sandbox)
         staging.imgmig("migrate")
         if _items(sandbox) != before:
@@ -96,7 +98,7 @@ def rehearse(
 
 @dataclass(frozen=True)
 class _Staging:
-    """The stage, worked on as a person would: by commands, in a folder and an environment of their own."""
+    """The stage, used as a person would: by commands, in a separate folder and environment."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -140,9 +142,9 @@ class _Staging:
 
 @contextmanager
 def _servers(folder: Path, output: Output) -> Iterator[Sandbox]:
-    """Servers of the rehearsal's own, deleted whatever happens: the sandbox and its pictures stay as they are."""
+    """The rehearsal's own servers, always deleted afterwards: the sandbox and its pictures stay as they are."""
     sandbox = Sandbox(folder / "servers", _TABLE)
-    sandbox.delete()  # what a rehearsal that was killed has left
+    sandbox.delete()  # left by a rehearsal that was killed
     shutil.rmtree(folder / "state", ignore_errors=True)
     output.say("Starting PostgreSQL, DynamoDB and S3 for the rehearsal ...")
     try:
@@ -153,7 +155,7 @@ def _servers(folder: Path, output: Output) -> Iterator[Sandbox]:
 
 
 def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
-    """Everything that the commands get to see; no variable of this process is among it. The rest is in their folder."""
+    """The commands' whole environment, without this process's variables. Everything else is in their folder."""
     variables = sandbox.environment()
     values = {
         ("source", "url"): variables["IMGMIG_SOURCE_URL"],
@@ -188,8 +190,8 @@ def _application(sandbox: Sandbox, rate: float) -> Iterator[Future[Journal]]:
             stop.set()
 
 
-def _undone(journal: Journal, items: Mapping[str, Item]) -> list[str]:
-    """The ids of what the application wrote and the table no longer holds: a delete, a version, its own attribute."""
+def _overwritten(journal: Journal, items: Mapping[str, Item]) -> list[str]:
+    """The ids whose last write by the application is gone from the table: a delete, a version, its own attribute."""
 
     def item(row_id: str) -> Item:
         return items.get(IMAGE.key(row_id)["PK"]["S"], {})

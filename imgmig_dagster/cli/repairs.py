@@ -1,4 +1,4 @@
-"""What came of a repair: key by key what was done, or would be, and what verification says of it afterwards."""
+"""Results of repairs: for each key what was done, or would be, and what verification says afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from imgmig_dagster.verification.verification_result import Mismatch
 
 
 def to_repair(state: StateStore, keys: Sequence[str]) -> list[str]:
-    """The partitions of which the last verification lists a key, or whose last repair broke off."""
+    """The partitions with faults in the last verification, or with an interrupted repair."""
     state = at_a_glance(state, keys)
     return [
         key
@@ -101,7 +101,7 @@ def _lines(found: RepairResult) -> list[str]:
 
 
 def _orphan_lines(state: StateStore, found: RepairResult, options: str) -> list[str]:
-    """What is to be confirmed, or applied: with the time of the census, which may be of another day."""
+    """What to confirm or apply, with the time of the census, which may be of another day."""
     census = load_record(state, names.CENSUS, CensusResult)
     seen = f"as the census of {census.finished_at} saw them" if census else "of no census"
     apply = f"{command('repair', options)} --apply --delete-orphans"

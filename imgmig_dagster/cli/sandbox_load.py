@@ -1,4 +1,4 @@
-"""``imgmig sandbox load``: a table of one's own becomes the sandbox's source, declared and ready to be migrated."""
+"""``imgmig sandbox load``: loads a user's own table into the sandbox and declares it, ready to migrate."""
 
 import re
 from contextlib import closing
@@ -41,7 +41,7 @@ def load(
     folder = load_table_settings(Stage.DEV).mappings or Path("mappings")
     path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)}.yaml"
     if path.exists():
-        output.say(f"{path} is there already, and is left as it is.")
+        output.say(f"{path} exists already: kept.")
     else:
         draft = _draft(sandbox, schema, name)
         with refusals_as(FilesUnavailable, path, "name another folder by mappings in [tables]"):

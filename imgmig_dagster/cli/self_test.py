@@ -1,4 +1,4 @@
-"""``imgmig verify --self-test``: whether verification would see what it is there to see."""
+"""``imgmig verify --self-test``: shows whether verification finds planted corruptions. The test is in `self_test/`."""
 
 import secrets
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""One command's work on a stage: which partitions, which jobs, and what came of them."""
+"""One command's work on a stage: chooses partitions, runs jobs, and returns their results."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class StageSession:
         self._whole_table = False
 
     def __enter__(self) -> "StageSession":
-        # Settings before imports: a missing variable is told at once, Dagster takes a second.
+        # Settings before imports: this reports a missing setting at once, while Dagster takes a second.
         if self._starts:
             attach(self.stage)
         self.settings: Settings = load_settings(self.stage)
@@ -74,7 +74,7 @@ class StageSession:
         with self._resources:
             self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
             self._counted = RowsCounted(self.source, self.windows)
-            _ = self.source.table  # one that does not fit its mapping is refused before Dagster is asked for anything
+            _ = self.source.table  # refuses a table that does not fit its mapping, before Dagster starts
             definitions = build_definitions(self.stage, self._relay, self._relay.end, self._relay.notice)
             self._runner = self._resources.enter_context(JobRunner(definitions, home))
             self._resources = self._resources.pop_all()
@@ -88,7 +88,7 @@ class StageSession:
             raise Interrupted("stopped; nothing is lost. Run the same command again to resume") from None
 
     def finish(self, finding: CommandResult) -> None:
-        """Show the finding, and end the command with its exit code."""
+        """Show the result, and end the command with its exit code."""
         finish(self.output, finding)
 
     def choose(self, keys: Sequence[str] | None, first: str | None, last: str | None) -> list[str]:
@@ -231,7 +231,7 @@ class StageSession:
         )
 
     def _naming_left_out(self, finding: CommandResult, keys: Sequence[str]) -> CommandResult:
-        """The finding, with the rows that no migration reaches; as it is where the source could not be asked."""
+        """The result, with the rows that no migration reaches; unchanged if the source could not be asked."""
         if finding.exit_code > 1:
             return finding
         outside = self.source.rows_outside(*span(self.windows))
@@ -241,7 +241,7 @@ class StageSession:
         return left_out.naming_left_out(found, outside, repeated, order_column, self._whole_table, self._set_in)
 
     def _naming_columns(self, finding: CommandResult) -> CommandResult:
-        """The finding, with the columns that no item carries; as it is where the source could not be asked."""
+        """The result, with the columns that no item carries; unchanged if the source could not be asked."""
         if finding.exit_code > 1:
             return finding
         return left_out.naming_columns(finding, self.state, self.source, self.settings)
@@ -251,8 +251,8 @@ class StageSession:
     ) -> tuple[list[str], list[ImgmigError], float]:
         """Run a job over partitions; where they do not adjoin, once for each stretch that does.
 
-        Returns the partitions that came to their end, the errors that ended the others early, and the seconds
-        that all of it took. What the state holds of the others is of an earlier command.
+        Returns the partitions that were finished, the errors that ended the others early, and the total seconds. The
+        state of the others is from an earlier command.
 
         An error of one partition lets the others go on; what the others would meet too ends the command.
         """

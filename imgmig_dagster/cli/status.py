@@ -1,7 +1,7 @@
-"""What is known of a stage without running anything: judged by the rule of the report, from what can be asked at once.
+"""``imgmig status``: judges a stage by the report's rules without running anything, from what can be read at once.
 
-The source counts its rows, and the target says which table it is. The source is not asked for digests: what changed
-within rows since they were verified is seen by the report.
+It asks the source for counts of rows, and the target for its identity. It does not ask the source for digests: only the
+report sees what changed within rows since they were verified.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from imgmig_dagster.window import Window, span
 
 _MIGRATED: Final = ("in_target", "migrated")
 _SCREEN: Final = 8
-"""More partitions are shown as stretches of neighbours: the whole of it fits on a screen of 24 lines."""
+"""More partitions are shown as stretches of neighbours, so that all fits on a screen of 24 lines."""
 
 
 def of_stage(
@@ -40,11 +40,11 @@ def of_stage(
     table: str | None = None,
     chosen: Sequence[str] = (),
 ) -> CommandResult:
-    """What the state store knows of each partition, held against the source and the target of this moment.
+    """What the state store knows about each partition, compared with the current source and target.
 
-    `rows` is what the source counted in each partition at `counted_at`; `table` is what commands have to be given as
-    `--table`, and `chosen` are the only partitions to show, each by itself. A target that cannot be asked ends nothing:
-    what is known is shown, with that error, and the verdict is no PASS.
+    `rows` is what the source counted in each partition at `counted_at`; `table` is what commands need as `--table`;
+    `chosen` are the only partitions to show, each on its own line. If the target cannot be reached, the rest is shown
+    with that error, and the verdict is not PASS.
 
     Raises:
         SourceError, StateError: see there.
@@ -75,7 +75,7 @@ def of_stage(
 def _finding(
     report: SummaryReport, options: str, errors: Sequence[ImgmigError], chosen: Sequence[str]
 ) -> CommandResult:
-    """What is known of each partition that holds rows, or of which anything is known, and of all of them.
+    """The status of each partition that holds rows or has a record, and of all of them.
 
     `report` has no digests of the source, and with `errors` no identity of the target: then it proves no PASS.
     """

@@ -1,4 +1,5 @@
-"""``imgmig throttle``: slows, pauses and resumes whatever reads or writes items, on whatever machine it runs."""
+"""``imgmig throttle``: slows, pauses and resumes all runs that read or write items, on every machine
+(`state/throttle`)."""
 
 import getpass
 import os
@@ -22,7 +23,7 @@ EXAMPLES: Final = "Examples: imgmig throttle --rate 200; imgmig throttle pause; 
 
 
 class ThrottleAction(str, Enum):
-    """What to do besides changing the rate."""
+    """Actions other than changing the rate."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -78,7 +79,7 @@ def _user() -> str:
 
 
 def _line(share: Share) -> str:
-    """A run that died stands here until the others have taken its share over: hence its last sign of life."""
+    """A run's line. A dead run is listed until the others have taken over its share: hence when it last renewed it."""
     rate = "as much as it likes" if share.rate is None else f"{share.rate:,.0f} units/s"
     return (
         f"  run {share.run} on {share.host}: may use {rate}, used {share.used:,.0f} units/s; since {share.since}, "

@@ -55,7 +55,7 @@ def ui(
     _check_free(port)
     from imgmig_dagster.local_runs.instance import open_instance
 
-    # What is wrong with the instance is told here in one line, and by `dagster dev` in forty.
+    # This reports a fault of the instance in one line; `dagster dev` would need forty.
     with open_instance(home):
         pass
     output = Output(json=False)
@@ -108,7 +108,7 @@ def _serve(stage: Stage, port: int, workspace: Path, output: Output) -> None:
 
 
 def _restore_signals() -> None:
-    # In the background of a script these are ignored, and `dagster dev` would never end.
+    # A script's background processes ignore these signals, and `dagster dev` would never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -1,4 +1,4 @@
-"""Opens a page that a command wrote, in the person's browser."""
+"""Opens a page that a command wrote, in the user's browser."""
 
 import webbrowser
 

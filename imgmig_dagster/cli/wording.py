@@ -1,6 +1,6 @@
-"""How a command's result is put: lines, tables, documents, exit codes, alike for all commands.
+"""Words the results of all commands alike: lines, tables, documents, exit codes.
 
-What a figure is called is declared with the result that has it (`figures.py`).
+The result declares each figure's name (`figures.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partition_summary import Verdict, count
 
 SHOWN_FAULTS: Final = 20
-"""So many keys are printed; all of them are in the report."""
+"""This many keys are printed; the report has all of them."""
 _COLOURS: Final = {
     "PASS": "[green]PASS[/]",
     "FAIL": "[red]FAIL[/]",
@@ -32,20 +32,20 @@ def finding(
     lines: Sequence[str],
     table: Table | None = None,
 ) -> CommandResult:
-    """What a command found, and last what ended its runs early."""
+    """A command's result; the errors that ended its runs early come last."""
     busy = [error for error in errors if isinstance(error, PartitionBusy)]
     others = [error for error in errors if not isinstance(error, PartitionBusy)]
-    told = [f"error: {error}" for error in dict.fromkeys(map(str, others))]
+    output_lines = [f"error: {error}" for error in dict.fromkeys(map(str, others))]
     if busy:
         also = f". The same of {count(len(busy) - 1, 'other partition')}" if len(busy) > 1 else ""
-        told.append(f"error: {busy[0]}{also}")
-    # A service that is away outranks a refusal, which outranks a finding; that another run is at work is not its fault.
+        output_lines.append(f"error: {busy[0]}{also}")
+    # An unreachable service outranks a refusal, which outranks a finding. Another run at work is no fault of this one.
     code = max((error.exit_code for error in others or busy), default=0 if clean else 1)
-    return CommandResult(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *told], table)
+    return CommandResult(code, {**document, "errors": [str(error) for error in errors]}, [*lines, *output_lines], table)
 
 
 def figure_table(kind: Any, results: Sequence[Any], *attributes: str, total: object | None = None) -> Table:
-    """A line of these figures for each partition, and one of what they come to."""
+    """A line of these figures for each partition, and one of their totals."""
     declared = figures_of(kind)
     table = table_of("partition", *(declared[name].label for name in attributes))
     for each in results:
@@ -71,17 +71,17 @@ def add_row(table: Table, *cells: object) -> None:
 
 
 def verdict_line(verdict: Verdict, cutover: Cutover) -> str:
-    """What the data are, and whether production may cut over."""
+    """The verdict on the data, and whether production may cut over."""
     return f"Verdict: {verdict.value}. Cutover: {cutover.value}"
 
 
 def lacking_lines(report: SummaryReport) -> list[str]:
-    """The first things that stand between the data and PASS, with what to type."""
+    """The first blockers of PASS, with what to type."""
     return [f"blocked by: {each.what} ({', '.join(each.commands)})" for each in report.blockers[:SHOWN_FAULTS]]
 
 
 def review_lines(report: SummaryReport) -> list[str]:
-    """What stands between PASS and a cutover, with what to type."""
+    """The blockers of the cutover, with what to type."""
     return [f"before cutover: {each.what} ({', '.join(each.commands)})" for each in report.cutover_blockers]
 
 

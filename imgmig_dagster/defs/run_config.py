@@ -36,7 +36,9 @@ class VerifyConfig(dg.Config):
 class RepairConfig(dg.Config):
     """Options of one run of `repair_report`."""
 
-    apply: bool = Field(False, description="Write to the target; by default only what would be done is told")
+    apply: bool = Field(
+        False, description="Write to the target; by default a dry run, which only shows what would be done"
+    )
     source_wins: bool = Field(False, description="Overwrite items that are newer than their rows, too")
     confirm: str | None = Field(None, description=_CONFIRM)
     partitions: list[str] = Field([], description=_PARTITIONS)
@@ -45,7 +47,9 @@ class RepairConfig(dg.Config):
 class DeleteOrphansConfig(dg.Config):
     """Options of one run of `orphan_report`."""
 
-    apply: bool = Field(False, description="Delete from the target; by default only what would be done is told")
+    apply: bool = Field(
+        False, description="Delete from the target; by default a dry run, which only shows what would be done"
+    )
     confirm: str | None = Field(None, description=_CONFIRM)
     confirm_deletes: int | None = Field(
         None, description="How many items are deleted: the number that the dry run or the last census names"

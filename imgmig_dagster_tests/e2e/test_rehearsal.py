@@ -34,7 +34,7 @@ def test_the_rehearsal_passes_and_leaves_nothing_running(commands: CommandServer
     _while_it_writes, certificate, afterwards = rehearsed.stdout.partition("$ imgmig certificate show latest")
     assert certificate
     assert "The application has stopped." in afterwards
-    assert "none of it was undone" in afterwards
+    assert "none of it was overwritten" in afterwards
     assert "PASS. Migrating once more changed none of" in rehearsed.stdout
     report = json.loads((folder / "state/staging/images/reports/summary.json").read_text())
     assert (report["verdict"], report["cutover"], report["blockers"], report["cutover_blockers"]) == (

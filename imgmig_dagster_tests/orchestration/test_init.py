@@ -89,7 +89,7 @@ def test_what_variables_say_of_a_table_is_to_be_written_where_a_declaration_exis
     made = imgmig("init", "--stage", "prod", IMGMIG_PARTITION_START="2021-06-01", IMGMIG_SOURCE_SCHEMA="app")
 
     assert made.exit_code == 0
-    assert "variables say of it: table: app.images; partitions: {every: monthly, start: 2021-06-01}" in made.stdout
+    assert "what variables set: table: app.images; partitions: {every: monthly, start: 2021-06-01}" in made.stdout
     assert list((tmp_path / "mappings").iterdir()) == []
 
 

@@ -85,7 +85,7 @@ def test_a_report_signs_its_certificate_and_the_command_says_by_which_key(
 def test_without_a_key_there_is_a_hash_and_the_command_says_what_it_is_not(migrated: Platform, imgmig: Imgmig) -> None:
     migrated.succeed("report")
     found = imgmig("certificate", "verify")
-    assert "whoever edits on purpose can make a new hash" in found.stdout
+    assert "a deliberate forger can make a new hash" in found.stdout
     assert "No signature: nothing in the file says who made it." in found.stdout
     assert imgmig("certificate", "verify", "--json").document["signature"] is None
     refused = imgmig("certificate", "verify", "--public-key", "/dev/null")
