@@ -94,7 +94,7 @@ def check_writing_state(settings: Settings, mapping: TableMapping) -> tuple[Heal
         return Health.WARN, f"not known: {error}", "fix the state first, then run imgmig doctor again"
     state = own.id if own else None
     if marked.others(state):
-        return Health.FAIL, marked.told(state), f"once no run of it is left: {marked.remedy(state)}"
+        return Health.FAIL, marked.names_of_others(state), f"once no run of it is left: {marked.remedy(state)}"
     if marked.places is None:
         return Health.WARN, "not known: the server keeps no tags", "make sure that no other state writes to the table"
     return Health.OK, "this one" if marked.places else "none yet", ""

@@ -1,4 +1,4 @@
-"""How many items may be deleted, because their rows are gone, before a person is asked."""
+"""How many items may be deleted because their rows are gone, before a person has to confirm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ _SHOWN: Final = 5
 class Brake:
     """What one pass, retry or repair may delete; `rows` is the size of its window.
 
-    Without a word up to 10 items, or up to a hundredth of the rows, but never more than 1,000. Rows that disappear in
-    greater numbers were rarely deleted one by one: TRUNCATE, a policy that hides them, a restored backup and the wrong
-    table look the same from here. With `confirmed`, exactly that many.
+    Without confirmation up to 10 items, or up to a hundredth of the rows, but never more than 1,000. Larger numbers of
+    rows were rarely deleted one by one: TRUNCATE, a policy that hides them, a restored backup and the wrong table look
+    the same from here. With `confirmed`, exactly that many.
     """
 
     rows: int
@@ -24,7 +24,7 @@ class Brake:
 
     @property
     def limit(self) -> int:
-        """How many go without a word."""
+        """How many may be deleted without confirmation."""
         return max(_FEW, min(self.rows // _SHARE, _MANY))
 
     def lets_pass(self, deletes: int) -> bool:
@@ -33,7 +33,7 @@ class Brake:
 
 
 def held_back_line(ids: Sequence[str], command: str) -> str:
-    """What a person has to know of deletes that were not let pass; `command`, with their number, carries them out."""
+    """What a person has to know about deletes that were held back; `command`, with their number, sends them."""
     some = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
     return (
         f"{len(ids):,} items without a row were not deleted ({some}). So many rows disappear by TRUNCATE, by a policy "

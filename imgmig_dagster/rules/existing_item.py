@@ -1,7 +1,7 @@
-"""The one rule for an item that is already there, for migration, retry and repair alike.
+"""The one rule for an item that already exists, for migration, retry and repair.
 
-PostgreSQL wins over an item that is older, or as old; an item newer by a second or more is left alone, unless the
-source wins always. What an item lacks is filled in, whatever its age. `steps.reconcile` looks and writes by it.
+PostgreSQL wins over an item that is older, or of the same age. An item newer by a second or more is left alone, unless
+the source always wins. Missing attributes are filled in at any age. `steps.reconcile` reads and writes by this rule.
 """
 
 from collections.abc import Mapping
@@ -18,30 +18,30 @@ _NEWER_US: Final = 1_000_000
 
 
 class Action(Enum):
-    """What is to be done about a row and the item that was found."""
+    """What to do with a row and the item that was found."""
 
     NONE = "the item is as it has to be"
     PUT = "there is no item"
-    COMPLETE = "the item lacks attributes"
+    COMPLETE = "the item has missing attributes"
     UPDATE = "the item is older than the row, or as old"
     LEAVE = "the item is newer than the row"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The action, and what it makes of which attributes: None takes one away."""
+    """The action, and the attributes that it sets; None removes an attribute."""
 
     action: Action
     assignments: Assignments = field(default_factory=dict)
 
     @property
     def has_to_hold_still(self) -> bool:
-        """Whether row and item have to be seen unchanged after the recheck delay: the application may be at work."""
+        """Whether row and item must be unchanged after the recheck delay: the application may be writing them."""
         return self.action in (Action.UPDATE, Action.LEAVE)
 
 
 class ExistingItemRule:
-    """Decides by a row, the item that stands there, and the item that the row transforms to."""
+    """Decides by a row, the existing item, and the item that the row transforms to."""
 
     def __init__(self, mapping: TableMapping, source_wins: bool = False) -> None:
         self._mapping = mapping
@@ -69,15 +69,15 @@ class ExistingItemRule:
         return Decision(Action.UPDATE, values | self._next_version(item))
 
     def _completed(self, name: str, item: Item, expected: dict[str, Any]) -> dict[str, Any]:
-        """An attribute that the item lacks; of a map, what the item has of it stays as it is."""
-        standing = item.get(name, {}).get("M")
-        return {"M": {**expected["M"], **standing}} if standing is not None and "M" in expected else expected
+        """An attribute that the item does not have. In a map, members that the item has stay as they are."""
+        existing = item.get(name, {}).get("M")
+        return {"M": {**expected["M"], **existing}} if existing is not None and "M" in expected else expected
 
     def _replaced(self, name: str, item: Item, expected: dict[str, Any] | None) -> dict[str, Any] | None:
-        """An attribute as the row has it; of a map, what the mapping does not name stays."""
+        """An attribute as the row has it. In a map, members that the mapping does not name stay."""
         members = self._maps.get(name)
-        standing = item.get(name, {}).get("M") or {}
-        others = {} if members is None else {name: each for name, each in standing.items() if name not in members}
+        existing = item.get(name, {}).get("M") or {}
+        others = {} if members is None else {name: each for name, each in existing.items() if name not in members}
         return {"M": {**others, **(expected or {}).get("M", {})}} if others else expected
 
     def _is_newer(self, item: Item, row: Row) -> bool:
@@ -109,7 +109,7 @@ def is_as_migrated(mapping: TableMapping, item: Item) -> bool:
 
 
 def is_of_another_entity(mapping: TableMapping, item: Item) -> bool:
-    """Whether a constant of the mapping is another one there: an item that merely lacks it may still be ours."""
+    """Whether the item has another value of a constant of the mapping. A missing one may still be our item."""
     return any(
         each.attribute in item and constant_meaning(item[each.attribute]) != constant_meaning(each.value)
         for each in mapping.constants

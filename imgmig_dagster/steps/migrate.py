@@ -107,7 +107,7 @@ class _Migration(Step[PageResult]):
                 departed = await self._migrate_late_rows(found, coverage)
                 coverage.count_requests()
             if rejections is not None and coverage.checkpoint.outcomes.get(Outcome.REJECTED.value):
-                ids = await asyncio.to_thread(_rejected, coverage.segments())
+                ids = await asyncio.to_thread(_rejected, coverage.parts())
                 late = {row_id for row_id, outcome in departed.outcomes.items() if outcome is Outcome.REJECTED}
                 await look_at_ids(work, (ids - found.gone.keys()) | late, rejections)
             checkpoint = coverage.checkpoint

@@ -127,7 +127,7 @@ class _Verification(Step[Examined]):
         """The segments of the pass, without rows that are gone or moved, and what they come to."""
         store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)
         segments, undeclared, agreed_on_recheck = list[EvidencePart](), Counter[str](), 0
-        for logged in self._coverage.segments():
+        for logged in self._coverage.parts():
             found = _LOGGED.validate_python(logged.tally)
             rows = found.rows.unpacked(found.faults)
             rows.forget(unplaced)

@@ -1,1 +1,1 @@
-"""The target: DynamoDB's requests, the writer, and what it does when the service pushes back."""
+"""The target, DynamoDB: its requests, retries and pace. Begin with `open_target`; PostgreSQL is in `source`."""

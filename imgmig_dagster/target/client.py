@@ -1,7 +1,7 @@
-"""DynamoDB over HTTP: aiohttp carries the requests, orjson writes them, botocore signs them.
+"""Sends requests to DynamoDB over HTTP: aiohttp carries them, orjson writes them, botocore signs them.
 
-boto3's client spends five times the CPU per item (docs/decisions.md). One call is one request: what to do about a
-failure is its caller's decision.
+boto3's client needs five times the CPU per item (docs/decisions.md). One call is one request. `sender` decides what to
+do about a failure.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from imgmig_dagster.target.faults import TargetFault, classify
 from imgmig_dagster.target.request_signing import RequestSigner
 
 _LARGE_BODY_BYTES = 2**20
-# As botocore asks: AWS would compress, and puts a header that says so over error replies that are not compressed.
+# As botocore asks. Otherwise AWS compresses, and says so in the header of error replies that are not compressed.
 _HEADERS: Final = {"Accept-Encoding": "identity"}
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-# What each reply of DynamoDB holds. An object without it would otherwise confirm writes that nobody carried out.
+# A member that each reply of DynamoDB has. Without this check any other object would confirm writes that nobody did.
 _MEMBERS: Final = {
     "BatchGetItem": "Responses",
     "BatchWriteItem": "UnprocessedItems",
@@ -46,9 +46,8 @@ _MEMBERS: Final = {
 class DynamoDBError(Exception):
     """A request that failed. `code` is the service's name of the error, `status` its HTTP status (0: no reply).
 
-    `standing` is the item on which a condition failed, where the request asked for it and the service hands it back.
-    `request_id` is the service's name of the request, by which AWS' support finds it. `clock` is the error for a
-    signature whose time was refused.
+    `existing` is the item on which a condition failed, if the request asked for it and the service returns it. AWS
+    support finds the request by `request_id`. `clock` is the error for a signature whose time was refused.
     """
 
     def __init__(
@@ -56,36 +55,36 @@ class DynamoDBError(Exception):
         operation: str,
         code: str,
         status: int,
-        standing: Item | None = None,
+        existing: Item | None = None,
         request_id: str | None = None,
         clock: ClockWrong | None = None,
     ) -> None:
-        # The service's message can hold keys and values, and this text is shown to people.
+        # The service's message can hold keys and values, and people read this text.
         http_status = f" (HTTP {status})" if status else ""
         named = f", request {request_id}" if request_id else ""
         super().__init__(f"{operation}: {code}{http_status}{named}")
         self.operation = operation
         self.code = code
         self.status = status
-        self.standing = standing
+        self.existing = existing
         self.clock = clock
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the service itself declined: nothing was carried out, and nothing will be."""
+        """Whether the service itself refused: it did nothing, and will do nothing."""
         return 400 <= self.status < 500
 
     @property
     def fault(self) -> TargetFault:
         """What to do about it."""
-        return TargetFault.SIGN_ANEW if self.clock else classify(self.code, self.status)
+        return TargetFault.SIGN_AGAIN if self.clock else classify(self.code, self.status)
 
 
 class DynamoDBClient:
-    """Sends signed requests to one region's DynamoDB, by the way that botocore's go; an async context manager.
+    """Sends signed requests to one region's DynamoDB, by the route that botocore takes; an async context manager.
 
-    `requests_in_flight` bounds the connections, `timeout` is seconds for one request as a whole. To make one can
-    take as long as whatever gives the credentials.
+    `requests_in_flight` bounds the connections, `timeout` is seconds for one whole request. Creating the client can
+    take as long as getting the credentials.
 
     Raises:
         SettingsError: no region, no credentials, or an unknown profile.
@@ -126,12 +125,12 @@ class DynamoDBClient:
     async def call(self, operation: str, body: bytes, let_out: Callable[[], Awaitable[None]]) -> dict[str, Any]:
         """Send one request and return the service's reply.
 
-        `let_out` is awaited in the step in which the request goes to the socket: if it raises, nothing was sent.
+        `let_out` is awaited just before the request goes to the socket: if it raises, nothing was sent.
 
         Raises:
-            DynamoDBError: the service refused it, or no whole reply came back; in the second case the request may
-                have been carried out all the same.
-            AwsUnusable: no request can succeed, for credentials, TLS or a proxy.
+            DynamoDBError: the service refused it, or no whole reply came back; in the second case the request may still
+                have been carried out.
+            AwsUnusable: no request can succeed, because of credentials, TLS or a proxy.
         """
         status, headers, content = await self._exchange(operation, body, _body(body, let_out))
         request_id = headers.get("x-amzn-RequestId")
@@ -142,11 +141,11 @@ class DynamoDBClient:
         except orjson.JSONDecodeError:
             parsed = None
         if not isinstance(parsed, dict) or (status == 200 and _MEMBERS[operation] not in parsed):
-            # Half a reply, of a request that may have been carried out; or a page of a proxy or of AWS' front end.
+            # Half a reply, to a request that may have been carried out; or a page of a proxy or of AWS' front end.
             code = "TruncatedReply" if status == 200 else "UnreadableReply"
             raise DynamoDBError(operation, code, status, None, request_id)
         if status != 200:
-            # namespace#Name, Name, or Name:address, as each of AWS's front ends has it.
+            # namespace#Name, Name, or Name:address: AWS's front ends differ.
             code = str(parsed.get("__type", "UnknownError")).rpartition("#")[2].partition(":")[0]
             date = headers.get("Date")
             of_the_clock = is_of_the_clock(code, str(parsed.get("message") or parsed.get("Message")), date)
@@ -189,7 +188,7 @@ class DynamoDBClient:
         return reply.status, reply.headers, content
 
     def refresh_credentials(self) -> bool:
-        """Find other credentials than those that the service refused; False where there are none. May take its time.
+        """Get other credentials than those that the service refused; False if there are none. May take long.
 
         Raises:
             AwsUnusable: they cannot be had.
@@ -198,21 +197,21 @@ class DynamoDBClient:
         self._signer = self._sign_with(self._credentials.get_frozen_credentials())
         return found
 
-    def sign_anew(self) -> None:
+    def sign_again(self) -> None:
         """Use no signature again that was made for an earlier request."""
         self._signer = self._sign_with(self._signing_with)
 
     async def _follow_credentials(self) -> None:
-        """Sign with those that the process has now. A source of new ones is waited for only if the old ones have ended.
+        """Sign with the process's current credentials. Wait for new ones only if the old ones have expired.
 
-        In a thread: a source may be a service, a process, or a person.
+        In a thread: new credentials may come from a service, a process or a person.
         """
         if self._credentials.are_due and self._renewal is None:
             self._renewal = asyncio.create_task(asyncio.to_thread(self._credentials.get_frozen_credentials))
         in_hand, renewal = self._credentials.in_hand, self._renewal
         if renewal is not None and (in_hand is None or renewal.done()):
             try:
-                # A request that is given up must not take the others' credentials with it.
+                # A request that is given up must not cancel the others' credentials.
                 in_hand = await asyncio.shield(renewal)
             finally:
                 if renewal.done():
@@ -228,7 +227,7 @@ class DynamoDBClient:
 
 
 class _Body(Payload):
-    """A request's body, without which it is none: it goes to the socket in the step in which it is let out."""
+    """A request's body. It awaits `let_out` right before it goes to the socket."""
 
     let_out: Callable[[], Awaitable[None]]
     kept_back: BaseException | None = None
@@ -248,7 +247,7 @@ class _SmallBody(_Body, BytesPayload):
 
 
 class _LargeBody(_Body, BytesIOPayload):
-    """aiohttp writes it piece by piece, so that other requests go on meanwhile."""
+    """aiohttp writes it piece by piece, so that other requests go on at the same time."""
 
 
 def _body(content: bytes, let_out: Callable[[], Awaitable[None]]) -> _Body:
@@ -259,14 +258,14 @@ def _body(content: bytes, let_out: Callable[[], Awaitable[None]]) -> _Body:
 
 
 class _DamagedError(Exception):
-    """The checksum is not that of the bytes that came."""
+    """The checksum is not that of the received bytes."""
 
 
 def _undamaged(content: bytes, headers: Mapping[str, str]) -> bytes:
-    """The body of a reply, if it is what the service sent as far as its checksum tells.
+    """The body of a reply, checked against its checksum.
 
-    A proxy may compress what was asked for as it is. It leaves AWS' checksum alone, which is then that of the body
-    before it was compressed; of what AWS compresses itself it is that of the compressed bytes.
+    A proxy may compress what was asked for uncompressed. It leaves AWS' checksum alone, which is then that of the body
+    before compression. If AWS compresses, the checksum is that of the compressed bytes.
     """
     body = content
     if content.startswith(_GZIP_MAGIC):

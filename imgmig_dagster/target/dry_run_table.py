@@ -1,4 +1,7 @@
-"""A table that a rehearsal believes it has written to: nothing is sent."""
+"""A table for dry runs: it remembers what it would have written, and sends no write.
+
+`writer` holds the table that writes.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -16,16 +19,16 @@ class DryRunTable(TargetTable):
         self._pretended: dict[str, Item | None] = {}
 
     async def put_new(self, item: Item) -> ExistingItem | None:
-        """As if the item had been written, if none stands there."""
+        """As if the item had been written, if none exists."""
         row_id = str(self.mapping.row_id(item))
-        standing = await self.get(row_id)
-        if standing is not None:
-            return ExistingItem(standing)
+        existing = await self.get(row_id)
+        if existing is not None:
+            return ExistingItem(existing)
         self._pretended[row_id] = item
         return None
 
     async def put_new_many(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
-        """As if the items had been written, each if none stands there."""
+        """As if the items had been written, each if none exists."""
         return [await self.put_new(item) for item in items]
 
     async def put_many(self, items: Sequence[Item], on_batch: Callable[[int], None]) -> list[WriteFailure]:
@@ -52,4 +55,4 @@ class DryRunTable(TargetTable):
 
 
 Written: TypeAlias = WritableTable | DryRunTable
-"""What a step writes to: the table, or a pretence of it. A table that is only read is neither."""
+"""What a step writes to: the table, or its dry run. A table that is only read is neither."""

@@ -1,7 +1,7 @@
-"""The whole target as DynamoDB exports it to S3: asked for, found again, and read file by file.
+"""Exports the whole target to S3 by DynamoDB: asks for an export, finds it again, and reads it file by file.
 
-The export is of one moment, and costs the table no read capacity; point-in-time recovery has to be on. Every file is
-held against the export's manifest. A `scan` of the table is in `table`.
+The export is of one moment and costs the table no read capacity; it needs point-in-time recovery. Every file is
+compared with the export's manifest. `target_table` holds the `scan` of the table.
 """
 
 import base64
@@ -28,7 +28,7 @@ _DENIED: Final = ("AccessDenied", "AccessDeniedException")
 
 
 class ExportDamaged(TargetRefused):
-    """An export that does not hold what its manifest says."""
+    """An export that is not what its manifest says."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class ExportFile:
 
 @dataclass(frozen=True)
 class TableExports:
-    """The exports of a table below `url`, ``s3://bucket/prefix``. Every method blocks, and may be called by threads.
+    """The exports of a table below `url`, ``s3://bucket/prefix``. Every method blocks; threads may call it.
 
     Raises:
-        SettingsError: the URL is none of S3.
+        SettingsError: the URL is not one of S3.
         TargetRefused: AWS refuses: no permission, no such bucket, point-in-time recovery is off.
         TargetUnavailable: AWS cannot be reached, or pushes back.
     """
@@ -69,12 +69,12 @@ class TableExports:
 
     @property
     def bucket(self) -> str | None:
-        """The bucket; None where the URL is none of S3."""
+        """The bucket; None if the URL is not one of S3."""
         place = urlsplit(self.url)
         return (place.netloc or None) if place.scheme == "s3" else None
 
     def ask(self, table_arn: str, token: str) -> Export:
-        """Ask for an export of the table as it is now; the same token within 8 hours asks for none but the first."""
+        """Ask for an export of the table as it is now. Within 8 hours the same token asks for the same export."""
         bucket, prefix = self._place()
         with_prefix = {"S3Prefix": prefix} if prefix else {}
         return self._describe(
@@ -87,7 +87,7 @@ class TableExports:
         )
 
     def find(self, arn: str) -> Export:
-        """An export that was asked for before, as it is now."""
+        """The current state of an export that was asked for before."""
         return self._describe("describe_export", ExportArn=arn)
 
     def files(self, export: Export) -> Sequence[ExportFile]:
@@ -119,8 +119,8 @@ class TableExports:
         """The items of a file, some at a time.
 
         Raises:
-            ExportDamaged: the file is gone, torn, altered, or holds another number of items. Told at its end: whoever
-                reads takes back what it has read.
+            ExportDamaged: the file is gone, torn, altered, or holds another number of items. Raised at its end: the
+                caller must drop what it has read.
         """
         rest, items, count = b"", list[Item](), 0
         try:
@@ -140,8 +140,8 @@ class TableExports:
             raise self._damaged(file, f"holds {count:,} items, and the manifest says {file.items:,}")
 
     def _content(self, file: ExportFile) -> Iterator[bytes]:
-        """What a file unpacks to. One without any byte is of a part of the table that holds no item."""
-        # The checksum's documentation does not say whether it is of the file or of what it unpacks to.
+        """The unpacked content of a file. A part of the table without items gives a file without bytes."""
+        # The documentation does not say whether the checksum is of the file or of its unpacked content.
         packed, unpacked = (hashlib.md5(usedforsecurity=False) for _each in range(2))
         unpacking, at = zlib.decompressobj(wbits=31), 0
         for part in self._parts(file.key):
@@ -159,7 +159,7 @@ class TableExports:
             raise self._damaged(file, "has another MD5 than the manifest says")
 
     def _parts(self, key: str) -> Iterator[bytes]:
-        """A file's bytes; where the connection breaks, it goes on behind what has arrived."""
+        """A file's bytes. If the connection breaks, it goes on after what has arrived."""
         at, tries = 0, 0
         while True:
             try:
@@ -183,7 +183,7 @@ class TableExports:
             raise self._no_manifest(key) from None
 
     def _no_manifest(self, key: str) -> ExportDamaged:
-        return ExportDamaged(f"{self._locate(key)} is no manifest of an export. {_TAKE_ANOTHER}")
+        return ExportDamaged(f"{self._locate(key)} is not the manifest of an export. {_TAKE_ANOTHER}")
 
     def _damaged(self, file: ExportFile, what: str) -> ExportDamaged:
         return ExportDamaged(f"{self._locate(file.key)} {what}. {_TAKE_ANOTHER}")
@@ -196,7 +196,7 @@ class TableExports:
     def _describe(self, operation: str, **request: Any) -> Export:
         found = self._dynamodb(operation, **request)["ExportDescription"]
         failure = ": ".join(found[name] for name in ("FailureCode", "FailureMessage") if found.get(name))
-        # A request without a time is of its own moment.
+        # A request without a time is for its own moment.
         as_of = found.get("ExportTime") or found.get("StartTime")
         return Export(
             arn=found["ExportArn"],

@@ -1,4 +1,4 @@
-"""What each error of DynamoDB and of the network means for the migration: one table, one owner of retries."""
+"""What each error of DynamoDB and of the network means for the migration. `sender` retries by this table."""
 
 from enum import Enum
 from typing import Final
@@ -11,8 +11,8 @@ class TargetFault(Enum):
 
     BACK_PRESSURE = "slow the writer down and send again; uses up no retry"
     TRANSIENT = "send again, three times at most"
-    REFRESH = "load the credentials anew and send again"
-    SIGN_ANEW = "the time in the signature was refused: sign anew and send again, once"
+    REFRESH = "reload the credentials and send again"
+    SIGN_AGAIN = "the time in the signature was refused: sign again and send again, once"
     REJECT = "these items can never be written as they are"
     CONDITION = "a condition did not hold: somebody else wrote this item"
     STOP = "no request can succeed: end the run"
@@ -46,7 +46,7 @@ FAULTS: Final[dict[str, TargetFault]] = {
     "SerializationException": TargetFault.STOP,
 }
 
-# By which one statement of a batch is refused. What is none of these is PutItem's to judge, which names it in full.
+# For these codes one statement of a batch is refused. PutItem judges all others, since it names them in full.
 STATEMENT_FAULTS: Final[dict[str, TargetFault]] = {
     **dict.fromkeys(("DuplicateItem", "ConditionalCheckFailed"), TargetFault.CONDITION),
     **dict.fromkeys(
@@ -59,11 +59,11 @@ STATEMENT_FAULTS: Final[dict[str, TargetFault]] = {
 
 
 def classify(code: str, status: int) -> TargetFault:
-    """The fault behind an error's code and its HTTP status (0 where no reply came).
+    """The fault for an error's code and its HTTP status (0 if no reply came).
 
-    A code that the table does not know is transient on a 5xx or a 408, back-pressure on a 429, which a gateway in
-    between sends, and stops the run on anything else: guessing that an item is bad, or that a retry helps, would hide
-    what happened. A request that is too large (413) is the exception: a part of it may be small enough.
+    A code that the table does not know is transient on a 5xx or a 408, and back-pressure on a 429, which a gateway
+    sends. On anything else it stops the run: guessing that an item is bad, or that a retry helps, would hide what
+    happened. A request that is too large (413) is the exception: a part of it may be small enough.
     """
     known = FAULTS.get(code)
     if known is not None:

@@ -1,22 +1,23 @@
-"""How many requests may be in flight: as many as the service has room for, by its latency and its throttling.
+"""How many requests may be in flight, by the service's latency and throttling.
 
 The rule is TCP Vegas' (Brakmo and Peterson, 1995), as Netflix's concurrency-limits applies it to requests. Latency
-without load times throughput is what the service works on; what is in flight beyond that waits in a queue, the
-service's or that of our own event loop. A short queue keeps both busy, and a long one only makes everybody wait.
-Throttling halves the limit at once. `slots` lets the requests out, `rate_limit` paces their units.
+without load times throughput is what the service works on. More than that in flight waits in a queue of the service or
+of our event loop. A short queue keeps both busy; a long one only makes everybody wait. Throttling halves the limit at
+once. `slots` lets the requests out, `rate_limit` paces their units.
 """
 
 from collections import Counter, defaultdict
 from typing import Final
 
 FIRST_LIMIT: Final = 10
-# The queue that is aimed at is between the two: so many requests, or so large a share of the limit if that is more.
+# The queue should have between this many requests; a share of the limit, if that is more.
 _SHORT_QUEUE, _SHORT_SHARE = 4, 0.2
 _LONG_QUEUE, _LONG_SHARE = 8, 0.4
-# An operation is measured in a round that has this many answers of it: a lookup of one key among those of a hundred
-# says nothing of them.
+# An operation is measured in a round that has this many answers of it. One lookup of one key among lookups of a hundred
+# says nothing about them.
 _LEAST_MEASURED: Final = 4
-# What has grown for good must not be taken for a queue for ever: then it is measured anew, with half as many in flight.
+# A latency that has risen for good must not count as a queue for ever: after this many rounds it is measured again,
+# with half as many in flight.
 _ROUNDS_BETWEEN_PROBES: Final = 200
 _PROBE_ROUNDS: Final = 2  # the first one still gets the answers to what was sent before
 
@@ -24,7 +25,7 @@ _PROBE_ROUNDS: Final = 2  # the first one still gets the answers to what was sen
 class InFlightLimit:
     """`limit` is how many requests may be in flight now, from 1 to `ceiling`.
 
-    It changes by one request a round, and grows only while it is used up. A round is as many answers as may be in
+    It changes by one request a round, and grows only while it is used up. A round has as many answers as may be in
     flight, about one latency. Latencies are compared within one operation.
     """
 
@@ -55,7 +56,7 @@ class InFlightLimit:
             self._round_began = now
 
     def throttled(self) -> None:
-        """The service pushed back. Requests that were in flight together are throttled together: that is one signal."""
+        """The service pushed back. Requests that are in flight together are throttled together: that is one signal."""
         if not self._throttled:
             self._throttled = True
             self._limit = max(1, self._limit // 2)

@@ -1,4 +1,4 @@
-"""Which attributes the indexes of a table have for keys, and whether a mapping's items can stand in them."""
+"""Which attributes are keys of a table's indexes, and whether a mapping's items fit them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def indexes(described: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def type_of(field: Field) -> str:
-    """What a field's attribute is in DynamoDB."""
+    """The DynamoDB type of a field's attribute."""
     return "M" if field.member is not None else _TYPES[field.type]
 
 
@@ -57,12 +57,12 @@ class UnfitKeys:
 
 
 def unfit_keys(keys: Iterable[IndexKey], mapping: TableMapping) -> UnfitKeys:
-    """Hold the keys against what the mapping writes. An attribute that it does not write is left out of this."""
+    """Compare the keys with what the mapping writes. Attributes that it does not write are skipped."""
     written = {each.attribute: _Written(next(iter(each.value))) for each in mapping.constants}
     if mapping.version is not None:
         written[mapping.version.attribute] = _Written("N")
     for field in mapping.fields:
-        # A template has a text of its own beside its columns'.
+        # A template adds text of its own to its columns' texts.
         may_be_empty = field.type in (FieldType.TEXT, FieldType.BINARY) and field.template is None
         written[field.attribute] = _Written(type_of(field), field.columns, field.null is Null.WRITTEN, may_be_empty)
     wrong, null, unfit = list[str](), list[str](), list[str]()

@@ -1,6 +1,6 @@
-"""New items in batches: INSERT statements of PartiQL, what the answers to them mean, and whether a run may send them.
+"""Writes new items in batches: INSERT statements of PartiQL, their answers, and whether a run may send them.
 
-The operation could also read, update and delete. Here it cannot: a request holds `Insert` alone. `writer` sends them.
+The operation could also read, update and delete. Here it cannot: a request holds only `Insert`s. `writer` sends them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,15 +18,15 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 
 MAX_BATCH_INSERT: Final = 25
 MAX_STATEMENT: Final = 8_192
-"""Characters of one statement, its parameters not counted."""
+"""The most characters of one statement, without its parameters."""
 MAX_PARAMETERS_BYTES: Final = 2**16
-"""A request may have 16 MB, all statements together. An item larger than this gains nothing in company."""
+"""A request may have 16 MB, all statements together. An item larger than this gains nothing in a batch."""
 
 
 class Insert:
-    """`INSERT INTO table VALUE item` as it stands in a batch, if it `fits` there.
+    """`INSERT INTO table VALUE item` in a batch, if it `fits` there.
 
-    Values are parameters, which carry every type of an attribute, and of which PartiQL reads nothing.
+    Values are parameters: they hold attributes of every type, and PartiQL does not parse them.
     """
 
     __slots__ = ("content", "fits")
@@ -53,7 +53,7 @@ def _quoted(name: str, mark: str) -> str:
 
 @dataclass(frozen=True)
 class BatchInsert:
-    """Write items of distinct keys, each if none stands under its key; at most `MAX_BATCH_INSERT`."""
+    """Write items of distinct keys, each if no item has its key; at most `MAX_BATCH_INSERT`."""
 
     operation: ClassVar[str] = "BatchExecuteStatement"
     is_read: ClassVar[bool] = False
@@ -66,29 +66,29 @@ class BatchInsert:
         return b'{"Statements":[%b],"ReturnConsumedCapacity":"TOTAL"}' % statements
 
     def answers(self, reply: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """The answer to each statement, in their order; None where the reply does not answer each of them."""
+        """The answer to each statement, in their order; None if the reply does not answer each of them."""
         answers = reply["Responses"]
         return answers if isinstance(answers, list) and len(answers) == len(self.inserts) else None
 
 
 @dataclass
 class Answered:
-    """What is known of a batch's items, by their places in it. Of what is in none of these PutItem has to find out.
+    """What is known of a batch's items, by their places in it. PutItem finds out about all others.
 
-    `in_the_way` maps to the item that stands there, None where it was not handed back: the documentation says that it
-    is, and DynamoDB was seen not to. `unpaid` are those of them whose cost no reply counted.
+    `existing` maps to the item that is already there. It is None if DynamoDB did not return the item: the documentation
+    says it does, but sometimes it did not. `unpaid` are existing items whose cost no reply counted.
     """
 
     written: set[int] = field(default_factory=set)
-    in_the_way: dict[int, Item | None] = field(default_factory=dict)
+    existing: dict[int, Item | None] = field(default_factory=dict)
     unpaid: list[int] = field(default_factory=list)
 
     def take(
         self, places: Iterable[int], answers: Sequence[dict[str, Any]], is_counted: bool
     ) -> tuple[list[int], dict[TargetFault, str]]:
-        """Note what the answers say; the places to be sent again, and a code of each kind of fault among them.
+        """Note what the answers say. Returns the places to send again, and one code for each kind of fault.
 
-        `is_counted`: the reply told the units, which are then those of the refused statements too.
+        `is_counted`: the reply gave the units, including those of the refused statements.
         """
         again: list[int] = []
         codes: dict[TargetFault, str] = {}
@@ -100,7 +100,7 @@ class Answered:
             fault = STATEMENT_FAULTS.get(code, TargetFault.REJECT)
             codes[fault] = code
             if fault is TargetFault.CONDITION:
-                self.in_the_way[place] = error.get("Item")
+                self.existing[place] = error.get("Item")
                 if not is_counted:
                     self.unpaid.append(place)
             elif fault in (TargetFault.BACK_PRESSURE, TargetFault.TRANSIENT):
@@ -116,14 +116,14 @@ _REMEDIES: Final = {
 
 
 def why_alone(code: str) -> str:
-    """What to do where new items go one by one because the service answers `code` to statements."""
+    """What to do if new items go one by one because the service answers `code` to statements."""
     return _REMEDIES.get(code, "the next run tries batches again; imgmig doctor says whether the role may insert so")
 
 
 class BatchInserts:
-    """Whether new items go in batches, which a run finds out by asking; all its partitions share one of these.
+    """Whether new items go in batches. A run finds out by trying; all its partitions share one of these.
 
-    `tell` is given one line when they go so no more.
+    `tell` gets one line when they no longer do.
     """
 
     def __init__(self, allowed: bool = True) -> None:
@@ -136,7 +136,7 @@ class BatchInserts:
         self._known = True
 
     def failed(self, error: DynamoDBError | RetriesUsedUpError | TargetRefused) -> None:
-        """A request was not answered: ask no more if it was the operation that is at fault, and not what it held."""
+        """A request was not answered. Send no more batches if the operation is at fault, and not its content."""
         if isinstance(error, TargetRefused) and error.code in (None, "ResourceNotFoundException"):
             raise error  # PutItem would find no table either
         never_answered = isinstance(error, RetriesUsedUpError) and not self._known

@@ -1,11 +1,11 @@
-"""Which state writes to the table: its mark, a tag of the table, which touches no item.
+"""Which state writes to the table: its mark is a tag of the table, and changes no item.
 
-Two states on one table do not know of each other's writes, so that the evidence of both would be wrong. `claim` is
-called by `write_guard` when a table is opened for writing; reports and the doctor `read` the marks. Each state has a
-tag of its own, named by its id: one tag for all would be replaced by whoever writes it last.
+Two states on one table do not know each other's writes, so the evidence of both would be wrong. `write_guard` calls
+`claim` when a table is opened for writing; reports and the doctor `read` the marks. Each state has its own tag, named
+by its id: a shared tag would be replaced by the last writer.
 
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TagResource.html: tags show after a few seconds. So
-whoever leaves a mark waits, looks again, and begins only while no other mark stands.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TagResource.html: tags show after a few seconds. So a
+run that leaves a mark waits, reads again, and begins only if there is no other mark.
 """
 
 import re
@@ -31,7 +31,7 @@ _LOOKS: Final = 4
 
 @dataclass(frozen=True)
 class MarkedTable:
-    """A table and the marks that it bears: the place of each state by its id. None where its server knows no tags."""
+    """A table and its marks: the place of each state by its id. None if its server has no tags."""
 
     arn: str
     places: Mapping[str, str] | None
@@ -45,7 +45,7 @@ class MarkedTable:
         keys = " ".join(f"{_KEY}{state}" for state in self.others(own))
         return f"aws dynamodb untag-resource --resource-arn {self.arn} --tag-keys {keys}"
 
-    def told(self, own: str | None) -> str:
+    def names_of_others(self, own: str | None) -> str:
         """Which other states write to the table, in words."""
         return " and ".join(f"{place} (id {state})" for state, place in self.others(own).items())
 
@@ -66,7 +66,7 @@ def read(access: AwsAccess, arn: str) -> MarkedTable:
     found = _ask("ListTagsOfResource", arn, tags)
     if found is None:
         return MarkedTable(arn, None)
-    # Of an emulator that keeps a tag twice the last one counts.
+    # If an emulator keeps a tag twice, the last one counts.
     marks = {tag["Key"].removeprefix(_KEY): tag["Value"] for tag in found if tag["Key"].startswith(_KEY)}
     return MarkedTable(arn, {state: place for state, place in sorted(marks.items()) if place != _WITHDRAWN})
 
@@ -80,10 +80,10 @@ def claim(
     shows_after_s: float = SHOWS_AFTER_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> MarkedTable:
-    """Leave the mark of a state on the table, or find it there; returns when no other state can begin.
+    """Leave the mark of a state on the table, or find it there. Returns when no other state can begin.
 
     Of two states that begin at once, the one with the lower id stays; the other withdraws its mark. A mark that stays
-    is of a state that has begun. One that `has_begun` and finds its mark goes on: no other can begin meanwhile.
+    belongs to a state that has begun. A state that `has_begun` and finds its mark goes on: no other can begin.
 
     Raises:
         WritesRefused: another state writes to the table.
@@ -118,7 +118,7 @@ def claim(
 class Ownership:
     """Whether one state alone writes to the table, as its marks say.
 
-    `fault` is what stands against that, `remedy` what to do about it, `assumption` what cannot be seen.
+    `fault` says what contradicts that, `remedy` what to do about it, `assumption` what cannot be seen.
     """
 
     fault: str | None = None
@@ -127,7 +127,7 @@ class Ownership:
 
 
 def ownership(access: AwsAccess, arn: str, own: str | None) -> Ownership:
-    """Whether the state with the id `own` writes to the table, and no other; None: one that never wrote.
+    """Whether the state with the id `own` writes to the table, and no other; None: a state that never wrote.
 
     Raises:
         TargetUnavailable: DynamoDB cannot be reached, or pushes back.
@@ -137,7 +137,7 @@ def ownership(access: AwsAccess, arn: str, own: str | None) -> Ownership:
     except TargetRefused as error:
         return Ownership(f"Whether another state writes to the table is not known, because {error}", "imgmig doctor")
     if marked.others(own):
-        what = f"Another state writes to the table: {marked.told(own)}. Once nothing of it runs any more"
+        what = f"Another state writes to the table: {marked.names_of_others(own)}. Once none of its runs is running"
         return Ownership(what, marked.remedy(own))
     if marked.places is None:
         return Ownership(assumption="no other state writes to the table: its server keeps no tags that would show one")
@@ -154,14 +154,14 @@ def _tag(access: AwsAccess, arn: str, state: str, value: str) -> None:
 
 def _refused(marked: MarkedTable, state: str, place: str) -> WritesRefused:
     return WritesRefused(
-        f"the table {marked.arn} is written to by another state: {marked.told(state)}. Two states do not know of each "
-        f"other's writes. Use that one (url in [state]); or, once nothing of it runs any more, hand the table over "
+        f"another state writes to the table {marked.arn}: {marked.names_of_others(state)}. Two states do not know of "
+        f"each other's writes. Use that (url in [state]); or, once none of its runs is running, hand the table over "
         f"to {place}: {marked.remedy(state)}"
     )
 
 
 def _ask(operation: str, arn: str, call: Callable[[], Any]) -> Any:
-    """The reply; None where the server does not know the operation."""
+    """The reply; None if the server does not know the operation."""
     try:
         return call()
     except ClientError as error:

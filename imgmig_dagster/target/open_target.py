@@ -1,4 +1,4 @@
-"""Opens the target table for a run: client, retries and rate control around it; to read, or to read and write."""
+"""Opens the target table for a run, with client, retries and rate control; to read, or to read and write."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,10 +17,11 @@ from imgmig_dagster.target.writer import WritableTable
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """Where the target is, and how hard it may be driven. Whoever opens it can only read.
+    """Where the target is, and how fast runs may use it. Opened through this, it can only be read.
 
-    `mapping` says which key the table has to have; a run opens it with the types of its source. `requests_in_flight` is
-    the ceiling of one run; `rate` is that of all runs together in capacity units per second, None for no ceiling.
+    `mapping` says which key the table must have; a run opens it with the types of its source. `requests_in_flight` is
+    the ceiling of one run; `rate` is the ceiling of all runs together in capacity units per second, None for no
+    ceiling.
     """
 
     access: AwsAccess
@@ -42,7 +43,7 @@ class TargetSettings:
 
     @asynccontextmanager
     async def _sender(self, may_write: bool) -> AsyncIterator[Sender]:
-        # Credentials may have to be asked for first.
+        # It may have to ask for credentials first.
         async with await asyncio.to_thread(DynamoDBClient, self.access, self.requests_in_flight) as client:
             limiter = RateLimiter(self.rate, sleep=self.retry.sleep)
             yield Sender(client, limiter, self.retry, self.requests_in_flight, may_write=may_write)
@@ -50,7 +51,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class WritableTarget(TargetSettings):
-    """The target of a run that may write. Only `write_guard` makes one, which a test holds."""
+    """The target of a run that may write. Only `write_guard` makes one; a test checks that."""
 
     @asynccontextmanager
     async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:

@@ -1,6 +1,6 @@
-"""How fast the run may send: its share of the stage's rate, additive increase, and halving when the service throttles.
+"""How fast the run may send: its share of the stage's rate, additive increase, and half the rate after a throttle.
 
-The share comes from `state.obeying`, which keeps it with the other runs; what it is based on is `Usage`, measured here.
+`state.obeying` sets the share, which it keeps with the other runs; it is based on `Usage`, which is measured here.
 """
 
 import asyncio
@@ -12,29 +12,29 @@ from typing import Final
 from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.fair_rate import Usage
 
-# One partition of a table takes 1,000 write units a second; starting lower after a throttle costs little.
+# One partition of a table accepts 1,000 write units a second. Starting lower after a throttle costs little.
 _LOWEST_RATE: Final = 5.0
 _INCREASE_PER_SECOND: Final = 25.0
-# Requests that were in flight together are throttled together: that is one signal, not ten.
+# Requests that are in flight together are throttled together: that is one signal, not ten.
 _SIGNAL_INTERVAL_S: Final = 0.25
-# Whoever waits looks up this often, so that a changed ceiling is obeyed at once.
+# How often a waiting request checks, so that it obeys a changed ceiling at once.
 _LONGEST_WAIT_S: Final = 0.5
-# Whoever was held back for more of the time than this would use any share.
+# A run that waited for more of the time than this would use any share.
 _HELD_BACK: Final = 0.9
-# What a request is taken to cost before any was answered: a batch of small items.
+# The assumed cost of a request before any was answered: a batch of small items.
 _FIRST_COST: Final = 25.0
-# Of the last request in what one usually costs.
+# The weight of the last request in the usual cost.
 _WEIGHT: Final = 0.2
-# Of requests that were given up the advances stay behind.
+# Requests that were given up leave advances behind.
 _MOST_ADVANCES: Final = 1_000
 
 
 class RateLimiter:
     """Paces requests by the capacity units that the service reports for them, read units and write units alike.
 
-    Without a ceiling nothing is held back until the first throttle; from then on the rate starts at half of what
-    was really reached, and climbs again. What a request usually costs is paid before it goes out, the rest after the
-    reply, when the number of units is known.
+    Without a ceiling nothing waits until the first throttle. Then the rate starts at half of what was reached, and
+    climbs. A request pays its usual cost before it goes out, and the rest after the reply, when the number of units is
+    known.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RateLimiter:
         """Return when another request may go out; requests go in the order in which they came.
 
         Raises:
-            ImgmigError: none may any more, as `give_up` was told.
+            ImgmigError: no request may go out any more; the error that `give_up` got.
         """
         self._refill()
         if self._turn.locked() or self._holds_back():
@@ -92,7 +92,7 @@ class RateLimiter:
             self._refill()
 
     def limit(self, ceiling: float | None, paused: bool = False, until: float = math.inf) -> None:
-        """Change the ceiling, or let nothing out at all; what waits already follows within half a second.
+        """Change the ceiling, or let nothing out at all; waiting requests follow within half a second.
 
         After `until`, by the limiter's clock, nothing goes out before the next call.
         """
@@ -111,7 +111,7 @@ class RateLimiter:
         self._given_up = cause
 
     def spent(self, units: float) -> None:
-        """Pay for a request that ended: what was advanced for it counts. 0 for one that was refused, or was none."""
+        """Pay for a request that ended; its advance counts. 0 for a refused one, or for none."""
         self._spent += units
         if self._advances:
             self._balance += self._advances.popleft()
@@ -120,7 +120,7 @@ class RateLimiter:
             self._typical += (units - self._typical) * _WEIGHT
 
     def lost(self) -> None:
-        """Count a request whose reply is lost: it may have been carried out, and what it paid in advance stays paid."""
+        """Count a request whose reply is lost. It may have been carried out, so its advance stays paid."""
         if self._advances:
             self._spent += self._advances.popleft()
 
@@ -138,7 +138,7 @@ class RateLimiter:
         self.rate = halved if self.rate is None else min(halved, self.rate)
 
     def usage(self) -> Usage:
-        """What was used since the last call, and what would have been used if nobody had been held back."""
+        """What was used since the last call, and what would have been used without waiting."""
         self._measure_waiting(0)
         now = self._clock()
         seconds, self._measured_at = now - self._measured_at, now
@@ -152,9 +152,9 @@ class RateLimiter:
         return Usage(units / seconds, demand, throttled)
 
     def _advance(self, units: float) -> None:
-        """Pay before the reply what a request usually costs.
+        """Pay the usual cost of a request before its reply.
 
-        Many requests in flight would otherwise go out at once on a balance of nothing.
+        Otherwise many requests in flight would go out at once on a balance of zero.
         """
         self._balance -= units
         self._advances.append(units)

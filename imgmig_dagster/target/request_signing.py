@@ -1,4 +1,4 @@
-"""Signs requests with botocore's SigV4, doing once a second what does not change from one request to the next."""
+"""Signs requests with botocore's SigV4. What does not change between requests is done once a second."""
 
 import time
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from botocore.credentials import Credentials
 from imgmig_dagster.botocore_internals import EMPTY_SHA256_HASH, AWSRequest, KeyKeepingAuth, signing_time
 
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
-# The service takes signatures that are minutes old; botocore is still asked for its credentials this often.
+# The service accepts signatures that are minutes old; botocore is still asked for its credentials this often.
 _REUSED_FOR_S: Final = 1.0
 
 
 class RequestSigner:
     """Signs the requests of one endpoint of DynamoDB.
 
-    Of two requests of one operation in the same second, only the body's hash differs in what is signed. So botocore
-    signs an empty request of each operation once a second, and every body's hash takes the empty one's place.
+    In the same second, the signed text of two requests of one operation differs only in the body's hash. So botocore
+    signs an empty request of each operation once a second, and each body's hash replaces the empty one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RequestSigner:
 
 @dataclass(frozen=True)
 class _Signed:
-    """An empty request as botocore signed it; `canonical_request` and `authorization` lack the hash they end with."""
+    """An empty request as botocore signed it; `canonical_request` and `authorization` end before the hash."""
 
     at: float
     time: datetime
@@ -76,8 +76,8 @@ class _Signed:
 
 
 def _wall_clock_moved(since: datetime) -> bool:
-    """Whether more happened to the clock that signatures bear than that a moment passed.
+    """Whether the clock that signatures carry moved by more than the time that passed.
 
-    The other clock stands still while the machine is suspended, and knows nothing of a step.
+    The other clock stops while the machine is suspended, and does not see clock changes.
     """
     return not timedelta(0) <= signing_time() - since < timedelta(seconds=2 * _REUSED_FOR_S)

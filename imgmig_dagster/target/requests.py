@@ -1,4 +1,4 @@
-"""DynamoDB's operations as frozen dataclasses: what is asked, and how its reply is read. PartiQL's are in `inserts`."""
+"""DynamoDB's operations as frozen dataclasses: what they ask, and how to read the reply. `inserts` holds PartiQL's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class BatchWriteItem:
         return orjson.dumps({"RequestItems": {self.table: puts}, "ReturnConsumedCapacity": "TOTAL"})
 
     def unprocessed(self, reply: dict[str, Any]) -> list[Item]:
-        """The items that the service took no notice of: they come back with HTTP 200."""
+        """The items that the service did not process: they come back with HTTP 200."""
         left = reply.get("UnprocessedItems", {}).get(self.table, [])
         return [entry["PutRequest"]["Item"] for entry in left]
 
@@ -55,26 +55,26 @@ class BatchGetItem:
         )
 
     def items(self, reply: dict[str, Any]) -> list[Item]:
-        """The items found; a key without an item has none here."""
+        """The items found. A key without an item gives none."""
         found: list[Item] = reply["Responses"].get(self.table, [])
         return found
 
     def unprocessed(self, reply: dict[str, Any]) -> list[Item]:
-        """The keys that were not looked at: not the same as having no item."""
+        """The keys that were not looked at; they may have items."""
         left: list[Item] = reply.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
         return left
 
     def may_be_full(self, reply: dict[str, Any]) -> bool:
-        """Whether the reply holds so much that keys are left for want of room, and not because the table throttles.
+        """Whether keys are left because the reply is full, and not because the table throttles.
 
-        Its JSON is longer than what DynamoDB counts, never shorter.
+        The reply's JSON is longer than what DynamoDB counts, never shorter.
         """
         return len(orjson.dumps(self.items(reply))) >= _LEAST_FULL_REPLY_BYTES
 
 
 @dataclass(frozen=True)
 class PutNewItem:
-    """Write an item if none stands under its key; the error that says that one does brings it along."""
+    """Write an item if no item has its key. If one has, the error brings it along."""
 
     operation: ClassVar[str] = "PutItem"
     is_read: ClassVar[bool] = False
@@ -98,9 +98,9 @@ class PutNewItem:
 
 @dataclass(frozen=True)
 class SeenVersion:
-    """What an item's `version` and modification time were when it was read; None where it had none.
+    """An item's `version` and modification time when it was read; None if it had none.
 
-    A write that is conditional on them fails if anybody wrote the item since.
+    A write with this condition fails if anybody wrote the item since.
     """
 
     attributes: dict[str, dict[str, Any] | None]
@@ -120,7 +120,7 @@ class SeenVersion:
 
 @dataclass(frozen=True)
 class UpdateItem:
-    """Set attributes of an item that was read before, or take them away (None), if nobody wrote it since."""
+    """Set or remove (None) attributes of an item that was read before, if nobody wrote it since."""
 
     operation: ClassVar[str] = "UpdateItem"
     is_read: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Sends requests and owns their retries: the only place where a failed request is sent again."""
+"""Sends requests and owns their retries: no other module sends a failed request again. `faults` says when."""
 
 import asyncio
 import copy
@@ -46,7 +46,7 @@ class RetriesUsedUpError(Exception):
 
 
 class Backoff:
-    """Waits between the tries of one piece of work, and gives up once the service has pushed back for too long.
+    """Waits between the tries of one piece of work, and gives up when the service has pushed back for too long.
 
     Throttling uses up no retry: only `RetryPolicy.deadline` seconds without progress end it.
     """
@@ -56,10 +56,10 @@ class Backoff:
         self._retries = 0
         self._throttles = 0
         self._progress_at = sender.clock()
-        self.signed_anew = False
+        self.signed_again = False
 
     def progressed(self) -> None:
-        """Some of the work was done: the deadline and the waits start anew."""
+        """Some of the work was done: the deadline and the waits start again."""
         self._throttles = 0
         self._progress_at = self._sender.clock()
 
@@ -79,7 +79,7 @@ class Backoff:
         sender.limiter.throttled()
         sender.in_flight.throttled()
         if self._throttles == 0:
-            # What was spent in the queue, or paused, says nothing about the service.
+            # Time in the queue, or paused, says nothing about the service.
             self._progress_at = sender.clock()
         without_progress = sender.clock() - self._progress_at
         if without_progress > sender.retry.deadline:
@@ -94,7 +94,7 @@ class Backoff:
 
 @dataclass
 class _Shared:
-    """What all partitions of a run have in common: the slots, how the service is, the renewal of credentials."""
+    """What all partitions of a run share: the slots, the state of the service, the renewal of credentials."""
 
     slots: Slots
     answers: int = 0
@@ -106,8 +106,8 @@ class _Shared:
 class Sender:
     """Sends each request until it is answered, by the table of `faults`, with a bounded number in flight.
 
-    That number adapts to latency and throttling, and `requests_in_flight` is its ceiling. Client, slots, limiter and
-    credentials are the run's; `traffic` and fence are of one partition: see `for_partition`. Unless `may_write`, a
+    That number adapts to latency and throttling; `requests_in_flight` is its ceiling. Client, slots, limiter and
+    credentials belong to the run, `traffic` and fence to one partition: see `for_partition`. Unless `may_write`, a
     request that writes is refused before it leaves.
     """
 
@@ -133,17 +133,17 @@ class Sender:
 
     @property
     def under_way(self) -> int:
-        """The run's requests that are in flight just now."""
+        """The run's requests that are in flight now."""
         return self._shared.slots.taken
 
     def for_partition(self, fence: Fence = UNFENCED) -> "Sender":
-        """The same way to the service, with a count of its own of what is sent, behind a partition's fence."""
+        """The same sender for one partition, with its own count of requests and its own fence."""
         sender = copy.copy(self)
         sender.traffic, sender._fence = self.traffic.part(), fence  # noqa: SLF001  # a copy of our own
         return sender
 
     def read_only(self) -> "Sender":
-        """The same way to the service, for requests that read."""
+        """The same sender, for requests that read."""
         sender = copy.copy(self)
         sender._may_write = False  # noqa: SLF001  # a copy of our own
         return sender
@@ -154,10 +154,10 @@ class Sender:
         Raises:
             DynamoDBError: the request itself is at fault (`TargetFault.REJECT`), or its condition failed.
             RetriesUsedUpError: transient errors outlasted the retries.
-            TargetUnavailable: throttled for longer than the deadline, or the service is away altogether.
-            TargetRefused: no such request can succeed, as with a missing table or a lack of permission.
-            AwsUnusable: nor can any, for credentials, TLS or the clock.
-            StateChanged: the run no longer owns what it works on; StateUnavailable: that cannot be found out.
+            TargetUnavailable: throttled for longer than the deadline, or the service is away.
+            TargetRefused: no such request can succeed: the table or a permission is missing.
+            AwsUnusable: no request can succeed, because of credentials, TLS or the clock.
+            StateChanged: the run no longer owns its work; StateUnavailable: that cannot be found out.
             WritesRefused: the request writes, and this sender only reads.
         """
         if not (request.is_read or self._may_write):
@@ -175,11 +175,11 @@ class Sender:
                     await self._fence.answered(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
-                    self.limiter.spent(0)  # what a refusal costs is paid by whoever knows the item
+                    self.limiter.spent(0)  # the caller, which knows the item, pays for the refusal
                     await self._fence.answered(request.is_read)
                 else:
                     self.limiter.lost()
-                # Outside the slot: a request that waits for its retry keeps no other one from going out.
+                # Outside the slot: a request that waits for its retry blocks no other one.
                 answers_before, answers = answers, shared.answers
                 try:
                     await self._recover(error, backoff, refreshes)
@@ -196,7 +196,7 @@ class Sender:
     async def _ask(
         self, operation: str, body: bytes, let_out: Callable[[], Awaitable[None]], sent_at: float
     ) -> dict[str, Any]:
-        """One try. Its latency counts if the service looked at what it asks."""
+        """One try. Its latency counts if the service processed the request."""
         try:
             reply = await self._client.call(operation, body, let_out)
         except DynamoDBError as error:
@@ -207,12 +207,12 @@ class Sender:
         return reply
 
     def pay(self, units: float, is_read: bool = False) -> None:
-        """Count capacity units that a request cost. The rate is of both kinds; what is reported is not."""
+        """Count capacity units that a request cost. The rate covers both kinds; each kind is reported by itself."""
         self.traffic.paid(units, is_read)
         self.limiter.spent(units)
 
     async def _probe(self, table: str) -> None:
-        """Tell a fault of one request from a service that is away: an outage must not turn rows into failures."""
+        """Find out whether one request is at fault or the service is away: an outage must not make rows fail."""
         try:
             body = orjson.dumps({"TableName": table})
             await self._client.call("DescribeTable", body, partial(self._fence.let_out, is_read=True))
@@ -231,9 +231,9 @@ class Sender:
             await backoff.retry(error.code)
         elif fault is TargetFault.REFRESH:
             await self._refresh(error.code, refreshes)
-        elif fault is TargetFault.SIGN_ANEW and not backoff.signed_anew:
-            backoff.signed_anew = True
-            self._client.sign_anew()
+        elif fault is TargetFault.SIGN_AGAIN and not backoff.signed_again:
+            backoff.signed_again = True
+            self._client.sign_again()
         elif error.clock:
             raise error.clock from None
         elif fault is TargetFault.STOP:
@@ -243,13 +243,13 @@ class Sender:
             raise error
 
     async def _refresh(self, code: str, refreshes: int) -> None:
-        """Renew the credentials, once for all requests that were signed before; `CredentialsUnavailable` if in vain."""
+        """Renew the credentials, once for all requests signed before; `CredentialsUnavailable` if that fails."""
         shared = self._shared
         async with shared.refreshing:
             if refreshes < shared.refreshes:
                 return
             in_vain = self.clock() - shared.refreshed_at <= 30
-            # A source of credentials may take its time: other requests go on.
+            # Getting credentials may take long: other requests go on.
             if in_vain or not await asyncio.to_thread(self._client.refresh_credentials):
                 raise credentials_refused("DynamoDB", code)
             shared.refreshed_at = self.clock()
@@ -259,7 +259,7 @@ class Sender:
 _ADVICE = {
     "ResourceNotFoundException": "the table does not exist in this account and region: check table in [target], "
     "AWS_REGION and the credentials",
-    "AccessDeniedException": "the role lacks a permission on this table",
+    "AccessDeniedException": "the role does not have a permission on this table",
     **dict.fromkeys(
         ("InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException"),
         "the secret access key is not that of its access key, or a proxy changes requests: check both",

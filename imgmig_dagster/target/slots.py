@@ -1,4 +1,4 @@
-"""Slots for requests in flight: who waits gets one in turn, partition by partition."""
+"""Slots for requests in flight. Waiting requests get one in turn, partition by partition."""
 
 import asyncio
 from collections import deque
@@ -12,9 +12,9 @@ _Turn: TypeAlias = "asyncio.Future[None]"
 
 
 class Slots:
-    """As many as the limit allows now. What waits in several queues is let out from each in turn.
+    """As many slots as the limit allows now. If several queues wait, each gets one in turn.
 
-    So a partition with a few requests does not wait for the hundreds of another one. Of one event loop.
+    So a partition with a few requests does not wait for the hundreds of another one. For one event loop.
     """
 
     def __init__(self, limit: InFlightLimit) -> None:
@@ -24,7 +24,7 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """How many are held just now."""
+        """How many are held now."""
         return self._taken
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The target table as it is read: its identity, its key schema, and its items. What writes is in `writer`."""
+"""Reads the target table: its identity, its key schema, and its items. `writer` writes."""
 
 import copy
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ Table = TypeVar("Table", bound="TargetTable")
 
 @dataclass(frozen=True)
 class TargetIdentity:
-    """Which table this is: a table that was deleted and made again is another one. `index_keys` may change."""
+    """Which table this is: a table that was deleted and created again is another one. `index_keys` may change."""
 
     arn: str
     created_at: str
@@ -63,14 +63,14 @@ def describe(access: AwsAccess, table: str, mapping: TableMapping) -> TargetIden
 
 @dataclass(frozen=True)
 class Lookup:
-    """What a read of many keys gave. `unread` ids were not looked at: that is not the same as having no item."""
+    """The result of reading many keys. `unread` ids were not looked at; they may have items."""
 
     items: dict[str, Item]
     unread: frozenset[str]
 
 
 class TargetTable:
-    """Reads items. It has no way to write: that is `writer.WritableTable`."""
+    """Reads items. It cannot write: `writer.WritableTable` can."""
 
     def __init__(self, sender: Sender, name: str, mapping: TableMapping) -> None:
         self.sender = sender
@@ -78,7 +78,7 @@ class TargetTable:
         self.mapping = mapping
 
     def for_partition(self: Table, fence: Fence = UNFENCED) -> Table:
-        """The same table for one partition of a run, whose requests are counted by themselves, behind its fence."""
+        """The same table for one partition of a run, with its own count of requests, behind its fence."""
         table = copy.copy(self)
         table.sender = self.sender.for_partition(fence)
         return table
@@ -95,8 +95,8 @@ class TargetTable:
         return lookup.items.get(row_id)
 
     async def get_many(self, ids: Sequence[str]) -> Lookup:
-        """The items of any number of distinct ids, strongly consistent, unprocessed keys asked for again."""
-        # Under a key that DynamoDB does not take nothing can stand, and its whole batch would be refused.
+        """The items of any number of distinct ids, strongly consistent. Unprocessed keys are asked for again."""
+        # A key that DynamoDB does not accept has no item, and its whole batch would be refused.
         ids = [row_id for row_id in ids if self.mapping.key_fault(row_id) is None]
         lookups = await gather(self._get_batch(chunk) for chunk in batched(ids, MAX_BATCH_GET))
         return Lookup(
@@ -124,7 +124,7 @@ class TargetTable:
             if left:
                 if len(left) < len(keys):
                     backoff.progressed()
-                # Of a table that throttles the next reply holds less, or is refused.
+                # If the table throttles, the next reply holds less, or is refused.
                 if not request.may_be_full(reply):
                     await backoff.throttled("UnprocessedKeys")
             keys = left

@@ -1,6 +1,6 @@
-"""The target table as it is written: items each on a condition, one by one or in batches, and batches without one.
+"""Writes to the target table: items with a condition each, one by one or in batches, and batches without condition.
 
-Only `connection.WritableTarget` opens one, and only `write_guard` makes that.
+Only `open_target.WritableTarget` opens one, and only `write_guard` makes that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,14 +30,14 @@ from imgmig_dagster.target.target_table import TargetTable
 
 @dataclass(frozen=True)
 class ExistingItem:
-    """Something stands where a new item was to be written; `item` is None where the server does not hand it back."""
+    """An item already exists where a new one was to be written; `item` is None if the server does not return it."""
 
     item: Item | None
 
 
 @dataclass(frozen=True)
 class WriteFailure:
-    """An item that does not stand. `permanent`: the service rejected it; otherwise its retries were used up."""
+    """An item that was not written. `permanent`: the service rejected it; otherwise its retries were used up."""
 
     item: Item
     code: str
@@ -45,7 +45,7 @@ class WriteFailure:
 
 
 class WritableTable(TargetTable):
-    """Reads and writes. Batches are all sent at once; the sender bounds how many are in flight."""
+    """Reads and writes. All batches are sent at once; the sender bounds how many are in flight."""
 
     def __init__(
         self, sender: Sender, name: str, mapping: TableMapping, batch_inserts: BatchInserts | None = None
@@ -54,7 +54,7 @@ class WritableTable(TargetTable):
         self.batch_inserts = batch_inserts or BatchInserts()
 
     async def put_new(self, item: Item) -> ExistingItem | None:
-        """Write an item if none stands there; what stands there otherwise, our own after a lost reply included.
+        """Write an item if none exists. Otherwise the existing item, which may be our own after a lost reply.
 
         Raises:
             DynamoDBError: the item is rejected.
@@ -63,16 +63,16 @@ class WritableTable(TargetTable):
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attributes[0]))
         except DynamoDBError as error:
             if error.fault is TargetFault.CONDITION:
-                self._pay_for_refusals([(item, error.standing or item)])
-                return ExistingItem(error.standing)
+                self._pay_for_refusals([(item, error.existing or item)])
+                return ExistingItem(error.existing)
             raise
         return None
 
     async def put_new_many(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
-        """Write items of distinct keys, each if none stands there; see `put_new`. One finding for each, in their order.
+        """Write items of distinct keys, each if none exists; see `put_new`. One result for each, in their order.
 
-        In batches of PartiQL where the service takes them. What it refuses there, other than for what stands in the
-        way, goes by `put_new`: a row's outcome does not depend on which of the two wrote its item.
+        In batches of PartiQL if the service accepts them. What it refuses there, except for an existing item, goes
+        through `put_new`: a row's outcome does not depend on which of the two wrote its item.
         """
         batches = await gather(self._put_new_batch(batch) for batch in batched(items, MAX_BATCH_INSERT))
         return [found for batch in batches for found in batch]
@@ -84,15 +84,15 @@ class WritableTable(TargetTable):
             await self._insert({place: insert for place, insert in inserts.items() if insert.fits}, answered)
             await self._look_at(items, answered)
         found: list[ExistingItem | WriteFailure | None] = [None] * len(items)
-        for place, item in answered.in_the_way.items():
+        for place, item in answered.existing.items():
             found[place] = ExistingItem(item)
-        alone = sorted(set(range(len(items))) - answered.written - answered.in_the_way.keys())
+        alone = sorted(set(range(len(items))) - answered.written - answered.existing.keys())
         for place, outcome in zip(alone, await gather(self._put_alone(items[place]) for place in alone), strict=True):
             found[place] = outcome
         return found
 
     async def _insert(self, left: dict[int, Insert], answered: Answered) -> None:
-        """Send inserts until each is answered for good, or the service takes them no more."""
+        """Send inserts until each has a final answer, or the service accepts no more."""
         backoff = Backoff(self.sender)
         try:
             while left:
@@ -116,12 +116,12 @@ class WritableTable(TargetTable):
             self.batch_inserts.failed(error)
 
     async def _look_at(self, items: Sequence[Item], answered: Answered) -> None:
-        """Read what stands in the way and was not handed back, and pay for the refusals that no reply counted."""
-        in_the_way = answered.in_the_way
-        places = {str(self.mapping.row_id(items[place])): place for place, item in in_the_way.items() if item is None}
+        """Read the existing items that were not returned, and pay for the refusals that no reply counted."""
+        existing = answered.existing
+        places = {str(self.mapping.row_id(items[place])): place for place, item in existing.items() if item is None}
         lookup = await self.get_many(list(places))
-        in_the_way.update((places[row_id], item) for row_id, item in lookup.items.items())
-        refused = [(items[place], in_the_way[place] or items[place]) for place in answered.unpaid]
+        existing.update((places[row_id], item) for row_id, item in lookup.items.items())
+        refused = [(items[place], existing[place] or items[place]) for place in answered.unpaid]
         if refused:
             self._pay_for_refusals(refused)
 
@@ -134,7 +134,7 @@ class WritableTable(TargetTable):
             return WriteFailure(item, error.code, permanent=True)
 
     async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
-        """Set attributes of an item as it was `seen`, or take them away; False if anybody wrote it since."""
+        """Set or remove attributes of an item as it was `seen`; False if anybody wrote it since."""
         key = self.mapping.key(row_id)
         request = UpdateItem(self.name, key, assignments, self._seen(seen), self.mapping.key_attributes[0])
         return await self._conditional(request, seen)
@@ -144,10 +144,10 @@ class WritableTable(TargetTable):
         return await self._conditional(DeleteItem(self.name, self.mapping.key(row_id), self._seen(seen)), seen)
 
     async def put_many(self, items: Sequence[Item], on_batch: Callable[[int], None]) -> list[WriteFailure]:
-        """Write items of distinct keys in batches, whatever stands there.
+        """Write items of distinct keys in batches, over any existing items.
 
-        Returns when the service has confirmed or refused each of them. `on_batch` is told the number of items behind
-        which a batch was just finished.
+        Returns when the service has confirmed or refused each of them. After each batch, `on_batch` gets the number of
+        its items.
         """
         failures = await gather(self._write_and_tell(batch, on_batch) for batch in batched(items, MAX_BATCH_WRITE))
         return [failure for batch in failures for failure in batch]
@@ -203,7 +203,8 @@ class WritableTable(TargetTable):
     def _pay_for_refusals(self, refused: Iterable[Sequence[Item]]) -> None:
         """Pay for the refused writes of one request: each costs its larger item's units, which the reply does not say.
 
-        The items of a write are the new and the standing one, as far as they are known.
+        The items of a write are the new and the existing one, as far as they are known.
+
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
         """
         self.sender.pay(sum(max(map(write_units, items)) for items in refused))

@@ -1,6 +1,6 @@
-"""What a pass has covered: its checkpoint, and behind it the log of the rows. Whoever resumes begins here.
+"""What a pass has covered: its checkpoint and the log of its rows. A resumed run begins here.
 
-The files are `state.checkpoints` and `state.row_log`.
+`state.checkpoints` and `state.row_log` hold the files.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ CHECKPOINT_ROWS: Final = 1_000
 
 
 class Findings(Protocol):
-    """What came of some rows."""
+    """The results of some rows."""
 
     @property
     def results(self) -> Mapping[str, Enum]:
@@ -38,7 +38,7 @@ Found = TypeVar("Found", bound=Findings)
 
 
 class Coverage(Generic[Found]):
-    """How far the pass over a partition is. `checkpoint` is what was saved last, and the cursor since."""
+    """How far the pass over a partition has come: the checkpoint that was saved last, and the cursor since."""
 
     checkpoint: Checkpoint
 
@@ -54,7 +54,7 @@ class Coverage(Generic[Found]):
     async def open(
         self, fingerprint: Mapping[str, str], start_over: bool = False, start_over_if_refused: bool = False
     ) -> Checkpoint:
-        """Take up the interrupted pass, or begin a new one; see `CheckpointFile.open`."""
+        """Resume the interrupted pass, or begin a new one; see `CheckpointFile.open`."""
         return await whole_in_thread(self._open, fingerprint, start_over, start_over_if_refused)
 
     def _open(self, fingerprint: Mapping[str, str], start_over: bool, start_over_if_refused: bool) -> Checkpoint:
@@ -71,13 +71,13 @@ class Coverage(Generic[Found]):
         return opened
 
     def cover(self, until: Cursor, found: Found) -> None:
-        """The rows up to there are recorded, and are counted at the next save."""
+        """The rows up to there are recorded. The next save counts them."""
         self._unsaved = found if self._unsaved is None else found.after(self._unsaved)
         self.checkpoint = replace(self.checkpoint, cursor=until)
 
     @property
     def is_due(self) -> bool:
-        """Whether so many rows are covered that they have to be saved."""
+        """Whether enough rows are covered that they must be saved."""
         return self._unsaved is not None and len(self._unsaved.results) >= CHECKPOINT_ROWS
 
     async def save(self) -> None:
@@ -89,9 +89,9 @@ class Coverage(Generic[Found]):
         self.count_requests()
         if found is not None and found.results and cursor is not None:
             counts = Counter(self.checkpoint.outcomes) + Counter(result.value for result in found.results.values())
-            segment = RowLogPart.of(cursor, found.results, found.tally)
-            segments = self._log.add(self.checkpoint.segments, self._work.run_id, segment)
-            self.checkpoint = replace(self.checkpoint, outcomes=dict(counts), segments=segments)
+            part = RowLogPart.of(cursor, found.results, found.tally)
+            parts = self._log.add(self.checkpoint.segments, self._work.run_id, part)
+            self.checkpoint = replace(self.checkpoint, outcomes=dict(counts), segments=parts)
             self._unsaved = None
         self._file.save(self.checkpoint)
 
@@ -113,7 +113,7 @@ class Coverage(Generic[Found]):
         self.checkpoint = replace(self.checkpoint, deleting=sorted({*self.checkpoint.deleting, *ids}))
         self._file.save(self.checkpoint)
 
-    def segments(self) -> Iterator[RowLogPart]:
+    def parts(self) -> Iterator[RowLogPart]:
         """The log of the rows, as far as it is saved."""
         return self._log.read(self.checkpoint.segments)
 
@@ -122,11 +122,11 @@ class Coverage(Generic[Found]):
         await whole_in_thread(self._end, finished_at, record)
 
     def _end(self, finished_at: str, record: Mapping[str, Any] | None) -> None:
-        # An orphan of a killed run must not take away what its successor has written meanwhile.
+        # A stale run must not remove what its successor wrote.
         left_over = self._log.names()
         if record is None:
             self._file.remove()
         else:
-            # The record comes before the checkpoint's end: a crash between the two repeats a finished pass, no more.
+            # The record comes before the checkpoint's end. A crash between the two only repeats a finished pass.
             self._file.archive(self.checkpoint, finished_at, record)
         self._log.remove(left_over)

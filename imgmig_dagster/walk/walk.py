@@ -1,7 +1,7 @@
-"""The pass over a window, whatever is done with its rows: read, step, record, cover, and look for what was not seen.
+"""The pass over a window, for every kind of step: read, step, record, cover, and look for rows that were not seen.
 
-What is done with the rows is a `Step` (`steps.migrate`, `steps.verify`). How far the pass has come, so that
-it can be resumed at any instant, is in `coverage`.
+A `Step` works on the rows (`steps.migrate`, `steps.verify`). `coverage` knows how far the pass has come, so that it can
+resume at any point.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from imgmig_dagster.walk.coverage import Coverage, Found
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-# While one page's last requests are under way the next page's are sent: the requests never run dry between pages.
+# While one page's last requests run, the next page's are sent: the requests never run dry between pages.
 _PAGES_IN_FLIGHT: Final = 2
 
 
 class Step(ABC, Generic[Found]):
-    """What a pass does with its rows. It knows nothing of resuming. `digested`: the source's digest of each is read."""
+    """What a pass does with its rows. It knows nothing about resuming. `digested`: read the source's digest of each."""
 
     digested: bool = False
 
     @abstractmethod
     async def page(self, rows: Sequence[Any]) -> Found:
-        """Work on the rows of a page, beside the next page's."""
+        """Work on the rows of a page, in parallel with the next page's."""
 
     async def record(self, found: Found) -> Found:
-        """Keep what has to be known of rows before the checkpoint covers them, page after page in their order."""
+        """Keep what must be known about rows before the checkpoint covers them, page after page in their order."""
         return found
 
     def fault(self) -> ImgmigError | None:
-        """Why the pass has to stop, once it has saved what it did."""
+        """Why the pass must stop, once it has saved what it did."""
         return None
 
 
 async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> Completeness:
-    """Take all rows of the window through a step, from where the coverage ends, and hold them against a snapshot.
+    """Take all rows of the window through a step, from where the coverage ends, and compare them with a snapshot.
 
     Raises:
         SourceError, TargetError, StateError: see there. The pass can be resumed from its last checkpoint.
@@ -56,4 +56,4 @@ async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: C
             if fault:
                 raise fault
     await coverage.save()
-    return await asyncio.to_thread(check_completeness, work.source, window, coverage.segments)
+    return await asyncio.to_thread(check_completeness, work.source, window, coverage.parts)

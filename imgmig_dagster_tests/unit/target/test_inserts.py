@@ -94,7 +94,7 @@ def test_what_is_not_handed_back_is_read(target: Target, proxy: FaultProxy) -> N
 
 
 @pytest.mark.parametrize("lost", [reset_after, truncated])
-def test_after_a_lost_reply_its_own_items_stand_in_the_way(target: Target, proxy: FaultProxy, lost: Action) -> None:
+def test_after_a_lost_reply_its_own_items_exist(target: Target, proxy: FaultProxy, lost: Action) -> None:
     proxy.inject(lost, "BatchExecuteStatement")
 
     assert insert(target, proxy, items(5)) == [ExistingItem(item) for item in items(5)]

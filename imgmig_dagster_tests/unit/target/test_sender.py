@@ -183,7 +183,7 @@ def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is
     ("code", "advice"),
     [
         ("ResourceNotFoundException", "table in [target]"),
-        ("AccessDeniedException", "lacks a permission"),
+        ("AccessDeniedException", "does not have a permission"),
         ("InvalidSignatureException", "the secret access key is not that of its access key"),
         ("SomethingNew", ""),
     ],

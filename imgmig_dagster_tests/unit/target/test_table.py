@@ -76,9 +76,7 @@ class TestPutNew:
         assert target.item(1) == standing
 
     @pytest.mark.parametrize("lost", [reset_after, truncated])
-    def test_after_a_lost_reply_its_own_item_stands_in_the_way(
-        self, target: Target, proxy: FaultProxy, lost: Any
-    ) -> None:
+    def test_after_a_lost_reply_its_own_item_exists(self, target: Target, proxy: FaultProxy, lost: Any) -> None:
         proxy.inject(lost, "PutItem")
 
         assert on_table(target, proxy.url, lambda table: table.put_new(item_of(1))) == ExistingItem(item_of(1))
