@@ -1,4 +1,7 @@
-"""Whether a declaration fits both sides: what the doctor looks at of the tables, and what only the rows tell."""
+"""Whether a declaration fits both sides: the doctor's checks of the tables, and checks that need the rows.
+
+`draft` writes a declaration, `sampled` makes items of rows.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +23,7 @@ from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
 SAMPLE: Final = 1_000
-"""Rows that are made items unless all are asked for."""
+"""How many rows are made items unless all are asked for."""
 Examined = tuple[Health, str, str]
 
 
@@ -34,7 +37,7 @@ def check_examinations(
     at_most: int | None,
     at: Callable[[str], str],
 ) -> list[Examination]:
-    """What to look at; `at_most` rows are made items, or all of them where it is None. `at` as for the doctor."""
+    """What to look at; `at_most` rows are made items, or all of them if it is None. `at` as for the doctor."""
     looks = {
         "rows left out": partial(check_left_out, fetch, reader),
         "NULLs": partial(check_nulls, fetch, reader),
@@ -63,7 +66,7 @@ def check_left_out(fetch: Fetch, reader: SourceReader) -> Examined:
 
 
 def check_nulls(fetch: Fetch, reader: SourceReader) -> Examined:
-    """How many rows are NULL where the declaration rejects that: in the key, and in what is declared so."""
+    """How many rows are NULL where the declaration rejects that: in the key, and in required columns."""
     mapping, columns = reader.mapping, reader.table.columns
     refused = dict.fromkeys(
         [
@@ -84,7 +87,7 @@ def check_nulls(fetch: Fetch, reader: SourceReader) -> Examined:
 
 
 def check_keys(fetch: Fetch, reader: SourceReader) -> Examined:
-    """Whether each key can be taken apart again: else two rows could make one key."""
+    """Whether each key can be split again: otherwise two rows could make one key."""
     found = []
     for column, separator in _before_separators(reader.mapping):
         query = sql.SQL("SELECT count(*) FROM {} t WHERE strpos({}::text, %(separator)s) > 0").format(
@@ -118,7 +121,7 @@ def _sizes(found: Sample) -> str:
 
 
 def _before_separators(mapping: TableMapping) -> list[tuple[str, str]]:
-    """The columns of keys that a separator follows, with it: there it must not stand in the column itself."""
+    """The columns of keys that a separator follows, with the separator, which the column itself must not contain."""
     found = []
     for each in mapping.primary_key:
         parts = each.template.parts

@@ -1,4 +1,7 @@
-"""What a draft chooses: identity, key, order, `modified`; each with what a person has to decide about it. Pure."""
+"""What a draft chooses: identity, key, order, `modified`; each with what a person has to decide. Pure.
+
+`seen` holds what it chooses from, `written` makes the YAML.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ _TIMES: Final = (FieldType.TIMESTAMP, FieldType.DATE)
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, None where nothing could be, and what a person should know of it, a sentence a line."""
+    """What was chosen, None if nothing could be, and what a person should know about it, a sentence a line."""
 
     columns: tuple[str, ...]
     remarks: tuple[str, ...] = ()
@@ -22,7 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class OrderChoice:
-    """The column that puts the rows in order; None where the identity has to, by buckets."""
+    """The column that puts the rows in order; None if the identity has to, by buckets."""
 
     column: str | None
     unit: Unit | None = None
@@ -40,7 +43,7 @@ class DraftedKey:
 
 
 def choose_identity(table: SeenTable) -> Choice:
-    """The primary key, else the smallest unique index, one without NULLs first; no columns where there is neither."""
+    """The primary key, otherwise the smallest unique index, one without NULLs first; no columns if there is neither."""
     if table.primary_key:
         return Choice(table.primary_key)
     required = {column.name for column in table.columns if column.required}
@@ -99,9 +102,9 @@ def choose_key(table: SeenTable, identity: Sequence[str], target: SeenTarget) ->
 
 
 def choose_order(table: SeenTable, buckets: int = BUCKETS) -> OrderChoice:
-    """The time at which rows were made: required before nullable, indexed before not. Else buckets.
+    """The time at which rows were made: required before nullable, indexed before not. Otherwise buckets.
 
-    A time that changes moves its row from one partition to another: none that is named so is chosen.
+    A time that changes moves its row from one partition to another: a column named like one is not chosen.
     """
     created = [each for each in _timed(table) if drafted_names.says_created(each.name)]
     steady = [each for each in _timed(table) if not _changes(each.name)]
@@ -125,7 +128,7 @@ def choose_order(table: SeenTable, buckets: int = BUCKETS) -> OrderChoice:
 
 
 def choose_modified(table: SeenTable) -> Choice:
-    """The time at which rows were last changed; no columns where nothing tells."""
+    """The time at which rows were last changed; no columns if no name says so."""
     candidates = [
         each for each in _timed(table) if drafted_names.says_modified(each.name) and each.type is not FieldType.DATE
     ]

@@ -1,4 +1,4 @@
-"""A draft of a declaration, made of both sides; see `written` for what it says."""
+"""Drafts a declaration from both sides. `written` makes the text."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -25,21 +25,22 @@ def draft(
 
     Raises:
         SourceError: there is no such table, or it cannot be read.
-        TargetError: DynamoDB cannot be asked. A target table that is not there yet is taken to have the key PK and SK.
+        TargetError: DynamoDB cannot be asked. A target table that does not exist yet is assumed to have the key PK and
+            SK.
     """
     seen, found = see_table(connections, schema, table), see_target(access, target)
     start = first_day(connections.fetch, seen, choose_order(seen))
     first = written(seen, found or PK_SK, start)
-    told = list(_tried(connections, first, time_zone))
-    return written(seen, found or PK_SK, start, told)
+    found_in_rows = list(_tried(connections, first, time_zone))
+    return written(seen, found or PK_SK, start, found_in_rows)
 
 
 def _tried(connections: ReadOnlyConnections, made: Draft, time_zone: str) -> Iterator[str]:
-    """What a migration by this draft would meet, as far as a sample shows."""
+    """What a migration by this draft would find, as far as a sample shows."""
     try:
         mapping = parse(made.text, "the draft").mapping
     except SettingsError as error:
-        yield from (f"DECIDE: as it stands this declares nothing: {line}" for line in str(error).splitlines())
+        yield from (f"DECIDE: as it is this declares nothing: {line}" for line in str(error).splitlines())
         return
     reader = SourceReader(connections, mapping.schema, mapping.table, mapping, time_zone)
     try:

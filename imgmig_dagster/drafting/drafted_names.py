@@ -1,4 +1,4 @@
-"""Names that a draft makes of PostgreSQL's: attributes, the entity; and what a column's name says. Pure."""
+"""Names that a draft makes from PostgreSQL's: attributes, the entity; and what a column's name says. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def words(name: str) -> list[str]:
 
 
 def camel_case(name: str) -> str:
-    """The name as an application in TypeScript would write it; a name that has no letter or digit stays."""
+    """The name as an application in TypeScript would write it; a name without letter or digit stays."""
     first, *rest = words(name) or [name]
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -51,17 +51,17 @@ def entity(table: str) -> str:
 
 
 def says_created(name: str) -> bool:
-    """Whether the name is of the time at which a row was made."""
+    """Whether the name says when a row was made."""
     return _is_time_of(_CREATED, name)
 
 
 def says_modified(name: str) -> bool:
-    """Whether the name is of the time at which a row was last changed."""
+    """Whether the name says when a row was last changed."""
     return _is_time_of(_MODIFIED, name)
 
 
 def says_deleted(name: str) -> bool:
-    """Whether the name is of a mark on rows that count as deleted."""
+    """Whether the name says that rows count as deleted."""
     return bool(_DELETED & set(words(name))) and len(words(name)) <= 3
 
 

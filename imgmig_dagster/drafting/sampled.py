@@ -1,4 +1,4 @@
-"""What a migration would do to some of the rows: they are read and made items, and nothing is written."""
+"""What a migration would do to some of the rows: it reads them and makes items, and writes nothing."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _SHOWN: Final = 80
 
 @dataclass(frozen=True)
 class Rejected:
-    """Why rows are rejected: the column at fault (None of an item as a whole), the code, and the reason in words."""
+    """Why rows are rejected: the column at fault (None for an item as a whole), the code, and the reason in words."""
 
     column: str | None
     code: str

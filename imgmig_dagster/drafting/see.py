@@ -50,7 +50,7 @@ def see_table(connections: ReadOnlyConnections, schema: str, name: str) -> SeenT
 
 
 def see_target(access: AwsAccess, name: str) -> SeenTarget | None:
-    """The target table; None where there is none yet.
+    """The target table; None if it does not exist yet.
 
     Raises:
         TargetError: it cannot be asked.
@@ -81,7 +81,7 @@ def see_target(access: AwsAccess, name: str) -> SeenTarget | None:
 
 
 def first_day(fetch: Fetch, table: SeenTable, order: OrderChoice) -> str | None:
-    """The first day of the month of the earliest row; None where no row has a time from year 1 on."""
+    """The first day of the month of the earliest row; None if no row has a time from year 1 on."""
     if order.column is None:
         return None
     column, unit = sql.Identifier(order.column), order.unit
@@ -100,7 +100,7 @@ def first_day(fetch: Fetch, table: SeenTable, order: OrderChoice) -> str | None:
 def _units(fetch: Fetch, table: sql.Composable, columns: tuple[SeenColumn, ...]) -> Iterator[tuple[str, Unit]]:
     for column in columns:
         if column.type in (FieldType.INTEGER, FieldType.NUMBER) and says_time(column.name):
-            # Without the tenth at either end: a few rows hold anything.
+            # Without the tenth at either end: a few rows may hold any number.
             query = sql.SQL(
                 "SELECT percentile_disc(0.1) WITHIN GROUP (ORDER BY value)::text,"
                 " percentile_disc(0.9) WITHIN GROUP (ORDER BY value)::text"
@@ -112,7 +112,7 @@ def _units(fetch: Fetch, table: sql.Composable, columns: tuple[SeenColumn, ...])
 
 
 def unit_of(least: str | None, most: str | None) -> Unit | None:
-    """The unit in which both numbers are times of the years 1990 to 2100; None where there is none."""
+    """The unit in which both numbers are times of the years 1990 to 2100; None if there is none."""
     numbers = [Decimal(each) for each in (least, most) if each is not None]
     if not numbers or not all(each.is_finite() for each in numbers):
         return None

@@ -1,4 +1,4 @@
-"""What a draft is made of: the source table and the target table as their catalogs describe them. Pure."""
+"""The input of a draft: the source table and the target table as their catalogs describe them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from imgmig_dagster.mapping.fields import FieldType, Unit
 
 @dataclass(frozen=True)
 class SeenColumn:
-    """A column of the source: `shown` is PostgreSQL's name of its type, and `type` what an item holds of it."""
+    """A column of the source: `shown` is PostgreSQL's name of its type, `type` the type in an item."""
 
     name: str
     shown: str
@@ -54,4 +54,4 @@ class SeenTarget:
 
 
 PK_SK = SeenTarget("", (KeyPart("PK", "S"), KeyPart("SK", "S")))
-"""What a draft assumes of a target table that is not there yet."""
+"""What a draft assumes about a target table that does not exist yet."""

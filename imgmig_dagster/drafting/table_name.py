@@ -1,4 +1,4 @@
-"""The name of a table as a person types it: as PostgreSQL reads one, but letter for letter without quotes too."""
+"""The name of a table as a person types it: as PostgreSQL reads it, but letter case counts without quotes too."""
 
 import re
 from typing import Final
@@ -10,10 +10,10 @@ _NAME: Final = re.compile(rf"(?:{_PART}\.)?{_PART}")
 
 
 def schema_and_table(text: str) -> tuple[str, str]:
-    """Both names: ``public`` where none is given. A name with a point or a quote in it stands in double quotes.
+    """Both names; the schema is ``public`` if none is given. Put a name with a point or a quote in double quotes.
 
     Raises:
-        SettingsError: it is no such name.
+        SettingsError: it is not such a name.
     """
     match = _NAME.fullmatch(text.strip())
     if match is None:

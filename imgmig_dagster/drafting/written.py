@@ -1,4 +1,4 @@
-"""A draft as YAML, with comments on what a person has to decide. Pure; what it says is chosen in `choices`."""
+"""A draft as YAML, with comments on what a person has to decide. Pure. `choices` decides what it says."""
 
 import json
 import re
@@ -27,14 +27,14 @@ _EPOCHS: Final = {
     Unit.MICROSECONDS: "epoch_us",
 }
 _NUMBERS: Final = (FieldType.INTEGER, FieldType.NUMBER)
-# What an attribute is in DynamoDB where an index may have it for a key.
+# The DynamoDB type of an attribute that may be a key of an index.
 _KEY_TYPES: Final = {
     **dict.fromkeys(_NUMBERS, "N"),
     **dict.fromkeys((FieldType.TEXT, FieldType.TIMESTAMP, FieldType.DATE), "S"),
     FieldType.BINARY: "B",
 }
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What YAML 1.1 reads as something else than a text.
+# What YAML 1.1 reads as something other than a text.
 _NOT_TEXT: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"))
 
 
@@ -94,7 +94,7 @@ def written(table: SeenTable, target: SeenTarget, start: str | None = None, seen
 
 
 def scalar(text: str) -> str:
-    """A text as YAML reads it back: in quotes where it has to be."""
+    """A text as YAML reads it back: in quotes if needed."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT
     return text if plain else json.dumps(text, ensure_ascii=False)
 
@@ -146,7 +146,7 @@ def _where(table: SeenTable) -> list[str]:
 
 
 def _entry(column: SeenColumn, is_timed: bool, unit: Unit | None, key_type: str | None) -> str:
-    """The value of an attribute; `key_type` is its type where an index of the target has it for a key."""
+    """The value of an attribute; `key_type` is its type if an index of the target has it as a key."""
     parts = [f"column: {scalar(column.name)}"]
     if key_type == "S" and column.type in _NUMBERS:
         parts.append("as: text")

@@ -1,1 +1,1 @@
-"""What outlives a run: checkpoints, the failure ledger, evidence, reports."""
+"""What outlives a run: checkpoints, failure ledger, evidence, reports. Begin with `names` and `opening`."""

@@ -1,6 +1,6 @@
-"""Lines of a log or an audit record in a bucket, where nothing can be added to an object.
+"""Adds lines to a log or an audit record in a bucket, where nothing can be appended to an object.
 
-A directory has them at the end of a file: `store.LocalStateStore`.
+In a directory lines go to the end of a file: `store.LocalStateStore`.
 """
 
 import threading
@@ -14,7 +14,7 @@ _OBJECT_BYTES: Final = 128 * 1024
 
 
 class ObjectsOfLines:
-    """Lines as objects of one run's own: the last one is replaced by itself with more lines until it is 128 KiB long.
+    """Lines as objects that one run owns. The run replaces its last object, with more lines, until it is 128 KiB long.
 
     So their number grows with the bytes, and none is ever read.
     """
@@ -31,16 +31,16 @@ class ObjectsOfLines:
         """See `Appender`."""
         with self._locked:
             if len(self._content) >= _OBJECT_BYTES:
-                self._begin_anew()
+                self._begin_new()
             suffix = PurePosixPath(self._file.name).suffix
             name, content = f"{self._file.folder}/{self._number:06d}{suffix}", self._content + lines
             try:
-                # With the version: a request that arrives late must not bring back the object as it was.
+                # With the version: a request that arrives late must not bring back the older object.
                 self._version = self._store.write(name, content, self._version)
             except BaseException:
-                self._begin_anew()  # it may have been carried out
+                self._begin_new()  # it may have been carried out
                 raise
             self._content = content
 
-    def _begin_anew(self) -> None:
+    def _begin_new(self) -> None:
         self._number, self._content, self._version = self._number + 1, b"", ABSENT

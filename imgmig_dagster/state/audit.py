@@ -1,4 +1,4 @@
-"""The audit record: each change of a repair, each delete of a pass, noted before it is sent and when it is done."""
+"""The audit record: each change of a repair and each delete of a pass, noted before it is sent and when it is done."""
 
 import asyncio
 import hashlib
@@ -17,12 +17,14 @@ from imgmig_dagster.window import now as system_now
 
 
 class AuditLog:
-    """One run's lines of JSON about one partition, in ``audit/<time>-<run id>-<partition>.jsonl``, or about orphans.
+    """One run's lines of JSON about one partition, or about orphan items.
+
+    The file is ``audit/<time>-<run id>-<partition>.jsonl``.
 
     `place` is where a person finds them: in a bucket, the URL of a folder.
 
-    There is no file until it `is_begun` by a change. Items are noted as the SHA-256 of their canonical JSON, or in full
-    where `show_values` says so, but for `masked` attributes.
+    The file exists only once a change made it `is_begun`. Items are noted as the SHA-256 of their canonical JSON. With
+    `keep_values` they are noted in full, except `masked` attributes.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class AuditLog:
         store: StateStore,
         run_id: str,
         of: str,
-        show_values: bool,
+        keep_values: bool,
         now: Callable[[], str] = system_now,
         masked: Collection[str] = (),
     ) -> None:
@@ -38,18 +40,18 @@ class AuditLog:
         self._masked = masked
         self._appender = store.appender(names.audit(now(), run_id, of))
         self.place = self._appender.place
-        self._show_values = show_values
+        self._keep_values = keep_values
         self._held: list[bytes] = []
         self.is_begun = False
         self._appending = asyncio.Lock()
 
     async def intend(self, row_id: str, action: str, before: Item | None, after: Item | None) -> None:
-        """Note a change that is about to be sent; returns when the line is in the file."""
+        """Note a change that is about to be sent. Returns when the line is in the file."""
         self._hold(row_id, action, "intent", before=self._shown(before), after=self._shown(after))
         await self.flush()
 
     def conclude(self, row_id: str, action: str, result: str) -> None:
-        """Note what became of it. The line may wait for the next flush: the intent stands in the file."""
+        """Note the result. The line may wait for the next flush: the intent is in the file."""
         self._hold(row_id, action, "result", result=result)
 
     async def flush(self) -> None:
@@ -61,7 +63,7 @@ class AuditLog:
 
     @asynccontextmanager
     async def flushed(self) -> AsyncIterator[None]:
-        """Leave no line unwritten at the context's end, however it ends."""
+        """Write all lines when the context ends, also after an error."""
         try:
             yield
         finally:
@@ -73,11 +75,11 @@ class AuditLog:
         self._held.append(orjson.dumps(line) + b"\n")
 
     def _shown(self, item: Item | None) -> Item | str | None:
-        if item is None or not self._show_values:
+        if item is None or not self._keep_values:
             return item and item_sha256(item)
         return {name: {"S": MASK} if name in self._masked else value for name, value in item.items()}
 
 
 def item_sha256(item: Item) -> str:
-    """The SHA-256 of an item's canonical JSON, which can be compared and not read back."""
+    """The SHA-256 of an item's canonical JSON: it can be compared, but not read back."""
     return hashlib.sha256(canonical_item(item)).hexdigest()

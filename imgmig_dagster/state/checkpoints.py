@@ -1,4 +1,7 @@
-"""How far a pass over a partition has come, and whether that may be believed."""
+"""How far a pass over a partition has come, and whether its checkpoint can be trusted.
+
+`walk.coverage` uses it; `row_log` holds the results row by row.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +13,7 @@ import orjson
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.state import names
-from imgmig_dagster.state.row_log import SegmentsOfRuns
+from imgmig_dagster.state.row_log import PartsOfRuns
 from imgmig_dagster.state.store import ABSENT, StateStore
 from imgmig_dagster.traffic import TrafficRecord
 
@@ -19,12 +22,12 @@ FORMAT: Final = 3
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A pass in progress. Everything up to `cursor` is confirmed by the target and counted in `outcomes`.
+    """A pass in progress. The target confirmed everything up to `cursor`, and `outcomes` counts it.
 
-    `fingerprint` names what the pass is of (mapping, source, target, window, ...); `first_pass` is False where an
-    earlier pass over this window has finished, so that items may stand in the target. `segments` names the files that
-    hold the same rows id by id. `deleting` are the ids whose items the pass has begun to delete, because their rows are
-    gone. `elapsed_s` and all that follows are of all runs of the pass.
+    `fingerprint` names what the pass works on (mapping, source, target, window, ...). `first_pass` is False if an
+    earlier pass over this window finished, so that items may exist. `segments` names the files of the row log.
+    `deleting` are the ids whose items the pass has begun to delete, because their rows are gone. `elapsed_s` and all
+    later fields add up all runs of the pass.
     """
 
     run_id: str
@@ -33,7 +36,7 @@ class Checkpoint:
     first_pass: bool
     cursor: Cursor | None = None
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    segments: SegmentsOfRuns = ()
+    segments: PartsOfRuns = ()
     deleting: Sequence[str] = ()
     elapsed_s: float = 0.0
     resumes: int = 0
@@ -52,8 +55,8 @@ class Checkpoint:
 class CheckpointFile:
     """The checkpoint of one partition, owned by one run at a time.
 
-    A run that takes over writes its own run id; the run before it, should it still live, then finds another version
-    than the one it wrote and stops with `StateChanged`.
+    A run that takes over writes its own run id. If the earlier run still lives, it finds another version than its own,
+    and stops with `StateChanged`.
     """
 
     def __init__(self, store: StateStore, partition: str, name: str = names.MIGRATION_PROGRESS) -> None:
@@ -65,9 +68,9 @@ class CheckpointFile:
     def open(
         self, run_id: str, fingerprint: Mapping[str, str], started_at: str, start_over: bool = False
     ) -> Checkpoint:
-        """Take up the interrupted pass, or begin a new one, and own the file from here on.
+        """Resume the interrupted pass, or begin a new one, and own the file from here on.
 
-        With `start_over` an interrupted pass is forgotten. It may have written, so that the new one is no first pass.
+        `start_over` drops an interrupted pass. It may have written, so the new one is not a first pass.
 
         Raises:
             CheckpointRefused: the file is torn or altered, or of something other than `fingerprint`.
@@ -89,21 +92,21 @@ class CheckpointFile:
         self._version = self._store.write(self._name, _serialize(checkpoint), replacing=self._version)
 
     def archive(self, checkpoint: Checkpoint, finished_at: str, summary: Mapping[str, Any]) -> None:
-        """The pass is finished: keep its record, and let the next one start at the window's start.
+        """The pass is finished: keep its record; the next pass begins at the window's start.
 
-        `StateChanged` if another run has taken over: the checkpoint is its own by now.
+        `StateChanged` if another run has taken over: the checkpoint belongs to it.
         """
         record = {**asdict(checkpoint), "finished_at": finished_at, **summary}
         self._store.write(names.finished_pass(self._partition, finished_at, checkpoint.run_id), _json(record))
         self.remove()
 
     def remove(self) -> None:
-        """Forget the checkpoint: there is nothing left to resume; `StateChanged` if another run has taken over."""
+        """Remove the checkpoint: nothing is left to resume. `StateChanged` if another run has taken over."""
         self._store.delete(self._name, replacing=self._version)
         self._version = ABSENT
 
     def is_open(self) -> bool:
-        """Whether a pass was begun and has not finished."""
+        """Whether a pass has begun and not finished."""
         return self._store.read(self._name) is not None
 
     def finished_passes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The failure ledger: the rows of a partition that are not in the target, and why; values only if asked for."""
+"""The failure ledger: the rows of a partition that are not in the target, and why. Values only on request."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +13,7 @@ from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 HELD_BACK: Final = "DeleteHeldBack"
-"""The code of a row that is gone and whose item stands: to delete so many at once is asked for first."""
+"""The code of a row that is gone and whose item exists: deleting so many at once needs a confirmation."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Failure:
 
 
 def held_back(failures: Mapping[str, Failure]) -> list[str]:
-    """The ids whose items are deleted once a person confirms how many they are."""
+    """The ids whose items are deleted once a person confirms their number."""
     return [row_id for row_id, failure in failures.items() if failure.code == HELD_BACK]
 
 
 def confirmed_deletes(store: StateStore, partitions: Sequence[str], number: int | None) -> Mapping[str, int | None]:
-    """What a confirmed `number` of deletes means for each partition: those that its ledger holds back.
+    """What a confirmed `number` of deletes means for each partition: the deletes that its ledger holds back.
 
     Raises:
         SettingsError: together the partitions hold back another number.
@@ -73,7 +73,7 @@ class FailureLedger:
         return self._parse(self._store.read(self.name))
 
     def record(self, failures: Sequence[Failure], resolved_ids: Iterable[str] = ()) -> None:
-        """Add these failures, and strike out the ids that are dealt with."""
+        """Add these failures, and remove the ids that are resolved."""
         resolved = set(resolved_ids)
         while True:
             found = self._store.read(self.name)
@@ -86,7 +86,7 @@ class FailureLedger:
                 return
             ordered = [asdict(updated[row_id]) for row_id in sorted(updated)]
             content = orjson.dumps({"failures": ordered}, option=orjson.OPT_INDENT_2)
-            # Another run's entries, written between our look and our write, must not be lost.
+            # Another run's entries, written between our read and our write, must not be lost.
             with suppress(StateChanged):
                 self._store.write(self.name, content, replacing=found.version if found else ABSENT)
                 return

@@ -1,4 +1,4 @@
-"""The state as the holder of a lock sees it: what it writes once the lock is lost is refused."""
+"""The state as the holder of a lock sees it: after the lock is lost, its writes are refused."""
 
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state.forwarding import ForwardingStateStore
@@ -6,9 +6,9 @@ from imgmig_dagster.state.store import StateStore
 
 
 class FencedStateStore(ForwardingStateStore):
-    """A `StateStore` behind a fence. A run that was taken for dead must not replace what its successor has written.
+    """A `StateStore` behind a fence. A stale run must not replace what its successor has written.
 
-    What it appends replaces nothing, and says what became of it.
+    Appending is allowed: it replaces nothing, and reports what happened.
     """
 
     def __init__(self, store: StateStore, fence: Fence) -> None:

@@ -1,4 +1,4 @@
-"""A state store in front of another one: what `fenced`, `index` and `known_files` do not do otherwise."""
+"""Forwards every call to another state store: the base of `fenced`, `index` and `known_files`."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -9,7 +9,7 @@ from imgmig_dagster.state.store import Appender, StateStore, Versioned
 
 
 class ForwardingStateStore:
-    """A `StateStore` that does what the one behind it does."""
+    """A `StateStore` that passes each call to another store."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Which state this is: an id that is made once and kept, so that a state that was moved is still the same."""
+"""Which state this is: an id that is made once and kept, so that a moved state is still the same."""
 
 import secrets
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class _Kept:
 
 
 def known_identity(store: StateStore) -> StateIdentity | None:
-    """Which state this is, if anything was ever written by it.
+    """Which state this is, if anything was ever written to it.
 
     Raises:
         StateError: its id cannot be read.
@@ -33,7 +33,7 @@ def known_identity(store: StateStore) -> StateIdentity | None:
 
 
 def make_identity(store: StateStore) -> StateIdentity:
-    """Which state this is; of runs that begin at once, one names it.
+    """Which state this is. If several runs begin at once, one of them names it.
 
     Raises:
         StateError: its id cannot be read or written.

@@ -1,14 +1,15 @@
-"""The index of a table's state in S3: what its partitions' files say, for whoever asks about all of them at once.
+"""The index of a table's state in S3: copies of its partitions' files, for readers that ask about all partitions.
 
-The files are the truth. Each partition has an entry, a small object with copies of its small files, and so has the
-whole table. One object holds all entries with the version of each. A reader lists the entries' versions, a thousand a
-request, takes from the one object what is still of that version, and reads the rest anew (`read_index`). So no two runs
-write the same object but to save a later reader time.
+The files are the truth. Each partition has an entry, a small object with copies of its small files; so has the whole
+table. One more object holds all entries with the version of each. A reader lists the entries' versions, a thousand a
+request. It takes current entries from the one object, and reads the others from their files (`read_index`). So two runs
+never write the same object, except to save time for later readers.
 
-An entry never says what its files do not. It is marked before a file changes, and says something again only once
-nobody changes any (`IndexedStateStore`). Of a marked partition, also where its run was killed, the files are read.
+An entry never says what its files do not. It is marked before a file changes, and is valid again only when nobody
+changes a file any more (`IndexedStateStore`). For a marked partition, also after its run was killed, the files are
+read.
 
-A local directory has no index: to read its files takes no longer.
+A local directory has no index: reading its files is as quick.
 """
 
 import gzip
@@ -40,7 +41,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class _Entry:
-    """What is known of a partition. `marks` name by their locks the runs that may be changing its files."""
+    """What is known about a partition. `marks` name, by their locks, the runs that may be changing its files."""
 
     marks: Mapping[str, str] = field(default_factory=dict)
     files: Files | None = None
@@ -48,7 +49,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Indexed:
-    """An entry in the index: the version that it had, None where the partition had none, and its files."""
+    """An entry in the index: its version, None if the partition had none, and its files."""
 
     version: str | None
     files: Files
@@ -80,7 +81,7 @@ class IndexedStateStore(ForwardingStateStore):
 
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
-        # Whoever notes a late write has lost its lock, and its mark with it.
+        # A run that notes a late write has lost its lock, and its mark with it.
         with self._changed(name, although_marked=True):
             self._store.append(name, content)
 
@@ -91,7 +92,7 @@ class IndexedStateStore(ForwardingStateStore):
 
     @contextmanager
     def changing(self, lock: str) -> Iterator["IndexedStateStore"]:
-        """The state in which the holder of a partition's lock changes its files: marked once, and not at each write.
+        """The state in which the holder of a partition's lock changes its files: marked once, not at each write.
 
         Raises:
             StateError: the entry cannot be marked; without a mark no file may change.
@@ -102,26 +103,26 @@ class IndexedStateStore(ForwardingStateStore):
             yield IndexedStateStore(self._store, marked=partition)
         finally:
             with suppress(ImgmigError):  # the mark stays: readers go on reading the files
-                self._settle(partition, name, token)
+                self._unmark(partition, name, token)
 
     def _changed(self, name: str, although_marked: bool = False) -> AbstractContextManager[object]:
         place, rest = names.place_of(name)
         if not is_indexed(rest) or (place == self._marked and not although_marked):
             return nullcontext()
-        # A name that nobody else has: this mark is of no lock.
+        # A unique name: this mark belongs to no lock.
         return self.changing(f"{place}/{_OF_NOBODY} {secrets.token_hex(4)}")
 
     def _mark(self, partition: str, by: str) -> str:
         token = secrets.token_hex(8)
         while True:
             version, entry = self._entry(partition)
-            # A mark of the same lock is of a run that is dead, or has lost it.
+            # A mark of the same lock belongs to a run that is dead, or has lost it.
             with suppress(StateChanged):
                 self._write(partition, _Entry({**entry.marks, by: token}), version)
                 return token
 
-    def _settle(self, partition: str, by: str, token: str) -> None:
-        """Take the mark off; the last one leaves what the files say. They are read after the version to replace."""
+    def _unmark(self, partition: str, by: str, token: str) -> None:
+        """Take the mark off. The last one writes what the files say, read after the version that it replaces."""
         while True:
             version, entry = self._entry(partition)
             found = entry.marks.get(by)
@@ -147,7 +148,7 @@ class IndexedStateStore(ForwardingStateStore):
         self._store.write(names.index_entry(partition), orjson.dumps(entry), replacing)
 
     def read_index(self, partitions: Sequence[str]) -> StateStore:
-        """The state for whoever reads of all these partitions, from the index as far as it is of today."""
+        """The state for a reader of all these partitions: from the index, where the index is current."""
         places = [names.TABLE, *partitions]
         found = self._store.read(names.INDEX)
         known = _parsed_index(found)
@@ -159,7 +160,7 @@ class IndexedStateStore(ForwardingStateStore):
         occupied = {names.TABLE, *(self._store.folders() if any(now[each] is None for each in behind) else ())}
 
         def renewed(place: str) -> tuple[_Indexed, bool]:
-            """What is known of it now, and whether the index may say so until its entry has another version."""
+            """What is known about it now, and whether the index may say so until its entry has another version."""
             if now[place] is None:
                 files = files_of(self._store, place) if place in occupied else {}
                 return _Indexed(None, files), place not in known or known[place].version is None
@@ -178,7 +179,7 @@ class IndexedStateStore(ForwardingStateStore):
         return KnownFiles(self._store, entries)
 
     def read_files(self, partitions: Sequence[str]) -> StateStore:
-        """The state for whoever relies on the files of all these partitions, which are read side by side."""
+        """The state for a reader that needs the files of all these partitions; they are read in parallel."""
         occupied = set(self._store.folders())
         chosen = [each for each in partitions if each in occupied]
         read = dict(zip(chosen, _at_once(lambda each: files_of(self._store, each), chosen), strict=True))
@@ -186,7 +187,7 @@ class IndexedStateStore(ForwardingStateStore):
 
 
 def at_a_glance(store: StateStore, partitions: Sequence[str]) -> StateStore:
-    """The state for whoever reads of many partitions: what they say of themselves is asked for all at once.
+    """The state for a reader of many partitions, which asks for what they say all at once.
 
     Raises:
         StateError: the state store is away.
@@ -195,7 +196,7 @@ def at_a_glance(store: StateStore, partitions: Sequence[str]) -> StateStore:
 
 
 def read_ahead(store: StateStore, partitions: Sequence[str]) -> StateStore:
-    """As `at_a_glance`, by the files alone: for a proof.
+    """The same as `at_a_glance`, from the files alone: for a proof.
 
     Raises:
         StateError: the state store is away.
@@ -213,11 +214,11 @@ def changing(store: StateStore, lock: str) -> AbstractContextManager[StateStore]
 def files_of(store: StateStore, place: str) -> Files:
     """What the index says of a partition, or of the whole table, read from its files."""
     folder = "" if place == names.TABLE else f"{place}/"
-    # To list the top would be to list all.
+    # Listing the top would list everything.
     inside = [name[len(folder) :] for name in store.list(place)] if folder else sorted(OF_TABLE)
     present = [name for name in inside if is_indexed(name)]
     passes = [name for name in present if name.startswith(names.PASSES)]
-    # Of all passes the last one is asked for.
+    # Of all passes only the last one is read.
     copied = [name for name in present if name in COPIED | set(passes[-1:])]
     files: dict[str, str | None] = dict.fromkeys(present)
     for name in copied:
@@ -225,7 +226,7 @@ def files_of(store: StateStore, place: str) -> Files:
         if found is None:
             del files[name]
         elif len(found.content) <= _LARGEST_COPY:
-            with suppress(UnicodeDecodeError):  # whoever reads it is told by the file itself
+            with suppress(UnicodeDecodeError):  # the reader of the file gets the error
                 files[name] = found.content.decode()
     return files
 
@@ -245,7 +246,7 @@ def _parsed(found: Versioned) -> _Entry | None:
 
 
 def _parsed_index(found: Versioned | None) -> dict[str, _Indexed]:
-    """The index; empty where there is none, or none that can be read."""
+    """The index; empty if there is none, or it cannot be read."""
     try:
         return _INDEX.validate_json(gzip.decompress(found.content)) if found else {}
     except (OSError, EOFError, zlib.error, ValidationError):

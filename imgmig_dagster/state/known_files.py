@@ -1,6 +1,6 @@
-"""What is known of files of some partitions and of the whole table, in place of the store that has them.
+"""Answers from copies of the files of some partitions and of the whole table, instead of the store.
 
-How it is known is in `index`.
+`index` makes the copies.
 """
 
 from collections.abc import Mapping
@@ -11,30 +11,30 @@ from imgmig_dagster.state.forwarding import ForwardingStateStore
 from imgmig_dagster.state.store import StateStore, Versioned
 
 Files: TypeAlias = Mapping[str, str | None]
-"""The indexed files in a partition's folder, or at the top, by name; None where only the file itself has the text."""
+"""The indexed files in a partition's folder, or at the top, by name; None if only the file itself has the text."""
 
 OF_TABLE: Final = frozenset({names.CENSUS, names.LAST_WRITE, names.LATE_WRITES})
 COPIED: Final = OF_TABLE | frozenset({names.MIGRATION_PROGRESS, names.FAILURES, names.EVIDENCE})
 _WITH_VALUES: Final = frozenset({names.MISMATCHES})
-"""Files that hold values of rows, which are personal data: of them it is noted only that they are there."""
+"""Files with values of rows, which are personal data: only their existence is noted."""
 _INDEXED: Final = COPIED | _WITH_VALUES
 _REPLACES_NOTHING: Final = "known"
 
 
 def is_indexed(name: str) -> bool:
-    """Whether the index says something of a file of that name in a partition's folder or at the top."""
+    """Whether the index covers a file of that name in a partition's folder or at the top."""
     return name in _INDEXED or name.startswith(f"{names.PASSES}/")
 
 
 class KnownFiles(ForwardingStateStore):
-    """A `StateStore` that knows what some partitions' files say, and asks for nothing of it again."""
+    """A `StateStore` that knows what some partitions' files say, and does not read them again."""
 
     def __init__(self, store: StateStore, known: Mapping[str, Files]) -> None:
         super().__init__(store)
         self._known = known
 
     def read(self, name: str) -> Versioned | None:
-        """See `StateStore.read`. What it knows of has a version that nothing can replace."""
+        """See `StateStore.read`. A known file has a version that no write can replace."""
         place, rest = names.place_of(name)
         if place not in self._known or not is_indexed(rest):
             return super().read(name)

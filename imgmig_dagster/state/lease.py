@@ -1,4 +1,4 @@
-"""A lock for a store that has none: a file that its holder rewrites. Who sees it unchanged for long takes over."""
+"""A lock for a store without locks: a file that its holder rewrites. If it stays unchanged, another run takes over."""
 
 import contextlib
 import secrets
@@ -16,8 +16,8 @@ from imgmig_dagster.state.lock_holder import busy, this_process
 from imgmig_dagster.state.store import ABSENT, Versioned
 
 LEASE_SECONDS: Final = 30.0
-"""A holder that has not written its lease for this long is taken for dead."""
-# Of the lease: how often it is rewritten, after a failure too, and for how long its holder relies on it.
+"""A holder that has not written its lease for this long counts as dead."""
+# How often the lease is rewritten, also after a failure, and for how long its holder relies on it.
 _BEAT: Final = 1 / 3
 _BEAT_AFTER_FAILURE: Final = 1 / 30
 _RELIED_ON: Final = 2 / 3
@@ -37,10 +37,10 @@ class Files(Protocol):
 
 
 class Lease:
-    """Holds a name in a store for as long as its thread beats, however busy the others are.
+    """Holds a name in a store for as long as its thread renews it, even if the process is busy.
 
-    A holder that stood still may go on if nobody has taken over: it renews the lease first, by a write that succeeds
-    only on its own last one.
+    A holder that stood still may go on if nobody took over: it first renews the lease, by a write that succeeds only on
+    its own last one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, name=f"lease of {name}", daemon=True)
 
     def acquire(self) -> None:
-        """Take the lease, that of a dead holder after its time.
+        """Take the lease; that of a dead holder after its time.
 
         Raises:
             PartitionBusy: another run holds it.
@@ -85,7 +85,7 @@ class Lease:
         self._thread.start()
 
     def release(self) -> None:
-        """Give it back; the file stays, empty, so that its version goes on changing."""
+        """Give it back. The file stays, empty, so that its version goes on changing."""
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(ImgmigError), self._renewing:
@@ -93,7 +93,7 @@ class Lease:
                 self._replace(b"")
 
     def is_certain(self) -> bool:
-        """See `fence.Lock`: whether the lease was renewed so lately that nobody can have taken over."""
+        """See `fence.Lock`: whether the lease was renewed so recently that nobody can have taken over."""
         return not self._is_lost and self._clock() - self._renewed_at < self._seconds * _RELIED_ON
 
     def confirm(self) -> None:
@@ -129,7 +129,7 @@ class Lease:
         )
 
     def _write(self) -> None:
-        # Before the request: whenever it was carried out, it was not earlier.
+        # Before the request: it cannot have been carried out earlier.
         began = self._clock()
         self._beats += 1
         self._replace(orjson.dumps({"owner": self._owner, "beat": self._beats, **self._holder}))
@@ -139,14 +139,14 @@ class Lease:
         try:
             self._version = self._files.write(self._name, content, self._version)
         except StateChanged:
-            # A beat of ours whose reply was lost stands there, or somebody else's.
+            # Our own write, whose reply was lost, may be there; or another holder's.
             found = self._files.read(self._name)
             if found is None or f'"{self._owner}"'.encode() not in found.content:
                 raise
             self._version = self._files.write(self._name, content, found.version)
 
     def _wait_out(self, found: Versioned) -> None:
-        """Return when the holder has shown no sign of life for the length of a lease; by this machine's clock."""
+        """Return when the holder has not renewed for the length of a lease, by this machine's clock."""
         began = self._clock()
         while (left := began + self._seconds - self._clock()) > 0:
             self._sleep(min(left, 1.0))

@@ -1,4 +1,4 @@
-"""Who holds a lock, as its file says it, for whoever finds it taken. The locks are in `store` and `lease`."""
+"""Who holds a lock, as its file says it, for a run that finds it taken. `store` and `lease` hold the locks."""
 
 import os
 import socket
@@ -18,20 +18,20 @@ def this_process() -> dict[str, Any]:
 
 
 def name_holder(descriptor: int) -> None:
-    """Write it into the file of a lock that is held. Whom nobody can name holds the lock all the same."""
+    """Write the holder into the file of a held lock. If that fails, the lock is held all the same."""
     with suppress(OSError):
         os.ftruncate(descriptor, os.pwrite(descriptor, orjson.dumps(this_process()), 0))
 
 
 def busy(place: str, content: bytes) -> PartitionBusy:
-    """The error for a lock that is taken; `content` is what its holder wrote, of an earlier version perhaps nothing."""
+    """The error for a taken lock. `content` is what its holder wrote; an earlier version may have written nothing."""
     return PartitionBusy(
-        f"another run holds {place}{_told(content)}: wait until it ends, then give the same command again. "
+        f"another run holds {place}{_named(content)}: wait until it ends, then give the same command again. "
         "imgmig status shows how far it is"
     )
 
 
-def _told(content: bytes) -> str:
+def _named(content: bytes) -> str:
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Lists that may be longer than memory holds: gzip files of a JSON array each, written and read one after the other."""
+"""Lists that may be longer than memory holds: gzip files with a JSON array each, written and read in order."""
 
 import gzip
 import zlib
@@ -49,7 +49,7 @@ class LongList:
 
 
 def read_list(store: StateStore, folder: str, kind: type[Entry]) -> Iterator[list[Entry]]:
-    """The entries of a list, a file at a time; none where there is none.
+    """The entries of a list, a file at a time; none if it does not exist.
 
     Raises:
         StateError: a file cannot be read as such entries.

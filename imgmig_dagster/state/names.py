@@ -1,4 +1,4 @@
-"""The names of a stage's state files, in one place: every reader and writer of them agrees here."""
+"""The names of a stage's state files. All readers and writers take them from here."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -29,9 +29,9 @@ RATE_SHARES: Final = "rate-shares.json"
 PROBE: Final = "doctor-probe"
 """What the doctor writes, reads and deletes again."""
 ORPHANS_LOCK: Final = "orphans.lock"
-"""Held while items without a row are deleted."""
+"""Held while orphan items are deleted."""
 TABLE: Final = "whole-table"
-"""In the index the place of files at the top, which are the whole table's."""
+"""The index's name for the files at the top, which belong to the whole table."""
 INDEX_ENTRIES: Final = "partition-index/entries"
 """What each partition's files say, in S3 (`state.index`)."""
 INDEX: Final = "partition-index/index.json.gz"
@@ -64,8 +64,8 @@ LATE_WRITES: Final = "late-writes.jsonl"
 class AppendedFile:
     """A file that runs only add to (`state.appending`).
 
-    A directory has it as the file `name`. Where `keep` is set it begins anew when it is large, and that many earlier
-    ones are kept. A bucket has what one run adds as objects in a `folder` of the run's own.
+    In a directory it is the file `name`. With `keep`, a large file is closed and a new one begun; that many earlier
+    ones are kept. In a bucket, what one run adds is in objects in the run's `folder`.
     """
 
     name: str
@@ -115,7 +115,7 @@ def place_of(name: str) -> tuple[str, str]:
 
 
 def inventory(partition: str) -> str:
-    """What the source says of a partition (`steps.inventory.SourceInventory`)."""
+    """What the source says about a partition (`steps.inventory.SourceInventory`)."""
     return f"{partition}/inventory.json"
 
 
@@ -134,9 +134,9 @@ def segments(partition: str) -> str:
     return f"{partition}/segments"
 
 
-def faults_of(segment: str) -> str:
-    """The faults of a segment of `segments`, with full values, which are personal data."""
-    return f"{segment.removesuffix('.json')}-faults.jsonl"
+def faults_of(part: str) -> str:
+    """The faults of a part of the evidence, with full values, which are personal data."""
+    return f"{part.removesuffix('.json')}-faults.jsonl"
 
 
 def mismatches(partition: str) -> str:
@@ -145,12 +145,12 @@ def mismatches(partition: str) -> str:
 
 
 def last_write(partition: str | None) -> str:
-    """What of ours wrote last to a partition's items; None: to items without a row (`state.writes.LastWrite`)."""
+    """The run of ours that last wrote to a partition's items; None: to orphan items (`state.writes.LastWrite`)."""
     return f"{partition}/{LAST_WRITE}" if partition else LAST_WRITE
 
 
 def late_writes(partition: str | None) -> str:
-    """What of ours wrote after it had lost its lock, or may have, one line each (`state.writes.LastWrite`)."""
+    """Our runs that wrote, or may have, after they lost their lock, one line each (`state.writes.LastWrite`)."""
     return f"{partition}/{LATE_WRITES}" if partition else LATE_WRITES
 
 
@@ -165,7 +165,7 @@ def census_ids(run_id: str, group: str) -> str:
 
 
 def census_findings(run_id: str) -> str:
-    """The list of the keys on which a census found the sides to differ (`verification.census_results`)."""
+    """The list of the keys on which a census found a difference (`verification.census_results`)."""
     return f"{census(run_id)}/findings"
 
 
@@ -175,7 +175,7 @@ def rows_left(run_id: str) -> str:
 
 
 def orphans_since(run_id: str) -> str:
-    """The list of those among them whose items still stand (`verification.census_results.CensusFinding`)."""
+    """The list of those among them whose items still exist (`verification.census_results.CensusFinding`)."""
     return f"{census(run_id)}/orphans-since"
 
 
@@ -195,7 +195,7 @@ def repair(partition: str) -> str:
 
 
 def audit(moment: str, run_id: str, of: str) -> AppendedFile:
-    """The changes that a run made to a partition, or to orphans, one line each."""
+    """The changes that a run made to a partition, or to orphan items, one line each."""
     folder = f"audit/{_stamp(moment)}-{run_id}-{of}"
     return AppendedFile(f"{folder}.jsonl", folder)
 

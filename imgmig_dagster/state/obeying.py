@@ -1,6 +1,6 @@
 """Obeys `imgmig throttle`, and keeps to a share of the stage's rate, while a run talks to the target.
 
-Whatever opens the table does it in here.
+Every run that opens the table does it in here. `rate_shares` holds the shares, `throttle` what an operator asked for.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ Found = TypeVar("Found")
 
 # Within 2 s a run obeys: this, and the half second that a waiting request may sleep.
 _POLL_S: Final = 1.0
-# Runs that write the account at the same time try again at different ones.
+# Runs that write the account at the same time try again at different times.
 _TRIES: Final = 5
 _APART_S: Final = 0.3
-# A run whose share has ended stands still for so long before it says that the state store is away.
+# A run whose share has ended waits this long before it says that the state store is away.
 _PATIENCE_S: Final = 60.0
 
 
@@ -121,7 +121,7 @@ class Follower:
             if self._member.clock() > max(self._held.until, self._looked_at + _PATIENCE_S):
                 self._limiter.give_up(error)
         except Exception as error:
-            # Nobody looks again: whoever waits for a share that ends would wait for ever.
+            # Nobody looks again: a request that waits for a share that ends would wait for ever.
             self._limiter.give_up(error)
             raise
 
@@ -133,8 +133,8 @@ class Follower:
     async def _renew(self, usage: Usage) -> None:
         for _ in range(_TRIES):
             plan = await self._in_thread(lambda: self._member.plan(usage, self._ceiling))
-            # What is given up is not used from before the others can know of it; what is taken, when it is written.
-            self._let(plan.meanwhile)
+            # What the run gives up, it no longer uses before others can know; what it takes, it uses once written.
+            self._let(plan.until_written)
             try:
                 self._let(await self._in_thread(lambda: self._member.commit(plan)))  # noqa: B023 - awaited here
             except StateChanged:

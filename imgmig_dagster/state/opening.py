@@ -1,4 +1,7 @@
-"""Which state store `url` in [state] names, and where in it the state of a table is."""
+"""Opens the state store that `url` in `[state]` names, and finds a table's state in it.
+
+`store` is a directory, `s3` a bucket.
+"""
 
 import re
 from pathlib import Path
@@ -31,7 +34,7 @@ def open_state(url: str, stage: str, access: AwsAccess) -> StageState:
 
 
 def check_shared(url: str | None) -> None:
-    """Check that the state is one that several hosts can lock.
+    """Check that several hosts can lock the state.
 
     Raises:
         SettingsError: it is a folder.
@@ -46,7 +49,7 @@ def check_shared(url: str | None) -> None:
 def table_state(stage: StageState, table: str) -> StateStore:
     """The state of a table in that of its stage: a folder by its name.
 
-    What the first version left at the top stays the state of the table that it is of, and goes on there.
+    What the first version left at the top stays the state of its table, and goes on there.
     """
     if table == _FIRST and any(_PARTITION.fullmatch(name) for name in stage.folders()):
         return _indexed(stage)

@@ -1,11 +1,11 @@
-"""The account of the rate that the runs of a stage share: one file, which each run reads and writes by its version.
+"""Shares the stage's rate between its runs: one file, which each run reads and writes by its version.
 
-A run changes its own entry only, and raises its share only by what the others' shares leave of the rate. So the shares
-never sum up to more than the rate, however late anybody is: the others lower theirs when they next look, and the rest
-is free from then on. An entry that has not changed for the length of its lease, by the clock of whoever looks, is that
-of a dead run, and is removed. Its run relies on it for less than that, by its own clock. No clocks are compared.
+A run changes only its own entry. It raises its share only by what the others' shares leave of the rate. So the shares
+never add up to more than the rate, however late a run is: the others lower theirs when they next look, and the rest is
+free from then on. An entry that has not changed for the length of its lease, by the reader's clock, belongs to a dead
+run, and is removed. Its run relies on it for less than that, by its own clock. Clocks are never compared.
 
-`fair_rate` has the rule of who gets how much, `obeying` makes a run's limiter follow.
+`fair_rate` decides who gets how much, `obeying` makes a run's limiter follow.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from imgmig_dagster.state.records import load_versioned, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.window import now
 
-# How often a run renews its share. With many runs less often: they all write one file, and few writes may collide.
+# How often a run renews its share. With many runs less often: all write one file, and few writes may collide.
 _BEAT_S: Final = 2.0
 _BEAT_S_PER_RUN: Final = 0.2
-# A lease is four beats; of these its run relies on three.
+# A lease is four beats; its run relies on three of them.
 _BEATS_OF_A_LEASE: Final = 4
 _RELIED_ON: Final = 0.75
-# After a throttle the whole rate climbs again by so many units per second, every second.
+# After a throttle the whole rate climbs by this many units per second, every second.
 _INCREASE_PER_SECOND: Final = 25.0
 _LOWEST_RATE: Final = 5.0
 _TRIES_TO_LEAVE: Final = 5
@@ -39,7 +39,7 @@ _TRIES_TO_LEAVE: Final = 5
 
 @dataclass(frozen=True)
 class Share:
-    """What a run holds of the rate, in units per second; `rate` None: as much as it likes.
+    """What a run holds of the rate, in units per second; `rate` None: no limit.
 
     `used` and `demand` are those of `Usage`. `ceiling` is of all runs together, as given to this one. `beat` changes
     whenever the run renews its lease of `lease_s` seconds. `since` and `renewed` are its host's time, for people.
@@ -59,9 +59,9 @@ class Share:
 
 @dataclass(frozen=True)
 class RateShares:
-    """The runs' shares by the id of each, and what the service's throttling left of the rate.
+    """The runs' shares by run id, and what the service's throttling left of the rate.
 
-    `discovered` is that rate, None while nothing pushed back lately; `cuts` counts how often it was halved.
+    `discovered` is that rate, None if nothing pushed back lately; `cuts` counts how often it was halved.
     """
 
     discovered: float | None = None
@@ -71,7 +71,7 @@ class RateShares:
 
 @dataclass(frozen=True)
 class Held:
-    """What a run may use: `rate` units per second (None: as much as it likes) until then, by its own clock.
+    """What a run may use: `rate` units per second (None: no limit) until then, by its own clock.
 
     It should renew after `renew_after_s` seconds.
     """
@@ -86,12 +86,12 @@ UNSHARED: Final = Held(None, math.inf)
 
 @dataclass(frozen=True)
 class Plan:
-    """A share that a run would take, and what it may use until that is written: never more than either allows."""
+    """A share that a run plans to take, and what it may use until that is written: never more than either allows."""
 
     account: RateShares
     version: str
     began: float
-    meanwhile: Held
+    until_written: Held
     then: Held
 
 
@@ -121,7 +121,7 @@ class Member:
         self._deaf_until = -math.inf
 
     def plan(self, usage: Usage, ceiling: float | None) -> Plan:
-        """Look at the account, and see what of a ceiling in units per second this run could take.
+        """Read the account, and plan what of a ceiling in units per second this run could take.
 
         Raises:
             StateError, StateUnavailable: the account cannot be read.
@@ -135,11 +135,11 @@ class Member:
         beat_s = max(_BEAT_S, count * _BEAT_S_PER_RUN)
         lease_s = beat_s * _BEATS_OF_A_LEASE
         if not others and mine is None:
-            seen = RateShares(cuts=seen.cuts)  # what throttled runs that have all ended says nothing of today
+            seen = RateShares(cuts=seen.cuts)  # what throttled runs that have ended says nothing about now
 
-        # A write whose reply is lost may stand: its beat is used up.
+        # A write whose reply is lost may have been carried out: its beat is used up.
         self._beat += 1
-        # Of runs that were given different ones the lowest holds: else the others would leave them nothing.
+        # If runs were given different ceilings, the lowest counts: otherwise the others would leave them nothing.
         own, ceiling = ceiling, reduce(lower, (share.ceiling for share in others.values()), ceiling)
         rate, cuts = self._adapted(seen, others, usage, ceiling, at, beat_s)
         share, fair = self._share(others, mine, usage.demand, lower(ceiling, rate))
@@ -156,21 +156,25 @@ class Member:
             ceiling=own,
         )
         until = math.inf if share is None else at + lease_s * _RELIED_ON
-        lacks = share is not None and fair is not None and share < 0.98 * fair
+        is_short = share is not None and fair is not None and share < 0.98 * fair
         return Plan(
             account=RateShares(rate, cuts, {**others, self._id: entry}),
             version=version,
             began=at,
-            # An entry that was removed holds nothing; no share is needed where nothing is shared out.
-            meanwhile=Held(lower(mine.rate, share), self._until) if mine else Held() if share is not None else UNSHARED,
-            then=Held(share, until, beat_s / 2 if lacks else beat_s),
+            # A removed entry holds nothing; where nothing is shared, no share is needed.
+            until_written=Held(lower(mine.rate, share), self._until)
+            if mine
+            else Held()
+            if share is not None
+            else UNSHARED,
+            then=Held(share, until, beat_s / 2 if is_short else beat_s),
         )
 
     def commit(self, plan: Plan) -> Held:
         """Take the share that was planned.
 
         Raises:
-            StateChanged: another run wrote meanwhile; nothing is taken: plan anew.
+            StateChanged: another run wrote since; nothing is taken: plan again.
             StateUnavailable: the account cannot be written.
         """
         save_record(self._store, names.RATE_SHARES, plan.account, plan.version)
@@ -180,7 +184,7 @@ class Member:
         return plan.then
 
     def leave(self) -> None:
-        """Give the share back. Where that fails the others take it over as that of a dead run."""
+        """Give the share back. If that fails, the others take it over as that of a dead run."""
         for _ in range(_TRIES_TO_LEAVE):
             found, version = load_versioned(self._store, names.RATE_SHARES, RateShares)
             if found is None or self._id not in found.runs:
@@ -191,7 +195,7 @@ class Member:
                 return
 
     def _alive(self, runs: Mapping[str, Share], at: float) -> dict[str, Share]:
-        """The others, without those that have shown no sign of life for the length of their lease."""
+        """The other runs, without those that have not renewed for the length of their lease."""
         before = self._others
         self._others = {
             name: before[name] if name in before and before[name][0] == share.beat else (share.beat, at)
@@ -209,7 +213,7 @@ class Member:
         at: float,
         beat_s: float,
     ) -> tuple[float | None, int]:
-        """What throttling leaves of the rate: half after a throttle, more with time; and the number of cuts."""
+        """What throttling leaves of the rate (half after a throttle, more with time), and the number of cuts."""
         if self._cuts is None:
             self._cuts = seen.cuts
         elif seen.cuts != self._cuts:
@@ -220,7 +224,7 @@ class Member:
             return max(_LOWEST_RATE, (used if before is None else before) / 2), seen.cuts + 1
         if seen.discovered is None or self._renewed_at is None:
             return seen.discovered, seen.cuts
-        # Each run adds its part, by its own clock; one that stood still adds no more than that of a lease.
+        # Each run adds its part, by its own clock. A run that stood still adds no more than one lease's part.
         elapsed = min(at - self._renewed_at, beat_s * _BEATS_OF_A_LEASE)
         raised = seen.discovered + _INCREASE_PER_SECOND * elapsed / (len(others) + 1)
         return None if ceiling is not None and raised >= ceiling else raised, seen.cuts
@@ -233,7 +237,7 @@ class Member:
     def _share(
         self, others: Mapping[str, Share], mine: Share | None, demand: float | None, rate: float | None
     ) -> tuple[float | None, float | None]:
-        """The share to take of a rate, and the one that would be fair."""
+        """The share to take of a rate, and the share that would be fair."""
         if rate is None:
             return None, None
         fair = fair_shares({**{name: share.demand for name, share in others.items()}, self._id: demand}, rate)[self._id]

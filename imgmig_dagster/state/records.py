@@ -1,4 +1,4 @@
-"""Results as JSON files: what a run leaves for the next one, for reports and for checks."""
+"""Results as JSON files: what a run leaves for the next run, for reports and for checks."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -66,5 +66,5 @@ def _parse(store: StateStore, name: str, kind: type[Record], content: bytes) -> 
 
 @lru_cache(maxsize=32)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    # To compile what validates a kind takes longer than to validate a segment of a thousand ids.
+    # Compiling the validator of a kind takes longer than validating a part of a thousand ids.
     return TypeAdapter(kind)

@@ -1,7 +1,7 @@
-"""What a pass found out, row by row, in files of about a thousand rows each: as exact as memory, and as a crash needs.
+"""The result for every row of a pass, in files of about 1,000 rows, so that a resumed run knows what was done.
 
-A segment is written before the checkpoint that names it. A run writes segments under its own id only, so that an
-orphan of a killed run cannot touch those of its successor.
+A part is written before the checkpoint that names it. A run writes parts under its own id only, so a stale run cannot
+touch its successor's.
 """
 
 from collections import defaultdict
@@ -16,15 +16,15 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 
-SegmentsOfRuns: TypeAlias = tuple[tuple[str, int], ...]
-"""How many segments each run of a pass has confirmed, in the order of the runs: ``(("run-1", 12), ("run-2", 3))``."""
+PartsOfRuns: TypeAlias = tuple[tuple[str, int], ...]
+"""How many parts each run of a pass has confirmed, in the order of the runs: ``(("run-1", 12), ("run-2", 3))``."""
 
 
 @dataclass(frozen=True)
 class RowLogPart:
     """Adjoining rows of a window: `until` is the keyset position of the last, `ids` are theirs by outcome or verdict.
 
-    `tally` is what else was found out about them, where a pass counts more than that.
+    `tally` holds other counts of the pass, if it has any.
     """
 
     until: Cursor
@@ -33,32 +33,32 @@ class RowLogPart:
 
     @classmethod
     def of(cls, until: Cursor, results: Mapping[str, Enum], tally: Any = None) -> "RowLogPart":
-        """The rows, each with what became of it."""
+        """The rows, each with its result."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for row_id, result in results.items():
             ids[result.value].append(row_id)
         return cls(until, ids, tally)
 
     def by_id(self) -> dict[str, str]:
-        """What became of each row."""
+        """The result of each row."""
         return {row_id: result for result, ids in self.ids.items() for row_id in ids}
 
 
 class RowLog:
-    """The segments of one partition's pass, in `folder` of its state."""
+    """The parts of one partition's pass, in `folder` of its state."""
 
     def __init__(self, store: StateStore, partition: str, folder: str) -> None:
         self._store = store
         self._folder = f"{partition}/{folder}"
 
-    def add(self, runs: SegmentsOfRuns, run_id: str, segment: RowLogPart) -> SegmentsOfRuns:
-        """Write the next segment of a run; it counts once a checkpoint holds what is returned."""
+    def add(self, runs: PartsOfRuns, run_id: str, part: RowLogPart) -> PartsOfRuns:
+        """Write the next part of a run. It counts once a checkpoint holds the returned value."""
         earlier, written = (runs[:-1], runs[-1][1]) if runs and runs[-1][0] == run_id else (runs, 0)
-        save_record(self._store, self._name(run_id, written), segment)
+        save_record(self._store, self._name(run_id, written), part)
         return (*earlier, (run_id, written + 1))
 
-    def read(self, runs: SegmentsOfRuns) -> Iterator[RowLogPart]:
-        """The confirmed segments, in the order of their rows.
+    def read(self, runs: PartsOfRuns) -> Iterator[RowLogPart]:
+        """The confirmed parts, in the order of their rows.
 
         Raises:
             CheckpointRefused: one of them is gone or cannot be read.
@@ -78,11 +78,11 @@ class RowLog:
                 yield segment
 
     def names(self) -> list[str]:
-        """All segments that there are, confirmed or not."""
+        """All existing parts, confirmed or not."""
         return self._store.list(self._folder)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove segments that were there while the partition was this run's: a successor's come later."""
+        """Remove parts that existed while the partition was this run's: a successor's come later."""
         for name in names:
             self._store.delete(name)
 

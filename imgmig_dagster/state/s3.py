@@ -1,4 +1,4 @@
-"""State in an S3 prefix: writes conditional on the version that was read, and a lease (`lease`) instead of a lock."""
+"""State in an S3 prefix. Writes are conditional on the version that was read; a lease (`lease`) replaces a lock."""
 
 import contextlib
 import time
@@ -25,10 +25,10 @@ _APPEND_INTERVAL_S: Final = 30.0  # each time is a request
 
 
 class S3StateStore:
-    """One stage's state below ``s3://bucket/prefix``, encrypted as the bucket has it. `client` is botocore's, of S3.
+    """One stage's state below ``s3://bucket/prefix``, encrypted by the bucket's setting.
 
-    Versions are ETags, held by If-Match and If-None-Match. Every method raises `StateUnavailable` when S3 cannot be
-    reached or refuses.
+    `client` is botocore's S3 client. Versions are ETags, checked by If-Match and If-None-Match. Every method raises
+    `StateUnavailable` if S3 cannot be reached or refuses.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class S3StateStore:
         try:
             found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
             return Versioned(found["Body"].read(), _etag(found))
-        except _BROKEN_OFF:  # botocore tries again until there is a reply, and leaves its body to whoever reads it
+        except _BROKEN_OFF:  # botocore repeats until there is a reply; reading its body is ours
             if again == 0:
                 raise
         return self._read(name, again - 1)
@@ -70,7 +70,7 @@ class S3StateStore:
         condition = {} if replacing is None else {"IfNoneMatch": "*"} if replacing == ABSENT else {"IfMatch": replacing}
         place = {"Bucket": self._bucket, "Key": self._key(name)}
         try:
-            # How an object is encrypted is the bucket's to say: a header here would override its key.
+            # The bucket decides how an object is encrypted: a header here would override its key.
             written = self._past_conflicts(lambda: self._client.put_object(**place, Body=content, **condition))
             return _etag(written)
         except (ClientError, BotoCoreError, _NotOfS3Error) as error:
@@ -79,7 +79,7 @@ class S3StateStore:
             found = self.read(name)
             if found is not None and found.content == content:
                 return found.version
-            raise self._undone("write", name, found, replacing, error) from None
+            raise self._not_done("write", name, found, replacing, error) from None
 
     def append(self, name: str, content: bytes) -> None:
         """See `StateStore.append`."""
@@ -139,7 +139,7 @@ class S3StateStore:
                 raise self._unavailable("delete", name, error) from None
             found = self.read(name)
             if found is not None:
-                raise self._undone("delete", name, found, replacing, error) from None
+                raise self._not_done("delete", name, found, replacing, error) from None
 
     def locate(self, name: str) -> str:
         """See `StateStore.locate`."""
@@ -156,7 +156,7 @@ class S3StateStore:
             lease.release()
 
     def _past_conflicts(self, call: Callable[[], Any]) -> Any:
-        """Call again while S3 is busy with another request for the object, which may be our own of a moment ago."""
+        """Call again while S3 is busy with another request for the object, which may be our own earlier one."""
         for pause in _CONFLICT_PAUSES_S:
             try:
                 return call()
@@ -166,10 +166,10 @@ class S3StateStore:
             self._sleep(pause)
         return call()
 
-    def _undone(
+    def _not_done(
         self, verb: str, name: str, found: Versioned | None, replacing: str, error: Exception
     ) -> StateChanged | StateUnavailable:
-        """What a request came to that may have been carried out, and was not, as `found` shows."""
+        """The error for a request that may have been carried out, and was not, as `found` shows."""
         if (found.version if found else ABSENT) == replacing:
             return self._unavailable(verb, name, error)
         return replaced(self.locate(name))

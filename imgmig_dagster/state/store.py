@@ -1,4 +1,4 @@
-"""Files of one stage that are replaced whole, and only by whoever read the version before."""
+"""A stage's files, replaced whole, and only by a writer that read the version before. `s3` has them in a bucket."""
 
 import contextlib
 import fcntl
@@ -32,8 +32,8 @@ class Versioned:
 class Appender:
     """One run's way to add lines to a file: all of them at its end, or an error and none.
 
-    `place` is where a person finds them: a path, or the URL of a folder. `interval` is how many seconds apart lines
-    that nobody waits for should be added; 0 where it costs nothing.
+    `place` is where a person finds them: a path, or the URL of a folder. Lines that nobody waits for should be added at
+    least `interval` seconds apart; 0 if adding costs nothing.
     """
 
     place: str
@@ -57,10 +57,10 @@ class StateStore(Protocol):
         """
 
     def append(self, name: str, content: bytes) -> None:
-        """Add to the end of a file that has few lines; made if it is not there. Not made durable at once."""
+        """Add to the end of a file that has few lines; created if missing. Not durable at once."""
 
     def appender(self, file: AppendedFile) -> Appender:
-        """What adds lines to a file that grows with the rows, and that nothing here reads back."""
+        """Adds lines to a file that grows with the rows, and that nothing here reads back."""
 
     def list(self, prefix: str) -> "list[str]":
         """The names below a folder, sorted."""
@@ -76,7 +76,7 @@ class StateStore(Protocol):
         """
 
     def exclusive(self, name: str) -> contextlib.AbstractContextManager[Fence]:
-        """Hold the named lock, which a dead process loses; the fence says whether it is held still.
+        """Hold the named lock, which a dead process loses. The fence says whether it is still held.
 
         Raises:
             PartitionBusy: another process holds it.
@@ -118,7 +118,7 @@ class LocalStateStore:
                 current = self.read(name)
                 if (current.version if current else ABSENT) != replacing:
                     raise replaced(str(path))
-            # One name for the folder, whose lock is held: what a killed process left is overwritten by the next write.
+            # One name for the folder, whose lock is held: the next write overwrites what a killed process left.
             temporary = path.parent / ".new"
             try:
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -157,7 +157,7 @@ class LocalStateStore:
         return Appender(self.locate(file.name), 0.0, append)
 
     def _rotate(self, path: Path, keep: int) -> None:
-        # Who has opened the file by its old name goes on in it: no line is lost.
+        # A process that has the file open under its old name continues in it: no line is lost.
         if path.stat().st_size < _LOG_BYTES:
             return
         with self._locked(path.parent / ".write.lock", wait=True):
@@ -271,7 +271,7 @@ def _refusals(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _append_whole(descriptor: int, content: bytes) -> None:
-    """Write all of it, or none: half a line would spoil the next one too."""
+    """Write all of it, or nothing: half a line would spoil the next one too."""
     written = 0
     try:
         while written < len(content):
@@ -289,7 +289,7 @@ def _raise_unless_absent(error: OSError) -> None:
 
 
 def replaced(place: str) -> StateChanged:
-    """The error for a file that is not the one that this run knows."""
+    """The error for a file that another run has replaced or removed."""
     return StateChanged(
         f"{place} was replaced by another writer, or removed: this run must not go on. See by imgmig status whether "
         "another run works on the partition; if none does, give the same command again"

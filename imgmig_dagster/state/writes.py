@@ -1,9 +1,9 @@
-"""How often our own runs have written to a partition's items, and what wrote last.
+"""How often our runs have written to a partition's items, and which run wrote last.
 
-Evidence and the census note the number that they found when they began (`writes_so_far`), and count only while it is
-the same. It is a count and no time, because the clocks of two machines differ. A run notes that it writes, and that it
-has ended (`writing`); one that sent no write leaves the number as it was. A run that had lost its lock leaves a mark
-besides, which counts too. How evidence is judged is in `verification.evidence`.
+Evidence and the census note the number at their beginning (`writes_so_far`), and count only while it is the same. It is
+a count and not a time, because the clocks of two machines differ. A run notes that it writes, and that it has ended
+(`writing`); one that sent no write leaves the number unchanged. A run that had lost its lock also leaves a mark, which
+counts too. `verification.evidence` judges evidence.
 """
 
 import secrets
@@ -28,9 +28,9 @@ _FIRST_BELOW: Final = 2**40
 class LastWrite:
     """A run that wrote, or may have written. `by` is ``migration``, ``retry`` or ``repair``.
 
-    `ended_at` is None for a run that has not come to its end: it goes on, or broke off. `ids` are the only keys that
-    it worked on, None for a whole window. `late`: it had lost its lock, and nobody knows what it had sent until then,
-    or what of that arrived. `number` counts the partition's writes up to this one. The times are for people.
+    `ended_at` is None if the run has not ended: it goes on, or broke off. `ids` are the only keys that it worked on,
+    None for a whole window. `late`: it had lost its lock, and it is unknown what it had sent until then, or what of
+    that arrived. `number` counts the partition's writes up to this one. The times are for people.
     """
 
     by: str
@@ -46,11 +46,11 @@ class LastWrite:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not come to its end."""
+        """Whether it has not ended."""
         return self.ended_at is None
 
     def spared_others_since(self, number: int | None, ids: Collection[str]) -> bool:
-        """Whether no other keys than these were written since the writes numbered `number`."""
+        """Whether only these keys were written since the writes numbered `number`."""
         if self.is_open or number is None:
             return False
         alone = self.number == number + 1 and self.ids is not None
@@ -58,7 +58,7 @@ class LastWrite:
 
 
 def last_write(store: StateStore, partition: str | None) -> LastWrite | None:
-    """What wrote last to a partition's items, or may have; None for the partition: to items without a row.
+    """The last run that wrote to a partition's items, or may have; None for the partition: to orphan items.
 
     Raises:
         StateError: the record cannot be read; it is never taken for an absent one.
@@ -72,7 +72,7 @@ def last_write(store: StateStore, partition: str | None) -> LastWrite | None:
 
 
 def writes_so_far(store: StateStore, partition: str | None) -> int | None:
-    """How often the partition was written to; None while a write goes on, or where one broke off.
+    """How often the partition was written to; None while a write goes on, or if one broke off.
 
     Raises:
         StateError: see `last_write`.
@@ -110,15 +110,15 @@ def writing(
         yield
     ended = replace(record, ended_at=now())
     if not has_written():
-        # What broke off before it may have written, and is counted already.
+        # A write that broke off may have happened, and is counted already.
         ended = earlier if earlier and not earlier.is_open else replace(ended, number=before)
     store.write(name, orjson.dumps(ended), replacing=version)
 
 
 def _first(store: StateStore, partition: str | None) -> int:
-    """Where a count begins: at 0, or at a number by lot where there were writes, and their record is gone.
+    """Where a count begins: at 0, or at a random number if there were writes and their record is gone.
 
-    A count that began anew could come to the very number that evidence of before has noted.
+    A count that began at 0 again could reach the number that earlier evidence has noted.
     """
     is_lost = store.list(names.passes(partition)) if partition else store.read(names.ORPHAN_REPAIR)
     return secrets.randbelow(_FIRST_BELOW) if is_lost else 0
@@ -127,7 +127,7 @@ def _first(store: StateStore, partition: str | None) -> int:
 def _mark(store: StateStore, partition: str | None, late: LastWrite, now: Callable[[], str]) -> None:
     name = names.late_writes(partition)
     with suppress(ImgmigError):
-        # The number that has begun by now tells whether anything has written since.
+        # The number that has begun by now shows whether anything has written since.
         recorded = load_record(store, names.last_write(partition), LastWrite)
         late = replace(late, number=recorded.number) if recorded else late
     try:
@@ -138,6 +138,6 @@ def _mark(store: StateStore, partition: str | None, late: LastWrite, now: Callab
             what, again = f"partition {partition}", f"imgmig migrate --partition {partition}"
         raise StateUnavailable(
             f"{what}: this {late.by} lost its lock, may have written since, and could not note that in "
-            f"{store.locate(name)}. What was verified meanwhile may be wrong, and reports do not know of it: once the "
+            f"{store.locate(name)}. What was verified since then may be wrong, and reports do not know of it: once the "
             f"state store answers, run {again}, then imgmig verify. The cause: {error}"
         ) from None

@@ -1,5 +1,6 @@
 """What is done with rows: inventory, plan, migrate, repair; verify, census, spot check.
 
-The pass that carries them over a window is in `walk`, what they decide by in `rules` and `mapping`. The modules that
-verify share no code with those that write (a test holds it); what they found, and whether it counts, is `verification`.
+`walk` holds the pass that carries them over a window; `rules` and `mapping` hold what they decide by. Modules that
+verify share no code with modules that write (a test checks this). `verification` holds what they found, and whether it
+counts.
 """

@@ -1,4 +1,4 @@
-"""The target as a pass and as a repair write to it: deletes, or all writes, go to the audit record."""
+"""Tables that note writes in the audit record: deletes for a pass, all writes for a repair. `state.audit` keeps it."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -43,7 +43,7 @@ class AuditedDeletes(WritableTable):
         except DynamoDBError as error:
             self._audit.conclude(row_id, action, f"refused: {error.code}")
             raise
-        self._audit.conclude(row_id, action, "done" if is_done(reply) else "refused: the item is another one by now")
+        self._audit.conclude(row_id, action, "done" if is_done(reply) else "refused: the item has changed")
         return reply
 
 
@@ -58,7 +58,7 @@ class AuditedTable(AuditedDeletes):
         """See `WritableTable.put_new`."""
         row_id = str(self.mapping.row_id(item))
         put = super().put_new
-        return await self._noted(row_id, "put", None, item, lambda: put(item), lambda standing: standing is None)
+        return await self._noted(row_id, "put", None, item, lambda: put(item), lambda existing: existing is None)
 
     async def update(self, row_id: str, seen: Item, assignments: Assignments) -> bool:
         """See `WritableTable.update`."""

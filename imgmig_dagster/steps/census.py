@@ -1,9 +1,9 @@
 """The whole target against the whole source: missing, orphan and differing keys, in bounded memory.
 
-Both sides are written as (id, digest) to files on disk, and joined (`census_sides`); only the keys on which the sides
-differ are looked at again, by the rules of the field comparison (`second_look`, `without_row`). The rows are counted
-besides: not all that is said of them may hang on one way of reading. The ids are kept, so that a later certificate can
-tell which rows have left since (`rows_left`).
+Both sides are written as (id, digest) to files on disk, and joined (`census_sides`). Only keys with a difference are
+looked at again, by the rules of the field comparison (`second_look`, `without_row`). The rows are also counted, so that
+the result does not depend on one way of reading. The ids are kept, so that a later certificate can tell which rows have
+left since (`rows_left`).
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from imgmig_dagster.work import ReadingWork
 _NAME: Final = "census"
 _BOTH: Final = "rows and items"
 _ASKED_AT_ONCE: Final = 1_000
-# A key may get its row, or lose it, between any two looks; under an application that writes this ends in the first.
+# A key may get a row, or lose it, between any two looks; if the application writes this often, it ends in the first.
 _MAX_ROUNDS: Final = 5
 
 _KINDS: Final = {
@@ -62,11 +62,11 @@ async def take_census(
 ) -> CensusResult:
     """Compare everything, and keep the result in the state store.
 
-    `others` are the mappings of the stage's other tables: their items are left alone too, and belong to somebody.
+    `others` are the mappings of the stage's other tables: their items are left alone too.
 
-    `windows` are the partitions, each of which begins where the one before it ends: rows outside are counted and
-    sampled. `tell` gets a line on what cannot be told in rows. With `exports` the target is read from an export to S3,
-    else by a scan.
+    `windows` are the partitions, each beginning where the one before it ends; rows outside are counted and sampled.
+    `tell` gets a line on progress that is not counted in rows. With `exports` the target is read from an export to S3,
+    otherwise by a scan.
 
     Raises:
         SourceError, TargetError: see there. A census that could not read everything gives no result.
@@ -74,7 +74,7 @@ async def take_census(
     """
     clock, target = work.clock, work.target.for_partition()
     started, started_at = clock.monotonic(), clock.now()
-    # Before anything is looked at: what is written from here on voids the census.
+    # Before anything is looked at: later writes invalidate the census.
     writes = await asyncio.to_thread(_writes, work.state, windows)
     identity = await identity_now(work)
     export = None if exports is None else await ask_for_export(work, exports, identity, writes)
@@ -87,13 +87,13 @@ async def take_census(
         sides = Sides(folder, work.source.mapping, windows, expected)
 
         def require_room(page: Sequence[Row]) -> None:
-            """What the first rows' ids say of the disk that is needed, which was told for UUIDs."""
+            """How much disk is needed, by the first rows' ids; the first estimate was for UUIDs."""
             id_bytes = mean_id_bytes(page)
             if (needed := disk_needed(expected, id_bytes)) != disk_needed(expected):
                 tell(f"Census: {needed} in {folder.parent}")
                 require_disk(folder, expected, id_bytes)
 
-        # Both sides are read; the target's items are about as many as the source's rows.
+        # Both sides are read; the target has about as many items as the source has rows.
         reading = work.meter("Read", _NAME, 2 * expected, noun=_BOTH)
         _none, as_of = await gather(
             [
@@ -114,7 +114,7 @@ async def take_census(
             comparing.advance(entries)
         repeated, repeated_ids = sides.repeated, sides.some_repeated
         if sides.rows != counts.everything and not (repeated and work.source.table.id_is_indexed):
-            # The second row of an id may lie at a page's edge, behind which the next one began. An id may be NULL.
+            # The second row of an id may be at the edge of a page, where the next page began. An id may be NULL.
             found = await asyncio.to_thread(work.source.repeated_ids)
             repeated, repeated_ids = found.ids, list(found.sample_ids)
         groups = await _keep_ids(work, sides)
@@ -182,9 +182,9 @@ async def _read_source(
 async def _count(work: ReadingWork, windows: Sequence[Window], sides: Sides) -> RowCounts:
     """What the source counts.
 
-    Rows that came or went while the others were read are no disagreement: unless the very ids that were read are
-    counted, the ids are read once more on the snapshot of the counts. Rows that nobody saw before are then compared
-    too, and items of rows that went.
+    Rows that came or went during the read do not count as a disagreement. If other ids were read than are counted, the
+    ids are read once more on the snapshot of the counts. Rows that nobody saw before are then compared too, and items
+    of rows that went.
     """
     rows, id_sum = sides.read
     meter = work.meter("Counted", _NAME, rows)
@@ -224,7 +224,7 @@ async def _keep_ids(work: ReadingWork, sides: Sides) -> Mapping[str, RowsAndIds]
 
 
 def _keep(store: StateStore, result: CensusResult) -> None:
-    """Save the census, whose lists are written already, and remove those of earlier ones, or of one that broke off."""
+    """Save the census, whose lists are written already, and remove the lists of earlier or broken-off ones."""
     save_record(store, names.CENSUS, result)
     own = names.census(result.run_id)
     for name in store.list(names.CENSUSES):
@@ -234,7 +234,7 @@ def _keep(store: StateStore, result: CensusResult) -> None:
 
 
 class _SecondLook:
-    """Judges the keys on which the sides differed as a verification would: what counts has held still."""
+    """Judges the keys on which the sides differed as a verification does: only what stays unchanged counts."""
 
     def __init__(self, work: ReadingWork, target: TargetTable, sides: Sides, findings: LongList) -> None:
         self.counts: Counter[str] = Counter()
@@ -248,7 +248,7 @@ class _SecondLook:
         self._examiner = Examiner(work.source, target, work.recheck_delay_s, work.clock.sleep)
 
     async def judge(self, ids: Sequence[str]) -> None:
-        """Give each of these keys what is true of it; one whose row comes and goes at every round is unverified."""
+        """Record the truth about each of these keys; unverified if its row comes and goes at every round."""
         for _round in range(_MAX_ROUNDS):
             rows = await asyncio.to_thread(self._work.source.rows, ids)
             examined = await self._judge_rows(rows)
@@ -273,7 +273,7 @@ class _SecondLook:
         self.partitions |= {row.id: partition for row in rows if (partition := self._sides.partition(row))}
 
     async def _judge_without_rows(self, ids: Sequence[str]) -> list[str]:
-        """Judge what stands there without a row; return the ids of which there is a row by now."""
+        """Judge items without a row; return the ids that have a row now."""
         work = self._work
         found = await look_without_rows(work.source, self._target, ids, work.recheck_delay_s, work.clock.sleep)
         await self._record("agreed_on_recheck", dict.fromkeys(found.gone))

@@ -1,8 +1,7 @@
 """Entries of a census on disk, spread over files by their ids' hash, so that each file's entries fit into memory.
 
-An id lies in the same bucket of every side. Two sides are therefore joined one bucket at a time (a Grace hash join):
-each entry is written once and read a few times, in sequence, whatever the order in which the ids arrive. What the
-entries mean is in `census_sides`.
+An id is in the same bucket on both sides. So two sides are joined one bucket at a time (a Grace hash join). Each entry
+is written once and read a few times, in sequence, in any order of the ids. `census_sides` knows what the entries mean.
 """
 
 import gzip
@@ -22,10 +21,10 @@ _LEVEL: Final = 1  # higher ones take three times as long for a tenth less
 
 
 class Buckets:
-    """Files of JSON arrays in a folder of their own, one for each bucket that has any entry. Threads may share it.
+    """Files of JSON arrays in their own folder, one for each bucket that has any entry. Threads may share it.
 
-    Of all buckets together at most 100,000 entries are in memory. `otherwise` says what the user can do where a file is
-    refused, which raises `FilesUnavailable`.
+    At most 100,000 entries of all buckets are in memory. `otherwise` says what the user can do if a file is refused,
+    which raises `FilesUnavailable`.
     """
 
     def __init__(self, folder: Path, otherwise: str) -> None:
@@ -63,7 +62,7 @@ class Buckets:
     def _write(self) -> None:
         for bucket, entries in self._held.items():
             path = self._path(bucket)
-            # A gzip file may be a row of such members, one after the other.
+            # A gzip file may consist of several such members, one after the other.
             with refusals_as(FilesUnavailable, path, self._otherwise), path.open("ab") as file:
                 file.write(gzip.compress(orjson.dumps(entries) + b"\n", _LEVEL, mtime=0))
         self._held.clear()

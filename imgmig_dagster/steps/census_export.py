@@ -1,6 +1,6 @@
-"""Reads the target of a census from an export to S3, which an interrupted census finds again instead of paying twice.
+"""Reads the target of a census from an export to S3. An interrupted census finds its export again: it pays once.
 
-What an export is, and how its files are held against its manifest, is in `target.exports`.
+`target.exports` holds the export itself, and compares its files with its manifest.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from imgmig_dagster.verification.verification_result import Identity
 from imgmig_dagster.work import ReadingWork
 
 _POLL_S: Final = 20.0
-# DynamoDB knows a token for 8 hours; what is older than that is of a moment that nobody asks about any more.
+# DynamoDB knows a token for 8 hours. An older export is of a moment that nobody needs any more.
 _KEEPS: Final = timedelta(hours=8)
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What was asked for, kept until its census is taken: `writes` is as in a census, as of the request."""
+    """What was asked for, kept until its census is taken. `writes` is as in a census, at the moment of the request."""
 
     token: str
     arn: str
@@ -39,14 +39,14 @@ class ExportRequest:
 async def ask_for_export(
     work: ReadingWork, exports: TableExports, identity: Identity, writes: Mapping[str, int | None]
 ) -> ExportRequest:
-    """The export that an interrupted census has asked for, if nothing of ours was written since; else another one.
+    """The export that an interrupted census asked for, if we have written nothing since; otherwise a new one.
 
     Raises:
         TargetError, SettingsError: see `TableExports`.
     """
     known = await asyncio.to_thread(load_record, work.state, names.CENSUS_EXPORT, ExportRequest)
     if known is None or not _counts(known, work.clock.now(), identity, writes):
-        # Kept before it is sent: whoever comes after a crash sends the same token.
+        # Kept before it is sent: the next run after a crash sends the same token.
         known = ExportRequest(str(uuid.uuid4()), "", work.clock.now(), identity, writes)
         await asyncio.to_thread(save_record, work.state, names.CENSUS_EXPORT, known)
     if not known.arn:
@@ -84,12 +84,12 @@ async def completed(
 
 
 def begun_at(request: ExportRequest, as_of: str) -> str:
-    """From when on the target was not looked at: an export may be of a moment before it was asked for."""
+    """From when on the target was not looked at: an export may be of a moment before the request."""
     return min(request.asked_at, as_of, key=datetime.fromisoformat)
 
 
 def writes_seen(store: StateStore, request: ExportRequest, as_of: str) -> dict[str, int | None]:
-    """The writes of ours that the export holds, as in a census: None where one ended after the export's moment."""
+    """Our writes that the export holds, as in a census: None if one ended after the export's moment."""
     if begun_at(request, as_of) == request.asked_at:
         return dict(request.writes)
 
@@ -105,7 +105,7 @@ def _is_after(moment: str, other: str) -> bool:
 
 
 async def forget(work: ReadingWork) -> None:
-    """The export was used, or can be no longer."""
+    """Forget an export that was used, or can no longer be used."""
     await asyncio.to_thread(work.state.delete, names.CENSUS_EXPORT)
 
 

@@ -1,6 +1,6 @@
-"""The ids and digests of both sides of a census on disk: whatever their number, memory is bounded.
+"""The ids and digests of both sides of a census on disk: memory is bounded for any number of rows.
 
-How they lie there is in `census_buckets`; what is read of them, and what is concluded, in `census`.
+`census_buckets` lays them out in files; `census` reads them and draws the conclusions.
 """
 
 import shutil
@@ -21,24 +21,24 @@ from imgmig_dagster.source.counting import OUTSIDE, SAMPLE_SIZE, id_hash
 from imgmig_dagster.steps.census_buckets import Buckets
 from imgmig_dagster.window import Window, dated, to_microseconds
 
-# Of 100,000,000 items that nobody expected the fewest buckets hold 400,000 each; the most hold 250,000 of 10^9 rows.
+# Of 100,000,000 unexpected items the fewest buckets hold 400,000 each; the most hold 250,000 of 10^9 rows.
 _FEWEST_BUCKETS: Final = 256
 _MOST_BUCKETS: Final = 4_096
 _ROWS_IN_A_BUCKET: Final = 50_000
-# Of both sides' entries and the ids that are kept, with room to spare for UUIDs.
+# For both sides' entries and the kept ids, with room to spare for UUIDs.
 _BYTES_PER_ROW: Final = 128
 _BYTES_OF_A_UUID: Final = 36
 _COPIES: Final = 3  # of each id: one on either side, and the one that is kept
 
 
 def disk_needed(rows: int, id_bytes: int = _BYTES_OF_A_UUID) -> str:
-    """How much disk a census of so many rows with ids of so many bytes takes, for a sentence."""
+    """How much disk a census of that many rows, with ids of that length, takes; for a sentence."""
     long_ids = f" with ids of {id_bytes:,} bytes" if id_bytes > _BYTES_OF_A_UUID else ""
     return f"a census of {rows:,} rows{long_ids} needs about {_megabytes(_needed(rows, id_bytes))} of temporary files"
 
 
 def require_disk(folder: Path, rows: int, id_bytes: int = _BYTES_OF_A_UUID) -> None:
-    """Refuse a census of so many rows with ids of so many bytes where there is no room for it.
+    """Refuse a census of that many rows, with ids of that length, if there is no room for it.
 
     Raises:
         FilesUnavailable: too little is free.
@@ -115,7 +115,7 @@ class Sides:
         self._target.add((self._bucket(entry[0]), entry) for entry in items)
 
     def add_others(self, entities: int, unclaimed: int) -> None:
-        """Count items that are of no row of this mapping, and those among them that belong to no declared table."""
+        """Count items that are not rows of this mapping, and those among them that belong to no declared table."""
         with self._adding:
             self.other_entities += entities
             self.unclaimed += unclaimed
@@ -130,19 +130,19 @@ class Sides:
         return self._windows[part].partition if part >= 0 else None
 
     def recount(self, ids: Iterable[str]) -> None:
-        """Note ids that are in the source by now: rows that were read before and are not among them are gone."""
+        """Note ids that are in the source now: rows that were read before and are not among them are gone."""
         self._is_recounted = True
         self._recounted.add((self._bucket(row_id), row_id) for row_id in ids)
 
     def unseen(self) -> Iterator[list[str]]:
-        """The ids of the recount that were not read before, by bucket. Their rows may be added meanwhile."""
+        """The ids of the recount that were not read before, by bucket. Their rows may be added during the iteration."""
         for bucket in range(self._buckets):
             seen = {row_id for entries in self._source.read(bucket) for row_id, _digest, _part in entries}
             if ids := self._ids_recounted(bucket) - seen:
                 yield sorted(ids)
 
     def differences(self) -> Iterator[tuple[int, list[str]]]:
-        """The ids on which the sides do not agree, by bucket, and of how many rows and items each list is."""
+        """The ids on which the sides differ, by bucket, and how many rows and items each list is of."""
         repeated: list[str] = []
         for bucket in range(self._buckets):
             rows = self._rows(bucket)
@@ -159,7 +159,7 @@ class Sides:
             yield len(rows.found) + len(items), sorted(differing - rows.repeated)
 
     def ids(self) -> Iterator[tuple[str, list[str]]]:
-        """Every id that had a row, by partition key, or `OUTSIDE`: each group's in as many lists as it takes."""
+        """Every id that had a row, by partition key, or `OUTSIDE`: each group's in as many lists as needed."""
         groups: set[int] = set()
         for bucket in range(self._buckets):
             parts = {row_id: part for entries in self._later.read(bucket) for row_id, part in entries}
@@ -175,7 +175,7 @@ class Sides:
         repeated: set[str] = set()
         for entries in self._source.read(bucket):
             for row_id, digest, part in entries:
-                # By keyset on the id, one that is met twice is of two rows.
+                # By keyset on the id, an id that is met twice has two rows.
                 if row_id in found:
                     repeated.add(row_id)
                 else:
@@ -204,7 +204,7 @@ class Sides:
 
 
 def mean_id_bytes(rows: Sequence[Row]) -> int:
-    """How long the ids of these rows are, at least one, on the average."""
+    """The average length of these rows' ids, at least one."""
     return -(-sum(len(row.id.encode()) for row in rows) // len(rows))
 
 

@@ -1,4 +1,7 @@
-"""Reads the target's side of a census: by a scan of the table, or from an export of it to S3."""
+"""Reads the target's side of a census: by a scan of the table, or from an export of it to S3.
+
+`census_sides` keeps it on disk.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +34,7 @@ async def read_target(
     exports: TableExports | None,
     request: ExportRequest | None,
 ) -> str | None:
-    """Add the target's items to their side; the moment that an export is of, None of a scan.
+    """Add the target's items to their side. Returns the moment of the export, None for a scan.
 
     Raises:
         TargetError: not all of them could be read.
@@ -73,7 +76,7 @@ async def _read_segment(
 
 
 def _taking(mapping: TableMapping, sides: Sides, others: Sequence[TableMapping]) -> Callable[[Sequence[Item]], int]:
-    """What adds items to their side; it returns how many of them are of the mapping."""
+    """A function that adds items to their side, and returns how many of them belong to the mapping."""
     digest, known = item_digester(mapping), (mapping, *others)
 
     def take(items: Sequence[Item]) -> int:

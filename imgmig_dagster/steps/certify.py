@@ -1,9 +1,8 @@
-"""Brings all evidence to one moment, so that a certificate can say what it says of that moment.
+"""Brings all evidence to one moment, so that a certificate is about that moment.
 
-Rounds of `steps.follow`: first each partition on a snapshot of its own, then all of them on one snapshot of the whole
-table, again and again until every row of it was seen equal as it was then. The rounds are quick: what does not match
-yet is left to the next one, by which the application has written its item. Only what still does not match then is
-waited for, and judged.
+Rounds of `steps.follow`: first each partition on its own snapshot, then all of them on one snapshot of the whole table,
+until every row of it was seen equal. The rounds are quick: what does not match yet waits for the next one, by which the
+application has written its item. The last round waits for what still does not match, and judges it.
 """
 
 import asyncio
@@ -31,12 +30,12 @@ from imgmig_dagster.verification.verification_result import Identity, Rounds, Ve
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-# They mostly wait for items to stop moving; the reader has its own limit of connections.
+# They mostly wait for items to stop changing; the reader has its own limit of connections.
 _AT_ONCE: Final = 16
 _MOST_ROUNDS: Final = 12
 _QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 600.0
-# More rows than these that never stood still at a snapshot are not "a few that were moving".
+# More unfinished rows than these at a snapshot are not "a few that were changing".
 _MOVING_SHARE: Final = 100
 _FEW_MOVING: Final = 100
 
@@ -46,8 +45,8 @@ class Certified:
     """The source on one snapshot, and the evidence as of it.
 
     `rows` and `digests` are of every partition whose evidence was brought to this moment, `ends` the places of its
-    first and last row. `counts` are of the whole table, and `left` is what became of the rows that have left since the
-    census. `miscounted` are partitions whose rows, by ranges of the index, are not as many as those that are counted.
+    first and last row. `counts` are of the whole table. `left` says what happened to rows that have left since the
+    census. `miscounted` are partitions whose rows, by ranges of the index, differ from the count.
     """
 
     as_of: str
@@ -76,7 +75,7 @@ class _TableSnapshot:
 async def certify(work: ReadingWork, windows: Sequence[Window], tell: Callable[[str], None]) -> Certified:
     """Bring the evidence of all partitions to one moment.
 
-    Partitions without evidence that counts are counted, and nothing else. `tell` gets a line for each round.
+    Partitions without evidence that counts are only counted. `tell` gets a line for each round.
 
     Raises:
         SourceError, TargetError, StateError: see there.
@@ -97,15 +96,15 @@ class _Certifying:
         self._census = await asyncio.to_thread(load_record, self._work.state, names.CENSUS, CensusResult)
         followed = await asyncio.to_thread(self._with_evidence)
         if (await asyncio.to_thread(self._repeated)).ids:
-            followed = []  # which of two rows an item is of, nobody can say
+            followed = []  # nobody can say which of two rows an item belongs to
         at_once = asyncio.Semaphore(_AT_ONCE)
         await gather(self._catch_up(window, at_once) for window in followed)
         before, patient, notes_rows_left = 0, False, True
         for number in range(1, _MOST_ROUNDS + 1):
             began = self._work.clock.monotonic()
             sight = await asyncio.to_thread(self._look_at_all, followed, notes_rows_left)
-            results = await gather(self._settle(window, sight, at_once, patient) for window in followed)
-            # Rows that leave later were seen by then: the rounds find them gone, unless another run took one over.
+            results = await gather(self._bring_up_to(window, sight, at_once, patient) for window in followed)
+            # Rows that leave later were seen before: the rounds find them gone, unless another run took one over.
             notes_rows_left = None in results
             moving = sum(_unfinished(result, patient) for result in results)
             changed = sum(len(drift.changed) for _evidence, drift in sight.drifts.values())
@@ -113,9 +112,9 @@ class _Certifying:
             self._tell(f"Round {number}: {changed:,} rows had changed, {moving:,} of them were not equal yet")
             if not moving or patient:
                 break
-            # What still moves is judged by the last round, which waits for it.
-            stands = number >= _QUICK_ROUNDS and moving >= before
-            patient = stands or number == _MOST_ROUNDS - 1 or self._work.clock.monotonic() - self._started > _SECONDS
+            # The last round judges what still changes, and waits for it.
+            is_stuck = number >= _QUICK_ROUNDS and moving >= before
+            patient = is_stuck or number == _MOST_ROUNDS - 1 or self._work.clock.monotonic() - self._started > _SECONDS
             before = moving
         left = None if self._census is None else await judge_rows_left(self._work, self._census)
         certified = self._certified(sight, results, number, changed / took if took > 0 else 0.0)
@@ -130,13 +129,13 @@ class _Certifying:
         return [window for window in self._windows if self._evidence(window, state) is not None]
 
     def _evidence(self, window: Window, state: StateStore | None = None) -> VerificationResult | None:
-        """The partition's evidence, if it is of what stands there, and can be followed."""
+        """The partition's evidence, if it is about the current target, and can be followed."""
         state = state or self._work.state
         evidence = load_record(state, names.evidence(window.partition), VerificationResult)
         if evidence is None or not evidence.segments:
             return None
-        today = CurrentState(self._work.clock.now(), self._identity)
-        invalidation = why_invalid(state, window, evidence, today, evidence.rows_in_window, evidence.digest)
+        current = CurrentState(self._work.clock.now(), self._identity)
+        invalidation = why_invalid(state, window, evidence, current, evidence.rows_in_window, evidence.digest)
         return (
             evidence
             if invalidation is None or invalidation.only_aged or invalidation.reason is Reason.RECHECK_UNFINISHED
@@ -169,7 +168,7 @@ class _Certifying:
             return _TableSnapshot(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
 
     def _drift(self, snapshot: Snapshot, window: Window) -> tuple[VerificationResult, Drift] | None:
-        """The evidence and how the window differs from it; None where there is none, or another run replaces it."""
+        """The evidence and how the window differs from it; None if there is none, or another run replaces it."""
         evidence = self._evidence(window)
         if evidence is None:
             return None
@@ -181,10 +180,10 @@ class _Certifying:
                 raise
             return None
 
-    async def _settle(
+    async def _bring_up_to(
         self, window: Window, sight: _TableSnapshot, at_once: asyncio.Semaphore, patient: bool
     ) -> VerificationResult | None:
-        """The evidence as of the snapshot; None where that of another run has taken its place."""
+        """The evidence as of the snapshot; None if another run's evidence has replaced it."""
         evidence, drift = sight.drifts.get(window.partition, (None, None))
         if evidence is None or drift is None:
             return None
@@ -239,7 +238,7 @@ def _store(work: ReadingWork, window: Window) -> EvidencePartStore:
 
 
 def _unfinished(result: VerificationResult | None, patient: bool) -> int:
-    """The rows that are not known to be equal; of ids without a row an impatient round says nothing."""
+    """The rows that are not known to be equal. An impatient round says nothing about ids without a row."""
     if result is None:
         return 1
     return len(result.moving) + result.unverified + (0 if patient else len(result.orphans))

@@ -1,8 +1,8 @@
-"""Rows that are not where they were seen, or were not seen: judged all of them first, and deletes sent afterwards.
+"""Rows that were not seen, or are not where they were seen: all are judged first, and deletes are sent afterwards.
 
 An item is deleted if its row is gone, nobody wrote it since the migration did, both still hold after the recheck delay,
-and the brake lets so many pass. What it does not let pass is held back: it goes to the ledger, and waits there until a
-person confirms the number, however many retries and passes come by.
+and the brake lets that many pass. Other deletes are held back: they wait in the ledger until a person confirms the
+number, over any number of retries and passes.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from imgmig_dagster.target.dry_run_table import Written
 
 
 class Departed(OutcomeRecord):
-    """What became of the rows; of the items whose rows are gone, how many were deleted, and how many left alone."""
+    """What happened to the rows; of the items whose rows are gone, how many were deleted, and how many left alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Departed(OutcomeRecord):
 
 @dataclass(frozen=True)
 class Departures:
-    """Takes up rows by their ids: what is there is migrated, and what is gone is judged together.
+    """Takes rows by their ids: migrates those that exist, and judges all that are gone together.
 
     `begun` holds the ids whose items an interrupted run of the same pass began to delete: they count against the brake
-    once more. `begin` is told of all that will be, before the first one is deleted.
+    once more. `begin` gets all ids that will be deleted, before the first delete.
     """
 
     source: SourceReader
@@ -54,7 +54,7 @@ class Departures:
         """Give each of these rows an outcome; `held` ones were held back earlier, and wait for the brake's number.
 
         Raises:
-            SourceError, TargetError: see there. What is not done yet is judged anew by the next run.
+            SourceError, TargetError: see there. The next run judges the rest again.
         """
         found = Departed()
         doomed = await self._judge(ids, found)
@@ -69,7 +69,7 @@ class Departures:
             self.begin(chosen)
             await self.sleep(self.recheck_delay_s)
             await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
-        # What could not be looked at, or deleted, has been let pass by nobody.
+        # Nobody let pass what could not be looked at, or deleted.
         failed = {row_id for row_id in held if found.outcomes.get(row_id) is Outcome.FAILED}
         for row_id in (doomed.keys() - chosen) | failed:
             found.fail(
@@ -81,7 +81,7 @@ class Departures:
         return found
 
     async def _judge(self, ids: Sequence[str], found: Departed) -> dict[str, str]:
-        """The SHA-256, by id, of the items that are to be deleted; all other rows get their outcome."""
+        """The SHA-256, by id, of the items to delete; all other rows get their outcome."""
         doomed: dict[str, str] = {}
         for page in batched(ids, self.page_size):
             gone = await self._migrate(page, found)
@@ -114,7 +114,7 @@ class Departures:
                 found.items_left += 1
 
     async def _migrate(self, ids: Sequence[str], found: Departed) -> list[str]:
-        """Migrate those that have a row, as it is now; returns the others, and those whose row went meanwhile."""
+        """Migrate those that have a row, as it is now. Returns the others, and those whose row went in between."""
         rows = await asyncio.to_thread(self.source.rows, ids)
         result = await self.migrator.migrate(list(rows.values()), look_first=True)
         found.take(result.results, result.failures)
@@ -122,7 +122,7 @@ class Departures:
         return [*went, *(row_id for row_id in ids if row_id not in rows)]
 
     async def _items(self, ids: Sequence[str], found: Departed) -> dict[str, Item | None]:
-        """The items of these ids, after their rows: those that could not be read have failed."""
+        """The items of these ids, read after their rows. Those that could not be read have failed."""
         lookup = await self.target.get_many(ids)
         for row_id in lookup.unread:
             found.fail(row_id, "Unread", "the item could not be read; try again")

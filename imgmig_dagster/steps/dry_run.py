@@ -1,4 +1,7 @@
-"""The dry run: what a migration would do to each row of a partition. Never writes to the target."""
+"""The dry run: what a migration would do to each row of a partition. Never writes to the target.
+
+`migrate` writes; both decide by `rules.existing_item`.
+"""
 
 import asyncio
 from collections import Counter
@@ -19,7 +22,7 @@ from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.window import Window
 from imgmig_dagster.work import ReadingWork
 
-# The duration is predicted at this rate where no ceiling is set.
+# The duration is predicted at this rate if no ceiling is set.
 DEFAULT_RATE: Final = float(PARTITION_WRITE_UNITS)
 
 
@@ -102,15 +105,15 @@ class _Planner:
         for row in page:
             counts["rows"] += 1
             item = self._transform(row)
-            standing = lookup.items.get(row.id)
+            existing = lookup.items.get(row.id)
             if isinstance(item, Rejection):
                 rejected.append(item)
             elif row.id in lookup.unread:
                 counts["unread"] += 1
-            elif standing is None:
+            elif existing is None:
                 counts["would_write"] += 1
                 counts["write_units"] += write_units(item)
-            elif self._compare(row, standing).equal:
+            elif self._compare(row, existing).equal:
                 counts["identical"] += 1
             else:
                 counts["would_judge"] += 1

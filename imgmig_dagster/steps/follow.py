@@ -1,8 +1,8 @@
-"""Keeps what was seen of a partition true while the application writes: looks again at what changed, and at that alone.
+"""Keeps a partition's evidence up to date while the application writes: it looks again only at what changed.
 
-On a snapshot of the source, one statement gives the digest of every segment. Where one is another than when its rows
-were seen, the rows of the segment are listed with their digests; those whose digest is new are looked at again on both
-sides. What a segment is stands in `verification.row_parts`; the rounds that lead to a certificate are in `certify`.
+On a snapshot of the source, one statement gives the digest of every part of the evidence. If a part's digest has
+changed, its rows are listed with their digests; rows with a new digest are looked at again on both sides.
+`verification.row_parts` holds the parts; `certify` runs the rounds that lead to a certificate.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ _ROUNDS: Final = 3
 
 @dataclass(frozen=True)
 class Piece:
-    """A segment that is not what was seen, or rows behind the last one, which has no `segment`.
+    """A part that has changed, or the rows after the last part, with `part` None.
 
-    `changed` has the digests on the snapshot of the rows to be looked at; `gone` are ids that are not in it any more.
+    `changed` has the digests on the snapshot of the rows to look at; `gone` are ids that are no longer in it.
     """
 
-    segment: EvidencePart | None
+    part: EvidencePart | None
     until: Cursor
     changed: dict[str, int]
     gone: frozenset[str]
@@ -60,11 +60,11 @@ class Drift:
 
     @property
     def changed(self) -> dict[str, int]:
-        """The rows that have to be looked at, with their digests."""
+        """The rows to look at, with their digests."""
         return {row_id: digest for piece in self.pieces for row_id, digest in piece.changed.items()}
 
     def is_known(self, evidence: VerificationResult) -> bool:
-        """Whether the evidence is of this very snapshot's rows, and nothing has to be looked at."""
+        """Whether the evidence is about exactly this snapshot's rows, and nothing has to be looked at."""
         of_same = (evidence.rows_in_window, evidence.digest) == (self.rows, str(self.digest))
         return of_same and not self.pieces and not evidence.orphans and bool(evidence.as_of)
 
@@ -85,17 +85,17 @@ class Followed:
 def find_drift(
     snapshot: Snapshot, window: Window, store: EvidencePartStore, evidence: VerificationResult, faults_again: bool
 ) -> Drift:
-    """Compare the window on a snapshot with its segments. With `faults_again`, rows at fault count as changed."""
+    """Compare the window on a snapshot with its parts. With `faults_again`, rows at fault count as changed."""
     index = store.index(evidence.segments)
     found = sums(snapshot, window, index.places)
     pieces, repeated = list[Piece](), list[str]()
     after: Cursor | None = None
-    for segment, of_segment in zip(index.segments, found, strict=False):
-        if of_segment != Sum(segment.rows, int(segment.digest)) or segment.verdicts.keys() - {RowVerdict.MATCH.value}:
-            listed = _listed(snapshot, window, after, segment.until)
+    for part, of_part in zip(index.segments, found, strict=False):
+        if of_part != Sum(part.rows, int(part.digest)) or part.verdicts.keys() - {RowVerdict.MATCH.value}:
+            listed = _listed(snapshot, window, after, part.until)
             repeated += _repeated(listed)
-            pieces.append(_piece(segment, store.rows(segment), listed, faults_again))
-        after = segment.until
+            pieces.append(_piece(part, store.rows(part), listed, faults_again))
+        after = part.until
     for listed in placed_rows(snapshot, window, after, None, CHECKPOINT_ROWS):
         repeated += _repeated(listed)
         pieces.append(Piece(None, listed[-1].place, {row.id: row.digest for row in listed}, frozenset()))
@@ -112,10 +112,10 @@ def find_drift(
 async def follow(
     work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool = False
 ) -> Followed:
-    """Bring a partition's evidence to this moment, by rounds on snapshots of the window's own; see `recheck`.
+    """Bring a partition's evidence to this moment, by rounds on snapshots of the window; see `recheck`.
 
-    The caller owns the partition's verification lock. A row that does not hold still in so few rounds is left in
-    `moving`, or unverified.
+    The caller owns the partition's verification lock. A row that keeps changing for so few rounds is left in `moving`,
+    or unverified.
 
     Raises:
         SourceError, TargetError, StateError: see there.
@@ -155,19 +155,19 @@ async def recheck(
 ) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
-    Unless `patient`, there is a brief look and no judgement: a row that does not match yet is unverified, and an id
-    without a row, whose item stands, is among the `orphans`, for the next round to look at. `recheck_unfinished`
-    is set then.
+    Unless `patient`, there is one brief look and no judgement. A row that does not match yet is unverified, and an id
+    without a row, whose item exists, is among the `orphans`: the next round looks at both. `recheck_unfinished` is set
+    then.
 
     Raises:
-        StateChanged: the evidence was replaced meanwhile: this run has lost the partition, also where it cannot know.
+        StateChanged: the evidence was replaced in between: this run has lost the partition, perhaps without knowing.
     """
     looked_at = work.clock.now()
     before = await asyncio.to_thread(work.state.read, names.evidence(evidence.partition))
     replacing = before.version if before else ABSENT
     examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
     changed, examined = drift.changed, Examined()
-    # Of two rows with one id nobody can say which one an item is of: they get no verdict.
+    # If two rows have one id, nobody can say which one an item belongs to: they get no verdict.
     single = [row_id for row_id in changed if row_id not in drift.repeated]
     for ids in batched(single, work.page_size):
         rows = await asyncio.to_thread(work.source.rows, ids)
@@ -181,8 +181,8 @@ async def recheck(
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
     def keep() -> VerificationResult:
-        segments = list(_renewed(drift, examined, store, looked_at))
-        index = EvidencePartIndex(tuple(segments))
+        parts = list(_renewed(drift, examined, store, looked_at))
+        index = EvidencePartIndex(tuple(parts))
         result = replace(
             evidence,
             run_id=work.run_id,
@@ -190,25 +190,27 @@ async def recheck(
             rows_in_window=drift.rows - len(vanished),
             digest=str(drift.digest),
             as_of=drift.moment,
-            segments=store.write_index(segments) if drift.pieces else evidence.segments,
+            segments=store.write_index(parts) if drift.pieces else evidence.segments,
             agreed_on_recheck=evidence.agreed_on_recheck + examined.agreed_on_recheck,
             undeclared=_undeclared(evidence, drift, examined),
             moving=sorted({*moved, *vanished}),
             orphans=orphans,
             repeated=drift.repeated,
             recheck_unfinished=not patient and bool(orphans or examined.rows.faults),
-            matches_from=_since(evidence, segments),
+            matches_from=_since(evidence, parts),
             finished_at=work.clock.now(),
         )
-        _keep_evidence(work, result, store, segments, replacing)
+        _keep_evidence(work, result, store, parts, replacing)
         return result
 
     return Followed(await whole_in_thread(keep), len(changed))
 
 
 async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> tuple[list[str], set[str]]:
-    """The ids among these that have no row any more, and an item that still stands, or never held still; and those that
-    have a row. Unless `patient`, an item that stands at one look is among them."""
+    """The ids without a row now whose item exists or never stopped changing; and the ids with a row.
+
+    Unless `patient`, an item that exists at one look is among them.
+    """
     left, back = list[str](), set[str]()
     for some in batched(ids, work.page_size):
         if patient:
@@ -224,15 +226,15 @@ async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> 
 
 
 def totals(index: EvidencePartIndex, store: EvidencePartStore) -> dict[str, Any]:
-    """What all segments come to, by the names of `VerificationResult`."""
+    """The totals of all parts, by the names of `VerificationResult`."""
     verdicts, by_attribute = index.verdicts(), index.by_attribute()
     return {
         "verdicts": verdicts,
         "by_attribute": by_attribute,
         "mismatches": list(islice(store.faults(index.segments), LISTED_MISMATCHES)),
         "mismatches_found": by_attribute.total() + verdicts["missing"] + verdicts["unverified"],
-        "inexact_timestamps": sum(segment.inexact for segment in index.segments),
-        "items_digest": str(sum(int(segment.items_digest) for segment in index.segments)),
+        "inexact_timestamps": sum(part.inexact for part in index.segments),
+        "items_digest": str(sum(int(part.items_digest) for part in index.segments)),
     }
 
 
@@ -240,24 +242,24 @@ def _keep_evidence(
     work: ReadingWork,
     result: VerificationResult,
     store: EvidencePartStore,
-    segments: Sequence[EvidencePart],
+    parts: Sequence[EvidencePart],
     replacing: str,
 ) -> None:
-    """Write the evidence; the full values go to a file of their own, before the evidence that counts them."""
+    """Write the evidence. The full values go to their own file, before the evidence that counts them."""
     listed = names.mismatches(result.partition)
     before = work.state.read(listed)
     if result.mismatches or (before and before.content):
         save_lines(work.state, listed, result.mismatches)
     save_record(work.state, names.evidence(result.partition), replace(result, mismatches=()), replacing)
-    store.keep_only(result.segments, segments)
+    store.keep_only(result.segments, parts)
 
 
-def _piece(segment: EvidencePart, seen: SeenRows, listed: Sequence[Placed], faults_again: bool) -> Piece:
+def _piece(part: EvidencePart, seen: SeenRows, listed: Sequence[Placed], faults_again: bool) -> Piece:
     digests = seen.digests()
     known = {row_id: seen_row.row for row_id, seen_row in seen.equal.items()} if faults_again else digests
     changed = {row.id: row.digest for row in listed if known.get(row.id) != row.digest}
     everything = digests.keys() | {fault.row_id for fault in seen.faults}
-    return Piece(segment, segment.until, changed, frozenset(everything - {row.id for row in listed}))
+    return Piece(part, part.until, changed, frozenset(everything - {row.id for row in listed}))
 
 
 def _listed(snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor) -> list[Placed]:
@@ -269,29 +271,29 @@ def _repeated(listed: Sequence[Placed]) -> list[str]:
 
 
 def _renewed(drift: Drift, examined: Examined, store: EvidencePartStore, looked_at: str) -> Iterator[EvidencePart]:
-    """The segments with what was seen of the rows that drifted; those that did not drift as they are."""
-    pieces = {piece.segment.file: piece for piece in drift.pieces if piece.segment}
-    for segment in drift.index.segments:
-        piece = pieces.get(segment.file)
+    """The parts with what was seen of the rows that drifted; parts that did not drift stay as they are."""
+    pieces = {piece.part.file: piece for piece in drift.pieces if piece.part}
+    for part in drift.index.segments:
+        piece = pieces.get(part.file)
         if piece is None:
-            yield segment
+            yield part
         else:
-            rows = store.rows(segment)
+            rows = store.rows(part)
             rows.forget({*piece.changed, *piece.gone})
             rows.add(examined.rows.only(piece.changed))
-            yield store.write(piece.until, rows, segment.looked_at)
+            yield store.write(piece.until, rows, part.looked_at)
     for piece in drift.pieces:
-        if piece.segment is None:
+        if piece.part is None:
             yield store.write(piece.until, examined.rows.only(piece.changed), looked_at)
 
 
-def _since(evidence: VerificationResult, segments: Sequence[EvidencePart]) -> str | None:
-    oldest = min([evidence.oldest_look_at, *(segment.looked_at for segment in segments)])
+def _since(evidence: VerificationResult, parts: Sequence[EvidencePart]) -> str | None:
+    oldest = min([evidence.oldest_look_at, *(part.looked_at for part in parts)])
     return oldest if oldest != evidence.started_at else None
 
 
 def _undeclared(evidence: VerificationResult, drift: Drift, examined: Examined) -> Counter[str]:
-    # Of rows that were looked at before they are counted already.
-    if any(piece.segment for piece in drift.pieces):
+    # Rows that were looked at before are counted already.
+    if any(piece.part for piece in drift.pieces):
         return Counter(evidence.undeclared)
     return Counter(evidence.undeclared) + examined.undeclared

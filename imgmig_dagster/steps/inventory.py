@@ -1,7 +1,7 @@
 """What the source holds of a partition, and whether every row of it can be mapped.
 
-What it holds PostgreSQL counts. Which rows cannot be mapped is known once each was read: by `plan` or `migrate`
-where one of them reads the rows anyway, else by `take_inventory`.
+PostgreSQL counts. Which rows cannot be mapped is known once each was read: by `plan` or `migrate` if one of them reads
+the rows anyway, otherwise by `take_inventory`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class SourceInventory:
     PostgreSQL's binary format.
 
     `rejections` lists at most `LISTED_REJECTIONS` rows that can never be written as they are. `repeated` ids of the
-    partition stand in the table more than once, or are NULL; that is looked up where no index keeps the id unique.
+    partition are in the table more than once, or are NULL; checked if no index keeps the id unique.
     """
 
     partition: str
@@ -52,7 +52,7 @@ class SourceInventory:
 
 
 class Rejections:
-    """The rows that can never be written as they are, as a pass comes by them: all counted, the first ones listed."""
+    """The rows that can never be written as they are: all are counted, the first ones listed."""
 
     def __init__(self, mapping: TableMapping) -> None:
         self.by_code: Counter[str] = Counter()
@@ -72,7 +72,7 @@ class Rejections:
 
 
 async def count_source(work: SourceWork, window: Window) -> SourceInventory:
-    """What PostgreSQL counts and digests of the window; which rows cannot be mapped is left to whoever reads them.
+    """What PostgreSQL counts and digests of the window. The pass that reads the rows finds out which cannot be mapped.
 
     Raises:
         SourceError: see there.
@@ -81,7 +81,7 @@ async def count_source(work: SourceWork, window: Window) -> SourceInventory:
 
 
 async def take_inventory(work: SourceWork, window: Window, counted: SourceInventory | None = None) -> SourceInventory:
-    """The whole inventory, by reading every row and trying to transform it. `counted` is what is known already.
+    """The whole inventory, by reading and transforming every row. `counted` is what is known already.
 
     Raises:
         SourceError: see there.

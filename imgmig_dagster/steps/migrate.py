@@ -1,4 +1,7 @@
-"""The migration of a partition: what is done with a page of rows, with rows by their ids, and with failures."""
+"""Migrates a partition: what happens to a page of rows, to rows by their ids, and to failures.
+
+`page` works on one page, `departures` on rows that are gone; `walk` carries the pass over the window.
+"""
 
 import asyncio
 from collections import Counter
@@ -41,15 +44,15 @@ async def migrate(
     confirm_deletes: int | None = None,
     rejections: Rejections | None = None,
 ) -> MigrationResult:
-    """Migrate the partition, from the checkpoint of an interrupted pass where there is one.
+    """Migrate the partition, from the checkpoint of an interrupted pass if there is one.
 
     Args:
         work: what it works on.
         window: the partition.
-        write_mode: how items are treated that may stand in the target already.
-        start_over: forget the interrupted pass. Always safe: what stands in the target is looked up first.
-        confirm_deletes: how many items are deleted because their rows are gone; by default as `Brake` says.
-        rejections: gathers the rows that can never be written as they are, for the inventory.
+        write_mode: how to treat items that may already exist in the target.
+        start_over: drop the interrupted pass. Always safe: existing items are looked up first.
+        confirm_deletes: how many items to delete because their rows are gone; by default as `Brake` says.
+        rejections: collects the rows that can never be written as they are, for the inventory.
 
     Raises:
         PartitionBusy: another run works on this partition.
@@ -64,7 +67,7 @@ async def migrate(
 async def retry_failures(
     work: WritingWork, window: Window, write_mode: WriteMode, confirm_deletes: int | None = None
 ) -> MigrationResult:
-    """Take up exactly the rows of the partition's ledger, and strike out those that succeed; see `migrate`.
+    """Retry exactly the rows of the partition's ledger, and remove those that succeed; see `migrate`.
 
     Raises:
         PartitionBusy: another run works on this partition.
@@ -75,7 +78,7 @@ async def retry_failures(
 
 
 class _Migration(Step[PageResult]):
-    """What is done with the rows of a page, with rows by their ids, and with the failures of either."""
+    """What happens to the rows of a page, to rows by their ids, and to the failures of either."""
 
     def __init__(self, work: WritingWork, window: Window, write_mode: WriteMode, confirm_deletes: int | None) -> None:
         self._work = work
@@ -139,7 +142,7 @@ class _Migration(Step[PageResult]):
             async with work.writing(window.partition, "retry", entries), self._audit.flushed():
                 brake = Brake(await asyncio.to_thread(work.source.count, window), self._confirm_deletes)
                 departed = await self._departures().handle(entries, brake, held_back(failures))
-                await self._settle(departed.outcomes, departed.failures)
+                await self._update_ledger(departed.outcomes, departed.failures)
                 outcomes.update(outcome.value for outcome in departed.outcomes.values())
         traffic = work.target.sender.traffic
         return MigrationResult(
@@ -159,15 +162,15 @@ class _Migration(Step[PageResult]):
         )
 
     async def page(self, rows: Sequence[Row]) -> PageResult:
-        """See `Step.page`: transform, write, and look at what stands in the way."""
+        """See `Step.page`: transform, write, and look at existing items."""
         return await self._migrator.migrate(rows, look_first=self._look_first)
 
     async def record(self, found: PageResult) -> PageResult:
         """See `Step.record`: a row that is not in the target is named in the ledger."""
-        await self._settle(found.results, found.failures)
+        await self._update_ledger(found.results, found.failures)
         self._meter.failures += len(found.failures)
         self._meter.retries = self._work.target.sender.traffic.retries
-        # Of this run alone: a run that resumes once the cause is gone is not held to what failed before.
+        # Of this run alone: a run that resumes after the cause is gone does not count earlier failures.
         self._failed += len(found.failures)
         self._rows += len(found.results)
         return found
@@ -186,7 +189,7 @@ class _Migration(Step[PageResult]):
     async def _migrate_late_rows(self, found: Completeness, coverage: Coverage[PageResult]) -> Departed:
         """Migrate the rows that were on no page, and look once more at those that are not where they were seen.
 
-        Those whose items an earlier pass held back are judged with them, and not counted: they are of no page.
+        Rows whose items an earlier pass held back are judged with them, and not counted: they are on no page.
         """
         earlier, failures = {**found.gone, **found.moved}, await asyncio.to_thread(self._ledger.entries)
         held = held_back(failures)
@@ -195,17 +198,17 @@ class _Migration(Step[PageResult]):
         departures = self._departures(begun=coverage.checkpoint.deleting, begin=coverage.begin_deletes)
         departed = await departures.handle(ids, brake, held)
         others = set(held) - earlier.keys() - set(found.unseen)
-        await self._settle(departed.outcomes, departed.failures)
+        await self._update_ledger(departed.outcomes, departed.failures)
         outcomes = Counter(coverage.checkpoint.outcomes)
         outcomes.subtract(found.discounted)
         for row_id, outcome in departed.outcomes.items():
             if row_id not in others:
-                # A second look that finds all well leaves what the first one did.
+                # If the second look finds all well, the first outcome stays.
                 outcomes[earlier.get(row_id, "identical") if outcome is Outcome.IDENTICAL else outcome.value] += 1
         coverage.checkpoint = replace(coverage.checkpoint, outcomes=dict(+outcomes))
         return departed
 
-    async def _settle(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
+    async def _update_ledger(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
         """Bring the ledger up to date."""
         done = [row_id for row_id, outcome in outcomes.items() if outcome not in NOT_WRITTEN]
         await whole_in_thread(self._ledger.record, failures, done)
@@ -246,6 +249,6 @@ class _Migration(Step[PageResult]):
         }
 
 
-def _rejected(segments: Iterable[RowLogPart]) -> set[str]:
-    """The rows that a pass rejected, in the runs before an interruption too: few, since a pass with many stops."""
-    return {row_id for segment in segments for row_id in segment.ids.get(Outcome.REJECTED.value, ())}
+def _rejected(parts: Iterable[RowLogPart]) -> set[str]:
+    """The rows that a pass rejected, including runs before an interruption: few, since a pass with many stops."""
+    return {row_id for part in parts for row_id in part.ids.get(Outcome.REJECTED.value, ())}

@@ -1,4 +1,4 @@
-"""What became of every row."""
+"""The outcome of every row of a pass, and its counts. `outcomes` collects them while a pass runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ class Outcome(str, Enum):
 
     INSERTED = "inserted"
     WRITTEN = "written"
-    """By BatchWriteItem, where a look found nothing."""
+    """By BatchWriteItem, after a look found no item."""
     IDENTICAL = "identical"
     COMPLETED = "completed"
-    """The item lacked attributes, and was filled in."""
+    """The item had missing attributes, and they were filled in."""
     UPDATED = "updated"
     """The item was older than the row."""
     NEWER_IN_TARGET = "newer_in_target"
     VANISHED = "vanished"
-    """The row was deleted meanwhile; an item that nobody wrote since the migration did was deleted too."""
+    """The row was deleted during the pass; its item too, unless somebody wrote it since the migration did."""
     HELD_BACK = "held_back"
-    """The row is gone, and its item stands: too many are to be deleted at once, and somebody has to confirm them."""
+    """The row is gone and its item exists: too many deletes at once, so a person has to confirm them."""
     REJECTED = "rejected"
     FAILED = "failed"
 
@@ -42,9 +42,9 @@ NOT_WRITTEN = (Outcome.REJECTED, Outcome.FAILED, Outcome.HELD_BACK)
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationCounts:
-    """What a pass over a partition did, or one retry of its ledger; of all its runs, where it was interrupted."""
+    """What a pass over a partition did, or one retry of its ledger. If it was interrupted, all its runs count."""
 
-    outcomes: Annotated[Mapping[str, int], Figure("rows by what became of them")]
+    outcomes: Annotated[Mapping[str, int], Figure("rows by outcome")]
     rows_in_window: Annotated[int, Figure("ids that one snapshot of the source gave after the pass")]
     late: Annotated[int, Figure("rows on no page of the pass, taken up after it")]
     left_window: Annotated[int, Figure("rows that the pass saw, and that were no longer in the snapshot")]
@@ -58,7 +58,7 @@ class MigrationCounts:
     )
     read_units: Annotated[float, Figure("capacity that the reads used up", "read units")] = 0.0
     items_deleted: Annotated[int, Figure("items deleted with their rows, of those held back before too", ITEMS)] = 0
-    items_left: Annotated[int, Figure("items of vanished rows that somebody wrote since: orphans by now", ITEMS)] = 0
+    items_left: Annotated[int, Figure("items of vanished rows that somebody wrote since: orphan items now", ITEMS)] = 0
 
     @property
     def total(self) -> Annotated[int, Figure(name="rows", label="rows")]:
@@ -82,14 +82,14 @@ class MigrationCounts:
 
     @property
     def vanished(self) -> Annotated[int, Figure()]:
-        """The rows that were deleted while the pass went on, and are not held back."""
+        """The rows that were deleted during the pass, and are not held back."""
         return self._count((Outcome.VANISHED,))
 
     @property
     def held_back(
         self,
     ) -> Annotated[int, Figure()]:
-        """The rows that disappeared in such numbers that their items wait for a person's word."""
+        """Rows that disappeared in such numbers that their items wait for a person's confirmation."""
         return self._count((Outcome.HELD_BACK,))
 
     @property
@@ -111,7 +111,7 @@ class MigrationCounts:
 
     @property
     def every_row_is_accounted_for(self) -> bool:
-        """Whether the outcomes sum to the rows of the window, and of those that left it meanwhile."""
+        """Whether the outcomes sum to the rows of the window, and of those that left it during the pass."""
         return self.total == self.rows_in_window + self.left_window
 
     def _count(self, outcomes: tuple[Outcome, ...]) -> int:
@@ -139,7 +139,7 @@ class MigrationResult(MigrationCounts):
         )
 
 
-# To compile it takes longer than all else that is done with a small partition.
+# Compiling it takes longer than everything else that is done with a small partition.
 _RESULT: Final = TypeAdapter(MigrationResult)
 
 

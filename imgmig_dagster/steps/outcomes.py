@@ -1,4 +1,7 @@
-"""The outcomes of some rows while they are being worked on: exactly one each, and a ledger entry for what is undone."""
+"""Collects outcomes while rows are worked on: exactly one for each row, and a ledger entry if it is not written.
+
+`migration_result` names the outcomes.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,12 +13,12 @@ from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 
 
-class NeverSettledError(Exception):
-    """Row and item kept changing under every look."""
+class KeepsChangingError(Exception):
+    """Row and item changed at every look."""
 
 
 class OutcomeRecord:
-    """What has become of each row so far."""
+    """The outcome of each row so far."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -39,7 +42,7 @@ class OutcomeRecord:
         self._failures[row_id] = Failure(row_id, None, code, reason, permanent=False)
 
     def take(self, outcomes: Mapping[str, Outcome], failures: Sequence[Failure]) -> None:
-        """What became of rows elsewhere, in place of what was known of them."""
+        """Outcomes from elsewhere, which replace what was known of these rows."""
         self.outcomes.update(outcomes)
         for row_id in outcomes:
             self._failures.pop(row_id, None)
@@ -47,12 +50,12 @@ class OutcomeRecord:
 
     @contextmanager
     def faults_of(self, row_id: str) -> Iterator[None]:
-        """What is wrong with one item costs that item alone; errors that end the run pass through."""
+        """What is wrong with one item costs that item alone. Errors that end the run pass through."""
         try:
             yield
         except RetriesUsedUpError as error:
             self.fail(row_id, error.code, "retries used up")
-        except NeverSettledError:
-            self.fail(row_id, "NeverSettled", "row and item changed under every look; try again")
+        except KeepsChangingError:
+            self.fail(row_id, "NeverSettled", "row and item changed at every look; try again")
         except DynamoDBError as error:
             self.reject(Rejection(row_id, None, error.code, "DynamoDB rejected the item"))

@@ -1,4 +1,4 @@
-"""One page of rows: transform, look up or write, judge what stands in the way, and account for every row."""
+"""One page of rows: transform, look up or write, judge existing items, and account for every row."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WriteFailure
 
 _PERHAPS_WRITTEN_BY_US: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
-# Of a page's own inserts up to a tenth, or 10, may lose their rows under the write: an application that deletes. More
+# Of a page's own inserts up to a tenth, or 10, may lose their rows during the write, if the application deletes. More
 # at once is for `Departures` and its brake.
 _FEW: Final = 10
 _SHARE: Final = 10
@@ -33,22 +33,22 @@ _SHARE: Final = 10
 
 @dataclass(frozen=True)
 class PageResult:
-    """What became of the rows of a page, or of some; `results` maps each row's id to its outcome."""
+    """What happened to the rows of a page, or to some; `results` maps each row's id to its outcome."""
 
     results: Mapping[str, Outcome]
     failures: Sequence[Failure]
     tally: None = None
 
     def after(self, earlier: "PageResult") -> "PageResult":
-        """See `walk.coverage.Findings`: a second look that finds all well leaves what was done first."""
+        """See `walk.coverage.Findings`: if a second look finds all well, the first outcome stays."""
         again = {row_id: of for row_id, of in self.results.items() if of is not Outcome.IDENTICAL}
         return PageResult({**self.results, **earlier.results, **again}, self.failures)
 
 
 class PageMigrator:
-    """Brings the items of a page's rows into the target. `on_rows` is told how many more rows are done.
+    """Brings the items of a page's rows into the target. `on_rows` gets the number of further rows that are done.
 
-    With `keep_values` a failure holds the value at fault. `taken_back` gathers the ids of items that were inserted
+    With `keep_values` a failure holds the value at fault. `taken_back` collects the ids of items that were inserted
     while their rows were deleted, and deleted again; None leaves them to `Departures`.
     """
 
@@ -75,9 +75,9 @@ class PageMigrator:
     async def migrate(self, rows: Sequence[Row], look_first: bool) -> PageResult:
         """Write the rows' items.
 
-        With `look_first` the target is read before anything is written, as in every pass after the first: what is
-        there already costs a read instead of a write, and what differs is judged. Batches are never written without a
-        look: BatchWriteItem takes no condition, and replaces whatever stands there.
+        With `look_first` the target is read before anything is written, as in every pass after the first. An item that
+        exists costs a read instead of a write, and a different one is judged. Batches are never written without a look:
+        BatchWriteItem has no condition, and replaces any item.
         """
         page = OutcomeRecord()
         transformed = ((row, self._transform(row)) for row in rows)
@@ -99,7 +99,7 @@ class PageMigrator:
         return PageResult(page.outcomes, page.failures)
 
     async def _look(self, pending: list[tuple[Row, Item]], page: OutcomeRecord) -> list[tuple[Row, Item]]:
-        """Settle what stands in the target already, and return what does not."""
+        """Record the rows whose items exist in the target, and return the others."""
         lookup = await self._target.get_many([row.id for row, _item in pending])
         absent: list[tuple[Row, Item]] = []
         differing: list[tuple[Row, Item]] = []
@@ -107,13 +107,13 @@ class PageMigrator:
             row_id = row.id
             if row_id in lookup.unread:
                 page.fail(row_id, "Unread", "the item could not be read; try again")
-            elif (standing := lookup.items.get(row_id)) is None:
+            elif (existing := lookup.items.get(row_id)) is None:
                 absent.append((row, item))
-            elif self._compare(row, standing).equal:
+            elif self._compare(row, existing).equal:
                 page.outcomes[row_id] = Outcome.IDENTICAL
             else:
-                differing.append((row, standing))
-        await gather(self._reconcile(row, standing, page) for row, standing in differing)
+                differing.append((row, existing))
+        await gather(self._reconcile(row, item, page) for row, item in differing)
         self._on_rows(len(pending) - len(absent))
         return absent
 
@@ -126,15 +126,15 @@ class PageMigrator:
 
     async def _put(self, pending: Sequence[tuple[Row, Item]], page: OutcomeRecord) -> None:
         found = await self._target.put_new_many([item for _row, item in pending])
-        in_the_way: list[tuple[Row, Item | None]] = []
+        existing: list[tuple[Row, Item | None]] = []
         for (row, _item), each in zip(pending, found, strict=True):
             if each is None:
                 page.outcomes[row.id] = Outcome.INSERTED
             elif isinstance(each, WriteFailure):
                 self._fail(each, page)
             else:
-                in_the_way.append((row, each.item))
-        await gather(self._reconcile(row, standing, page) for row, standing in in_the_way)
+                existing.append((row, each.item))
+        await gather(self._reconcile(row, item, page) for row, item in existing)
         self._on_rows(len(pending))
 
     def _fail(self, failure: WriteFailure, page: OutcomeRecord) -> None:
@@ -145,9 +145,8 @@ class PageMigrator:
             page.fail(row_id, failure.code, "retries used up")
 
     async def _look_again(self, rows: Sequence[Row], page: OutcomeRecord) -> None:
-        """Read the written rows once more: what changed since is judged again, what is gone is taken back."""
-        # An identical item in the way may be our own, its reply lost. What was brought up to date has been looked at
-        # after its last write.
+        """Read the written rows once more: judge again what changed since, and take back what is gone."""
+        # An identical existing item may be our own, its reply lost. An updated item was looked at after its last write.
         written = {row.id: row for row in rows if page.outcomes.get(row.id) in _PERHAPS_WRITTEN_BY_US}
         now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
@@ -156,9 +155,9 @@ class PageMigrator:
             await self._take_back(gone, self._taken_back)
 
     async def _take_back(self, gone: Mapping[str, Row], taken_back: set[str]) -> None:
-        """Delete what was written of rows that went meanwhile: nobody has seen it for longer than a page takes.
+        """Delete what was written for rows that went in between: nobody has seen it for longer than a page takes.
 
-        What is not exactly what we wrote, or cannot be read or deleted now, is judged at the end of the pass.
+        An item that is not exactly what we wrote, or cannot be read or deleted now, is judged at the end of the pass.
         """
         items = (await self._target.get_many(list(gone))).items
         ours = {row_id: item for row_id, item in items.items() if item == self._transform(gone[row_id])}
@@ -170,15 +169,15 @@ class PageMigrator:
 
         await gather(delete(row_id, item) for row_id, item in ours.items())
 
-    async def _reconcile(self, row: Row, standing: Item | None, page: OutcomeRecord) -> None:
+    async def _reconcile(self, row: Row, existing: Item | None, page: OutcomeRecord) -> None:
         row_id = row.id
         with page.faults_of(row_id):
-            outcome = await self._reconciler.reconcile(row_id, row, standing)
+            outcome = await self._reconciler.reconcile(row_id, row, existing)
             if isinstance(outcome, Rejection):
-                # Of the row as it is by now, whose values were not kept.
+                # From the current row, since its values were not kept.
                 page.reject(outcome)
             elif outcome is not Outcome.IDENTICAL or row_id not in page.outcomes:
-                # A second look that finds all well leaves what the first one did.
+                # If the second look finds all well, the first outcome stays.
                 page.outcomes[row_id] = outcome
 
     def _value(self, row: Row, column: str | None) -> str | None:
@@ -190,5 +189,5 @@ class PageMigrator:
         ]
         if any(field.sensitive for field, _value in found):
             return MASK
-        # What is of no field is the key's.
+        # What belongs to no field is the key's.
         return str(found[0][1]) if found else row.id

@@ -1,4 +1,4 @@
-"""Looks at the item that stands in the way of a row, and writes by the rule for items that are already there."""
+"""Looks at the existing item of a row, and writes by the rule for existing items (`rules.existing_item`)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,15 +9,15 @@ from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.steps.migration_result import Outcome
-from imgmig_dagster.steps.outcomes import NeverSettledError
+from imgmig_dagster.steps.outcomes import KeepsChangingError
 from imgmig_dagster.target.dry_run_table import Written
 
-# A key that is written more often than this, within the recheck delay, is left to the next pass.
+# A key that changes more often than this within the recheck delay is left to the next pass.
 _MAX_LOOKS = 5
 
 
 class Reconciler:
-    """Brings items up to date by the rule, and writes only on the condition that it is still that item.
+    """Brings items up to date by the rule. Each write has the condition that the item has not changed.
 
     Nothing is deleted here: rows that are gone are judged together (`departures`).
     """
@@ -42,7 +42,7 @@ class Reconciler:
         """Bring the item of a row up to date by the rule, from a first look at both.
 
         Raises:
-            NeverSettledError: the key was written between all looks.
+            KeepsChangingError: the key was written between all looks.
             RetriesUsedUpError, DynamoDBError: the item could not be read or written.
         """
         if item is not None and self._compare(row, item).equal:
@@ -60,19 +60,19 @@ class Reconciler:
                 return reached
             if item is None:
                 if await self._target.put_new(expected) is None:
-                    # Look once more: the row may have been deleted between our look at it and our write.
+                    # Look once more: the row may have been deleted between our look and our write.
                     reached = Outcome.INSERTED
                 continue
             outcome = await self._carry_out(decision, row_id, current, item)
             if outcome is Outcome.COMPLETED:
-                # Judged again at the next look: what stood there may be stale besides.
+                # Judged again at the next look: the item that was read may also be stale.
                 reached = outcome
             elif outcome is not None:
                 return outcome
-        raise NeverSettledError
+        raise KeepsChangingError
 
     async def _carry_out(self, decision: Decision, row_id: str, row: Row, item: Item) -> Outcome | None:
-        """What became of an item that differs; None where row or item moved, or somebody else wrote."""
+        """The outcome for an item that differs; None if row or item changed, or somebody else wrote."""
         if decision.has_to_hold_still:
             await self._sleep(self._recheck_delay_s)
             if await self._look(row_id) != (row, item):
@@ -84,6 +84,6 @@ class Reconciler:
         return Outcome.COMPLETED if decision.action is Action.COMPLETE else Outcome.UPDATED
 
     async def _look(self, row_id: str) -> tuple[Row | None, Item | None]:
-        # The row first: an application that commits and then writes the item cannot make the item look stale.
+        # The row first: if the application commits and then writes the item, the item cannot look stale.
         rows = await asyncio.to_thread(self._source.rows, [row_id])
         return rows.get(row_id), await self._target.get(row_id)

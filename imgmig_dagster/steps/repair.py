@@ -1,4 +1,7 @@
-"""Brings up to date what a verification found, and deletes orphans; a rehearsal unless told to apply it."""
+"""Repairs what a verification found, and deletes orphan items. A dry run unless it is to apply the changes.
+
+`reconcile` writes by the rule; `repair_outcomes` says in words what happened.
+"""
 
 import asyncio
 from collections import Counter
@@ -41,29 +44,29 @@ _Work: TypeAlias = Coroutine[Any, Any, "OrphanOutcome | None"]
 
 
 class OrphanOutcome(str, Enum):
-    """What became of an item that had no row."""
+    """What happened to an item that had no row."""
 
     DELETED = "deleted"
     HAS_A_ROW = "has_a_row"
-    """There is a row of its id by now."""
+    """A row has its id now."""
     CHANGED = "changed"
-    """It is not the item that the census saw: somebody writes it still."""
+    """It is not the item that the census saw: somebody still writes it."""
     ANOTHER_ENTITY = "another_entity"
-    """No row can have its id, or a constant of the mapping is another one there: it is left alone."""
+    """No row can have its id, or a constant of the mapping differs: it is left alone."""
     GONE = "gone"
     HELD_BACK = "held_back"
-    """So many are to be deleted at once that somebody has to confirm their number."""
+    """Too many deletes at once: somebody has to confirm their number."""
     FAILED = "failed"
     """It could not be read or deleted: try again."""
 
 
 @dataclass(frozen=True)
 class RepairResult:
-    """What a repair did, or, unless `applied`, what it would do; of a partition, or of orphans where that is None.
+    """What a repair did, or in a dry run would do; of a partition, or of orphan items if that is None.
 
-    `outcomes` maps each key to its `Outcome` value, or `OrphanOutcome` value. `unlisted` faults were counted by the
-    verification, or orphans by the census, beyond the end of their list: nothing was done about them.
-    `audit` names the file of the changes.
+    `outcomes` maps each row id to its `Outcome` value, or `OrphanOutcome` value. `unlisted` faults were counted by the
+    verification, or orphan items by the census, beyond the end of their list: nothing was done about them. `audit`
+    names the file of the changes.
     """
 
     partition: str | None
@@ -77,17 +80,17 @@ class RepairResult:
 
     @property
     def keys(self) -> Annotated[int, Figure(unit="keys")]:
-        """How many keys were taken up."""
+        """How many row ids were worked on."""
         return len(self.outcomes)
 
     @property
     def counts(self) -> Annotated[Mapping[str, int], Figure(unit="keys", name="outcomes")]:
-        """How many keys ended in each outcome."""
+        """How many row ids ended in each outcome."""
         return dict(Counter(self.outcomes.values()))
 
 
 def keys_at_fault(store: StateStore, partition: str) -> tuple[Sequence[str], int]:
-    """Every key of a partition in which its last verification found a fault, and how many faults it did not list.
+    """Every row id of a partition in which its last verification found a fault, and how many faults it did not list.
 
     Only a verification of an earlier version left any out.
 
@@ -106,14 +109,14 @@ def keys_at_fault(store: StateStore, partition: str) -> tuple[Sequence[str], int
 async def repair(
     work: ReadingWork, partition: str, ids: Sequence[str], unlisted: int, source_wins: bool = False
 ) -> RepairResult:
-    """Take up exactly these keys of a partition, by the one rule for items that are already there.
+    """Repair exactly these rows of a partition, by the one rule for existing items.
 
-    An item whose row is gone is left alone: it is an orphan, which the next census names. With `source_wins` an item
-    that is newer than its row is overwritten too. Unless the work may write, nothing is: it is a rehearsal.
+    An item whose row is gone is left alone: it is an orphan item, which the next census names. With `source_wins` an
+    item that is newer than its row is overwritten too. If the work may not write, it is a dry run.
 
     Raises:
         PartitionBusy: another run works on this partition.
-        SourceError, TargetError: see there. What was done until then is in the audit record.
+        SourceError, TargetError: see there. The audit record holds what was done until then.
     """
     async with work.owning(names.write_lock(partition)) as owned:
         run = _Repair(owned, partition)
@@ -127,17 +130,17 @@ async def delete_orphans(
     windows: Sequence[Window],
     confirm_deletes: int | None = None,
 ) -> RepairResult:
-    """Delete items without a row that are still as they were seen; a rehearsal unless the work may write.
+    """Delete orphan items that have not changed since they were seen; a dry run unless the work may write.
 
     Args:
         work: what it works on.
-        census: the last one, which named them; of its rows the brake lets a share pass. Without one there is nothing.
-        windows: the partitions as they are today.
-        confirm_deletes: how many items are deleted; without it no more than the brake lets pass.
+        census: the last one, which named them; the brake lets a share of its rows pass. Without one there is nothing.
+        windows: the current partitions.
+        confirm_deletes: how many items to delete; without it no more than the brake lets pass.
 
     Raises:
-        CensusRefused: the census does not explain what the source lacks today.
-        PartitionBusy: another run deletes orphans.
+        CensusRefused: the census does not explain which rows the source no longer has.
+        PartitionBusy: another run deletes orphan items.
         SourceError, TargetError: see there.
     """
     async with work.owning(names.ORPHANS_LOCK) as owned:
@@ -161,8 +164,8 @@ class _Repair:
 
     @asynccontextmanager
     async def writing(self, partition: str | None, ids: Sequence[str]) -> AsyncIterator[None]:
-        """Record that keys may be written, where they may."""
-        # A target that is away ends the run, and does not leave every item unread.
+        """Record that these rows may be written, if the work may write."""
+        # If the target is away, the run ends, instead of leaving every item unread.
         await self._work.target_identity()
         if self._audit is None:
             yield
@@ -178,7 +181,7 @@ class _Repair:
         ledger = FailureLedger(work.state, partition)
         async with self._flushed():
             reconciler = Reconciler(work.source, target, work.recheck_delay_s, work.clock.sleep, source_wins)
-            # Whatever the setting says: a repair never replaces an item that it has not seen.
+            # Regardless of the setting: a repair never replaces an item that it has not seen.
             migrator = PageMigrator(
                 work.source, target, WriteMode.CONDITIONAL, reconciler, meter.advance, work.keep_values
             )
@@ -199,7 +202,8 @@ class _Repair:
                 gone = {row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED}
                 record({row_id: of for row_id, of in result.results.items() if row_id not in gone}, result.failures)
                 went += gone
-            # What was written for a row that went under the write must not outlive it; all of them pass one brake.
+            # An item written for a row that was deleted during the write must be deleted too; all of them pass one
+            # brake.
             departed = await departures.handle(went, Brake(len(ids)), held=())
             record(departed.outcomes, departed.failures)
         return self._result(partition, outcomes, unlisted, started_at)
@@ -229,7 +233,7 @@ class _Repair:
         return self._result(None, {row_id: outcomes[row_id] for row_id in seen}, 0, started_at)
 
     async def _judge_orphan(self, target: Written, row_id: str, seen_sha256: str) -> OrphanOutcome | None:
-        """What stands against deleting it; None where nothing does."""
+        """Why it must not be deleted; None if it may be."""
         try:
             found = await self._look_at_orphan(target, row_id, seen_sha256)
         except (RetriesUsedUpError, DynamoDBError):
@@ -254,7 +258,7 @@ class _Repair:
             return OrphanOutcome.GONE
         if not self._work.source.may_have(row_id) or is_of_another_entity(target.mapping, item):
             return OrphanOutcome.ANOTHER_ENTITY
-        # The row last: of an application that commits before it writes its item, the row of that item is there.
+        # The row last: if the application commits before it writes its item, the row of that item exists.
         if await asyncio.to_thread(self._work.source.rows, [row_id]):
             return OrphanOutcome.HAS_A_ROW
         return item if item_sha256(item) == seen_sha256 else OrphanOutcome.CHANGED

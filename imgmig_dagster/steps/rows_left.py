@@ -1,8 +1,8 @@
-"""Which rows have left the source since the census, and what became of their items.
+"""Which rows have left the source since the census, and what happened to their items.
 
-The census looked at every item that had no row then. Of an item whose row was deleted since, it knows nothing: so its
-ids are held against the source again. `note_rows_left` does that on a snapshot, and `judge_rows_left` afterwards looks
-at the items.
+The census looked at every item that had no row then. It knows nothing about items whose row was deleted since, so its
+ids are compared with the source again. `note_rows_left` does that on a snapshot; afterwards `judge_rows_left` looks at
+the items.
 """
 
 import asyncio
@@ -47,16 +47,16 @@ def note_rows_left(
     windows: Sequence[Window],
     counts: TableCounts,
 ) -> int:
-    """List the ids of the census that no row of a snapshot has; how many.
+    """List the ids of the census that no row of a snapshot has, and return how many.
 
-    A partition whose rows have the count and the sum of ids of the census still has those rows. Of another one only
-    the ids are asked for whose hashes lie where counts or sums differ.
+    A partition whose rows have the count and the sum of ids of the census still has those rows. Of other partitions
+    only ids are asked for whose hashes are in a bucket where counts or sums differ.
 
     Args:
-        store: the stage's state, where the list is kept for `judge_rows_left`.
+        store: the stage's state, which keeps the list for `judge_rows_left`.
         census: the last one.
         snapshot: of the source.
-        windows: the partitions as they are today.
+        windows: the current partitions.
         counts: `counting.table_counts` of the snapshot.
 
     Raises:
@@ -78,7 +78,7 @@ def note_rows_left(
 
 
 async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
-    """Look at the items of the rows that `note_rows_left` listed; those that still stand are orphans, and listed.
+    """Look at the items of the rows that `note_rows_left` listed; list those that still exist as orphan items.
 
     Raises:
         SourceError, TargetError: see there.
@@ -87,10 +87,10 @@ async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
     counts: Counter[str] = Counter()
     samples: defaultdict[str, list[str]] = defaultdict(list)
     async for rows, found in _items_of_rows_left(work, census):
-        standing = {row_id: item_sha256(item) for row_id, item in found.orphans.items()}
-        await asyncio.to_thread(orphans.add, [CensusFinding("orphans", *each) for each in standing.items()])
+        existing = {row_id: item_sha256(item) for row_id, item in found.orphans.items()}
+        await asyncio.to_thread(orphans.add, [CensusFinding("orphans", *each) for each in existing.items()])
         counts["rows"] += rows
-        for kind, which in (("orphans", list(standing)), ("unverified", found.unverified)):
+        for kind, which in (("orphans", list(existing)), ("unverified", found.unverified)):
             counts[kind] += len(which)
             samples[kind].extend(which[: SAMPLE_SIZE - len(samples[kind])])
     await asyncio.to_thread(orphans.close)
@@ -106,26 +106,26 @@ async def judge_rows_left(work: ReadingWork, census: CensusResult) -> LeftSince:
 async def refuse_unexplained(
     work: ReadingWork, census: CensusResult, windows: Sequence[Window], known: Collection[str]
 ) -> None:
-    """Refuse to delete by a census that does not explain what the source lacks today.
+    """Refuse to delete by a census that does not explain which rows the source no longer has.
 
-    A row that left since, and whose item still stands, may be one that the application deleted on one side; or the
-    source may have lost rows, and then the absence of any row proves nothing.
+    A row that left since, and whose item still exists, may have been deleted by the application on one side. Or the
+    source has lost rows, and then a missing row proves nothing.
 
     Args:
         work: what it works on.
         census: the last one.
-        windows: the partitions as they are today.
-        known: the items without a row that a census or a report has named.
+        windows: the current partitions.
+        known: the orphan items that a census or a report has named.
 
     Raises:
-        CensusRefused: the census counts no longer, or such an item was never named.
+        CensusRefused: the census no longer counts, or such an item was never named.
         SourceError, TargetError, StateError: see there.
     """
-    void = changed_identity(census.identity, await identity_now(work))
+    invalidation = changed_identity(census.identity, await identity_now(work))
     if is_too_old(census.started_at, work.clock.now()):
-        void = f"it is more than {COUNTS_FOR.days} days old"
-    if void:
-        raise CensusRefused(f"the census of {census.finished_at} counts no longer: {void}. {_VERIFY_FIRST}")
+        invalidation = f"it is more than {COUNTS_FOR.days} days old"
+    if invalidation:
+        raise CensusRefused(f"the census of {census.finished_at} no longer counts: {invalidation}. {_VERIFY_FIRST}")
 
     def note() -> None:
         with work.source.snapshot() as snapshot:
@@ -137,22 +137,22 @@ async def refuse_unexplained(
         if unexplained:
             raise CensusRefused(
                 f"the row of {unexplained[0]} has left the source since the census of {census.finished_at}, its item "
-                f"still stands, and nobody has named it yet: rows may have been lost. {_VERIFY_FIRST}"
+                f"still exists, and nobody has named it yet: rows may have been lost. {_VERIFY_FIRST}"
             )
 
 
 async def _items_of_rows_left(work: ReadingWork, census: CensusResult) -> AsyncIterator[tuple[int, WithoutRow]]:
-    """What became of the rows of the list, some at a time: of how many, and what."""
+    """What happened to the rows of the list, some at a time: of how many, and what."""
     for ids in read_list(work.state, names.rows_left(census.run_id), str):
         for some in batched(ids, _ASKED_AT_ONCE):
-            # What has a row again by now is that row's partition's to verify.
+            # If an id has a row again, the verification of that row's partition covers it.
             yield len(some), await look_at_rows_left(work, some)
 
 
 def _suspects(
     store: StateStore, census: CensusResult, group: str, snapshot: Snapshot, window: Window | None
 ) -> Iterator[Sequence[str]]:
-    """The ids of a partition of the census among which are those that left it."""
+    """The ids of a partition of the census that may include those that left it."""
     then = census.groups[group]
     bits = min(_MOST_BUCKETS, (then.rows // _IDS_IN_A_BUCKET).bit_length())
     rows: Counter[int] = Counter()

@@ -1,4 +1,7 @@
-"""Gives rows their verdicts: what differs is looked at again, on both sides, until it has held still."""
+"""Gives rows their verdicts: differences are looked at again, on both sides, until row and item stop changing.
+
+`verify`, `census` and `follow` use it; `without_row` does the same for items without a row.
+"""
 
 import asyncio
 from collections import Counter
@@ -19,7 +22,7 @@ from imgmig_dagster.verification.row_parts import EqualRow, PackedRows, SeenRows
 from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
 
 MAX_LOOKS: Final = 5
-"""How often what does not hold still is looked at again, before nothing is concluded of it."""
+"""How often a row that keeps changing is looked at again, before it stays unverified."""
 _ON_THE_WAY_SECONDS: Final = 0.25
 
 
@@ -37,8 +40,8 @@ class LoggedRows:
 class Examined:
     """The verdicts of some rows by id, and what was seen of them.
 
-    `undeclared` counts attributes that the mapping does not know, and `agreed_on_recheck` the rows that differed
-    at first, and agreed on recheck.
+    `undeclared` counts attributes that the mapping does not know, `agreed_on_recheck` rows that differed at first and
+    agreed on recheck.
     """
 
     results: dict[str, RowVerdict] = field(default_factory=dict)
@@ -52,14 +55,14 @@ class Examined:
         return LoggedRows(PackedRows.of(self.rows), self.rows.faults, self.undeclared, self.agreed_on_recheck)
 
     def after(self, earlier: "Examined") -> "Examined":
-        """See `walk.coverage.Findings`: what was seen of a row last counts."""
+        """See `walk.coverage.Findings`: what was last seen of a row counts."""
         if again := earlier.results.keys() & self.results.keys():
             earlier.rows.forget(again)
         earlier.add(self)
         return earlier
 
     def add(self, other: "Examined") -> None:
-        """Count other rows in."""
+        """Add the counts of other rows."""
         self.results.update(other.results)
         self.rows.add(other.rows)
         self.undeclared.update(other.undeclared)
@@ -68,7 +71,7 @@ class Examined:
 
 @dataclass(frozen=True)
 class _RowAndItem:
-    """A row and its item as one look found them; `unread` where the item could not be read."""
+    """A row and its item as one look found them; `unread` if the item could not be read."""
 
     row: DigestedRow
     item: Item | None
@@ -76,7 +79,7 @@ class _RowAndItem:
 
 
 class Examiner:
-    """Compares rows with their items. Nothing is concluded from one look at a difference."""
+    """Compares rows with their items. One look at a difference proves nothing."""
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class Examiner:
         self._digest = item_digester(target.mapping)
 
     async def examine(self, rows: Sequence[DigestedRow]) -> Examined:
-        """Give each of these rows its verdict; one that is deleted between two looks gets none."""
+        """Give each of these rows its verdict. A row that is deleted between two looks gets none."""
         examined, suspects = await self._look_at_all(rows)
         for look in range(1, MAX_LOOKS + 1):
             if not suspects:
@@ -105,9 +108,9 @@ class Examiner:
         return examined
 
     async def look_briefly(self, rows: Sequence[DigestedRow]) -> Examined:
-        """Give each of these rows a verdict without waiting for it to settle: equal, or not verified yet.
+        """Give each of these rows a verdict without waiting: equal, or not verified yet.
 
-        What does not match is looked at once more, when an item that was on its way has arrived.
+        A row that does not match is looked at once more, when an item that was on its way has arrived.
         """
         examined, suspects = await self._look_at_all(rows)
         if suspects:
@@ -125,7 +128,7 @@ class Examiner:
         return examined, {row_id: sight for found in looks for row_id, sight in found.items()}
 
     async def _look(self, rows: Sequence[DigestedRow], examined: Examined) -> dict[str, _RowAndItem]:
-        """Compare the rows of one request as soon as it is answered, while others are on their way.
+        """Compare the rows of one request as soon as it is answered, while other requests run.
 
         Returns what does not match.
         """
@@ -141,14 +144,14 @@ class Examiner:
     async def _look_again(
         self, suspects: Mapping[str, _RowAndItem], examined: Examined, is_last: bool
     ) -> dict[str, _RowAndItem]:
-        """Judge what held still since the last look; return what moved."""
+        """Judge what did not change since the last look; return what changed."""
         rows = await asyncio.to_thread(self._source.rows, list(suspects))
         lookup = await self._target.get_many(list(rows))
         moved: dict[str, _RowAndItem] = {}
         for row_id, row in rows.items():
             sight, before = _RowAndItem(row, lookup.items.get(row_id), row_id in lookup.unread), suspects[row_id].item
-            # Of a row that changes between any look at it and at its item, nothing else is ever seen than that its item
-            # said at the look before what the row says now: they were equal then, for the row comes first.
+            # A row may change at every look, so that its item always shows the row of the look before. They were equal
+            # then, since the row is written first.
             items = [item for item in (sight.item, before if is_last else None) if item is not None]
             if any(self._matches(row_id, row, item, examined) for item in items):
                 examined.agreed_on_recheck += 1
@@ -187,7 +190,7 @@ class Examiner:
     def _fault(self, row_id: str, verdict: RowVerdict, sight: _RowAndItem, examined: Examined) -> None:
         examined.results[row_id] = verdict
         examined.rows.faults.append(Mismatch(row_id, verdict))
-        if verdict is not RowVerdict.UNVERIFIED:  # what nobody knows is looked at again
+        if verdict is not RowVerdict.UNVERIFIED:  # an unknown result is looked at again
             examined.rows.at_fault[row_id] = sight.row.digest
 
     def _count_undeclared(self, item: Item, examined: Examined) -> None:

@@ -1,4 +1,7 @@
-"""A random sample of rows, both records side by side and their pictures in S3, for a person to look at."""
+"""A random sample of rows, both records side by side and their pictures in S3, for a person to look at.
+
+`source.sampling` draws it; `reporting` makes the page.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,7 +25,7 @@ _NOTHING: Final = (None, None)
 
 @dataclass(frozen=True)
 class _SampledPair:
-    """A sampled row and its item. An item that could not be read is taken for absent: it does not pass."""
+    """A sampled row and its item. An item that could not be read counts as absent: it does not pass."""
 
     sampled: SampledRow
     item: Item | None
@@ -37,10 +40,10 @@ async def spot_check(
 ) -> SpotCheckResult:
     """Draw `count` rows from these windows and around them, read both sides of each, and ask S3 for its objects.
 
-    S3 is asked where the mapping declares pictures.
+    S3 is asked if the mapping declares pictures.
 
-    A row that differs is looked at again, until it has held still for the recheck delay: the application may write
-    meanwhile. One that is deleted in between is not in the sample.
+    A row that differs is looked at again, until it has not changed for the recheck delay: the application may be
+    writing. A row that is deleted in between is not in the sample.
 
     Raises:
         SourceError, TargetError: see there. An S3 that is away is no error: see `PictureStore.inspect`.

@@ -1,4 +1,7 @@
-"""Compares every row of a partition with its item, field by field, by strongly consistent reads."""
+"""Compares every row of a partition with its item, field by field, by strongly consistent reads.
+
+`second_look` gives the verdicts, `follow` keeps evidence up to date, `verification` says what evidence counts.
+"""
 
 import asyncio
 from collections import Counter
@@ -29,30 +32,30 @@ _LOGGED: Final = TypeAdapter(LoggedRows)
 async def verify(work: ReadingWork, window: Window, only_failed: bool = False) -> VerificationResult:
     """Compare every row of the window, and leave the evidence in the state store.
 
-    A difference counts only when the same row and the same item are seen again, after the recheck delay: the
-    application may write meanwhile. An interrupted verification is resumed if nothing of ours has written since.
+    A difference counts only if the same row and the same item are seen again after the recheck delay: the application
+    may be writing. An interrupted verification is resumed if we have written nothing since.
 
     Args:
         work: what it works on.
         window: the partition.
-        only_failed: look again only at the rows that did not match, or have changed since, where the evidence of the
-            others still holds; everything otherwise.
+        only_failed: look again only at rows that did not match, or have changed since, if the evidence of the others
+            still counts; otherwise at everything.
 
     Raises:
         PartitionBusy: another run verifies this partition.
-        SourceError, TargetError: see there. Nothing is concluded from half a pass.
+        SourceError, TargetError: see there. Half a pass leaves no evidence.
     """
     async with work.owning(names.verification_lock(window.partition)) as owned:
         return await _Verification(owned, window).verify(only_failed)
 
 
 async def identity_now(work: ReadingWork) -> Identity:
-    """What a verification compares now, by what."""
+    """What a verification compares now."""
     return await asyncio.to_thread(identity_of, work.source, await work.target_identity())
 
 
 class _Verification(Step[Examined]):
-    """What is done with the rows of a page: compare."""
+    """What happens to the rows of a page: compare."""
 
     digested = True
 
@@ -68,20 +71,20 @@ class _Verification(Step[Examined]):
         work, window, coverage = self._work, self._window, self._coverage
         # Before anything is looked at: what is written from here on is not in the evidence.
         self._writes = await asyncio.to_thread(writes_so_far, work.state, window.partition)
-        # Either side is asked while the other one answers.
+        # Both sides are asked at the same time.
         (rows, watermark), self._identity = await asyncio.gather(
             asyncio.to_thread(work.source.extent, window), identity_now(work)
         )
         earlier = await asyncio.to_thread(self._earlier_evidence)
         if only_failed and earlier is not None and await asyncio.to_thread(self._can_be_followed, earlier):
             return await self._follow(earlier)
-        # It only reads, so that a checkpoint that does not fit is no reason to stop.
+        # It only reads, so a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
         self._meter = work.meter("Verified", window.partition, rows, begun.rows)
         found = await walk(work, window, self, coverage)
         coverage.count_requests()
         left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)
-        segments = await whole_in_thread(self._write_segments, {*found.gone, *found.moved})
+        parts = await whole_in_thread(self._write_parts, {*found.gone, *found.moved})
         checkpoint = coverage.checkpoint
         evidence = VerificationResult(
             partition=window.partition,
@@ -100,9 +103,9 @@ class _Verification(Step[Examined]):
             traffic=checkpoint.traffic,
             writes=self._writes,
             orphans=sorted(left),
-            **segments,
+            **parts,
         )
-        # What was not seen, or has changed since it was, is looked at now.
+        # What was not seen, or has changed since, is looked at now.
         followed = await follow(work, window, evidence)
         await coverage.end(followed.result.finished_at)
         return followed.result
@@ -117,25 +120,25 @@ class _Verification(Step[Examined]):
         return replace(result, duration_s=took, traffic=work.target.sender.traffic.record())
 
     async def page(self, rows: Sequence[DigestedRow]) -> Examined:
-        """See `Step.page`: give each row its verdict. The row log keeps it: nothing else has to be recorded."""
+        """See `Step.page`: give each row its verdict. The row log keeps it; nothing else is recorded."""
         found = await self._examiner.examine(rows)
         self._meter.failures += len(found.rows.at_fault)
         self._meter.advance(len(rows))
         return found
 
-    def _write_segments(self, unplaced: Collection[str]) -> dict[str, Any]:
-        """The segments of the pass, without rows that are gone or moved, and what they come to."""
+    def _write_parts(self, unplaced: Collection[str]) -> dict[str, Any]:
+        """The parts of the pass, without rows that are gone or moved, and their totals."""
         store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)
-        segments, undeclared, agreed_on_recheck = list[EvidencePart](), Counter[str](), 0
+        parts, undeclared, agreed_on_recheck = list[EvidencePart](), Counter[str](), 0
         for logged in self._coverage.parts():
             found = _LOGGED.validate_python(logged.tally)
             rows = found.rows.unpacked(found.faults)
             rows.forget(unplaced)
-            segments.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
+            parts.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
             undeclared.update(found.undeclared)
             agreed_on_recheck += found.agreed_on_recheck
-        index = EvidencePartIndex(tuple(segments))
-        name = store.write_index(segments)
+        index = EvidencePartIndex(tuple(parts))
+        name = store.write_index(parts)
         return {
             **totals(index, store),
             "undeclared": undeclared,
@@ -144,16 +147,16 @@ class _Verification(Step[Examined]):
         }
 
     def _fingerprint(self) -> Mapping[str, str]:
-        """What an interrupted verification has to be of. Rows that changed meanwhile are looked at again in the end."""
+        """What an interrupted verification must match. Rows that changed since are looked at again at the end."""
         return {
             **vars(self._identity),
             "window": self._window.describe(),
-            # What wrote since then voids what was verified before it.
+            # A later write invalidates what was verified before it.
             "writes": "open" if self._writes is None else str(self._writes),
         }
 
     def _earlier_evidence(self) -> VerificationResult | None:
-        """The last evidence, if it is of the same source and target, and tells which rows it is of."""
+        """The last evidence, if it is about the same source and target, and says about which rows."""
         evidence = load_record(self._work.state, names.evidence(self._window.partition), VerificationResult)
         if evidence is None or not evidence.segments:
             return None
@@ -162,7 +165,7 @@ class _Verification(Step[Examined]):
         return evidence if is_of_same and evidence.window == self._window.describe() else None
 
     def _can_be_followed(self, evidence: VerificationResult) -> bool:
-        """Whether what it says of rows that have not changed since holds to this day."""
+        """Whether what it says about unchanged rows still counts."""
         if evidence.identity.changes(self._identity) or is_too_old(evidence.oldest_look_at, self._work.clock.now()):
             return False
         written = last_write(self._work.state, self._window.partition)
@@ -171,7 +174,7 @@ class _Verification(Step[Examined]):
         return written.spared_others_since(evidence.writes, ids_at_fault(self._work.state, evidence))
 
     def _rows_left(self, earlier: VerificationResult | None) -> set[str]:
-        """Ids that the earlier evidence knew, and that are not in the window any more: their items must be gone too."""
+        """Ids that the earlier evidence knew, and that are no longer in the window: their items must be gone too."""
         if earlier is None:
             return set()
         store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)

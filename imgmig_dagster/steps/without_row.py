@@ -1,4 +1,7 @@
-"""Looks at items whose rows are gone, until they have held still: an orphan, or a write that was on its way."""
+"""Looks at items whose rows are gone until they stop changing: an orphan item, or a write that was on its way.
+
+`second_look` does the same for rows with items.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,11 +16,11 @@ from imgmig_dagster.work import ReadingWork
 
 @dataclass(frozen=True)
 class WithoutRow:
-    """What became of ids that had no row.
+    """What happened to ids that had no row.
 
-    `orphans` are the items that stood there twice, with the recheck delay between, while there was no row. `gone` have
-    no item either, and `have_rows` a row by now. Of the `unverified` the item could not be read, or moved at every
-    look.
+    `orphans` are items that existed at two looks, with the recheck delay between, while there was no row. `gone` ids
+    have no item either, and `have_rows` have a row now. The item of an `unverified` id could not be read, or changed at
+    every look.
     """
 
     orphans: dict[str, Item] = field(default_factory=dict)
@@ -27,7 +30,7 @@ class WithoutRow:
 
 
 async def look_at_rows_left(work: ReadingWork, ids: Sequence[str]) -> WithoutRow:
-    """Look at the items of ids whose rows are said to be gone: of those that have none."""
+    """Look at the items of ids whose rows are reported gone, if they have no row."""
     rows = await asyncio.to_thread(work.source.rows, ids)
     without = [row_id for row_id in ids if row_id not in rows]
     found = await look_without_rows(work.source, work.target, without, work.recheck_delay_s, work.clock.sleep)
@@ -45,31 +48,31 @@ async def look_without_rows(
     """Look at the items of ids for which the source has just given no row."""
     found = WithoutRow()
     lookup = await target.get_many(ids)
-    standing: dict[str, Item | None] = {}
+    existing: dict[str, Item | None] = {}
     for row_id in ids:
         item = lookup.items.get(row_id)
         if item is None and row_id not in lookup.unread:
             found.gone.append(row_id)
         else:
-            standing[row_id] = item  # None: unread
+            existing[row_id] = item  # None: unread
     for _look in range(MAX_LOOKS):
-        if not standing:
+        if not existing:
             return found
         await sleep(recheck_delay_s)
-        standing = await _look_again(source, target, standing, found)
-    found.unverified.extend(standing)
+        existing = await _look_again(source, target, existing, found)
+    found.unverified.extend(existing)
     return found
 
 
 async def _look_again(
-    source: SourceReader, target: TargetTable, standing: dict[str, Item | None], found: WithoutRow
+    source: SourceReader, target: TargetTable, existing: dict[str, Item | None], found: WithoutRow
 ) -> dict[str, Item | None]:
-    """Conclude from what held still; return what moved, or could not be read."""
-    # The item first: of an application that commits before it writes its item, the row of that item is there.
-    lookup = await target.get_many(list(standing))
-    rows = await asyncio.to_thread(source.rows, list(standing))
+    """Judge what did not change; return what changed, or could not be read."""
+    # The item first: if the application commits before it writes its item, the row of that item exists.
+    lookup = await target.get_many(list(existing))
+    rows = await asyncio.to_thread(source.rows, list(existing))
     moving: dict[str, Item | None] = {}
-    for row_id, seen in standing.items():
+    for row_id, seen in existing.items():
         item = lookup.items.get(row_id)
         if row_id in rows:
             found.have_rows.append(row_id)

@@ -1,1 +1,1 @@
-"""What verifications, censuses and spot checks found, and whether it still counts. Who looks is in `steps`."""
+"""What verifications, censuses and spot checks found, and whether it still counts. `steps` looks and writes."""

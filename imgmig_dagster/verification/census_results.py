@@ -1,4 +1,4 @@
-"""What a census found, and what became of rows that left since; who looks is `steps.census` and `steps.rows_left`."""
+"""What a census found, and what happened to rows that left since. `steps.census` and `steps.rows_left` find out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ ORPHANS: Final = "orphans"
 
 
 class CensusRefused(ImgmigError):
-    """A census by which nothing may be deleted."""
+    """A census that is no sufficient reason to delete anything."""
 
 
 @dataclass(frozen=True)
 class CensusFinding:
     """One key on which the sides differ; `kind` is ``missing``, ``orphans``, ``differing`` or ``unverified``.
 
-    `sha256` is that of an orphan's canonical JSON (`state.audit.item_sha256`), None otherwise.
+    `sha256` is that of an orphan item's canonical JSON (`state.audit.item_sha256`), None otherwise.
     """
 
     kind: str
@@ -40,14 +40,13 @@ class CensusFinding:
 class CensusResult:
     """The whole target against the whole source.
 
-    `samples` holds ids of the `missing`, `orphans` and `differing`, and `faults` the attributes at fault of the
-    `differing` ones among them, and `partitions` where those are that have a row; all are in the list
-    `state.names.census_findings`. `rows_counted`, `rows_in_partitions`
-    and `rows_outside` are of one snapshot. `writes` is how often each partition had been written to when it began, as
-    in a verification; under `ORPHANS`, items without a row. `groups` says which ids had a row, by partition key and for
-    those outside of all; the ids themselves are in the lists `state.names.census_ids`. `export` names the export to S3
-    from which the target was read, and `target_as_of` its moment, ISO 8601; both are empty where the table was scanned.
-    `started_at` is then the earlier one of its moment and of when it was asked for.
+    `samples` holds ids of the `missing`, `orphans` and `differing`; `faults` the attributes at fault of the `differing`
+    ones among them; `partitions` where those are that have a row; all are in the list `state.names.census_findings`.
+    `rows_counted`, `rows_in_partitions` and `rows_outside` are of one snapshot. `writes` is how often each partition
+    had been written to at the beginning, as in a verification; under `ORPHANS`, orphan items. `groups` says which ids
+    had a row, by partition key and for those outside of all; the lists `state.names.census_ids` hold the ids. `export`
+    names the export to S3 from which the target was read, and `target_as_of` its moment, ISO 8601; both are empty after
+    a scan. With an export, `started_at` is the earlier of its moment and its request.
     """
 
     run_id: str
@@ -71,11 +70,11 @@ class CensusResult:
     finished_at: str
     duration_s: Annotated[float, Figure("time that the census took", SECONDS, label="duration")]
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # A record of before they were counted says so by disagreeing.
+    # A record from before they were counted disagrees, and says so.
     rows_counted: Annotated[int, Figure("rows by a plain count")] = 0
     rows_in_partitions: Annotated[int, Figure("rows by the sum of the partitions")] = 0
     writes: Mapping[str, int | None] = field(default_factory=dict)
-    repeated: Annotated[int, Figure("ids that stand in the source more than once, or are NULL", "ids")] = 0
+    repeated: Annotated[int, Figure("ids that are in the source more than once, or are NULL", "ids")] = 0
     groups: Mapping[str, RowsAndIds] = field(default_factory=dict)
     unclaimed: Annotated[int | None, Figure("those of them that belong to no declared table", ITEMS)] = None
     export: str = ""
@@ -90,7 +89,7 @@ class CensusResult:
 
     @property
     def passed(self) -> bool:
-        """Whether both sides hold the same, and every row lies in a partition, once."""
+        """Whether both sides hold the same, and every row is in one partition, once."""
         faults = self.missing or self.orphans or self.differing or self.unverified or self.rows_outside or self.repeated
         return self.counts_agree and not faults
 
@@ -108,7 +107,7 @@ class CensusResult:
 
     @property
     def counts_agree(self) -> bool:
-        """Whether there are as many rows whichever way they are read."""
+        """Whether there are equally many rows by every way of reading."""
         return self.source_rows == self.rows_counted == self.rows_in_partitions + self.rows_outside
 
     @property
@@ -122,20 +121,20 @@ class CensusResult:
 
 @dataclass(frozen=True)
 class LeftSince:
-    """What became of the rows that have left the source since the census of the run `census`.
+    """What happened to the rows that have left the source since the census of the run `census`.
 
-    `samples` holds ids of the `orphans` and `unverified`; all orphans are in the list `state.names.orphans_since`.
+    `samples` holds ids of the `orphans` and `unverified`; the list `state.names.orphans_since` holds all orphan items.
     """
 
     census: str
     rows: Annotated[int, Figure("rows that have left the source since the census")]
-    orphans: Annotated[int, Figure("items of theirs that still stand", ITEMS)]
+    orphans: Annotated[int, Figure("items of theirs that still exist", ITEMS)]
     unverified: Annotated[int, Figure("items of theirs that could not be read, or moved at every look", ITEMS)]
     samples: Mapping[str, Sequence[str]]
 
 
 def listed_orphans(store: StateStore, census: CensusResult) -> dict[str, str]:
-    """The items without a row that a census found, and those that have lost their row since; each with its SHA-256.
+    """The orphan items that a census found, and those that lost their row since; each with its SHA-256.
 
     Raises:
         StateError: a list cannot be read.

@@ -1,4 +1,4 @@
-"""Which partitions are no longer what their evidence says."""
+"""Which partitions have changed since their evidence. `evidence` says why evidence no longer counts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -17,12 +17,12 @@ from imgmig_dagster.window import Window, seconds_between
 
 
 def changed_partitions(
-    source: SourceReader, state: StateStore, windows: Sequence[Window], today: CurrentState
+    source: SourceReader, state: StateStore, windows: Sequence[Window], current: CurrentState
 ) -> Sequence[str]:
-    """The partitions without evidence that counts, by the rule of reports (`evidence.why_invalid`), where new could.
+    """The partitions without evidence that counts, by the rule of reports (`evidence.why_invalid`), if new could count.
 
-    Left out is what was never migrated, where every row would be missing, and what is being written, or whose writing
-    broke off: no verification of it counts until the write has come to its end.
+    Left out are partitions that were never migrated, where every row would be missing, and those with an open write: no
+    verification of them counts until the write has ended.
 
     Raises:
         SourceError: see there.
@@ -34,8 +34,8 @@ def changed_partitions(
         evidence = load_record(state, names.evidence(partition), VerificationResult)
         if evidence is None:
             changed |= {partition} if rows_now and _is_verifiable(state, partition) else set()
-        # As if its rows had the same digest: the source computes the digests of those alone that still count then.
-        elif (invalidation := why_invalid(state, window, evidence, today, rows_now, evidence.digest)) is None:
+        # As if its rows had the same digest: the source computes digests only for evidence that would then count.
+        elif (invalidation := why_invalid(state, window, evidence, current, rows_now, evidence.digest)) is None:
             same_count[window] = evidence.digest
         elif invalidation.reason is not Reason.WRITE_NOT_ENDED:
             changed.add(partition)
@@ -45,10 +45,10 @@ def changed_partitions(
 
 
 def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:
-    """The partitions that nobody has verified or written for `RENEWED_WITHIN`, without evidence that counts, and why.
+    """The partitions not verified or written for `RENEWED_WITHIN`, without evidence that counts, and why.
 
-    By the state alone, which costs the source and the target nothing: what has changed in the source since is left to
-    `changed_partitions`.
+    From the state alone, which costs the source and the target nothing. `changed_partitions` finds what has changed in
+    the source.
 
     Raises:
         StateError: a file of the state cannot be read.
@@ -71,7 +71,7 @@ def _why_stale(state: StateStore, window: Window, moment: str) -> str | None:
 
 
 def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[str]:
-    """The partitions that were migrated or verified, and that nothing of ours is writing to.
+    """The partitions that were migrated or verified, and that no run of ours is writing to.
 
     Raises:
         StateError: a file of the state cannot be read.
@@ -92,16 +92,16 @@ def _is_verifiable(state: StateStore, partition: str) -> bool:
 
 
 class CountsRows(Protocol):
-    """Who counts the rows of partitions: the source's reader, or who remembers what it counted."""
+    """Counts the rows of partitions: the source's reader, or a memory of its counts."""
 
     def rows_per_window(self, windows: Sequence[Window]) -> Mapping[str, int]:
         """See `SourceReader.rows_per_window`."""
 
 
 def occupied_partitions(source: CountsRows, state: StateStore, windows: Sequence[Window]) -> list[str]:
-    """The partitions that hold rows now, or of which the state store knows anything.
+    """The partitions that hold rows now, or that the state store knows.
 
-    The others are empty: nothing was migrated there, and there is nothing to compare.
+    The others are empty: nothing was migrated there, and nothing can be compared.
 
     Raises:
         SourceError: see there.

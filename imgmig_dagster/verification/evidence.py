@@ -1,4 +1,7 @@
-"""Whether a verification counts to this day, and if not, why: one rule for reports, certificates and schedules."""
+"""Whether a verification still counts, and if not, why: one rule for reports, certificates and schedules.
+
+`verification_result` holds the evidence, `changed_windows` finds the partitions to verify again.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +19,11 @@ from imgmig_dagster.verification.verification_result import VERIFIER_VERSION, Id
 from imgmig_dagster.window import Window
 
 COUNTS_FOR: Final = timedelta(days=7)
-# The application may add rows to a window that has not ended, and changes those of late more than others: without a
-# look at the source, which tells whether it did, evidence of such a window counts no longer.
+# The application may add rows to a window that has not ended, and changes late rows more than others. Evidence of such
+# a window counts only together with a look at the source.
 OPEN_WINDOW_COUNTS_FOR: Final = timedelta(hours=1)
 RENEWED_WITHIN: Final = timedelta(days=2)
-"""The schedules renew evidence each night: what does not count for longer is not being renewed."""
+"""The schedules renew evidence each night: evidence that has not counted for longer is not being renewed."""
 # The longest recheck delay that can be set: until then a row of the window's last moment may be on its way.
 _RECHECKED_WITHIN: Final = timedelta(seconds=60)
 
@@ -49,22 +52,22 @@ NOT_LOOKED_AT: Final = ""
 
 @dataclass(frozen=True)
 class Invalidation:
-    """Why a verification does not count; `what` says it in words that go on after "because"."""
+    """Why a verification no longer counts; `what` says it in words that follow "because"."""
 
     reason: Reason
     what: str
 
     @property
     def only_aged(self) -> bool:
-        """Whether it is of what stands there today, as far as is known: a fault that it found still is one."""
+        """Whether it is only out of date: the target was not written since, so a fault that it found still counts."""
         return self.reason in (Reason.ROWS_CHANGED, Reason.TOO_OLD)
 
 
 @dataclass(frozen=True)
 class CurrentState:
-    """What evidence is held against: the moment, ISO 8601, and what a verification would compare then.
+    """What evidence is compared with: the moment, ISO 8601, and what a verification would compare now.
 
-    None for the identity leaves out whether the evidence is of the same.
+    `identity=None` skips the second check.
     """
 
     moment: str
@@ -72,7 +75,7 @@ class CurrentState:
 
 
 def identity_of(source: SourceReader, target: TargetIdentity) -> Identity:
-    """What a verification compares today, by what.
+    """What a verification compares now.
 
     Raises:
         SourceError: see there.
@@ -91,19 +94,19 @@ def why_invalid(
     store: StateStore,
     window: Window,
     evidence: VerificationResult,
-    today: CurrentState,
+    current: CurrentState,
     rows: int,
     digest: str | None,
 ) -> Invalidation | None:
-    """Why the evidence of a partition does not count today; None where it does.
+    """Why the evidence of a partition does not count now; None if it does.
 
     Args:
         store: the stage's state, which knows what has written since.
-        window: the partition as it is today.
-        evidence: its last verification, whatever that found.
-        today: what it is held against.
+        window: the partition as it is now.
+        evidence: its last verification, with any result.
+        current: what it is compared with.
         rows: the rows that the source counts in the window now.
-        digest: the source's digest of the window now; None leaves out whether it is the same.
+        digest: the source's digest of the window now; None skips the comparison of digests.
 
     Raises:
         StateError: a file of the partition cannot be read.
@@ -119,14 +122,14 @@ def why_invalid(
         return Invalidation(Reason.WRITTEN_SINCE, since)
     if evidence.window != window.describe():
         return Invalidation(Reason.OTHER_WINDOW, f"it is of the window {evidence.window}")
-    if changed := changed_identity(evidence.identity, today.identity):
-        only_verifier = today.identity is not None and evidence.identity.changes(today.identity) == ["verifier"]
+    if changed := changed_identity(evidence.identity, current.identity):
+        only_verifier = current.identity is not None and evidence.identity.changes(current.identity) == ["verifier"]
         return Invalidation(Reason.OTHER_VERIFIER if only_verifier else Reason.OTHER_IDENTITY, changed)
-    return _why_aged(window, evidence, today, rows, digest)
+    return _why_aged(window, evidence, current, rows, digest)
 
 
 def _why_aged(
-    window: Window, evidence: VerificationResult, today: CurrentState, rows: int, digest: str | None
+    window: Window, evidence: VerificationResult, current: CurrentState, rows: int, digest: str | None
 ) -> Invalidation | None:
     """Why evidence of the current target does not count: recheck unfinished, rows changed, or too old."""
     if evidence.recheck_unfinished:
@@ -137,11 +140,11 @@ def _why_aged(
         return Invalidation(
             Reason.ROWS_CHANGED, f"the window had {evidence.rows_in_window:,} rows, and has {rows:,} now"
         )
-    if is_too_old(evidence.oldest_look_at, today.moment):
+    if is_too_old(evidence.oldest_look_at, current.moment):
         return Invalidation(Reason.TOO_OLD, f"it is more than {COUNTS_FOR.days} days old")
     if digest is not None and evidence.digest != digest:
         return Invalidation(Reason.ROWS_CHANGED, "its rows have changed in the source since")
-    if digest is None and _was_open(window, evidence, today.moment):
+    if digest is None and _was_open(window, evidence, current.moment):
         return Invalidation(Reason.TOO_OLD, "its window was still open, and it is more than an hour old")
     return None
 
@@ -151,15 +154,15 @@ def _written_since(store: StateStore, partition: str, seen: int | None, written:
     if written:
         how = "may have written" if written.late else "wrote"
         return f"a {written} {how} after it began" if written.number != seen else None
-    # Whatever writes leaves a record.
+    # Every write leaves a record.
     if seen == 0 and not CheckpointFile(store, partition).finished_passes():
         return None
     return f"{store.locate(names.last_write(partition))} is gone, which tells whether anything wrote since"
 
 
-def changed_identity(found: Identity, today: Identity | None) -> str | None:
-    """Which parts of what was compared are no longer today's, or None."""
-    changed = found.changes(today) if today is not None else ()
+def changed_identity(found: Identity, current: Identity | None) -> str | None:
+    """Which parts of what was compared have changed since, or None."""
+    changed = found.changes(current) if current is not None else ()
     if not changed:
         return None
     if changed == ["target_created_at"]:
@@ -168,7 +171,7 @@ def changed_identity(found: Identity, today: Identity | None) -> str | None:
 
 
 def is_too_old(began_at: str, moment: str) -> bool:
-    """Whether a look at windows that have ended, begun at one ISO 8601 time, counts no longer at another."""
+    """Whether a look at windows that have ended, begun at one ISO 8601 time, no longer counts at another."""
     return datetime.fromisoformat(moment) - datetime.fromisoformat(began_at) > COUNTS_FOR
 
 

@@ -1,4 +1,7 @@
-"""The pictures of a sample in S3: whether they are what their rows declare, and the means to show them."""
+"""The pictures of a sample in S3: whether they are what their rows declare, and how a page shows them.
+
+`spot_check_results` holds the results.
+"""
 
 import base64
 import threading
@@ -20,7 +23,7 @@ from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotChec
 EMBEDDED_BYTES: Final = 1024 * 1024
 EMBEDDED_BYTES_OF_A_PAGE: Final = 32 * 1024 * 1024
 LINK_SECONDS: Final = 3_600
-# What browsers show in an <img>, where not even SVG can run a script.
+# Types that browsers show in an <img>, where not even SVG can run a script.
 SHOWN_TYPES: Final = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml"}
 )
@@ -45,19 +48,19 @@ class PictureStore:
         self._columns = columns
 
     def inspect(self, rows: Sequence[Row]) -> Mapping[str, tuple[StoredObject | None, StoredObject | None]]:
-        """What S3 says of each row's picture and thumbnail, by the row's id.
+        """What S3 says about each row's picture and thumbnail, by the row's id.
 
-        An S3 that does not answer is no error: what could not be asked is `UNREAD`. After one request that found no
-        S3 at all no other is sent.
+        If S3 does not answer, that is no error: the object is `UNREAD`. After one request that reached no S3 no other
+        is sent.
         """
         is_away = threading.Event()
         with ThreadPoolExecutor(_REQUESTS_IN_FLIGHT) as pool:
             return dict(pool.map(lambda row: (row.id, self._inspect_row(row, is_away)), rows))
 
     def show(self, pairs: Sequence[SpotCheckPair], mode: PictureMode) -> ShownPictures:
-        """Embed what is small enough and of a type that browsers show, the thumbnail first; or make links.
+        """Embed pictures that are small enough and of a type that browsers show, the thumbnail first; or make links.
 
-        Links are presigned for `LINK_SECONDS`: whoever has one can read the object.
+        Links are presigned for `LINK_SECONDS`: everybody who has one can read the object.
         """
         found = {pair.row_id: {"thumbnail": pair.thumbnail, "picture": pair.picture} for pair in pairs}
         there = {

@@ -1,4 +1,4 @@
-"""What a person said of a spot check: the file that its page saves, checked against the sample."""
+"""A person's review of a spot check: the file that its page saves, checked against the sample."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 
 
 class ReviewRefused(ImgmigError):
-    """A review that says nothing of the last sample: of another one, incomplete, or no review at all."""
+    """A review that does not fit the last sample: of another one, incomplete, or no review at all."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_review(
 ) -> SpotCheckReview:
     """The review in a file, if it is of this sample and marks each of its images once.
 
-    `table` is what commands have to be given as `--table`; None where the stage has no other.
+    `table` is the `--table` of commands; None if the stage has only one table.
 
     Raises:
         ReviewRefused: it is not, or there is no sample.

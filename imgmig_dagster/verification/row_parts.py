@@ -1,7 +1,7 @@
-"""What was seen of a partition's rows, in parts of about a thousand: the digest of each row when it got its verdict.
+"""The evidence of a partition row by row, in parts of about 1,000: the digest of each row when it got its verdict.
 
 A partition's `EvidencePartIndex` lists its parts with count and digest, so that one statement of the source can check
-them all. The rows of a part are in a file of its own. `steps.verify` writes parts, `steps.follow` keeps them true.
+them all. The rows of a part are in their own file. `steps.verify` writes parts, `steps.follow` keeps them up to date.
 An index counts once ``evidence.json`` names it.
 """
 
@@ -22,9 +22,9 @@ from imgmig_dagster.window import from_microseconds
 
 
 class EqualRow(NamedTuple):
-    """A row that was seen equal to its item: the digests of both, and how many timestamps are equal by tolerance only.
+    """A row that equals its item: the digests of both, and how many timestamps are equal by tolerance only.
 
-    The digests differ where there are such timestamps, and nowhere else.
+    The digests differ only if there are such timestamps.
     """
 
     row: int
@@ -34,7 +34,7 @@ class EqualRow(NamedTuple):
 
 @dataclass
 class SeenRows:
-    """The rows of a segment: `equal` by id, the `faults` of the others, and the digest of each row `at_fault`."""
+    """The rows of a part: `equal` by id, the `faults` of the others, and the digest of each row `at_fault`."""
 
     equal: dict[str, EqualRow] = field(default_factory=dict)
     faults: list[Mismatch] = field(default_factory=list)
@@ -51,7 +51,7 @@ class SeenRows:
         self.at_fault = {row_id: digest for row_id, digest in self.at_fault.items() if row_id not in ids}
 
     def only(self, ids: Mapping[str, object]) -> "SeenRows":
-        """Those of some ids."""
+        """The rows of these ids."""
         return SeenRows(
             {row_id: self.equal[row_id] for row_id in ids if row_id in self.equal},
             [fault for fault in self.faults if fault.row_id in ids],
@@ -85,7 +85,7 @@ class PackedRows:
         return cls(list(rows.equal), base64.b64encode(packed).decode(), inexact, rows.at_fault)
 
     def unpacked(self, faults: Sequence[Mismatch]) -> SeenRows:
-        """The rows, with the faults that are kept apart from them.
+        """The rows, with their faults, which are kept in another file.
 
         Raises:
             ValueError: there are not as many digests as ids.
@@ -100,10 +100,10 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class EvidencePart:
-    """Adjoining rows of a window: those behind the segment before, up to `until`; see `EvidencePartIndex`.
+    """Adjoining rows of a window: those after the part before, up to `until`; see `EvidencePartIndex`.
 
     `rows` and `digest` are of the rows seen equal, `items_digest` of their items, both as decimal text; `verdicts`
-    counts all rows by `RowVerdict` value. `looked_at` is when the look at any of them began that lies back furthest.
+    counts all rows by `RowVerdict` value. `looked_at` is when the oldest look at any of them began.
     """
 
     until: Cursor
@@ -119,33 +119,33 @@ class EvidencePart:
 
 @dataclass(frozen=True)
 class EvidencePartIndex:
-    """The segments of a partition, in the order of their rows, which is that of pages."""
+    """The parts of a partition, in the order of their rows, which is that of pages."""
 
     segments: Sequence[EvidencePart] = ()
 
     @property
     def places(self) -> list[Cursor]:
-        """Where each segment ends."""
-        return [(segment.until[0], segment.until[1]) for segment in self.segments]
+        """Where each part ends."""
+        return [(part.until[0], part.until[1]) for part in self.segments]
 
     def verdicts(self) -> dict[str, int]:
-        """The rows of all segments by verdict."""
+        """The rows of all parts by verdict."""
         found = {verdict.value: 0 for verdict in RowVerdict}
-        for segment in self.segments:
-            for verdict, rows in segment.verdicts.items():
+        for part in self.segments:
+            for verdict, rows in part.verdicts.items():
                 found[verdict] += rows
         return found
 
     def by_attribute(self) -> Counter[str]:
-        """The differences of all segments by attribute."""
+        """The differences of all parts by attribute."""
         found: Counter[str] = Counter()
-        for segment in self.segments:
-            found.update(segment.by_attribute)
+        for part in self.segments:
+            found.update(part.by_attribute)
         return found
 
 
 class EvidencePartStore:
-    """The segments of one partition in the state. A run writes files under names of its own only."""
+    """The parts of one partition in the state. A run writes files only under its own names."""
 
     def __init__(self, store: StateStore, partition: str, run_id: str) -> None:
         self._store = store
@@ -154,25 +154,25 @@ class EvidencePartStore:
         self._last_number: int | None = None
 
     def index(self, name: str) -> EvidencePartIndex:
-        """The segments that an evidence names; none where it names none."""
+        """The parts that an evidence names; none if it names none."""
         found = load_record(self._store, name, EvidencePartIndex) if name else EvidencePartIndex()
         if found is None:
             raise self._gone(name)
         return found
 
-    def rows(self, segment: EvidencePart) -> SeenRows:
-        """The rows of a segment.
+    def rows(self, part: EvidencePart) -> SeenRows:
+        """The rows of a part.
 
         Raises:
             StateError: its file is gone or cannot be read.
         """
-        found = load_record(self._store, segment.file, PackedRows)
+        found = load_record(self._store, part.file, PackedRows)
         if found is None:
-            raise self._gone(segment.file)
-        return found.unpacked(self._faults(segment))
+            raise self._gone(part.file)
+        return found.unpacked(self._faults(part))
 
     def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> EvidencePart:
-        """Write a segment's rows; it counts once an index that an evidence names has it."""
+        """Write a part's rows. It counts once the index that an evidence names has it."""
         name = names.segment(names.segments(self._partition), self._run_id, self._next())
         if rows.faults:
             save_lines(self._store, names.faults_of(name), rows.faults)
@@ -191,29 +191,29 @@ class EvidencePartStore:
             file=name,
         )
 
-    def write_index(self, segments: Sequence[EvidencePart]) -> str:
-        """Write the list of segments, and return its name."""
+    def write_index(self, parts: Sequence[EvidencePart]) -> str:
+        """Write the list of parts, and return its name."""
         name = names.segment(names.segments(self._partition), f"{self._run_id}-index", self._next())
-        save_record(self._store, name, EvidencePartIndex(tuple(segments)))
+        save_record(self._store, name, EvidencePartIndex(tuple(parts)))
         return name
 
-    def keep_only(self, index: str, segments: Sequence[EvidencePart]) -> None:
+    def keep_only(self, index: str, parts: Sequence[EvidencePart]) -> None:
         """Remove the files that no evidence names any more."""
-        files = [segment.file for segment in segments]
+        files = [part.file for part in parts]
         kept = {index, *files, *map(names.faults_of, files)}
         for name in self._store.list(names.segments(self._partition)):
             if name not in kept:
                 self._store.delete(name)
 
-    def faults(self, segments: Sequence[EvidencePart]) -> Iterator[Mismatch]:
-        """Every fault of these segments, each with the place up to which its segment goes."""
-        for segment in segments:
-            if segment.by_attribute or len(segment.verdicts) > 1:
-                until = f"{from_microseconds(segment.until[0]).isoformat()}/{segment.until[1]}"
-                yield from (replace(fault, segment=until) for fault in self._faults(segment))
+    def faults(self, parts: Sequence[EvidencePart]) -> Iterator[Mismatch]:
+        """Every fault of these parts, each with the place up to which its part goes."""
+        for part in parts:
+            if part.by_attribute or len(part.verdicts) > 1:
+                until = f"{from_microseconds(part.until[0]).isoformat()}/{part.until[1]}"
+                yield from (replace(fault, segment=until) for fault in self._faults(part))
 
-    def _faults(self, segment: EvidencePart) -> Sequence[Mismatch]:
-        return load_lines(self._store, names.faults_of(segment.file), Mismatch)
+    def _faults(self, part: EvidencePart) -> Sequence[Mismatch]:
+        return load_lines(self._store, names.faults_of(part.file), Mismatch)
 
     def _next(self) -> int:
         if self._last_number is None:
@@ -236,5 +236,5 @@ def ids_at_fault(store: StateStore, evidence: VerificationResult) -> Sequence[st
     Raises:
         StateError: a file of it is gone or cannot be read.
     """
-    segments = EvidencePartStore(store, evidence.partition, evidence.run_id)
-    return list(dict.fromkeys(fault.row_id for fault in segments.faults(segments.index(evidence.segments).segments)))
+    kept = EvidencePartStore(store, evidence.partition, evidence.run_id)
+    return list(dict.fromkeys(fault.row_id for fault in kept.faults(kept.index(evidence.segments).segments)))

@@ -1,5 +1,7 @@
-"""What has changed in the schema of either side since the first migration; what a run refuses is in `source.catalog`
-and `target.target_table`."""
+"""What has changed in the schema of either side since the first migration.
+
+`source.catalog` and `target.target_table` refuse a schema that a run cannot use.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -66,7 +68,7 @@ def note_schema(store: StateStore, source: SourceReader, target: TargetIdentity,
 
 
 def schema_drift(store: StateStore, source: SourceReader, target: Callable[[], TargetIdentity]) -> SchemaDrift:
-    """What has changed since the first migration; nothing where there was none, and then neither side is asked.
+    """What has changed since the first migration; nothing if there was none, and then neither side is asked.
 
     Raises:
         SourceError, TargetError: a side cannot be asked; StateError: what was seen first cannot be read.

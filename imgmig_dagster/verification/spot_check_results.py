@@ -1,4 +1,7 @@
-"""What a spot check found: each row of the sample, and what that says of all."""
+"""What a spot check found: each row of the sample, and what that says about all rows.
+
+`steps.spot_check` draws it, `review` holds a person's review.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +25,9 @@ class ObjectFault(str, Enum):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """Where a picture or a thumbnail lies according to its row, and what S3 says of it.
+    """Where a picture or a thumbnail is according to its row, and what S3 says about it.
 
-    `size` (bytes) and `type` are S3's, None where it did not answer. `faults` compare them with what the row declares.
+    `size` (bytes) and `type` are S3's, None if it did not answer. `faults` compare them with what the row declares.
     """
 
     bucket: str | None
@@ -38,7 +41,7 @@ class StoredObject:
 class SpotCheckPair:
     """One row, both records side by side: per attribute what the row says, what the item says, and if they agree.
 
-    `picture` is None where the mapping declares no pictures, `thumbnail` where the row declares none.
+    `picture` is None if the mapping declares no pictures, `thumbnail` if the row declares none.
     """
 
     row_id: str
@@ -94,7 +97,7 @@ class SpotCheckResult:
 
     @property
     def noun(self) -> str:
-        """What a person is shown one of."""
+        """What one row is called on the page: an image, or a row."""
         return "image" if self.has_pictures else "row"
 
     @property
@@ -104,7 +107,7 @@ class SpotCheckResult:
 
     @property
     def random(self) -> Annotated[int, Figure(unit="images", name="drawn_at_random")]:
-        """How many images were drawn whatever they are, and not for their rare shape."""
+        """How many images were drawn regardless of their shape."""
         return sum(pair.shape is Shape.RANDOM for pair in self.pairs)
 
     @property
@@ -116,8 +119,8 @@ class SpotCheckResult:
     ]:
         """At 95 % confidence no more than this share of all rows is wrong; None for a sample that shows nothing.
 
-        The rule of three: were more than 3/n of the rows wrong, n rows drawn at random would miss them all less than
-        5 times in 100. The rows of rare shapes are not drawn at random, and do not count into n.
+        The rule of three: if more than 3/n of the rows were wrong, n random rows would miss them all less than 5 times
+        in 100. The rows of rare shapes are not drawn at random, and do not count into n.
         """
         if not self.random or self.differing:
             return None

@@ -1,4 +1,7 @@
-"""What a verification found. Only `RowVerdict.MATCH` passes."""
+"""What a verification found. Only `RowVerdict.MATCH` passes.
+
+`row_parts` holds the rows, `evidence` says what counts.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
 from imgmig_dagster.state.records import renamed
 from imgmig_dagster.traffic import TrafficRecord
 
-# Raised when the rules of comparison, or the source's digest, change, so that older evidence no longer counts.
+# Raised when the rules of comparison, or the source's digest, change: older evidence then no longer counts.
 VERIFIER_VERSION: Final = "3"
 LISTED_MISMATCHES: Final = 10_000
 FAULTS_FOUND: Final = "one for each field that differs, and for each row that is missing or unverified"
@@ -23,16 +26,15 @@ class RowVerdict(str, Enum):
     MISSING = "missing"
     """The row has no item."""
     UNVERIFIED = "unverified"
-    """A read failed, or the key never held still: nothing is known, and that is no pass."""
+    """A read failed, or the row never stopped changing: nothing is known, and that is no pass."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One fault. `attribute`, `expected` and `found` are None where there is no item to compare.
+    """One fault. `attribute`, `expected` and `found` are None if there is no item to compare.
 
-    `segment` is the place of the last row of its segment: the order column, a slash, the id. `expected` and
-    `found` are full values: personal data, for the 0600 file, and for reports only where
-    `keep_values` in [reports] shows them.
+    `segment` is the place of the last row of its part: the order column, a slash, the id. `expected` and `found` are
+    full values: personal data, for the 0600 file, and for reports only if `keep_values` in [reports] shows them.
     """
 
     row_id: str
@@ -50,7 +52,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Identity:
-    """What was compared by what: evidence counts only while all of it is today's."""
+    """What was compared: evidence counts only while all of it is unchanged."""
 
     mapping: str
     source: str
@@ -59,9 +61,9 @@ class Identity:
     verifier: str
     code: str
 
-    def changes(self, today: "Identity") -> Sequence[str]:
-        """What is another one today; the code may be, as long as the verifier's rules are the same."""
-        return [name for name, value in vars(today).items() if name != "code" and getattr(self, name) != value]
+    def changes(self, current: "Identity") -> Sequence[str]:
+        """What has changed since. The code may differ, if the verifier's rules are the same."""
+        return [name for name, value in vars(current).items() if name != "code" and getattr(self, name) != value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class VerificationCounts:
 
     @property
     def unverified(self) -> Annotated[int, Figure()]:
-        """The rows of which nothing is known."""
+        """The rows about which nothing is known."""
         return self._count(RowVerdict.UNVERIFIED)
 
     def _count(self, verdict: RowVerdict) -> int:
@@ -121,15 +123,14 @@ class VerificationCounts:
 class VerificationResult(VerificationCounts):
     """The comparison of one partition.
 
-    `verdicts` counts rows by `RowVerdict` value; `mismatches` lists the first `LISTED_MISMATCHES` faults; all are in
-    the `segments` (the name of their index in the state; see `verification.row_parts`). `digest` is the source's on the
-    snapshot of `as_of`; `items_digest` is that of the items of the rows that were seen equal. `moving` are rows that
-    changed while they were looked at, after `as_of`: each was seen equal, or gone on both sides, after that. `orphans`
-    are rows that were deleted since they were seen, and whose items still stand; `repeated` are ids of more than one
-    row. `matches_from` is when the look began that lies back furthest, None where that is `started_at`.
-    `recheck_unfinished`: a recheck of what has changed broke off, so that some rows have no verdict yet, and some of
-    the `orphans` may have a row. `writes` is how often the partition had been written to when it began, None where a
-    write was open (`state.writes`).
+    `verdicts` counts rows by `RowVerdict` value. `mismatches` lists the first `LISTED_MISMATCHES` faults; all are in
+    the parts of the evidence (`segments` names their index in the state; see `verification.row_parts`). `digest` is the
+    source's on the snapshot of `as_of`; `items_digest` is that of the items of the rows seen equal. `moving` are rows
+    that changed during the comparison, after `as_of`: each was seen equal, or gone on both sides, after that. `orphans`
+    are rows that were deleted since they were seen, and whose items still exist; `repeated` are ids of more than one
+    row. `matches_from` is when the oldest look began, None if that is `started_at`. `recheck_unfinished`: a recheck of
+    what has changed broke off, so some rows have no verdict yet, and some of the `orphans` may have a row. `writes` is
+    how often the partition had been written to at the beginning, None if a write was open (`state.writes`).
     """
 
     partition: str
@@ -153,12 +154,12 @@ class VerificationResult(VerificationCounts):
 
     @property
     def oldest_look_at(self) -> str:
-        """When the look at any of the rows began that lies back furthest."""
+        """When the oldest comparison in this evidence started."""
         return self.matches_from or self.started_at
 
     @property
     def passed(self) -> bool:
-        """Whether every row of the window was looked at and matches, and no item was left behind by a deleted row."""
+        """Whether every row of the window was compared and matches, and no deleted row left an item behind."""
         return self.coverage_is_complete and self.match == self.looked_at and not self.orphans and not self.repeated
 
     @property
@@ -175,7 +176,7 @@ class VerificationResult(VerificationCounts):
     def rate(
         self,
     ) -> Annotated[float | None, Figure(unit="rows/s", name="rate_rows_per_s", label="rows/s", digits=1)]:
-        """Rows a second; None where verdicts were taken over from an earlier verification."""
+        """Rows a second; None if verdicts were taken over from an earlier verification."""
         if self.matches_from:
             return None
         return self.looked_at / self.duration_s if self.duration_s > 0 else 0.0
@@ -185,9 +186,9 @@ class VerificationResult(VerificationCounts):
 class Rounds:
     """How a certificate came to its moment.
 
-    `looked_again` counts the looks at rows that had changed, of all rounds. `moving` are rows that changed while the
-    last round looked at them: each was seen equal, or gone on both sides, after that. `behind` says why the application
-    could not be followed; None where it could.
+    `looked_again` counts the looks at rows that had changed, of all rounds. `moving` are rows that changed during the
+    last round: each was seen equal, or gone on both sides, after that. `behind` says why the application could not be
+    followed; None if it could.
     """
 
     rounds: int

@@ -104,7 +104,7 @@ def test_an_item_that_is_written_under_the_repair_is_not_overwritten_unseen(
     assert result.outcomes[row_id(STALE)] == "newer_in_target"
     assert verified.target.item(STALE) == by_the_application
     results = [line["result"] for line in audit_of(verified, STALE) if line["phase"] == "result"]
-    assert results == ["refused: the item is another one by now"]
+    assert results == ["refused: the item has changed"]
 
 
 def test_an_item_whose_row_is_gone_is_left_to_the_census(verified: Migration) -> None:
@@ -365,7 +365,7 @@ class TestOrphans:
         }
         save_record(orphaned.state, names.CENSUS, changed[fault])
 
-        with pytest.raises(CensusRefused, match=r"counts no longer: .* imgmig verify first"):
+        with pytest.raises(CensusRefused, match=r"no longer counts: .* imgmig verify first"):
             orphaned.delete_orphans(apply=True, confirm_deletes=25)
         assert len(orphaned.target.items()) == 27
 

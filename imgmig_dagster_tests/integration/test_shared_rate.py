@@ -68,7 +68,7 @@ class Run:
         used = self.rate if self.demand is None else min(self.demand, self.rate)
         usage = Usage(0.0 if used == float("inf") else used, self.demand, self.throttled)
         self.plan = self.member.plan(usage, ceiling)
-        self.held = self.plan.meanwhile
+        self.held = self.plan.until_written
 
     def take(self) -> None:
         """What was planned by the last look, which may be some time ago."""

@@ -38,7 +38,7 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
     store = CountingStore(tmp_path)
 
     async def run() -> AuditLog:
-        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", keep_values=False)
 
         async def intend(number: int) -> None:
             await audit.intend(str(number), "put", None, ITEM)
@@ -54,7 +54,7 @@ def test_intents_of_many_callers_share_appends_and_each_is_in_the_file_when_it_r
 
 def test_its_times_are_those_of_the_runs_clock(tmp_path: Path) -> None:
     store, times = LocalStateStore(tmp_path), [f"2031-01-01T00:00:0{second}.000+00:00" for second in range(2)]
-    audit = AuditLog(store, "run", "2024-03-01", show_values=False, now=iter(times).__next__)
+    audit = AuditLog(store, "run", "2024-03-01", keep_values=False, now=iter(times).__next__)
 
     asyncio.run(audit.intend("1", "put", None, ITEM))
 
@@ -64,7 +64,7 @@ def test_its_times_are_those_of_the_runs_clock(tmp_path: Path) -> None:
 
 def test_partitions_of_one_run_that_begin_in_the_same_millisecond_have_files_of_their_own(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
-    march, april = (AuditLog(store, "run", of, show_values=False).place for of in ("2024-03-01", "2024-04-01"))
+    march, april = (AuditLog(store, "run", of, keep_values=False).place for of in ("2024-03-01", "2024-04-01"))
     assert march.endswith("-run-2024-03-01.jsonl")
     assert april.endswith("-run-2024-04-01.jsonl")
 
@@ -73,7 +73,7 @@ def test_results_wait_for_the_next_flush(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
 
     async def run() -> tuple[int, int]:
-        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", keep_values=False)
         await audit.intend("1", "put", None, ITEM)
         audit.conclude("1", "put", "done")
         before = len(lines_of(audit))
@@ -87,7 +87,7 @@ def test_an_intent_that_could_not_be_noted_is_an_error_and_not_lost(tmp_path: Pa
     store = CountingStore(tmp_path, refusals=1)
 
     async def run() -> AuditLog:
-        audit = AuditLog(store, "run", "2024-03-01", show_values=False)
+        audit = AuditLog(store, "run", "2024-03-01", keep_values=False)
         with pytest.raises(StateUnavailable):
             await audit.intend("1", "put", None, ITEM)
         await audit.flush()
@@ -110,7 +110,7 @@ def test_the_hash_is_of_what_the_item_says_and_not_of_how_it_is_spelled() -> Non
 
 def test_values_are_shown_but_for_those_of_sensitive_attributes(tmp_path: Path) -> None:
     store = LocalStateStore(tmp_path)
-    audit = AuditLog(store, "run", "2024-03-01", show_values=True, masked={"width"})
+    audit = AuditLog(store, "run", "2024-03-01", keep_values=True, masked={"width"})
 
     asyncio.run(audit.intend("1", "put", None, ITEM))
 
