@@ -67,7 +67,7 @@ class Bench:
         )
 
     def new_folder(self) -> Path:
-        """A folder that nobody has used."""
+        """A new folder."""
         folder = self.scratch / f"way-{next(self._numbers)}"
         folder.mkdir()
         return folder
@@ -121,7 +121,7 @@ class Bench:
 
 @contextlib.contextmanager
 def opened(scale: Scale, cache: Path, before: str | None, say: Callable[[str], None]) -> Iterator[Bench]:
-    """A bench on a sandbox of its own, which is deleted at the end."""
+    """A bench with its own sandbox, which is deleted at the end."""
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="imgmig-bench-") as folder:
         sandbox = Sandbox(Path(folder) / "sandbox")

@@ -26,7 +26,7 @@ Found = TypeVar("Found")
 PAGE: Final = 1_000
 IN_FLIGHT: Final = 10
 TARGET_TABLE: Final = "images-bench"
-# All rows of a measured table lie in this one partition.
+# All rows of a measured table are in this one partition.
 MARCH: Final = Window(
     "2024-03-01", datetime(2024, 3, 1, tzinfo=timezone.utc), datetime(2024, 4, 1, tzinfo=timezone.utc)
 )

@@ -1,4 +1,4 @@
-"""Certificates beside an application that never stops writing: ``python -m benchmarks.live --runs 10 --rate 100``.
+"""Certificates while an application never stops writing: ``python -m benchmarks.live --runs 10 --rate 100``.
 
 The commands are a person's, each a process of its own. Each run asks for a certificate, for another one a while later,
 corrupts one item past all of our code, and asks whether a verification names it.
@@ -76,7 +76,7 @@ class Stage:
         return Answer(json.loads(done.stdout), done.returncode, seconds)
 
     def ask(self, query: str, *parameters: object) -> list[Any]:
-        """What the source says."""
+        """The source's rows."""
         with psycopg.connect(self._environment["IMGMIG_SOURCE_URL"]) as connection:
             return connection.execute(query, parameters).fetchall()
 

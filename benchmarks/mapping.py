@@ -1,4 +1,5 @@
-"""What transform and compare of a row of `images` cost, beside an earlier commit: ``python -m benchmarks.mapping REV``.
+"""What transform and compare of a row of `images` cost, compared with an earlier commit: ``python -m benchmarks.mapping
+REV``.
 
 Both trees are measured in turn, each in a process of its own, by the CPU that it takes. `docs/benchmarks.md` has the
 results.
@@ -61,7 +62,7 @@ print(json.dumps(found))
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mapping", description=__doc__)
-    parser.add_argument("revision", help="the commit to measure beside this tree")
+    parser.add_argument("revision", help="the commit to compare this tree with")
     revision = parser.parse_args().revision
     with tempfile.TemporaryDirectory(prefix="imgmig-before-") as folder:
         current, before = versions(revision, Path(folder))

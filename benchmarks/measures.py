@@ -1,4 +1,4 @@
-"""The measures: here those of what a row costs, in `partition_measures` those of what a partition costs."""
+"""The measures of what a row costs; what a partition costs is in `partition_measures`."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -57,7 +57,7 @@ def batch_mode(bench: Bench) -> Measured:
 
 
 def conditional_mode(bench: Bench) -> Measured:
-    """CPU per item of conditional writes where nothing is there yet."""
+    """CPU per item of conditional writes into an empty table."""
     rows = bench.scale.conditional_rows
     ours = (_OURS_CONDITIONAL, _OURS_BATCH)
     with servers.stub(latency_ms=_LATENCY_MS) as url:
@@ -117,7 +117,7 @@ def verification(bench: Bench) -> Measured:
 
 
 def throughput(bench: Bench) -> Measured:
-    """Rows a second against ministack, in those of the same requests sent raw."""
+    """Rows a second against ministack, relative to the same requests sent raw."""
     rows = bench.scale.rows
     goal = Goal(0.85, "≥ 0.85", at_least=True)
     writes, reads = (
@@ -180,7 +180,7 @@ _MEMORY_GOAL: Final = Goal(300, "≤ 300 MB")
 
 
 def growth(bench: Bench) -> Measured:
-    """What a row costs among many, in what it costs among few."""
+    """What a row costs among many, relative to among few."""
     small, large = bench.scale.small, bench.scale.large
     with servers.stub() as url:
         names = {f"{_OURS_BATCH}, {rows:,} rows": rows for rows in (small, large)}

@@ -83,7 +83,7 @@ def daily(bench: Bench) -> Measured:
 
 
 def backfill(bench: Bench) -> Measured:
-    """A backfill of the demo's 24 partitions from the UI, beside the same at an earlier commit."""
+    """A backfill of the demo's 24 partitions from the UI, compared with an earlier commit."""
 
     def took(version: Version) -> float:
         version.imgmig("sandbox", "seed", "--images", str(bench.scale.command_rows))
@@ -97,7 +97,7 @@ def backfill(bench: Bench) -> Measured:
 
 
 def demo(bench: Bench) -> Measured:
-    """The demo, from nothing to a verdict, beside the same at an earlier commit."""
+    """The demo, from nothing to a verdict, compared with an earlier commit."""
 
     def took(version: Version) -> float:
         started = time.monotonic()
@@ -127,7 +127,7 @@ def _walls(ours: list[Sample], theirs: list[Sample]) -> list[float]:
 
 
 def _side_by_side(bench: Bench, subject: str, took: Callable[[Version], float], limit: float) -> list[Figure]:
-    """Both versions in turns, each turn in sandboxes of its own."""
+    """Both versions in turns, each turn in new sandboxes."""
     seconds: dict[str, list[float]] = {}
     for _turn in range(bench.scale.side_by_side_repetitions):
         for version in versions(bench.before, bench.new_folder()):

@@ -77,7 +77,7 @@ async def _send(endpoint: str, requests: Sequence[bytes]) -> None:
 
 
 class _Replayer(asyncio.Protocol):
-    """One connection: sends the next request as soon as the reply to the last one is there."""
+    """One connection: sends the next request as soon as the last reply has arrived."""
 
     def __init__(self, waiting: Iterator[bytes]) -> None:
         self._waiting = waiting

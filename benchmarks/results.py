@@ -9,7 +9,7 @@ from benchmarks.job import Sample
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit on the median. `reach` is what was hoped for beyond it. With `at_least` more is better."""
+    """A limit on the median. `reach` is the hoped-for value beyond it. With `at_least` more is better."""
 
     limit: float
     text: str
@@ -82,5 +82,5 @@ class Measured:
 
 
 def ratios(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
-    """CPU per row of one way in that of another, repetition by repetition."""
+    """CPU per row of one way relative to another, repetition by repetition."""
     return [a.cpu_us_per_row / b.cpu_us_per_row for a, b in zip(ours, theirs, strict=True)]

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""The scale of the measures: rows, partitions and repetitions."""
 
 from dataclasses import dataclass
 from typing import Final

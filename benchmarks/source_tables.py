@@ -31,7 +31,7 @@ def march_table(rows: int) -> str:
 def make_march_table(owner: psycopg.Connection[Any], rows: int) -> None:
     """Fill `march_table`. The 731 days of the synthetic rows become 31, with their ties.
 
-    Two tables have no id in common: what one way warmed up with does not stand in the next one's way.
+    Two tables have no id in common: the rows with which one way warmed up do not block the next one.
     """
     _fill(
         owner,

@@ -33,5 +33,5 @@ def take_turns(bench: Bench, ways: Mapping[str, Way], repetitions: int | None = 
 
 
 def speeds(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
-    """Rows a second of one way in those of another, turn by turn."""
+    """Rows a second of one way relative to another, turn by turn."""
     return [a.rows_per_s / b.rows_per_s for a, b in zip(ours, theirs, strict=True)]

@@ -1,4 +1,4 @@
-"""One measured way in a process of its own: ``python -m benchmarks.way JOB``, the job as JSON; prints its sample."""
+"""Runs one measured way in its own process: ``python -m benchmarks.way JOB``, the job as JSON; prints its sample."""
 
 import importlib
 import json

@@ -53,8 +53,8 @@ class Fence:
     async def let_out(self, is_read: bool) -> None:
         """Let one request out, after everything that it waits for; raises as `check` does.
 
-        A write stays open until it is `answered`. It is counted before it leaves: whoever finds the lock lost has to
-        know.
+        A write stays open until it is `answered`. It is counted before it leaves: the code that finds the lock lost has
+        to know.
         """
         writes = 0 if is_read else 1
         while True:

@@ -68,10 +68,10 @@ def paced(rows: float, steady: float, first: float) -> float:
     """The seconds for so many rows, if the first rate doubles every half hour until it is `steady`."""
     seconds, rate = 0.0, first
     while rate < steady:
-        meanwhile = rate * limits.DOUBLES_EVERY_S
-        if meanwhile >= rows:
+        migrated = rate * limits.DOUBLES_EVERY_S
+        if migrated >= rows:
             return seconds + rows / rate
-        rows -= meanwhile
+        rows -= migrated
         seconds += limits.DOUBLES_EVERY_S
         rate *= 2
     return seconds + rows / steady

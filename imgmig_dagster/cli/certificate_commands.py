@@ -163,7 +163,7 @@ def _refuse_unless_signed_by(public_key: str, which: str, found: CertificateFile
     if not fits:
         raise CertificateRefused(
             f"{which} is not signed by the key in {public_key}. The file names {found.signature.key}: ask whose key "
-            "that is, and whoever keeps the certificates for the right file"
+            "that is, and the keeper of the certificates for the right file"
         )
 
 

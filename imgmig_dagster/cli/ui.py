@@ -37,7 +37,7 @@ _WORKSPACE: Final = """load_from:
 
 
 class UiFailed(ImgmigError):
-    """Dagster's UI ended by itself, or does not answer."""
+    """Dagster's UI ended unexpectedly, or does not answer."""
 
     exit_code = 3
 

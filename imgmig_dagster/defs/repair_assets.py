@@ -55,7 +55,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
         failed = FailedPartitions(table, state.open(table.name))
         with working(context, table, source, opens, state, progress) as (opening, log):
 
-            async def mend(work: ReadingWork, part: Part) -> None:
+            async def repair_one(work: ReadingWork, part: Part) -> None:
                 partition, store = part.partition, work.state
                 ids, unlisted = await asyncio.to_thread(keys_at_fault, store, partition)
                 result = await repair(work, partition, ids, unlisted, config.source_wins)
@@ -68,7 +68,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
                 results = [checks.every_fault_is_repaired(result)]
                 await part.record("repair_report", metadata.of_repair(result), results)
 
-            yield from over_range(context, specs, keys, opening, mend, progress.end, failed)
+            yield from over_range(context, specs, keys, opening, repair_one, progress.end, failed)
 
     @dg.multi_asset(
         name=table.asset("orphan_report"),

@@ -109,9 +109,9 @@ def examine(examinations: Iterable[Examination]) -> list[Diagnosis]:
     for examination in examinations:
         if away.isdisjoint((examination.service, examination.asks_of)):
             one = examination.diagnose()
-            for place, told in enumerate(found):
-                if (told.service, told.health, told.found) == (one.service, Health.FAIL, one.found):
-                    found[place] = replace(told, not_looked_at=(*told.not_looked_at, one.thing))
+            for place, earlier in enumerate(found):
+                if (earlier.service, earlier.health, earlier.found) == (one.service, Health.FAIL, one.found):
+                    found[place] = replace(earlier, not_looked_at=(*earlier.not_looked_at, one.thing))
                     break
             else:
                 found.append(one)

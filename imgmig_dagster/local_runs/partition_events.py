@@ -197,7 +197,7 @@ class PartitionEvents:
     ) -> None:
         """Record the asset's materialization with `facts`, and its checks.
 
-        `version` is the data version: whatever was made from the same version stays up to date. By default each run has
+        `version` is the data version: assets made from the same version stay up to date. By default each run has
         a new one.
         """
         key, data_version = dg.AssetKey(asset), version or self._run_id

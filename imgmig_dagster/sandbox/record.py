@@ -54,7 +54,7 @@ class SandboxStatus:
 class Record:
     """sandbox.json: what another process needs in order to find the servers.
 
-    `partition_start` is None where tables of a person's own were loaded: their declarations say it. `key` is of the
+    `partition_start` is None for a user's own tables: their declarations say it. `key` is of the
     target table.
     """
 

@@ -1,7 +1,7 @@
-"""Ways in which an attribute can come to say something else than its row, and ways in which it only looks so.
+"""The changes to plant: corruptions, which verification must find, and harmless changes, which only look like faults.
 
-They work on the items as they stand in the target, as boto3 hands them out, and share no code with the comparison that
-is to find them.
+They change items as boto3 returns them, and share no code with the comparison that must find them. `planting` draws
+from them; the single changes are in `value_corruptions`, `number_corruptions`, `times` and `nested`.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Numbers in an item that are wrong, rounded, or spelled otherwise; what else is changed is in `corruptions`."""
+"""Changes of numbers: wrong, rounded, or spelled otherwise. `corruptions` lists all changes."""
 
 import re
 from decimal import Context, Decimal
@@ -20,7 +20,7 @@ def another_number(text: str, chance: Random) -> str:
 
 
 def below_double(text: str) -> str | None:
-    """The number with another last digit, where both are the same number to JavaScript; else None."""
+    """The number with another last digit, if JavaScript cannot tell them apart; else None."""
     number = Decimal(text)
     for changed in (_EXACT.add(number, _unit(number)), _EXACT.subtract(number, _unit(number))):
         if number and float(changed) == float(number):
@@ -47,7 +47,7 @@ def spelled_otherwise(text: str, chance: Random) -> str:
 
 
 def meaning(attribute: dict[str, Any]) -> object:
-    """What an attribute says: the same for two spellings of a number, NULL and absent, sets in another order."""
+    """An attribute's meaning: the same for two spellings of a number, for NULL and absent, for sets in another order."""
     if attribute in ({}, {"NULL": True}):
         return None
     kind, content = next(iter(attribute.items()))

@@ -27,7 +27,7 @@ def another_day(attribute: Attribute, _field: Field, chance: Random) -> Attribut
 
 def off_by_a_second(attribute: Attribute, field: Field, chance: Random) -> Attribute | None:
     """A second earlier or later."""
-    # The row has up to 999 µs more than the item: a second later than the item is not yet one later than the row.
+    # The row has up to 999 µs more than the item: one second after the item is less than one second after the row.
     later = 1_001 if field.rule is Rule.WITHIN_ONE_SECOND else 1_000
     return _moved(attribute, timedelta(milliseconds=chance.choice([-1_000, later])))
 
@@ -38,7 +38,7 @@ def off_by_a_millisecond(attribute: Attribute, field: Field, chance: Random) -> 
 
 
 def within_tolerance(attribute: Attribute, field: Field, chance: Random) -> Attribute | None:
-    """Less than a second earlier or later, where that is none."""
+    """Less than a second earlier or later, where that is no difference."""
     if field.rule is not Rule.WITHIN_ONE_SECOND:
         return None
     return _moved(attribute, timedelta(milliseconds=chance.choice([-999, -1, 1, 999])))

@@ -1,6 +1,6 @@
-"""Changes of texts, numbers, booleans, bytes and labels, and what NULL is taken for: each an `Apply`.
+"""Changes of texts, numbers, booleans, bytes and labels, and of NULL: each an `Apply`.
 
-Of times are those in `times`, of documents, lists and sets those in `nested`; which type has which is in `corruptions`.
+Changes of times are in `times`, of documents, lists and sets in `nested`; `corruptions` assigns them to types.
 """
 
 import base64
@@ -15,21 +15,21 @@ from imgmig_dagster.self_test import number_corruptions
 Attribute: TypeAlias = dict[str, Any]
 
 ABSENT: Final[Attribute] = {}
-"""An attribute that is not there; what a change gives for one that is to be left out."""
+"""An absent attribute; a change returns it to leave the attribute out."""
 NULL: Final[Attribute] = {"NULL": True}
 _EMPTY: Final[Attribute] = {"S": ""}
 
 Apply: TypeAlias = Callable[[Attribute, Field, Random], Attribute | None]
-"""Gives the changed attribute, or None where the change does not go with the value."""
+"""Returns the changed attribute, or None if the change does not fit the value."""
 
 
 def is_null(attribute: Attribute) -> bool:
-    """Whether it is NULL or not there, which is the same."""
+    """Whether it is NULL or absent, which is the same."""
     return attribute in (ABSENT, NULL)
 
 
 def another_text(attribute: Attribute, _field: Field, chance: Random) -> Attribute | None:
-    """The text with a space more, in another case, another encoding and the like."""
+    """The text with another space, in another case, another encoding and the like."""
     if "S" not in attribute:
         return None
     text = attribute["S"]
@@ -102,7 +102,7 @@ def another_label(attribute: Attribute, field: Field, chance: Random) -> Attribu
 
 
 def without_label(attribute: Attribute, field: Field, _chance: Random) -> Attribute | None:
-    """The column's own text, as of a writer that knows no labels."""
+    """The column's own text, as a writer without labels would write it."""
     texts = {label: text for text, label in field.labels}
     text = texts.get(attribute.get("S", ""))
     return None if text is None or text in texts else {"S": text}
@@ -128,7 +128,7 @@ def boolean_of_another_type(attribute: Attribute, _field: Field, chance: Random)
 
 
 def left_out(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:
-    """Not there."""
+    """The attribute left out."""
     return None if is_null(attribute) else ABSENT
 
 
@@ -152,10 +152,10 @@ def null_as(value: Attribute) -> Apply:
 
 
 def null_left_out(attribute: Attribute, _field: Field, _chance: Random) -> Attribute | None:
-    """NULL that is not there."""
+    """NULL left out."""
     return ABSENT if attribute == NULL else None
 
 
 def null_written(attribute: Attribute, field: Field, _chance: Random) -> Attribute | None:
-    """NULL where it is left out by declaration."""
+    """NULL written where the declaration leaves it out."""
     return NULL if attribute == ABSENT and field.null is Null.LEFT_OUT else None
