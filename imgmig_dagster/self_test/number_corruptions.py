@@ -47,7 +47,7 @@ def spelled_otherwise(text: str, chance: Random) -> str:
 
 
 def meaning(attribute: dict[str, Any]) -> object:
-    """An attribute's meaning: the same for two spellings of a number, for NULL and absent, for sets in another order."""
+    """The meaning: the same for two spellings of a number, for NULL and absent, for sets in another order."""
     if attribute in ({}, {"NULL": True}):
         return None
     kind, content = next(iter(attribute.items()))
