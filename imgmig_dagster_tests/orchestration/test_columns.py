@@ -54,8 +54,8 @@ def test_columns_that_nobody_declared_turn_the_verdict_to_fail_until_each_has_a_
     assert (verified.exit_code, verified.document["verdict"]) == (1, "FAIL")
     shown = imgmig("report")
     assert shown.exit_code == 1
-    assert f"blockers: {FAULT}" in shown.stdout
-    assert f'{IGNORED}: {{"caption": "<why>", "deleted_at": "<why>"}}' in shown.stdout
+    assert f"blocked by: {FAULT}" in shown.stdout
+    assert 'ignored: {"caption": "<why>", "deleted_at": "<why>"}' in shown.stdout
 
     ignore(extended, caption="never shown", deleted_at="the trash is emptied first")
 
@@ -192,8 +192,8 @@ def test_the_doctor_names_them_and_names_that_no_table_has(extended: Platform, i
 @pytest.mark.parametrize(
     ("setting", "fault"),
     [
-        ('{"width": "computed"}', f"{IGNORED} names width, which the mapping carries"),
-        ('{"id": "a number"}', f"{IGNORED} names id, which the mapping carries"),
+        ('{"width": "computed"}', "`ignored` in the declaration names width, which the mapping carries"),
+        ('{"id": "a number"}', "`ignored` in the declaration names id, which the mapping carries"),
         ('{"caption": " "}', "it gives no reason for caption"),
         ('{"caption": "<why>"}', "it gives no reason for caption"),
     ],
