@@ -1,4 +1,4 @@
-"""One spelling per item, number and JSON document, so that two of them can be compared by it; and the short hash.
+"""One spelling per item, number and JSON document, so that two of them can be compared; and the short hash.
 
 Numbers and documents are spelled as PostgreSQL spells numeric and jsonb, since it digests rows by them.
 """
@@ -12,10 +12,10 @@ from typing import Any, Final
 from imgmig_dagster.mapping.rows import Item
 
 _SETS: Final = frozenset({"SS", "NS", "BS"})
-# Decimal's own reading takes more: spaces, underscores, the digits of other scripts, infinity. An exponent of four
-# digits is beyond every item, of zero too.
+# Decimal accepts more: spaces, underscores, the digits of other scripts, infinity. No item can hold an exponent of four
+# digits, not even for zero.
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?0*[0-9]{1,3})?")
-# PostgreSQL's numeric, and with it jsonb, has so many places before the point and behind it.
+# PostgreSQL's numeric, and so jsonb, has this many places before and after the point.
 _MOST_PLACES: Final = 131_072
 _MOST_DECIMALS: Final = 16_383
 
@@ -27,7 +27,7 @@ class Number(str):
 
 
 def canonical_item(item: Item) -> bytes:
-    """The item as JSON: names sorted, no white space, the elements of sets in order, which DynamoDB does not keep."""
+    """The item as JSON: names sorted, no white space, sets in order (DynamoDB does not keep their order)."""
     ordered = {name: _ordered(value) for name, value in item.items()}
     return json.dumps(ordered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
@@ -35,15 +35,15 @@ def canonical_item(item: Item) -> bytes:
 
 
 def short_hash(content: bytes) -> int:
-    """The first 8 bytes of a SHA-256, as a signed big-endian number: one that PostgreSQL can sum up."""
+    """The first 8 bytes of a SHA-256, as a signed big-endian number, which PostgreSQL can sum up."""
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
 
 
 def plain(text: str) -> Number:
-    """A number in plain decimal: no exponent, no zeros that say nothing, no point without digits, no -0.
+    """A number in plain decimal: no exponent, no needless zeros, no point without digits, no -0.
 
     Raises:
-        ValueError: it is no number, or one beyond PostgreSQL's numeric.
+        ValueError: it is not a number, or beyond PostgreSQL's numeric.
     """
     if text.isdigit() and text.isascii() and text[0] != "0":
         return Number(text)
@@ -59,10 +59,10 @@ def plain(text: str) -> Number:
 
 
 def parsed_json(text: str) -> Any:
-    """A JSON document as values of Python, its numbers as `Number`. Of a name that stands there twice the last counts.
+    """A JSON document as values of Python, its numbers as `Number`. If a name occurs twice, the last one counts.
 
     Raises:
-        ValueError: it is no JSON, or one that PostgreSQL's jsonb does not hold.
+        ValueError: it is not JSON, or PostgreSQL's jsonb does not hold it.
     """
     try:
         found = _JSON.decode(text)

@@ -1,7 +1,7 @@
-"""Does an item say what the row says?
+"""Compares an item with its row, field by field.
 
-Shares the declaration with `transform`, and nothing else: items are decoded by code of its own (`decoders`), because
-a verifier that reuses the writer's code cannot see the writer's bugs. `digests` compares by hashes, `shown` shows.
+It shares the declaration with `transform`, and nothing else. Items are decoded by separate code (`decoders`), because a
+verifier that reuses the writer's code cannot see the writer's bugs. `digests` compares by hashes, `shown` shows values.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,11 +35,11 @@ class FieldDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one look at a row and its item gave.
+    """The result of one look at a row and its item.
 
-    `absent` names attributes that the item lacks, or of which it lacks a member, although the row has a value: what a
-    partial write leaves. `inexact` names timestamps that are equal within the tolerance but not the row's milliseconds,
-    cut.
+    `absent` names attributes that the item does not have, or that miss a member, although the row has a value: a
+    partial write leaves such items. `inexact` names timestamps that are equal within the tolerance, but not the row's
+    milliseconds, cut.
     """
 
     differences: tuple[FieldDifference, ...]
@@ -53,14 +53,14 @@ class Comparison:
 
 
 class _Finding(Enum):
-    """What a look at one attribute gives that is not equal."""
+    """How an attribute can differ."""
 
     INEXACT = auto()
     DIFFERENT = auto()
     ABSENT = auto()
 
 
-# Looks at one attribute of an item, by the row's value; None says that they are equal.
+# Looks at one attribute of an item, by the row's value; None means equal.
 _Check = Callable[[Any, Item], _Finding | None]
 _INEXACT, _DIFFERENT, _ABSENT = _Finding
 _ALL_EQUAL: Final = Comparison((), (), ())
@@ -126,7 +126,7 @@ def _exact_check(field: Field) -> _Check:
 
 
 def _text_check(field: Field) -> _Check:
-    """Most fields are texts, and nearly all of them equal: those need not be decoded."""
+    """Most fields are texts, and nearly all are equal: those need not be decoded."""
     name, check_exactly = field.attribute, _exact_check(field)
 
     def check(value: Any, item: Item) -> _Finding | None:
@@ -159,14 +159,14 @@ def _tolerant_check(field: Field) -> _Check:
 
 
 def _member_check(field: Field, member: str) -> _Check:
-    """A member is looked at as the attribute of an item that the map is."""
+    """A member is compared like an attribute of an item, which is the map."""
     check_member = _check(replace(field, attribute=member, member=None))
 
     def check(value: Any, item: Item) -> _Finding | None:
         found = item.get(field.attribute, {"M": {}})
         if "M" in found:
             return check_member(value, found["M"])
-        # A map that is NULL as a whole is no map that lacks something.
+        # If the whole map is NULL, no member is missing.
         finding = check_member(value, {}) if found.get("NULL") is True else _DIFFERENT
         return _DIFFERENT if finding is _ABSENT else finding
 
@@ -186,7 +186,7 @@ def _constant_check(constant: Constant) -> _Check:
 
 
 def modified_reader(mapping: TableMapping) -> Callable[[Item], int | None]:
-    """Compile what reads when an item was modified, in microseconds since 1970: None where it does not say."""
+    """Compile a function that reads when an item was modified, in microseconds since 1970; None if it does not say."""
     field = mapping.modified_field
     if field is None:
         return lambda _item: None

@@ -1,6 +1,6 @@
 """What a row's value and an item's attribute say, in one form, so that the two can be compared and digested.
 
-Shares nothing with `encoders`. One `Decoder` per `FieldType`; `compare` and `digests` go by it.
+It shares nothing with `encoders`. One `Decoder` per `FieldType`; `compare` and `digests` use it.
 """
 
 import re
@@ -18,7 +18,7 @@ from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Value
 
 Attribute = Mapping[str, Any]
 
-# As the application writes it: nearly all timestamps are of this spelling, and need not be taken apart.
+# The application's spelling: nearly all timestamps have it, and need no parsing.
 _CANONICAL_TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 )
@@ -41,9 +41,9 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Decoder:
-    """How values of a field are read: equal ones are equal, whatever their spelling. NULL is None.
+    """How values of a field are read: equal ones are equal in every spelling. NULL is None.
 
-    `of_row` is None where the row's value says it by itself. `of_item` raises `Undecodable`.
+    `of_row` is None if the row's value can be used as it is. `of_item` raises `Undecodable`.
     """
 
     of_row: Callable[[Any], Value] | None
@@ -200,7 +200,7 @@ def _labels(field: Field) -> Decoder:
 
 
 def _document_of_row(value: Any) -> Value:
-    """The canonical JSON, or the bytes of what is none, or is nested deeper than can be followed."""
+    """The canonical JSON; the bytes of a text that is not JSON, or is nested too deeply."""
     try:
         found = parsed_json(value)
         return None if found is None else canonical_json(found)
@@ -228,7 +228,7 @@ def _of_attribute(attribute: Attribute) -> Any:
 
 
 def _set_of_row(value: Any) -> Value:
-    """The set as canonical JSON; an empty one is NULL. What no set holds stays where it is, and equals none."""
+    """The set as canonical JSON; an empty one is NULL. A value that no set can hold stays, and equals nothing."""
     try:
         elements = parsed_json(value)
     except TypeError:
@@ -263,7 +263,7 @@ def _null_or_undecodable(attribute: Attribute) -> Any:
 
 _MEANINGS: Final[Mapping[FieldType, Callable[[Field], Decoder]]] = {
     FieldType.TEXT: lambda _field: Decoder(None, _text),
-    # An integer that is none is text, and equals no number.
+    # A value that is not an integer is text, and equals no number.
     FieldType.INTEGER: lambda _field: Decoder(None, _integer),
     FieldType.NUMBER: lambda _field: Decoder(_number_of_row, _number),
     FieldType.BOOLEAN: lambda _field: Decoder(None, _boolean),

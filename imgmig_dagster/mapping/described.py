@@ -1,4 +1,4 @@
-"""A mapping as the documentation and `imgmig mapping show` have it."""
+"""Describes a mapping in words, for the documentation and `imgmig mapping show`."""
 
 from dataclasses import astuple, dataclass
 from datetime import timedelta
@@ -26,7 +26,7 @@ class Line:
 
 
 def documented(mapping: TableMapping) -> list[Line]:
-    """Each attribute with the columns that it is made of, those of the key first; then the columns that are ignored."""
+    """Each attribute with its columns, the key's attributes first; then the ignored columns."""
     key = [
         Line(
             _columns(each.template.columns),

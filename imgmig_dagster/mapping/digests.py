@@ -17,19 +17,19 @@ from imgmig_dagster.mapping.spec import TableMapping
 _MILLISECOND_US: Final = 1_000
 _HEADS_UNTIL: Final = 256
 _HEADS: Final = tuple(b"S%d:" % size for size in range(_HEADS_UNTIL))  # formatting takes most of a short text's time
-# As `str` writes it, of the digits that a number of DynamoDB has.
+# As `str` writes it, with the digits that a number of DynamoDB has.
 _PLAIN_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
 
 
 class ItemDigest(Protocol):
-    """What digests an item."""
+    """Digests an item; see `item_digester`."""
 
     def __call__(self, item: Item, row_id: str | None = None) -> int:
-        """The item's digest; `row_id` is what `TableMapping.row_id` gives of it, where that is known already."""
+        """The item's digest; `row_id` is its `TableMapping.row_id`, if that is known already."""
 
 
 def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
-    """Compile what digests a row's id and content as an item should hold it; see `item_digester`.
+    """Compile a function that digests a row's id and content as an item should hold it; see `item_digester`.
 
     A difference is a candidate for a second look, since timestamps may differ within their tolerance.
     """
@@ -49,7 +49,7 @@ def row_digester(mapping: TableMapping) -> Callable[[Row], int]:
 
 
 def item_digester(mapping: TableMapping) -> ItemDigest:
-    """Compile what digests an item's key and declared content, a signed number of 64 bits.
+    """Compile a function that digests an item's key and declared content: a signed number of 64 bits.
 
     Timestamps are cut to milliseconds. Equals the digest that PostgreSQL computes of the row (`source.row_digest_sql`).
     """

@@ -1,6 +1,6 @@
-"""JSON, as PostgreSQL gives documents and arrays, becomes an attribute: `M`, `L`, a set, or what else it is.
+"""Makes an attribute of JSON, in which PostgreSQL gives documents and arrays: `M`, `L`, a set, or a scalar.
 
-`encoders` calls it. Reading items back, and comparing, is `decoders`' and shares nothing with it.
+`encoders` calls it. `decoders` reads items back, and shares nothing with it.
 """
 
 import json
@@ -31,14 +31,14 @@ _NO_NUMBERS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 def document(text: str, level: int) -> Attribute | None:
-    """The attribute of a JSON document, which stands at a level of the item; None of JSON's null.
+    """The attribute of a JSON document at a level of the item; None for JSON's null.
 
     Raises:
-        Unfit: no item holds it.
+        Unfit: no item can hold it.
     """
     try:
         found = _attribute(_parsed(_DOCUMENTS, text))
-        # Both are looked for only where the text may have them.
+        # Both are searched only if the text may contain them.
         if text.count("{") + text.count("[") + level > MAX_LEVELS and _depth(found) + level - 1 > MAX_LEVELS:
             raise Unfit(*TOO_DEEP)
         if "\\u" in text and not all(map(_is_text, _texts(found))):
@@ -58,17 +58,17 @@ def array(text: str, level: int) -> Attribute | None:
     if found is not None and "L" not in found:
         raise Unfit(*NOT_AN_ARRAY)
     leaves = list(_leaves(found)) if _NO_NUMBERS.intersection(text.split('"')) else []
-    # Numbers and these alone: it is an array of numbers. Text has other words too.
+    # Only these are numbers: it is an array of numbers. Text has other words too.
     if leaves and all("N" in leaf or leaf.get("S") in _NO_NUMBERS for leaf in leaves):
         raise Unfit(*NO_NUMBER)
     return found
 
 
 def text_set(text: str) -> Attribute | None:
-    """The set of an array's texts, by its JSON; None of an empty array: DynamoDB has no empty set.
+    """The set of an array's texts, from its JSON; None for an empty array: DynamoDB has no empty set.
 
     Raises:
-        Unfit: no item holds it.
+        Unfit: no item can hold it.
     """
     texts = _elements(text)
     if not all(map(_is_text, texts)):
@@ -158,7 +158,7 @@ def _children(value: Attribute) -> Sequence[Attribute]:
 
 
 def _depth(value: Attribute) -> int:
-    """The level of the deepest value, itself being 1."""
+    """The level of the deepest value, counted from 1."""
     return 1 + max(map(_depth, _children(value)), default=0)
 
 

@@ -1,7 +1,7 @@
-"""A value of a row becomes an attribute: one encoder per `FieldType`, resolved once per field.
+"""Makes an attribute of a row's value: one encoder per `FieldType`, chosen once per field.
 
-An encoder gives None for what counts as NULL, and raises `Unfit` for what no item can hold. `transform` makes the item
-of them; `decoders` reads items by code of its own.
+An encoder returns None for what counts as NULL, and raises `Unfit` for what no item can hold. `transform` makes the
+item; `decoders` reads items with separate code.
 """
 
 import re
@@ -47,7 +47,7 @@ _MILLISECONDS: Final = [f"{ms:03d}" for ms in range(1000)]
 
 
 def encoder(field: Field) -> Encoder:
-    """What makes the attribute of a field's values, which are not NULL."""
+    """A function that makes the attribute of a field's values, which are not NULL."""
     return _ENCODERS[field.type](field)
 
 
@@ -98,7 +98,7 @@ def _timestamp(value: Any) -> Attribute:
 def _epoch(field: Field) -> Encoder:
     unit_us = field.unit.microseconds
     later = field.plus_us // unit_us
-    # A number is never infinite, whatever it is.
+    # A number is never infinite, in any spelling.
     ends = (INFINITY, MINUS_INFINITY) if field.column_unit is None else ()
 
     def encode(value: Any) -> Attribute:
@@ -147,7 +147,7 @@ def _json(parse: Callable[[str], Attribute | None]) -> Encoder:
 
 
 def _level(field: Field) -> int:
-    """The level of the item at which a field's value stands."""
+    """The level of the item at which a field's value is."""
     return 1 if field.member is None else 2
 
 

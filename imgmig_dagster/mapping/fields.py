@@ -1,4 +1,4 @@
-"""What one attribute of an item is made of, and how it is compared; a table as a whole is in `spec`."""
+"""What one attribute of an item consists of, and how it is compared. `spec` describes the whole table."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -26,7 +26,7 @@ class FieldType(str, Enum):
     DATE = "date"
     """S, ``2024-01-31`` (`str`, as PostgreSQL writes it)."""
     DOCUMENT = "document"
-    """json or jsonb as M, L or what else the document is (`str`, the JSON)."""
+    """json or jsonb as M, L or a scalar (`str`, the JSON)."""
     LIST = "list"
     """L of an array (`str`, the JSON of PostgreSQL's array_to_json)."""
     TEXT_SET = "text set"
@@ -47,7 +47,7 @@ class Rule(str, Enum):
 
 
 class Null(str, Enum):
-    """What becomes of a NULL. Equal in any case are NULL, an attribute of type NULL, and an absent one."""
+    """What happens to a NULL. NULL, an attribute of type NULL, and an absent one are always equal."""
 
     WRITTEN = "written"
     LEFT_OUT = "left out"
@@ -72,10 +72,11 @@ class Unit(str, Enum):
 class Field:
     """One value of a row, and the attribute that it becomes, or the `member` of an attribute that is a map.
 
-    `column` is the column, or where `template` makes the value of several, its text. `column_unit` says that the
-    column is a number and a time; `unit` and `plus_us` are of `FieldType.EPOCH`, `labels` of `FieldType.LABEL`: pairs
-    of the column's text and what is written, each once. A TEXT whose declaration says so is `as_text`; any other
-    TEXT of a single column is of its column's natural type once the catalog is read. A `sensitive` one is never shown.
+    `column` is the column, or the text of `template` if several columns make the value. `column_unit` says that the
+    column is a number and a time. `unit` and `plus_us` belong to `FieldType.EPOCH`. `labels` belongs to
+    `FieldType.LABEL`: pairs of the column's text and what is written, each once. A TEXT is `as_text` if the declaration
+    says so; any other TEXT of a single column gets its column's natural type once the catalog is read. A `sensitive`
+    one is never shown.
     """
 
     column: str
@@ -94,14 +95,14 @@ class Field:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of which it is made."""
+        """The columns that make it."""
         if self.template is not None:
             return self.template.columns
         return (self.column,) if self.column else ()
 
     @property
     def is_open(self) -> bool:
-        """Whether its type is still that of its column, which the catalog tells."""
+        """Whether its type is still that of its column, which the catalog knows."""
         return self.type is FieldType.TEXT and not self.as_text and self.template is None and bool(self.attribute)
 
     @property
@@ -115,7 +116,7 @@ class Field:
         return self.attribute if self.member is None else f"{self.attribute}.{self.member}"
 
     def of(self, item: Item) -> dict[str, Any] | None:
-        """The field's value in an item; None where it is absent."""
+        """The field's value in an item; None if it is absent."""
         found = item.get(self.attribute)
         if self.member is None or found is None:
             return found

@@ -1,7 +1,7 @@
-"""The key of a row's item by the row's id, and the id by the key, as functions that are made once per mapping.
+"""The key of a row's item from the row's id, and the id from the key, as functions made once per mapping.
 
-`spec.TableMapping` keeps them: a migration makes one key per row, a verification takes one apart per item. `template`
-says what a key's text is made of, and how several texts are one id.
+`spec.TableMapping` keeps them: a migration makes one key per row, a verification splits one per item. `template` says
+what a key's text consists of, and how several texts make one id.
 """
 
 import re
@@ -16,20 +16,20 @@ from imgmig_dagster.mapping.unfit import KEY_AMBIGUOUS, KEY_EMPTY, KEY_NOT_WHOLE
 if TYPE_CHECKING:
     from imgmig_dagster.mapping.spec import KeyAttribute
 
-# As DynamoDB hands a number back: any other spelling would not be found again.
+# As DynamoDB returns a number: an item with any other spelling would not be found again.
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,37}")
 _LIMITS: Final = (("partition key", MAX_PARTITION_KEY_BYTES), ("sort key", MAX_SORT_KEY_BYTES))
 
 
 def renderer(attributes: Sequence["KeyAttribute"], columns: Sequence[str], name: str) -> Callable[[str], Item]:
-    """What makes the key of an id. It raises ValueError where the id is none of the table `name`."""
+    """A function that makes the key of an id. It raises ValueError if the id cannot be one of the table `name`."""
     if len(columns) == 1:
         return _renderer_of_one(attributes)
 
     def render(row_id: str) -> Item:
         texts = taken_apart(row_id, len(columns))
         if texts is None:
-            raise ValueError(f"{row_id} is no id of {name}: it has to be made of {', '.join(columns)}")
+            raise ValueError(f"{row_id} is not an id of {name}, which consists of {', '.join(columns)}")
         of = dict(zip(columns, texts, strict=True))
         return {each.attribute: {each.type: each.template.render(of)} for each in attributes}
 
@@ -50,7 +50,7 @@ def _renderer_of_one(attributes: Sequence["KeyAttribute"]) -> Callable[[str], It
 
 
 def parser(attributes: Sequence["KeyAttribute"], columns: Sequence[str]) -> Callable[[Item], str | None]:
-    """What finds the id in an item's key: None where the item is another entity's."""
+    """A function that finds the id in an item's key; None if the item is another entity's."""
     if len(columns) == 1:
         return _parser_of_one(attributes)
 
@@ -105,7 +105,7 @@ def _inside(attribute: Mapping[str, Any] | None, kind: str, before: str, after: 
 
 
 def _by_column(attributes: Sequence["KeyAttribute"]) -> tuple[list[tuple[str, str, str, str]], Item]:
-    """Name and type of those with the column, and what stands before and behind it; the others as they always are."""
+    """Name and type of those with the column, and the texts before and after it; the others as constants."""
     own, same = [], {}
     for each in attributes:
         (before, column), *rest = each.template.parts
@@ -119,7 +119,7 @@ def _by_column(attributes: Sequence["KeyAttribute"]) -> tuple[list[tuple[str, st
 def fault_finder(
     attributes: Sequence["KeyAttribute"], render: Callable[[str], Item], parse: Callable[[Item], str | None]
 ) -> Callable[[str], tuple[str, str] | None]:
-    """What says why no item can stand under an id's key: code and reason, or None."""
+    """A function that says why no item can have an id's key: code and reason, or None."""
     if any(each.type != "S" for each in attributes) or len({*_columns(attributes)}) > 1:
         return lambda row_id: _fault(attributes, render, parse, row_id)
     # A character takes at most four bytes: only the giants are measured.

@@ -1,7 +1,6 @@
-"""Which of the source's columns no item carries, and whether each is named as ignored.
+"""Which of the source's columns no item has, and whether each is named as ignored.
 
-The declaration is in `spec`, the setting that adds to it in `ignored_columns`; `source.catalog` reads which columns the
-source has.
+`spec` has the declaration, `ignored_columns` the setting that adds to it; `source.catalog` reads the source's columns.
 """
 
 import json
@@ -13,10 +12,10 @@ from imgmig_dagster.ignored_columns import NO_REASON, SETTING, listed, shown
 
 @dataclass(frozen=True)
 class NotMigrated:
-    """The columns of the source that no item carries.
+    """The columns of the source that no item has.
 
-    `unmapped` are neither mapped nor named as ignored: what they hold would be lost in silence. `ignored` are the
-    others, with the reason. `absent` are named as ignored, and the source does not have them.
+    `unmapped` are neither mapped nor named as ignored: their content would be lost unnoticed. `ignored` are the others,
+    with the reason. `absent` are named as ignored, and the source does not have them.
     """
 
     unmapped: tuple[str, ...] = ()
@@ -25,7 +24,7 @@ class NotMigrated:
 
     @property
     def fault(self) -> str:
-        """What is wrong, as a sentence without its end; empty where every column is declared."""
+        """What is wrong, as a sentence without its end; empty if every column is declared."""
         if not self.unmapped:
             return ""
         one = len(self.unmapped) == 1
@@ -43,7 +42,7 @@ class NotMigrated:
     @property
     def lines(self) -> list[str]:
         """All of it for a terminal, the fault last."""
-        return [*self.ignored_lines, *([f"{self.fault}. To mend that, {self.remedy}"] if self.unmapped else [])]
+        return [*self.ignored_lines, *([f"{self.fault}. To fix that, {self.remedy}"] if self.unmapped else [])]
 
     @property
     def ignored_lines(self) -> list[str]:

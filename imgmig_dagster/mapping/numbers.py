@@ -1,6 +1,6 @@
-"""A number of PostgreSQL as DynamoDB takes it: 38 significant digits, from 1E-130 to 9.99E+125, and their negatives.
+"""A number of PostgreSQL as DynamoDB accepts it: 38 significant digits, from 1E-130 to 9.99E+125, and negatives.
 
-What compares numbers has a spelling of its own: `canonical.plain`.
+To compare numbers, `canonical.plain` has another spelling.
 """
 
 import re
@@ -17,7 +17,7 @@ _MAX_EXPONENT_DIGITS: Final = 3
 
 
 def dynamodb_number(text: str) -> str:
-    """The number without zeros that say nothing; one of many places with an exponent. -0 is 0.
+    """The number without needless zeros; one of many places with an exponent. -0 is 0.
 
     Raises:
         Unfit: DynamoDB holds no such number. Nothing is rounded.

@@ -22,7 +22,7 @@ class Row(tuple[Value, ...]):
 
     @property
     def id(self) -> str:
-        """The id as text; one that is no text goes by the name that `str` gives it."""
+        """The id as text. An id that is not valid text goes by the name that `str` gives it."""
         return str(self[0])
 
 
@@ -33,7 +33,7 @@ class DigestedRow(Row):
 
     @classmethod
     def read(cls, values: Sequence[Value]) -> "DigestedRow":
-        """The row of values of which the last is the digest."""
+        """The row of these values, of which the last is the digest."""
         row = cls(values[:-1])
         row.digest = values[-1]  # type: ignore[assignment]  # a number of 64 bits, never NULL
         return row
@@ -43,7 +43,7 @@ Item: TypeAlias = dict[str, dict[str, Any]]
 """A DynamoDB item in the service's own JSON: ``{"userId": {"S": "..."}}``."""
 
 Assignments: TypeAlias = Mapping[str, dict[str, Any] | None]
-"""What becomes of some of an item's attributes: None takes one away."""
+"""New values of some of an item's attributes; None removes one."""
 
 
 def assigned(item: Item, assignments: Assignments) -> Item:

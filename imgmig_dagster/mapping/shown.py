@@ -1,6 +1,6 @@
-"""Values of rows and items as text for a person, which shows the type: ``S:"123"`` is not ``N:123``.
+"""Values of rows and items as text for a person. The text shows the type: ``S:"123"`` is not ``N:123``.
 
-A sensitive field shows whether there is a value, and never which.
+A sensitive field shows only whether there is a value.
 """
 
 from base64 import b64encode
@@ -15,7 +15,7 @@ from imgmig_dagster.mapping.rows import Value
 MASK: Final = "***"
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _SECOND_US: Final = 1_000_000
-# Of these both sides are shown in one form: a document's attribute is spelled otherwise than its JSON.
+# For these types both sides are shown in one form: a document's attribute has another spelling than its JSON.
 _CANONICAL: Final = {
     FieldType.DOCUMENT: "JSON",
     FieldType.LIST: "JSON",
@@ -55,7 +55,7 @@ def show_attribute(field: Field, attribute: Mapping[str, Any] | None) -> str:
 
 
 def show_any(attribute: Mapping[str, Any] | None) -> str:
-    """The value of an attribute that is no field's."""
+    """The value of an attribute that belongs to no field."""
     if attribute is None:
         return "absent"
     kind, content = next(iter(attribute.items()))

@@ -1,4 +1,4 @@
-"""Rows beside the items that they become, for a person who looks at a declaration."""
+"""Rows and the items that they become, side by side, for a person who checks a declaration."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ MAX_ITEM_BYTES: Final = 409_600
 MAX_PARTITION_KEY_BYTES: Final = 2_048
 MAX_SORT_KEY_BYTES: Final = 1_024
 MAX_NAME_BYTES: Final = 65_535
-# Of the deepest value; the attribute itself is level 1.
+# The level of the deepest value; the attribute itself is level 1.
 MAX_LEVELS: Final = 32
 WRITE_UNIT_BYTES: Final = 1_024
 
@@ -40,7 +40,7 @@ def _value_bytes(value: dict[str, Any]) -> int:
 
 
 def _number_bytes(number: str) -> int:
-    # Pairs of digits, counted from the decimal point; pairs of zeros at either end take no room.
+    # Pairs of digits, counted from the decimal point. Pairs of zeros at either end need no space.
     digits = number.lstrip("-0")
     zeros = len(digits) - len(digits.rstrip("0"))
     return 1 + (len(digits) + 1) // 2 - zeros // 2 + (1 if number.startswith("-") else 0)

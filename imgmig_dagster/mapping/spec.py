@@ -1,7 +1,6 @@
-"""How one table's rows become items: what `declaration` reads from a table's file, and all else works by.
+"""How one table's rows become items. `declaration` makes it from a table's file, and everything else uses it.
 
-`fields` holds what one attribute is made of. `transform` writes items, `compare` reads them, `source.expressions` reads
-rows.
+`fields` describes one attribute. `transform` writes items, `compare` reads them, `source.expressions` reads rows.
 """
 
 import hashlib
@@ -64,7 +63,7 @@ class Order:
 
 
 class Newer(str, Enum):
-    """Which side counts as newer where they differ and no column tells."""
+    """Which side counts as newer if they differ and no column says so."""
 
     SOURCE = "source"
     TARGET = "target"
@@ -72,9 +71,9 @@ class Newer(str, Enum):
 
 @dataclass(frozen=True)
 class PictureColumns:
-    """The columns that say where in S3 a row's picture and its thumbnail lie, what the picture is, and its name.
+    """The columns that say where in S3 a row's picture and its thumbnail are, what the picture is, and its name.
 
-    Both lie in `bucket`. `thumbnail_key` may be NULL: the row then declares no thumbnail.
+    Both are in `bucket`. `thumbnail_key` may be NULL: the row then declares no thumbnail.
     """
 
     bucket: str
@@ -89,10 +88,10 @@ class PictureColumns:
 class TableMapping:
     """How one table's rows become items.
 
-    `identity` are the columns that are unique together; the key holds each of them. `modified` is the column that tells
-    which side is newer, a time or a number of `modified_unit`; `newer` says it where there is none. `where` is a
-    condition in SQL on the rows that are migrated. `ignored` are the columns that no item carries on purpose, with the
-    reason: it changes no comparison.
+    `identity` are the columns that are unique together; the key holds each of them. `modified` is the column that says
+    which side is newer, a time or a number of `modified_unit`; without it `newer` decides. `where` is a condition in
+    SQL on the rows that are migrated. `ignored` are the columns that no item has on purpose, with the reason: it
+    changes no comparison.
     """
 
     name: str
@@ -114,10 +113,10 @@ class TableMapping:
 
     @cached_property
     def readings(self) -> tuple[Field, ...]:
-        """What is read of a row, in the order of a `Row`: the fields, then what is in no item.
+        """What is read of a row, in the order of a `Row`: the fields, then columns that are in no item.
 
-        The latter are order, modified and the pictures' columns where no field holds them; they have no attribute, and
-        the number of a bucket has no column.
+        The latter are order, modified and the pictures' columns, if no field holds them. They have no attribute; the
+        number of a bucket has no column.
         """
         found = list(self.fields)
         if self._index(self.order.column, FieldType.TIMESTAMP, found) is None:
@@ -139,7 +138,7 @@ class TableMapping:
 
     @cached_property
     def modified_field(self) -> Field | None:
-        """The field of `modified`; None where no attribute tells when an item was modified."""
+        """The field of `modified`; None if no attribute says when an item was modified."""
         index = self.modified_index
         found = None if index is None else self.readings[index - 1]
         return found if found is not None and found.attribute else None
@@ -192,7 +191,7 @@ class TableMapping:
 
     @cached_property
     def mapped_columns(self) -> frozenset[str]:
-        """Every column that an item carries in some form."""
+        """Every column that an item holds in some form."""
         return frozenset((*self.key_columns, *(column for each in self.fields for column in each.columns)))
 
     @cached_property
@@ -233,31 +232,31 @@ class TableMapping:
         return replace(self, fields=tuple(_typed(each, natural) for each in self.fields))
 
     def not_migrated(self, columns: Iterable[str]) -> NotMigrated:
-        """Which of the source's columns no item carries."""
+        """Which of the source's columns no item has."""
         return not_migrated(columns, self.mapped_columns, self.ignored)
 
     @cached_property
     def key(self) -> Callable[[str], Item]:
-        """What makes the primary key of the item of a row's id; a ValueError says that it is no id of this table."""
+        """Makes the primary key of the item of a row's id; a ValueError says that it is not an id of this table."""
         return renderer(self.primary_key, self.key_columns, self.name)
 
     @cached_property
     def row_id(self) -> Callable[[Item], str | None]:
-        """What finds the id of the row of an item's key; None where the item is another entity's."""
+        """Finds the row's id in an item's key; None if the item is another entity's."""
         return parser(self.primary_key, self.key_columns)
 
     @cached_property
     def key_fault(self) -> Callable[[str], tuple[str, str] | None]:
-        """What says why no item can stand under an id's key: code and reason, or None."""
+        """Says why no item can have an id's key: code and reason, or None."""
         return fault_finder(self.primary_key, self.key, self.row_id)
 
     def fingerprint(self) -> str:
-        """A hash of the declaration: changes when any rule changes by which items are made or compared."""
+        """A hash of the declaration. It changes with any rule by which items are made or compared."""
         return hashlib.sha256(json.dumps(_said(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _said(value: Any) -> Any:
-    """What is declared, without what is as by default: a vocabulary that grows changes no fingerprint."""
+    """What is declared, without defaults: a new setting changes no existing fingerprint."""
     if isinstance(value, tuple):
         return [_said(each) for each in value]
     if not is_dataclass(value):

@@ -1,4 +1,7 @@
-"""Texts made of several columns: ``USER#{user_id}`` and the like, for keys and for attributes of indexes."""
+"""Texts made of several columns, such as ``USER#{user_id}``, for keys and for attributes of indexes.
+
+`keys` makes keys of them.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +22,7 @@ class Template:
 
     @cached_property
     def parts(self) -> tuple[tuple[str, str | None], ...]:
-        """Literals, each with the column that follows it; None behind the last one."""
+        """Literals, each with the column that follows it; None after the last one."""
         pieces = _PLACEHOLDER.split(self.text)
         literals, columns = pieces[::2], pieces[1::2]
         return tuple(zip(literals, [*columns, None], strict=True))
@@ -31,7 +34,7 @@ class Template:
 
     @property
     def fault(self) -> str:
-        """Why no value of it can be taken apart again; empty where it can."""
+        """Why its values cannot be split again; empty if they can."""
         columns = [column for _literal, column in self.parts if column is not None]
         if len(set(columns)) < len(columns):
             return f"{self.text} names a column twice: leave one of them out"
@@ -44,7 +47,7 @@ class Template:
 
     @property
     def has_stray_brace(self) -> bool:
-        """Whether a brace is of no column's."""
+        """Whether a brace belongs to no column."""
         return not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", self.text))
 
     def render(self, texts: Mapping[str, str]) -> str:
@@ -52,7 +55,7 @@ class Template:
         return "".join(literal + ("" if column is None else texts[column]) for literal, column in self.parts)
 
     def parse(self, text: str) -> dict[str, str] | None:
-        """The columns' texts; None where it is no text of this template. A separator ends at its first occurrence."""
+        """The columns' texts; None if it is not a text of this template. A separator ends at its first occurrence."""
         match = self._pattern.fullmatch(text)
         return None if match is None else dict(zip(self.columns, match.groups(), strict=True))
 
@@ -64,14 +67,14 @@ class Template:
 
 
 def joined(texts: Sequence[str]) -> str:
-    """Several texts as one that `taken_apart` takes apart again; a single one is itself."""
+    """Several texts as one, which `taken_apart` splits again; a single one stays as it is."""
     if len(texts) == 1:
         return texts[0]
     return _SEPARATOR.join(text.replace("\\", "\\\\").replace(_SEPARATOR, f"\\{_SEPARATOR}") for text in texts)
 
 
 def taken_apart(text: str, number: int) -> list[str] | None:
-    """The `number` texts that `joined` made one; None where it did not."""
+    """The `number` texts that `joined` made one; None if it did not make it."""
     if number == 1:
         return [text]
     if "\\" not in text:
@@ -94,9 +97,9 @@ def _unescaped(text: str) -> Iterable[list[str]]:
 
 
 def parts(text: str, number: int) -> list[str | None] | None:
-    """The `number` texts of a row's id as the source makes it; None in place of a column that is NULL.
+    """The `number` texts of a row's id as the source makes it; None for a column that is NULL.
 
-    Such a one is written as an escape that `joined` never writes: no key can be made of that id.
+    The source writes NULL as an escape that `joined` never writes: no key can be made of that id.
     """
     if number == 1:
         return [text]

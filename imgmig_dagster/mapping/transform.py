@@ -1,6 +1,6 @@
-"""A row becomes an item, or a rejection that says which field is at fault and why.
+"""Makes an item of a row, or a rejection that says which field is at fault and why.
 
-`encoders` makes the attribute of one value, `keys` the key, `sizes` measures the whole.
+`encoders` makes the attribute of one value, `keys` the key; `sizes` measures the item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from imgmig_dagster.mapping.unfit import KEY_EMPTY, NOT_TEXT, NULL_IN_REQUIRED_F
 
 NULL: Final[dict[str, Any]] = {"NULL": True}
 
-# Values as long as the row's text of them; every other one takes at most so many bytes.
+# These values are as long as the row's text; every other one takes at most this many bytes.
 _LONG: Final = frozenset(
     {
         FieldType.TEXT,
@@ -48,7 +48,7 @@ class Rejection:
 
 
 class _Part(NamedTuple):
-    """One attribute: where its value stands in a row behind the id, or its members' values; NULL; its column."""
+    """One attribute: the place of its value in a row after the id, or its members' values; NULL; its column."""
 
     attribute: str
     place: Any
@@ -58,7 +58,7 @@ class _Part(NamedTuple):
     column: str
 
     def null_written(self) -> Attribute | None:
-        """What is written of NULL; None where it is left out."""
+        """What is written for NULL; None if it is left out."""
         if self.is_required:
             raise Unfit(*NULL_IN_REQUIRED_FIELD)
         return self.null
@@ -76,9 +76,9 @@ def transformer(mapping: TableMapping) -> Callable[[Row], Item | Rejection]:
     constants = {each.attribute: dict(each.value) for each in mapping.constants}
     version = {} if mapping.version is None else {mapping.version.attribute: {"N": str(mapping.version.initial)}}
     always: Item = constants | version
-    # The id is a text: what is picked of a row that has no other is its characters, which are as many.
+    # The id is a text. If a row has no other text, its characters are picked: they are as many.
     long_values = itemgetter(0, *(1 + at for at, field in enumerate(mapping.fields) if field.type in _LONG))
-    # A character takes at most four bytes, so that only the giants are measured exactly.
+    # A character takes at most four bytes, so only very long texts are measured exactly.
     long_length = (MAX_ITEM_BYTES - _most_short_bytes(mapping, always)) // 4
 
     def transform(row: Row) -> Item | Rejection:
@@ -127,7 +127,7 @@ def _parts(fields: Sequence[Field]) -> list[_Part]:
         parts.append(_part(of_one[0], place) if of_one[0].member is None else _map(of_one, place))
         place += len(of_one)
     if len({part.attribute for part in parts}) < len(parts):
-        raise ValueError("the members of a map have to stand together, and no attribute twice")
+        raise ValueError("the members of a map have to be together, and no attribute may be there twice")
     return parts
 
 
@@ -137,7 +137,7 @@ def _part(field: Field, place: Any) -> _Part:
 
 
 def _map(fields: Sequence[Field], place: int) -> _Part:
-    """A map, which is NULL as a whole where all its members are."""
+    """A map. It is NULL as a whole if all its members are."""
     members = [(str(field.member), _part(field, at)) for at, field in enumerate(fields)]
 
     def encode(values: Sequence[Any]) -> Attribute | None:
@@ -162,7 +162,7 @@ def _map(fields: Sequence[Field], place: int) -> _Part:
 
 
 def _most_short_bytes(mapping: TableMapping, always: Mapping[str, Attribute]) -> int:
-    """How much an item may take besides its long values: names, keys, and values of bounded length."""
+    """How much an item may take without its long values: names, keys, and values of bounded length."""
     names = sum(len(f"{field.name}{field.attribute}".encode()) for field in mapping.fields)
     labels = sum(max((len(written.encode()) for _text, written in field.labels), default=0) for field in mapping.fields)
     keys = MAX_PARTITION_KEY_BYTES + MAX_SORT_KEY_BYTES + sum(len(name.encode()) for name in mapping.key_attributes)

@@ -1,6 +1,6 @@
 """The table of types in words: the attribute in DynamoDB, when it equals its column, which values are rejected.
 
-Documents, drafts and checks print from it. The code that does it is in `encoders` and `decoders`.
+Documents, drafts and checks print from it. `encoders` and `decoders` do what it says.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ AS: Final[Mapping[FieldType, str]] = {
     FieldType.LIST: "list",
     FieldType.BINARY: "binary",
 }
-"""How a declaration says each type that a column can have by itself."""
+"""How a declaration names each type that a column can have by itself."""
 
 _NUMBERS: Final = "NaN, infinity, more than 38 significant digits, beyond 9.99E+125, closer to 0 than 1E-130"
 _JSON: Final = (

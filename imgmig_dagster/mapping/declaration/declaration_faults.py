@@ -1,4 +1,4 @@
-"""What does not fit the form of a declaration, in words: what is wrong, and what to write instead."""
+"""Says in words what does not fit the form of a declaration, and what to write instead. `form` is the form."""
 
 import difflib
 import json
@@ -33,7 +33,7 @@ def worded(error: ValidationError, data: Any) -> list[DeclarationFault]:
 
 
 def without(data: Mapping[Any, Any], paths: Iterable[Path]) -> dict[Any, Any]:
-    """The data without the parts that have a fault, so that the rest can be looked at too."""
+    """The data without its faulty parts, so that the rest can be checked too."""
     kept = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
     for path in paths:
         if path[:1] in (("attributes",), ("ignored",)) and len(path) > 1:
@@ -44,7 +44,7 @@ def without(data: Mapping[Any, Any], paths: Iterable[Path]) -> dict[Any, Any]:
 
 
 def _path(location: Iterable[str | int], data: Any) -> Path:
-    """The location without what pydantic puts between: the tags of unions, and what is missing."""
+    """The location without what pydantic adds: the tags of unions, and what is missing."""
     path: Path = ()
     for step in location:
         if isinstance(data, dict):
@@ -72,7 +72,7 @@ def _message(error: ErrorDetails) -> str:
     if kind == "union_tag_not_found":
         parent = keys[-2] if len(keys) > 1 else ""
         remedy = f"write for example {example}" if len(keys) == 1 else _NO_FORM.get(parent, "see docs/declaration.md")
-        return f"`{name}` is nothing that can stand here; {remedy}"
+        return f"`{name}` cannot be here; {remedy}"
     return f"`{name}` {_said(error)}"
 
 

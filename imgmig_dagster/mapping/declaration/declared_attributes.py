@@ -1,4 +1,7 @@
-"""The attributes of a declaration as `Field`s and `Constant`s, and what contradicts itself in one of them."""
+"""The attributes of a declaration as `Field`s and `Constant`s, and what contradicts itself in one of them.
+
+`meaning` puts them together.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -50,7 +53,7 @@ _TIMES: Final = frozenset({FieldType.TIMESTAMP, FieldType.EPOCH})
 class Attributes:
     """The fields and constants of a declaration's attributes, and `faults`.
 
-    `units` are the columns that are times without being told, with the unit of those that are numbers.
+    `units` are the columns that are times without a declared type; numbers among them have a unit.
     """
 
     def __init__(self, form: DeclarationForm, units: Mapping[str, Unit | None]) -> None:
@@ -136,7 +139,7 @@ class Attributes:
         found = _SPAN.fullmatch(value.plus.strip())
         if found is None:
             remedy = "write a whole number of seconds, minutes, hours, days or weeks, such as 30 days"
-            self._fault((*place, "plus"), f"`plus` is no span of time: {value.plus}; {remedy}")
+            self._fault((*place, "plus"), f"`plus` is not a span of time: {value.plus}; {remedy}")
             return 0
         return int(found[1]) * _SECONDS[found[2]] * 1_000_000
 
@@ -148,7 +151,7 @@ class Attributes:
             self._fault(place, "`values` names nothing; write each value of the column and its text")
         texts = list(value.values.values())
         if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
-            remedy = "write different texts, so that each can be told from the others"
+            remedy = "write different texts, so that no two are the same"
             self._fault(place, f"`values` has {', '.join(twice)} for several values; {remedy}")
         return tuple(value.values.items())
 
@@ -157,10 +160,10 @@ class Attributes:
 
 
 def _all_sensitive(fields: Sequence[Field]) -> tuple[Field, ...]:
-    """The fields, of which each that shares a column, or a map, with a sensitive one is sensitive too."""
+    """The fields. A field that shares a column, or a map, with a sensitive one is sensitive too."""
     columns = {column for each in fields if each.sensitive for column in each.columns}
     found = [replace(each, sensitive=not columns.isdisjoint(each.columns)) for each in fields]
-    # An attribute that should be a map, and is none, is shown as a whole.
+    # An attribute that should be a map, and is not, is shown as a whole.
     maps = {each.attribute for each in found if each.sensitive and each.member is not None}
     return tuple(replace(each, sensitive=each.sensitive or each.attribute in maps) for each in found)
 

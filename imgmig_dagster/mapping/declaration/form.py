@@ -1,7 +1,7 @@
 """The form of a declaration: its keys, the values that each takes, and the words and examples that describe them.
 
 `scalars` has its words and texts, `json_schema` prints it for editors, `declaration_faults` words what does not fit it,
-and `meaning` tells what the values mean together.
+`meaning` says what the values mean together.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,9 @@ class _Form(BaseModel):
 
 
 def _either(short: str, *long: tuple[str, str]) -> Discriminator:
-    """One form by what is written: a text, or a mapping by a key that it has; the last of them is any other.
+    """Chooses a form by what is written: a text, or a mapping by a key that it has; the last form is for any other.
 
-    No tag is no form.
+    If no tag fits, no form fits.
     """
 
     def form(value: Any) -> str | None:
@@ -154,7 +154,7 @@ AttributeForm: TypeAlias = Annotated[
 
 
 class PicturesForm(_Form):
-    """The columns that say where in S3 a row's picture lies, and what it is."""
+    """The columns that say where in S3 a row's picture is, and what it is."""
 
     bucket: Name = Field(description="The column with the bucket.", examples=["s3_bucket"])
     key: Name = Field(description="The column with the picture's key.", examples=["s3_key"])
@@ -237,7 +237,7 @@ class DeclarationForm(_Form):
         Nulls.WRITTEN, description="What becomes of NULL where an attribute does not say.", examples=["rejected"]
     )
     attributes: dict[Name, AttributeForm] = Field(
-        description="The attributes of an item beside its key, and the column of each.",
+        description="The attributes of an item, without its key, and the column of each.",
         examples=[{"userId": "user_id", "sizeBytes": {"column": "size_bytes", "as": "integer"}}],
     )
     ignored: dict[Name, Filled] = Field(
@@ -251,7 +251,7 @@ class DeclarationForm(_Form):
     where: Filled | None = Field(
         None, description="A condition in SQL: the rows that are migrated.", examples=["deleted_at IS NULL"]
     )
-    pictures: PicturesForm | None = Field(None, description="Where in S3 a row's picture lies.")
+    pictures: PicturesForm | None = Field(None, description="Where in S3 a row's picture is.")
 
 
 FORMS: Final[Mapping[str, type[BaseModel]]] = {

@@ -13,7 +13,7 @@ def schema() -> str:
 
 
 def _plain(node: Any) -> Any:
-    """Without what pydantic adds and no declaration has: titles, and null for a key that may be left out."""
+    """Without what pydantic adds and no declaration has: titles, and null for an optional key."""
     if isinstance(node, list):
         return [_plain(each) for each in node]
     if not isinstance(node, dict):

@@ -1,4 +1,7 @@
-"""From a file, or from data, to a `Declaration`; every fault of it at once, each by line."""
+"""Makes a `Declaration` from a file, or from data; reports every fault at once, each by line.
+
+`meaning` says what the values mean.
+"""
 
 import json
 from collections.abc import Mapping
@@ -27,9 +30,9 @@ class DeclarationRefused(SettingsError):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a table's file says: its mapping and partitions. `text` is what was written, `place` where.
+    """What a table's file says: its mapping and partitions. `text` is the file's text, `place` says where it is.
 
-    `lines` tells the first line that names a column.
+    `lines` has the first line that names a column.
     """
 
     mapping: TableMapping
@@ -39,7 +42,7 @@ class Declaration:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, column: str) -> str:
-        """Where a column is named, as ``FILE:LINE``; the file alone where that is not known."""
+        """Where a column is named, as ``FILE:LINE``; only the file if the line is not known."""
         return f"{self.place}:{self.lines[column]}" if column in self.lines else self.place
 
 
@@ -47,7 +50,7 @@ def load(path: Path) -> Declaration:
     """The declaration in a file.
 
     Raises:
-        DeclarationRefused: it cannot be read, or is none; names every fault with its line.
+        DeclarationRefused: it cannot be read, or is not a declaration; names every fault with its line.
     """
     return parse(_text(path), str(path))
 
@@ -56,7 +59,7 @@ def parse(text: str, place: str) -> Declaration:
     """The declaration in a text of YAML; `place` is for messages.
 
     Raises:
-        DeclarationRefused: it is none; names every fault with its line.
+        DeclarationRefused: it is not one; names every fault with its line.
     """
     first, *others = read(text) or [YamlWithLines()]
     if others:
@@ -68,10 +71,10 @@ def parse(text: str, place: str) -> Declaration:
 
 
 def load_components(path: Path, kind: str) -> list[Declaration]:
-    """The declarations that are the attributes of Dagster components of a kind in a `defs.yaml`.
+    """The declarations in the attributes of Dagster components of one kind in a `defs.yaml`.
 
     Raises:
-        DeclarationRefused: the file cannot be read, or one of them is none; names the faults of the first with lines.
+        DeclarationRefused: the file cannot be read, or one of them is not a declaration; names the first one's faults.
     """
     text = _text(path)
     documents = read(text)
@@ -83,10 +86,10 @@ def load_components(path: Path, kind: str) -> list[Declaration]:
 
 
 def declare(data: Mapping[str, Any], place: str) -> Declaration:
-    """The declaration in data that somebody else has read, such as a component's attributes; `place` is for messages.
+    """The declaration in data that was read elsewhere, such as a component's attributes; `place` is for messages.
 
     Raises:
-        DeclarationRefused: it is none; names every fault with its path.
+        DeclarationRefused: it is not one; names every fault with its path.
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     return _declared(of_data(data), text, place, by_line=False)
@@ -99,7 +102,7 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise DeclarationRefused(f"{path}:{line}: this is no text in UTF-8; save the file as UTF-8") from None
+        raise DeclarationRefused(f"{path}:{line}: this is not text in UTF-8; save the file as UTF-8") from None
 
 
 def _declared(marked: YamlWithLines, text: str, place: str, by_line: bool) -> Declaration:
@@ -125,7 +128,7 @@ def _lines(mapping: TableMapping, marked: YamlWithLines) -> dict[str, int]:
 
 
 def _understood(marked: YamlWithLines) -> tuple[DeclarationMeaning | None, list[DeclarationFault]]:
-    """What the data means, as far as it has a form, and all that is wrong with it."""
+    """What the data means, as far as it has the form, and everything that is wrong with it."""
     faults = list(marked.faults)
     if not isinstance(marked.data, dict):
         if not faults:
@@ -145,7 +148,7 @@ def _understood(marked: YamlWithLines) -> tuple[DeclarationMeaning | None, list[
         except ValidationError:
             return None, faults
     found = DeclarationMeaning(form)
-    # Without a faulty order it seems that there is none.
+    # Without the faulty order it would seem that there is none.
     half = {"order", "partitions"} & {step for fault in faults for step in fault.path[:1]}
     return found, [*faults, *(fault for fault in found.faults if not (half and fault.path[:1] == ("partitions",)))]
 

@@ -1,6 +1,6 @@
 """What the values of a declaration mean together: a `TableMapping`, or what contradicts itself in them.
 
-A table's attributes are read in `declared_attributes`; the form itself is in `form`.
+`declared_attributes` reads a table's attributes; `form` is the form.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ class DeclaredPartitions:
 
 
 class DeclarationMeaning:
-    """The mapping and the partitions that a declaration stands for; `faults` is empty where it is sound."""
+    """The mapping and the partitions of a declaration; `faults` is empty if it is sound."""
 
     def __init__(self, form: DeclarationForm) -> None:
         self._form = form = _without_words(form)
@@ -71,7 +71,7 @@ class DeclarationMeaning:
 
     @property
     def faults(self) -> list[DeclarationFault]:
-        """All that contradicts itself."""
+        """Everything that contradicts itself."""
         return [
             *self._faults_of_names(),
             *self._faults_of_keys(),
@@ -109,10 +109,10 @@ class DeclarationMeaning:
                 )
         if twice := _twice(self._form.identity):
             yield DeclarationFault(("identity",), f"`identity` names {listed(twice)} twice; leave one of them out")
-        lacking = [column for column in self.mapping.identity if column not in self.mapping.key_columns]
-        if lacking:
-            what = f"the key lacks {listed(lacking)} of the identity, so that rows would share an item"
-            remedy = f"write {' and '.join(f'{{{column}}}' for column in lacking)} into one of its templates"
+        missing = [column for column in self.mapping.identity if column not in self.mapping.key_columns]
+        if missing:
+            what = f"the key does not have {listed(missing)} of the identity, so rows would share an item"
+            remedy = f"write {' and '.join(f'{{{column}}}' for column in missing)} into one of its templates"
             yield DeclarationFault(("key",), f"{what}; {remedy}")
 
     def _faults_of_order(self) -> Iterator[DeclarationFault]:
@@ -174,8 +174,8 @@ class DeclarationMeaning:
             if name in self.mapping.key_columns and name not in self._form.sensitive:
                 attribute = next(each.attribute for each in self.mapping.fields if name in each.columns)
                 remedy = "leave `sensitive` out, or take another identity"
-                told = f"{shown(name)} is in the key, which reports have to name; {remedy}"
-                yield DeclarationFault(("attributes", attribute), told)
+                said = f"{shown(name)} is in the key, which reports have to name; {remedy}"
+                yield DeclarationFault(("attributes", attribute), said)
         for index, name in enumerate(self._form.sensitive):
             place: Path = ("sensitive", index)
             if name in self.mapping.key_columns:
@@ -188,7 +188,7 @@ class DeclarationMeaning:
 
 
 def _without_words(form: DeclarationForm) -> DeclarationForm:
-    """The same declaration with what its words `none` and `identity` stand for."""
+    """The declaration with its words `none` and `identity` replaced by what they mean."""
     changes: dict[str, Any] = {}
     if form.modified == NONE:
         changes["modified"] = NewerForm(newer=Newer.TARGET)

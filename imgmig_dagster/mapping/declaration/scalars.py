@@ -1,4 +1,4 @@
-"""The words and texts that stand in a declaration, and how each is read; what holds them is in `form`."""
+"""The words and texts of a declaration, and how each is read. `form` has the keys that hold them."""
 
 import re
 from datetime import date
@@ -12,9 +12,9 @@ from imgmig_dagster.mapping.numbers import dynamodb_number
 from imgmig_dagster.mapping.unfit import Unfit
 
 NONE: Final = "none"
-"""The word for a thing that a table does not have."""
+"""The word for something that a table does not have."""
 PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""What can name folders, commands' arguments and assets."""
+"""Names that folders, arguments of commands and assets can have."""
 
 Grain: TypeAlias = Literal["daily", "weekly", "monthly"]
 
@@ -48,7 +48,7 @@ class As(str, Enum):
 
 
 class Nulls(str, Enum):
-    """What becomes of a NULL, by the words of a declaration."""
+    """What happens to a NULL, by the words of a declaration."""
 
     WRITTEN = "written"
     LEFT_OUT = "left_out"
@@ -66,7 +66,7 @@ def _name(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """A scalar as the text that PostgreSQL has of it."""
+    """A scalar as PostgreSQL's text of it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, (int, float, Decimal)) else value
@@ -87,7 +87,7 @@ def _day(value: Any) -> Any:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise ValueError("is no day; write it as 2020-01-31") from None
+            raise ValueError("is not a day; write it as 2020-01-31") from None
     return value
 
 
@@ -95,7 +95,7 @@ def _constant(value: Any) -> str | bool | int | Decimal:
     if isinstance(value, float):
         value = Decimal(repr(value))
     if not isinstance(value, (str, bool, int, Decimal)):
-        raise ValueError("is no constant; write a text, a number, true or false")
+        raise ValueError("is not a constant; write a text, a number, true or false")
     if not isinstance(value, (str, bool)) and not _fits(Decimal(value)):
         raise ValueError("is beyond the 38 digits or the range of DynamoDB's numbers; put it in quotes to have a text")
     return value
@@ -105,7 +105,7 @@ def _fits(number: Decimal) -> bool:
     try:
         dynamodb_number(str(number))
     except Unfit:
-        return not number  # zero, with whatever exponent
+        return not number  # zero, with any exponent
     return True
 
 

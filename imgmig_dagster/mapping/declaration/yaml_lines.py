@@ -1,7 +1,7 @@
 """Reads YAML with the line of every key and value.
 
-Scalars are read by the rules of YAML 1.2, as editors do: ``on``, ``no`` and ``2020-01-01`` are texts, and a number with
-a point keeps its digits. A key is always a text. One that stands twice is a fault, an alias too.
+Scalars follow the rules of YAML 1.2, as in editors: ``on``, ``no`` and ``2020-01-01`` are texts, and a number with a
+point keeps its digits. A key is always a text. A key that occurs twice is a fault, and so is an alias.
 """
 
 import re
@@ -37,14 +37,14 @@ def _empty(path: Path) -> DeclarationFault:
 
 @dataclass
 class YamlWithLines:
-    """Data, the line at which each path of it stands, and what is wrong with its form."""
+    """Data, the line of each of its paths, and what is wrong with its form."""
 
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[DeclarationFault] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of a path, or of the nearest thing around it that stands in the text."""
+        """The line of a path, or of the nearest thing around it in the text."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -58,7 +58,7 @@ class YamlWithLines:
             yield from ((each, line) for each in (found, *path[-1:]) if isinstance(each, str))
 
     def below(self, key: str) -> "YamlWithLines":
-        """The same of what stands under a key."""
+        """The part under a key."""
         return YamlWithLines(
             self.data.get(key),
             {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)},
@@ -67,7 +67,7 @@ class YamlWithLines:
 
 
 def read(text: str) -> list[YamlWithLines]:
-    """The documents of a text in YAML. What is no YAML at all is a fault, and there is no data."""
+    """The documents of a text in YAML. A text that is not YAML is a fault, without data."""
     found: list[YamlWithLines] = []
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
@@ -77,10 +77,10 @@ def read(text: str) -> list[YamlWithLines]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         context = f"{error.context}, " if error.context else ""
-        fault = DeclarationFault((), f"this is no YAML: {context}{error.problem}; put texts with : # or {{ in quotes")
+        fault = DeclarationFault((), f"this is not YAML: {context}{error.problem}; put texts with : # or {{ in quotes")
         return [YamlWithLines(None, {(): 1 if mark is None else mark.line + 1}, [fault])]
     except yaml.YAMLError:
-        fault = DeclarationFault((), "this is no YAML: a character is not allowed there; save the file as UTF-8 text")
+        fault = DeclarationFault((), "this is not YAML: a character is not allowed there; save the file as UTF-8 text")
         return [YamlWithLines(None, {}, [fault])]
     return found
 
@@ -94,7 +94,7 @@ class _Reading:
         self._found.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in self._seen:
             self._found.faults.append(
-                DeclarationFault(path, "an alias (*) is not taken here; write out what it stands for")
+                DeclarationFault(path, "an alias (*) is not allowed here; write out what it stands for")
             )
             return None
         self._seen.add(id(node))
@@ -116,7 +116,7 @@ class _Reading:
             if key in data:
                 self._found.lines[place] = key_node.start_mark.line + 1
                 self._found.faults.append(
-                    DeclarationFault(place, f"`{key_node.value}` stands twice; leave one of them out")
+                    DeclarationFault(place, f"`{key_node.value}` is there twice; leave one of them out")
                 )
                 continue
             self._found.lines[place] = key_node.start_mark.line + 1
@@ -127,7 +127,7 @@ class _Reading:
 
 
 def _key(node: yaml.ScalarNode) -> str:
-    """A key as it is written; `null` is the name of one, and not nothing."""
+    """A key as it is written; `null` is a name, and not nothing."""
     text: str = node.value
     return text.lower() if node.style is None and isinstance(_WORDS.get(text), bool) else text
 
@@ -146,7 +146,7 @@ def _with_texts_for_keys(data: Any, path: Path, found: YamlWithLines) -> Any:
         return data
     kept = {}
     for key, value in data.items():
-        # The labels of a boolean column are for its texts; elsewhere yes, no, on and off were meant as names.
+        # The labels of a boolean column belong to its texts; elsewhere yes, no, on and off were meant as names.
         text = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
         if isinstance(key, bool) and path[-1:] != ("values",):
             found.faults.append(

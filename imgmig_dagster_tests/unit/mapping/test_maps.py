@@ -91,8 +91,8 @@ def test_members_that_the_mapping_does_not_name_do_not_count() -> None:
     assert comparer(POINT)(row(1, 2), of({"x": {"N": "1"}, "y": {"N": "2"}, "z": {"S": "?"}})).equal
 
 
-def test_the_members_of_a_map_stand_together() -> None:
-    with pytest.raises(ValueError, match="stand together"):
+def test_the_members_of_a_map_are_together() -> None:
+    with pytest.raises(ValueError, match="have to be together"):
         transform(mapping_of(member("x"), field(FieldType.TEXT), member("y")), row(1, "", 2))
 
 

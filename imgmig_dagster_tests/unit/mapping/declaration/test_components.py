@@ -37,7 +37,7 @@ def test_those_of_the_kind_and_no_others(tmp_path: Path) -> None:
         (component("x.Y") + "---\n" + component(KIND, nulls="never"), "18: `nulls` cannot be never; write written,"),
         (component(KIND, where=""), "9: `where` is empty; write a value, or leave the key out"),
         (f"type: {KIND}\n", "1: there is no declaration here; write at least table"),
-        ("type: [x\n", "2: this is no YAML: while parsing a flow sequence"),
+        ("type: [x\n", "2: this is not YAML: while parsing a flow sequence"),
     ],
 )
 def test_faults_have_the_lines_of_the_file(tmp_path: Path, text: str, fault: str) -> None:
