@@ -175,7 +175,7 @@ def test_people_get_tables_and_lines(platform: Platform, imgmig: Imgmig) -> None
     assert "success rate 100.00%" in migrated.stdout
     reported = imgmig("report")
     assert reported.exit_code == 1, "not verified yet"
-    assert "blockers: Partition 2024-03-01 was migrated and not verified (5 rows)" in reported.stdout
+    assert "blocked by: Partition 2024-03-01 was migrated and not verified (5 rows)" in reported.stdout
     assert "Verdict: NOT VERIFIED. Cutover: NOT READY. Report: " in reported.stdout
     shown = imgmig("status")
     assert shown.exit_code == 0
