@@ -175,7 +175,7 @@ def check_indexes(access: AwsAccess, table: str, mapping: TableMapping) -> Exami
     table_found = described(access, table)
     found = unfit_keys(index_keys(table_found), mapping)
     if found.wrong:
-        remedy = "every item would be rejected: delete the index and create it with that type, or change the mapping"
+        remedy = "every item would be rejected: delete the index and recreate it with that type, or change the mapping"
         return Health.FAIL, "; ".join(found.wrong), remedy
     if found.null:
         remedy = f"an item that is NULL there is rejected: declare `null: left_out` for it; so is {_UNFIT[:-1]}"
