@@ -133,7 +133,7 @@ class Source:
 
 
 def partition_by_time(source: Source) -> None:
-    """Make the empty table a partitioned one, whose primary key must hold `created_at` too: an id can stand twice."""
+    """Make the empty table a partitioned one, whose primary key holds `created_at` too: an id can be there twice."""
     source.execute("ALTER TABLE {t} RENAME TO plain")
     plain, default = (sql.Identifier(source.schema, name).as_string() for name in ("plain", "everything"))
     source.execute(f"CREATE TABLE {{t}} (LIKE {plain}, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at)")
@@ -294,13 +294,13 @@ class Migration:
             return run.verify(only_failed)
 
     def today(self, reader: SourceReader) -> CurrentState:
-        """What evidence is held against."""
+        """What evidence is compared with."""
         return CurrentState(now(), identity_of(reader, self.target.settings().identity()))
 
     def repair(
         self, url: str | None = None, apply: bool = False, source_wins: bool = False, show_values: bool = False
     ) -> RepairResult:
-        """A repair of what the last verification listed: a rehearsal unless `apply=True`."""
+        """A repair of what the last verification listed: a dry run unless `apply=True`."""
         partition = self.window.partition
         ids, unlisted = keys_at_fault(self.state, partition)
         run = self.run(url, run_id="repair-1", keep_values=show_values)
@@ -318,7 +318,7 @@ class Migration:
         apply: bool = False,
         show_values: bool = False,
     ) -> RepairResult:
-        """A deletion of the orphans that the last census listed: a rehearsal unless `apply=True`."""
+        """A deletion of the orphan items that the last census listed: a dry run unless `apply=True`."""
         census = load_record(self.state, names.CENSUS, CensusResult)
         run = self.run(url, run_id="repair-1", keep_values=show_values)
 

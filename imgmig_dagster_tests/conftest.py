@@ -42,7 +42,7 @@ class Services:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """PostgreSQL and moto, started once, deleted at the end whatever happens."""
+    """PostgreSQL and moto, started once, deleted at the end in any case."""
     # A runner that gives up sends SIGTERM, which would leave both servers running.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / ".imgmig")

@@ -11,8 +11,8 @@ from typing import Final
 class Server:
     """DynamoDB's behaviour by default; an emulator's differences by name.
 
-    The tests assert both: a difference that a new version of an emulator mends makes them fail, and this table is
-    mended too.
+    The tests assert both: a difference that a new version of an emulator removes makes them fail, and this table is
+    changed too.
     """
 
     name: str
@@ -42,5 +42,5 @@ MOTO: Final = Server(
     rejected_batch_writes_nothing=False,
 )
 MINISTACK: Final = Server("ministack", refuses_duplicate_statements=False, hands_back_what_stands=False)
-# Whatever the tests are pointed at is held to what DynamoDB documents.
+# Every server that the tests use is checked against what DynamoDB documents.
 NAMED_ENDPOINT: Final = Server("named endpoint")

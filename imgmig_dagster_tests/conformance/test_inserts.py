@@ -40,7 +40,7 @@ def test_all_items_are_written_by_statements_alone_and_their_units_reported(
     assert target.items() == by_key(items)
 
 
-def test_what_stands_is_left_alone_and_told(on_table: OnTable, target: Target) -> None:
+def test_what_exists_is_left_alone_and_named(on_table: OnTable, target: Target) -> None:
     standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
     target.put(standing)
 

@@ -1,6 +1,6 @@
 """Rows that break migrations, and what must happen: row by row of the table, on PostgreSQL and ministack.
 
-Where a row's outcome does not depend on a change meanwhile, it is tried in both write modes.
+Where a row's outcome does not depend on a change in between, it is tried in both write modes.
 """
 
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_row_2_ten_thousand_rows_of_one_instant_are_migrated_exactly_once_each(
     numbers = range(10_000)
     migration.source.insert(image(number, created_at="2024-03-15T09:26:53.589793Z") for number in numbers)
 
-    # Pages of 300: the edges lie among the rows of the instant, and the last page is short.
+    # Pages of 300: the edges are among the rows of the instant, and the last page is short.
     result = migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=300)
 
     assert result.outcomes == {"written": 10_000}

@@ -70,12 +70,12 @@ WAYS = pytest.mark.parametrize("how", ["PutItem", "BatchWriteItem"])
 
 
 class TestConditionalPut:
-    def test_where_nothing_stands_the_item_is_written(self, on_table: OnTable, target: Target) -> None:
+    def test_where_nothing_exists_the_item_is_written(self, on_table: OnTable, target: Target) -> None:
         on_table(lambda table: table.put_new(item_of(1)))
 
         assert target.items() == by_key([item_of(1)])
 
-    def test_what_stands_is_left_alone_and_handed_back(self, on_table: OnTable, target: Target) -> None:
+    def test_what_exists_is_left_alone_and_handed_back(self, on_table: OnTable, target: Target) -> None:
         standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
         target.put(standing)
 
@@ -135,7 +135,7 @@ class TestWritesOnWhatWasSeen:
         assert target.item(1) == item_of(1, width=None, height=None)
 
     @pytest.mark.parametrize("meanwhile", MEANWHILE)
-    def test_an_item_written_meanwhile_is_neither_updated_nor_deleted(
+    def test_an_item_written_in_between_is_neither_updated_nor_deleted(
         self, on_table: OnTable, target: Target, meanwhile: dict[str, Any]
     ) -> None:
         standing = item_of(1, **meanwhile)

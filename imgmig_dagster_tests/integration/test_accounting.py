@@ -1,4 +1,4 @@
-"""Every row of the window is accounted for, id by id, whatever was committed, deleted or moved behind the cursor."""
+"""Every row of the window is accounted for, id by id, also if it was committed, deleted or moved behind the cursor."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -128,7 +128,9 @@ def test_a_key_that_cannot_be_read_again_is_unverified(migration: Migration, pro
     assert not census.passed
 
 
-def test_a_difference_that_is_gone_at_the_second_look_has_settled(migration: Migration, proxy: FaultProxy) -> None:
+def test_a_difference_that_is_gone_at_the_second_look_agreed_on_recheck(
+    migration: Migration, proxy: FaultProxy
+) -> None:
     migrated(migration, 5)
     migration.target.delete(2)
     proxy.before(lambda: migration.target.put(item_of(2)), "BatchGetItem")

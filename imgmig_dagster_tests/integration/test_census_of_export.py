@@ -159,7 +159,7 @@ def test_an_interrupted_census_finds_its_export_again(migration: Migration, serv
     assert len(service.asked) == 2, "a census of its own"
 
 
-def test_an_export_of_before_a_write_of_ours_is_not_taken_up(migration: Migration, service: ExportService) -> None:
+def test_an_export_of_before_our_own_write_is_not_taken_up(migration: Migration, service: ExportService) -> None:
     service.refusals["DescribeExport"] = error("InternalServerError", 500)
     with pytest.raises(TargetUnavailable):
         census(migration, service)
@@ -171,7 +171,7 @@ def test_an_export_of_before_a_write_of_ours_is_not_taken_up(migration: Migratio
     assert len(service.asked) == 2
 
 
-def test_a_failed_export_says_why_and_the_next_census_asks_anew(migration: Migration, service: ExportService) -> None:
+def test_a_failed_export_says_why_and_the_next_census_asks_again(migration: Migration, service: ExportService) -> None:
     service.failure = {"FailureCode": "S3NoSuchBucket", "FailureMessage": "no such bucket"}
     with pytest.raises(TargetRefused, match="S3NoSuchBucket: no such bucket"):
         census(migration, service)
@@ -218,7 +218,9 @@ def test_an_orphan_of_after_its_moment_is_not_said_to_be_absent(migration: Migra
     assert census(migration, service, "census-2").samples == {"orphans": [row_id(99)]}
 
 
-def test_a_write_of_ours_between_its_moment_and_the_end_voids_it(migration: Migration, service: ExportService) -> None:
+def test_our_own_write_between_its_moment_and_the_end_invalidates_it(
+    migration: Migration, service: ExportService
+) -> None:
     def migrate_one_more() -> None:
         migration.source.insert([image(60)])
         migration.migrate()
@@ -240,7 +242,7 @@ def test_an_export_of_before_the_request_counts_from_its_moment(migration: Migra
     assert blockers(migration) == []
 
 
-def test_a_write_of_ours_between_its_moment_and_the_request_voids_it(
+def test_our_own_write_between_its_moment_and_the_request_invalidates_it(
     migration: Migration, service: ExportService
 ) -> None:
     service.lag_s = 300.0

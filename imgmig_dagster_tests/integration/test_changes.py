@@ -49,7 +49,7 @@ def test_a_partition_that_is_being_written_has_not_changed(migration: Migration)
         verify(migration)
 
 
-def test_a_partition_whose_pass_broke_off_is_left_to_whoever_resumes_it(
+def test_a_partition_whose_pass_broke_off_is_left_to_the_run_that_resumes_it(
     migration: Migration, proxy: FaultProxy
 ) -> None:
     migration.source.insert([image(1)])

@@ -105,7 +105,7 @@ def test_a_partial_item_that_grows_between_look_and_completion_loses_nothing(
     assert migration.target.item(1) == item_of(1, originalFilename={"S": "theirs.jpg"}, updatedAt={"S": LATER})
 
 
-def test_an_item_deleted_between_look_and_update_is_inserted_anew(migration: Migration, proxy: FaultProxy) -> None:
+def test_an_item_deleted_between_look_and_update_is_inserted_again(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert([image(1)])
     migration.target.put(item_of(1, originalFilename={"S": "old.jpg"}, version={"N": "7"}))
     proxy.before(lambda: migration.target.delete(1), "UpdateItem")
@@ -126,7 +126,7 @@ def test_an_update_whose_reply_was_lost_is_recognised_as_done(migration: Migrati
     assert migration.target.item(1) == item_of(1, version={"N": "2"})
 
 
-def test_a_key_that_changes_under_every_look_fails_and_a_retry_settles_it(
+def test_a_key_that_changes_under_every_look_fails_and_a_retry_resolves_it(
     migration: Migration, proxy: FaultProxy
 ) -> None:
     migration.source.insert([image(1), image(2)])

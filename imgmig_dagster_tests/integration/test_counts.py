@@ -1,4 +1,4 @@
-"""Not all that is said of the rows hangs on one way of reading them: the ways are held against each other."""
+"""The rows are counted in several ways of reading, which are compared with each other."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,8 +104,8 @@ def test_a_row_whose_id_is_null_is_named_and_keeps_no_other_from_being_compared(
             read(page_size=page_size)
 
 
-def test_an_id_that_stands_in_two_partitions_of_the_source_is_named(migration: Migration) -> None:
-    """Neither of which has it twice, as none of ours has."""
+def test_an_id_that_is_in_two_partitions_of_the_source_is_named(migration: Migration) -> None:
+    """Neither of them has it twice, and neither has any of our indexes."""
     source, april = migration.source, month(2024, 4)
     partition_by_time(source)
     name = sql.Identifier(source.schema, "april").as_string()
@@ -140,7 +140,7 @@ def test_rows_outside_are_counted_where_the_role_may_read_the_mapped_columns_alo
 
 
 @pytest.mark.parametrize("ids", [[3], [3, 7]])
-def test_an_id_that_stands_twice_under_a_corrupt_unique_index_is_named(migration: Migration, ids: list[int]) -> None:
+def test_an_id_that_is_there_twice_under_a_corrupt_unique_index_is_named(migration: Migration, ids: list[int]) -> None:
     """As a collation that changed with the operating system leaves behind."""
     migrated(migration, 10)
     without_key(migration)
@@ -159,7 +159,7 @@ def test_an_id_that_stands_twice_under_a_corrupt_unique_index_is_named(migration
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_an_id_that_stands_twice_across_two_pages_is_named_too(migration: Migration, size: int) -> None:
+def test_an_id_that_is_there_twice_across_two_pages_is_named_too(migration: Migration, size: int) -> None:
     migrated(migration, 4)
     without_key(migration)
     migration.source.insert([image(1, created_at="2024-03-20T00:00:00Z")])
@@ -211,7 +211,7 @@ def test_a_row_that_an_index_does_not_know_of_is_missed_by_one_way_and_not_by_al
     assert {census.source_rows, census.rows_counted, census.rows_in_partitions} == {9, 10}
 
 
-def test_rows_that_a_child_table_gets_meanwhile_are_in_the_plain_count_alone(
+def test_rows_that_a_child_table_gets_in_between_are_in_the_plain_count_alone(
     migration: Migration, proxy: FaultProxy
 ) -> None:
     migrated(migration, 5)
@@ -233,7 +233,7 @@ def test_rows_that_a_child_table_gets_meanwhile_are_in_the_plain_count_alone(
 class TestWhileTheApplicationWrites:
     """It may go on: rows that come and go are no disagreement."""
 
-    def test_rows_that_come_meanwhile_are_taken_up(self, migration: Migration, proxy: FaultProxy) -> None:
+    def test_rows_that_come_in_between_are_taken_up(self, migration: Migration, proxy: FaultProxy) -> None:
         migrated(migration, 20)
 
         def write() -> None:
@@ -248,7 +248,7 @@ class TestWhileTheApplicationWrites:
         assert (census.source_rows, census.rows_counted, census.rows_in_partitions) == (25, 25, 25)
         assert census.passed
 
-    def test_a_row_that_comes_meanwhile_without_an_item_is_missing(
+    def test_a_row_that_comes_in_between_without_an_item_is_missing(
         self, migration: Migration, proxy: FaultProxy
     ) -> None:
         migrated(migration, 20)
@@ -259,7 +259,7 @@ class TestWhileTheApplicationWrites:
         assert census.counts_agree
         assert census.samples == {"missing": [row_id(20)]}
 
-    def test_rows_that_go_meanwhile_are_no_rows(self, migration: Migration, proxy: FaultProxy) -> None:
+    def test_rows_that_go_in_between_are_no_rows(self, migration: Migration, proxy: FaultProxy) -> None:
         migrated(migration, 20)
 
         def write() -> None:
@@ -274,7 +274,7 @@ class TestWhileTheApplicationWrites:
         assert (census.source_rows, census.rows_counted, census.rows_in_partitions) == (15, 15, 15)
         assert census.passed
 
-    def test_an_item_whose_row_goes_meanwhile_is_an_orphan(self, migration: Migration, proxy: FaultProxy) -> None:
+    def test_an_item_whose_row_goes_in_between_is_an_orphan(self, migration: Migration, proxy: FaultProxy) -> None:
         migrated(migration, 20)
         proxy.after(lambda: migration.source.delete(3), "Scan")
 

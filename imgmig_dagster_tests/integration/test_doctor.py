@@ -169,7 +169,7 @@ class TestSource:
             ),
         ],
     )
-    def test_a_right_that_is_lacking_is_named_with_its_grant(self, source: Source, revoked: str, lacks: str) -> None:
+    def test_a_right_that_is_missing_is_named_with_its_grant(self, source: Source, revoked: str, lacks: str) -> None:
         expected = lacks.format(schema=source.schema)
         for statement in revoked.replace("{s}", source.schema).split("; "):
             source.execute(statement)

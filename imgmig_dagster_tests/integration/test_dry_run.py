@@ -57,7 +57,7 @@ def test_its_prediction_is_what_the_migration_then_does(migration: Migration, pr
 
 
 @pytest.mark.parametrize("write_mode", list(WriteMode))
-def test_it_says_of_items_that_stand_there_what_a_first_pass_then_does(
+def test_it_says_of_existing_items_what_a_first_pass_then_does(
     migration: Migration, proxy: FaultProxy, write_mode: WriteMode
 ) -> None:
     migration.source.insert(image(number) for number in range(40))

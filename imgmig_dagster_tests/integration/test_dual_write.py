@@ -21,7 +21,7 @@ WRITES_PER_SECOND = 100
 VERIFY_SETTLE_SECONDS = 1.0
 
 
-def test_nothing_of_the_application_is_undone_and_nothing_differs_once_it_stops(
+def test_nothing_of_the_application_is_overwritten_and_nothing_differs_once_it_stops(
     services: Services, migration: Migration
 ) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
@@ -34,14 +34,14 @@ def test_nothing_of_the_application_is_undone_and_nothing_differs_once_it_stops(
     assert sum(found.written.values()) > ROWS / 10
 
 
-def test_a_verification_meanwhile_names_what_was_corrupted_and_raises_no_false_alarm(
+def test_a_verification_in_between_names_what_was_corrupted_and_raises_no_false_alarm(
     services: Services, migration: Migration, proxy: FaultProxy
 ) -> None:
     migration.source.insert(image(number) for number in range(ROWS))
     migration.migrate()
     run = replace(migration.verification(proxy.url, page_size=100), recheck_delay_s=VERIFY_SETTLE_SECONDS)
     # Of the last page, which is not read yet when the first reply comes. The application never writes this field, so
-    # that nothing mends it, whatever else it does to these rows; but it may delete them.
+    # that nothing repairs it, no matter what else it does to these rows; but it may delete them.
     corrupted = {row_id(number) for number in range(ROWS - 20, ROWS)}
 
     def corrupt() -> None:

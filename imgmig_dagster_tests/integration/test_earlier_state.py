@@ -104,7 +104,7 @@ def test_of_a_verification(migration: Migration, proxy: FaultProxy) -> None:
 
     result = migration.verify(proxy.url, page_size=100)
 
-    # Its rules were others: it begins anew, and none of it is left.
+    # Its rules were others: it begins again, and none of it is left.
     assert (result.resumes, result.looked_at, result.rows_in_window, result.agreed_on_recheck) == (0, ROWS, ROWS, 0)
     assert [found.label for found in result.mismatches] == [f"{row_id(3)}: width"]
     assert (dict(result.by_attribute), result.mismatches_found) == ({"width": 1}, 1)

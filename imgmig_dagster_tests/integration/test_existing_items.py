@@ -104,9 +104,7 @@ def test_null_columns_of_a_completed_row_need_no_attribute(migration: Migration,
     assert migration.target.item(1) == item_of(1, width=None, height=None, version={"N": "3"})
 
 
-def test_a_partial_item_that_is_stale_besides_is_completed_and_then_updated(
-    migration: Migration, finish: Finish
-) -> None:
+def test_a_partial_item_that_is_also_stale_is_completed_and_then_updated(migration: Migration, finish: Finish) -> None:
     migration.target.put(
         item_of(1, s3Key=None, originalFilename={"S": "old.jpg"}, version={"N": "4"}, tags={"SS": ["kept"]})
     )

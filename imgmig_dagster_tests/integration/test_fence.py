@@ -1,4 +1,4 @@
-"""A run that no longer owns its partition sends nothing more, and what it sent late voids what was verified meanwhile.
+"""A run that no longer owns its partition sends nothing more; what it sent late invalidates what was verified since.
 
 The run is a process of its own with its state in S3. It is stopped by SIGSTOP, its lease runs out, a successor migrates
 and verifies, and then it goes on.
@@ -54,7 +54,7 @@ def commands(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 class Stage:
-    """A run that is stopped, and whoever works on its partition meanwhile."""
+    """A run that is stopped, and the run that works on its partition in between."""
 
     def __init__(self, s3_url: str, source: Source, target: Target, commands: CommandServer, proxy: FaultProxy) -> None:
         self.proxy = proxy
@@ -152,7 +152,9 @@ def test_a_run_that_wakes_after_its_successor_sends_nothing(stage: Stage, write_
 
 
 @pytest.mark.parametrize("write_mode", WriteMode)
-def test_a_write_that_was_on_its_way_meanwhile_voids_what_was_proved(stage: Stage, write_mode: WriteMode) -> None:
+def test_a_write_that_was_on_its_way_in_between_invalidates_what_was_proved(
+    stage: Stage, write_mode: WriteMode
+) -> None:
     running, writes = stage.stop_with_writes_under_way(write_mode)
     sent_before = {row for call in writes.calls for row in call.ids}
     late = [number for number in range(ROWS) if row_id(number) in sent_before]
@@ -168,7 +170,7 @@ def test_a_write_that_was_on_its_way_meanwhile_voids_what_was_proved(stage: Stag
     assert_nothing_counts_any_more(stage)
 
 
-def test_a_run_that_is_stopped_between_the_fence_and_the_socket_sends_that_write_alone_and_voids_what_was_proved(
+def test_a_run_that_is_stopped_between_the_fence_and_the_socket_sends_that_write_alone_and_invalidates_what_was_proved(
     stage: Stage,
 ) -> None:
     running = stage.start(WriteMode.CONDITIONAL, STOPPED_AT_THE_SOCKET)

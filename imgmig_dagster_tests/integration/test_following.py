@@ -144,7 +144,7 @@ class TestFollowing:
         assert set(migration.state.list("2024-03-01/segments")) == kept
         assert sum(len(store.rows(segment).digests()) for segment in index.segments) == ROWS
 
-    def test_evidence_whose_segments_are_gone_is_made_anew(self, migration: Migration, proxy: FaultProxy) -> None:
+    def test_evidence_whose_segments_are_gone_is_made_again(self, migration: Migration, proxy: FaultProxy) -> None:
         result = verified(migration, 20)
         earlier = replace(result, segments="", as_of="", mismatches=[])
         migration.state.write("2024-03-01/evidence.json", orjson.dumps(earlier))
@@ -220,7 +220,7 @@ class TestCertifying:
 
         assert (found.digests, found.counts.rows_per_window, found.counts.outside.rows) == ({}, {"2024-03-01": 1}, 1)
 
-    def test_evidence_that_a_write_of_ours_voided_is_not_followed(self, migration: Migration) -> None:
+    def test_evidence_that_our_own_write_invalidated_is_not_followed(self, migration: Migration) -> None:
         verified(migration, 20)
         migration.source.update(7, width=7)
         migration.migrate(run_id="run-2")

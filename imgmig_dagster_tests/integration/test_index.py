@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 
 class Listed(LocalStateStore):
-    """A directory that lists versions as S3 does: the property is the protocol's, whatever the store."""
+    """A directory that lists versions as S3 does: the property is the protocol's, for every store."""
 
     def versions(self, prefix: str) -> dict[str, str]:
         return {name: found.version for name in self.list(prefix) if (found := self.read(name))}

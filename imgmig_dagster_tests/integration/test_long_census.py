@@ -1,4 +1,4 @@
-"""A census that takes hours spoils no evidence: the report looks again at what may have changed meanwhile."""
+"""A census that takes hours spoils no evidence: the report looks again at what may have changed since."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -29,7 +29,7 @@ def open_window() -> Window:
 
 
 def ago(run: Run, before_now: timedelta) -> Run:
-    """The run as it was then: its clock stands that long before ours."""
+    """The run as it was then: its clock is that far behind ours."""
     return replace(
         run, clock=Clock(now=lambda: (datetime.now(timezone.utc) - before_now).isoformat(timespec="milliseconds"))
     )
@@ -86,9 +86,9 @@ def test_an_open_window_that_was_verified_before_it_passes(verified_before_it: M
     migration = verified_before_it
     with migration.source.reader() as reader:
         today = migration.today(reader)
-    void = why_invalid(migration.state, migration.window, evidence_of(migration), today, ROWS, None)
-    assert void is not None
-    assert "more than an hour old" in void.what, "nothing to renew"
+    invalidation = why_invalid(migration.state, migration.window, evidence_of(migration), today, ROWS, None)
+    assert invalidation is not None
+    assert "more than an hour old" in invalidation.what, "nothing to renew"
 
     _certified, found = report(migration)
 

@@ -1,4 +1,4 @@
-"""Whether evidence is of what stands there after our own writes: by their number, whatever the machines' clocks say."""
+"""Whether evidence still counts after our own writes: by their number, and not by the machines' clocks."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -61,9 +61,7 @@ def spoil_an_item(migration: Migration) -> None:
 
 
 @CLOCKS
-def test_evidence_of_after_a_pass_counts_whatever_the_clock_of_the_pass_said(
-    migration: Migration, ahead_s: float
-) -> None:
+def test_evidence_of_after_a_pass_counts_for_any_clock_of_the_pass(migration: Migration, ahead_s: float) -> None:
     migration.source.insert(image(number) for number in range(10))
     migrate(migration, ahead_s)
     prove(migration)
@@ -72,7 +70,7 @@ def test_evidence_of_after_a_pass_counts_whatever_the_clock_of_the_pass_said(
 
 
 @CLOCKS
-def test_evidence_of_before_a_pass_is_void_whatever_the_clock_of_the_pass_said(
+def test_evidence_of_before_a_pass_no_longer_counts_for_any_clock_of_the_pass(
     migration: Migration, ahead_s: float
 ) -> None:
     migration.source.insert(image(number) for number in range(10))
@@ -89,7 +87,7 @@ def test_evidence_of_before_a_pass_is_void_whatever_the_clock_of_the_pass_said(
     ]
 
 
-def test_a_pass_that_wrote_nothing_voids_nothing(migration: Migration, proxy: FaultProxy) -> None:
+def test_a_pass_that_wrote_nothing_invalidates_nothing(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(10))
     migrate(migration)
     prove(migration)
@@ -108,7 +106,7 @@ def test_a_pass_that_wrote_nothing_voids_nothing(migration: Migration, proxy: Fa
     assert migration.verify(only_failed=True).matches_from
 
 
-def test_a_write_that_was_sent_counts_whatever_became_of_it(migration: Migration, proxy: FaultProxy) -> None:
+def test_a_write_that_was_sent_counts_with_any_result(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert(image(number) for number in range(10))
     migrate(migration)
     prove(migration)

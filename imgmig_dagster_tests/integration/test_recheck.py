@@ -48,7 +48,7 @@ def edited(side: str, name: str, value: Any) -> Callable[[dict[str, Any]], objec
 
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize(("name", "value"), [("rows", 6), ("digest", "1")])
-def test_an_edited_figure_is_told_although_the_hash_was_made_anew(
+def test_an_edited_figure_is_named_although_the_hash_was_made_again(
     audit: Audit, side: str, name: str, value: Any
 ) -> None:
     audit.edit(edited(side, name, value))
@@ -189,8 +189,8 @@ def test_what_is_written_between_the_looks_at_a_row_and_at_its_item_is_no_fault(
     assert "do not agree" not in said.out
 
 
-def test_an_id_that_stands_twice_is_told(new_source: NewSource, target: Target, tmp_path: Path) -> None:
-    # No reader of ours makes a certificate of such a table.
+def test_an_id_that_is_there_twice_is_named(new_source: NewSource, target: Target, tmp_path: Path) -> None:
+    # Our readers never make a certificate of such a table.
     twice = new_source(id_constraint="")
     twice.insert([image(0)])
     twice.execute("CREATE UNIQUE INDEX only_once ON {t} (id)")

@@ -235,7 +235,7 @@ CLOCKS = {
 
 @pytest.mark.usefixtures("file")
 @pytest.mark.parametrize("asking", ASKING)
-def test_a_signature_that_was_too_old_is_made_anew_once(
+def test_a_signature_that_was_too_old_is_made_again_once(
     access: AwsAccess, gate: AwsGate, target: Target, asking: str
 ) -> None:
     gate.rule = skewed(*CLOCKS[asking])

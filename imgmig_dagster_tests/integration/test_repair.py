@@ -1,4 +1,4 @@
-"""What a verification listed is brought up to date by the one rule, on conditions, and nothing besides."""
+"""What a verification listed is brought up to date by the one rule, on conditions, and nothing else is."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def looked_up(proxy: FaultProxy) -> set[str]:
     return {identifier for call in proxy.of("BatchGetItem") for identifier in call.ids}
 
 
-def test_a_rehearsal_tells_what_would_be_done_and_writes_nothing(verified: Migration, proxy: FaultProxy) -> None:
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(verified: Migration, proxy: FaultProxy) -> None:
     before, files = verified.target.items(), verified.state.list("")
 
     result = verified.repair(proxy.url)
@@ -69,7 +69,7 @@ def test_a_rehearsal_tells_what_would_be_done_and_writes_nothing(verified: Migra
     assert set(verified.state.list("")) - set(files) <= {"2024-03-01/run.lock"}
 
 
-def test_what_is_applied_is_what_was_rehearsed_and_only_those_keys_are_verified_again(
+def test_what_is_applied_is_what_the_dry_run_showed_and_only_those_keys_are_verified_again(
     verified: Migration, proxy: FaultProxy
 ) -> None:
     result = verified.repair(apply=True)
@@ -205,7 +205,7 @@ class TestAudit:
         assert results == ["unknown: InternalServerError"]
 
 
-def test_a_repair_that_broke_off_leaves_its_trace_and_voids_the_evidence(
+def test_a_repair_that_broke_off_leaves_its_trace_and_invalidates_the_evidence(
     verified: Migration, proxy: FaultProxy
 ) -> None:
     proxy.inject(error("AccessDeniedException"), NEW_ITEMS, FOREVER)
@@ -349,7 +349,7 @@ class TestOrphans:
         assert orphaned.delete_orphans(apply=True, confirm_deletes=26).counts == {"deleted": 26}
         assert set(orphaned.target.items()) == {f"IMAGE#{row_id(2)}"}
 
-    def test_rows_that_left_together_with_their_items_stand_in_nobodys_way(self, orphaned: Migration) -> None:
+    def test_rows_that_left_together_with_their_items_block_nobody(self, orphaned: Migration) -> None:
         orphaned.source.delete(1)
         orphaned.target.delete(1)
 

@@ -138,7 +138,7 @@ class TestLostReplies:
         assert store.read("p/a.json") is None
 
     @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-    def test_what_another_has_written_meanwhile_is_anothers(
+    def test_what_another_has_written_in_between_is_anothers(
         self, store: S3StateStore, gate: AwsGate, rival: S3StateStore, times: int, method: str
     ) -> None:
         before = store.write("p/a.json", b"one")

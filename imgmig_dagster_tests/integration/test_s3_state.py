@@ -78,7 +78,7 @@ def test_a_write_that_names_another_version_is_refused(store: S3StateStore) -> N
     assert found.content == b"two"
 
 
-def test_a_file_is_deleted_only_by_whoever_read_it(store: S3StateStore) -> None:
+def test_a_file_is_deleted_only_by_a_run_that_read_it(store: S3StateStore) -> None:
     first = store.write("p/a.json", b"one")
     second = store.write("p/a.json", b"two")
 

@@ -21,7 +21,7 @@ def left_behind(services: Services) -> tuple[list[str], list[str]]:
     return [name for (name,) in schemas], [name for name in tables if name.startswith("scratch")]
 
 
-def test_every_corruption_is_named_by_key_and_field_and_nothing_besides(
+def test_every_corruption_is_named_by_key_and_field_and_nothing_else(
     services: Services, clean_environment: pytest.MonkeyPatch
 ) -> None:
     clean_environment.setenv("IMGMIG_SANDBOX_DIR", str(services.sandbox.root))

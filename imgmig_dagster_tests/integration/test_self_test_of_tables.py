@@ -10,7 +10,7 @@ from imgmig_dagster_tests.goods import make_goods
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_every_corruption_of_every_type_is_named_and_nothing_besides(
+def test_every_corruption_of_every_type_is_named_and_nothing_else(
     services: Services, new_source: NewSource, seed: int
 ) -> None:
     goods = make_goods(services.owner, new_source())

@@ -107,7 +107,7 @@ def test_both_records_are_side_by_side_and_differences_are_marked(migration: Mig
     assert result.bound is None
 
 
-def test_an_image_that_is_changed_or_deleted_meanwhile_is_no_false_alarm(
+def test_an_image_that_is_changed_or_deleted_in_between_is_no_false_alarm(
     migration: Migration, proxy: FaultProxy
 ) -> None:
     migrated(migration, 4)

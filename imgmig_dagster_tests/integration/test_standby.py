@@ -1,4 +1,4 @@
-"""A stale standby is never read, whatever the way to it: it is refused, or the primary is waited for."""
+"""A stale standby is never read, by any route: it is refused, or the primary is waited for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -197,7 +197,7 @@ def test_another_server_behind_the_same_name_is_refused(pair: Pair, tmp_path_fac
                 server.to(listener.port)
                 with pytest.raises(SessionRefused, match="led to another PostgreSQL than the first one"):
                     reader.count(MARCH)
-            # And for whoever else reads in this process.
+            # And for every other reader in this process.
             with reader_by(pair.url(server.port), known=known) as reader, pytest.raises(SourceRefused):
                 reader.count(MARCH)
     finally:

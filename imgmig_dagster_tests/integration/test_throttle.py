@@ -1,4 +1,4 @@
-"""Whatever talks to the table obeys what is asked for in the state store."""
+"""Every run that talks to the table obeys what the state store asks for."""
 
 import asyncio
 import time

@@ -96,7 +96,7 @@ def test_a_server_that_speaks_no_tls_is_told_as_such(target: Target, port: int, 
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile"])
-def test_items_trust_whatever_botocore_trusts(
+def test_items_trust_what_botocore_trusts(
     target: Target, port: int, tmp_path: Path, clean_environment: pytest.MonkeyPatch, variable: str
 ) -> None:
     authority = Authority(tmp_path / "ca")

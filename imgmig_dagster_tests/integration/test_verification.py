@@ -149,7 +149,7 @@ def test_no_access_is_an_error_and_no_verdict(migration: Migration, proxy: Fault
 
 
 class TestSettling:
-    def test_a_difference_that_is_gone_at_the_second_look_has_settled(
+    def test_a_difference_that_is_gone_at_the_second_look_agreed_on_recheck(
         self, migration: Migration, proxy: FaultProxy
     ) -> None:
         migrated(migration, 5)

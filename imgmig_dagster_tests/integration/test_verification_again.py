@@ -72,7 +72,7 @@ def test_rows_that_changed_since_the_interruption_are_verified_again(migration: 
     assert looked_up(proxy) == [row_id(number) for number in (7, *range(1_000, ROWS))]
 
 
-def test_a_damaged_checkpoint_begins_the_verification_anew(migration: Migration, proxy: FaultProxy) -> None:
+def test_a_damaged_checkpoint_begins_the_verification_again(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration)
     interrupted(migration, proxy)
     migration.state.write("2024-03-01/verification-progress.json", b"torn")
@@ -140,7 +140,7 @@ class TestOnlyFailed:
 
         assert migration.verify(only_failed=True).looked_at == 50
 
-    def test_evidence_that_another_run_wrote_meanwhile_is_not_replaced(
+    def test_evidence_that_another_run_wrote_in_between_is_not_replaced(
         self, migration: Migration, proxy: FaultProxy
     ) -> None:
         """As where the lock was lost, and the write that was checked before arrives after it."""

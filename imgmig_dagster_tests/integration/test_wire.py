@@ -63,7 +63,7 @@ def test_a_sizable_reply_is_compressed_and_cut_into_chunks_under_the_checksum_of
 
 
 @pytest.mark.parametrize("accept_encoding", ["identity", "deflate", ""])
-def test_it_is_not_for_whoever_does_not_ask(connection: Connection, filled: str, accept_encoding: str) -> None:
+def test_it_is_not_for_a_client_that_does_not_ask(connection: Connection, filled: str, accept_encoding: str) -> None:
     reply, sent = connection.ask("Scan", {"TableName": filled}, accept_encoding)
 
     assert "Content-Encoding" not in reply.headers

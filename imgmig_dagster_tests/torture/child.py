@@ -23,7 +23,7 @@ CODE = "import sys; from imgmig_dagster_tests.torture.child import main; main(sy
 class Place:
     """Where the state is: a folder, or a prefix of a bucket at `s3_url`.
 
-    A short lease lets whoever takes over from a dead process wait less.
+    A short lease shortens the wait of a run that takes over from a dead process.
     """
 
     folder: str | None = None

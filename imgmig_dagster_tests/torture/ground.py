@@ -1,4 +1,4 @@
-"""What a campaign stands on: rows, what stands in the target before, what has to stand there in the end."""
+"""What a campaign begins with: rows, the items in the target before, and those expected at the end."""
 
 import uuid
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ BUCKET = "torture-state"
 class Rows:
     """`count` source rows, of which one in 150 can never be migrated.
 
-    Where the application writes too, some items stand in the target before: stale, partial, newer, identical.
+    Where the application writes too, some items exist in the target before: stale, partial, newer, identical.
     """
 
     count: int
@@ -42,7 +42,7 @@ class Rows:
         return range(3, self.count if write_mode is WriteMode.CONDITIONAL else 0, 50)
 
     def before(self, write_mode: WriteMode) -> Iterator[Item]:
-        """What stands in the target when the pass begins."""
+        """The items in the target when the pass begins."""
         if write_mode is WriteMode.BATCH:
             return
         for number in range(0, self.count, 50):
@@ -53,7 +53,7 @@ class Rows:
             yield item_of(number + 4, version={"N": "9"})
 
     def after(self, write_mode: WriteMode) -> dict[str, Item]:
-        """What has to stand there when it has ended, by partition key."""
+        """The items expected when it has ended, by partition key."""
         items = {number: item_of(number) for number in range(self.count) if number not in self.rejected}
         if write_mode is WriteMode.CONDITIONAL:
             for number in range(0, self.count, 50):
@@ -66,9 +66,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Ground:
-    """A source with `rows`, DynamoDB at `url`, S3 at `s3_url`, and whoever forks processes.
+    """A source with `rows`, DynamoDB at `url`, S3 at `s3_url`, and the part that forks processes.
 
-    `environment` is what the command line needs besides.
+    `environment` is what else the command line needs.
     """
 
     source: Source

@@ -46,7 +46,7 @@ def markdown(campaign: Campaign, rows: int, seconds: float) -> str:
 
 
 def markdown_of_application(beside: Beside) -> str:
-    """What the application wrote meanwhile, and what the passes made of it."""
+    """What the application wrote in between, and what the passes made of it."""
     writes = sum(beside.written.values())
     return "\n".join(
         [

@@ -49,7 +49,7 @@ def test_a_member_at_fault_is_named_by_its_column() -> None:
     assert transform(STRICT, row(1, None)) == ("c_y", "null_in_required_field")
 
 
-def test_a_document_in_a_map_stands_a_level_deeper() -> None:
+def test_a_document_in_a_map_is_a_level_deeper() -> None:
     mapping = mapping_of(field(FieldType.DOCUMENT, attribute="m", member="d"))
 
     assert isinstance(transform(mapping, row("[" * 30 + "]" * 30)), dict)

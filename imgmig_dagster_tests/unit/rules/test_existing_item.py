@@ -48,7 +48,7 @@ def without(*names: str) -> Item:
         ({**ITEM, **version(7), "tags": {"SS": ["a"]}}, Decision(Action.NONE)),
         (without("width"), Decision(Action.COMPLETE, {"width": ITEM["width"]})),
         (without("width", "version"), Decision(Action.COMPLETE, {"width": ITEM["width"], **version(1)})),
-        # What is lacking comes first, however new the item is.
+        # What is missing comes first, however new the item is.
         (
             {**without("width"), "updatedAt": {"S": "2030-01-01T00:00:00.000Z"}},
             Decision(Action.COMPLETE, {"width": ITEM["width"]}),
@@ -112,7 +112,7 @@ XY = point(x="1", y="2")
     ("values", "item", "decision"),
     [
         ((5, 1, 2), {**KIND, **A, **point(x="1", y="2")}, Decision(Action.NONE)),
-        # A map that lacks a member keeps what else it holds, whatever that is.
+        # A map without one of its members keeps everything else.
         ((5, 1, 2), {**KIND, **A, **point(x="9", z="3")}, Decision(Action.COMPLETE, point(x="9", y="2", z="3"))),
         ((5, 1, 2), {**KIND, **A}, Decision(Action.COMPLETE, point(x="1", y="2"))),
         ((5, 1, 2), {**A, **point(x="1", y="2")}, Decision(Action.COMPLETE, KIND)),

@@ -43,7 +43,7 @@ def test_a_table_of_which_every_column_is_mapped_has_none(source: Source) -> Non
         ("ctid_ text", "ctid_"),
     ],
 )
-def test_each_other_column_is_named_as_it_is_spelled_whatever_it_is_and_also_where_it_holds_nothing(
+def test_each_other_column_is_named_as_it_is_spelled_for_any_type_and_also_where_it_holds_nothing(
     source: Source, definition: str, name: str
 ) -> None:
     source.insert([image(1)])
@@ -71,7 +71,7 @@ def test_a_column_of_a_domain_is_named_once(source: Source) -> None:
     assert look(source).unmapped == ("code",)
 
 
-def test_they_stand_in_the_tables_order(source: Source) -> None:
+def test_they_are_in_the_tables_order(source: Source) -> None:
     source.execute("ALTER TABLE {t} ADD zebra text, ADD apple text")
 
     assert look(source).unmapped == ("zebra", "apple")

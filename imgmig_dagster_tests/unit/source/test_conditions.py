@@ -11,7 +11,7 @@ from imgmig_dagster_tests.unit.source.things import Things, assert_all_looks_agr
 KEPT = ["1", "3"]
 CONDITIONS = [
     "deleted IS NULL",
-    "deleted IS NULL -- whatever was deleted stays behind",
+    "deleted IS NULL -- deleted rows are not migrated",
     "things.deleted IS NULL",
     "name LIKE 'keep%' AND id % 2 = 1",
     "name <> '{}' AND id IN (SELECT 1 UNION SELECT 3)",

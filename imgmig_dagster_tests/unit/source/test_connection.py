@@ -40,7 +40,7 @@ def test_a_table_is_described_after_its_session_was_ended(source: Source) -> Non
         assert reader.count(MARCH) == 0
 
 
-def test_the_session_is_opened_anew_with_its_settings(source: Source) -> None:
+def test_the_session_is_opened_again_with_its_settings(source: Source) -> None:
     connection = ReadOnlyConnections(source.url, RetryPolicy(delays=(0.0,)), sleep=lambda _seconds: None)
     settings = "SELECT current_setting('transaction_read_only'), current_setting('TimeZone')"
     try:

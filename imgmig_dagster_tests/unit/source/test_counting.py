@@ -48,7 +48,7 @@ def test_the_hash_of_an_id_is_that_of_its_utf_8_text() -> None:
     assert id_hash(str(b"\xff")) == -6336552689897750320 != id_hash("\\xff")  # a8100ae6aa1940d0
 
 
-def test_every_row_is_in_one_group_whatever_its_time(source: Source, reader: SourceReader) -> None:
+def test_every_row_is_in_one_group_at_any_time(source: Source, reader: SourceReader) -> None:
     times = [
         "2024-01-31T23:59:59.999999Z",
         "-infinity",
@@ -136,7 +136,7 @@ def test_local_times_are_counted_where_their_instants_lie(new_source: NewSource)
         assert counts_of(reader).groups == {"2024-03-01": of(row_id(1)), OUTSIDE: of(row_id(2))}
 
 
-def test_ids_that_stand_twice_are_told_where_no_index_keeps_them_single(source: Source) -> None:
+def test_ids_that_are_there_twice_are_named_where_no_index_keeps_them_single(source: Source) -> None:
     partition_by_time(source)
     source.insert([image(1), image(2), image(2, created_at="2024-02-01Z"), image(3, created_at="2031-01-01Z")])
 

@@ -1,4 +1,4 @@
-"""Text in whatever encoding is the same text, and a byte that means nothing costs its row alone."""
+"""Text is the same text in every encoding; an invalid byte costs its own row only."""
 
 from collections.abc import Iterator
 from typing import Any

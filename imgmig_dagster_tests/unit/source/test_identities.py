@@ -47,8 +47,8 @@ PAIRS: dict[str, tuple[str, str, list[str], list[str]]] = {
     ),
     "bytes and a boolean": ("bytea", "boolean", [r"'\x00', false", r"'\x00', true"], [r"\\x00|false", r"\\x00|true"]),
     "padded text and a number": ("char(3)", "numeric", ["'k', 1.5", "'k', 2"], ["k  |1.5", "k  |2"]),
-    "text of whatever case, and a number": ("{s}.citext", "int", ["'a', 2", "'B', 1", "'b', 2"], ["a|2", "B|1", "b|2"]),
-    "a number, and text of whatever case": ("int", "{s}.citext", ["1, 'a'", "1, 'B'", "2, 'A'"], ["1|a", "1|B", "2|A"]),
+    "text of any case, and a number": ("{s}.citext", "int", ["'a', 2", "'B', 1", "'b', 2"], ["a|2", "B|1", "b|2"]),
+    "a number, and text of any case": ("int", "{s}.citext", ["1, 'a'", "1, 'B'", "2, 'A'"], ["1|a", "1|B", "2|A"]),
 }
 
 

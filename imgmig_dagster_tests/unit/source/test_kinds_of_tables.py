@@ -76,7 +76,7 @@ class TestInheritance:
             assert len(reader.sample(5, 1, PICTURE, [MARCH])) == 3
             with reader.window_ids(MARCH) as ids_between:
                 assert len(ids_between(None, None)) == 3
-        # Whoever looks at the table next is told.
+        # The next reader of the table gets the error.
         assert "hold rows" in refusal(source)
 
     def test_a_child_that_the_role_may_not_read_is_refused_with_the_grant(self, source: Source) -> None:
@@ -123,7 +123,7 @@ class TestPartitionedTables:
             assert reader.repeated_ids(MARCH).ids == reader.repeated_ids().ids == 0
             assert reader.counts([MARCH]).everything == 9
 
-    def test_an_id_that_stands_in_two_partitions_is_found_from_either_window(self, source: Source) -> None:
+    def test_an_id_that_is_in_two_partitions_is_found_from_either_window(self, source: Source) -> None:
         partition(source, "UNIQUE (created_at, id)")
         source.insert([image(1), image(2), image(3), image(2, created_at="2024-06-01T00:00:00Z")])
 
@@ -136,7 +136,7 @@ class TestPartitionedTables:
                 reader.rows([row_id(1), row_id(2)])
 
     @pytest.mark.parametrize("at", ["2024-03-01T00:00:02.0001Z", "2024-03-20T00:00:00Z", "2024-06-01T00:00:00Z"])
-    def test_an_id_that_stands_twice_is_never_accounted_for(self, source: Source, at: str) -> None:
+    def test_an_id_that_is_there_twice_is_never_accounted_for(self, source: Source, at: str) -> None:
         """On one page, on two, in two windows."""
         partition(source, "PRIMARY KEY (id, created_at)")
         source.insert([image(1), image(2), image(3), image(2, created_at=at)])
@@ -217,7 +217,7 @@ class TestViews:
         with SourceReader(ReadOnlyConnections(source.url), source.schema, "a_view", IMAGE) as reader:
             assert ids(reader) == [row_id(1)]
 
-    def test_ids_that_stand_twice_and_ids_that_are_null_are_found(self, source: Source) -> None:
+    def test_ids_that_are_there_twice_and_ids_that_are_null_are_found(self, source: Source) -> None:
         source.insert(image(number) for number in range(3))
         view(
             source,
@@ -309,13 +309,13 @@ class TestViews:
         assert "remote is a foreign table" in text
         assert "point url in [source] at that server" in text
 
-    def test_whatever_else_has_that_name_is_called_by_its_kind(self, source: Source) -> None:
+    def test_anything_else_that_has_that_name_is_called_by_its_kind(self, source: Source) -> None:
         source.owner.execute(sql.SQL("CREATE SEQUENCE {}").format(sql.Identifier(source.schema, "numbers")))
 
         assert "numbers is a sequence: check `table` in the declaration" in refusal(source, "numbers")
 
 
-class TestAlteredMeanwhile:
+class TestAlteredDuringTheRead:
     @pytest.mark.parametrize(
         ("change", "fault"),
         [

@@ -1,4 +1,4 @@
-"""Timestamps without a zone: read in the declared one, each row once, whatever the clocks were put to."""
+"""Timestamps without a zone: read in the declared one, each row once, also where the clocks change."""
 
 from datetime import datetime, timedelta, timezone
 

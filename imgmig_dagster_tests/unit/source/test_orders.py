@@ -112,7 +112,7 @@ def test_rows_of_one_time_are_told_apart_by_the_identity(things: Things, what: s
         assert_all_looks_agree(reader, {MARCH: [f"{n // 3}|{n % 3}" for n in range(9)]})
 
 
-def test_the_order_of_a_row_is_a_time_whatever_it_is_in_its_item(things: Things) -> None:
+def test_the_order_of_a_row_is_a_time_for_any_type_in_its_item(things: Things) -> None:
     things.make("id int PRIMARY KEY, at bigint", f"VALUES (1, {START})")
     field = Field("at", "at", FieldType.INTEGER, Null.WRITTEN)
 

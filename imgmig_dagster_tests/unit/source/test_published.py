@@ -86,7 +86,7 @@ def test_a_stranger_from_whom_a_policy_hides_rows_is_refused(source: Source) -> 
 
 
 @pytest.mark.parametrize("what", ORDERS)
-def test_psql_computes_them_whatever_puts_the_rows_in_order(things: Things, what: str) -> None:
+def test_psql_computes_them_for_every_order_of_rows(things: Things, what: str) -> None:
     column_type, order, values = ORDERS[what]
     rows = [f'({n}, \'{{"n": 1.50, "t": "50 %"}}\', {value})' for n, value in enumerate(values, 1)]
     things.make(f"id int PRIMARY KEY, doc json, at {column_type}", f"VALUES {', '.join(rows)}, (101, NULL, NULL)")

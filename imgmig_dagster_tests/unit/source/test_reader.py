@@ -1,4 +1,4 @@
-"""The reader against a real PostgreSQL: every row exactly once, whatever it holds."""
+"""The reader against a real PostgreSQL: every row exactly once, with any content."""
 
 import random
 from collections.abc import Iterator

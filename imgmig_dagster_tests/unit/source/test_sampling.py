@@ -94,7 +94,7 @@ def test_faults_are_missed_no_more_often_than_by_as_many_draws_from_all_ranks() 
 def test_there_are_so_many_tickets_that_three_faults_in_as_many_rows_as_are_drawn_are_seen_in_95_of_100(
     rows: int, size: int
 ) -> None:
-    """Whatever the faults: those with a ticket are at most as unevenly many as by draws that repeat themselves."""
+    """For any faults: those with a ticket are at most as unevenly many as by draws that repeat themselves."""
     tickets = Lottery(rows, size, 0).tickets
     mean, missed, chance = 3 * tickets / size, 0.0, 0.0
     for with_ticket in range(int(mean + 12 * sqrt(mean)) + 1):

@@ -141,7 +141,7 @@ def test_the_proof_changes_no_plan(source: Source, statement: str) -> None:
 
 @pytest.mark.parametrize("empty", ["WHERE false", "WHERE width = -1", "LIMIT 0"])
 def test_an_empty_result_is_proved_too(source: Source, empty: str) -> None:
-    """Of another cluster, since no standby stands here."""
+    """Of another cluster, since there is no standby here."""
     statement = sql.SQL("SELECT * FROM {} {}").format(sql.Identifier(source.schema, source.table), sql.SQL(empty))
     assert source.owner.execute(SessionState().proven(statement)).fetchall() == []
 
@@ -162,7 +162,7 @@ def encoded(services: Services, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 @pytest.mark.parametrize("parameter", ["", "?client_encoding=sql_ascii", "?client_encoding=latin1"])
-def test_text_is_text_whatever_the_encodings_are(encoded: str, parameter: str) -> None:
+def test_text_is_text_in_every_encoding(encoded: str, parameter: str) -> None:
     connection = ReadOnlyConnections(encoded + parameter, known=KnownServers())
     try:
         assert connection.fetch("SELECT %(text)s::text, 'plain', relname FROM pg_class LIMIT 1", {"text": "é"})[0][

@@ -76,7 +76,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_text_comes_from_whatever_holds_text(source: Source, kind: str) -> None:
+def test_text_comes_from_every_type_that_holds_text(source: Source, kind: str) -> None:
     prepare, column_type = TEXTS[kind]
     in_schema(source, prepare.replace("%%", "%"))
     in_schema(source, f"ALTER TABLE {{t}} DROP COLUMN mime_type, ADD COLUMN mime_type {column_type}")

@@ -32,7 +32,7 @@ class Things:
         return cursor.fetchall() if cursor.description else []
 
     def make(self, definition: str, rows: str = "") -> None:
-        """The table anew, with rows as they stand behind ``INSERT INTO``."""
+        """The table created again, with rows as after ``INSERT INTO``."""
         self.execute(f"DROP TABLE IF EXISTS {{t}}; CREATE TABLE {{t}} ({definition})")
         self.execute("GRANT SELECT ON {t} TO imgmig_reader")
         if rows:

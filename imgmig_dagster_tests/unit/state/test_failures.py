@@ -31,7 +31,7 @@ def test_failures_are_kept_by_key_with_the_latest_cause(ledger: FailureLedger) -
     assert ledger.entries()["a"] == failure("a", "ValidationException", permanent=True)
 
 
-def test_settled_keys_are_struck_out_and_the_others_stay(ledger: FailureLedger) -> None:
+def test_resolved_rows_are_struck_out_and_the_others_stay(ledger: FailureLedger) -> None:
     ledger.record([failure(row_id) for row_id in "abcd"])
 
     ledger.record([], resolved_ids=iter(["a", "c", "never failed"]))
@@ -39,7 +39,7 @@ def test_settled_keys_are_struck_out_and_the_others_stay(ledger: FailureLedger) 
     assert list(ledger.entries()) == ["b", "d"]
 
 
-def test_a_key_that_fails_again_while_it_is_settled_stays(ledger: FailureLedger) -> None:
+def test_a_key_that_fails_again_while_it_is_resolved_stays(ledger: FailureLedger) -> None:
     ledger.record([failure("a")])
 
     ledger.record([failure("a", "ThrottlingException")], resolved_ids=["a"])
@@ -47,7 +47,7 @@ def test_a_key_that_fails_again_while_it_is_settled_stays(ledger: FailureLedger)
     assert ledger.entries()["a"].code == "ThrottlingException"
 
 
-def test_the_last_settled_key_leaves_an_empty_ledger(ledger: FailureLedger) -> None:
+def test_the_last_resolved_row_leaves_an_empty_ledger(ledger: FailureLedger) -> None:
     ledger.record([failure("a")])
     ledger.record([], resolved_ids=["a"])
 

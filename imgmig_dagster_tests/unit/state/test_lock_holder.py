@@ -1,4 +1,4 @@
-"""Who finds a lock taken is told by whom, whatever stands in its file."""
+"""A run that finds a lock taken names the holder, with any content of its file."""
 
 import os
 import socket

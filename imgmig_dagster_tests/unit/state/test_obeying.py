@@ -107,7 +107,7 @@ def test_a_run_alone_uses_the_whole_ceiling_and_leaves_nothing_behind(store: Sto
     assert read_rate_shares(store).runs == {}
 
 
-def test_while_the_store_is_away_a_run_keeps_its_share_to_the_leases_end_and_then_stands_still(store: Store) -> None:
+def test_while_the_store_is_away_a_run_keeps_its_share_to_the_leases_end_and_then_waits(store: Store) -> None:
     async def story(run: Sending) -> None:
         await run.for_s(10)
         store.is_away = True

@@ -1,4 +1,4 @@
-"""What the operating system refuses is one line that names the place and the remedy, whatever was asked for."""
+"""What the operating system refuses is one line that names the place and the remedy, for every operation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_a_missing_parent_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "c" / NAME).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_local_log_begins_anew_when_it_is_large_and_loses_no_line(
+def test_a_local_log_begins_again_when_it_is_large_and_loses_no_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgmig_dagster.state.store._LOG_BYTES", 10)

@@ -58,7 +58,7 @@ def test_a_file_is_read_as_it_was_written(store: LocalStateStore) -> None:
     assert store.read("p/b.json") is None
 
 
-def test_a_file_is_replaced_only_by_whoever_read_it(store: LocalStateStore) -> None:
+def test_a_file_is_replaced_only_by_a_run_that_read_it(store: LocalStateStore) -> None:
     first = store.write("p/a", b"1", replacing=ABSENT)
     second = store.write("p/a", b"2", replacing=first)
 
@@ -175,7 +175,7 @@ def test_deleting_what_is_not_there_is_no_error(store: LocalStateStore) -> None:
     assert store.read("p/a") is None
 
 
-def test_a_file_is_deleted_only_by_whoever_read_it(store: LocalStateStore) -> None:
+def test_a_file_is_deleted_only_by_a_run_that_read_it(store: LocalStateStore) -> None:
     first = store.write("p/a", b"1")
     second = store.write("p/a", b"2")
 

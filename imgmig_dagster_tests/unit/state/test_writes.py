@@ -1,4 +1,4 @@
-"""How the writes of our own runs are counted, by which evidence knows whether it is still of what stands there."""
+"""How the writes of our own runs are counted, by which evidence knows whether it still counts."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ def result(
     )
 
 
-def test_every_outcome_is_migrated_skipped_or_undone() -> None:
+def test_every_outcome_is_migrated_skipped_or_not_written() -> None:
     assert {*MIGRATED, *SKIPPED, *NOT_WRITTEN} == set(Outcome)
     assert len(MIGRATED) + len(SKIPPED) + len(NOT_WRITTEN) == len(Outcome)
 
@@ -56,7 +56,7 @@ def test_a_sum_that_is_not_the_windows_rows_is_not_accounted_for(rows_in_window:
     assert not result(rows_in_window, inserted=10).every_row_is_accounted_for
 
 
-def test_rows_that_left_the_window_are_accounted_for_besides() -> None:
+def test_rows_that_left_the_window_are_also_accounted_for() -> None:
     assert result(7, late=2, left_window=3, inserted=9, vanished=1).every_row_is_accounted_for
 
 

@@ -1,4 +1,4 @@
-"""How many requests may be in flight, held against services whose latency is known."""
+"""How many requests may be in flight, tested with services of known latency."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Service:
         return limits
 
 
-def settled(service: Service, limit: InFlightLimit | None = None) -> float:
-    """Where the limit settles."""
+def steady_limit(service: Service, limit: InFlightLimit | None = None) -> float:
+    """Where the limit stays."""
     return median(service.run(limit or InFlightLimit(CEILING), 20_000)[-4_000:])
 
 
@@ -57,7 +57,7 @@ def settled(service: Service, limit: InFlightLimit | None = None) -> float:
 def test_as_many_are_in_flight_as_the_service_has_room_for(
     room: int, lowest: int, highest: int, latency_s: float
 ) -> None:
-    assert lowest <= settled(Service(latency_s, room), InFlightLimit(200)) <= highest
+    assert lowest <= steady_limit(Service(latency_s, room), InFlightLimit(200)) <= highest
 
 
 @pytest.mark.parametrize(("ceiling", "first"), [(1, 1), (3, 3), (10, 10), (200, 10)])
@@ -68,26 +68,26 @@ def test_the_ceiling_holds_from_the_first_request_on(ceiling: int, first: int) -
 
 
 def test_nothing_grows_that_nobody_uses() -> None:
-    assert settled(Service(0.005, 1_000, demand=4)) == 10
+    assert steady_limit(Service(0.005, 1_000, demand=4)) == 10
 
 
 def test_latency_that_grows_brings_fewer_and_latency_that_falls_brings_more() -> None:
     limit, service = InFlightLimit(CEILING), Service(0.005, 1_000)
-    before = settled(service, limit)
+    before = steady_limit(service, limit)
     service.room = 12
-    while_it_is_slow = settled(service, limit)
+    while_it_is_slow = steady_limit(service, limit)
     service.room = 1_000
     assert 12 <= while_it_is_slow <= 24 < before - 30
-    assert settled(service, limit) == pytest.approx(before, abs=2)
+    assert steady_limit(service, limit) == pytest.approx(before, abs=2)
 
 
 def test_a_latency_that_is_longer_for_good_is_got_used_to() -> None:
     limit, service = InFlightLimit(CEILING), Service(0.005, 1_000)
-    before = settled(service, limit)
+    before = steady_limit(service, limit)
     service.latency_s = 0.05
     assert min(service.run(limit, 2_000)) < before - 30
     service.run(limit, 20_000)
-    assert settled(service, limit) == pytest.approx(before, abs=2)
+    assert steady_limit(service, limit) == pytest.approx(before, abs=2)
 
 
 def test_a_throttled_request_halves_it_once_for_all_that_were_in_flight() -> None:
@@ -108,7 +108,7 @@ def test_a_table_that_throttles_for_ever_leaves_one() -> None:
         service.run(limit, 5)
         limit.throttled()
     assert limit.limit <= 2
-    assert settled(service, limit) > 50
+    assert steady_limit(service, limit) > 50
 
 
 def test_operations_are_measured_each_by_itself() -> None:

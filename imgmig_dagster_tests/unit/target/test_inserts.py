@@ -70,7 +70,7 @@ def test_an_item_alone_goes_by_put_item(target: Target, proxy: FaultProxy) -> No
     assert target.items() == by_key(items(26))
 
 
-def test_what_stands_is_left_alone_and_told(target: Target, proxy: FaultProxy) -> None:
+def test_what_exists_is_left_alone_and_named(target: Target, proxy: FaultProxy) -> None:
     newer = item_of(3, version={"N": "7"}, tags={"SS": ["a"]})
     target.put(newer)
     target.put(item_of(4))
@@ -110,7 +110,7 @@ def test_a_statement_that_is_refused_is_sent_again_or_goes_by_put_item(
     found = insert(target, proxy, items(5))
 
     if STATEMENT_FAULTS[code] is TargetFault.CONDITION:
-        # Nothing stands there by the time that it is looked at: the caller looks again.
+        # Nothing is there any more when it is looked at: the caller looks again.
         assert found == [None, ExistingItem(None), None, ExistingItem(None), None]
     else:
         assert found == [None] * 5

@@ -120,7 +120,7 @@ def test_after_a_throttle_requests_wait_although_there_is_no_ceiling() -> None:
     assert 3.0 < clock.now - started < 10.0
 
 
-def test_a_ceiling_that_is_lowered_meanwhile_is_kept_from_then_on() -> None:
+def test_a_ceiling_that_is_lowered_in_between_is_kept_from_then_on() -> None:
     clock = FakeClock()
     paced = limiter(clock)
     write(paced, requests=100, units=25)

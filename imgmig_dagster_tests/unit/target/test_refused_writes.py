@@ -21,7 +21,7 @@ WRITES: dict[str, Callable[[WritableTable], Coroutine[Any, Any, object]]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_units_of_the_item_that_stands_there_are_paid(target: Target, write: str) -> None:
+def test_the_units_of_the_existing_item_are_paid(target: Target, write: str) -> None:
     target.put(LARGE)
 
     async def run() -> tuple[float, list[float]]:

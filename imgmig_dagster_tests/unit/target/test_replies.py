@@ -1,4 +1,4 @@
-"""Replies as AWS and what lies in between send them: none is believed that is not the service's own."""
+"""Replies as AWS, and proxies before it, send them: none is believed that is not the service's own."""
 
 import asyncio
 import json

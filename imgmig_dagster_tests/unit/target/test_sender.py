@@ -303,7 +303,7 @@ class TestCredentials:
 
     @staticmethod
     def expired(file: Path, renewed: str, code: str = "ExpiredTokenException") -> Action:
-        """The service refuses the old key; a person has logged in again meanwhile."""
+        """The service refuses the old key; a person has logged in again in between."""
 
         async def action(call: Call, forward: Forward) -> Reply:
             if call.access_key != "OLD":
@@ -315,7 +315,7 @@ class TestCredentials:
 
     @pytest.mark.parametrize("code", ["ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"])
     @pytest.mark.parametrize("requests", [1, 8])
-    def test_a_key_that_is_refused_is_loaded_anew_once_for_all_requests_in_flight(
+    def test_a_key_that_is_refused_is_loaded_again_once_for_all_requests_in_flight(
         self, target: Target, proxy: FaultProxy, credentials_file: Path, requests: int, code: str
     ) -> None:
         clock = FakeClock()

@@ -23,15 +23,15 @@ class Bench:
 
     async def begin(self, *names: str, queue: str = FIRST) -> list[asyncio.Task[None]]:
         tasks = [asyncio.create_task(self._hold(name, queue)) for name in names]
-        await self.settle()
+        await self.let_all_wait()
         return tasks
 
     async def end(self, *names: str) -> None:
         for name in names:
             self.ends[name].set()
-            await self.settle()
+            await self.let_all_wait()
 
-    async def settle(self) -> None:
+    async def let_all_wait(self) -> None:
         """Let every task go on until it waits."""
         for _ in range(10):
             await asyncio.sleep(0)
@@ -60,14 +60,14 @@ async def cancelled_in_the_step_in_which_it_is_let_out(bench: Bench) -> None:
     await asyncio.sleep(0)
     assert bench.held == ["b"]  # and the waiting task has not gone on yet
     waiting.cancel()
-    await bench.settle()
+    await bench.let_all_wait()
     await bench.end("b")
 
 
 async def cancelled_while_it_holds(bench: Bench) -> None:
     for task in await bench.begin("a", "b"):
         task.cancel()
-    await bench.settle()
+    await bench.let_all_wait()
 
 
 async def an_error_while_it_holds(bench: Bench) -> None:
@@ -109,7 +109,7 @@ def test_no_slot_is_lost_and_none_is_given_twice(scenario: Callable[[Bench], Awa
     asyncio.run(run())
 
 
-def test_whoever_waits_longest_is_next() -> None:
+def test_the_one_that_waits_longest_is_next() -> None:
     async def run() -> None:
         bench = Bench(1)
         await bench.begin("a", "b", "c")

@@ -67,7 +67,7 @@ class TestPutNew:
 
         assert target.items() == {item_of(1)["PK"]["S"]: item_of(1)}
 
-    def test_an_item_that_stands_is_left_as_it_is(self, target: Target) -> None:
+    def test_an_item_that_exists_is_left_as_it_is(self, target: Target) -> None:
         standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
         target.put(standing)
 
@@ -116,7 +116,7 @@ class TestUpdate:
             {"version": {"S": "1"}},
         ],
     )
-    def test_an_item_that_was_written_meanwhile_is_left_alone(self, target: Target, meanwhile: dict[str, Any]) -> None:
+    def test_an_item_that_was_written_in_between_is_left_alone(self, target: Target, meanwhile: dict[str, Any]) -> None:
         written = item_of(1, **meanwhile)
         target.put(written)
 
@@ -124,13 +124,13 @@ class TestUpdate:
 
         assert target.item(1) == written
 
-    def test_an_attribute_that_appeared_meanwhile_makes_the_update_fail(self, target: Target) -> None:
+    def test_an_attribute_that_appeared_in_between_makes_the_update_fail(self, target: Target) -> None:
         seen = item_of(1, version=None, updatedAt=None)
         target.put(item_of(1, version=None))
 
         assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
 
-    def test_an_item_that_is_gone_is_not_made_anew(self, target: Target) -> None:
+    def test_an_item_that_is_gone_is_not_made_again(self, target: Target) -> None:
         seen = item_of(1, version=None, updatedAt=None)
 
         assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
@@ -147,7 +147,7 @@ class TestDelete:
 
         assert list(target.items()) == [f"IMAGE#{row_id(2)}"]
 
-    def test_an_item_that_was_written_meanwhile_stays(self, target: Target) -> None:
+    def test_an_item_that_was_written_in_between_stays(self, target: Target) -> None:
         target.put(item_of(1, version={"N": "2"}))
 
         assert on_table(target, target.url, lambda table: table.delete(row_id(1), item_of(1))) is False
@@ -270,7 +270,7 @@ class TestScan:
 
 
 class TestDescribe:
-    def test_a_table_made_anew_under_the_same_name_is_another_one(self, services: Services, target: Target) -> None:
+    def test_a_table_made_again_under_the_same_name_is_another_one(self, services: Services, target: Target) -> None:
         before = describe(access(target.url), target.name, IMAGE)
         assert before == describe(access(target.url), target.name, IMAGE)
 

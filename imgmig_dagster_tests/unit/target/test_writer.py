@@ -47,7 +47,7 @@ def sizes(proxy: FaultProxy) -> list[int]:
     return sorted((len(call.keys) for call in proxy.of("BatchWriteItem")), reverse=True)
 
 
-def stands(target: Target, count: int) -> bool:
+def exist(target: Target, count: int) -> bool:
     """Whether exactly the first `count` items are in the table, as they were written."""
     return target.items() == {item["PK"]["S"]: item for item in items(count)}
 
@@ -64,7 +64,7 @@ def test_items_are_written_in_batches_of_at_most_25(
 
     assert sizes(proxy) == batches
     assert sorted(done, reverse=True) == batches
-    assert stands(target, count)
+    assert exist(target, count)
 
 
 def test_unprocessed_items_are_sent_again_alone(target: Target, proxy: FaultProxy) -> None:
@@ -78,7 +78,7 @@ def test_unprocessed_items_are_sent_again_alone(target: Target, proxy: FaultProx
         [row_id(number) for number in range(18, 25)],
         [row_id(number) for number in (23, 24)],
     ]
-    assert stands(target, 25)
+    assert exist(target, 25)
 
 
 def test_unprocessed_items_use_up_no_retry_and_slow_the_writer_down(target: Target, proxy: FaultProxy) -> None:
@@ -89,7 +89,7 @@ def test_unprocessed_items_use_up_no_retry_and_slow_the_writer_down(target: Targ
 
     assert len(proxy.calls) == 13
     assert clock.now > FakeClock().now + 12
-    assert stands(target, 25)
+    assert exist(target, 25)
 
 
 def test_no_progress_past_the_deadline_makes_the_target_unavailable(target: Target, proxy: FaultProxy) -> None:
@@ -110,7 +110,7 @@ def test_slow_progress_is_no_reason_to_give_up(target: Target, proxy: FaultProxy
 
     assert sizes(proxy) == list(range(25, 0, -1))
     assert clock.now > FakeClock().now + 2.0
-    assert stands(target, 25)
+    assert exist(target, 25)
 
 
 @pytest.mark.parametrize("fault", [reset_before, reset_after, truncated, error("InternalServerError", 500)])
@@ -120,7 +120,7 @@ def test_a_batch_whose_reply_was_lost_is_written_again(target: Target, proxy: Fa
     assert write(target, proxy, items(25)) == []
 
     assert sizes(proxy) == [25] * 4
-    assert stands(target, 25)
+    assert exist(target, 25)
 
 
 def test_after_three_retries_the_items_of_that_batch_have_failed_and_the_others_are_written(

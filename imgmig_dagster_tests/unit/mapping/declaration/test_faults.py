@@ -1,4 +1,4 @@
-"""What is wrong with a declaration is told by file and line, all of it at once, with what to write instead."""
+"""A declaration's faults are named by file and line, all at once, with what to write instead."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -195,7 +195,7 @@ def test_what_is_no_declaration(tmp_path: Path, text: str | bytes, fault: str) -
     )
 
 
-def test_a_key_that_stands_twice_an_alias_and_a_key_that_is_none(tmp_path: Path) -> None:
+def test_a_key_that_is_there_twice_an_alias_and_a_key_that_is_none(tmp_path: Path) -> None:
     text = written({"attributes": "{a: &x {column: b},\n b: *x,\n a: c,\n ? [d] : e}"})
 
     assert refused(tmp_path, text) == [
