@@ -98,8 +98,8 @@ def finished_pass(partition: str, moment: str, run_id: str) -> str:
     return f"{passes(partition)}/{_stamp(moment)}-{run_id}.json"
 
 
-def segment(folder: str, run_id: str, number: int) -> str:
-    """The results of some of a pass's rows; the folder is `SEEN` or `VERIFIED` of a partition, or its `segments`."""
+def part(folder: str, run_id: str, number: int) -> str:
+    """The results of some of a pass's rows; the folder is a partition's `SEEN`, `VERIFIED` or `evidence_parts`."""
     return f"{folder}/{run_id}-{number:06d}.json"
 
 
@@ -129,7 +129,7 @@ def evidence(partition: str) -> str:
     return f"{partition}/{EVIDENCE}"
 
 
-def segments(partition: str) -> str:
+def evidence_parts(partition: str) -> str:
     """The folder of what the evidence says row by row (`verification.row_parts`)."""
     return f"{partition}/segments"
 
@@ -145,7 +145,7 @@ def mismatches(partition: str) -> str:
 
 
 def last_write(partition: str | None) -> str:
-    """The run of ours that last wrote to a partition's items; None: to orphan items (`state.writes.LastWrite`)."""
+    """Our run that last wrote to a partition's items; None: to orphan items (`state.writes.LastWrite`)."""
     return f"{partition}/{LAST_WRITE}" if partition else LAST_WRITE
 
 

@@ -87,4 +87,4 @@ class RowLog:
             self._store.delete(name)
 
     def _name(self, run_id: str, number: int) -> str:
-        return names.segment(self._folder, run_id, number)
+        return names.part(self._folder, run_id, number)

@@ -71,7 +71,7 @@ def _why_stale(state: StateStore, window: Window, moment: str) -> str | None:
 
 
 def verifiable_partitions(state: StateStore, windows: Sequence[Window]) -> list[str]:
-    """The partitions that were migrated or verified, and that no run of ours is writing to.
+    """The partitions that were migrated or verified, and that none of our runs is writing to.
 
     Raises:
         StateError: a file of the state cannot be read.

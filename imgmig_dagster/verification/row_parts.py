@@ -173,7 +173,7 @@ class EvidencePartStore:
 
     def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> EvidencePart:
         """Write a part's rows. It counts once the index that an evidence names has it."""
-        name = names.segment(names.segments(self._partition), self._run_id, self._next())
+        name = names.part(names.evidence_parts(self._partition), self._run_id, self._next())
         if rows.faults:
             save_lines(self._store, names.faults_of(name), rows.faults)
         save_record(self._store, name, PackedRows.of(rows))
@@ -193,7 +193,7 @@ class EvidencePartStore:
 
     def write_index(self, parts: Sequence[EvidencePart]) -> str:
         """Write the list of parts, and return its name."""
-        name = names.segment(names.segments(self._partition), f"{self._run_id}-index", self._next())
+        name = names.part(names.evidence_parts(self._partition), f"{self._run_id}-index", self._next())
         save_record(self._store, name, EvidencePartIndex(tuple(parts)))
         return name
 
@@ -201,7 +201,7 @@ class EvidencePartStore:
         """Remove the files that no evidence names any more."""
         files = [part.file for part in parts]
         kept = {index, *files, *map(names.faults_of, files)}
-        for name in self._store.list(names.segments(self._partition)):
+        for name in self._store.list(names.evidence_parts(self._partition)):
             if name not in kept:
                 self._store.delete(name)
 
@@ -217,7 +217,7 @@ class EvidencePartStore:
 
     def _next(self) -> int:
         if self._last_number is None:
-            listed = self._store.list(names.segments(self._partition))
+            listed = self._store.list(names.evidence_parts(self._partition))
             numbers = [name.rpartition("-")[2].partition(".")[0] for name in listed]
             self._last_number = max((int(number) for number in numbers if number.isdigit()), default=0)
         self._last_number += 1

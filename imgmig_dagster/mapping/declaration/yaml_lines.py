@@ -93,9 +93,7 @@ class _Reading:
     def of(self, node: yaml.Node, path: Path) -> Any:
         self._found.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in self._seen:
-            self._found.faults.append(
-                DeclarationFault(path, "an alias (*) is not allowed here; write out what it stands for")
-            )
+            self._found.faults.append(DeclarationFault(path, "an alias (*) is not allowed here; write out its value"))
             return None
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):

@@ -199,7 +199,7 @@ def test_a_key_that_is_there_twice_an_alias_and_a_key_that_is_none(tmp_path: Pat
     text = written({"attributes": "{a: &x {column: b},\n b: *x,\n a: c,\n ? [d] : e}"})
 
     assert refused(tmp_path, text) == [
-        "7: an alias (*) is not allowed here; write out what it stands for",
+        "7: an alias (*) is not allowed here; write out its value",
         "8: `a` is there twice; leave one of them out",
         "9: a key has to be a text; put it in quotes",
     ]
