@@ -204,5 +204,5 @@ def test_an_id_of_bad_bytes_in_a_database_in_utf8_is_found_again(unchecked: Sour
         with reader.window_ids(MARCH) as ids_between:
             assert named in ids_between(None, page.until)
         # No statement in UTF-8 can name that position: it is said, and no row is passed over.
-        with pytest.raises(UnreadableText, match="fix the row"):
+        with pytest.raises(UnreadableText, match="fix it in the source"):
             list(reader.pages(MARCH, None, 3))
