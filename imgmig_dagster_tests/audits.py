@@ -93,7 +93,7 @@ class Audit:
         self.file.write_text(json.dumps({**covered, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}))
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Edit the certificate as somebody does who makes its hash anew."""
+        """Edit the certificate as somebody does who computes its hash again."""
         document = json.loads(self.file.read_bytes())
         change(document)
         self.write(document)

@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply, with headers besides or in place of DynamoDB's own."""
+    """A whole reply, with headers beside or in place of DynamoDB's own."""
 
     status: int
     body: bytes

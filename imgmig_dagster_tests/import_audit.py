@@ -1,4 +1,4 @@
-"""Imports the modules that it is told, and fails where one of them does more than be imported.
+"""Imports the modules that it is given, and fails where one of them does more than be imported.
 
 A program of its own: the hook has to stand before anything of this project or of Dagster is imported.
 """

@@ -11,10 +11,10 @@ from typing import Any
 from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.cli.wording import (
     SHOWN_FAULTS,
+    blocker_lines,
     counts_line,
     figure_table,
     finding,
-    lacking_lines,
     review_lines,
     verdict_line,
 )
@@ -130,7 +130,7 @@ def _verdict_lines(state: StateStore, report: SummaryReport | None) -> list[str]
     shown = verdict_line(report.verdict, report.cutover) if report else "Verdict: NO REPORT"
     return [
         *([*report.facts.columns.ignored_lines, *report.facts.schema.lines] if report else []),
-        *(lacking_lines(report) if report else []),
+        *(blocker_lines(report) if report else []),
         f"{shown}. Report: {state.locate(names.report(names.SUMMARY_HTML))}",
         *(review_lines(report) if report else []),
     ]

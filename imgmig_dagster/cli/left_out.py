@@ -30,10 +30,10 @@ def naming_columns(
     either side; it ends as it would without them, but for a verification that would be PASS."""
     columns = source.columns_not_migrated()
     drift = schema_drift(state, source, lambda: describe(settings.aws(), settings.target.table, source.mapping))
-    is_void = "verdicts" in finding.document and bool(columns.unmapped)
+    loses_columns = "verdicts" in finding.document and bool(columns.unmapped)
     return replace(
         finding,
-        exit_code=max(finding.exit_code, int(is_void)),
+        exit_code=max(finding.exit_code, int(loses_columns)),
         document={**finding.document, "columns": columns, "schema": drift},
         lines=[*finding.lines, *drift.lines, *columns.lines],
     )

@@ -75,7 +75,7 @@ def verdict_line(verdict: Verdict, cutover: Cutover) -> str:
     return f"Verdict: {verdict.value}. Cutover: {cutover.value}"
 
 
-def lacking_lines(report: SummaryReport) -> list[str]:
+def blocker_lines(report: SummaryReport) -> list[str]:
     """The first blockers of PASS, with what to type."""
     return [f"blocked by: {each.what} ({', '.join(each.commands)})" for each in report.blockers[:SHOWN_FAULTS]]
 

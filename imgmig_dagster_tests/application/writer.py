@@ -1,7 +1,7 @@
 """Runs the application's own writer, and records what it writes.
 
-``python -m imgmig_dagster_tests.application.writer`` writes `items.json` anew; ``make application-items`` does so after
-installing the SDK.
+``python -m imgmig_dagster_tests.application.writer`` writes `items.json` again; ``make application-items`` does so
+after installing the SDK.
 """
 
 import json

@@ -204,10 +204,10 @@ class TestAnOperatorsMorning:
         self, platform: Platform, operator: Operator
     ) -> None:
         platform.delete(CORRUPTED)
-        assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"], "it writes the item anew"
+        assert statuses(operator.launch("migrate", self.FIRST)) == ["SUCCESS"], "it writes the item again"
 
         operator.expect_partitions("verification_report", failed=1, materialized=MONTHS - 1)
-        operator.shoot("evidence-voided-asset")
+        operator.shoot("evidence-invalidated-asset")
         operator.expect_partitions("migrated_images", failed=0, materialized=MONTHS)
 
         assert statuses(operator.launch("verify", self.FIRST)) == ["SUCCESS"]

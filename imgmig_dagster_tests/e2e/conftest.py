@@ -35,7 +35,7 @@ class DevStage:
         shutil.rmtree(self.state, ignore_errors=True)
 
     def seed(self, rows: Iterable[ImageRow], partition_start: date) -> None:
-        """Begin anew with these rows."""
+        """Start again with these rows."""
         self.clear()
         self.services.sandbox.seed(rows, partition_start)
 

@@ -65,7 +65,7 @@ class Campaign:
         self._tell(f"{doomed.name} works on {_named(killed)}: {doomed.kill()} processes get SIGKILL")
         self._wait_until(lambda: self._has_failed(killed))
         self._ground.start_worker(doomed)
-        self._tell(f"the run is taken for dead, and waits for its retry; {doomed.name} is started anew")
+        self._tell(f"the run is taken for dead, and waits for its retry; {doomed.name} is started again")
         # Retries wait behind all others: the host would be away for the rest of the backfill.
         lost = self._run_at_work(cut_off, queued_at_most=2)
         cut_off.cut()
@@ -154,7 +154,7 @@ class Campaign:
         return found[0]
 
     def _wait_until(self, holds: Callable[[], bool]) -> None:
-        """Wait, and note which host has which run meanwhile; the campaign as a whole is bounded."""
+        """Wait, and note which host has which run; the campaign as a whole is bounded."""
         while True:
             for run in self._started():
                 if run.run_id not in self._host_of and (host := self._asked_of_celery(run)):

@@ -39,7 +39,7 @@ class Host:
         return ["ip", "netns", "exec", self.namespace, *command]
 
     def cut(self) -> None:
-        """Let nothing through: connections stay open, and nobody is told, as behind a switch that fails."""
+        """Let nothing through: connections stay open, and nobody hears of it, as behind a switch that fails."""
         _ip("link", "set", self.cable, "down")
 
     def restore(self) -> None:
@@ -61,7 +61,7 @@ class Host:
         _ip(*inside, "address", "add", f"{_NETWORK}.{10 + self.number}/24", "dev", "eth0")
         _ip(*inside, "link", "set", "eth0", "up")
         _ip(*inside, "link", "set", "lo", "up")
-        # Known for good. Whoever has to ask for it is told that there is no such host, and gives up at once.
+        # Known for good. A process that asks for it hears that there is no such host, and gives up at once.
         _ip(*inside, "neighbour", "replace", GATEWAY, "lladdr", _GATEWAY_MAC, "dev", "eth0", "nud", "permanent")
 
 

@@ -135,7 +135,7 @@ def note_a_late_write(state: StateStore) -> None:
 def migrate_beside_a_verification(state: StateStore) -> None:
     with changing(state, names.verification_lock(PARTITION)) as verifying:
         migrate(state, "run-3", failures=())
-        verifying.write(names.evidence(PARTITION), b'{"found": "meanwhile"}')
+        verifying.write(names.evidence(PARTITION), b'{"found": "by another"}')
 
 
 def be_taken_over(state: StateStore) -> None:

@@ -49,7 +49,7 @@ def nobody_waits(_seconds: float) -> None:
 def try_to_claim(
     target: Target, state: str, url: str | None = None, has_begun: bool = False, sleep: Sleep = nobody_waits
 ) -> ImgmigError | None:
-    """What a state is told that claims the table; None: the table is its own."""
+    """The answer to a state that claims the table; None: the table is its own."""
     try:
         claim(access(url or target.url), arn_of(target), state, f"place-{state}", has_begun, sleep=sleep)
     except ImgmigError as refused:
@@ -146,13 +146,13 @@ def test_of_two_that_begin_at_once_one_stays(
     """The second one begins and ends while the first one waits for its mark to show."""
     told: dict[str, ImgmigError | None] = {}
 
-    def meanwhile(_seconds: float) -> None:
+    def while_it_waits(_seconds: float) -> None:
         if second not in told:
             if shows_late:
                 proxy.inject(none_shows(), "ListTagsOfResource")
             told[second] = try_to_claim(target, second, proxy.url)
 
-    told[first] = try_to_claim(target, first, sleep=meanwhile)
+    told[first] = try_to_claim(target, first, sleep=while_it_waits)
 
     assert [state for state, refused in told.items() if refused is None] == [winner]
     loser = told[second]

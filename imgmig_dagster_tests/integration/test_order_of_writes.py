@@ -23,7 +23,7 @@ CLOCKS = pytest.mark.parametrize("ahead_s", [-HOUR, 0.0, HOUR], ids=["an hour be
 
 
 def on_a_clock(run: Run, ahead_s: float) -> Run:
-    """The run on a machine whose clock is so many seconds ahead of ours."""
+    """The run on a machine whose clock is so many seconds ahead of this one."""
 
     def shifted() -> str:
         return (datetime.fromisoformat(now()) + timedelta(seconds=ahead_s)).isoformat(timespec="milliseconds")

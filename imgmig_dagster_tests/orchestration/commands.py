@@ -157,7 +157,7 @@ def wait_until(holds: Any, patience_s: float = _PATIENCE_S) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on, and that no outgoing connection is given meanwhile."""
+    """A port of loopback that nobody listens on, and that no outgoing connection gets."""
     while True:
         port = random.randrange(10_000, 20_000)
         with socket.socket() as opened, contextlib.suppress(OSError):

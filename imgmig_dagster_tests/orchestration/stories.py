@@ -24,13 +24,13 @@ FEBRUARYS, MARCHS = range(12), range(20, 32)
 class Step:
     """A command as the documents spell it, its exit code, and words that it prints.
 
-    `meanwhile` is what is typed in another terminal while it runs.
+    `alongside` is what is typed in another terminal while it runs.
     """
 
     command: str
     exit_code: int
     says: str
-    meanwhile: "Sequence[Step]" = ()
+    alongside: "Sequence[Step]" = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Desk:
         """Type a command, wait for its end, and hold it against what is expected."""
         _imgmig, *words = shlex.split(step.command.replace("KEY", MARCH))
         started = self.commands.start(*words, environment=self.environment, folder=self.folder)
-        for each in step.meanwhile:
+        for each in step.alongside:
             self.follow(each)
         finished = started.wait()
         printed = finished.stdout + finished.stderr
@@ -81,7 +81,7 @@ def follow(desk: DeskT, story: Story[DeskT]) -> None:
 def steps_of(story: Story[DeskT]) -> list[Step]:
     """The commands of a story."""
     steps = [each for each in story if isinstance(each, Step)]
-    return [*steps, *(inner for each in steps for inner in each.meanwhile)]
+    return [*steps, *(inner for each in steps for inner in each.alongside)]
 
 
 def a_person_finds_every_image_fine(desk: Desk) -> None:
@@ -246,7 +246,7 @@ SANDBOX: Story[Desk] = (
         "imgmig sandbox dual-write --seconds 30",
         0,
         "insert: ",
-        meanwhile=(
+        alongside=(
             Step("imgmig dry-run", 0, "Nothing was written."),
             Step("imgmig migrate", 0, "failed 0 in "),
             Step("imgmig retry-failures", 0, "No ledger holds a row."),

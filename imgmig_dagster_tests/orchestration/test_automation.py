@@ -94,7 +94,7 @@ def test_a_migrated_partition_is_verified_once(daemon: Daemon) -> None:
     daemon.verified(JANUARY)
     assert daemon.tick() == set()
     daemon.migrated(JANUARY)
-    assert daemon.tick() == {JANUARY}, "another pass has voided the evidence"
+    assert daemon.tick() == {JANUARY}, "another pass has invalidated the evidence"
 
 
 def test_the_partitions_of_a_range_are_asked_for_together(daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""Commands whose credentials come from a program: it is asked once a command, and a login that is needed is told."""
+"""Commands whose credentials come from a program: it is asked once a command, and says when a login is needed."""
 
 from pathlib import Path
 

@@ -22,9 +22,9 @@ def desk(commands: CommandServer, tmp_path: Path) -> Iterator[Desk]:
         with (tmp_path / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            # So many that the application seldom writes to the same one twice within a settle time.
+            # So many that the application seldom writes to the same one twice within a recheck delay.
             writer.writerows([*images_of(2, range(300)), *images_of(3, range(300, 600))])
-    # The settings of a stage whose application writes meanwhile.
+    # The settings of a stage whose application writes at the same time.
     environment = {"IMGMIG_DUAL_WRITE": "true"}
     yield Desk(commands, tmp_path, "dev", LocalStateStore(root / "state" / "dev" / "images"), environment)
     Sandbox(root).delete()

@@ -174,7 +174,7 @@ def test_prod(services: Services, commands: CommandServer, source: Source, image
         write_settings(tmp_path, "prod", {**settings(services, source, images_prod, tmp_path), **by_tls})
         desk = stage_at(tmp_path, "prod", commands, source, images_prod, AWS_CA_BUNDLE=str(certificate.file))
         follow(desk, PROD)
-    assert len(images_prod.items()) == len(ROWS), "nothing of ours was written"
+    assert len(images_prod.items()) == len(ROWS), "none of our items was written"
 
 
 def test_a_stage_of_ones_own(

@@ -1,4 +1,4 @@
-"""What no migration reaches is told of by the commands that a person would take for complete."""
+"""Commands that a person would take for complete name what no migration reaches."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -28,7 +28,7 @@ RESULTS = [
     dg.AssetCheckResult(check_name="whole", passed=True, description="holds", metadata={"rows": 3}),
     dg.AssetCheckResult(check_name="exact", passed=False, severity=dg.AssetCheckSeverity.WARN, description="1 is not"),
 ]
-# Of what an op puts out Dagster says besides that its version was given to it. Nothing here asks for that.
+# Of what an op puts out Dagster also says that its version was given to it. Nothing here asks for that.
 _GIVEN = re.compile(r',? ?"dagster/data_version_is_user_provided": "true"')
 # What differs between any two runs: ids, processes, moments.
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -149,7 +149,7 @@ def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_name
         if part.partition == MARCH:
             # February waits for it, and so records what it records, or ends, after March's end in the recorder's queue.
             refused.set()
-            raise TargetRefused("a permission is lacking")
+            raise TargetRefused("a permission is missing")
         if part.partition != FEBRUARY:
             try:
                 await asyncio.Event().wait()

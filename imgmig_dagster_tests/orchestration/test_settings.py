@@ -72,7 +72,7 @@ def test_no_secret_reaches_run_configs_events_errors_state_or_reports(platform: 
         platform.succeed(job, MARCH)
     for job in ("census", "draw_spot_check", "report"):
         platform.succeed(job)
-    # Errors of every kind of service besides.
+    # Errors of every other kind of service.
     platform.set(IMGMIG_TARGET_TABLE="no-such-table")
     assert not platform.run("migrate", MARCH).success
     platform.set(IMGMIG_SOURCE_SCHEMA="no_such_schema")
@@ -93,7 +93,7 @@ def test_a_ledgers_values_are_printed_only_where_they_are_asked_for_now(
     platform.source.insert([image(4, updated_at="infinity")])
     platform.set(IMGMIG_SHOW_VALUES="true")
     assert commands.run("migrate", environment=platform.environment).exit_code == 1
-    # A retry that gets anywhere writes the entry anew; this one leaves it as it is.
+    # A retry that gets anywhere writes the entry again; this one leaves it as it is.
     platform.set(IMGMIG_TARGET_TABLE="no-such-table")
     printed = []
     for shows in ("true", "false"):

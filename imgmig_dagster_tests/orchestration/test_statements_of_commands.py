@@ -1,4 +1,4 @@
-"""How much of a large table a command reads before and besides its work: no more than the partitions asked for."""
+"""How much of a large table a command reads before and beside its work: no more than the partitions asked for."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is wrong with a stage is the same for each of its partitions: it is told once, and ends the command."""
+"""What is wrong with a stage is the same for each of its partitions: it is reported once, and ends the command."""
 
 from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer

@@ -239,12 +239,12 @@ class Pass:
         ledger = Migration(self.ground.source, self.target, self.state).ledger
         hold(set(ledger) == {row_id(n) for n in rows.rejected}, f"the ledger names {sorted(ledger)[:5]}")
 
-    def _look_at_the_files(self, most_records: int, besides: set[str]) -> None:
+    def _look_at_the_files(self, most_records: int, others: set[str]) -> None:
         found = set(self.state.list(_PARTITION))
         records = {name for name in found if name.startswith(f"{_PARTITION}/passes/")}
         self.findings.hold(1 <= len(records) <= most_records, f"records: {sorted(records)}")
         expected = {f"{_PARTITION}/{name}" for name in ("run.lock", "migration-failures.json", "last-write.json")}
-        left = found - records - expected - besides
+        left = found - records - expected - others
         if self.place.folder:
             left |= {str(path) for path in Path(self.place.folder).rglob(".*") if path.name != ".write.lock"}
         self.findings.hold(not left, f"left behind: {sorted(left)}")

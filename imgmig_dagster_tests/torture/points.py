@@ -51,7 +51,7 @@ IN_THE_PROCESS = (
 class Trap:
     """Sends this process a signal when it comes to the point for the `nth` time.
 
-    SIGKILL, or SIGSTOP: then it goes on from there when it is told to.
+    SIGKILL, or SIGSTOP: then it goes on from there on SIGCONT.
     """
 
     def __init__(self, point: Point, nth: int, number: signal.Signals = signal.SIGKILL) -> None:

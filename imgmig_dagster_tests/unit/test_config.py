@@ -185,7 +185,7 @@ class TestWrong:
 
 class TestDefaults:
     @pytest.mark.parametrize(
-        ("stage", "dual_write", "mode", "settle"),
+        ("stage", "dual_write", "mode", "delay"),
         [
             (Stage.PROD, None, WriteMode.CONDITIONAL, 2.0),
             (Stage.STAGING, None, WriteMode.CONDITIONAL, 2.0),
@@ -200,14 +200,14 @@ class TestDefaults:
         stage: Stage,
         dual_write: str | None,
         mode: WriteMode,
-        settle: float,
+        delay: float,
     ) -> None:
         if dual_write:
             configured.setenv("IMGMIG_DUAL_WRITE", dual_write)
 
         settings = load_settings(stage)
 
-        assert (settings.write_mode, settings.recheck_delay_s) == (mode, settle)
+        assert (settings.write_mode, settings.recheck_delay_s) == (mode, delay)
 
     @pytest.mark.usefixtures("configured")
     def test_pages_and_requests_are_those_of_the_requirements(self) -> None:

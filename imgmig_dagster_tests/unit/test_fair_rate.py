@@ -40,8 +40,8 @@ def test_shares_sum_up_to_the_rate_and_nobody_lacks_what_another_has_without_nee
     assert sum(shares.values()) == pytest.approx(rate)
     assert min(shares.values()) >= 0
     wanted = {name: math.inf if demand is None else demand for name, demand in demands.items()}
-    lacking = [share for name, share in shares.items() if share < wanted[name] - 1e-6 * rate]
-    for share in lacking:
+    short = [share for name, share in shares.items() if share < wanted[name] - 1e-6 * rate]
+    for share in short:
         assert share == pytest.approx(max(shares.values()))
 
 

@@ -1,4 +1,4 @@
-"""What a person is told while a partition is worked on."""
+"""What a person reads while a run works on a partition."""
 
 import re
 import threading

@@ -200,9 +200,9 @@ def test_evidence_of_a_window_that_was_open_ages_in_an_hour_where_the_source_is_
         return why_invalid(state.store, open_window, evidence, today, 100, digest)
 
     assert why(timedelta(hours=1), None) is None
-    void = why(timedelta(hours=1, seconds=1), None)
-    assert (void is None) is counts
-    assert void is None or void.what == "its window was still open, and it is more than an hour old"
+    invalidation = why(timedelta(hours=1, seconds=1), None)
+    assert (invalidation is None) is counts
+    assert invalidation is None or invalidation.what == "its window was still open, and it is more than an hour old"
     assert why(timedelta(days=1), evidence.digest) is None
     assert state.report(at(days=1)).verdict is Verdict.PASS
 
