@@ -102,7 +102,7 @@ class TestConditionalPut:
 
 CHANGES: Item = {"width": {"N": "1"}, "version": {"N": "2"}}
 ABSENT: list[tuple[str, ...]] = [(), ("version",), ("updatedAt",), ("version", "updatedAt")]
-MEANWHILE: list[dict[str, Any]] = [
+CONCURRENT: list[dict[str, Any]] = [
     {"version": {"N": "2"}},
     {"updatedAt": {"S": "2024-05-06T07:08:09.124Z"}},
     {"version": None},
@@ -134,11 +134,11 @@ class TestWritesOnWhatWasSeen:
         assert on_table(lambda table: table.update(row_id(1), item_of(1), {"height": None})) is True
         assert target.item(1) == item_of(1, width=None, height=None)
 
-    @pytest.mark.parametrize("meanwhile", MEANWHILE)
+    @pytest.mark.parametrize("concurrent", CONCURRENT)
     def test_an_item_written_in_between_is_neither_updated_nor_deleted(
-        self, on_table: OnTable, target: Target, meanwhile: dict[str, Any]
+        self, on_table: OnTable, target: Target, concurrent: dict[str, Any]
     ) -> None:
-        standing = item_of(1, **meanwhile)
+        standing = item_of(1, **concurrent)
         target.put(standing)
 
         assert on_table(lambda table: table.update(row_id(1), item_of(1), CHANGES)) is False

@@ -107,7 +107,7 @@ class TestUpdate:
         assert target.item(1) == {**seen, **CHANGES}
 
     @pytest.mark.parametrize(
-        "meanwhile",
+        "concurrent",
         [
             {"version": {"N": "2"}},
             {"updatedAt": {"S": "2024-05-06T07:08:09.124Z"}},
@@ -116,8 +116,10 @@ class TestUpdate:
             {"version": {"S": "1"}},
         ],
     )
-    def test_an_item_that_was_written_in_between_is_left_alone(self, target: Target, meanwhile: dict[str, Any]) -> None:
-        written = item_of(1, **meanwhile)
+    def test_an_item_that_was_written_in_between_is_left_alone(
+        self, target: Target, concurrent: dict[str, Any]
+    ) -> None:
+        written = item_of(1, **concurrent)
         target.put(written)
 
         assert on_table(target, target.url, lambda table: table.update(row_id(1), item_of(1), CHANGES)) is False
