@@ -158,7 +158,7 @@ def test_one_that_fails_for_good_is_told_as_a_login_that_is_needed_and_not_in_it
 def test_what_has_ended_when_it_comes_is_told_with_the_clock(program: Source) -> None:
     program.answers("FIRST", timedelta(hours=-1))
 
-    with pytest.raises(CredentialsUnavailable, match="have ended already by this machine's clock") as caught:
+    with pytest.raises(CredentialsUnavailable, match="have already ended by this machine's clock") as caught:
         _ = Shared().key
 
     assert "RuntimeError" not in str(caught.value)
