@@ -85,7 +85,9 @@ def test_a_certificate_of_an_earlier_form_is_refused_with_what_to_do(audit: Audi
     audit.edit(lambda document: document.update(format=2))
     said = audit.run()
     assert (said.exit_code, said.out) == (2, "")
-    assert "of format 2, and this recheck.py reads 3: use the recheck.py of the version that made it" in said.error
+    assert (
+        "of format 2, and this recheck.py reads 3 and 4: use the recheck.py of the version that made it" in said.error
+    )
 
 
 def test_a_row_that_changed_since_is_named_and_not_its_value(audit: Audit) -> None:
