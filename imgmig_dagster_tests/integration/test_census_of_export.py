@@ -114,7 +114,7 @@ DAMAGES: dict[str, tuple[Callable[[ExportService], None], str]] = {
     "a file is not listed": (not_listed, "a file is not listed"),
     "the manifest is of another export": (of_another_export, "is of arn:of:another"),
     "the manifest is gone": (lambda service: service.change("manifest-files.json", None), "is gone"),
-    "the manifest is none": (lambda service: service.change("manifest-files.json", b"{}\n"), "is no manifest"),
+    "the manifest is none": (lambda service: service.change("manifest-files.json", b"{}\n"), "is not the manifest"),
 }
 
 
@@ -184,7 +184,7 @@ def test_a_failed_export_says_why_and_the_next_census_asks_again(migration: Migr
 def test_a_table_without_point_in_time_recovery_says_what_to_do(migration: Migration, service: ExportService) -> None:
     service.refusals["ExportTableToPointInTime"] = error("PointInTimeRecoveryUnavailableException", 400)
 
-    with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*export_url in \[target\]"):
+    with pytest.raises(TargetRefused, match=r"point-in-time recovery is off.*export_url from \[target\]"):
         census(migration, service)
 
 

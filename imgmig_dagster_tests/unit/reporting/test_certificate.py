@@ -1,10 +1,7 @@
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 
 from imgmig_dagster.reporting.certificate import Certificate, certify, compare
@@ -223,21 +220,3 @@ def test_a_corruption_and_what_it_changes_are_named(reviewed: StageState) -> Non
     }
     assert ("partition 2024-03-01", "verified at") in {(each.where, each.what) for each in found}
     assert not any(each.where == "partition 2024-04-01" for each in found)
-
-
-def test_a_certificate_of_format_3_is_read_by_its_earlier_names(state: StageState) -> None:
-    document = orjson.loads(serialize(certify(state.report())))
-    document["format"] = 3
-    document["lacking"], document["lacking_review"] = document.pop("blockers"), document.pop("cutover_blockers")
-    for each in document["partitions"]:
-        each["void"] = each.pop("invalidation")
-        if each["evidence"]:
-            each["evidence"]["settled"] = each["evidence"].pop("agreed_on_recheck")
-    del document["sha256"]
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    content = orjson.dumps({**document, "sha256": hashlib.sha256(canonical.encode()).hexdigest()})
-
-    found = parse("certificate.json", content).certificate
-
-    assert (found.format, found.blockers) == (3, document["lacking"])
-    assert found.cutover_blockers == document["lacking_review"]
