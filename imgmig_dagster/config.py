@@ -30,8 +30,9 @@ from imgmig_dagster.transport import LOOPBACK_NAMES
 
 SANDBOX_VARIABLES: Final = "sandbox.env"
 """The file of variables that a sandbox writes into its folder."""
-STAGES: Final = "stages"
-"""The folder of the stages' files, in the working directory and in a sandbox's folder."""
+SANDBOX_SETTINGS: Final = "sandbox.toml"
+"""The file with the settings of stage dev that a sandbox writes into its folder."""
+_STAGES: Final = "stages"
 
 
 def stage_from_env() -> Stage:
@@ -41,7 +42,7 @@ def stage_from_env() -> Stage:
 
 def stage_file(stage: Stage) -> Path:
     """Where the stage's file is: in the folder that IMGMIG_STAGES names, or in ``stages``."""
-    return Path(os.environ.get("IMGMIG_STAGES") or STAGES) / f"{stage.value}.toml"
+    return Path(os.environ.get("IMGMIG_STAGES") or _STAGES) / f"{stage.value}.toml"
 
 
 def sandbox_root() -> Path:
@@ -150,8 +151,12 @@ def load_settings(stage: Stage) -> Settings:
 
 def deprecation_warnings(stage: Stage) -> list[str]:
     """A line for each deprecated variable that a person sets for the stage: where its setting is now."""
-    handed_on = {**values_of(_sandbox_variables()), **_by_place(_sandbox_file().values)} if stage is Stage.DEV else {}
-    return stage_values(stage).warnings(handed_on)
+    return stage_values(stage).warnings(sandbox_values() if stage is Stage.DEV else {})
+
+
+def sandbox_values() -> Mapping[tuple[str, str], Any]:
+    """What the sandbox of this folder gives to settings, by section and key; `imgmig sandbox env` hands it on."""
+    return {**values_of(_sandbox_variables()), **_by_place(_sandbox_file().values)}
 
 
 def metrics_collector(stage: Stage) -> str | None:
@@ -173,7 +178,7 @@ def stage_values(stage: Stage) -> StageValues:
 
 def _sandbox_file() -> StageFile:
     """What the sandbox wrote; one of an earlier version wrote variables alone."""
-    found = read_stage_file(sandbox_root() / STAGES / f"{Stage.DEV.value}.toml", Stage.DEV)
+    found = read_stage_file(sandbox_root() / SANDBOX_SETTINGS, Stage.DEV)
     if found.exists:
         return found
     values: dict[str, dict[str, Any]] = {}

@@ -72,7 +72,7 @@ DEPRECATED: Final[Mapping[str, Replacement]] = {
     "IMGMIG_ALLOW_INSECURE": Replacement("connections", "allow_insecure"),
 }
 LOCATIONS: Final = (("source", "url"), ("source", "secret"), ("target", "table"), ("state", "url"))
-"""Variables that name a stage's own services. With none of them set, dev uses the sandbox."""
+"""The settings that name a stage's own services. With none of them set, dev uses the sandbox."""
 
 
 def warnings_of(variables: Mapping[str, str], file: str) -> list[str]:

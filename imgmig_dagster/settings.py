@@ -30,6 +30,7 @@ from imgmig_dagster.transport import (
     foreign_parameters,
     source_is_allowed,
     source_url_fault,
+    without_password,
 )
 
 _RECHECK_DELAY_S: Final = 2.0
@@ -187,4 +188,5 @@ class Settings(Sections):
 def _plain(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value.value if isinstance(value, Enum) else value)
+    text = str(value.value if isinstance(value, Enum) else value)
+    return without_password(text) if "://" in text else text

@@ -12,13 +12,13 @@ from imgmig_dagster.deprecated_variables import DEPRECATED
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.stage import Stage
 from imgmig_dagster.stage_settings import SECTIONS, keys_of
+from imgmig_dagster.transport import holds_password
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_WITH_PASSWORD: Final = re.compile(r"://[^/?#@]*:[^/?#]*@|[?&]password=", re.IGNORECASE)
 _SECRETS: Final = {
     ("source", "password"): "PGPASSWORD",
     ("source", "url"): "PGPASSWORD",
@@ -83,7 +83,7 @@ def _faults(file: StageFile, stage: Stage) -> Iterator[str]:
             place = file.place(section, key)
             if key not in keys_of(section):
                 yield f"{place}: {_secret(section, key, stage) or _unknown(key, section)}"
-            elif isinstance(value, str) and _WITH_PASSWORD.search(value):
+            elif isinstance(value, str) and holds_password(value):
                 yield f"{place}: {key} in [{section}] holds a password: {_elsewhere(section, key, stage)}"
 
 

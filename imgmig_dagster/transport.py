@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from typing import Final, Literal, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -15,6 +15,11 @@ _SOURCE_URL: Final = re.compile(
     rf"postgres(?:ql)?://(?:[^@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^@/?#\s]*)?(?:\?[^#\s]*)?"
 )
 _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+# A login with a password; a host with a port and no login is none.
+_NO_PORT: Final = r"(?!\d+(?:[,/?#]|$))"
+_LOGIN: Final = re.compile(rf"://[^/?#@:]*:{_NO_PORT}.*@")
+_LOGIN_PASSWORD: Final = re.compile(rf"(://[^/?#@:]*):{_NO_PORT}[^?#]*@")
+_PASSWORD_PARAMETER: Final = re.compile(r"[?&](?:ssl)?password=", re.IGNORECASE)
 
 _PRISMA: Final = "Prisma's; leave it out"
 _JDBC: Final = "JDBC's; leave it out"
@@ -80,6 +85,18 @@ def source_url_fault(url: str) -> str | None:
         "not a URL such as postgresql://user:password@host:5432/database; in a password, characters such as "
         "% @ / ? # & and the space are written as %25 %40 %2F %3F %23 %26 %20"
     )
+
+
+def holds_password(text: str) -> bool:
+    """Whether a text such as a URL holds a password, of the login or of a parameter, however it is spelled."""
+    return _LOGIN.search(text) is not None or _PASSWORD_PARAMETER.search(unquote(text)) is not None
+
+
+def without_password(url: str) -> str:
+    """A URL without the passwords of its login and its parameters; the rest stays as it is spelled."""
+    start, mark, query = url.partition("?")
+    kept = [each for each in query.split("&") if not _PASSWORD_PARAMETER.match("?" + unquote(each))]
+    return _LOGIN_PASSWORD.sub(r"\1@", start) + (mark + "&".join(kept) if any(kept) else "")
 
 
 def foreign_parameters(url: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imgmig_dagster.cli.progress_bars import OverallProgress, Watched, above, live, phases, progress_bar, rate_of
-from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.errors import ImgmigError, PartitionBusy
 from imgmig_dagster.progress import Ended, Progress, every_seconds
 
 _PLAIN_LINE_INTERVAL_S: Final = 5.0
@@ -177,6 +177,12 @@ def finish(output: Output, finding: CommandResult) -> NoReturn:
     raise typer.Exit(finding.exit_code)
 
 
+def worst_of(exit_codes: Iterable[int]) -> int:
+    """The exit code of several: that another run is at work counts only where nothing is worse."""
+    codes = set(exit_codes)
+    return max(codes - {PartitionBusy.exit_code}, default=0) or max(codes, default=0)
+
+
 def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], CommandResult]) -> NoReturn:
     """Show what a command finds of each table, and end it with the worst exit code.
 
@@ -186,7 +192,7 @@ def finish_all(output: Output, tables: Sequence[str], find: Callable[[str], Comm
         finish(output, find(tables[0]))
     found = {name: _found(find, name) for name in tables}
     output.show_all(found)
-    raise typer.Exit(max(each.exit_code for each in found.values()))
+    raise typer.Exit(worst_of(each.exit_code for each in found.values()))
 
 
 def _found(find: Callable[[str], CommandResult], table: str) -> CommandResult:

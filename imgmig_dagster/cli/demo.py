@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgmig_dagster.cli.console import CommandResult, Output
+from imgmig_dagster.cli.console import CommandResult, Output, worst_of
 from imgmig_dagster.cli.options import warn_of_deprecated_variables
 from imgmig_dagster.cli.stage_session import StageSession
 from imgmig_dagster.config import sandbox_root, uses_sandbox
@@ -57,7 +57,7 @@ def demo(
             output.say(f"\n== {name}")
             finding = work()
             output.show(finding)
-            worst = max(worst, finding.exit_code)
+            worst = worst_of((worst, finding.exit_code))
             timed(name)
     output.say("\nTook " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in phases))
     output.say("Next: `make ui` shows all of it in Dagster's UI; `imgmig sandbox stop` ends the servers.")

@@ -1,29 +1,32 @@
 """``imgmig init``: writes the files of a stage, for a person to edit. The texts are in `stage_template`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final
 
 import typer
 
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.cli.options import StageOption, named
-from imgmig_dagster.config import stage_values
+from imgmig_dagster.config import sandbox_values, stage_values
 from imgmig_dagster.dagster_home import write_local_dagster_yaml
-from imgmig_dagster.deprecated_variables import DEPRECATED
+from imgmig_dagster.deprecated_variables import DEPRECATED, LOCATIONS
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
+from imgmig_dagster.stage import WriteMode
 from imgmig_dagster.stage_settings import SECTIONS, keys_of
 from imgmig_dagster.stage_template import images_declaration, stage_file_text, variables_file_text
 from imgmig_dagster.stage_values import StageValues
 from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.transport import holds_password, without_password
 
 EXAMPLES: Final = (
     "Examples: imgmig init --stage staging; "
     "imgmig init --stage prod --dagster-home /var/lib/imgmig/dagster --target-table images-prod"
 )
 _IMAGES: Final = Path("mappings/images.yaml")
+_WITHOUT_A_KEY: Final = ("IMGMIG_WRITE_MODE", "IMGMIG_SETTLE_SECONDS")
 
 
 def init(
@@ -45,20 +48,21 @@ def init(
     What is set in the environment or in .env.STAGE goes into the settings. A file that exists stays as it is.
     """
     chosen, output = named(stage), Output(json=False)
-    said = stage_values(chosen)
+    # The sandbox's settings stay with it: written into a file they would lose its endpoints, and mean AWS itself.
+    said = replace(stage_values(chosen), sandbox=None)
+    if handed_on := _of_the_sandbox(said):
+        raise SettingsError(
+            f"this terminal has the sandbox's {', '.join(handed_on)}, by imgmig sandbox env: use another terminal"
+        )
     options = {("source", "url"): source_url, ("target", "table"): target_table, ("state", "url"): state_url}
-    if source_url is not None and urlsplit(source_url).password:
+    if source_url is not None and holds_password(source_url):
         raise SettingsError(f"--source-url holds a password: leave it out, and set PGPASSWORD in {chosen.env_file}")
-    values = {
-        (section, key): value
-        for section in SECTIONS
-        for key, value in said.section(section).items()
-        if key in keys_of(section)
-    }
-    values |= {place: value for place, value in options.items() if value is not None}
-    values = {
-        place: _without_password(value) if place == ("source", "url") else value for place, value in values.items()
-    }
+    values = _values(said) | {place: value for place, value in options.items() if value is not None}
+    if any(holds_password(value) for value in values.values() if isinstance(value, str)):
+        raise SettingsError(
+            "a variable holds a password in a form that cannot be taken out of it: give the URL without it by "
+            f"--source-url, and set PGPASSWORD in {chosen.env_file}"
+        )
     _write(output, said.file.path, stage_file_text(chosen, values))
     home = (dagster_home or Path(said.variables.get("DAGSTER_HOME") or f".dagster/{chosen.value}")).absolute()
     with refusals_as(FilesUnavailable, home, "name another folder by --dagster-home"):
@@ -92,20 +96,50 @@ def _declare(output: Output, said: StageValues, images: bool) -> None:
         output.say(f"Write into the table's declaration what variables set: {said_so}")
 
 
+def _of_the_sandbox(said: StageValues) -> list[str]:
+    """The variables that name the sandbox's own database, table or state."""
+    of_sandbox = sandbox_values()
+    return [
+        name
+        for name, each in DEPRECATED.items()
+        if (place := (each.section, each.key)) in LOCATIONS
+        and (value := said.variables.get(name))
+        and of_sandbox.get(place) == value
+    ]
+
+
+def _values(said: StageValues) -> dict[tuple[str, str], Any]:
+    """What the stage's file and variables say, as the new file can say it: without a password."""
+    found = {
+        (section, key): without_password(value) if isinstance(value, str) else value
+        for section in SECTIONS
+        for key, value in said.section(section).items()
+        if key in keys_of(section)
+    }
+    if said.section("target").get("write_mode") == WriteMode.CONDITIONAL.value:
+        found["target", "application_writes"] = True  # conditional writes are what it means now
+    return found
+
+
 def _say_what_is_left(output: Output, said: StageValues) -> None:
     """What a person still has to move: secrets, and variables that would win over the file."""
-    if (url := said.variables.get("IMGMIG_SOURCE_URL")) and urlsplit(url).password:
+    url = said.variables.get("IMGMIG_SOURCE_URL", "")
+    if holds_password(url):
         output.say(f"The password in IMGMIG_SOURCE_URL is in no file: set it as PGPASSWORD in {said.stage.env_file}")
-    if names := [name for name in DEPRECATED if said.variables.get(name)]:
-        output.say(f"Remove from the environment and from {said.stage.env_file}: {', '.join(names)}")
-
-
-def _without_password(url: object) -> object:
-    parts = urlsplit(str(url))
-    if parts.password is None:
-        return url
-    login, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{login.partition(':')[0]}@{host}").geturl()
+    written, wanted = stage_values(said.stage).file.values, _values(said)
+    done = []
+    for name, each in DEPRECATED.items():
+        if not said.variables.get(name):
+            continue
+        value = wanted.get((each.section, each.key))
+        if each.place is None and name in _WITHOUT_A_KEY:
+            output.say(f"{name} is no setting any more: {each.advice(str(said.file.path))}")
+        elif value is not None and written.get(each.section, {}).get(each.key) != value:
+            output.say(f"Add to [{each.section}] of {said.file.path}: {each.key} = {json.dumps(value)} ({name})")
+        else:
+            done.append(name)
+    if done:
+        output.say(f"Remove from the environment and from {said.stage.env_file}: {', '.join(done)}")
 
 
 def _write(output: Output, path: Path, text: str, mode: int = 0o644) -> None:

@@ -22,7 +22,7 @@ class Action(Enum):
 
     NONE = "the item is as it has to be"
     PUT = "there is no item"
-    COMPLETE = "the item has missing attributes"
+    COMPLETE = "attributes are missing from the item"
     UPDATE = "the item is older than the row, or as old"
     LEAVE = "the item is newer than the row"
 

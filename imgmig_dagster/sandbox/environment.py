@@ -257,12 +257,13 @@ class Sandbox:
         self._postgres.remove()
         for path in (
             self._record_file,
+            self._settings_files.stage,
             self._settings_files.variables,
             self._aws.log,
             self.root / aws_process.PICTURES_FILE,
         ):
             path.unlink(missing_ok=True)
-        for folder in (self.root / "state", self._dagster_home, self._settings_files.stage.parent):
+        for folder in (self.root / "state", self._dagster_home):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _status(self, record: Record | None) -> SandboxStatus:

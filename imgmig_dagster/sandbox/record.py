@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import IO, Final
 
-from imgmig_dagster.config import SANDBOX_VARIABLES, STAGES
+from imgmig_dagster.config import SANDBOX_SETTINGS, SANDBOX_VARIABLES
 from imgmig_dagster.deprecated_variables import values_of
 from imgmig_dagster.sandbox.aws_process import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
@@ -100,7 +100,7 @@ class SettingsFiles:
     @property
     def stage(self) -> Path:
         """The file of stage dev."""
-        return self.root / STAGES / f"{Stage.DEV.value}.toml"
+        return self.root / SANDBOX_SETTINGS
 
     @property
     def variables(self) -> Path:
@@ -113,7 +113,6 @@ class SettingsFiles:
 
     def write(self, variables: Mapping[str, str]) -> None:
         """Write both from variables."""
-        self.stage.parent.mkdir(exist_ok=True)
         with replacing(self.stage) as file:
             file.write("# Written by `imgmig sandbox start`; changes are lost. Settings of your own: stages/dev.toml\n")
             file.write(stage_file_text(Stage.DEV, values_of(variables)))

@@ -67,15 +67,15 @@ class RowLog:
             for number in range(written):
                 name = self._name(run_id, number)
                 try:
-                    segment = load_record(self._store, name, RowLogPart)
+                    part = load_record(self._store, name, RowLogPart)
                 except StateError:
-                    segment = None
-                if segment is None:
+                    part = None
+                if part is None:
                     raise CheckpointRefused(
                         f"{self._store.locate(name)}, to which a checkpoint refers, is gone or cannot be read. Start "
                         "the partition over, which is always safe: --start-over"
                     )
-                yield segment
+                yield part
 
     def names(self) -> list[str]:
         """All existing parts, confirmed or not."""

@@ -1,8 +1,8 @@
 """Which partitions have changed since their evidence. `evidence` says why evidence no longer counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
@@ -14,6 +14,9 @@ from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN, CurrentState, Reason, why_invalid
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, seconds_between
+
+# Far below what the source digests within its statement_timeout of ten minutes.
+_ROWS_OF_A_STATEMENT: Final = 2_000_000
 
 
 def changed_partitions(
@@ -39,9 +42,24 @@ def changed_partitions(
             same_count[window] = evidence.digest
         elif invalidation.reason is not Reason.WRITE_NOT_ENDED:
             changed.add(partition)
-    found = source.digests(list(same_count))
-    changed |= {window.partition for window, digest in same_count.items() if found[window.partition] != digest}
+    for some in batches_of(list(same_count), rows):
+        found = source.digests(some)
+        changed |= {window.partition for window in some if found[window.partition] != same_count[window]}
     return [window.partition for window in windows if window.partition in changed]
+
+
+def batches_of(windows: Sequence[Window], rows: Mapping[str, int]) -> Iterator[Sequence[Window]]:
+    """The windows in order, of about `_ROWS_OF_A_STATEMENT` rows each, or one window."""
+    batch, size = list[Window](), 0
+    for window in windows:
+        count = rows.get(window.partition, 0)
+        if batch and size + count > _ROWS_OF_A_STATEMENT:
+            yield batch
+            batch, size = [], 0
+        batch.append(window)
+        size += count
+    if batch:
+        yield batch
 
 
 def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:

@@ -67,7 +67,7 @@ class Invalidation:
 class CurrentState:
     """What evidence is compared with: the moment, ISO 8601, and what a verification would compare now.
 
-    `identity=None` skips the second check.
+    `identity=None` skips the comparison of identities.
     """
 
     moment: str

@@ -214,6 +214,8 @@ def test_reset_empties_everything_on_the_same_ports(sandbox: Sandbox) -> None:
     assert sandbox.status().partition_start == date(2022, 5, 1)
     put_item(sandbox)
     (sandbox.root / "state" / "checkpoint").touch()
+    (sandbox.root / "stages").mkdir()
+    (sandbox.root / "stages" / "prod.toml").write_text("# a person's own")
     cluster = (sandbox.root / "postgres").resolve()
     second = sandbox.reset()
     assert (second.postgres_port, second.aws_port) == (first.postgres_port, first.aws_port)
@@ -221,6 +223,7 @@ def test_reset_empties_everything_on_the_same_ports(sandbox: Sandbox) -> None:
     assert sandbox.status().images == 0
     assert count_items(sandbox) == 0
     assert not (sandbox.root / "state" / "checkpoint").exists()
+    assert (sandbox.root / "stages" / "prod.toml").exists(), "it is not the sandbox's"
     assert cluster == (sandbox.root / "postgres").resolve() or not cluster.exists()
 
     (sandbox.root / "sandbox.json").write_text("{")

@@ -119,3 +119,63 @@ def test_each_deprecated_variable_is_told_of_once_a_command_and_json_stays_json(
     assert found.document["errors"] == []
     told = [line.partition(" ")[0] for line in found.stderr.splitlines() if " is deprecated: " in line]
     assert sorted(told) == sorted(name for name in platform.environment if name.startswith("IMGMIG_"))
+
+
+def test_the_sandboxs_addresses_are_not_written_into_the_file_of_dev(imgmig: Imgmig, tmp_path: Path) -> None:
+    sandbox = tmp_path / ".imgmig"
+    sandbox.mkdir()
+    variables = {"IMGMIG_SOURCE_URL": "postgresql://reader@127.0.0.1:1/images", "IMGMIG_TARGET_TABLE": "images"}
+    (sandbox / "sandbox.env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+
+    made = imgmig("init", "--stage", "dev")
+
+    assert made.exit_code == 0
+    written = (tmp_path / "stages" / "dev.toml").read_text()
+    assert '\n# table = "images-dev"' in written
+    assert "127.0.0.1:1" not in written
+    for stage in ("dev", "staging"):
+        refused = imgmig("init", "--stage", stage, **variables)
+        assert refused.exit_code == 2
+        assert "has the sandbox's IMGMIG_SOURCE_URL, IMGMIG_TARGET_TABLE" in refused.stderr
+    assert not (tmp_path / "stages" / "staging.toml").exists()
+
+
+@pytest.mark.parametrize("parameter", ["password", "sslpassword", "%70assword", "PASSWORD"])
+def test_a_password_in_a_parameter_is_in_no_file(imgmig: Imgmig, tmp_path: Path, parameter: str) -> None:
+    url = f"postgresql://reader@db.example.com/images?sslmode=verify-full&{parameter}=hunter2"
+
+    made = imgmig("init", "--stage", "staging", IMGMIG_SOURCE_URL=url)
+
+    assert made.exit_code == 0
+    assert "The password in IMGMIG_SOURCE_URL is in no file" in made.stdout
+    written = (tmp_path / "stages" / "staging.toml").read_text()
+    assert "hunter2" not in written
+    assert 'url = "postgresql://reader@db.example.com/images?sslmode=verify-full"' in written
+    assert imgmig("init", "--stage", "prod", "--source-url", url).exit_code == 2
+
+
+def test_a_password_that_cannot_be_told_apart_is_written_nowhere(imgmig: Imgmig, tmp_path: Path) -> None:
+    made = imgmig("init", "--stage", "staging", IMGMIG_SOURCE_URL="postgresql://reader:hun?ter2@db.example.com/images")
+
+    assert made.exit_code == 2
+    assert "give the URL without it by --source-url" in made.stderr
+    assert not (tmp_path / "stages").exists()
+
+
+def test_conditional_writes_stay_conditional(imgmig: Imgmig, tmp_path: Path) -> None:
+    variables = {"IMGMIG_DUAL_WRITE": "false", "IMGMIG_WRITE_MODE": "conditional", "IMGMIG_SETTLE_SECONDS": "7"}
+
+    made = imgmig("init", "--stage", "staging", **variables)
+
+    assert "\napplication_writes = true" in (tmp_path / "stages" / "staging.toml").read_text()
+    assert "IMGMIG_SETTLE_SECONDS is no setting any more" in made.stdout
+
+
+def test_what_a_kept_file_does_not_say_is_to_be_added(imgmig: Imgmig, tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "prod.toml").write_text('[target]\ntable = "images-prod"\n')
+
+    made = imgmig("init", "--stage", "prod", IMGMIG_WRITE_RATE="250", IMGMIG_TARGET_TABLE="images-prod")
+
+    assert "Add to [target] of stages/prod.toml: write_units_per_s = 250.0 (IMGMIG_WRITE_RATE)" in made.stdout
+    assert "Remove from the environment and from .env.prod: IMGMIG_TARGET_TABLE\n" in made.stdout

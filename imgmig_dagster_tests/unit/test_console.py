@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from imgmig_dagster.cli.console import Output
+from imgmig_dagster.cli.console import Output, worst_of
 from imgmig_dagster.cli.progress_bars import Watched
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.progress import Ended, Progress
@@ -102,3 +102,10 @@ def test_each_phase_of_a_census_has_lines_that_say_how_long_it_still_takes(
         "Read 2000/6000 rows and items (33.3%), 50/s, 0:01:20 left",
         "Compared 3000/6000 rows (50.0%), 500/s, 2 failures, 0:00:06 left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"), [([0, 0], 0), ([0, 4], 4), ([4, 1], 1), ([2, 4, 3], 3), ([1, 3, 2], 3), ([], 0)]
+)
+def test_another_run_at_work_hides_nothing_worse(codes: list[int], worst: int) -> None:
+    assert worst_of(codes) == worst

@@ -153,6 +153,9 @@ class TestRefusals:
                 "prod.toml:2: url in [source] holds",
             ),
             (f'[source]\nurl = "postgresql://u@h/d?password={CANARY}"', "set PGPASSWORD in the environment or in .env"),
+            (f'[source]\nurl = "postgresql://u@h/d?x=1&sslpassword={CANARY}"', "set PGPASSWORD in the environment"),
+            (f'[source]\nurl = "postgresql://u@h/d?%70assword={CANARY}"', "set PGPASSWORD in the environment or in"),
+            (f'[source]\nurl = "postgresql://u:pa/{CANARY}?@h/d"', "set PGPASSWORD in the environment or in .env"),
             (
                 f'[source]\npassword = "{CANARY}"',
                 "prod.toml:2: password in [source] is a secret: remove it",
