@@ -75,7 +75,7 @@ def test_a_url_of_no_bucket_fails_and_hides_no_other_look(migration: Migration, 
     for url in ("file:///tmp/exports", "s3:///prefix", "bucket/prefix"):
         wrong = found(migration.target, proxy, url)
         assert (wrong.health, wrong.closed) == (Health.FAIL, False)
-        assert wrong.remedy == "export IMGMIG_EXPORT_URL=s3://bucket/prefix"
+        assert wrong.remedy == "set export_url = 's3://bucket/prefix' in [target]"
 
 
 def test_a_large_table_with_recovery_is_offered_an_export(migration: Migration, proxy: FaultProxy) -> None:
@@ -89,7 +89,7 @@ def test_a_large_table_with_recovery_is_offered_an_export(migration: Migration, 
         Health.WARN,
         "by a scan of some 300,000,000 items, which takes read units of each",
     )
-    assert "export IMGMIG_EXPORT_URL=s3://bucket/prefix" in offered.remedy
+    assert "set export_url in [target]" in offered.remedy
 
 
 def test_a_small_table_is_scanned(migration: Migration, proxy: FaultProxy) -> None:

@@ -166,7 +166,7 @@ def test_a_declaration_that_is_there_stays_and_its_key_is_the_tables(sandbox: Sa
     ended = run("sandbox", "load", str(file), "--table", "shop.Orders")
 
     assert ended.exit_code == 0, ended.output
-    assert "left as it is" in ended.output
+    assert "exists already: kept" in ended.output
     assert key_schema(sandbox) == [("shop", "HASH"), ("order", "RANGE")]
     sandbox.prepare_target(IMAGE)
 

@@ -145,7 +145,7 @@ def test_a_second_migration_says_at_once_who_is_at_work_and_the_first_goes_on(
     assert "success rate" not in second.stdout
     stalled.go_on.set()
     first = stalled.command.wait()
-    assert (first.exit_code, first.stderr) == (0, "")
+    assert (first.exit_code, first.told) == (0, "")
     assert len(platform.target.items()) == ROWS
 
 

@@ -85,8 +85,11 @@ def test_each_table_has_a_group_and_names_of_its_own(project: Any) -> None:
     assert {"source_orders", "migrated_orders", "orders_verification_report", "order_lines_table_census"} <= set(specs)
     assert {"orders_migrate", "order_lines_migrate", "orders_verify_due"} <= jobs
     told = {spec.key.to_user_string(): spec.description or "" for spec in definitions.resolve_all_asset_specs()}
-    assert "the checks of `orders_verification_report`" in told["orders_repair_report"]
-    assert told["orders_spot_check"] == "Random rows, both records side by side, for a person to review"
+    assert "in `orders_verification_report`" in told["orders_repair_report"]
+    assert (
+        told["orders_spot_check"]
+        == "The sample: random rows beside their items, on a page for a person to review. Reads only"
+    )
 
 
 def test_the_command_line_makes_the_same_of_the_same_files(project: Any, clean_environment: pytest.MonkeyPatch) -> None:
@@ -148,8 +151,9 @@ def test_commands_ask_which_table_and_show_all(shop: Platform, commands: Command
     assert commands.run("migrate", "--table", "orders", environment=shop.environment).exit_code == 0
 
     status = commands.run("status", environment=shop.environment).stdout
-    assert "imgmig verify --partition 2024-02-01 --stage dev --table orders)" in status
-    assert "imgmig verify --partition 2024-03-01 --stage dev --table order_lines)" in status
+    assert "next: imgmig verify --partition 2024-02-01 --stage dev --table orders\n" in status
+    assert "imgmig migrate --partition 2024-03-01 --stage dev --table order_lines\n" in status
+    assert "imgmig verify --partition 2024-03-01 --stage dev --table order_lines\n" in status
     document = commands.run("status", "--json", environment=shop.environment).document
     assert {name: len(found["partitions"]) for name, found in document["tables"].items()} == {
         "orders": 1,
