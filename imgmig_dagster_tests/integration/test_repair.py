@@ -1,6 +1,7 @@
 """What a verification listed is brought up to date by the one rule, on conditions, and nothing else is."""
 
 import json
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -383,8 +384,15 @@ class TestOrphans:
         if moment == "before":
             hide()
         else:
+            lock, hides = threading.Lock(), iter([hide])
+
+            def hide_once() -> None:
+                # Every last look waits for it: one that got past would rightly see no row yet.
+                with lock:
+                    next(hides, lambda: None)()
+
             proxy.before(lambda: None, "BatchGetItem", times=25)
-            proxy.before(hide, "BatchGetItem")
+            proxy.before(hide_once, "BatchGetItem", times=25)
 
         with pytest.raises(SourceRefused, match="row-level security of table images"):
             orphaned.delete_orphans(proxy.url, apply=True, confirm_deletes=25)

@@ -192,12 +192,14 @@ def test_a_name_that_is_none_is_told(folder: Path) -> None:
 def test_an_application_writes_the_table_by_its_declaration(sandbox: Sandbox, folder: Path) -> None:
     run("sandbox", "load", str(script(folder, SCRIPT)), "--table", "shop.Orders")
 
-    ended = run("sandbox", "dual-write", "--table", "Orders", "--rate", "100", "--seconds", "1")
-
-    assert ended.exit_code == 0, ended.output
-    assert "insert: " in ended.output
-    items = dynamodb(sandbox).scan(TableName="images-dev")["Items"]
-    assert items
+    for _ in range(10):
+        ended = run("sandbox", "dual-write", "--table", "Orders", "--rate", "100", "--seconds", "1")
+        assert ended.exit_code == 0, ended.output
+        # On a busy machine it may write little, and delete it again.
+        if "insert: " in ended.output and (items := dynamodb(sandbox).scan(TableName="images-dev")["Items"]):
+            break
+    else:
+        raise AssertionError(f"nothing was inserted that stayed: {ended.output}")
     for item in items:
         dynamodb(sandbox).delete_item(TableName="images-dev", Key={name: item[name] for name in ("PK", "SK")})
 
