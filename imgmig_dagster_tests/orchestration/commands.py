@@ -14,10 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -44,6 +44,10 @@ class Finished:
         """The JSON document, which has to be all of standard output."""
         found: dict[str, Any] = json.loads(self.stdout)
         return found
+
+
+Imgmig: TypeAlias = Callable[..., Finished]
+"""Runs a command of `imgmig` with these arguments, to its end."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import Platform
-from imgmig_dagster_tests.orchestration.commands import CommandServer, shared_server
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Imgmig, shared_server
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +59,13 @@ def platform(
         DAGSTER_HOME=services.environment["DAGSTER_HOME"],
     )
     return platform
+
+
+@pytest.fixture
+def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
+    """Runs a command on the test's stage, in an empty folder."""
+
+    def run(*arguments: str) -> Finished:
+        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+
+    return run

@@ -1,7 +1,6 @@
 """A column of the source is migrated, or ignored for a reason that everybody can read: never dropped in silence."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,19 +17,10 @@ from imgmig_dagster_tests.orchestration.arrange import (
     saved_review,
     verdicts_of,
 )
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
-Imgmig = Callable[..., Finished]
 IGNORED = "IMGMIG_IGNORED_COLUMNS"
 FAULT = "2 columns of the source are neither mapped nor ignored: caption, deleted_at"
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
 
 
 @pytest.fixture

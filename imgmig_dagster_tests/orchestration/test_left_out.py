@@ -1,24 +1,11 @@
 """Commands that a person would take for complete name what no migration reaches."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from psycopg import sql
 
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, facts_of, images_of, verdicts_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
 
 def add_rows_outside(platform: Platform) -> None:

@@ -1,23 +1,10 @@
 """`imgmig mapping draft` and `imgmig mapping check`: from a table to a declaration that fits."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
+from imgmig_dagster_tests.orchestration.commands import Finished, Imgmig
 
 
 def test_a_draft_fits_as_it_is_and_is_not_written_over(platform: Platform, imgmig: Imgmig, tmp_path: Path) -> None:

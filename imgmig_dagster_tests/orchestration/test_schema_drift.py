@@ -1,24 +1,10 @@
 """What has changed in the schema of either side since the first migration: told by commands, runs and certificate."""
 
-from collections.abc import Callable
-from pathlib import Path
-
-import pytest
-
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
-Imgmig = Callable[..., Finished]
 RETYPED = "the source's column width was integer, and is bigint"
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
 
 
 def test_a_retyped_column_is_named_from_then_on_and_keeps_the_verdict(platform: Platform, imgmig: Imgmig) -> None:

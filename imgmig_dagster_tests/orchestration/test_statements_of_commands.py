@@ -1,25 +1,16 @@
 """How much of a large table a command reads before and beside its work: no more than the partitions asked for."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imgmig_dagster_tests.arrange import Source
 from imgmig_dagster_tests.orchestration.arrange import APRIL, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Finished
 
 ROWS_OF_MARCH = 30_000
 ROWS_OF_APRIL = 10
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Callable[..., Finished]:
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
 
 
 @pytest.fixture

@@ -1,25 +1,12 @@
 """What `imgmig status` says of evidence: the truth of this moment, by the rule of the report."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from imgmig_dagster_tests.conftest import create_table
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage."""
-
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
 
 @pytest.fixture

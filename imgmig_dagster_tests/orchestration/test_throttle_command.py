@@ -2,7 +2,6 @@
 
 import re
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,14 @@ from imgmig_dagster.fair_rate import Usage
 from imgmig_dagster.state.rate_shares import Member
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, wait_until
-
-Imgmig = Callable[..., Finished]
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Imgmig, wait_until
 
 
 @pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
+def imgmig(imgmig: Imgmig, platform: Platform) -> Imgmig:
     """Runs a command on the test's stage, whose runs share 600 units a second."""
     platform.set(IMGMIG_WRITE_RATE="600")
-
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
+    return imgmig
 
 
 def shares(imgmig: Imgmig) -> list[dict[str, Any]]:

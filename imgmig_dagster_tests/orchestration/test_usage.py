@@ -1,6 +1,6 @@
 """What is typed wrong, and what names a partition or a certificate: for people, and for scripts that read JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -13,19 +13,7 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.window import UNDATED_WINDOW, Window, from_microseconds
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage."""
-
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-
-    return run
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
 
 def test_the_version_is_shown(imgmig: Imgmig) -> None:
