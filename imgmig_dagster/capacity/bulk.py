@@ -16,7 +16,6 @@ from imgmig_dagster.capacity.workload import Workload
 # The size of an `images` item as DynamoDB JSON, relative to the size that DynamoDB counts: types, quotes, braces.
 JSON_FACTOR: Final = 1.5
 MAX_OBJECT_BYTES: Final = 5 * limits.GB
-MAX_OBJECTS: Final = 50_000
 # Of all imports under way in a region; 15 TB in us-east-1, us-west-2 and eu-west-1.
 MAX_IMPORT_BYTES: Final = 1_024 * limits.GB
 

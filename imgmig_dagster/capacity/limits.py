@@ -18,7 +18,6 @@ TABLE_QUOTA: Final = 40_000
 ACCOUNT_QUOTA: Final = 80_000
 # What a new on-demand table takes at once. It takes up to twice its peak; more only 30 minutes later.
 NEW_TABLE_WRITE_UNITS: Final = 4_000
-NEW_TABLE_READ_UNITS: Final = 12_000
 DOUBLES_EVERY_S: Final = 1_800.0
 # Items of a BatchWriteItem, statements of a BatchExecuteStatement.
 BATCH_WRITE_ITEMS: Final = 25

@@ -1,6 +1,7 @@
 """``imgmig init``: writes the files of a stage, for a person to edit. The texts are in `stage_template`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -57,7 +58,8 @@ def init(
     options = {("source", "url"): source_url, ("target", "table"): target_table, ("state", "url"): state_url}
     if source_url is not None and holds_password(source_url):
         raise SettingsError(f"--source-url holds a password: leave it out, and set PGPASSWORD in {chosen.env_file}")
-    values = _values(said) | {place: value for place, value in options.items() if value is not None}
+    wanted = _values(said)
+    values = wanted | {place: value for place, value in options.items() if value is not None}
     if any(holds_password(value) for value in values.values() if isinstance(value, str)):
         raise SettingsError(
             "a variable holds a password in a form that cannot be taken out of it: give the URL without it by "
@@ -72,7 +74,7 @@ def init(
     if stage_values(chosen).variables.get("DAGSTER_HOME") is None:
         output.say(f"Add to {chosen.env_file}: DAGSTER_HOME={home}")
     _declare(output, said, images)
-    _say_what_is_left(output, said)
+    _say_what_is_left(output, said, wanted)
     output.say(f"Next: edit {said.file.path}, then imgmig doctor --stage {chosen.value}")
 
 
@@ -121,12 +123,15 @@ def _values(said: StageValues) -> dict[tuple[str, str], Any]:
     return found
 
 
-def _say_what_is_left(output: Output, said: StageValues) -> None:
-    """What a person still has to move: secrets, and variables that would win over the file."""
+def _say_what_is_left(output: Output, said: StageValues, wanted: Mapping[tuple[str, str], Any]) -> None:
+    """What a person still has to move: secrets, and variables that would win over the file.
+
+    `wanted` is what a new file says; one that was kept may say something else.
+    """
     url = said.variables.get("IMGMIG_SOURCE_URL", "")
     if holds_password(url):
         output.say(f"The password in IMGMIG_SOURCE_URL is in no file: set it as PGPASSWORD in {said.stage.env_file}")
-    written, wanted = stage_values(said.stage).file.values, _values(said)
+    written = stage_values(said.stage).file.values
     done = []
     for name, each in DEPRECATED.items():
         if not said.variables.get(name):
