@@ -10,16 +10,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.sandbox.aws_process import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import WritingWork, open_work, work_on
+from imgmig_dagster.stage.write_guard import allow_scratch_writes
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import WritingWork, open_work, work_on
-from imgmig_dagster.write_guard import allow_scratch_writes
 from imgmig_dagster_tests.images import IMAGE
 
 Found = TypeVar("Found")

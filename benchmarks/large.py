@@ -23,7 +23,7 @@ from benchmarks.log import say
 from benchmarks.scale import DEFAULT
 from benchmarks.source_tables import make_large_table
 from imgmig_dagster.errors import Interrupted
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 _PHASES: Final = {
     "dry run": "dry_run",

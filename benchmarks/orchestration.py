@@ -22,13 +22,13 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.render import publish
-from imgmig_dagster.stage import Stage, WriteMode
+from imgmig_dagster.stage.stages import Stage, WriteMode
+from imgmig_dagster.stage.work import WritingWork
 from imgmig_dagster.steps.inventory import Rejections, count_source
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.verify import identity_now, verify
 from imgmig_dagster.verification.verification_result import Identity
 from imgmig_dagster.window import Window, now
-from imgmig_dagster.work import WritingWork
 
 _OF_THE_WHOLE_TABLE: Final = ("census", "report")
 

@@ -1,7 +1,7 @@
 """The ways that this project takes: the domain's own calls, as an asset makes them."""
 
 from benchmarks.job import MARCH, Job, Sample, measured
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.verify import verify as verify_window

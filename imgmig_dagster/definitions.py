@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from imgmig_dagster.config import stage_from_env
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.garbage import kept_for_good
+from imgmig_dagster.stage.config import stage_from_env
 
 
 @dg.definitions

@@ -34,7 +34,7 @@
     ├── CertificateRefused         none, or an altered one (reporting/certificate_file.py)  exit 2
     ├── RunFailed                  an unexpected error                                   exit 1
     ├── InstanceUnavailable        Dagster's storage does not answer (local_runs/instance.py)  exit 3, retryable
-    ├── AlertNotSent               the webhook did not take a message (alerts.py)       exit 3, retryable
+    ├── AlertNotSent               the webhook did not take a message (defs/alerts.py)  exit 3, retryable
     ├── UiFailed                   Dagster's UI does not come up (cli/ui.py)            exit 3
     ├── Interrupted                Ctrl-C, or SIGTERM                                    exit 130
     ├── SeedError                  rows that cannot be loaded (sandbox/seed.py)          exit 2

@@ -1,6 +1,6 @@
 """Exports a run's metrics by OpenTelemetry, as OTLP over HTTP, if the standard variables name a collector.
 
-`metrics.py` declares the metrics; `config.py` reads the variables. A separate thread exports. A collector that is
+`metrics` declares the metrics; `stage.config` reads the variables. A separate thread exports. A collector that is
 unreachable, refuses or hangs does not slow the run; it costs at most seconds at the end.
 """
 

@@ -13,14 +13,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_record
@@ -35,7 +36,6 @@ from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, now
-from imgmig_dagster.work import ReadingWork
 from imgmig_dagster_tests.images import IMAGE, PICTURE
 from imgmig_dagster_tests.runs import Run
 

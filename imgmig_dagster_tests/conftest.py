@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from psycopg import sql
 
-from imgmig_dagster import aws
+from imgmig_dagster.aws import access
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target
@@ -193,7 +193,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest
         if name.startswith(("IMGMIG_", "AWS_", "PG", "OTEL_")) or name in ("STAGE", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
     # A process reads once where its proxy, its authorities and its credentials are.
-    aws._shared_of.cache_clear()
+    access._shared_of.cache_clear()
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -9,7 +9,9 @@ from imgmig_dagster.clock import SYSTEM_CLOCK, Clock
 from imgmig_dagster.progress import Listener
 from imgmig_dagster.source.counting import table_counts
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork, Work, WritingWork, open_work, work_on
+from imgmig_dagster.stage.work import Target as OpensTable
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
@@ -25,8 +27,6 @@ from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork, Work, WritingWork, open_work, work_on
-from imgmig_dagster.work import Target as OpensTable
 
 Found = TypeVar("Found")
 Table = TypeVar("Table", bound=TargetTable)

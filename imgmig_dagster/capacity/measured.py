@@ -5,7 +5,7 @@ CPU figures are for one core of the machine described there, an AMD EPYC. A proc
 
 from typing import Final
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 MIGRATE_US_PER_ROW: Final = {WriteMode.BATCH: 50.0, WriteMode.CONDITIONAL: 60.0}
 VERIFY_US_PER_ROW: Final = 35.2

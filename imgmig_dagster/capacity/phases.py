@@ -8,7 +8,7 @@ from typing import Final
 
 from imgmig_dagster.capacity import limits, measured
 from imgmig_dagster.capacity.workload import CapacityMode, Workload
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 
 class Bottleneck(str, Enum):

@@ -8,7 +8,7 @@ from typing import Final
 from imgmig_dagster.capacity import limits, measured
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.sizes import MAX_ITEM_BYTES, WRITE_UNIT_BYTES
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 # Larger figures would not fit in the integers of JSON.
 _MOST: Final = 10**13

@@ -29,7 +29,7 @@ from imgmig_dagster.cli.self_test import check_the_checker
 from imgmig_dagster.cli.stage_session import StageSession
 from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.local_runs.signals import terminated_like_ctrl_c
-from imgmig_dagster.tables import chosen_table, chosen_tables
+from imgmig_dagster.stage.tables import chosen_table, chosen_tables
 
 
 class _Commands(TyperGroup):

@@ -15,7 +15,7 @@ from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json
 from imgmig_dagster.cli.wording import add_row, table_of
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 EXAMPLES: Final = (
     "Examples: imgmig plan --rows 100000000 --partitions 3650 --runs 8 --rate 20000; imgmig plan --rows 1000000 "

@@ -10,7 +10,6 @@ import typer
 from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, TableOption, chosen
 from imgmig_dagster.cli.wording import add_row, table_of, verdict_line
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.reporting.certificate import Certificate, compare
 from imgmig_dagster.reporting.certificate_file import (
@@ -21,9 +20,10 @@ from imgmig_dagster.reporting.certificate_file import (
     parse,
 )
 from imgmig_dagster.reporting.cutover import Cutover
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.tables import chosen_table
 from imgmig_dagster.state.opening import open_state, table_state
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.tables import chosen_table
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
 

@@ -9,10 +9,10 @@ import typer
 from imgmig_dagster.cli.console import CommandResult, Output, worst_of
 from imgmig_dagster.cli.options import warn_of_deprecated_variables
 from imgmig_dagster.cli.stage_session import StageSession
-from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table
+from imgmig_dagster.stage.config import sandbox_root, uses_sandbox
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_table
 
 
 def demo(

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from imgmig_dagster.cli.console import CommandResult, Output, finish_all
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_tables, declarations
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_tables, declarations
 from imgmig_dagster.window import Window
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``imgmig init``: writes the files of a stage, for a person to edit. The texts are in `stage_template`."""
+"""``imgmig init``: writes the files of a stage, for a person to edit. The texts are in `stage.stage_template`."""
 
 import json
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ import typer
 
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.cli.options import StageOption, named
-from imgmig_dagster.config import sandbox_values, stage_values
-from imgmig_dagster.dagster_home import write_local_dagster_yaml
-from imgmig_dagster.deprecated_variables import DEPRECATED, LOCATIONS
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
-from imgmig_dagster.stage import WriteMode
-from imgmig_dagster.stage_settings import SECTIONS, keys_of
-from imgmig_dagster.stage_template import images_declaration, stage_file_text, variables_file_text
-from imgmig_dagster.stage_values import StageValues
-from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.stage.config import sandbox_values, stage_values
+from imgmig_dagster.stage.dagster_home import write_local_dagster_yaml
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED, LOCATIONS
+from imgmig_dagster.stage.sections import SECTIONS, keys_of
+from imgmig_dagster.stage.stage_template import images_declaration, stage_file_text, variables_file_text
+from imgmig_dagster.stage.stage_values import StageValues
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.table_settings import TableSettings
 from imgmig_dagster.transport import holds_password, without_password
 
 EXAMPLES: Final = (

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imgmig_dagster.cli.console import CommandResult
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore

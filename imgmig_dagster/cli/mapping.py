@@ -11,7 +11,6 @@ import typer
 from imgmig_dagster.cli.console import CommandResult, Output, finish_all
 from imgmig_dagster.cli.doctor import finding_of
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
-from imgmig_dagster.config import load_settings, load_table_settings
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import DeclarationRefused, load
@@ -22,11 +21,12 @@ from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_tables, declarations, require_beside_others
+from imgmig_dagster.stage.config import load_settings, load_table_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_tables, declarations, require_beside_others
 from imgmig_dagster.window import Window
 
 app = typer.Typer(help="The declarations of tables: how rows become items.", no_args_is_help=True)

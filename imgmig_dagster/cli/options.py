@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from imgmig_dagster.cli.console import print_warning
-from imgmig_dagster.config import deprecation_warnings, stage_from_env
-from imgmig_dagster.stage import Stage, parse_stage
+from imgmig_dagster.stage.config import deprecation_warnings, stage_from_env
+from imgmig_dagster.stage.stages import Stage, parse_stage
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="dev, staging or prod; by default what STAGE says.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]

@@ -19,7 +19,6 @@ import orjson
 import typer
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.declaration import PACKAGED, load
 from imgmig_dagster.mapping.rows import Item
@@ -27,8 +26,9 @@ from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.aws_process import client
 from imgmig_dagster.sandbox.dual_writer import OWN_ATTRIBUTE, Journal
 from imgmig_dagster.sandbox.seed import synthetic_rows
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_template import images_declaration, stage_file_text
+from imgmig_dagster.stage.config import sandbox_root
+from imgmig_dagster.stage.stage_template import images_declaration, stage_file_text
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore

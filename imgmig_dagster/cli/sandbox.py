@@ -9,13 +9,13 @@ import typer
 from imgmig_dagster.cli import sandbox_load
 from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json
-from imgmig_dagster.config import sandbox_root
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.sample_pictures import ROWS_WITH_PICTURES
 from imgmig_dagster.sandbox.ui_marks import uis_on
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table, declarations
+from imgmig_dagster.stage.config import sandbox_root
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_table, declarations
 
 app = typer.Typer(
     help="The throw-away PostgreSQL, DynamoDB and S3 on this machine, all of it under .imgmig/.",

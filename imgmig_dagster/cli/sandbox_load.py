@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.config import load_table_settings, sandbox_root
 from imgmig_dagster.errors import FilesUnavailable, SettingsError
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.mapping.declaration import load as load_declaration
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox import Sandbox, aws_process
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import declarations
+from imgmig_dagster.stage.config import load_table_settings, sandbox_root
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import declarations
 
 if TYPE_CHECKING:
     from imgmig_dagster.drafting.written import Draft

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from imgmig_dagster.cli.console import CommandResult, Output
 from imgmig_dagster.cli.wording import SHOWN_FAULTS, add_row, table_of
-from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.errors import Interrupted, SettingsError
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table, declarations
+from imgmig_dagster.stage.config import sandbox_root, uses_sandbox
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_table, declarations
 
 if TYPE_CHECKING:
     from imgmig_dagster.self_test.run import SelfTestResult

@@ -12,21 +12,21 @@ from imgmig_dagster.cli import command_results, left_out, migrations, repairs, s
 from imgmig_dagster.cli.choice import RowsCounted, adjoining, chosen_partitions, refuse_beside_another
 from imgmig_dagster.cli.console import CommandResult, Output, Relay, finish
 from imgmig_dagster.cli.web_page import open_page
-from imgmig_dagster.config import dagster_home, hand_on_dagster_variables, load_settings
-from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, Interrupted
 from imgmig_dagster.files import refusals_as
 from imgmig_dagster.garbage import kept_for_good
 from imgmig_dagster.sandbox.attaching import attach, require_running
-from imgmig_dagster.settings import Settings
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import dagster_home, hand_on_dagster_variables, load_settings
+from imgmig_dagster.stage.dagster_home import check_dagster_home
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import set_in
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import confirmed_deletes
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census_sides import disk_needed
 from imgmig_dagster.steps.repair import RepairResult
-from imgmig_dagster.tables import set_in
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now, span

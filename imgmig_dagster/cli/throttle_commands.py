@@ -11,8 +11,8 @@ import typer
 
 from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.stage.config import load_settings
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.rate_shares import Share, read_rate_shares
 from imgmig_dagster.state.throttle import change_throttle, read_throttle

@@ -17,13 +17,13 @@ import typer
 from imgmig_dagster.cli.console import Output
 from imgmig_dagster.cli.options import StageOption
 from imgmig_dagster.cli.options import chosen as chosen_stage
-from imgmig_dagster.config import child_environment, dagster_home, load_settings, sandbox_root, uses_sandbox
-from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.files import in_scratch, scratch_folder
 from imgmig_dagster.sandbox.attaching import attach
 from imgmig_dagster.sandbox.ui_marks import marked
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import child_environment, dagster_home, load_settings, sandbox_root, uses_sandbox
+from imgmig_dagster.stage.dagster_home import check_dagster_home
+from imgmig_dagster.stage.stages import Stage
 
 _HOST: Final = "127.0.0.1"
 _READY_WITHIN_S: Final = 120

@@ -3,7 +3,7 @@
 import webbrowser
 
 from imgmig_dagster.cli.console import Output
-from imgmig_dagster.settings import Settings
+from imgmig_dagster.stage.settings import Settings
 
 
 def open_page(place: str, settings: Settings, output: Output) -> None:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import dagster as dg
 
 from imgmig_dagster.clock import SYSTEM_CLOCK
-from imgmig_dagster.config import metrics_collector
 from imgmig_dagster.defs.resources import ProgressListener, SourceDatabase, StateDirectory
 from imgmig_dagster.defs.run_log import RunLog
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.metrics_export import exported
+from imgmig_dagster.stage.config import metrics_collector
+from imgmig_dagster.stage.work import SourceWork, Target, Work, open_work
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.throttle import read_throttle
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.schema_changes import schema_drift
-from imgmig_dagster.work import SourceWork, Target, Work, open_work
 
 Opened = TypeVar("Opened", bound=TargetTable)
 

@@ -27,7 +27,8 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
 from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork, SourceWork, WritingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger, confirmed_deletes
 from imgmig_dagster.state.records import save_record
@@ -39,7 +40,6 @@ from imgmig_dagster.steps.migration_result import MigrationResult, last_migratio
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork, SourceWork, WritingWork
 
 
 def partitioned_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[dg.AssetsDefinition]:

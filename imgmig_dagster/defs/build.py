@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from imgmig_dagster.config import load_places, load_table_settings
 from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.due import verify_due_job
 from imgmig_dagster.defs.jobs import all_jobs
@@ -26,10 +25,11 @@ from imgmig_dagster.defs.specs import asset_specs, end_specs
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.defs.whole_table import whole_table_assets
 from imgmig_dagster.mapping.declaration import Declaration
-from imgmig_dagster.places import Places
 from imgmig_dagster.progress import Ended, Listener
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import declarations
+from imgmig_dagster.stage.config import load_places, load_table_settings
+from imgmig_dagster.stage.places import Places
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import declarations
 
 
 def build_definitions(

@@ -9,11 +9,11 @@ from functools import cache
 from celery import Celery
 from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
-from imgmig_dagster.config import dagster_home, stage_from_env
 from imgmig_dagster.defs.celery_launcher import CeleryRunLauncher
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.local_runs.dagster_internals import run_launcher
 from imgmig_dagster.local_runs.instance import open_instance
+from imgmig_dagster.stage.config import dagster_home, stage_from_env
 
 
 def __getattr__(name: str) -> Celery:

@@ -8,13 +8,13 @@ import dagster as dg
 from dagster.components import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel, RootModel
 
-from imgmig_dagster.config import load_places, stage_from_env
 from imgmig_dagster.defs.build import EXECUTOR, definitions_of, resources_of, table_of
 from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, declare
 from imgmig_dagster.mapping.declaration.loading import load_components
-from imgmig_dagster.places import Places
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import COMPONENT, tables_of
+from imgmig_dagster.stage.config import load_places, stage_from_env
+from imgmig_dagster.stage.places import Places
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import COMPONENT, tables_of
 
 _SCAFFOLD: Final = """\
 type: {type}

@@ -25,10 +25,10 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.local_runs import dagster_events as events
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.verification.changed_windows import changed_partitions, verifiable_partitions
 from imgmig_dagster.verification.evidence import CurrentState, identity_of
 from imgmig_dagster.window import Window, now
-from imgmig_dagster.work import ReadingWork
 
 DAYS_OF_A_ROUND: Final = 6
 """Each partition is verified once in this many days, changed or not: a day before its evidence is too old."""

@@ -4,14 +4,14 @@ from functools import partial
 
 import dagster as dg
 
-from imgmig_dagster.config import dagster_home, load_places
-from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.defs.resources import TARGET_POOL
 from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import open_instance
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import dagster_home, load_places
+from imgmig_dagster.stage.dagster_home import check_dagster_home
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state.opening import check_shared
 
 

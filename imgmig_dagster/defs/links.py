@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import dagster as dg
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.transport import is_loopback
 
 

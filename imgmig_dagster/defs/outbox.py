@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import dagster as dg
 from pydantic import TypeAdapter
 
-from imgmig_dagster.alerts import Alert, AlertFault, AlertNotSent, Webhook
+from imgmig_dagster.defs.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.local_runs.dagster_internals import note, noted
 from imgmig_dagster.remedies import Remedy
 from imgmig_dagster.state.records import renamed

@@ -25,7 +25,7 @@ from imgmig_dagster.local_runs import dagster_events as events
 from imgmig_dagster.local_runs.partition_events import PartitionEvents
 from imgmig_dagster.local_runs.runner import our_error
 from imgmig_dagster.progress import Ended
-from imgmig_dagster.work import work_on
+from imgmig_dagster.stage.work import work_on
 
 Opened = TypeVar("Opened")
 

@@ -22,6 +22,7 @@ from imgmig_dagster.defs.resources import (
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, RepairConfig
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.stage.work import ReadingWork, work_on
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -29,7 +30,6 @@ from imgmig_dagster.steps.repair import delete_orphans, keys_at_fault, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
-from imgmig_dagster.work import ReadingWork, work_on
 
 
 def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[dg.AssetsDefinition]:

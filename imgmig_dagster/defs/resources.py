@@ -15,19 +15,20 @@ from urllib.parse import urlsplit
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.certificate_signing import SigningKey
-from imgmig_dagster.config import load_settings
+from imgmig_dagster.aws.access import BotoCoreError, ClientError
+from imgmig_dagster.aws.certificate_signing import SigningKey
 from imgmig_dagster.defs.range_run import AT_ONCE
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
 from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, migration_log
 from imgmig_dagster.sandbox.attaching import attach
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import parse_stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import parse_stage
+from imgmig_dagster.stage.write_guard import allow_writes
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import check_shared, open_state, table_state
@@ -39,7 +40,6 @@ from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
 from imgmig_dagster.target.target_table import TargetIdentity, describe
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.window import now
-from imgmig_dagster.write_guard import allow_writes
 
 TARGET_POOL = "target"
 LOGGED_EVERY_ROWS = 100

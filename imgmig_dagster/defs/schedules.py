@@ -10,7 +10,7 @@ import dagster as dg
 from imgmig_dagster.defs.due import DAYS_OF_A_ROUND, VerifyDueConfig, op_of
 from imgmig_dagster.defs.run_config import SpotCheckConfig
 from imgmig_dagster.defs.table import Table
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 
 
 def all_schedules(table: Table) -> Sequence[dg.ScheduleDefinition]:

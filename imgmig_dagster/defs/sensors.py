@@ -9,7 +9,7 @@ from typing import Any, Final
 import dagster as dg
 
 from imgmig_dagster import remedies
-from imgmig_dagster.alerts import AlertFault, Webhook
+from imgmig_dagster.defs.alerts import AlertFault, Webhook
 from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.range_run import ChecksDoNotHold
@@ -18,7 +18,7 @@ from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.verification.changed_windows import stale_partitions

@@ -14,7 +14,7 @@ import dagster as dg
 from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
 from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.places import Places
+from imgmig_dagster.stage.places import Places
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.verification_result import VERIFIER_VERSION
 

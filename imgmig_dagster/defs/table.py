@@ -7,7 +7,7 @@ import dagster as dg
 
 from imgmig_dagster.defs.partitions import Partitions
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 
 SOURCE: Final = "source"
 """The asset of the rows, and the beginning of its name."""

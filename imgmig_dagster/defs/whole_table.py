@@ -32,6 +32,7 @@ from imgmig_dagster.metrics import RunMetrics
 from imgmig_dagster.remedies import options
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
+from imgmig_dagster.stage.work import ReadingWork, work_on
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.records import load_record, save_record
@@ -43,7 +44,6 @@ from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.schema_changes import SchemaDrift, schema_drift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import now, seconds_between
-from imgmig_dagster.work import ReadingWork, work_on
 
 if TYPE_CHECKING:
     from imgmig_dagster.reporting.model import SummaryReport

@@ -8,22 +8,22 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.certificate_signing import SigningKey
+from imgmig_dagster.aws.access import AwsAccess
+from imgmig_dagster.aws.certificate_signing import SigningKey
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.doctor.export_checks import export_examinations, recovery_is_on, turn_on
 from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.errors import StateError, StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.write_guard import account_fault, caller, endpoint_fault
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
 from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.target.marks import read
 from imgmig_dagster.target.target_table import describe
-from imgmig_dagster.write_guard import account_fault, caller, endpoint_fault
 
 # What a new on-demand table takes at once: https://docs.aws.amazon.com/amazondynamodb (warm throughput).
 _WARM_BY_DEFAULT: Final = 4_000

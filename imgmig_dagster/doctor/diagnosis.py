@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ParamValidationError
 
-from imgmig_dagster.aws import BotoCoreError, ClientError
-from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.aws.access import BotoCoreError, ClientError
+from imgmig_dagster.aws.aws_faults import may_pass
 from imgmig_dagster.errors import (
     AwsUnusable,
     ImgmigError,

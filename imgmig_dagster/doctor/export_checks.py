@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Final
 
-from imgmig_dagster.aws import AwsAccess, ClientError
+from imgmig_dagster.aws.access import AwsAccess, ClientError
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.doctor.hazards import described
-from imgmig_dagster.settings import Settings
+from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.target.exports import TableExports
 
 _LARGE: Final = 10_000_000

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import orjson
 
-from imgmig_dagster.aws import AwsAccess, ClientError
+from imgmig_dagster.aws.access import AwsAccess, ClientError
 from imgmig_dagster.doctor.diagnosis import Examination, Health, ask_aws
 from imgmig_dagster.errors import AwsUnusable, TargetError, TargetRefused
 from imgmig_dagster.mapping.fields import FieldType, Unit
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.settings import Settings
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.target.index_keys import index_keys, type_of, unfit_keys
 from imgmig_dagster.target.index_keys import indexes as table_indexes
 from imgmig_dagster.target.inserts import Insert, why_alone

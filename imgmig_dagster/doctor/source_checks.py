@@ -6,7 +6,7 @@ from typing import Final
 
 from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.errors import DoesNotFit
-from imgmig_dagster.ignored_columns import SETTING, listed, shown
+from imgmig_dagster.mapping.ignored_columns import SETTING, listed, shown
 from imgmig_dagster.source.catalog import UTC
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.indexes import missing_page_index

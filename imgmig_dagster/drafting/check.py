@@ -10,7 +10,7 @@ from typing import Final
 
 from psycopg import sql
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.doctor.aws_checks import check_key_schema
 from imgmig_dagster.doctor.diagnosis import Examination, Health
 from imgmig_dagster.doctor.hazards import check_indexes

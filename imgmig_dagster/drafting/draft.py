@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.drafting.choices import choose_order
 from imgmig_dagster.drafting.sampled import sample
 from imgmig_dagster.drafting.see import first_day, see_table, see_target

@@ -7,7 +7,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 from psycopg import sql
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.doctor.diagnosis import ask_aws
 from imgmig_dagster.drafting.choices import OrderChoice
 from imgmig_dagster.drafting.drafted_names import says_time

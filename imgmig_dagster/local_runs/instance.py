@@ -13,10 +13,10 @@ from typing import Any, Final
 import dagster as dg
 import sqlalchemy
 
-from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import ImgmigError, SettingsError
 from imgmig_dagster.files import refusal
 from imgmig_dagster.local_runs.dagster_internals import instance_of
+from imgmig_dagster.stage.dagster_home import check_dagster_home
 
 CODE_LOCATION: Final = "imgmig_dagster"
 """The name in workspace.yaml and pyproject.toml; runs of the command line belong to it too."""

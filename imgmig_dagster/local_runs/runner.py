@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from imgmig_dagster.dagster_home import INVOCATIONS
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError, RunFailed
 from imgmig_dagster.files import refusal, refusals_as
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION, InstanceUnavailable, causes, open_instance, storage_faults
 from imgmig_dagster.local_runs.invocation import Lifeline, fail_dead_runs
 from imgmig_dagster.local_runs.signals import Signals
+from imgmig_dagster.stage.dagster_home import INVOCATIONS
 
 # Keeps Dagster's console lines off the terminal; the event log has them.
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

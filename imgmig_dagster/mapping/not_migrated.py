@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from imgmig_dagster.ignored_columns import NO_REASON, SETTING, listed, shown
+from imgmig_dagster.mapping.ignored_columns import NO_REASON, SETTING, listed, shown
 
 
 @dataclass(frozen=True)

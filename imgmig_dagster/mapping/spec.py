@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.ignored_columns import SETTING, listed
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
+from imgmig_dagster.mapping.ignored_columns import SETTING, listed
 from imgmig_dagster.mapping.keys import fault_finder, parser, renderer
 from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
 from imgmig_dagster.mapping.rows import Item

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from imgmig_dagster.certificate_signing import Signature, SigningKey
+from imgmig_dagster.aws.certificate_signing import Signature, SigningKey
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.reporting.certificate import FORMAT, READABLE, Certificate
 from imgmig_dagster.state import names

@@ -1,8 +1,8 @@
-"""Attaches a stage to the sandbox, if the stage uses one. Reading the stage's settings (`config`) starts nothing."""
+"""Attaches a stage to the sandbox, if it uses one. Reading the stage's settings (`stage.config`) starts nothing."""
 
-from imgmig_dagster.config import sandbox_root, uses_sandbox
 from imgmig_dagster.sandbox.environment import Sandbox
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import sandbox_root, uses_sandbox
+from imgmig_dagster.stage.stages import Stage
 
 
 def attach(stage: Stage) -> None:

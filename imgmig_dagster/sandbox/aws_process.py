@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import SandboxError
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox.process import HOST, Listener, command_line, kill, require

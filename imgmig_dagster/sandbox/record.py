@@ -10,13 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import IO, Final
 
-from imgmig_dagster.config import SANDBOX_SETTINGS, SANDBOX_VARIABLES
-from imgmig_dagster.deprecated_variables import values_of
 from imgmig_dagster.sandbox.aws_process import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_template import stage_file_text
+from imgmig_dagster.stage.config import SANDBOX_SETTINGS, SANDBOX_VARIABLES
+from imgmig_dagster.stage.deprecated_variables import values_of
+from imgmig_dagster.stage.stage_template import stage_file_text
+from imgmig_dagster.stage.stages import Stage
 
 _GRAIN: Final = "monthly"
 
@@ -93,7 +93,7 @@ class Record:
 
 @dataclass(frozen=True)
 class SettingsFiles:
-    """What a sandbox gives to `config`: the settings of stage dev, and variables, AWS's among them."""
+    """What a sandbox gives to `stage.config`: the settings of stage dev, and variables, AWS's among them."""
 
     root: Path
 

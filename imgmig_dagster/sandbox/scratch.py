@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping

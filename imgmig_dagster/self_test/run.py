@@ -24,7 +24,9 @@ from imgmig_dagster.self_test.planting import MISSING, ORPHAN, OTHER_ENTITY, Nam
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import SAMPLE_SIZE
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork, Target, Work, WritingWork, open_work, work_on
+from imgmig_dagster.stage.write_guard import allow_scratch_writes
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.migrate import migrate
@@ -34,8 +36,6 @@ from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import UNDATED_WINDOW, Window
-from imgmig_dagster.work import ReadingWork, Target, Work, WritingWork, open_work, work_on
-from imgmig_dagster.write_guard import allow_scratch_writes
 
 Table = TypeVar("Table", bound=TargetTable)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.state.index import IndexedStateStore
 from imgmig_dagster.state.s3 import S3StateStore

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
-from imgmig_dagster.aws import BotoCoreError, ClientError
+from imgmig_dagster.aws.access import BotoCoreError, ClientError
 from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence

@@ -19,6 +19,7 @@ from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
 from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.index import read_ahead
@@ -37,7 +38,6 @@ from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
 from imgmig_dagster.verification.verification_result import RowVerdict
 from imgmig_dagster.window import Window, span
-from imgmig_dagster.work import ReadingWork
 
 _NAME: Final = "census"
 _BOTH: Final = "rows and items"

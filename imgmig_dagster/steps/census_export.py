@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from imgmig_dagster.errors import TargetRefused
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
@@ -18,7 +19,6 @@ from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.target.exports import Export, ExportDamaged, TableExports
 from imgmig_dagster.verification.census_results import ORPHANS
 from imgmig_dagster.verification.verification_result import Identity
-from imgmig_dagster.work import ReadingWork
 
 _POLL_S: Final = 20.0
 # DynamoDB knows a token for 8 hours. An older export is of a moment that nobody needs any more.

@@ -14,12 +14,12 @@ from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.census_export import ExportRequest, completed, forget
 from imgmig_dagster.steps.census_sides import Sides
 from imgmig_dagster.target.exports import ExportDamaged, ExportFile, TableExports
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.target_table import TargetTable
-from imgmig_dagster.work import ReadingWork
 
 AT_ONCE: Final = 4
 """Segments of a scan, or files of an export, that are read at once."""

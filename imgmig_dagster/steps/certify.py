@@ -16,6 +16,7 @@ from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.records import load_record
@@ -28,7 +29,6 @@ from imgmig_dagster.verification.evidence import CurrentState, Reason, why_inval
 from imgmig_dagster.verification.row_parts import EvidencePartStore
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 # They mostly wait for items to stop changing; the reader has its own limit of connections.
 _AT_ONCE: Final = 16

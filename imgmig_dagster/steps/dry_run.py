@@ -17,10 +17,10 @@ from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.inventory import Rejections
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 # The duration is predicted at this rate if no ceiling is set.
 DEFAULT_RATE: Final = float(PARTITION_WRITE_UNITS)

@@ -17,6 +17,7 @@ from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.ranges import Placed, Sum, moment_of, placed_rows, sums
 from imgmig_dagster.source.statements import Snapshot
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import ABSENT
@@ -26,7 +27,6 @@ from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartInde
 from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, RowVerdict, VerificationResult
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 _ROUNDS: Final = 3
 

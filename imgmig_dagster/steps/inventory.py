@@ -18,8 +18,8 @@ from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.counting import NONE_REPEATED
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.work import SourceWork
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import SourceWork
 
 LISTED_REJECTIONS: Final = 100
 

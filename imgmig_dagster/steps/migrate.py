@@ -13,7 +13,8 @@ from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import ImgmigError, TooManyFailures
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.rules.brake import Brake
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import WritingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
@@ -29,7 +30,6 @@ from imgmig_dagster.walk.completeness import Completeness
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import WritingWork
 
 _MAX_FAILURES: Final = 10_000
 _MAX_FAILED_SHARE: Final = 0.01

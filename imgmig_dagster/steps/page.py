@@ -13,7 +13,7 @@ from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.shown import MASK
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord

@@ -17,7 +17,8 @@ from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.existing_item import is_of_another_entity
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import AuditLog, item_sha256
 from imgmig_dagster.state.failures import Failure, FailureLedger
@@ -37,7 +38,6 @@ from imgmig_dagster.verification.census_results import CensusResult, listed_orph
 from imgmig_dagster.verification.row_parts import ids_at_fault
 from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 _PAGE: Final = 500
 _Work: TypeAlias = Coroutine[Any, Any, "OrphanOutcome | None"]

@@ -23,6 +23,7 @@ from imgmig_dagster.source.counting import (
     table_counts,
 )
 from imgmig_dagster.source.statements import Snapshot
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.long_lists import LongList, read_list
@@ -32,7 +33,6 @@ from imgmig_dagster.steps.without_row import WithoutRow, look_at_rows_left
 from imgmig_dagster.verification.census_results import CensusFinding, CensusRefused, CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import COUNTS_FOR, changed_identity, is_too_old
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 _VERIFY_FIRST: Final = "Nothing was deleted: imgmig verify first, which takes a census"
 _ASKED_AT_ONCE: Final = 1_000

@@ -12,13 +12,13 @@ from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 _NOTHING: Final = (None, None)
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
@@ -24,7 +25,6 @@ from imgmig_dagster.verification.verification_result import Identity, Verificati
 from imgmig_dagster.walk.coverage import Coverage
 from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 _LOGGED: Final = TypeAdapter(LoggedRows)
 

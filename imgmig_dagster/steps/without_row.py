@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.target.target_table import TargetTable
-from imgmig_dagster.work import ReadingWork
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.aws_faults import clock_wrong, is_of_the_clock, proxy_refused, tls_refused
+from imgmig_dagster.aws.access import AwsAccess
+from imgmig_dagster.aws.aws_faults import clock_wrong, is_of_the_clock, proxy_refused, tls_refused
 from imgmig_dagster.errors import ClockWrong, ImgmigError, SettingsError
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.faults import TargetFault, classify

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import SettingsError, TargetError, TargetRefused, TargetUnavailable
 from imgmig_dagster.mapping.rows import Item
 

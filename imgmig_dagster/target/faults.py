@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from imgmig_dagster.aws_faults import REFUSED_CREDENTIALS
+from imgmig_dagster.aws.aws_faults import REFUSED_CREDENTIALS
 
 
 class TargetFault(Enum):

@@ -1,8 +1,8 @@
 """Which state writes to the table: its mark is a tag of the table, and changes no item.
 
-Two states on one table do not know each other's writes, so the evidence of both would be wrong. `write_guard` calls
-`claim` when a table is opened for writing; reports and the doctor `read` the marks. Each state has its own tag, named
-by its id: a shared tag would be replaced by the last writer.
+Two states on one table do not know each other's writes, so the evidence of both would be wrong. `stage.write_guard`
+calls `claim` when a table is opened for writing; reports and the doctor `read` the marks. Each state has its own tag,
+named by its id: a shared tag would be replaced by the last writer.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TagResource.html: tags show after a few seconds. So a
 run that leaves a mark waits, reads again, and begins only if there is no other mark.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws.access import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.target.faults import TargetFault, classify
 

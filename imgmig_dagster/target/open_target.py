@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient
@@ -51,7 +51,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class WritableTarget(TargetSettings):
-    """The target of a run that may write. Only `write_guard` makes one; a test checks that."""
+    """The target of a run that may write. Only `stage.write_guard` makes one; a test checks that."""
 
     @asynccontextmanager
     async def open(self, mapping: TableMapping) -> AsyncIterator[WritableTable]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from botocore.credentials import Credentials
 
-from imgmig_dagster.botocore_internals import EMPTY_SHA256_HASH, AWSRequest, KeyKeepingAuth, signing_time
+from imgmig_dagster.aws.botocore_internals import EMPTY_SHA256_HASH, AWSRequest, KeyKeepingAuth, signing_time
 
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 # The service accepts signatures that are minutes old; botocore is still asked for its credentials this often.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import orjson
 
-from imgmig_dagster.aws_faults import credentials_refused
+from imgmig_dagster.aws.aws_faults import credentials_refused
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy

@@ -1,6 +1,6 @@
 """Writes to the target table: items with a condition each, one by one or in batches, and batches without condition.
 
-Only `open_target.WritableTarget` opens one, and only `write_guard` makes that.
+Only `open_target.WritableTarget` opens one, and only `stage.write_guard` makes that.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from botocore.exceptions import ParamValidationError
 
-from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws.access import AwsAccess, BotoCoreError, ClientError
 from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.rows import Row, Value
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
-from imgmig_dagster.stage import PictureMode
+from imgmig_dagster.stage.stages import PictureMode
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
 
 # A page of 50 images stays below 20 MB, and one of 1,000 can still be opened.

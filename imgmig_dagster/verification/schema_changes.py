@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from imgmig_dagster.errors import StateChanged
-from imgmig_dagster.ignored_columns import shown
+from imgmig_dagster.mapping.ignored_columns import shown
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names

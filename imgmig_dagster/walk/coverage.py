@@ -12,9 +12,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.errors import CheckpointRefused
 from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state.checkpoints import Checkpoint, CheckpointFile
 from imgmig_dagster.state.row_log import RowLog, RowLogPart
-from imgmig_dagster.work import ReadingWork
 
 CHECKPOINT_ROWS: Final = 1_000
 

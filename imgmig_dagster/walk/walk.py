@@ -13,10 +13,10 @@ from typing import Any, Final, Generic
 from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.walk.completeness import Completeness, check_completeness
 from imgmig_dagster.walk.coverage import Coverage, Found
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import ReadingWork
 
 # While one page's last requests run, the next page's are sent: the requests never run dry between pages.
 _PAGES_IN_FLIGHT: Final = 2

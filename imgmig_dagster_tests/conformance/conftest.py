@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.conformance.servers import MINISTACK, MOTO, NAMED_ENDPOINT, Server

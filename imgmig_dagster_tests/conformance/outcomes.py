@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 

@@ -9,7 +9,7 @@ import pytest
 
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.target.writer import WritableTable

@@ -14,7 +14,7 @@ from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.sizes import item_bytes
 from imgmig_dagster.reporting.model import build_report
 from imgmig_dagster.reporting.render import publish, render_spot_check
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore

@@ -8,7 +8,7 @@ import pytest
 from imgmig_dagster.errors import CheckpointRefused, TargetUnavailable
 from imgmig_dagster.mapping.spec import KeyAttribute
 from imgmig_dagster.mapping.template import Template
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.errors import TargetUnavailable
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds, reset_before
 

@@ -8,7 +8,7 @@ import pytest
 
 from imgmig_dagster.clock import Clock
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.verification.verification_result import Mismatch

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from imgmig_dagster.errors import TargetUnavailable
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, FaultProxy, reply
 from imgmig_dagster_tests.wire_faults import damaged

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor import aws_checks
 from imgmig_dagster.doctor.aws_checks import aws_examinations, picture_examination
 from imgmig_dagster.doctor.diagnosis import Diagnosis, Health, examine, exit_code
@@ -14,10 +13,11 @@ from imgmig_dagster.doctor.session_checks import session_examinations
 from imgmig_dagster.doctor.source_checks import source_examinations
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.retry import RetryPolicy
-from imgmig_dagster.settings import Settings
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.config import load_settings
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.doctor import hazards
 from imgmig_dagster.doctor.diagnosis import Examination, Health, examine
 from imgmig_dagster.doctor.hazards import check_status, check_stream
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.sandbox import partiql
-from imgmig_dagster.stage import Stage, WriteMode
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.stages import Stage, WriteMode
 from imgmig_dagster_tests.arrange import Target, access
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services

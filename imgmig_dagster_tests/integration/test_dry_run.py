@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.steps.dry_run import MigrationPlan
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds

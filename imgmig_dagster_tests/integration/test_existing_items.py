@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 

@@ -6,7 +6,7 @@ import pytest
 
 from imgmig_dagster.errors import PartitionBusy, SourceRefused, StateChanged, TargetRefused, TooManyFailures
 from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import (

@@ -14,7 +14,7 @@ from imgmig_dagster.errors import PartitionBusy
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partition_summary import Verdict
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.target.in_flight import FIRST_LIMIT

@@ -9,8 +9,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from imgmig_dagster.errors import FilesUnavailable, StateUnavailable
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.census import take_census
-from imgmig_dagster.work import ReadingWork
 from imgmig_dagster_tests.arrange import Migration, image
 from imgmig_dagster_tests.full_disk import LIMITED, files_of_at_most
 

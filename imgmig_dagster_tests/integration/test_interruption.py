@@ -14,7 +14,7 @@ import pytest
 from imgmig_dagster.errors import CheckpointRefused, SourceUnavailable, TargetRefused
 from imgmig_dagster.sandbox.aws_process import Moto, endpoint_url
 from imgmig_dagster.sandbox.process import attach_or_start
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 PASS = """
 import json, sys
 from pathlib import Path
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target
 

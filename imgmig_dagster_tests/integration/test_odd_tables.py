@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.conftest import NewSource

@@ -8,17 +8,17 @@ from threading import Thread
 
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.doctor.aws_checks import check_writing_state
 from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.settings import Settings
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.write_guard import allow_writes
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.target.marks import MarkedTable, claim, ownership, read
 from imgmig_dagster.target.open_target import TargetSettings
-from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.arrange import Target, access, item_of
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, error
 from imgmig_dagster_tests.images import IMAGE

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import botocore.endpoint
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.doctor.aws_checks import check_recovery
 from imgmig_dagster.doctor.hazards import check_time_to_live
 from imgmig_dagster.errors import ImgmigError, ProxyRefused, StateUnavailable
-from imgmig_dagster.source_secret import SourceSecret
+from imgmig_dagster.stage.source_secret import SourceSecret
+from imgmig_dagster.stage.write_guard import caller
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.target_table import describe
-from imgmig_dagster.write_guard import caller
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.aws_gate import Answer, AwsGate, aws_gate
 from imgmig_dagster_tests.conftest import Services

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from imgmig_dagster.stage import PictureMode
+from imgmig_dagster.stage.stages import PictureMode
 from imgmig_dagster.verification.pictures import EMBEDDED_BYTES, EMBEDDED_BYTES_OF_A_PAGE
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster_tests.arrange import ImageValues, Migration, image, item_of, pictures, row_id

@@ -15,7 +15,7 @@ from imgmig_dagster.sandbox.postgres import OWNER, READER, SOURCE_DATABASE, Post
 from imgmig_dagster.sandbox.process import attach_or_start, command_line
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy

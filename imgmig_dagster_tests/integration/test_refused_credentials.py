@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import ClockWrong, CredentialsUnavailable, ImgmigError
+from imgmig_dagster.stage.write_guard import caller
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.target_table import describe
-from imgmig_dagster.write_guard import caller
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of, row_id
 from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
 from imgmig_dagster_tests.conftest import Services

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile

@@ -5,13 +5,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from imgmig_dagster.errors import PartitionBusy
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import WritingWork
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window
-from imgmig_dagster.work import WritingWork
 from imgmig_dagster_tests.arrange import MARCH, Migration, image, month
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import SettingsError, TlsRefused
 from imgmig_dagster.target.target_table import describe
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError, WritesRefused
-from imgmig_dagster.settings import Settings
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.write_guard import allow_writes
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
-from imgmig_dagster.write_guard import allow_writes
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.integration.aws_behind_proxy import sts_of_aws
 

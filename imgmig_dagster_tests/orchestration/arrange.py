@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target, image

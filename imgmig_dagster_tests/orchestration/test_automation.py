@@ -9,7 +9,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
 
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 
 MIGRATED, VERIFIED = dg.AssetKey("migrated_images"), dg.AssetKey("verification_report")
 JANUARY, FEBRUARY, MARCH = "2024-01-01", "2024-02-01", "2024-03-01"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.cli.choice import chosen_partitions
 from imgmig_dagster.defs.build import tables_of
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.orchestration.commands import CommandServer
 
 LOAD_OFFLINE = """

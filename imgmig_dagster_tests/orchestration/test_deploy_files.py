@@ -25,11 +25,11 @@ from dagster_aws.s3 import S3ComputeLogManager
 from dagster_webserver.cli import dagster_webserver as webserver_command
 from psycopg import sql
 
-from imgmig_dagster.config import stage_values
 from imgmig_dagster.defs.examinations import dagster_examinations
-from imgmig_dagster.settings import Sections
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_template import stage_file_text
+from imgmig_dagster.stage.config import stage_values
+from imgmig_dagster.stage.settings import Sections
+from imgmig_dagster.stage.stage_template import stage_file_text
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, Call, FaultProxy, holds, reset_after

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgmig_dagster.defs.examinations import dagster_examinations
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer, free_port

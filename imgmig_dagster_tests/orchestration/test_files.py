@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import child_environment, hand_on_dagster_variables
-from imgmig_dagster.dagster_home import check_dagster_home
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.local_runs.instance import InstanceUnavailable, open_instance
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import child_environment, hand_on_dagster_variables
+from imgmig_dagster.stage.dagster_home import check_dagster_home
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.full_disk import LIMITED, as_somebody_else
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from imgmig_dagster.defs.build import tables_of
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import IndexedStateStore

@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 import typer
 
-from imgmig_dagster.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.cli.app import app
+from imgmig_dagster.defs.alerts import Alert, AlertFault, AlertNotSent, Webhook
 from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.defs.claims import CLAIMS, Claim
 from imgmig_dagster.defs.jobs import all_jobs
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.remedies import CHECKS, LEDGER, STALE, of_check, of_run, table_of_checks
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import FakeClock
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 from imgmig_dagster_tests.orchestration.commands import wait_until

@@ -6,13 +6,13 @@ from typing import get_args
 
 import pytest
 
-from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.declaration import DeclaredPartitions, Grain
 from imgmig_dagster.mapping.spec import Order
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.stage.config import load_table_settings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.table_settings import TableSettings
 from imgmig_dagster.window import UNDATED_WINDOW, Window
 
 ORDER = Order("created_at")

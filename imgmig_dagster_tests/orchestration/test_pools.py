@@ -10,7 +10,7 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.resources import TARGET_POOL, TargetDynamoDB
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.local_runs.dagster_internals import pool_limit
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.arrange import Platform
 

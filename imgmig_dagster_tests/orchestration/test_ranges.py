@@ -18,7 +18,7 @@ from imgmig_dagster.defs.range_run import Part, over_range
 from imgmig_dagster.defs.table import MIGRATED, Table
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.progress import Ended
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds

@@ -7,13 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.errors import SandboxNotRunning
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.sandbox.attaching import require_running
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import MARCH
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished

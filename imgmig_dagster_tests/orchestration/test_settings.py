@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform

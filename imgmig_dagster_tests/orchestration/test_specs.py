@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.mapping.rows import FULL_ITEM
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from imgmig_dagster.defs.build import tables_of
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of

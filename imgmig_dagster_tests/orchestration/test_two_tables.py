@@ -17,12 +17,12 @@ from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.defs.component import TableMigration
 from imgmig_dagster.local_runs.instance import causes
 from imgmig_dagster.mapping.declaration import DeclarationRefused
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import COMPONENT as TABLE
+from imgmig_dagster.stage.tables import declarations
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.tables import COMPONENT as TABLE
-from imgmig_dagster.tables import declarations
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster_tests.orchestration.arrange import Platform
 from imgmig_dagster_tests.orchestration.commands import CommandServer

@@ -9,7 +9,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 
 from imgmig_dagster.defs import specs
 from imgmig_dagster.defs.build import build_definitions
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.orchestration.arrange import FEBRUARY, MARCH, Platform, images_of
 
 PARTITIONED = ("source_images", "migrated_images", "verification_report")

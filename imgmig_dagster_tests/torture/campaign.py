@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.torture.events import death_before_the_event
 from imgmig_dagster_tests.torture.ground import Ground
 from imgmig_dagster_tests.torture.passes import WAYS, Findings, Pass, Way

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgmig_dagster.errors import ImgmigError
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StateStore

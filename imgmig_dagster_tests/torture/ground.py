@@ -11,7 +11,7 @@ import psycopg
 
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.sandbox import Sandbox
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.arrange import Source, Target, access, image, item_of, row_id
 from imgmig_dagster_tests.conftest import create_table
 from imgmig_dagster_tests.ministack import ministack

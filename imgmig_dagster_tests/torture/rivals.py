@@ -4,7 +4,7 @@ import signal
 import threading
 from dataclasses import replace
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.writes import last_write
 from imgmig_dagster_tests.arrange import MARCH

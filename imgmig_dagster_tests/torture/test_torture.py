@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.torture import campaign
 from imgmig_dagster_tests.torture.events import death_before_the_event
 from imgmig_dagster_tests.torture.ground import Ground

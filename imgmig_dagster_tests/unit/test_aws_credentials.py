@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.aws_credentials import SharedCredentials
-from imgmig_dagster.aws_session import AwsSession
+from imgmig_dagster.aws.access import AwsAccess
+from imgmig_dagster.aws.credentials import SharedCredentials
+from imgmig_dagster.aws.session import AwsSession
 from imgmig_dagster.errors import CredentialsUnavailable, SettingsError
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster_tests.aws_gate import aws_gate, refused
@@ -242,7 +242,8 @@ class TestLogins:
         with aws_gate(services.dynamodb_url) as gate:
             access = self.assumed(clean_environment, tmp_path, gate.url, device)
             code = (
-                "from imgmig_dagster.aws import AwsAccess\nfrom imgmig_dagster.target.client import DynamoDBClient\n"
+                "from imgmig_dagster.aws.access import AwsAccess\n"
+                "from imgmig_dagster.target.client import DynamoDBClient\n"
                 f"access = {access!r}\n"
                 "access.client('s3').list_buckets(); access.client('sts').get_caller_identity()\n"
                 "[DynamoDBClient(access, 1) for partition in range(3)]\n"

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.aws_endpoints import is_own_endpoint
-from imgmig_dagster.aws_settings import AwsSettings
+from imgmig_dagster.aws.access import AwsAccess
+from imgmig_dagster.aws.endpoints import is_own_endpoint
 from imgmig_dagster.doctor.aws_checks import check_recovery
 from imgmig_dagster.errors import SettingsError, TargetUnavailable
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.aws_settings import AwsSettings
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.write_guard import caller, endpoint_fault
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.target_table import describe
-from imgmig_dagster.write_guard import caller, endpoint_fault
 from imgmig_dagster_tests.arrange import access as emulated
 from imgmig_dagster_tests.aws_gate import Answer, aws_gate
 from imgmig_dagster_tests.conftest import Services

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import (
+from imgmig_dagster.errors import SandboxNotRunning, SettingsError
+from imgmig_dagster.stage.config import (
     dagster_home,
     deprecation_warnings,
     load_settings,
@@ -14,10 +15,9 @@ from imgmig_dagster.config import (
     stage_from_env,
     uses_sandbox,
 )
-from imgmig_dagster.errors import SandboxNotRunning, SettingsError
-from imgmig_dagster.stage import Stage, WriteMode, parse_stage
-from imgmig_dagster.table_settings import TableSettings
-from imgmig_dagster.tables import declarations
+from imgmig_dagster.stage.stages import Stage, WriteMode, parse_stage
+from imgmig_dagster.stage.table_settings import TableSettings
+from imgmig_dagster.stage.tables import declarations
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.images import IMAGE
 

@@ -115,3 +115,18 @@ def test_each_error_is_in_the_documents_with_its_exit_code(error: type[errors.Im
     names, codes = (cell.strip().split("; ") for cell in lines[0].split("|")[1:3])
     of = next(place for place, cell in enumerate(names) if f"`{error.__name__}`" in cell)
     assert codes[of if len(codes) > 1 else 0] == str(error.exit_code)
+
+
+def test_no_table_of_the_documents_says_a_thing_twice() -> None:
+    """The lines of two branches that are merged by union stand there one after the other, and may contradict."""
+    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "deploy").glob("*.md")]
+    twice = []
+    for document in documents:
+        table: set[str] = set()
+        for line in document.read_text(encoding="utf-8").splitlines():
+            subject = line.split("|")[1].strip() if line.startswith("|") else ""
+            if subject in table:
+                twice.append((document.name, subject))
+            # A blank line ends a table; an empty cell goes on with what stands above it.
+            table = {*table, subject} - {""} if line.startswith("|") else set()
+    assert twice == []

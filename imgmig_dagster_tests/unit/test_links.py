@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.defs.links import shown, url_of
 
 AWS = AwsAccess("eu-west-1", None, "test", "test")

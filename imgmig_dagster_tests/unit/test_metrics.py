@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import metrics_collector
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.metrics import METRICS, RunMetrics, table
 from imgmig_dagster.metrics_export import exported
 from imgmig_dagster.progress import Progress
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import metrics_collector
+from imgmig_dagster.stage.stages import Stage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 

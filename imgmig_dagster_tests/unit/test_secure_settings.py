@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.config import load_settings
 from imgmig_dagster.errors import SettingsError, SourceUnavailable
-from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.source_secret import SourceSecret
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.aws_gate import Answer, aws_gate
 from imgmig_dagster_tests.conftest import Services

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from imgmig_dagster.deprecated_variables import DEPRECATED
-from imgmig_dagster.settings import Sections
-from imgmig_dagster.settings_page import page
-from imgmig_dagster.stage_settings import OTHER_VARIABLES, SECRETS, SECTIONS, keys_of
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED
+from imgmig_dagster.stage.sections import OTHER_VARIABLES, SECRETS, SECTIONS, keys_of
+from imgmig_dagster.stage.settings import Sections
+from imgmig_dagster.stage.settings_page import page
 from imgmig_dagster_tests.orchestration.documents import REPOSITORY
 
 EVERY = [(section, key) for section in SECTIONS for key in keys_of(section)]
@@ -16,7 +16,7 @@ EVERY = [(section, key) for section in SECTIONS for key in keys_of(section)]
 def test_the_page_is_what_the_declarations_make() -> None:
     found = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
 
-    assert found == page(), "run: .venv/bin/python -m imgmig_dagster.settings_page > docs/settings.md"
+    assert found == page(), "run: .venv/bin/python -m imgmig_dagster.stage.settings_page > docs/settings.md"
 
 
 @pytest.mark.parametrize(("section", "key"), EVERY)

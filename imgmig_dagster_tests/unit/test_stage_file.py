@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.config import (
+from imgmig_dagster.errors import SettingsError
+from imgmig_dagster.mapping.declaration import load
+from imgmig_dagster.stage.config import (
     deprecation_warnings,
     load_places,
     load_settings,
@@ -12,11 +14,9 @@ from imgmig_dagster.config import (
     sandbox_root,
     uses_sandbox,
 )
-from imgmig_dagster.deprecated_variables import DEPRECATED
-from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.mapping.declaration import load
-from imgmig_dagster.stage import Stage, WriteMode
-from imgmig_dagster.stage_template import images_declaration, stage_file_text
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED
+from imgmig_dagster.stage.stage_template import images_declaration, stage_file_text
+from imgmig_dagster.stage.stages import Stage, WriteMode
 from imgmig_dagster_tests.images import IMAGE
 
 SOURCE = "postgresql://reader@db.internal/app?sslmode=verify-full"

@@ -6,8 +6,8 @@ import pytest
 
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.declaration import PACKAGED, DeclaredPartitions, load
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.tables import chosen_table, chosen_tables, declarations, require_beside_others, set_in
+from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import chosen_table, chosen_tables, declarations, require_beside_others, set_in
 from imgmig_dagster_tests.images import IMAGE
 
 ORDERS = """

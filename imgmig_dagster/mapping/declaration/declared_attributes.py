@@ -9,7 +9,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from imgmig_dagster.ignored_columns import shown
 from imgmig_dagster.mapping.declaration.form import (
     ColumnForm,
     ConstantForm,
@@ -20,6 +19,7 @@ from imgmig_dagster.mapping.declaration.form import (
 from imgmig_dagster.mapping.declaration.scalars import As, Nulls
 from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, Path
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
+from imgmig_dagster.mapping.ignored_columns import shown
 from imgmig_dagster.mapping.spec import Constant
 from imgmig_dagster.mapping.template import Template
 

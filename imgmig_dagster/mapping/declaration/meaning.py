@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from imgmig_dagster.ignored_columns import NO_REASON, listed, shown
 from imgmig_dagster.mapping.declaration.declared_attributes import Attributes
 from imgmig_dagster.mapping.declaration.form import (
     BucketsForm,
@@ -23,6 +22,7 @@ from imgmig_dagster.mapping.declaration.form import (
 from imgmig_dagster.mapping.declaration.scalars import NONE, PLAIN_NAME, Grain, earliest_day
 from imgmig_dagster.mapping.declaration.yaml_lines import DeclarationFault, Path
 from imgmig_dagster.mapping.fields import Unit
+from imgmig_dagster.mapping.ignored_columns import NO_REASON, listed, shown
 from imgmig_dagster.mapping.spec import KeyAttribute, Newer, Order, PictureColumns, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
 

@@ -10,7 +10,7 @@ from imgmig_dagster.capacity import measured
 from imgmig_dagster.capacity.phases import Bottleneck, Phase, paced, phases
 from imgmig_dagster.capacity.workload import CapacityMode, Index, Workload
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 
 BENCHMARKS = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 # More cores than are needed, and a table that is warm: what is left is what a case is about.

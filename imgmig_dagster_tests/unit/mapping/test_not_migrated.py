@@ -3,8 +3,8 @@
 import pytest
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.ignored_columns import listed, parse_ignored
 from imgmig_dagster.mapping.described import markdown_table
+from imgmig_dagster.mapping.ignored_columns import listed, parse_ignored
 from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster_tests.images import IMAGE
 

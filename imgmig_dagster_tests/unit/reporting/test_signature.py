@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from imgmig_dagster.certificate_signing import SigningKey
+from imgmig_dagster.aws.certificate_signing import SigningKey
 from imgmig_dagster.errors import ImgmigError, SigningRefused, SigningUnavailable
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgmig_dagster.aws import AwsAccess
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import CredentialsUnavailable, SettingsError, TargetRefused, TargetUnavailable
 from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.retry import RetryPolicy

@@ -1,6 +1,6 @@
 """Loads a stage's settings: the only module that reads the environment. Loading them starts nothing.
 
-`stage_settings` declares them, `stage_file` reads their file, `stage_values` puts file and variables together, and
+`sections` declares them, `stage_file` reads their file, `stage_values` puts file and variables together, and
 `settings` is what comes of it. `sandbox.attaching` starts what the stage dev uses by default.
 """
 
@@ -15,17 +15,17 @@ from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from imgmig_dagster.aws_settings import AwsSettings
-from imgmig_dagster.deprecated_variables import values_of
 from imgmig_dagster.errors import SandboxNotRunning, SettingsError
-from imgmig_dagster.metrics_settings import MetricsSettings
-from imgmig_dagster.places import Places
-from imgmig_dagster.settings import Sections, Settings
-from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.stage import Stage, parse_stage
-from imgmig_dagster.stage_file import StageFile, read_stage_file
-from imgmig_dagster.stage_values import StageValues
-from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.stage.aws_settings import AwsSettings
+from imgmig_dagster.stage.deprecated_variables import values_of
+from imgmig_dagster.stage.metrics_settings import MetricsSettings
+from imgmig_dagster.stage.places import Places
+from imgmig_dagster.stage.settings import Sections, Settings
+from imgmig_dagster.stage.source_secret import SourceSecret
+from imgmig_dagster.stage.stage_file import StageFile, read_stage_file
+from imgmig_dagster.stage.stage_values import StageValues
+from imgmig_dagster.stage.stages import Stage, parse_stage
+from imgmig_dagster.stage.table_settings import TableSettings
 from imgmig_dagster.transport import LOOPBACK_NAMES
 
 SANDBOX_VARIABLES: Final = "sandbox.env"

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from imgmig_dagster.deprecated_variables import DEPRECATED, LOCATIONS, values_of, warnings_of
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_file import StageFile
-from imgmig_dagster.stage_settings import SECTIONS
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED, LOCATIONS, values_of, warnings_of
+from imgmig_dagster.stage.sections import SECTIONS
+from imgmig_dagster.stage.stage_file import StageFile
+from imgmig_dagster.stage.stages import Stage
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 

@@ -14,14 +14,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
-from imgmig_dagster.aws_faults import tells_faults
-from imgmig_dagster.aws_replies import refuses_pages
-from imgmig_dagster.aws_route import check_proxy, trusting
+from imgmig_dagster.aws.aws_faults import tells_faults
+from imgmig_dagster.aws.replies import refuses_pages
+from imgmig_dagster.aws.route import check_proxy, trusting
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.transport import endpoint_is_allowed, is_loopback
 
 if TYPE_CHECKING:
-    from imgmig_dagster.aws import AwsAccess
+    from imgmig_dagster.aws.access import AwsAccess
 
 _RARE_CALLS: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 # A private subnet may not reach these services. STS is asked first, so a command should fail at once if it cannot be

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
-from imgmig_dagster.aws_endpoints import is_own_endpoint
-from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.aws.access import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws.aws_faults import may_pass
+from imgmig_dagster.aws.endpoints import is_own_endpoint
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.settings import Settings
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import make_identity
 from imgmig_dagster.state.opening import open_state

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.exceptions import ParamValidationError
 
-from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
-from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.aws.access import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws.aws_faults import may_pass
 from imgmig_dagster.errors import SettingsError, SourceUnavailable
 
 

@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from imgmig_dagster.aws_route import resolved_endpoint
+from imgmig_dagster.aws.route import resolved_endpoint
 
 _ACCOUNT: Final = "000000000000"
 _NOBODY: Final = "nobody"  # signs what is never sent

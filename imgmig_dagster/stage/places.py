@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 
 
 class Places(BaseSettings):

@@ -1,21 +1,21 @@
-"""Writes docs/settings.md from the declarations: ``python -m imgmig_dagster.settings_page > docs/settings.md``.
+"""Writes docs/settings.md from the declarations: ``python -m imgmig_dagster.stage.settings_page > docs/settings.md``.
 
-Settings are declared in `stage_settings`, and the variables that they replace in `deprecated_variables`.
+Settings are declared in `sections`, and the variables that they replace in `deprecated_variables`.
 """
 
 import sys
 from collections.abc import Mapping
 
-from imgmig_dagster.deprecated_variables import DEPRECATED, Replacement
-from imgmig_dagster.stage_settings import OTHER_VARIABLES, SECRETS, SECTIONS, keys_of
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED, Replacement
+from imgmig_dagster.stage.sections import OTHER_VARIABLES, SECRETS, SECTIONS, keys_of
 
 PAGE = """# Settings
 
 A stage (`dev`, `staging`, `prod`) is one file, `stages/<stage>.toml` in the working directory. Commit it: it holds no
 secret. Every part of a stage reads it: the command line, Dagster's code location, and each host that takes runs.
 
-Generated from the declarations by `.venv/bin/python -m imgmig_dagster.settings_page > docs/settings.md`; a test keeps
-it up to date.
+Generated from the declarations by `.venv/bin/python -m imgmig_dagster.stage.settings_page > docs/settings.md`; a test
+keeps it up to date.
 
 ```bash
 imgmig init --stage staging     # writes stages/staging.toml, .env.staging and the folder of DAGSTER_HOME

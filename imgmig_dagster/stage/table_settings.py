@@ -8,10 +8,10 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.ignored_columns import parse_ignored
 from imgmig_dagster.mapping.declaration import DeclaredPartitions, Grain, earliest_day
+from imgmig_dagster.mapping.ignored_columns import parse_ignored
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.stage_settings import TablesSection
+from imgmig_dagster.stage.sections import TablesSection
 
 _OF_ONE_TABLE: Final = ("source_schema", "source_table", "ignored_columns", "partition_grain", "partition_start")
 

@@ -10,7 +10,7 @@ from botocore import exceptions
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.aws.aws_faults import may_pass
 from imgmig_dagster.errors import CredentialsUnavailable, ImgmigError, SettingsError
 from imgmig_dagster.retry import RetryPolicy
 

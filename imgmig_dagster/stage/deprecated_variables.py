@@ -1,6 +1,6 @@
 """The variables that were settings before stages had files. They work in this version, and win over the file.
 
-`stage_settings` declares what replaces them. To remove them, delete this module and its uses in `config`.
+`sections` declares what replaces them. To remove them, delete this module and its uses in `config`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from imgmig_dagster.stage_settings import SECTIONS, keys_of
+from imgmig_dagster.stage.sections import SECTIONS, keys_of
 
 _DECLARATION: Final = "in the table's declaration"
 

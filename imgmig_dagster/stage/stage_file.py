@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from imgmig_dagster.deprecated_variables import DEPRECATED
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_settings import SECTIONS, keys_of
+from imgmig_dagster.stage.deprecated_variables import DEPRECATED
+from imgmig_dagster.stage.sections import SECTIONS, keys_of
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.transport import holds_password
 
 if sys.version_info >= (3, 11):

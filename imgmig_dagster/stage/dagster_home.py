@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from imgmig_dagster.errors import SettingsError
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.stages import Stage
 
 _OF_ONE_MACHINE: Final = Path(__file__).with_name("dagster_of_one_machine.yaml")
 INVOCATIONS: Final = "invocations"

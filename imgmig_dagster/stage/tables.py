@@ -6,12 +6,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-from imgmig_dagster.config import load_table_settings
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.declaration import PACKAGED, Declaration, DeclarationRefused, load
 from imgmig_dagster.mapping.declaration.loading import load_components
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.stage.config import load_table_settings
+from imgmig_dagster.stage.stages import Stage
 
 COMPONENT: Final = "imgmig_dagster.TableMigration"
 """The component in a `defs.yaml` of Dagster whose attributes are a declaration."""

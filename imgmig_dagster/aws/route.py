@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from imgmig_dagster.botocore_internals import authorities_of, proxy_headers_of, proxy_of, tls_context
+from imgmig_dagster.aws.botocore_internals import authorities_of, proxy_headers_of, proxy_of, tls_context
 from imgmig_dagster.errors import SettingsError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgmig_dagster.aws_credentials import SharedCredentials
-from imgmig_dagster.aws_faults import renews_credentials
-from imgmig_dagster.aws_route import Route, route_of
-from imgmig_dagster.aws_session import AwsSession
+from imgmig_dagster.aws.aws_faults import renews_credentials
+from imgmig_dagster.aws.credentials import SharedCredentials
+from imgmig_dagster.aws.route import Route, route_of
+from imgmig_dagster.aws.session import AwsSession
 from imgmig_dagster.transport import PlainTraffic
 
 

@@ -1,7 +1,7 @@
 """The settings of a stage: each is a key of a section of `stages/<stage>.toml`, and is described here.
 
 `stage_file` reads the file, `deprecated_variables` what the environment says instead, and `config` puts both together.
-`python -m imgmig_dagster.settings_page` makes docs/settings.md from the descriptions.
+`python -m imgmig_dagster.stage.settings_page` makes docs/settings.md from the descriptions.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from imgmig_dagster.stage import PictureMode
+from imgmig_dagster.stage.stages import PictureMode
 
 
 class Section(BaseModel):

@@ -5,8 +5,8 @@ botocore would take such a page for an empty list or a successful deletion, or c
 
 from typing import Any, Final
 
-from imgmig_dagster.aws_faults import proxy_refused
-from imgmig_dagster.aws_route import proxy_place
+from imgmig_dagster.aws.aws_faults import proxy_refused
+from imgmig_dagster.aws.route import proxy_place
 from imgmig_dagster.errors import ProxyRefused
 
 # Content-Type is no help: emulators send XML as text/html.

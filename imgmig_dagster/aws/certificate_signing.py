@@ -8,8 +8,8 @@ import base64
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imgmig_dagster.aws import AwsAccess, BotoCoreError, ClientError
-from imgmig_dagster.aws_faults import may_pass
+from imgmig_dagster.aws.access import AwsAccess, BotoCoreError, ClientError
+from imgmig_dagster.aws.aws_faults import may_pass
 from imgmig_dagster.errors import SigningRefused, SigningUnavailable
 
 # In order of preference: an elliptic key has the first, an RSA key the second.

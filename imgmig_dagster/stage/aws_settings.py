@@ -5,8 +5,8 @@ from typing import Final, Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.stage import Stage
+from imgmig_dagster.aws.access import AwsAccess
+from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.transport import PlainTraffic
 
 _SERVICES: Final = ("dynamodb", "s3", "sts", "secretsmanager", "lambda", "kms")

@@ -1,4 +1,4 @@
-"""The choices of settings: stages, write modes, ways to show pictures. The settings are in `stage_settings`."""
+"""The choices of settings: stages, write modes, ways to show pictures. The settings are in `sections`."""
 
 from enum import Enum
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from imgmig_dagster.mapping.declaration import PACKAGED
-from imgmig_dagster.stage import Stage
-from imgmig_dagster.stage_settings import SECRETS, SECTIONS, keys_of
+from imgmig_dagster.stage.sections import SECRETS, SECTIONS, keys_of
+from imgmig_dagster.stage.stages import Stage
 
 _WIDTH: Final = 100
 _EXAMPLES: Final[Mapping[tuple[str, str], Any]] = {

@@ -7,13 +7,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from imgmig_dagster.aws import AwsAccess
-from imgmig_dagster.aws_settings import AwsSettings
+from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import ImgmigError
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source_secret import SourceSecret
-from imgmig_dagster.stage import Stage, WriteMode
-from imgmig_dagster.stage_settings import (
+from imgmig_dagster.stage.aws_settings import AwsSettings
+from imgmig_dagster.stage.sections import (
     SECTIONS,
     AlertsSection,
     ConnectionsSection,
@@ -23,7 +21,9 @@ from imgmig_dagster.stage_settings import (
     TargetSection,
     keys_of,
 )
-from imgmig_dagster.table_settings import TableSettings
+from imgmig_dagster.stage.source_secret import SourceSecret
+from imgmig_dagster.stage.stages import Stage, WriteMode
+from imgmig_dagster.stage.table_settings import TableSettings
 from imgmig_dagster.transport import (
     PlainTraffic,
     endpoint_is_allowed,

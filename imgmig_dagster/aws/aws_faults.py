@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from imgmig_dagster.aws_route import proxy_place
+from imgmig_dagster.aws.route import proxy_place
 from imgmig_dagster.errors import ClockWrong, CredentialsUnavailable, ProxyRefused, TlsRefused
 
 if TYPE_CHECKING:
-    from imgmig_dagster.aws_credentials import SharedCredentials
+    from imgmig_dagster.aws.credentials import SharedCredentials
 
 REFUSED_CREDENTIALS: Final = frozenset(
     {
