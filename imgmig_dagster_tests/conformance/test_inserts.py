@@ -88,12 +88,16 @@ def test_an_item_that_is_too_large_costs_the_others_nothing(on_table: OnTable, t
 def test_names_and_values_arrive_as_they_were_sent(on_table: OnTable, target: Target) -> None:
     odd: Item = {
         'it\'s "quoted"?': {"S": 'O\'Brien "?" --'},
+        "set": {"SS": ["a", "b"]},
         "numbers": {"NS": ["1", "2.5"]},
+        "bytes": {"B": "AAEC"},
+        "null": {"NULL": True},
         "nested": {"M": {"a.b": {"L": [{"M": {"c": {"BOOL": False}}}, {"NULL": True}]}}},
         "select": {"S": "é🙂"},
     }
 
     assert answers(on_table, item_of(1, **odd), item_of(2)) == [{}, {}]
+    odd["bytes"] = {"B": b"\0\1\2"}  # as botocore hands them out
     assert target.items() == by_key([item_of(1, **odd), item_of(2)])
 
 

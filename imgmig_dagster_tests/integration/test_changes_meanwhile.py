@@ -8,30 +8,6 @@ LATER = "2024-06-01T00:00:00.000Z"
 FOREVER = 100_000
 
 
-def test_a_row_updated_between_read_and_write_wins_in_the_end(migration: Migration, proxy: FaultProxy) -> None:
-    migration.source.insert(image(number) for number in range(5))
-    proxy.before(lambda: migration.source.update(2, original_filename="newer.jpg"), NEW_ITEMS, when=holds(row_id(2)))
-
-    assert migration.migrate(proxy.url).outcomes == {"inserted": 4, "updated": 1}
-
-    assert migration.target.item(2) == item_of(
-        2, originalFilename={"S": "newer.jpg"}, updatedAt={"S": LATER}, version={"N": "2"}
-    )
-    assert migration.verify().passed
-
-
-def test_a_row_deleted_between_read_and_write_leaves_no_item_behind(migration: Migration, proxy: FaultProxy) -> None:
-    migration.source.insert(image(number) for number in range(5))
-    proxy.before(lambda: migration.source.delete(2), NEW_ITEMS, when=holds(row_id(2)))
-
-    result = migration.migrate(proxy.url)
-
-    assert result.outcomes == {"inserted": 4, "vanished": 1}
-    assert migration.target.item(2) is None
-    assert migration.verify().passed
-    assert migration.census().passed
-
-
 def test_a_vanished_rows_item_is_deleted_when_its_reply_was_lost_too(migration: Migration, proxy: FaultProxy) -> None:
     migration.source.insert([image(1)])
     proxy.inject(reset_after, NEW_ITEMS)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imgmig_dagster.errors import PartitionBusy, SourceRefused, StateChanged, TargetRefused, TooManyFailures
+from imgmig_dagster.errors import PartitionBusy, StateChanged, TargetRefused, TooManyFailures
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -17,7 +17,6 @@ from imgmig_dagster_tests.arrange import (
     month,
     row_id,
 )
-from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.fault_proxy import (
     NEW_ITEMS,
     FaultProxy,
@@ -143,18 +142,6 @@ class TestTooManyFailures:
 
 class TestRefused:
     """Nothing is written before the source, the target and the state are in order."""
-
-    def test_a_source_without_a_unique_index_on_id(
-        self, new_source: NewSource, target: Target, state: LocalStateStore, proxy: FaultProxy
-    ) -> None:
-        source = new_source(id_constraint="NOT NULL")
-        source.insert([image(1), image(1)])
-
-        with pytest.raises(SourceRefused, match="no unique index on id"):
-            Migration(source, target, state).migrate(proxy.url)
-
-        assert proxy.writes == []
-        assert target.items() == {}
 
     def test_a_target_that_does_not_exist(self, migration: Migration, state: LocalStateStore) -> None:
         migration.source.insert([image(1)])

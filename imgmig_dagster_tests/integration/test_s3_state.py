@@ -9,14 +9,11 @@ import pytest
 from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
 from imgmig_dagster.state import names
-from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.lease import LEASE_SECONDS
 from imgmig_dagster.state.opening import table_state
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster_tests.conftest import Services
-
-FINGERPRINT = {"mapping": "m", "target": "t"}
 
 
 @dataclass
@@ -56,41 +53,6 @@ def store(client: Any, bucket: str) -> S3StateStore:
     return S3StateStore(client, bucket, "prefix/dev", clock=time.clock, sleep=time.sleep)
 
 
-def test_a_file_is_read_as_it_was_written(store: S3StateStore) -> None:
-    version = store.write("p/a.json", b"\x00one\n")
-
-    found = store.read("p/a.json")
-
-    assert found is not None
-    assert (found.content, found.version) == (b"\x00one\n", version)
-    assert store.read("p/b.json") is None
-
-
-def test_a_write_that_names_another_version_is_refused(store: S3StateStore) -> None:
-    first = store.write("p/a.json", b"one", replacing=ABSENT)
-    store.write("p/a.json", b"two", replacing=first)
-
-    with pytest.raises(StateChanged):
-        store.write("p/a.json", b"three", replacing=first)
-    with pytest.raises(StateChanged):
-        store.write("p/a.json", b"three", replacing=ABSENT)
-    assert (found := store.read("p/a.json")) is not None
-    assert found.content == b"two"
-
-
-def test_a_file_is_deleted_only_by_a_run_that_read_it(store: S3StateStore) -> None:
-    first = store.write("p/a.json", b"one")
-    second = store.write("p/a.json", b"two")
-
-    with pytest.raises(StateChanged):
-        store.delete("p/a.json", replacing=first)
-    assert store.read("p/a.json") is not None
-    store.delete("p/a.json", replacing=second)
-    assert store.read("p/a.json") is None
-    # As after a lost reply.
-    store.delete("p/a.json", replacing=second)
-
-
 def test_a_condition_that_failed_against_our_own_write_is_a_success(store: S3StateStore) -> None:
     # As after a lost reply: the write was carried out, and is sent again.
     version = store.write("p/a.json", b"one", replacing=ABSENT)
@@ -104,33 +66,6 @@ def test_lists_below_a_folder_only(store: S3StateStore) -> None:
 
     assert store.list("p") == ["p/a", "p/b"]
     assert store.list("") == ["p/a", "p/b", "pq/c"]
-
-
-def test_appends_keep_what_was_there(store: S3StateStore) -> None:
-    store.append("migration.log", b"one\n")
-    store.append("migration.log", b"two\n")
-
-    assert (found := store.read("migration.log")) is not None
-    assert found.content == b"one\ntwo\n"
-
-
-def test_an_orphan_cannot_move_the_checkpoint_of_its_successor(store: S3StateStore) -> None:
-    orphan, successor = CheckpointFile(store, "p"), CheckpointFile(store, "p")
-    checkpoint = orphan.open("first", FINGERPRINT, "2026-01-01T00:00:00Z")
-
-    assert successor.open("second", FINGERPRINT, "2026-01-01T00:00:01Z").resumes == 1
-    with pytest.raises(StateChanged):
-        orphan.save(checkpoint)
-
-
-def test_an_orphan_cannot_end_the_pass_of_its_successor(store: S3StateStore) -> None:
-    orphan, successor = CheckpointFile(store, "p"), CheckpointFile(store, "p")
-    checkpoint = orphan.open("first", FINGERPRINT, "2026-01-01T00:00:00Z")
-    successor.open("second", FINGERPRINT, "2026-01-01T00:00:01Z")
-
-    with pytest.raises(StateChanged):
-        orphan.archive(checkpoint, "2026-01-01T00:00:02Z", {})
-    assert successor.is_open()
 
 
 def test_a_released_lease_can_be_taken_at_once(store: S3StateStore) -> None:
@@ -168,18 +103,6 @@ def test_a_living_holders_lease_is_respected(store: S3StateStore, client: Any, b
 def test_a_bucket_that_is_not_there_is_named(client: Any) -> None:
     with pytest.raises(StateUnavailable, match=r"s3://no-such-bucket/dev/p/a\.json: NoSuchBucket"):
         S3StateStore(client, "no-such-bucket", "dev").read("p/a.json")
-
-
-def test_a_folder_is_a_store_of_its_own(store: S3StateStore) -> None:
-    assert store.folders() == []
-    for name in ("top.json", "2024-03-01/evidence.json", "orders/2024-04-01/plan.json"):
-        store.write(name, b"{}")
-
-    orders = store.below("orders")
-
-    assert store.folders() == ["2024-03-01", "orders"]
-    assert orders.list("") == ["2024-04-01/plan.json"]
-    assert orders.locate("a") == store.locate("orders/a")
 
 
 def test_what_the_first_version_left_in_a_bucket_goes_on(store: S3StateStore) -> None:

@@ -1,16 +1,15 @@
 """The reader against a real PostgreSQL: every row exactly once, with any content."""
 
-import random
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.rows import INFINITY, MINUS_INFINITY, Row
+from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
-from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, month, row_id, us
+from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id, us
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.images import PICTURE
 
@@ -27,28 +26,6 @@ def read_ids(reader: SourceReader, window: Window, size: int) -> list[str]:
 
 def value(row: Row, column: str) -> Any:
     return row[COLUMNS.index(column)]
-
-
-def microseconds(source: Source, literal: str) -> int:
-    """What PostgreSQL says of an instant that Python's datetime cannot hold."""
-    ((found,),) = source.execute("SELECT (extract(epoch FROM %s::timestamptz) * 1000000)::bigint", literal)
-    return int(found)
-
-
-def test_ten_thousand_rows_of_one_instant_are_read_once_each_across_page_edges(
-    source: Source, reader: SourceReader
-) -> None:
-    numbers = list(range(10_050))
-    random.Random(7).shuffle(numbers)
-    tied = "2024-03-15T09:26:53.589793Z"
-    source.insert(
-        image(number, created_at=tied if number < 10_000 else "2024-03-15T09:26:53.589794Z") for number in numbers
-    )
-
-    pages = list(reader.pages(MARCH, None, 1_000))
-
-    assert [len(page) for page in pages] == [1_000] * 10 + [50]
-    assert [row[0] for page in pages for row in page] == [row_id(number) for number in range(10_050)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
@@ -72,27 +49,6 @@ def test_reading_goes_on_behind_a_cursor(source: Source, reader: SourceReader) -
 def test_a_window_without_rows_has_no_pages(reader: SourceReader) -> None:
     assert list(reader.pages(MARCH, None, 10)) == []
     assert reader.count(MARCH) == 0
-
-
-def test_a_partitions_first_microsecond_is_its_own_and_the_one_before_the_partitions_before(
-    source: Source, reader: SourceReader
-) -> None:
-    source.insert(
-        [
-            image(1, created_at="2024-02-29T23:59:59.999999Z"),
-            image(2, created_at="2024-03-01T00:00:00.000000Z"),
-            image(3, created_at="2024-03-31T23:59:59.999999Z"),
-            image(4, created_at="2024-04-01T00:00:00.000000Z"),
-        ]
-    )
-
-    assert read_ids(reader, month(2024, 2), 10) == [row_id(1)]
-    assert read_ids(reader, MARCH, 10) == [row_id(2), row_id(3)]
-    assert read_ids(reader, month(2024, 4), 10) == [row_id(4)]
-    windows = [month(2024, number) for number in (1, 2, 3, 4)]
-    assert reader.rows_per_window(windows) == {"2024-02-01": 1, "2024-03-01": 2, "2024-04-01": 1}
-    assert reader.count(MARCH) == 2
-    assert reader.count_all() == 4
 
 
 def test_counting_rows_of_no_windows_counts_none(reader: SourceReader) -> None:
@@ -146,56 +102,6 @@ def test_a_lookup_passes_over_ids_that_the_column_cannot_hold(
         assert reader.rows(strangers) == {}
 
 
-def test_timestamps_without_a_zone_are_read_as_utc(new_source: NewSource) -> None:
-    source = new_source(time_type="timestamp")
-    source.execute("SET TimeZone = 'America/St_Johns'")
-    try:
-        source.insert(
-            [
-                image(1, created_at="2024-03-01 00:00:00", updated_at="2024-03-10 02:30:00.123456"),
-                image(2, created_at="2024-02-29 23:59:59.999999", updated_at="infinity"),
-                image(3, created_at="2024-03-31 23:59:59.999999", updated_at="0044-03-15 BC"),
-            ]
-        )
-    finally:
-        source.execute("SET TimeZone = 'UTC'")
-
-    with source.reader() as reader:
-        (page,) = reader.pages(MARCH, None, 10)
-        assert [row[0] for row in page] == [row_id(1), row_id(3)]
-        assert value(page[0], "created_at") == us("2024-03-01 00:00:00")
-        assert value(page[0], "updated_at") == us("2024-03-10 02:30:00.123456")
-        assert reader.rows_per_window([month(2024, 2), MARCH]) == {"2024-02-01": 1, "2024-03-01": 2}
-        assert reader.rows_outside(MARCH.start, MARCH.end).sample_ids == (row_id(2),)
-
-
-def test_updated_at_that_no_datetime_can_hold_is_read_with_its_neighbours(source: Source, reader: SourceReader) -> None:
-    source.insert(
-        [
-            image(1),
-            image(2, updated_at="infinity"),
-            image(3, updated_at="-infinity"),
-            image(4, updated_at="0044-03-15 00:00:00+00 BC"),
-            image(5, updated_at="12026-12-15 00:00:00+00"),
-            image(6, updated_at=None),
-            image(7),
-        ]
-    )
-
-    (page,) = reader.pages(MARCH, None, 10)
-
-    read = [(row[0], value(row, "updated_at")) for row in page]
-    assert read == [
-        (row_id(1), us("2024-05-06 07:08:09.123456")),
-        (row_id(2), INFINITY),
-        (row_id(3), MINUS_INFINITY),
-        (row_id(4), microseconds(source, "0044-03-15 00:00:00+00 BC")),
-        (row_id(5), microseconds(source, "12026-12-15 00:00:00+00")),
-        (row_id(6), None),
-        (row_id(7), us("2024-05-06 07:08:09.123456")),
-    ]
-
-
 def test_rows_that_no_partition_holds_are_counted_and_sampled(source: Source, reader: SourceReader) -> None:
     source.insert(
         [
@@ -225,38 +131,6 @@ def test_the_sample_of_rows_outside_is_bounded_and_their_count_is_not(source: So
 
     assert outside.rows == 50
     assert outside.sample_ids == tuple(row_id(number) for number in range(20))
-
-
-def test_values_are_read_byte_for_byte(source: Source, reader: SourceReader) -> None:
-    names = [
-        "",
-        "  x ",
-        "caf\u00e9",
-        "cafe\u0301",
-        "\U0001f468\u200d\U0001f469",
-        "a\r\nb\tc\\d",
-        "invoice\u202egpj.exe",
-    ]
-    source.insert(image(number, original_filename=name) for number, name in enumerate(names))
-
-    (page,) = reader.pages(MARCH, None, 100)
-
-    assert [value(row, "original_filename") for row in page] == names
-
-
-def test_integers_are_read_digit_for_digit_and_nulls_as_none(source: Source, reader: SourceReader) -> None:
-    source.insert(
-        [
-            image(1, size_bytes=0, width=None, height=None, thumbnail_s3_key=None),
-            image(2, size_bytes=2**53 + 1),
-            image(3, size_bytes=2**63 - 1),
-        ]
-    )
-
-    (page,) = reader.pages(MARCH, None, 100)
-
-    assert [value(row, "size_bytes") for row in page] == [0, 2**53 + 1, 2**63 - 1]
-    assert [value(page[0], column) for column in ("width", "height", "thumbnail_s3_key")] == [None, None, None]
 
 
 def test_rows_are_looked_up_as_they_are_now(source: Source, reader: SourceReader) -> None:

@@ -1,17 +1,20 @@
-"""The local store: whole files, versions, locks, and nobody else's eyes."""
+"""The local store: whole files, versions, locks, nobody else's eyes. What a bucket promises too is tried on both."""
 
 import os
 import stat
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.errors import PartitionBusy, StateChanged, StateUnavailable
-from imgmig_dagster.state.store import ABSENT, LocalStateStore
+from imgmig_dagster.state.s3 import S3StateStore
+from imgmig_dagster.state.store import ABSENT, LocalStateStore, StageState, StateStore, Versioned
+from imgmig_dagster_tests.arrange import access
 
 HOLDER = """
 import sys
@@ -48,31 +51,42 @@ def store(root: Path) -> LocalStateStore:
     return LocalStateStore(root)
 
 
-def test_a_file_is_read_as_it_was_written(store: LocalStateStore) -> None:
-    version = store.write("p/a.json", b"\x00one\n")
+@pytest.fixture(params=["folder", "bucket"])
+def either(request: pytest.FixtureRequest, root: Path) -> StageState:
+    """A store of either kind."""
+    if request.param == "folder":
+        return LocalStateStore(root)
+    client = access(request.getfixturevalue("services").dynamodb_url).client("s3")
+    bucket = f"state-{uuid.uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    return S3StateStore(client, bucket, "prefix/dev")
 
-    found = store.read("p/a.json")
 
-    assert found is not None
-    assert (found.content, found.version) == (b"\x00one\n", version)
-    assert store.read("p/b.json") is None
+def content(store: StateStore, name: str) -> bytes | None:
+    found = store.read(name)
+    return found.content if found else None
 
 
-def test_a_file_is_replaced_only_by_a_run_that_read_it(store: LocalStateStore) -> None:
-    first = store.write("p/a", b"1", replacing=ABSENT)
-    second = store.write("p/a", b"2", replacing=first)
+def test_a_file_is_read_as_it_was_written(either: StageState) -> None:
+    version = either.write("p/a.json", b"\x00one\n")
+
+    assert either.read("p/a.json") == Versioned(b"\x00one\n", version)
+    assert either.read("p/b.json") is None
+
+
+def test_a_file_is_replaced_only_by_a_run_that_read_it(either: StageState) -> None:
+    first = either.write("p/a", b"1", replacing=ABSENT)
+    second = either.write("p/a", b"2", replacing=first)
 
     with pytest.raises(StateChanged, match="replaced by another writer"):
-        store.write("p/a", b"3", replacing=first)
+        either.write("p/a", b"3", replacing=first)
     with pytest.raises(StateChanged):
-        store.write("p/a", b"3", replacing=ABSENT)
+        either.write("p/a", b"3", replacing=ABSENT)
     with pytest.raises(StateChanged):
-        store.write("p/b", b"3", replacing=second)
+        either.write("p/b", b"3", replacing=second)
 
-    found = store.read("p/a")
-    assert found is not None
-    assert found.content == b"2"
-    assert store.read("p/b") is None
+    assert content(either, "p/a") == b"2"
+    assert either.read("p/b") is None
 
 
 def test_of_two_writers_that_read_the_same_version_one_wins(store: LocalStateStore) -> None:
@@ -97,9 +111,7 @@ def test_no_update_is_lost_between_processes(store: LocalStateStore, root: Path)
     processes = [subprocess.Popen([sys.executable, "-c", APPENDER, str(root)]) for _ in range(3)]
 
     assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
-    found = store.read("p/count")
-    assert found is not None
-    assert found.content == b"60"
+    assert content(store, "p/count") == b"60"
 
 
 def test_readers_see_the_old_file_or_the_new_one_and_never_a_part(store: LocalStateStore) -> None:
@@ -116,9 +128,7 @@ def test_readers_see_the_old_file_or_the_new_one_and_never_a_part(store: LocalSt
     writer.start()
     seen = set()
     while not ended.is_set():
-        found = store.read("p/a")
-        assert found is not None
-        seen.add(found.content)
+        seen.add(content(store, "p/a"))
     writer.join()
 
     assert seen <= contents
@@ -137,9 +147,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scraps(
         with pytest.raises(StateUnavailable, match=r"No space left.*free some space"):
             store.write("p/a", b"new")
 
-    found = store.read("p/a")
-    assert found is not None
-    assert found.content == b"old"
+    assert content(store, "p/a") == b"old"
     assert {path.name for path in (root / "p").iterdir()} == {"a", ".write.lock"}
 
 
@@ -147,6 +155,7 @@ def test_files_and_folders_are_their_owners_alone(store: LocalStateStore, root: 
     previous = os.umask(0o022)
     try:
         store.write("p/passes/a.json", b"personal data")
+        store.append("p/migration.log", b"personal data")
         with store.exclusive("q/run.lock"):
             pass
     finally:
@@ -155,7 +164,7 @@ def test_files_and_folders_are_their_owners_alone(store: LocalStateStore, root: 
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*"))}
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
-    assert len(modes) == 7
+    assert len(modes) == 8
 
 
 def test_names_below_a_folder_are_listed_in_order_without_locks_and_scraps(store: LocalStateStore, root: Path) -> None:
@@ -167,24 +176,24 @@ def test_names_below_a_folder_are_listed_in_order_without_locks_and_scraps(store
     assert store.list("nowhere") == []
 
 
-def test_deleting_what_is_not_there_is_no_error(store: LocalStateStore) -> None:
-    store.write("p/a", b"")
-    store.delete("p/a")
-    store.delete("p/a")
+def test_deleting_what_is_not_there_is_no_error(either: StageState) -> None:
+    either.write("p/a", b"")
+    either.delete("p/a")
+    either.delete("p/a")
 
-    assert store.read("p/a") is None
+    assert either.read("p/a") is None
 
 
-def test_a_file_is_deleted_only_by_a_run_that_read_it(store: LocalStateStore) -> None:
-    first = store.write("p/a", b"1")
-    second = store.write("p/a", b"2")
+def test_a_file_is_deleted_only_by_a_run_that_read_it(either: StageState) -> None:
+    first = either.write("p/a", b"1")
+    second = either.write("p/a", b"2")
 
     with pytest.raises(StateChanged, match="replaced by another writer"):
-        store.delete("p/a", replacing=first)
-    assert store.read("p/a") is not None
-    store.delete("p/a", replacing=second)
-    assert store.read("p/a") is None
-    store.delete("p/a", replacing=second)
+        either.delete("p/a", replacing=first)
+    assert either.read("p/a") is not None
+    either.delete("p/a", replacing=second)
+    assert either.read("p/a") is None
+    either.delete("p/a", replacing=second)
 
 
 def test_what_a_killed_write_left_is_gone_after_the_next_one(store: LocalStateStore, root: Path) -> None:
@@ -194,8 +203,7 @@ def test_what_a_killed_write_left_is_gone_after_the_next_one(store: LocalStateSt
     store.write("p/b", b"2")
 
     assert {path.name for path in (root / "p").iterdir()} == {"a", "b", ".write.lock"}
-    assert (found := store.read("p/b")) is not None
-    assert found.content == b"2"
+    assert content(store, "p/b") == b"2"
 
 
 def test_a_person_is_told_where_a_file_is(store: LocalStateStore, root: Path) -> None:
@@ -239,11 +247,20 @@ def test_another_processs_lock_is_respected_and_its_death_frees_it(store: LocalS
             pass
 
 
-def test_appended_lines_add_up_and_are_their_owners_alone(store: LocalStateStore, root: Path) -> None:
-    store.append("logs/a.log", b"one\n")
-    store.append("logs/a.log", b"two\n")
+def test_appended_lines_add_up(either: StageState) -> None:
+    either.append("logs/a.log", b"one\n")
+    either.append("logs/a.log", b"two\n")
 
-    found = store.read("logs/a.log")
-    assert found is not None
-    assert found.content == b"one\ntwo\n"
-    assert stat.S_IMODE((root / "logs/a.log").stat().st_mode) == 0o600
+    assert content(either, "logs/a.log") == b"one\ntwo\n"
+
+
+def test_a_folder_is_a_store_of_its_own(either: StageState) -> None:
+    assert either.folders() == []
+    for name in ("top.json", "2024-03-01/evidence.json", "orders/2024-04-01/plan.json"):
+        either.write(name, b"{}")
+
+    orders = either.below("orders")
+
+    assert either.folders() == ["2024-03-01", "orders"]
+    assert orders.list("") == ["2024-04-01/plan.json"]
+    assert orders.locate("a") == either.locate("orders/a")

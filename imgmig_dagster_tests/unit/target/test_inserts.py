@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.faults import STATEMENT_FAULTS, TargetFault
 from imgmig_dagster.target.writer import ExistingItem, WriteFailure
@@ -68,17 +67,6 @@ def test_an_item_alone_goes_by_put_item(target: Target, proxy: FaultProxy) -> No
 
     assert (sizes(proxy), len(proxy.of("PutItem"))) == ([25], 1)
     assert target.items() == by_key(items(26))
-
-
-def test_what_exists_is_left_alone_and_named(target: Target, proxy: FaultProxy) -> None:
-    newer = item_of(3, version={"N": "7"}, tags={"SS": ["a"]})
-    target.put(newer)
-    target.put(item_of(4))
-
-    found = insert(target, proxy, items(6))
-
-    assert found == [None, None, None, ExistingItem(newer), ExistingItem(item_of(4)), None]
-    assert target.items() == by_key([newer if number == 3 else item_of(number) for number in range(6)])
 
 
 def test_what_is_not_handed_back_is_read(target: Target, proxy: FaultProxy) -> None:
@@ -223,14 +211,6 @@ def test_a_request_refused_as_a_whole_costs_the_others_nothing(target: Target, p
     assert found == [None, None, WriteFailure(item_of(2), "ValidationException", permanent=True), None, None]
 
 
-def test_a_missing_table_ends_the_run(target: Target, proxy: FaultProxy) -> None:
-    proxy.inject(error("ResourceNotFoundException"), "BatchExecuteStatement")
-
-    with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
-        insert(target, proxy, items(5))
-    assert target.items() == {}
-
-
 def test_a_reply_that_does_not_answer_each_statement_confirms_none(target: Target, proxy: FaultProxy) -> None:
     proxy.inject(reply(200, b'{"Responses": [{}]}'), "BatchExecuteStatement")
 
@@ -248,23 +228,6 @@ def test_what_is_too_large_for_a_statement_goes_by_put_item(target: Target, prox
 
     assert [call.ids for call in proxy.of("BatchExecuteStatement")] == [[row_id(0), row_id(3)]]
     assert target.items() == by_key(together)
-
-
-def test_every_type_and_every_name_arrives_as_it_was_sent(target: Target, proxy: FaultProxy) -> None:
-    odd: Item = {
-        'it\'s "quoted"?': {"S": 'O\'Brien "?" --'},
-        "set": {"SS": ["a", "b"]},
-        "numbers": {"NS": ["1", "2.5"]},
-        "bytes": {"B": "AAEC"},
-        "null": {"NULL": True},
-        "nested": {"M": {"a.b": {"L": [{"M": {"c": {"BOOL": False}}}, {"NULL": True}]}}},
-        "select": {"S": ""},
-    }
-
-    assert insert(target, proxy, [item_of(1, **odd), item_of(2)]) == [None, None]
-    assert proxy.of("PutItem") == []
-    odd["bytes"] = {"B": b"\0\1\2"}  # as botocore hands them out
-    assert target.items() == by_key([item_of(1, **odd), item_of(2)])
 
 
 @pytest.mark.parametrize("standing", [range(5), range(3)], ids=["all refused", "some written"])

@@ -1,7 +1,7 @@
 """Single items and reads, each on its condition, against a real server."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -9,7 +9,6 @@ import botocore.endpoint
 import pytest
 
 from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.client import DynamoDBError
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.target_table import Lookup, describe
@@ -34,7 +33,7 @@ FOREVER = 10_000
 def on_table(
     target: Target,
     url: str,
-    work: Callable[[WritableTable], Coroutine[Any, Any, T]],
+    work: Callable[[WritableTable], Awaitable[T]],
     clock: FakeClock | None = None,
 ) -> T:
     async def run() -> T:
@@ -62,19 +61,6 @@ def test_what_may_only_read_lets_no_write_out(target: Target, proxy: FaultProxy)
 
 
 class TestPutNew:
-    def test_an_item_is_written_where_none_stands(self, target: Target) -> None:
-        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) is None
-
-        assert target.items() == {item_of(1)["PK"]["S"]: item_of(1)}
-
-    def test_an_item_that_exists_is_left_as_it_is(self, target: Target) -> None:
-        standing = item_of(1, version={"N": "7"}, tags={"SS": ["a"]})
-        target.put(standing)
-
-        assert on_table(target, target.url, lambda table: table.put_new(item_of(1))) == ExistingItem(standing)
-
-        assert target.item(1) == standing
-
     @pytest.mark.parametrize("lost", [reset_after, truncated])
     def test_after_a_lost_reply_its_own_item_exists(self, target: Target, proxy: FaultProxy, lost: Any) -> None:
         proxy.inject(lost, "PutItem")
@@ -91,70 +77,6 @@ class TestPutNew:
                 await table.put_new(item_of(1))
 
         on_table(target, proxy.url, put)
-
-
-CHANGES: Item = {"width": {"N": "1"}, "version": {"N": "2"}}
-
-
-class TestUpdate:
-    @pytest.mark.parametrize("dropped", [(), ("version",), ("updatedAt",), ("version", "updatedAt", "width")])
-    def test_attributes_are_set_where_the_item_is_as_it_was_seen(self, target: Target, dropped: tuple[str]) -> None:
-        seen = item_of(1, extra={"S": "kept"}, **dict.fromkeys(dropped))
-        target.put(seen)
-
-        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is True
-
-        assert target.item(1) == {**seen, **CHANGES}
-
-    @pytest.mark.parametrize(
-        "concurrent",
-        [
-            {"version": {"N": "2"}},
-            {"updatedAt": {"S": "2024-05-06T07:08:09.124Z"}},
-            {"version": None},
-            {"updatedAt": None},
-            {"version": {"S": "1"}},
-        ],
-    )
-    def test_an_item_that_was_written_in_between_is_left_alone(
-        self, target: Target, concurrent: dict[str, Any]
-    ) -> None:
-        written = item_of(1, **concurrent)
-        target.put(written)
-
-        assert on_table(target, target.url, lambda table: table.update(row_id(1), item_of(1), CHANGES)) is False
-
-        assert target.item(1) == written
-
-    def test_an_attribute_that_appeared_in_between_makes_the_update_fail(self, target: Target) -> None:
-        seen = item_of(1, version=None, updatedAt=None)
-        target.put(item_of(1, version=None))
-
-        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
-
-    def test_an_item_that_is_gone_is_not_made_again(self, target: Target) -> None:
-        seen = item_of(1, version=None, updatedAt=None)
-
-        assert on_table(target, target.url, lambda table: table.update(row_id(1), seen, CHANGES)) is False
-
-        assert target.items() == {}
-
-
-class TestDelete:
-    def test_an_item_as_it_was_seen_is_deleted(self, target: Target) -> None:
-        target.put(item_of(1))
-        target.put(item_of(2))
-
-        assert on_table(target, target.url, lambda table: table.delete(row_id(1), item_of(1))) is True
-
-        assert list(target.items()) == [f"IMAGE#{row_id(2)}"]
-
-    def test_an_item_that_was_written_in_between_stays(self, target: Target) -> None:
-        target.put(item_of(1, version={"N": "2"}))
-
-        assert on_table(target, target.url, lambda table: table.delete(row_id(1), item_of(1))) is False
-
-        assert target.item(1) is not None
 
 
 class TestGetMany:
@@ -242,33 +164,11 @@ class TestGetMany:
         assert proxy.calls == []
 
 
-class TestScan:
-    def scanned(self, target: Target, url: str, segments: int) -> list[str]:
-        async def scan(table: WritableTable) -> list[str]:
-            return [
-                item["PK"]["S"]
-                for segment in range(segments)
-                async for page in table.scan(segment, segments)
-                for item in page
-            ]
+def test_a_page_of_a_scan_that_cannot_be_read_is_an_error_and_not_the_end(target: Target, proxy: FaultProxy) -> None:
+    proxy.inject(error("InternalServerError", 500), "Scan", times=FOREVER)
 
-        return sorted(on_table(target, url, scan))
-
-    def test_every_item_is_met_once_over_pages_and_segments(self, target: Target, proxy: FaultProxy) -> None:
-        # Pages end at 1 MB: three of them here.
-        for number in range(10):
-            target.put(item_of(number, originalFilename={"S": "x" * 250_000}))
-        expected = sorted(target.items())
-
-        assert self.scanned(target, proxy.url, segments=1) == expected
-        assert len(proxy.of("Scan")) >= 3
-        assert self.scanned(target, proxy.url, segments=4) == expected
-
-    def test_a_page_that_cannot_be_read_is_an_error_and_not_the_end(self, target: Target, proxy: FaultProxy) -> None:
-        proxy.inject(error("InternalServerError", 500), "Scan", times=FOREVER)
-
-        with pytest.raises(RetriesUsedUpError):
-            self.scanned(target, proxy.url, segments=1)
+    with pytest.raises(RetriesUsedUpError):
+        on_table(target, proxy.url, lambda table: anext(table.scan(0, 1)))
 
 
 class TestDescribe:
