@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.drafting.draft import draft
 from imgmig_dagster.mapping.declaration.loading import Declaration, parse
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.self_test.run import SelfTestResult, run_self_test
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.partitions import partitions_of
 from imgmig_dagster.state.failures import FailureLedger
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.census import take_census

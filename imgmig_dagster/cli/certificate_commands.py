@@ -21,8 +21,9 @@ from imgmig_dagster.reporting.certificate_file import (
 )
 from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.services import stage_state
 from imgmig_dagster.stage.tables import chosen_table
-from imgmig_dagster.state.opening import open_state, table_state
+from imgmig_dagster.state.opening import table_state
 from imgmig_dagster.state.store import StateStore
 
 app = typer.Typer(help="The certificates of a stage: what was proved, and when.", no_args_is_help=True)
@@ -181,7 +182,7 @@ def _load(which: str, stage: str | None, table: str | None) -> CertificateFile:
 
 def _state(stage: str | None, table: str | None) -> StateStore:
     settings = load_settings(chosen(stage))
-    state = open_state(settings.state.url, settings.stage.value, settings.aws())
+    state = stage_state(settings)
     return table_state(state, chosen_table(settings.stage, table))
 
 

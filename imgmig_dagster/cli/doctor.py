@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Final
 from imgmig_dagster.cli.console import CommandResult, Output, finish_all
 from imgmig_dagster.cli.options import Json, StageOption, TablesOption, chosen
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
-from imgmig_dagster.source.connections import ReadOnlyConnections
-from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.services import ONE_MORE_TRY, source_connections, source_reader
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.stage.stages import Stage
-from imgmig_dagster.stage.tables import chosen_tables, declarations
+from imgmig_dagster.stage.tables import chosen_tables, declarations, stage_tables
 from imgmig_dagster.window import Window
 
 if TYPE_CHECKING:
@@ -32,11 +30,7 @@ def doctor(stage: StageOption = None, table: TablesOption = None, json: Json = F
     """
     settings = load_settings(chosen(stage))
     require_running(settings.stage)
-    # Dagster takes a second to import: read the settings first.
-    from imgmig_dagster.defs.build import tables_of
-
-    tables = {each.name: each for each in tables_of(settings.stage)}
-
+    tables = {each.name: each for each in stage_tables(settings.stage)}
     declared = declarations(settings.stage)
 
     def find(name: str) -> CommandResult:
@@ -55,10 +49,9 @@ def _finding(
     from imgmig_dagster.doctor.session_checks import session_examinations
     from imgmig_dagster.doctor.source_checks import source_examinations
 
-    # One more try: a person waits.
-    connection = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
+    connection = source_connections(settings, ONE_MORE_TRY)
     schema, name = mapping.schema, mapping.table
-    with SourceReader(connection, schema, name, mapping, settings.source.time_zone) as reader:
+    with source_reader(settings, connection, mapping) as reader:
         found = examine(
             [
                 *dagster_examinations(settings.stage),

@@ -6,12 +6,12 @@ from dataclasses import replace
 from imgmig_dagster.cli.console import CommandResult
 from imgmig_dagster.source.counting import RowsOutside
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.services import target_identity
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.inventory import SourceInventory
-from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.verification.schema_changes import schema_drift
 
 _SHOWN = 3
@@ -29,7 +29,7 @@ def naming_columns(
     """What a command found, with the columns of the source that no item carries, and what has changed in the schema of
     either side; it ends as it would without them, but for a verification that would be PASS."""
     columns = source.columns_not_migrated()
-    drift = schema_drift(state, source, lambda: describe(settings.aws(), settings.target.table, source.mapping))
+    drift = schema_drift(state, source, lambda: target_identity(settings, source.mapping))
     loses_columns = "verdicts" in finding.document and bool(columns.unmapped)
     return replace(
         finding,

@@ -19,14 +19,12 @@ from imgmig_dagster.mapping.declaration.loading import parse
 from imgmig_dagster.mapping.described import documented, markdown_table
 from imgmig_dagster.mapping.side_by_side import RowBesideItem, rows_beside_items
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.sandbox.attaching import require_running
-from imgmig_dagster.source.connections import ReadOnlyConnections
-from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage.config import load_settings, load_table_settings
+from imgmig_dagster.stage.services import ONE_MORE_TRY, source_connections, source_reader
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.stage.stages import Stage
-from imgmig_dagster.stage.tables import chosen_tables, declarations, require_beside_others
+from imgmig_dagster.stage.tables import chosen_tables, declarations, require_beside_others, stage_table, stage_tables
 from imgmig_dagster.window import Window
 
 app = typer.Typer(help="The declarations of tables: how rows become items.", no_args_is_help=True)
@@ -73,9 +71,8 @@ def show(
 
 
 def _sampled(settings: Settings, mapping: TableMapping, number: int) -> list[RowBesideItem]:
-    # One more try: a person waits.
-    connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
+    connections = source_connections(settings, ONE_MORE_TRY)
+    with source_reader(settings, connections, mapping) as reader:
         return rows_beside_items(mapping, [each.row for each in reader.sample(number, 0, mapping.pictures, [])])
 
 
@@ -105,7 +102,7 @@ def draft(
         raise SettingsError(f"{output} is there already: move it away, or name another file by --output")
     settings = load_settings(chosen(stage))
     require_running(settings.stage)
-    connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
+    connections = source_connections(settings, ONE_MORE_TRY)
     try:
         found = draft_of(
             connections, settings.aws(), schema_name, name, settings.target.table, settings.source.time_zone
@@ -159,8 +156,6 @@ def check(
     """
     settings = load_settings(chosen(stage))
     require_running(settings.stage)
-    from imgmig_dagster.defs.build import table_of, tables_of
-
     if file is not None:
         # The sandbox's variables are about its own table.
         declared, of = load(file), load_table_settings(settings.stage, of_sandbox=False)
@@ -168,10 +163,10 @@ def check(
         declared = replace(declared, partitions=of.cut(declared.partitions))
         name = declared.mapping.name
         stages = {name: declared}
-        tables = {name: table_of(settings.stage, name, stages)}
+        tables = {name: stage_table(settings.stage, name, stages)}
     else:
         stages = dict(declarations(settings.stage))
-        tables = {each.name: each for each in tables_of(settings.stage)}
+        tables = {each.name: each for each in stage_tables(settings.stage)}
 
     def find(name: str) -> CommandResult:
         found = tables[name]
@@ -188,8 +183,8 @@ def _checked(
     from imgmig_dagster.doctor.diagnosis import examine
     from imgmig_dagster.drafting.check import SAMPLE, check_examinations
 
-    connections = ReadOnlyConnections(settings.current_source_url, RetryPolicy(delays=(0.5,)))
-    with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
+    connections = source_connections(settings, ONE_MORE_TRY)
+    with source_reader(settings, connections, mapping) as reader:
         looks = check_examinations(
             connections.fetch,
             reader,

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from imgmig_dagster import remedies
 from imgmig_dagster.cli import command_results, left_out, migrations, repairs, status
@@ -18,11 +19,14 @@ from imgmig_dagster.garbage import kept_for_good
 from imgmig_dagster.sandbox.attaching import attach, require_running
 from imgmig_dagster.stage.config import dagster_home, hand_on_dagster_variables, load_settings
 from imgmig_dagster.stage.dagster_home import check_dagster_home
+from imgmig_dagster.stage.services import source_connections, source_reader, stage_state
 from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stage_table import MIGRATED
 from imgmig_dagster.stage.stages import Stage
-from imgmig_dagster.stage.tables import set_in
+from imgmig_dagster.stage.tables import set_in, stage_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import confirmed_deletes
+from imgmig_dagster.state.opening import table_state
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census_sides import disk_needed
@@ -30,6 +34,9 @@ from imgmig_dagster.steps.repair import RepairResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now, span
+
+if TYPE_CHECKING:
+    from imgmig_dagster.local_runs.runner import JobRunner
 
 # The config of the assets for a run over some partitions.
 _Config: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any] | None]
@@ -58,27 +65,31 @@ class StageSession:
         if not self._starts:
             require_running(self.stage)
         hand_on_dagster_variables(self.stage)
-        home = dagster_home(self.stage)
-        check_dagster_home(home, self.stage)
-        with kept_for_good():
-            from imgmig_dagster.defs.build import build_definitions, tables_of
-            from imgmig_dagster.defs.resources import SourceDatabase, StateDirectory
-            from imgmig_dagster.local_runs.runner import JobRunner
-
-        stage = self.stage.value
-        self.table = next(each for each in tables_of(self.stage) if each.name == self._chosen)
-        self._options = remedies.options(stage, self.table.option)
+        self._home = dagster_home(self.stage)
+        check_dagster_home(self._home, self.stage)
+        self.table = next(each for each in stage_tables(self.stage) if each.name == self._chosen)
+        self._options = remedies.options(self.stage.value, self.table.option)
         self.windows: Sequence[Window] = self.table.partitions.windows()
         self._set_in = set_in(self.stage, self.table.name)
-        self.state: StateStore = StateDirectory(stage=stage).open(self.table.name)
+        self.state: StateStore = table_state(stage_state(self.settings), self.table.name)
+        mapping = self.settings.applied_to(self.table.mapping)
         with self._resources:
-            self.source = self._resources.enter_context(SourceDatabase(stage=stage).reader(self.table.mapping))
+            reader = source_reader(self.settings, source_connections(self.settings), mapping)
+            self.source = self._resources.enter_context(reader)
             self._counted = RowsCounted(self.source, self.windows)
             _ = self.source.table  # refuses a table that does not fit its mapping, before Dagster starts
-            definitions = build_definitions(self.stage, self._relay, self._relay.end, self._relay.notice)
-            self._runner = self._resources.enter_context(JobRunner(definitions, home))
             self._resources = self._resources.pop_all()
         return self
+
+    @cached_property
+    def _runner(self) -> "JobRunner":
+        """Runs the jobs. Dagster takes longer to import than a command takes that runs none."""
+        with kept_for_good():
+            from imgmig_dagster.defs.build import build_definitions
+            from imgmig_dagster.local_runs.runner import JobRunner
+
+        definitions = build_definitions(self.stage, self._relay, self._relay.end, self._relay.notice)
+        return self._resources.enter_context(JobRunner(definitions, self._home))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -215,20 +226,9 @@ class StageSession:
 
     def status(self, keys: Sequence[str] = ()) -> CommandResult:
         """What is known of these partitions, or of all, judged as the report does; runs no job."""
-        from imgmig_dagster.defs.resources import TargetDynamoDB
-
-        target, counted_at = TargetDynamoDB(stage=self.stage.value), now()
-        return status.of_stage(
-            self.state,
-            self.stage.value,
-            self.windows,
-            self.source,
-            self._counted.rows_per_window(self.windows),
-            counted_at,
-            lambda: target.identity(self.table.mapping),
-            self.table.option,
-            keys,
-        )
+        counted_at = now()
+        rows = self._counted.rows_per_window(self.windows)
+        return status.of_table(self.settings, self.table, self.state, self.source, rows, counted_at, keys)
 
     def _naming_left_out(self, finding: CommandResult, keys: Sequence[str]) -> CommandResult:
         """The result, with the rows that no migration reaches; unchanged if the source could not be asked."""
@@ -294,7 +294,5 @@ class StageSession:
 
     def _confirming(self, config: Mapping[str, Any], deletes: Mapping[str, int | None]) -> _Config:
         """The config of a migration, which confirms the deletes that are held back in the ledgers of its partitions."""
-        from imgmig_dagster.defs.table import MIGRATED
-
         asset = self.table.asset(MIGRATED)
         return lambda keys: {asset: {**config, "confirm_deletes": sum(deletes[key] or 0 for key in keys) or None}}

@@ -4,7 +4,7 @@ It asks the source for counts of rows, and the target for its identity. It does 
 report sees what changed within rows since they were verified.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,40 +18,40 @@ from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partition_summary import PartitionSummary, Verdict
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.services import target_identity
+from imgmig_dagster.stage.settings import Settings
+from imgmig_dagster.stage.stage_table import StageTable
 from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.target.target_table import TargetIdentity
 from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.window import Window, span
+from imgmig_dagster.window import span
 
 _MIGRATED: Final = ("in_target", "migrated")
 _SCREEN: Final = 8
 """More partitions are shown as stretches of neighbours, so that all fits on a screen of 24 lines."""
 
 
-def of_stage(
+def of_table(
+    settings: Settings,
+    table: StageTable,
     store: StateStore,
-    stage: str,
-    windows: Sequence[Window],
     source: SourceReader,
     rows: Mapping[str, int],
     counted_at: str,
-    identity_of_target: Callable[[], TargetIdentity],
-    table: str | None = None,
     chosen: Sequence[str] = (),
 ) -> CommandResult:
     """What the state store knows about each partition, compared with the current source and target.
 
-    `rows` is what the source counted in each partition at `counted_at`; `table` is what commands need as `--table`;
-    `chosen` are the only partitions to show, each on its own line. If the target cannot be reached, the rest is shown
-    with that error, and the verdict is not PASS.
+    `rows` is what the source counted in each partition at `counted_at`; `chosen` are the only partitions to show, each
+    on its own line. If the target cannot be reached, the rest is shown with that error, and the verdict is not PASS.
 
     Raises:
         SourceError, StateError: see there.
     """
     identity, errors = None, []
+    stage, windows = table.stage.value, table.partitions.windows()
     try:
-        target = identity_of_target()
+        target = target_identity(settings, table.mapping)
     except ImgmigError as error:
         errors.append(error)
     else:
@@ -68,8 +68,8 @@ def of_stage(
     )
     rows_now = {window.partition: rows.get(window.partition, 0) for window in windows}
     known = at_a_glance(store, list(rows_now))
-    report = build_report(known, stage, windows, rows_now, facts, table=table, lists_mismatches=False)
-    return _finding(report, remedies.options(stage, table), errors, chosen)
+    report = build_report(known, stage, windows, rows_now, facts, table=table.option, lists_mismatches=False)
+    return _finding(report, remedies.options(stage, table.option), errors, chosen)
 
 
 def _finding(

@@ -13,7 +13,7 @@ from imgmig_dagster.cli.console import CommandResult, Output, finish
 from imgmig_dagster.cli.options import Json, StageOption, chosen
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.stage.config import load_settings
-from imgmig_dagster.state.opening import open_state
+from imgmig_dagster.stage.services import stage_state
 from imgmig_dagster.state.rate_shares import Share, read_rate_shares
 from imgmig_dagster.state.throttle import change_throttle, read_throttle
 from imgmig_dagster.window import now
@@ -43,7 +43,7 @@ def throttle(
     Without an action or a rate, show what applies, and which run holds which share of the rate.
     """
     settings = load_settings(chosen(stage))
-    store = open_state(settings.state.url, settings.stage.value, settings.aws())
+    store = stage_state(settings)
     if rate is not None and rate < 0:
         raise SettingsError("--rate is a number of capacity units a second, or 0 for the settings' own ceiling")
     if rate is not None:

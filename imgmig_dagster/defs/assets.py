@@ -15,7 +15,6 @@ from imgmig_dagster.defs import checks, metadata
 from imgmig_dagster.defs.asset_basics import reading_source, working
 from imgmig_dagster.defs.claims import specs_of
 from imgmig_dagster.defs.failed_partitions import FailedPartitions
-from imgmig_dagster.defs.partitions import Partitions
 from imgmig_dagster.defs.range_run import Part, chosen, over_range
 from imgmig_dagster.defs.resources import (
     TARGET_POOL,
@@ -25,8 +24,10 @@ from imgmig_dagster.defs.resources import (
     TargetDynamoDB,
 )
 from imgmig_dagster.defs.run_config import MigrateConfig, VerifyConfig
-from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.stage.partitions import Partitions
+from imgmig_dagster.stage.stage_table import MIGRATED, SOURCE
 from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.stage.work import ReadingWork, SourceWork, WritingWork
 from imgmig_dagster.state import names
@@ -48,7 +49,7 @@ def partitioned_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Seque
 
 
 def _migrated(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
-    of_source, of_items = (specs_of(table, asset, table.partitions.definition) for asset in (SOURCE, MIGRATED))
+    of_source, of_items = (specs_of(table, asset, table.definition) for asset in (SOURCE, MIGRATED))
 
     @dg.multi_asset(
         # The op's name is its key in run config.
@@ -101,7 +102,7 @@ def _verification_report(table: Table, specs: Mapping[str, dg.AssetSpec]) -> dg.
     @dg.multi_asset(
         name=table.asset("verification_report"),
         specs=[specs["verification_report"]],
-        check_specs=specs_of(table, "verification_report", table.partitions.definition),
+        check_specs=specs_of(table, "verification_report", table.definition),
         can_subset=True,
         pool=TARGET_POOL,
         backfill_policy=table.policy,

@@ -9,7 +9,6 @@ import dagster as dg
 from imgmig_dagster.defs.assets import partitioned_assets
 from imgmig_dagster.defs.due import verify_due_job
 from imgmig_dagster.defs.jobs import all_jobs
-from imgmig_dagster.defs.partitions import partitions_of
 from imgmig_dagster.defs.repair_assets import repair_assets
 from imgmig_dagster.defs.resources import (
     PictureBuckets,
@@ -24,12 +23,11 @@ from imgmig_dagster.defs.sensors import AlertWebhook, all_sensors
 from imgmig_dagster.defs.specs import asset_specs, end_specs
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.defs.whole_table import whole_table_assets
-from imgmig_dagster.mapping.declaration import Declaration
 from imgmig_dagster.progress import Ended, Listener
-from imgmig_dagster.stage.config import load_places, load_table_settings
+from imgmig_dagster.stage.config import load_places
 from imgmig_dagster.stage.places import Places
 from imgmig_dagster.stage.stages import Stage
-from imgmig_dagster.stage.tables import declarations
+from imgmig_dagster.stage.tables import stage_tables
 
 
 def build_definitions(
@@ -56,21 +54,8 @@ def build_definitions(
 
 
 def tables_of(stage: Stage) -> Sequence[Table]:
-    """The declared tables of a stage.
-
-    Raises:
-        SettingsError: the partitioning of the stage, or a declaration, is wrong.
-    """
-    found = declarations(stage)
-    return [table_of(stage, name, found) for name in found]
-
-
-def table_of(stage: Stage, name: str, declared: Mapping[str, Declaration]) -> Table:
-    """A table of a stage; `mappings` are those of all its tables."""
-    declaration = declared[name]
-    others = tuple(each.mapping for each in declared.values() if each is not declaration)
-    mapping, per_run = declaration.mapping, load_table_settings(stage).partitions_per_run
-    return Table(stage, mapping, partitions_of(declaration.partitions, mapping.order), per_run, not others, others)
+    """The declared tables of a stage, as Dagster knows them; see `stage_tables` for what it raises."""
+    return [Table(**vars(table)) for table in stage_tables(stage)]
 
 
 def definitions_of(table: Table, places: Places) -> dg.Definitions:

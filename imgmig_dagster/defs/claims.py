@@ -6,7 +6,8 @@ from typing import Final
 
 import dagster as dg
 
-from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
+from imgmig_dagster.defs.table import Table
+from imgmig_dagster.stage.stage_table import MIGRATED, SOURCE
 
 
 @dataclass(frozen=True)

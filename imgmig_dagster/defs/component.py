@@ -8,13 +8,14 @@ import dagster as dg
 from dagster.components import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel, RootModel
 
-from imgmig_dagster.defs.build import EXECUTOR, definitions_of, resources_of, table_of
+from imgmig_dagster.defs.build import EXECUTOR, definitions_of, resources_of
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.mapping.declaration import Declaration, DeclarationRefused, declare
 from imgmig_dagster.mapping.declaration.loading import load_components
 from imgmig_dagster.stage.config import load_places, stage_from_env
 from imgmig_dagster.stage.places import Places
 from imgmig_dagster.stage.stages import Stage
-from imgmig_dagster.stage.tables import COMPONENT, tables_of
+from imgmig_dagster.stage.tables import COMPONENT, stage_declarations, stage_table
 
 _SCAFFOLD: Final = """\
 type: {type}
@@ -79,9 +80,9 @@ class TableMigration(dg.Component):
         """The table's definitions; in a project with several tables, their names begin with the table's."""
         stage = stage_from_env()
         everything = [each.declaration for each in context.component_tree.get_all_components(of_type=TableMigration)]
-        tables = tables_of(stage, everything)
+        declared = stage_declarations(stage, everything)
         places = load_places(stage)
-        table = table_of(stage, self.declaration.mapping.name, tables)
+        table = Table(**vars(stage_table(stage, self.declaration.mapping.name, declared)))
         return dg.Definitions.merge(definitions_of(table, places), _shared(stage, places))
 
 

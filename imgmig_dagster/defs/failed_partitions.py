@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from imgmig_dagster.defs.table import MIGRATED, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.local_runs import dagster_events as events
+from imgmig_dagster.stage.stage_table import MIGRATED
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.records import load_record
@@ -78,7 +79,7 @@ class FailedPartitions:
         self, context: dg.AssetExecutionContext, asset: str, whys: Mapping[str, str], in_progress_too: bool = False
     ) -> None:
         key = dg.AssetKey(self.table.asset(asset))
-        events.shown_as_failed(context, key, self.table.partitions.definition, whys, in_progress_too)
+        events.shown_as_failed(context, key, self.table.definition, whys, in_progress_too)
 
 
 def _invalidated(why: str) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from imgmig_dagster.defs.run_config import DeleteOrphansConfig, MigrateConfig, RepairConfig
-from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.local_runs.dagster_internals import AssetJob
+from imgmig_dagster.stage.stage_table import MIGRATED, SOURCE
 
 
 def all_jobs(table: Table) -> Sequence[AssetJob]:

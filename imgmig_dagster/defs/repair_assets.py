@@ -38,7 +38,7 @@ def repair_assets(table: Table, specs: Mapping[str, dg.AssetSpec]) -> Sequence[d
     @dg.multi_asset(
         name=table.asset("repair_report"),
         specs=[specs["repair_report"]],
-        check_specs=specs_of(table, "repair_report", table.partitions.definition),
+        check_specs=specs_of(table, "repair_report", table.definition),
         can_subset=True,
         pool=TARGET_POOL,
         backfill_policy=table.policy,

@@ -23,21 +23,21 @@ from imgmig_dagster.local_runs.dagster_internals import pool_limit, spreads_runs
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import Ended, Listener, Progress, every_rows, migration_log
 from imgmig_dagster.sandbox.attaching import attach
-from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage.config import load_settings
+from imgmig_dagster.stage.services import source_connections, source_reader, stage_state, target_identity
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.stage.stages import parse_stage
 from imgmig_dagster.stage.write_guard import allow_writes
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
-from imgmig_dagster.state.opening import check_shared, open_state, table_state
+from imgmig_dagster.state.opening import check_shared, table_state
 from imgmig_dagster.state.store import StageState, StateStore
 from imgmig_dagster.state.throttle import Throttle
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.marks import Ownership, ownership
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
-from imgmig_dagster.target.target_table import TargetIdentity, describe
+from imgmig_dagster.target.target_table import TargetIdentity
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.window import now
 
@@ -79,9 +79,9 @@ class SourceDatabase(StageResource):
     def reader(self, declared: TableMapping) -> Iterator[SourceReader]:
         """A reader of a table, closed at the end."""
         settings = self.settings
-        mapping = settings.applied_to(declared)
-        connections = ReadOnlyConnections(settings.current_source_url, at_once=AT_ONCE)
-        with SourceReader(connections, mapping.schema, mapping.table, mapping, settings.source.time_zone) as reader:
+        with source_reader(
+            settings, source_connections(settings, at_once=AT_ONCE), settings.applied_to(declared)
+        ) as reader:
             yield reader
 
 
@@ -120,7 +120,7 @@ class TargetDynamoDB(StageResource):
 
     def identity(self, mapping: TableMapping) -> TargetIdentity:
         """Which table it is; see `target.target_table.describe` for what it raises."""
-        return describe(self.settings.aws(), self.settings.target.table, mapping)
+        return target_identity(self.settings, mapping)
 
     def exports(self) -> TableExports | None:
         """From where a census reads the table, if `export_url` names a place; None: it scans the table."""
@@ -157,7 +157,7 @@ class StateDirectory(StageResource):
         """What the tables of the stage share: the id of the state, and `imgmig throttle`."""
         if self._spread:
             check_shared(self.settings.state.url)
-        return open_state(self.settings.state.url, self.stage, self.settings.aws())
+        return stage_state(self.settings)
 
     def open(self, table: str) -> StateStore:
         """The state of one table."""

@@ -14,10 +14,11 @@ from imgmig_dagster.defs.claims import CLAIMS
 from imgmig_dagster.defs.outbox import Outbox
 from imgmig_dagster.defs.range_run import ChecksDoNotHold
 from imgmig_dagster.defs.resources import StageResource, StateDirectory
-from imgmig_dagster.defs.table import MIGRATED, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.local_runs import dagster_internals as internals
 from imgmig_dagster.local_runs.instance import CODE_LOCATION
 from imgmig_dagster.local_runs.invocation import GONE, fail_dead_runs
+from imgmig_dagster.stage.stage_table import MIGRATED
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import at_a_glance
@@ -230,7 +231,7 @@ def _partitions_of(table: Table, run: dg.DagsterRun) -> Sequence[str | None]:
     if (only := run.tags.get("dagster/partition")) or internals.RANGE_START not in run.tags:
         return [only]
     ends = run.tags[internals.RANGE_START], run.tags[internals.RANGE_END]
-    return table.partitions.definition.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
+    return table.definition.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
 
 
 def _look_at_check(box: Outbox, found: dg.AssetCheckEvaluation) -> None:

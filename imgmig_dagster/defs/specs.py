@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from imgmig_dagster.defs.table import MIGRATED, SOURCE, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.stage.places import Places
+from imgmig_dagster.stage.stage_table import MIGRATED, SOURCE
 from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.verification_result import VERIFIER_VERSION
 
@@ -117,7 +118,7 @@ def _made_by_runs(table: Table) -> Iterator[tuple[str, dg.AssetSpec]]:
     # (`verification.evidence`).
     mapped = f"mapping {table.mapping.fingerprint()}"
     judged = f"{mapped}, verifier {VERIFIER_VERSION}"
-    partitions = table.partitions.definition
+    partitions = table.definition
     pictures = " and their pictures" if table.mapping.pictures else ""
 
     def spec(

@@ -1,46 +1,22 @@
-"""One table in Dagster: its mapping, its partitions, and the names of its assets, checks and jobs."""
+"""One table in Dagster: its partitions and the keys of its assets."""
 
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
 
 import dagster as dg
 
-from imgmig_dagster.defs.partitions import Partitions
-from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.stage.stages import Stage
-
-SOURCE: Final = "source"
-"""The asset of the rows, and the beginning of its name."""
-MIGRATED: Final = "migrated"
-"""The asset of the items, and the beginning of its name."""
+from imgmig_dagster.stage.partitions import Partitions, TimeWindows
+from imgmig_dagster.stage.stage_table import StageTable
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of a stage. If it `is_only`, only source and target have its name.
+class Table(StageTable):
+    """A table of a stage, as Dagster knows it."""
 
-    `others` are the mappings of the stage's other tables.
-    """
-
-    stage: Stage
-    mapping: TableMapping
-    partitions: Partitions
-    partitions_per_run: int
-    is_only: bool
-    others: tuple[TableMapping, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Its name in the declaration."""
-        return self.mapping.name
-
-    def asset(self, of: str) -> str:
-        """The name of an asset: `SOURCE`, `MIGRATED`, or one that every table has by its own name."""
-        return f"{of}_{self.name}" if of in (SOURCE, MIGRATED) else self.named(of)
-
-    def named(self, what: str) -> str:
-        """The name of a job, a schedule, a sensor."""
-        return what if self.is_only else f"{self.name}_{what}"
+    @cached_property
+    def definition(self) -> dg.PartitionsDefinition[str]:
+        """Its partitions."""
+        return definition_of(self.partitions)
 
     @property
     def rows(self) -> dg.AssetKey:
@@ -53,15 +29,18 @@ class Table:
         return dg.AssetKey(["dynamodb", self.name])
 
     @property
-    def option(self) -> str | None:
-        """What commands need as `--table`; None where the stage has one table."""
-        return None if self.is_only else self.name
-
-    def group(self, of: str) -> str:
-        """The group of an asset: one per table where there are several."""
-        return of if self.is_only else self.name
-
-    @property
     def policy(self) -> dg.BackfillPolicy:
         """How a backfill is cut into runs."""
         return dg.BackfillPolicy.multi_run(self.partitions_per_run)
+
+
+def definition_of(partitions: Partitions) -> dg.PartitionsDefinition[str]:
+    """Partitions as Dagster knows them: those of time grow with it, others are listed when the definitions load."""
+    if not isinstance(partitions, TimeWindows):
+        return dg.StaticPartitionsDefinition([window.partition for window in partitions.windows()])
+    start = partitions.first.isoformat()
+    if partitions.grain == "monthly":
+        return dg.MonthlyPartitionsDefinition(start, timezone="UTC", end_offset=1)
+    if partitions.grain == "weekly":
+        return dg.WeeklyPartitionsDefinition(start, timezone="UTC", end_offset=1)
+    return dg.DailyPartitionsDefinition(start, timezone="UTC", end_offset=1)

@@ -16,12 +16,12 @@ from imgmig_dagster.doctor.hazards import described, hazard_examinations
 from imgmig_dagster.errors import StateError, StateUnavailable, TargetRefused
 from imgmig_dagster.mapping.spec import PictureColumns, TableMapping
 from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.services import stage_state
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.stage.write_guard import account_fault, caller, endpoint_fault
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import known_identity
-from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.target.marks import read
 from imgmig_dagster.target.target_table import describe
 
@@ -89,7 +89,7 @@ def check_writing_state(settings: Settings, mapping: TableMapping) -> tuple[Heal
     access = settings.aws()
     marked = read(access, describe(access, settings.target.table, mapping).arn)
     try:
-        own = known_identity(open_state(settings.state.url, settings.stage.value, access))
+        own = known_identity(stage_state(settings))
     except StateError as error:
         return Health.WARN, f"not known: {error}", "fix the state first, then run imgmig doctor again"
     state = own.id if own else None
@@ -134,7 +134,7 @@ def check_recovery(access: AwsAccess, table: str) -> tuple[Health, str, str]:
 
 def check_state_is_writable(settings: Settings) -> tuple[Health, str, str]:
     """Write a file, read it again and delete it."""
-    store = open_state(settings.state.url, settings.stage.value, settings.aws())
+    store = stage_state(settings)
     try:
         version = store.write(names.PROBE, b"written by imgmig doctor\n")
         found = store.read(names.PROBE)

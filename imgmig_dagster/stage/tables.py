@@ -1,6 +1,6 @@
 """The tables of a stage: finds their declarations and checks that they go together. `mapping/` reads each one."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +11,8 @@ from imgmig_dagster.mapping.declaration import PACKAGED, Declaration, Declaratio
 from imgmig_dagster.mapping.declaration.loading import load_components
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping
 from imgmig_dagster.stage.config import load_table_settings
+from imgmig_dagster.stage.partitions import partitions_of
+from imgmig_dagster.stage.stage_table import StageTable
 from imgmig_dagster.stage.stages import Stage
 
 COMPONENT: Final = "imgmig_dagster.TableMigration"
@@ -36,10 +38,10 @@ def declarations(stage: Stage) -> Mapping[str, Declaration]:
             f"no table is declared in {folder.absolute()}: put a declaration there, which imgmig mapping draft makes, "
             "or name another folder by mappings in [tables]"
         )
-    return tables_of(stage, found)
+    return stage_declarations(stage, found)
 
 
-def tables_of(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declaration]:
+def stage_declarations(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declaration]:
     """Declarations that make up a stage, with what its variables say of the only table, by their names.
 
     Raises:
@@ -54,6 +56,25 @@ def tables_of(stage: Stage, found: Iterable[Declaration]) -> Mapping[str, Declar
             f"{', '.join(sorted(by_name))}: write it in their declarations"
         )
     return {name: replace(each, partitions=settings.cut(each.partitions)) for name, each in by_name.items()}
+
+
+def stage_tables(stage: Stage) -> Sequence[StageTable]:
+    """The declared tables of a stage.
+
+    Raises:
+        SettingsError: the partitioning of the stage, or a declaration, is wrong.
+    """
+    found = declarations(stage)
+    return [stage_table(stage, name, found) for name in found]
+
+
+def stage_table(stage: Stage, name: str, declared: Mapping[str, Declaration]) -> StageTable:
+    """A table of a stage; `declared` are those of all its tables."""
+    declaration = declared[name]
+    others = tuple(each.mapping for each in declared.values() if each is not declaration)
+    partitions = partitions_of(declaration.partitions, declaration.mapping.order)
+    per_run = load_table_settings(stage).partitions_per_run
+    return StageTable(stage, declaration.mapping, partitions, per_run, not others, others)
 
 
 def require_beside_others(stage: Stage, declared: Declaration) -> None:

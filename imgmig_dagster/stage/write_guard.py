@@ -16,11 +16,11 @@ from imgmig_dagster.aws.aws_faults import may_pass
 from imgmig_dagster.aws.endpoints import is_own_endpoint
 from imgmig_dagster.errors import SettingsError, TargetUnavailable, WritesRefused
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.stage.services import stage_state
 from imgmig_dagster.stage.settings import Settings
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state import names
 from imgmig_dagster.state.identity import make_identity
-from imgmig_dagster.state.opening import open_state
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.target.marks import SHOWS_AFTER_S, claim
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget
@@ -105,7 +105,7 @@ def _claiming(settings: Settings, target: TargetSettings) -> WritableTarget:
 
 def _claim(settings: Settings, target: TargetSettings) -> None:
     access, arn = target.access, target.identity().arn
-    store = open_state(settings.state.url, settings.stage.value, settings.aws())
+    store = stage_state(settings)
     state, marked = make_identity(store), load_record(store, names.TARGET, _MarkedTable)
     # An emulator on this machine shows its tags at once.
     is_near = is_loopback(urlsplit(access.endpoint_url("dynamodb")).hostname or "")

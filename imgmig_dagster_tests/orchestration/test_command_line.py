@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from imgmig_dagster.cli.app import app
 from imgmig_dagster.cli.choice import chosen_partitions
-from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import stage_tables
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
@@ -228,7 +228,7 @@ def test_without_names_partitions_are_those_of_the_range_that_hold_rows_or_are_k
     for month in (1, 2, 3):
         platform.source.insert(images_of(month, [month]))
     platform.state.write("2024-06-01/evidence.json", b"{}")
-    windows = tables_of(Stage.DEV)[0].partitions.windows()
+    windows = stage_tables(Stage.DEV)[0].partitions.windows()
     with platform.source.reader() as reader:
         assert chosen_partitions(windows, reader, platform.state, keys, first, last, "") == chosen
 

@@ -93,7 +93,7 @@ def test_what_is_wrong_with_dagsters_home_is_one_line_with_its_remedy_in_every_c
     home = tmp_path / "home"
     arrange(home)
     platform.set(DAGSTER_HOME=str(home), AWS_ENDPOINT_URL=platform.environment["AWS_ENDPOINT_URL_DYNAMODB"])
-    for command in (["status"], ["retry-failures"], ["ui", "--port", str(free_port())]):
+    for command in (["report"], ["spot-check"], ["ui", "--port", str(free_port())]):
         told = commands.run(*command, environment=platform.environment, folder=tmp_path)
         assert (told.exit_code, told.stdout) == (exit_code, "")
         assert len(told.told.splitlines()) == 1, told.stderr

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
-from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.stage.stages import Stage
+from imgmig_dagster.stage.tables import stage_tables
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.index import IndexedStateStore
@@ -30,7 +30,7 @@ def test_status_asks_for_all_partitions_at_once(
         platform.set(
             IMGMIG_STATE_URL=f"s3://{bucket}/state", IMGMIG_PARTITION_GRAIN="daily", AWS_ENDPOINT_URL_S3=gate.url
         )
-        keys = [window.partition for window in tables_of(Stage.DEV)[0].partitions.windows()][:PARTITIONS]
+        keys = [window.partition for window in stage_tables(Stage.DEV)[0].partitions.windows()][:PARTITIONS]
         FailureLedger(IndexedStateStore(files), keys[0]).record(
             [Failure("1", "width", "TooLarge", "too large", True)], []
         )

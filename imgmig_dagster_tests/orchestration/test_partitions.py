@@ -4,13 +4,15 @@ from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import get_args
 
+import dagster as dg
 import pytest
 
-from imgmig_dagster.defs.partitions import partitions_of
+from imgmig_dagster.defs.table import definition_of
 from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.declaration import DeclaredPartitions, Grain
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.stage.config import load_table_settings
+from imgmig_dagster.stage.partitions import partitions_of
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.stage.table_settings import TableSettings
 from imgmig_dagster.window import UNDATED_WINDOW, Window
@@ -65,6 +67,26 @@ def test_a_migration_that_begins_today_has_one_partition(grain: Grain) -> None:
     assert len(windows(grain, today.isoformat())) == 1
 
 
+@pytest.mark.parametrize("start", ["1999-12-31", "2020-02-29", "2023-01-01", "2024-12-30"])
+@pytest.mark.parametrize("grain", get_args(Grain))
+def test_dagster_has_the_same_partitions(grain: Grain, start: str) -> None:
+    partitions = partitions_of(DeclaredPartitions(grain, date.fromisoformat(start)), ORDER)
+    of_dagster = definition_of(partitions)
+    assert isinstance(of_dagster, dg.TimeWindowPartitionsDefinition)
+
+    theirs = {key: of_dagster.time_window_for_partition_key(key) for key in of_dagster.get_partition_keys()}
+
+    assert list(partitions.windows()) == [Window(key, found.start, found.end) for key, found in theirs.items()]
+    assert [partitions.window(key) for key in theirs] == list(partitions.windows())
+
+
+def test_a_key_of_no_partition_names_no_window() -> None:
+    partitions = partitions_of(DeclaredPartitions(start=date(2023, 1, 1)), ORDER)
+    for key in ("2024-02-02", "2022-12-01", "February"):
+        with pytest.raises(KeyError):
+            partitions.window(key)
+
+
 def test_a_key_names_its_window() -> None:
     partitions = partitions_of(DeclaredPartitions(start=date(2023, 1, 1)), ORDER)
     assert partitions.window("2024-02-01") == Window("2024-02-01", utc(2024, 2, 1), utc(2024, 3, 1))
@@ -101,7 +123,7 @@ def test_a_wrong_partitioning_is_named_when_definitions_load(
 )
 def test_the_earliest_first_partition_has_a_key_that_names_its_window(grain: Grain, earliest: str) -> None:
     partitions = partitions_of(DeclaredPartitions(grain, date.fromisoformat(earliest)), ORDER)
-    assert partitions.definition.get_partition_keys()[0] == earliest
+    assert definition_of(partitions).get_partition_keys()[0] == earliest
     assert partitions.window(earliest).start == utc(*map(int, earliest.split("-")))
     with pytest.raises(ValueError, match=f"the earliest day of a first partition is {earliest}"):
         TableSettings(partition_grain=grain, partition_start=date.fromisoformat(earliest) - timedelta(days=1))
@@ -111,7 +133,7 @@ def test_buckets_are_seconds_since_1970_by_keys_of_one_length() -> None:
     partitions = partitions_of(DeclaredPartitions(None, None, 12), Order("", buckets=12))
     found = partitions.windows()
     assert [window.partition for window in found[:2]] == ["bucket-00", "bucket-01"]
-    assert partitions.definition.get_partition_keys() == [window.partition for window in found]
+    assert definition_of(partitions).get_partition_keys() == [window.partition for window in found]
     assert (found[0].start, found[-1].end) == (utc(1970, 1, 1), utc(1970, 1, 1) + timedelta(seconds=12))
     assert all(earlier.end == later.start for earlier, later in pairwise(found))
     assert partitions.window("bucket-11") == found[-1]
@@ -123,4 +145,4 @@ def test_rows_without_a_time_are_a_partition_behind_those_of_time() -> None:
     *timed, last = partitions.windows()
     assert timed == partitions_of(declared, ORDER).windows()
     assert (last, last.is_undated) == (UNDATED_WINDOW, True)
-    assert partitions.definition.get_partition_keys()[-1] == "undated"
+    assert definition_of(partitions).get_partition_keys()[-1] == "undated"

@@ -5,6 +5,7 @@ import threading
 from collections import UserDict
 from collections.abc import ItemsView, Iterator
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.defs.failed_partitions import FailedPartitions
-from imgmig_dagster.defs.partitions import TimeWindows
 from imgmig_dagster.defs.range_run import Part, over_range
-from imgmig_dagster.defs.table import MIGRATED, Table
+from imgmig_dagster.defs.table import Table
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.progress import Ended
+from imgmig_dagster.stage.partitions import TimeWindows
+from imgmig_dagster.stage.stage_table import MIGRATED
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import row_id
@@ -135,9 +137,8 @@ class _Held(UserDict[str, Any]):
 def test_a_partition_that_is_recorded_while_another_one_ends_the_run_is_not_named(
     tmp_path: Path, stopped_while: str
 ) -> None:
-    partitions = dg.MonthlyPartitionsDefinition(start_date=FEBRUARY, timezone="UTC")
-    table = Table(Stage.DEV, IMAGE, TimeWindows(partitions), 100, is_only=True)
-    spec = dg.AssetSpec("migrated_images", partitions_def=partitions)
+    table = Table(Stage.DEV, IMAGE, TimeWindows("monthly", date.fromisoformat(FEBRUARY)), 100, is_only=True)
+    spec = dg.AssetSpec("migrated_images", partitions_def=table.definition)
     keys = [FEBRUARY, MARCH, APRIL, "2024-05-01", "2024-06-01"]
     begun, ended = list[str](), list[Ended]()
     others_are_cancelled = threading.Event()

@@ -33,7 +33,7 @@ def verified(ranged: Platform) -> Platform:
 
 def shown(platform: Platform, asset: str, keys: list[str] | None = None) -> dict[str, str | None]:
     """The status of each partition, by the function that the UI asks."""
-    partitions = tables_of(Stage.DEV)[0].partitions.definition
+    partitions = tables_of(Stage.DEV)[0].definition
     found = platform.instance.get_status_by_partition(dg.AssetKey(asset), keys or RANGE, partitions)
     assert found
     return {key: status.value if status else None for key, status in found.items()}

@@ -1,6 +1,9 @@
 """What `imgmig status` says of evidence: the truth of this moment, by the rule of the report."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +109,19 @@ def test_partitions_can_be_chosen_and_each_says_whether_it_was_ever_verified(
     told = imgmig("status", "--from", MARCH, "--to", APRIL).stdout.splitlines()
     assert [line.split()[-1] for line in told[1:3]] == ["STALE", "PASS"]
     assert told[-1] == f"next: {found['next']}"
+
+
+def test_it_neither_imports_dagster_nor_needs_its_storage(verified: Platform, tmp_path: Path) -> None:
+    """Dagster takes longer to import than a status takes, and its storage may be away when a person looks."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("storage: {postgres: {postgres_url: 'postgresql://x@127.0.0.1:1/dagster'}}\n")
+    verified.set(DAGSTER_HOME=str(home))
+    command = [sys.executable, "-X", "importtime", "-c", "from imgmig_dagster.cli import main; main()", "status"]
+
+    found = subprocess.run(command, env=verified.environment, cwd=tmp_path, check=False, capture_output=True, text=True)
+
+    assert "Verdict: PASS" in found.stdout
+    imported = [line.rpartition("|")[2].strip() for line in found.stderr.splitlines()]
+    assert "imgmig_dagster.cli.status" in imported
+    assert [name for name in imported if name.partition(".")[0] == "dagster"] == []
