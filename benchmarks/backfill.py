@@ -1,4 +1,4 @@
-"""A backfill as the UI launches one, from the daemon's queue."""
+"""Many partitions as the UI launches them: as a backfill, or as one run from the Launchpad."""
 
 import signal
 import socket
@@ -15,11 +15,17 @@ from benchmarks.before import Version
 _ASSETS: Final = ("source_images", "migrated_images")
 _READY_WITHIN_S: Final = 120
 _ENDED_WITHIN_S: Final = 1_200
-_LAUNCH: Final = """mutation($parameters: LaunchBackfillParams!) {
-    launchPartitionBackfill(backfillParams: $parameters) {
-        __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-_STATUS: Final = """query($id: String!) {
-    partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
+_BACKFILL: Final = """mutation($parameters: LaunchBackfillParams!) {
+    launch: launchPartitionBackfill(backfillParams: $parameters) {
+        __typename ... on LaunchBackfillSuccess { id: backfillId } ... on PythonError { message } } }"""
+_STATUS_OF_BACKFILL: Final = """query($id: String!) {
+    found: partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
+_RUN: Final = """mutation($parameters: ExecutionParams!) {
+    launch: launchRun(executionParams: $parameters) {
+        __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message } } }"""
+_STATUS_OF_RUN: Final = "query($id: ID!) { found: runOrError(runId: $id) { ... on Run { status } } }"
+_SUCCEEDED: Final = ("COMPLETED_SUCCESS", "SUCCESS")
+_GOES_ON: Final = ("REQUESTED", "COMPLETING", "IN_PROGRESS", "QUEUED", "NOT_STARTED", "STARTING", "STARTED")
 
 
 @contextmanager
@@ -42,21 +48,34 @@ def user_interface(version: Version) -> Iterator[str]:
 
 
 def seconds_of_backfill(url: str, partitions: Sequence[str]) -> float:
-    """Launch `migrate`'s assets for these partitions, and wait until all of them have succeeded."""
-    started = time.monotonic()
+    """Launch a backfill of `migrate`'s assets for these partitions, and wait until Dagster says that it succeeded."""
     assets = [{"path": [name]} for name in _ASSETS]
-    launched = _graphql(url, _LAUNCH, {"parameters": {"assetSelection": assets, "partitionNames": partitions}})
-    reply = launched["launchPartitionBackfill"]
-    if "backfillId" not in reply:
-        raise RuntimeError(f"the backfill was refused: {reply}")
+    return _seconds(url, _BACKFILL, {"assetSelection": assets, "partitionNames": partitions}, _STATUS_OF_BACKFILL)
+
+
+def seconds_of_one_run(url: str, partitions: Sequence[str]) -> float:
+    """Launch the job `migrate` for these adjoining partitions, as its page's link does, and wait until it succeeded."""
+    ends = {"start": partitions[0], "end": partitions[-1]}
+    tags = [{"key": f"dagster/asset_partition_range_{end}", "value": key} for end, key in ends.items()]
+    job = {"repositoryLocationName": "imgmig_dagster", "repositoryName": "__repository__", "jobName": "migrate"}
+    parameters = {"selector": job, "runConfigData": {}, "executionMetadata": {"tags": tags}}
+    return _seconds(url, _RUN, parameters, _STATUS_OF_RUN)
+
+
+def _seconds(url: str, launch: str, parameters: Mapping[str, Any], status_of: str) -> float:
+    started = time.monotonic()
+    launched = _graphql(url, launch, {"parameters": parameters})["launch"]
+    found = launched.get("run", launched)
+    if "id" not in found:
+        raise RuntimeError(f"the launch was refused: {launched}")
     while time.monotonic() - started < _ENDED_WITHIN_S:
-        status = _graphql(url, _STATUS, {"id": reply["backfillId"]})["partitionBackfillOrError"]["status"]
-        if status == "COMPLETED_SUCCESS":
+        status = _graphql(url, status_of, {"id": found["id"]})["found"]["status"]
+        if status in _SUCCEEDED:
             return time.monotonic() - started
-        if status not in ("REQUESTED", "COMPLETING", "IN_PROGRESS"):
-            raise RuntimeError(f"the backfill ended as {status}")
+        if status not in _GOES_ON:
+            raise RuntimeError(f"it ended as {status}")
         time.sleep(0.25)
-    raise RuntimeError(f"the backfill did not end within {_ENDED_WITHIN_S} s")
+    raise RuntimeError(f"it did not end within {_ENDED_WITHIN_S} s")
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:

@@ -4,11 +4,12 @@ What a row costs is in `measures`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from benchmarks import servers
-from benchmarks.backfill import seconds_of_backfill, user_interface
+from benchmarks.backfill import seconds_of_backfill, seconds_of_one_run, user_interface
 from benchmarks.before import Version, versions
 from benchmarks.bench import Bench
 from benchmarks.job import Job, Sample
@@ -18,6 +19,7 @@ from benchmarks.turns import take_turns, way
 
 _FIRST_MONTH: Final = "2023-01-01"
 _MONTHS: Final = [f"{year}-{month:02}-01" for year in (2023, 2024) for month in range(1, 13)]
+_BEFORE: Final = "the earlier commit"
 _NO_COMMIT: Final = "side by side only with --before COMMIT"
 
 
@@ -83,17 +85,22 @@ def daily(bench: Bench) -> Measured:
 
 
 def backfill(bench: Bench) -> Measured:
-    """A backfill of the demo's 24 partitions from the UI, compared with an earlier commit."""
+    """The demo's 24 partitions from the UI, in one run and as a backfill, compared with a backfill at an earlier
+    commit."""
 
-    def took(version: Version) -> float:
+    def took(version: Version, seconds: Callable[[str, Sequence[str]], float]) -> float:
         version.imgmig("sandbox", "seed", "--images", str(bench.scale.command_rows))
         try:
             with user_interface(version) as url:
-                return seconds_of_backfill(url, _MONTHS)
+                return seconds(url, _MONTHS)
         finally:
             version.imgmig("sandbox", "delete", "--yes")
 
-    return Measured("backfill", _side_by_side(bench, "Backfill of the demo's 24 partitions from the UI", took, 0.2))
+    ways = {
+        "The demo's 24 partitions from the UI in one run": partial(took, seconds=seconds_of_one_run),
+        "Backfill of the demo's 24 partitions from the UI": partial(took, seconds=seconds_of_backfill),
+    }
+    return Measured("backfill", _side_by_side(bench, ways, 0.2))
 
 
 def demo(bench: Bench) -> Measured:
@@ -107,7 +114,7 @@ def demo(bench: Bench) -> Measured:
         finally:
             version.imgmig("sandbox", "delete", "--yes")
 
-    return Measured("demo", _side_by_side(bench, "`imgmig demo`, as `make demo` after installation", took, 0.55))
+    return Measured("demo", _side_by_side(bench, {"`imgmig demo`, as `make demo` after installation": took}, 0.55))
 
 
 def _daily(bench: Bench, days: int, rows: int, whole: str, calls: str) -> tuple[list[Sample], list[Sample]]:
@@ -126,21 +133,24 @@ def _walls(ours: list[Sample], theirs: list[Sample]) -> list[float]:
     return [a.wall_s / b.wall_s for a, b in zip(ours, theirs, strict=True)]
 
 
-def _side_by_side(bench: Bench, subject: str, took: Callable[[Version], float], limit: float) -> list[Figure]:
-    """Both versions in turns, each turn in new sandboxes."""
+def _side_by_side(bench: Bench, ways: Mapping[str, Callable[[Version], float]], limit: float) -> list[Figure]:
+    """The ways of the current code, and the last of them at the earlier commit, each turn in new sandboxes."""
     seconds: dict[str, list[float]] = {}
+    *_, last = ways
     for _turn in range(bench.scale.side_by_side_repetitions):
-        for version in versions(bench.before, bench.new_folder()):
-            found = took(version)
-            bench.say(f"  {version.name}: {found:,.0f} s")
-            seconds.setdefault(version.name, []).append(found)
-    current, *earlier = seconds.values()
-    return [
-        Figure(
-            f"{subject}, divided by that at {bench.before or 'an earlier commit'}",
-            [a / b for before in earlier for a, b in zip(current, before, strict=True)],
-            Goal(limit, f"≤ {limit:.2f}"),
-            note=_NO_COMMIT,
-        ),
-        Figure(subject, current, digits=0, unit=" s"),
-    ]
+        current, *earlier = versions(bench.before, bench.new_folder())
+        turn = [(name, current, measure) for name, measure in ways.items()]
+        for name, version, measure in [*turn, *((_BEFORE, version, ways[last]) for version in earlier)]:
+            took = measure(version)
+            bench.say(f"  {name}: {took:,.0f} s")
+            seconds.setdefault(name, []).append(took)
+    before = seconds.pop(_BEFORE, [])
+    figures = []
+    for name, ours in seconds.items():
+        subject = f"{name}, divided by {last} at {bench.before or 'an earlier commit'}"
+        ratios = [a / b for a, b in zip(ours, before, strict=True)] if before else []
+        figures += [
+            Figure(subject, ratios, Goal(limit, f"≤ {limit:.2f}"), note=_NO_COMMIT),
+            Figure(name, ours, digits=0, unit=" s"),
+        ]
+    return figures

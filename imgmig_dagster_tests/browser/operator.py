@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 _PATIENCE_S = 600
 _SHOWN_WITHIN_MS = 120_000
 _LAUNCH = re.compile("^Launch")  # "1 run", or "backfill"
-_RUNS = "{ runsOrError { ... on Runs { results { runId status runConfigYaml } } } }"
+_RUNS = "{ runsOrError { ... on Runs { results { runId status runConfigYaml tags { key } } } } }"
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -27,8 +27,8 @@ class Operator:
     def launch(self, job: str, partitions: str, config: str | None = None) -> list[dict[str, Any]]:
         """Launch a job for partitions (as the dialog's text field takes them, or ``All``), and wait for its run.
 
-        Returns the runs that were started, newest first: id, status, config as YAML. Up to a hundred partitions are one
-        run.
+        Returns the runs that were started, newest first: id, status, config as YAML, tags. Up to a hundred partitions
+        are one run.
         """
         before = {run["runId"] for run in self._runs()}
         self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")
@@ -39,6 +39,16 @@ class Operator:
             self._configure(dialog, config)
         self.shoot(f"launch-{job}")
         dialog.get_by_role("button", name=_LAUNCH).click()
+        return self._wait_for(before, 1)
+
+    def launch_in_one_run(self, job: str) -> list[dict[str, Any]]:
+        """Follow the link on a job's page to a run of all partitions, launch it, and wait for it."""
+        before = {run["runId"] for run in self._runs()}
+        self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")
+        self.page.get_by_role("link", name="All partitions in one run").click()
+        expect(self.page.get_by_text("asset_partition_range_end")).to_be_visible()
+        self.shoot(f"launchpad-{job}")
+        self.page.get_by_role("button", name="Launch Run").click()
         return self._wait_for(before, 1)
 
     def open_check(self, asset: str, check: str) -> Locator:

@@ -168,7 +168,16 @@ class TestAnOperatorsMorning:
         # The run of one partition, and the backfill as a whole, on which the page looks again every 15 seconds.
         expect(page.get_by_text("Success", exact=True)).to_have_count(2, timeout=300_000)
         operator.shoot("backfill")
-        assert statuses(operator.launch("verify", "All")) == ["SUCCESS"]
+
+    def test_all_partitions_in_one_run_need_no_backfill_and_each_is_recorded(self, operator: Operator) -> None:
+        runs = operator.launch_in_one_run("verify")
+
+        assert statuses(runs) == ["SUCCESS"]
+        assert {"key": "dagster/backfill"} not in runs[0]["tags"]
+        operator.expect_partitions("verification_report", failed=0, materialized=MONTHS)
+        page = operator.open_check_partitions("verification_report", "zero_mismatches")
+        expect(page.get_by_text(f"Passed ({MONTHS})", exact=True)).to_be_visible()
+        operator.shoot("all-in-one-run-check")
 
     def test_a_corruption_turns_the_check_red_with_key_and_field(self, platform: Platform, operator: Operator) -> None:
         platform.corrupt_width(CORRUPTED, 641)

@@ -1,11 +1,14 @@
 """What Dagster loads: the same graph in every stage, without a service, a network or a variable."""
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import dagster as dg
 import pytest
+import yaml  # type: ignore[import-untyped]  # no stubs
 
 from imgmig_dagster.defs.build import build_definitions
 from imgmig_dagster.stage.stages import Stage
@@ -135,6 +138,34 @@ def test_the_jobs_are_these_and_none_mixes_partitioned_and_unpartitioned_assets(
         assert len({graph.get(key).partitions_def for key in job.asset_layer.executable_asset_keys}) <= 1, job.name
         assert job.executor_def.name == "in_process", job.name
         assert job.description, job.name
+
+
+def test_a_job_of_partitions_links_to_one_run_of_all_with_its_own_config(definitions: dg.Definitions) -> None:
+    own = {
+        "retry_failures": {"ops": {"migrated_images": {"config": {"retry_failures_only": True}}}},
+        "repair": {"ops": {"repair_report": {"config": {"apply": True}}}},
+    }
+    for name in ("dry_run", "migrate", "retry_failures", "verify", "plan_repair", "repair"):
+        job = definitions.resolve_job_def(name)
+        link = re.search(r"\[All partitions in one run\]\((.*)\), (.*) to (.*)$", job.description or "")
+        assert link
+        assert job.partitions_def
+        assert job.partitioned_config
+        page, *ends = link.groups()
+        keys = job.partitions_def.get_partition_keys()
+        assert ends == [keys[0], keys[-1]]
+        assert urlsplit(page).path == f"/locations/imgmig_dagster/jobs/{name}/playground/setup"
+        filled = dict(parse_qsl(urlsplit(page).query))
+        config = yaml.safe_load(filled.pop("config", "{}"))
+        assert config == own.get(name, {})
+        of_dialog = job.partitioned_config.get_run_config_for_partition_key(keys[0])
+        assert dg.validate_run_config(job, config) == dg.validate_run_config(job, of_dialog)
+        assert filled == {
+            "tags[0][key]": "dagster/asset_partition_range_start",
+            "tags[0][value]": keys[0],
+            "tags[1][key]": "dagster/asset_partition_range_end",
+            "tags[1][value]": keys[-1],
+        }
 
 
 def test_the_schedules_are_these_and_run_by_default_but_in_dev(definitions: dg.Definitions) -> None:
