@@ -6,7 +6,6 @@ both as new and as deleted. `values` reads columns, `keyset` compares rows, `ord
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from psycopg import sql
@@ -39,8 +38,8 @@ class Expressions:
         `digest` is the digest of the bytes `content` (see `row_digest_sql`); `id_hash` is the same of the id's text
         alone. `order_place` is a row's place in microseconds; `place` is the same, read after the columns if
         `places_are_read`. `behind_after`, `up_to_until` and `id_behind_after` take their parameters from `position` and
-        `id_position`, `ranges` from `between`, `id_among` from `ids` (`stored_id_among` takes bytes), `inside` and
-        `outside` from `window`.
+        `id_position`, `ranges` from `of_ranges`, `id_among` from `ids` (`stored_id_among` takes bytes), `inside` and
+        `outside` from `window`. `inside_range`, `behind_range` and `up_to_range` are about a `range` of `ranges`.
         """
         order, keyset, values = self._order, self._keyset, self._values
         id_text, comma = values.joined(self._mapping.key_columns), sql.SQL(", ")
@@ -64,13 +63,15 @@ class Expressions:
             "instant_type": order.instant_type,
             "watermark": self._watermark,
             "inside": order.inside,
+            "inside_range": order.inside_range,
             "outside": self._outside,
             "place": sql.SQL(", {}").format(order.place) if self.places_are_read else sql.SQL(""),
             "order_place": order.place or values.value(self._mapping.readings[self._mapping.order_index - 1]),
             "behind_after": keyset.beside("after", ">"),
             "up_to_until": keyset.beside("until", "<="),
-            "ranges": keyset.ranges,
-            "within_range": keyset.within_range(),
+            "ranges": keyset.ranges(order.instant_type),
+            "behind_range": keyset.beside_range("after", ">"),
+            "up_to_range": keyset.beside_range("until", "<="),
             "id_behind_after": keyset.id_beside("after", ">"),
             "id_among": keyset.among,
             "stored_id_among": sql.SQL("pg_catalog.textsend({}) = ANY(%(ids)s::bytea[])").format(id_text),
@@ -83,13 +84,15 @@ class Expressions:
     @cached_property
     def _undated_names(self) -> Mapping[str, sql.Composable]:
         """The same for the window of the rows without a time, which only the identity puts in order."""
-        keyset = self._keyset
+        keyset, inside = self._keyset, sql.SQL("{} IS NULL").format(self._order.order)
         return {
             **self.names,
-            "inside": sql.SQL("{} IS NULL").format(self._order.order),
+            "inside": inside,
+            "inside_range": inside,
             "behind_after": keyset.id_beside("after", ">"),
             "up_to_until": keyset.id_beside("until", "<="),
-            "within_range": keyset.within_range(by_order=False),
+            "behind_range": keyset.beside_range("after", ">", by_order=False),
+            "up_to_range": keyset.beside_range("until", "<=", by_order=False),
         }
 
     @property
@@ -130,12 +133,15 @@ class Expressions:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
         return {name: self._order.position(cursor[0]), **self.id_position(name, cursor[1])}
 
-    def between(self, places: Sequence[Cursor]) -> dict[str, Any]:
-        """The parameters of `ranges`: each range is between two neighbouring places."""
-        found: dict[str, Any] = {}
-        for after, until in pairwise(places):
-            for name, value in (self.position("after", after) | self.position("until", until)).items():
-                found.setdefault(name, []).append(value)
+    def of_ranges(self, ranges: Sequence[tuple[Window, Cursor | None, Cursor | None]]) -> dict[str, Any]:
+        """The parameters of `ranges`: windows, each with two places in it."""
+        found: dict[str, list[Any]] = {name: [] for name in self._keyset.range_parameters}
+        for window, after, until in ranges:
+            values: dict[str, Any] = {f"window_{name}": value for name, value in self.window(window).items()}
+            for end, place in (("after", after), ("until", until)):
+                values |= {} if place is None else self.position(end, place)
+            for name, listed in found.items():
+                listed.append(values.get(name))
         return found
 
     def id_position(self, name: str, row_id: str) -> dict[str, Any]:

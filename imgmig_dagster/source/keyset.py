@@ -4,7 +4,7 @@ An id is the texts of all columns of the key (`template.joined`). Rows are looke
 alone, so that an index is used. A row found this way has the id only if its whole id is equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from psycopg import sql
@@ -50,36 +50,40 @@ class Keyset:
         """The same by the identity alone."""
         return self._compared(relation, [self._given(name, n) for n in range(len(self._identity))])
 
-    def within_range(self, by_order: bool = True) -> sql.Composable:
-        """Whether a row is in the `range` of `ranges`."""
-        sides = []
-        for name, relation in zip(_RANGE_ENDS, (">", "<="), strict=True):
-            ends: list[sql.Composable] = [sql.SQL(f"range.{name}_{n}") for n in range(len(self._identity))]
-            sides.append(self._compared(relation, ends, sql.SQL(f"range.{name}") if by_order else None))
-        return sql.SQL("{} AND {}").format(*sides)
+    def beside_range(self, end: str, relation: str, by_order: bool = True) -> sql.Composable:
+        """Whether a row is on that side of an end of the `range`, ``after`` or ``until``."""
+        ends: list[sql.Composable] = [sql.SQL(f"range.{end}_{n}") for n in range(len(self._identity))]
+        return self._compared(relation, ends, sql.SQL(f"range.{end}") if by_order else None)
 
     @property
-    def ranges(self) -> sql.Composable:
-        """Ranges of the keyset as rows: the number `n`, and two places, of which the range includes the second."""
-        columns: list[sql.Composable] = [sql.SQL("n")]
-        arrays: list[sql.Composable] = []
-        names: list[str] = []
+    def range_parameters(self) -> Mapping[str, str]:
+        """The parameters of `ranges`, each an array, with the type of its elements."""
+        found = {"window_start": "text", "window_end": "text"}
         for end in _RANGE_ENDS:
-            names.append(end)
-            arrays.append(sql.SQL(f"%({end})s::text[]"))
+            found[end] = "text"
+            for n in range(len(self._identity)):
+                found[f"{end}_{n}"] = "bytea" if self._values.bytes_for_text else "text"
+                if self._values.bytes_for_text:
+                    found[f"{end}_{n}_encoding"] = "name"
+        return found
+
+    def ranges(self, bound_type: sql.Composable) -> sql.Composable:
+        """Ranges of the keyset as rows: the number `n`, the bounds of a window, and two places in it.
+
+        A range includes its second place. Without a place, it begins or ends with the window.
+        """
+        columns = [sql.SQL("n, window_start::{0} AS window_start, window_end::{0} AS window_end").format(bound_type)]
+        for end in _RANGE_ENDS:
             columns.append(sql.SQL(f"{end}::{{}} AS {end}").format(self._order_type))
             for n, column in enumerate(self._identity):
-                name = f"{end}_{n}"
-                names.append(name)
-                arrays.append(sql.SQL(f"%({name})s::{'bytea' if self._values.bytes_for_text else 'text'}[]"))
-                given: sql.Composable = sql.SQL(name)
+                name = given = f"{end}_{n}"
                 if self._values.bytes_for_text:
-                    names.append(f"{name}_encoding")
-                    arrays.append(sql.SQL(f"%({name}_encoding)s::name[]"))
-                    given = sql.SQL(f"pg_catalog.convert_from({name}, {name}_encoding)")
-                columns.append(sql.SQL(f"{{}}::{{}} AS {name}").format(given, column.type))
+                    given = f"pg_catalog.convert_from({name}, {name}_encoding)"
+                columns.append(sql.SQL(f"{given}::{{}} AS {name}").format(column.type))
+        arrays = ", ".join(f"%({name})s::{element}[]" for name, element in self.range_parameters.items())
+        names = ", ".join(self.range_parameters)
         return sql.SQL("SELECT {} FROM unnest({}) WITH ORDINALITY AS given({}, n)").format(
-            sql.SQL(", ").join(columns), sql.SQL(", ").join(arrays), sql.SQL(", ".join(names))
+            sql.SQL(", ").join(columns), sql.SQL(arrays), sql.SQL(names)
         )
 
     @property

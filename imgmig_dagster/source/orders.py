@@ -6,7 +6,7 @@ that of instants.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Final
@@ -22,22 +22,35 @@ from imgmig_dagster.window import from_microseconds, to_microseconds
 _LONGEST_SHIFT: Final = "interval '25 hours'"
 _DAY_US: Final = 86_400_000_000
 _BOUND_SHOWN: Final = "{round}(extract(epoch FROM {{}}::timestamptz)::numeric * {per_second})"
-_INSIDE: Final = "{order} >= %(start)s::{type} AND {order} < %(end)s::{type}"
+_INSIDE: Final = "{order} >= {start}::{type} AND {order} < {end}::{type}"
 # Each of the two can use an index on the order column; a negation of the other cannot.
-_OUTSIDE: Final = "{order} < %(start)s::{type} OR {order} >= %(end)s::{type}"
+_OUTSIDE: Final = "{order} < {start}::{type} OR {order} >= {end}::{type}"
+# {which} local time that can be {bound}, by the offsets before, at and after it.
+_LOCAL: Final = (
+    "{which}({bound}::timestamptz AT TIME ZONE {{zone}},"
+    f" ({{bound}}::timestamptz - {_LONGEST_SHIFT}) AT TIME ZONE {{{{zone}}}} + {_LONGEST_SHIFT},"
+    f" ({{bound}}::timestamptz + {_LONGEST_SHIFT}) AT TIME ZONE {{{{zone}}}} - {_LONGEST_SHIFT})"
+)
+_EARLIEST_START, _LATEST_START, _EARLIEST_END, _LATEST_END = (
+    _LOCAL.format(which=which, bound=bound) for bound in ("{start}", "{end}") for which in ("LEAST", "GREATEST")
+)
 _INSIDE_ZONED: Final = (
-    "{order} >= {earliest_start} AND {order} < {latest_end} AND {instant} >= %(start)s::timestamptz"
-    " AND {instant} < %(end)s::timestamptz"
+    f"{{order}} >= {_EARLIEST_START} AND {{order}} < {_LATEST_END}"
+    " AND {instant} >= {start}::timestamptz AND {instant} < {end}::timestamptz"
 )
 _OUTSIDE_ZONED: Final = (
-    "({order} < {latest_start} AND {instant} < %(start)s::timestamptz)"
-    " OR ({order} >= {earliest_end} AND {instant} >= %(end)s::timestamptz)"
+    f"({{order}} < {_LATEST_START} AND {{instant}} < {{start}}::timestamptz)"
+    f" OR ({{order}} >= {_EARLIEST_END} AND {{instant}} >= {{end}}::timestamptz)"
 )
+_GIVEN: Final = {"start": sql.Placeholder("start"), "end": sql.Placeholder("end")}
+_OF_RANGE: Final = {"start": sql.SQL("range.window_start"), "end": sql.SQL("range.window_end")}
 
 
 @dataclass(frozen=True)
 class RowOrder:
     """What rows are sorted by, `order` of the type `type`, and the conditions to be in a window or in none.
+
+    `inside_range` is `inside` for the window of a `range` (see `Keyset.ranges`).
 
     The bounds of windows are compared with `instant`. `place` is a row's place in microseconds, if the row's values do
     not show it. `bound` returns the first value at or after a moment, `position` the value of a place. `bound_shown` is
@@ -49,6 +62,7 @@ class RowOrder:
     instant: sql.Composable
     instant_type: sql.Composable
     inside: sql.Composable
+    inside_range: sql.Composable
     outside: sql.Composable
     bound: Callable[[datetime], str]
     position: Callable[[int], str]
@@ -71,24 +85,22 @@ def order_of(values: Values) -> RowOrder:
 
 
 def _by_time(order: sql.Composable, type_: sql.Composable, bound: Callable[[datetime], str]) -> RowOrder:
-    inside, outside = (sql.SQL(each).format(order=order, type=type_) for each in (_INSIDE, _OUTSIDE))
-    return RowOrder(order, type_, order, type_, inside, outside, bound, lambda place: bound(from_microseconds(place)))
+    conditions = _conditions(_INSIDE, _OUTSIDE, order=order, type=type_)
+    return RowOrder(order, type_, order, type_, *conditions, bound, lambda place: bound(from_microseconds(place)))
 
 
 def _by_local_time(order: sql.Composable, type_: sql.Composable, instant: sql.Composable, zone: str) -> RowOrder:
-    # Two local times can be one instant: the place is the column's own.
-    bounds = {
-        "earliest_start": _local("LEAST", "start", zone),
-        "latest_start": _local("GREATEST", "start", zone),
-        "earliest_end": _local("LEAST", "end", zone),
-        "latest_end": _local("GREATEST", "end", zone),
-    }
-    inside, outside = (
-        sql.SQL(each).format(order=order, instant=instant, **bounds) for each in (_INSIDE_ZONED, _OUTSIDE_ZONED)
+    names = {"order": order, "instant": instant, "zone": sql.Literal(zone)}
+    return RowOrder(
+        order,
+        type_,
+        instant,
+        sql.SQL("timestamptz"),
+        *_conditions(_INSIDE_ZONED, _OUTSIDE_ZONED, **names),
+        _literal,
+        lambda place: _literal(from_microseconds(place)),
+        place=order,  # two local times can be one instant: the place is the column's own
     )
-    by_time = _by_time(order, type_, _literal)
-    by_time = replace(by_time, instant=instant, instant_type=sql.SQL("timestamptz"), place=order)
-    return replace(by_time, inside=inside, outside=outside)
 
 
 def _by_number(order: sql.Composable, type_: sql.Composable, unit: Unit, is_whole: bool) -> RowOrder:
@@ -97,18 +109,25 @@ def _by_number(order: sql.Composable, type_: sql.Composable, unit: Unit, is_whol
             return str(-(-microseconds // unit.microseconds))
         return f"{Decimal(microseconds) / unit.microseconds:f}"
 
-    inside, outside = (sql.SQL(each).format(order=order, type=type_) for each in (_INSIDE, _OUTSIDE))
     instant = sql.SQL("{}::{}").format(order, type_)  # of the bounds' very type, as width_bucket() asks for
     return RowOrder(
         order,
         type_,
         instant,
         type_,
-        inside,
-        outside,
+        *_conditions(_INSIDE, _OUTSIDE, order=order, type=type_),
         lambda moment: number(to_microseconds(moment)),
         number,
         bound_shown=_BOUND_SHOWN.format(per_second=1_000_000 // unit.microseconds, round="ceil" if is_whole else ""),
+    )
+
+
+def _conditions(inside: str, outside: str, **names: sql.Composable) -> tuple[sql.Composed, sql.Composed, sql.Composed]:
+    """`inside`, `inside_range` and `outside` of a `RowOrder`."""
+    return (
+        sql.SQL(inside).format(**names, **_GIVEN),
+        sql.SQL(inside).format(**names, **_OF_RANGE),
+        sql.SQL(outside).format(**names, **_GIVEN),
     )
 
 
@@ -121,12 +140,3 @@ def _midnight(moment: datetime) -> str:
     day = moment.astimezone(timezone.utc)
     first = day if to_microseconds(day) % _DAY_US == 0 else day + timedelta(days=1)
     return first.date().isoformat()
-
-
-def _local(which: str, name: str, zone: str) -> sql.Composed:
-    """The earliest or latest local time that can be this instant, by the offsets before, at and after it."""
-    return sql.SQL(
-        f"{which}(%({name})s::timestamptz AT TIME ZONE {{zone}},"
-        f" (%({name})s::timestamptz - {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} + {_LONGEST_SHIFT},"
-        f" (%({name})s::timestamptz + {_LONGEST_SHIFT}) AT TIME ZONE {{zone}} - {_LONGEST_SHIFT})"
-    ).format(zone=sql.Literal(zone))

@@ -1,20 +1,44 @@
-"""What a window holds on one snapshot of the source, by ranges of its order: counts, digests, and places.
+"""What windows hold on one snapshot of the source, by ranges of their order: counts, digests, and places.
 
-`Statements.snapshot` opens a snapshot; everything asked through it is of one moment. `reader` reads the rows.
+`Statements.snapshot` opens a snapshot; everything asked through it is of one moment. `reader` reads the rows. A
+statement asks about many ranges, of many windows, and an index finds the rows of each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.statements import Parameters, Snapshot
+from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.window import Window, from_microseconds
 
-# How many ranges one statement asks for: far below the longest allowed statement.
-_RANGES: Final = 500
+RANGES_AT_ONCE: Final = 2_000
+"""How many ranges one statement asks about: of a thousand rows each, far below the statement_timeout."""
+_OF_RANGE: Final = (
+    "SELECT range.n, found.* FROM ranges AS range CROSS JOIN LATERAL"
+    " (SELECT {what} FROM {table} t WHERE {inside_range} {sides} {further}) AS found WHERE {which}"
+)
+# Ranges that begin or end with their window have conditions of their own: an OR would keep the index from being used.
+_SIDES: Final = {
+    "range.after_0 IS NULL AND range.until_0 IS NULL": "",
+    "range.after_0 IS NULL AND range.until_0 IS NOT NULL": "AND {up_to_range}",
+    "range.after_0 IS NOT NULL AND range.until_0 IS NULL": "AND {behind_range}",
+    "range.after_0 IS NOT NULL AND range.until_0 IS NOT NULL": "AND {behind_range} AND {up_to_range}",
+}
+_OF_RANGES: Final = "WITH ranges AS ({ranges}) " + " UNION ALL ".join(
+    _OF_RANGE.replace("{which}", which).replace("{sides}", sides) for which, sides in _SIDES.items()
+)
+
+
+class Range(NamedTuple):
+    """The rows of a window after one place, up to another one; None means the window's start or end."""
+
+    window: Window
+    after: Cursor | None = None
+    until: Cursor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,36 +68,57 @@ def moment_of(snapshot: Snapshot) -> str:
     return from_microseconds(moment).isoformat(timespec="milliseconds")
 
 
-def ends(snapshot: Snapshot, window: Window) -> tuple[Cursor, Cursor] | None:
-    """The places of the window's first and last row; None where it is empty."""
-    query = "SELECT {order_place}, {id_out} FROM {table} t WHERE {inside} ORDER BY "
-    found = [
-        snapshot(f"{query}{way} LIMIT 1", window=window) for way in ("{order}, {id}", "{order} DESC, {id_last_first}")
-    ]
-    if not found[0]:
-        return None
-    (first, first_id), (last, last_id) = found[0][0], found[1][0]
-    return (first or 0, str(first_id)), (last or 0, str(last_id))
-
-
-def sums(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> list[Sum]:
-    """The sums of the ranges into which these places, in order, cut the window: one more than there are places.
+def cut(window: Window, places: Sequence[Cursor]) -> list[Range]:
+    """The ranges into which these places, in order, cut a window: one more than there are places.
 
     Each range ends with its place; the last one ends with the window.
     """
-    if not places:
-        return [_sum(snapshot, window, "")]
-    first = _sum(snapshot, window, "AND {up_to_until}", until=places[0])
-    last = _sum(snapshot, window, "AND {behind_after}", after=places[-1])
-    return [first, *_between(snapshot, window, places), last]
+    return [Range(window, after, until) for after, until in pairwise([None, *places, None])]
 
 
-def placed_rows(
-    snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int
-) -> Iterator[list[Placed]]:
-    """The rows of a range in order, at most `size` at a time; None means the window's start or end."""
+def ends(snapshot: Snapshot, windows: Sequence[Window]) -> dict[Window, tuple[Cursor, Cursor]]:
+    """The places of each window's first and last row. Empty windows are left out."""
+    whole = [Range(window) for window in windows]
+    first, last = (
+        {
+            whole[n].window: (place or 0, str(row_id))
+            for n, place, row_id in _of_ranges(snapshot, "{order_place}, {id_out}", whole, f"ORDER BY {way} LIMIT 1")
+        }
+        for way in ("{order}, {id}", "{order} DESC, {id_last_first}")
+    )
+    return {window: (first[window], last[window]) for window in first}
+
+
+def sums(snapshot: Snapshot, ranges: Sequence[Range]) -> list[Sum]:
+    """The sum of each range."""
+    what = "count(*) AS rows, coalesce(sum({digest}), 0)::text AS digest"
+    found = {n: Sum(rows, int(digest)) for n, rows, digest in _of_ranges(snapshot, what, ranges)}
+    return [found[n] for n in range(len(ranges))]
+
+
+def row_digests(snapshot: Snapshot, ranges: Sequence[Range]) -> list[list[tuple[str, int]]]:
+    """Id and digest of each row of each range, all read at once."""
+    found: list[list[tuple[str, int]]] = [[] for _range in ranges]
+    for n, row_id, digest in _of_ranges(snapshot, "{id_out}, {digest}", ranges):
+        found[n].append((str(row_id), digest))
+    return found
+
+
+def placed_rows(snapshot: Snapshot, window: Window, after: Cursor | None, size: int) -> Iterator[list[Placed]]:
+    """The rows of a window after a place, in order, at most `size` at a time; None means the window's start."""
     while True:
-        found = _placed(snapshot, window, after, until, size)
+        behind = "" if after is None else "AND {behind_after}"
+        query = (
+            f"SELECT {{order_place}}, {{id_out}}, {{digest}} FROM {{table}} t WHERE {{inside}} {behind}"  # noqa: S608
+            " ORDER BY {order}, {id} LIMIT %(size)s"
+        )
+
+        def parameters(at: Expressions, after: Cursor | None = after) -> dict[str, Any]:
+            return {"size": size, **({} if after is None else at.position("after", after))}
+
+        found = [
+            Placed((place or 0, str(row_id)), digest) for place, row_id, digest in snapshot(query, parameters, window)
+        ]
         if found:
             yield found
         if len(found) < size:
@@ -81,44 +126,18 @@ def placed_rows(
         after = found[-1].place
 
 
-def _sum(snapshot: Snapshot, window: Window, range_: str, **places: Cursor) -> Sum:
-    query = f"SELECT count(*), coalesce(sum({{digest}}), 0)::text FROM {{table}} t WHERE {{inside}} {range_}"  # noqa: S608
-    ((rows, digest),) = snapshot(query, _parameters(places), window)
-    return Sum(rows, int(digest))
+def _of_ranges(snapshot: Snapshot, what: str, ranges: Sequence[Range], further: str = "") -> Iterator[tuple[Any, ...]]:
+    """What a statement selects of the rows of each range, after the range's index."""
+    query = _OF_RANGES.replace("{what}", what).replace("{further}", further)
+    numbered = list(enumerate(ranges))
+    for is_undated in (False, True):
+        chosen = [each for each in numbered if each[1].window.is_undated is is_undated]
+        for some in batched(chosen, RANGES_AT_ONCE):
+            asked = [each for _n, each in some]
 
+            def parameters(at: Expressions, asked: Sequence[Range] = asked) -> dict[str, Any]:
+                return at.of_ranges(asked)
 
-def _between(snapshot: Snapshot, window: Window, places: Sequence[Cursor]) -> Iterator[Sum]:
-    query = (
-        "SELECT found.rows, found.digest FROM ({ranges}) AS range CROSS JOIN LATERAL"
-        " (SELECT count(*) AS rows, coalesce(sum({digest}), 0)::text AS digest FROM {table} t"
-        " WHERE {inside} AND {within_range}) AS found ORDER BY range.n"
-    )
-    for some in batched(range(len(places) - 1), _RANGES):
-        chosen = places[some[0] : some[-1] + 2]
-
-        def parameters(at: Expressions, chosen: Sequence[Cursor] = chosen) -> dict[str, Any]:
-            return at.between(chosen)
-
-        yield from (Sum(rows, int(digest)) for rows, digest in snapshot(query, parameters, window))
-
-
-def _placed(snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor | None, size: int) -> list[Placed]:
-    query, places = "SELECT {order_place}, {id_out}, {digest} FROM {table} t WHERE {inside}", dict[str, Cursor]()
-    if after is not None:
-        query, places["after"] = f"{query} AND {{behind_after}}", after
-    if until is not None:
-        query, places["until"] = f"{query} AND {{up_to_until}}", until
-    within = _parameters(places)
-    query = f"{query} ORDER BY {{order}}, {{id}} LIMIT %(size)s"
-    found = snapshot(query, lambda at: {**within(at), "size": size}, window)
-    return [Placed((place or 0, str(row_id)), digest) for place, row_id, digest in found]
-
-
-def _parameters(places: Mapping[str, Cursor]) -> Parameters:
-    def of(at: Expressions) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, place in places.items():
-            found |= at.position(name, place)
-        return found
-
-    return of
+            window = asked[0].window if is_undated else None
+            for n, *found in snapshot(query, parameters, window):
+                yield some[n - 1][0], *found

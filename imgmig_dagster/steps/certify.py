@@ -6,10 +6,11 @@ application has written its item. The last round waits for what still does not m
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
+from imgmig_dagster.batches import batched_by
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import PartitionBusy, StateError
 from imgmig_dagster.mapping.rows import Cursor
@@ -21,12 +22,12 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.index import read_ahead
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.follow import Drift, catch_up, find_drift, recheck
+from imgmig_dagster.steps.drift import Drift, Known, find_drifts
+from imgmig_dagster.steps.follow import recheck
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
 from imgmig_dagster.verification.evidence import CurrentState, Reason, why_invalid
-from imgmig_dagster.verification.row_parts import EvidencePartStore
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import Window
 
@@ -35,6 +36,7 @@ _AT_ONCE: Final = 16
 _MOST_ROUNDS: Final = 12
 _QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 600.0
+_ROWS_OF_A_SNAPSHOT: Final = 2_000_000
 # More unfinished rows than these at a snapshot are not "a few that were changing".
 _MOVING_SHARE: Final = 100
 _FEW_MOVING: Final = 100
@@ -61,6 +63,10 @@ class Certified:
     miscounted: Sequence[str] = field(default_factory=list)
 
 
+_Drifts: TypeAlias = Mapping[Window, tuple[VerificationResult, Drift]]
+"""The evidence of each partition, and how its rows differ from that."""
+
+
 @dataclass(frozen=True)
 class _TableSnapshot:
     """What one snapshot of the whole table showed."""
@@ -68,7 +74,7 @@ class _TableSnapshot:
     as_of: str
     counts: TableCounts
     repeated: RepeatedIds
-    drifts: Mapping[str, tuple[VerificationResult, Drift]]
+    drifts: _Drifts
     ends: Mapping[str, tuple[Cursor, Cursor]]
 
 
@@ -96,14 +102,14 @@ class _Certifying:
         self._census = await asyncio.to_thread(load_record, self._work.state, names.CENSUS, CensusResult)
         followed = await asyncio.to_thread(self._with_evidence)
         if (await asyncio.to_thread(self._repeated)).ids:
-            followed = []  # nobody can say which of two rows an item belongs to
-        at_once = asyncio.Semaphore(_AT_ONCE)
-        await gather(self._catch_up(window, at_once) for window in followed)
+            followed = {}  # nobody can say which of two rows an item belongs to
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        await gather(map(self._catch_up, batched_by(followed, lambda window: followed[window], _ROWS_OF_A_SNAPSHOT)))
         before, patient, notes_rows_left = 0, False, True
         for number in range(1, _MOST_ROUNDS + 1):
             began = self._work.clock.monotonic()
-            sight = await asyncio.to_thread(self._look_at_all, followed, notes_rows_left)
-            results = await gather(self._bring_up_to(window, sight, at_once, patient) for window in followed)
+            sight = await asyncio.to_thread(self._look_at_all, list(followed), notes_rows_left)
+            results = await gather(self._bring_up_to(window, sight.drifts, patient) for window in followed)
             # Rows that leave later were seen before: the rounds find them gone, unless another run took one over.
             notes_rows_left = None in results
             moving = sum(_unfinished(result, patient) for result in results)
@@ -124,9 +130,25 @@ class _Certifying:
         with self._work.source.snapshot() as snapshot:
             return repeated_on(snapshot)
 
-    def _with_evidence(self) -> list[Window]:
-        state = read_ahead(self._work.state, [window.partition for window in self._windows])
-        return [window for window in self._windows if self._evidence(window, state) is not None]
+    def _with_evidence(self) -> Mapping[Window, int]:
+        """The partitions whose evidence can be followed, with the rows that it is about."""
+        return {each.window: each.evidence.rows_in_window for each in self._known(self._windows)}
+
+    def _known(self, windows: Sequence[Window]) -> Iterator[Known]:
+        state = read_ahead(self._work.state, [window.partition for window in windows])
+        for window in windows:
+            evidence = self._evidence(window, state)
+            if evidence is not None:
+                try:
+                    yield Known.of(self._work, window, evidence)
+                except StateError as error:
+                    self._raise_unless_replaced(window, evidence, error)
+
+    def _raise_unless_replaced(self, window: Window, evidence: VerificationResult, error: StateError) -> None:
+        """Another run may have replaced the evidence and removed its files."""
+        now = self._evidence(window)
+        if now is not None and now.segments == evidence.segments:
+            raise error
 
     def _evidence(self, window: Window, state: StateStore | None = None) -> VerificationResult | None:
         """The partition's evidence, if it is about the current target, and can be followed."""
@@ -142,61 +164,56 @@ class _Certifying:
             else None
         )
 
-    async def _catch_up(self, window: Window, at_once: asyncio.Semaphore) -> None:
-        async with at_once:
-            try:
-                async with self._work.owning(names.verification_lock(window.partition)) as owned:
-                    evidence = await asyncio.to_thread(self._evidence, window)
-                    if evidence is not None:
-                        self._looked += (await catch_up(owned, window, evidence)).looked_again
-            except PartitionBusy:
-                self._tell(f"{window.partition}: another run verifies it")
+    async def _catch_up(self, windows: Sequence[Window]) -> None:
+        """Look once at what has changed, and at what did not match."""
+
+        def look() -> _Drifts:
+            known = list(self._known(windows))
+            with self._work.source.snapshot() as snapshot:
+                return self._drifts(snapshot, known, faults_again=True)
+
+        drifts = await asyncio.to_thread(look)
+        await gather(self._bring_up_to(window, drifts, patient=False, tells=True) for window in drifts)
 
     def _look_at_all(self, followed: Sequence[Window], notes_rows_left: bool) -> _TableSnapshot:
-        drifts, places = dict[str, tuple[VerificationResult, Drift]](), dict[str, tuple[Cursor, Cursor]]()
+        known = list(self._known(followed))
         with self._work.source.snapshot() as snapshot:
             counts = table_counts(snapshot, self._windows)
             if notes_rows_left and self._census is not None:
                 note_rows_left(self._work.state, self._census, snapshot, self._windows, counts)
-            for window in followed:
-                found_drift = self._drift(snapshot, window)
-                if found_drift is None:
-                    continue
-                drifts[window.partition] = found_drift
-                if found := ends(snapshot, window):
-                    places[window.partition] = found
+            drifts = self._drifts(snapshot, known, faults_again=False)
+            places = {window.partition: found for window, found in ends(snapshot, list(drifts)).items()}
             return _TableSnapshot(moment_of(snapshot), counts, repeated_on(snapshot), drifts, places)
 
-    def _drift(self, snapshot: Snapshot, window: Window) -> tuple[VerificationResult, Drift] | None:
-        """The evidence and how the window differs from it; None if there is none, or another run replaces it."""
-        evidence = self._evidence(window)
-        if evidence is None:
-            return None
-        try:
-            return evidence, find_drift(snapshot, window, _store(self._work, window), evidence, faults_again=False)
-        except StateError:
-            now = self._evidence(window)
-            if now is not None and now.segments == evidence.segments:
-                raise
-            return None
+    def _drifts(self, snapshot: Snapshot, known: Sequence[Known], faults_again: bool) -> _Drifts:
+        found, drifts = find_drifts(snapshot, known, faults_again), dict[Window, tuple[VerificationResult, Drift]]()
+        for each in known:
+            drift = found[each.window]
+            if isinstance(drift, StateError):
+                self._raise_unless_replaced(each.window, each.evidence, drift)
+            else:
+                drifts[each.window] = each.evidence, drift
+        return drifts
 
     async def _bring_up_to(
-        self, window: Window, sight: _TableSnapshot, at_once: asyncio.Semaphore, patient: bool
+        self, window: Window, drifts: _Drifts, patient: bool, tells: bool = False
     ) -> VerificationResult | None:
         """The evidence as of the snapshot; None if another run's evidence has replaced it."""
-        evidence, drift = sight.drifts.get(window.partition, (None, None))
+        evidence, drift = drifts.get(window, (None, None))
         if evidence is None or drift is None:
             return None
         if drift.is_known(evidence):
             return replace(evidence, moving=[])
-        async with at_once:
+        async with self._at_once:
             try:
                 async with self._work.owning(names.verification_lock(window.partition)) as owned:
                     now = await asyncio.to_thread(self._evidence, window)
                     if now is None or now.segments != evidence.segments:
                         return None
-                    rechecked = await recheck(owned, evidence, drift, _store(owned, window), patient)
+                    rechecked = await recheck(owned, evidence, drift, patient)
             except PartitionBusy:
+                if tells:
+                    self._tell(f"{window.partition}: another run verifies it")
                 return None
         self._looked += rechecked.looked_again
         return rechecked.result
@@ -226,15 +243,11 @@ class _Certifying:
             digests={result.partition: result.digest for result in found},
             ends=sight.ends,
             miscounted=[
-                partition
-                for partition, (_evidence, drift) in sight.drifts.items()
-                if drift.rows != sight.counts.rows_per_window.get(partition, 0)
+                window.partition
+                for window, (_evidence, drift) in sight.drifts.items()
+                if drift.rows != sight.counts.rows_per_window.get(window.partition, 0)
             ],
         )
-
-
-def _store(work: ReadingWork, window: Window) -> EvidencePartStore:
-    return EvidencePartStore(work.state, window.partition, work.run_id)
 
 
 def _unfinished(result: VerificationResult | None, patient: bool) -> int:

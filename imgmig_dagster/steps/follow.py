@@ -1,8 +1,6 @@
 """Keeps a partition's evidence up to date while the application writes: it looks again only at what changed.
 
-On a snapshot of the source, one statement gives the digest of every part of the evidence. If a part's digest has
-changed, its rows are listed with their digests; rows with a new digest are looked at again on both sides.
-`verification.row_parts` holds the parts; `certify` runs the rounds that lead to a certificate.
+`drift` finds on a snapshot what that is; `certify` runs the rounds that lead to a certificate.
 """
 
 import asyncio
@@ -14,59 +12,18 @@ from typing import Any, Final
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import whole_in_thread
-from imgmig_dagster.mapping.rows import Cursor
-from imgmig_dagster.source.ranges import Placed, Sum, moment_of, placed_rows, sums
-from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import ABSENT
+from imgmig_dagster.steps.drift import Drift, find_drift
 from imgmig_dagster.steps.second_look import Examined, Examiner
 from imgmig_dagster.steps.without_row import look_at_rows_left
-from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, SeenRows
+from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore
 from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, RowVerdict, VerificationResult
-from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
 
 _ROUNDS: Final = 3
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part that has changed, or the rows after the last part, with `part` None.
-
-    `changed` has the digests on the snapshot of the rows to look at; `gone` are ids that are no longer in it.
-    """
-
-    part: EvidencePart | None
-    until: Cursor
-    changed: dict[str, int]
-    gone: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Drift:
-    """How a window's rows, on the snapshot of a moment, differ from what was seen of them.
-
-    `rows` and `digest` are of all its rows on the snapshot; `repeated` are ids that it has more than once.
-    """
-
-    moment: str
-    rows: int
-    digest: int
-    index: EvidencePartIndex
-    pieces: Sequence[Piece]
-    repeated: Sequence[str]
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """The rows to look at, with their digests."""
-        return {row_id: digest for piece in self.pieces for row_id, digest in piece.changed.items()}
-
-    def is_known(self, evidence: VerificationResult) -> bool:
-        """Whether the evidence is about exactly this snapshot's rows, and nothing has to be looked at."""
-        of_same = (evidence.rows_in_window, evidence.digest) == (self.rows, str(self.digest))
-        return of_same and not self.pieces and not evidence.orphans and bool(evidence.as_of)
 
 
 @dataclass(frozen=True)
@@ -82,33 +39,6 @@ class Followed:
         return not (self.result.moving or self.result.unverified or self.result.orphans)
 
 
-def find_drift(
-    snapshot: Snapshot, window: Window, store: EvidencePartStore, evidence: VerificationResult, faults_again: bool
-) -> Drift:
-    """Compare the window on a snapshot with its parts. With `faults_again`, rows at fault count as changed."""
-    index = store.index(evidence.segments)
-    found = sums(snapshot, window, index.places)
-    pieces, repeated = list[Piece](), list[str]()
-    after: Cursor | None = None
-    for part, of_part in zip(index.segments, found, strict=False):
-        if of_part != Sum(part.rows, int(part.digest)) or part.verdicts.keys() - {RowVerdict.MATCH.value}:
-            listed = _listed(snapshot, window, after, part.until)
-            repeated += _repeated(listed)
-            pieces.append(_piece(part, store.rows(part), listed, faults_again))
-        after = part.until
-    for listed in placed_rows(snapshot, window, after, None, CHECKPOINT_ROWS):
-        repeated += _repeated(listed)
-        pieces.append(Piece(None, listed[-1].place, {row.id: row.digest for row in listed}, frozenset()))
-    return Drift(
-        moment=moment_of(snapshot),
-        rows=sum(each.rows for each in found),
-        digest=sum(each.digest for each in found),
-        index=index,
-        pieces=[piece for piece in pieces if piece.changed or piece.gone],
-        repeated=repeated,
-    )
-
-
 async def follow(
     work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool = False
 ) -> Followed:
@@ -122,7 +52,10 @@ async def follow(
     """
     looked = 0
     for _round in range(_ROUNDS):
-        followed = await _follow_once(work, window, evidence, faults_again, patient=True)
+        drift = await asyncio.to_thread(find_drift, work, window, evidence, faults_again)
+        if drift.is_known(evidence):
+            return Followed(replace(evidence, moving=[]), looked)
+        followed = await recheck(work, evidence, drift, patient=True)
         looked += followed.looked_again
         evidence, faults_again = followed.result, False
         if followed.is_quiet:
@@ -130,29 +63,7 @@ async def follow(
     return Followed(evidence, looked)
 
 
-async def catch_up(work: ReadingWork, window: Window, evidence: VerificationResult) -> Followed:
-    """Look once at what has changed, and at what did not match; the rest as for `follow` and `recheck`."""
-    return await _follow_once(work, window, evidence, faults_again=True, patient=False)
-
-
-async def _follow_once(
-    work: ReadingWork, window: Window, evidence: VerificationResult, faults_again: bool, patient: bool
-) -> Followed:
-    store = EvidencePartStore(work.state, window.partition, work.run_id)
-
-    def look() -> Drift:
-        with work.source.snapshot() as snapshot:
-            return find_drift(snapshot, window, store, evidence, faults_again)
-
-    drift = await asyncio.to_thread(look)
-    if drift.is_known(evidence):
-        return Followed(replace(evidence, moving=[]), 0)
-    return await recheck(work, evidence, drift, store, patient)
-
-
-async def recheck(
-    work: ReadingWork, evidence: VerificationResult, drift: Drift, store: EvidencePartStore, patient: bool
-) -> Followed:
+async def recheck(work: ReadingWork, evidence: VerificationResult, drift: Drift, patient: bool) -> Followed:
     """Look at the rows that drifted, and write the evidence as of the snapshot; the rest as for `follow`.
 
     Unless `patient`, there is one brief look and no judgement. A row that does not match yet is unverified, and an id
@@ -162,7 +73,7 @@ async def recheck(
     Raises:
         StateChanged: the evidence was replaced in between: this run has lost the partition, perhaps without knowing.
     """
-    looked_at = work.clock.now()
+    looked_at, store = work.clock.now(), EvidencePartStore(work.state, evidence.partition, work.run_id)
     before = await asyncio.to_thread(work.state.read, names.evidence(evidence.partition))
     replacing = before.version if before else ABSENT
     examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
@@ -252,22 +163,6 @@ def _keep_evidence(
         save_lines(work.state, listed, result.mismatches)
     save_record(work.state, names.evidence(result.partition), replace(result, mismatches=()), replacing)
     store.keep_only(result.segments, parts)
-
-
-def _piece(part: EvidencePart, seen: SeenRows, listed: Sequence[Placed], faults_again: bool) -> Piece:
-    digests = seen.digests()
-    known = {row_id: seen_row.row for row_id, seen_row in seen.equal.items()} if faults_again else digests
-    changed = {row.id: row.digest for row in listed if known.get(row.id) != row.digest}
-    everything = digests.keys() | {fault.row_id for fault in seen.faults}
-    return Piece(part, part.until, changed, frozenset(everything - {row.id for row in listed}))
-
-
-def _listed(snapshot: Snapshot, window: Window, after: Cursor | None, until: Cursor) -> list[Placed]:
-    return [row for rows in placed_rows(snapshot, window, after, until, CHECKPOINT_ROWS) for row in rows]
-
-
-def _repeated(listed: Sequence[Placed]) -> list[str]:
-    return [row_id for row_id, times in Counter(row.id for row in listed).items() if times > 1]
 
 
 def _renewed(drift: Drift, examined: Examined, store: EvidencePartStore, looked_at: str) -> Iterator[EvidencePart]:

@@ -17,7 +17,8 @@ from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
-from imgmig_dagster.steps.follow import find_drift, follow, totals
+from imgmig_dagster.steps.drift import find_drift
+from imgmig_dagster.steps.follow import follow, totals
 from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
 from imgmig_dagster.verification.evidence import identity_of, is_too_old
 from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, ids_at_fault
@@ -177,7 +178,5 @@ class _Verification(Step[Examined]):
         """Ids that the earlier evidence knew, and that are no longer in the window: their items must be gone too."""
         if earlier is None:
             return set()
-        store = EvidencePartStore(self._work.state, self._window.partition, self._work.run_id)
-        with self._work.source.snapshot() as snapshot:
-            drift = find_drift(snapshot, self._window, store, earlier, faults_again=False)
+        drift = find_drift(self._work, self._window, earlier, faults_again=False)
         return {*earlier.orphans, *(row_id for piece in drift.pieces for row_id in piece.gone)}

@@ -1,9 +1,10 @@
 """Which partitions have changed since their evidence. `evidence` says why evidence no longer counts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
+from imgmig_dagster.batches import batched_by
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -42,24 +43,10 @@ def changed_partitions(
             same_count[window] = evidence.digest
         elif invalidation.reason is not Reason.WRITE_NOT_ENDED:
             changed.add(partition)
-    for some in batches_of(list(same_count), rows):
+    for some in batched_by(same_count, lambda window: rows.get(window.partition, 0), _ROWS_OF_A_STATEMENT):
         found = source.digests(some)
         changed |= {window.partition for window in some if found[window.partition] != same_count[window]}
     return [window.partition for window in windows if window.partition in changed]
-
-
-def batches_of(windows: Sequence[Window], rows: Mapping[str, int]) -> Iterator[Sequence[Window]]:
-    """The windows in order, of about `_ROWS_OF_A_STATEMENT` rows each, or one window."""
-    batch, size = list[Window](), 0
-    for window in windows:
-        count = rows.get(window.partition, 0)
-        if batch and size + count > _ROWS_OF_A_STATEMENT:
-            yield batch
-            batch, size = [], 0
-        batch.append(window)
-        size += count
-    if batch:
-        yield batch
 
 
 def stale_partitions(state: StateStore, windows: Sequence[Window], moment: str) -> Mapping[str, str]:

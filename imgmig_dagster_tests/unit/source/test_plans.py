@@ -11,6 +11,7 @@ from psycopg import sql
 
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
+from imgmig_dagster.source.ranges import cut, ends, row_digests, sums
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import MARCH, Source, image, row_id
@@ -117,6 +118,26 @@ def test_pages_come_from_the_index_in_its_order(new_source: NewSource, time_type
     for plan in found.plans("sort", "bitmapscan"):
         assert "Sort" not in plan
         assert "Index Cond: " in plan
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_the_index_finds_the_rows_of_each_range(new_source: NewSource, zone: str) -> None:
+    source = new_source(time_type="timestamptz" if zone == "UTC" else "timestamp")
+    source.insert(image(86_400 + number) for number in range(2_000))
+    source.execute("ANALYZE {t}")
+    found = Explained(source, zone)
+    with found.reader:
+        ranges = cut(MARCH, [page.until for page in found.reader.pages(MARCH, None, 500)])
+        found.plans()
+        with found.reader.snapshot() as snapshot:
+            assert [each.rows for each in sums(snapshot, ranges)] == [500, 500, 500, 500, 0]
+            assert [len(rows) for rows in row_digests(snapshot, ranges)] == [500, 500, 500, 500, 0]
+            assert list(ends(snapshot, [MARCH])) == [MARCH]
+
+        for plan in found.plans("bitmapscan"):
+            conditions = [line for line in plan.splitlines() if "Index Cond: " in line]
+            assert len(conditions) == 4, "one for each kind of range"
+            assert [line.count("ROW(") for line in conditions] == [0, 2, 2, 4]
 
 
 def test_no_way_of_reading_calls_md5(source: Source) -> None:

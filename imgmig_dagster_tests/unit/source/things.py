@@ -7,12 +7,12 @@ from typing import Any
 import psycopg
 
 from imgmig_dagster.mapping.fields import Field, FieldType, Null
-from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.mapping.rows import Cursor, DigestedRow
 from imgmig_dagster.mapping.spec import KeyAttribute, Order, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import present, repeated_on
-from imgmig_dagster.source.ranges import ends, placed_rows, sums
+from imgmig_dagster.source.ranges import Range, Sum, cut, ends, placed_rows, row_digests, sums
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
@@ -72,6 +72,7 @@ def assert_all_looks_agree(
         for size in (1, 2, 100):
             assert list(_paged(reader, window, size)) == list(ids), (window.partition, size)
         _assert_one_window(reader, window, ids)
+    _assert_ranges(reader, expected)
     found = reader.counts(windows)
     assert found.everything == found.table.rows == len(everything)
     assert found.table.rows_per_window == {window.partition: len(ids) for window, ids in expected.items() if ids}
@@ -100,12 +101,26 @@ def _assert_one_window(reader: SourceReader, window: Window, ids: Sequence[str])
             assert row_id in ids_between(None, place)
             assert row_id not in ids_between(place, None)
     with reader.snapshot() as snapshot:
-        assert ends(snapshot, window) == ((places[0], places[-1]) if ids else None)
-        found = sums(snapshot, window, places)
-        assert [each.rows for each in found] == ([1] * len(ids) + [0] if ids else [0])
-        assert [each.digest for each in found] == [*digests, 0]
-        placed = [each for page in placed_rows(snapshot, window, None, None, 2) for each in page]
+        placed = [each for page in placed_rows(snapshot, window, None, 2) for each in page]
         assert [(each.place, each.digest) for each in placed] == list(zip(places, digests, strict=True))
+
+
+def _assert_ranges(reader: SourceReader, expected: Mapping[Window, Sequence[str]]) -> None:
+    """Statements about ranges of many windows see each row in its own range."""
+    rows, places = dict[str, list[tuple[str, int]]](), dict[Window, list[Cursor]]()
+    for window in expected:
+        pages = list(reader.pages(window, None, 1, digested=True))
+        rows[window.partition] = [(row.id, row.digest) for (row,) in pages if isinstance(row, DigestedRow)]
+        places[window] = [page.until for page in pages]
+    with reader.snapshot() as snapshot:
+        assert ends(snapshot, list(expected)) == {each: (at[0], at[-1]) for each, at in places.items() if at}
+        ranges = [each for window, at in places.items() for each in cut(window, at)]
+        of_each = [found for window in places for found in [*([row] for row in rows[window.partition]), []]]
+        assert row_digests(snapshot, ranges) == of_each
+        assert sums(snapshot, ranges) == [Sum(len(found), sum(digest for _id, digest in found)) for found in of_each]
+        assert [each.rows for each in sums(snapshot, [Range(window) for window in expected])] == [
+            len(ids) for ids in expected.values()
+        ]
 
 
 def _paged(reader: SourceReader, window: Window, size: int) -> Iterator[str]:
