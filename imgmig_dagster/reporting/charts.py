@@ -32,6 +32,8 @@ _THEME: Final = {
     _FAULTS: "var(--fail)",
 }
 _LABELS: Final = 26
+_CROWDED: Final = 200
+"""More partitions than the page has room for bars: an outline draws them, with a hundredth of the memory."""
 _WIDTH: Final = 10.0
 
 
@@ -135,7 +137,10 @@ def _chart(label: str, height: float, width: float = _WIDTH) -> Iterator[Chart]:
 
 
 def _bars(axes: "Axes", heights: Sequence[float], color: str, title: str) -> None:
-    axes.bar(range(len(heights)), heights, color=color, width=0.72)
+    if len(heights) > _CROWDED:
+        axes.stairs(heights, [each - 0.5 for each in range(len(heights) + 1)], color=color, fill=True)
+    else:
+        axes.bar(range(len(heights)), heights, color=color, width=0.72)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     _over_partitions(axes, title)
 
@@ -145,6 +150,7 @@ def _percentiles(axes: "Axes", found: Sequence[Percentiles | None], color: str, 
 
     for name, line, marker in (("p50", "-", "o"), ("p95", "--", "s"), ("p99", ":", "^")):
         values = [getattr(each, f"{name}_ms") if each else float("nan") for each in found]
+        marker = "" if len(found) > _CROWDED else marker
         axes.plot(range(len(found)), values, line, marker=marker, markersize=4, color=color, label=name)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

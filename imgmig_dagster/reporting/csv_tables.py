@@ -1,5 +1,7 @@
-"""Writes the report's tables as CSV, for spreadsheets. Imports pandas only then."""
+"""Writes the report's tables as CSV, for spreadsheets."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -74,9 +76,8 @@ def _values(result: object | None, columns: Mapping[str, str]) -> Sequence[Any]:
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    import pandas as pd
-
-    cells = [[spreadsheet_cell(value) for value in row] for row in rows]
-    # As objects: a column of integers with a gap would become one of floats.
-    text: str = pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(index=False)
-    return text.encode()
+    with io.StringIO() as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows([spreadsheet_cell(value) for value in row] for row in rows)
+        return file.getvalue().encode()

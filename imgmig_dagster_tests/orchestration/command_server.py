@@ -25,7 +25,6 @@ _IMPORTED = (
     "imgmig_dagster.reporting.render",
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",
-    "pandas",
 )
 
 

@@ -7,12 +7,14 @@ import stat
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
 
 from imgmig_dagster.figures import figures_of
 from imgmig_dagster.reporting.__main__ import schema
+from imgmig_dagster.reporting.charts import latency, rows_and_rate
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.state.failures import Failure
@@ -238,6 +240,20 @@ def test_charts_are_named_themed_and_the_same_each_time(store: LocalStateStore) 
     for drawing in re.findall("<svg.*?</svg>", page, re.DOTALL):
         assert "currentColor" in drawing
         assert not re.search("#0[0-9]0[0-9]0[0-9]|<metadata|<style", drawing)
+
+
+def test_a_chart_of_thousands_of_partitions_is_no_larger_than_one_of_hundreds() -> None:
+    def drawn(number: int) -> tuple[int, int]:
+        """How many shapes and marks the charts of so many partitions have."""
+        record = TrafficRecord(reads={"1": 1}, writes={"2.2": 3})
+        partitions = [
+            SimpleNamespace(partition=str(n), rows=n, migration=SimpleNamespace(rate=1.0 + n % 7), traffic=record)
+            for n in range(number)
+        ]
+        svg = rows_and_rate(partitions) + latency(partitions)  # type: ignore[arg-type]  # what a chart reads of them
+        return svg.count("<path") + svg.count("<rect"), svg.count("<use")
+
+    assert drawn(2_000) == drawn(400) < drawn(200)
 
 
 def test_latency_is_of_all_requests_and_not_a_mean_of_partitions(store: LocalStateStore) -> None:
