@@ -2,10 +2,9 @@
 
 import sqlite3
 import sys
-from typing import Final
+from typing import Any, Final
 
 import typer
-from typer import rich_utils
 
 from imgmig_dagster.cli.console import print_error, write_document
 from imgmig_dagster.errors import FilesUnavailable, ImgmigError
@@ -27,12 +26,19 @@ def run(app: typer.Typer) -> int:
         # Errors of files without a better message.
         return _refused(f"{refusal(error)}. Then give the same command again", FilesUnavailable.exit_code)
     except typer.Abort:
-        rich_utils.rich_abort_error()
+        _rich().rich_abort_error()
         return _ABORTED
     except typer.TyperException as error:  # wrong usage
-        rich_utils.rich_format_error(error)  # type: ignore[arg-type]  # typer does not export its base of these
+        _rich().rich_format_error(error)
         _document(error.format_message())
         return error.exit_code
+
+
+def _rich() -> Any:
+    # It imports a parser of Markdown, which costs every command a tenth of a second.
+    from typer import rich_utils
+
+    return rich_utils
 
 
 def _refused(message: str, exit_code: int) -> int:
