@@ -4,13 +4,20 @@ No link is presigned: it would be a secret in Dagster's event log.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import dagster as dg
 
 from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.transport import is_loopback
+
+# By AWS's partition: https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/configure-account.html for GovCloud.
+_CONSOLES: Final = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
 
 
 def url_of(place: str, access: AwsAccess) -> str:
@@ -22,8 +29,9 @@ def url_of(place: str, access: AwsAccess) -> str:
     endpoint = access.endpoint_url("s3")
     if is_loopback(urlsplit(endpoint).hostname or ""):
         return f"{endpoint}/{bucket}/{key}"
-    region = access.client("s3").meta.region_name
-    return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={key}"
+    meta = access.client("s3").meta
+    region, console = meta.region_name, _CONSOLES.get(meta.partition, _CONSOLES["aws"])
+    return f"https://{region}.{console}/s3/object/{bucket}?region={region}&prefix={key}"
 
 
 def shown(place: str, access: AwsAccess) -> dg.MetadataValue[Any]:

@@ -20,6 +20,16 @@ CONSOLE = "https://eu-west-1.console.aws.amazon.com/s3/object"
         ("/var/lib/a b/summary.html", AWS, "file:///var/lib/a%20b/summary.html"),
         ("s3://reports/dev/summary.html", SANDBOX, "http://127.0.0.1:4566/reports/dev/summary.html"),
         ("s3://reports/dev/a b.html", AWS, f"{CONSOLE}/reports?region=eu-west-1&prefix=dev/a%20b.html"),
+        (
+            "s3://reports/x.html",
+            replace(AWS, region="cn-north-1"),
+            "https://cn-north-1.console.amazonaws.cn/s3/object/reports?region=cn-north-1&prefix=x.html",
+        ),
+        (
+            "s3://reports/x.html",
+            replace(AWS, region="us-gov-west-1"),
+            "https://us-gov-west-1.console.amazonaws-us-gov.com/s3/object/reports?region=us-gov-west-1&prefix=x.html",
+        ),
     ],
 )
 def test_a_place_has_an_address(place: str, access: AwsAccess, url: str) -> None:
