@@ -1,4 +1,4 @@
-"""A backfill spread over three hosts by Celery, one of which is killed and one cut off and let back:
+"""A backfill spread over three hosts by Celery, one of which is killed and one suspended, cut off and let back:
 ``python -m imgmig_dagster_tests.hosts``. Needs root, iproute2 and redis-server; logs are in .hosts.
 """
 

@@ -5,6 +5,7 @@ All of them are in the root namespace, and the hosts reach them by the bridge's 
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ HOSTS: Final = 3
 BUCKET: Final = "hosts-state"
 _TABLE: Final = "images-of-hosts"
 _CELERY: Final = Path(__file__).parents[2] / "deploy" / "celery"
-_POSTGRES, _REDIS, _DYNAMODB, _S3 = 5432, 6379, 8000, 9000
+_POSTGRES, _REDIS, _DYNAMODB, _S3 = 5432, 6379, 8000, 9000  # DynamoDB: the ports from there on, one for each host
 
 
 @dataclass
@@ -60,7 +61,11 @@ class Ground:
         """Start what takes runs on a host: at first, or after everything on it has died."""
         command = yaml.safe_load((_CELERY / "worker.yaml").read_text())["services"]["worker"]["entrypoint"]
         worker = host.command(program(*command.replace("worker@%h", f"worker@{host.name}").split()))
-        own = {**self.environment, "DAGSTER_HOME": str(self.folder / host.name)}
+        own = {
+            **self.environment,
+            "DAGSTER_HOME": str(self.folder / host.name),
+            "AWS_ENDPOINT_URL_DYNAMODB": f"http://{GATEWAY}:{_DYNAMODB + host.number}",
+        }
         log = self.folder / f"{host.name}-{len(list(self.folder.glob(f'{host.name}-*.log'))) + 1}.log"
         self._workers.enter_context(running(worker, own, log))
 
@@ -88,14 +93,13 @@ def opened(folder: Path) -> Iterator[Ground]:
         sandbox.start()
         local = sandbox.environment()
         dynamodb_url = stack.enter_context(ministack(folder))
-        proxy = stack.enter_context(FaultProxy(dynamodb_url))
         meter = Meter()
-        meter.watch(proxy)
-        for port, upstream in (
-            (_POSTGRES, local["PGPORT"]),
-            (_S3, local["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]),
-            (_DYNAMODB, proxy.url.rpartition(":")[2]),
-        ):
+        upstreams = {_POSTGRES: local["PGPORT"], _S3: local["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]}
+        for port, name in enumerate(["the root", *(host.name for host in hosts)], _DYNAMODB):
+            proxy = stack.enter_context(FaultProxy(dynamodb_url))
+            meter.watch(proxy, name)
+            upstreams[port] = proxy.url.rpartition(":")[2]
+        for port, upstream in upstreams.items():
             stack.enter_context(switch(int(upstream), (GATEWAY, port)))
         redis = f"redis-server --bind {GATEWAY} --port {_REDIS} --protected-mode no --appendonly no".split()
         stack.enter_context(running([*redis, "--save", "", "--dir", str(folder)], {}, folder / "redis.log"))
@@ -122,6 +126,8 @@ def opened(folder: Path) -> Iterator[Ground]:
             ground.start_worker(host)
         wait_until(lambda: len(ground.workers) == HOSTS)
         yield ground
+        for host in hosts:
+            host.send(signal.SIGKILL)  # a worker that was suspended waits for its broken connections, and not to end
 
 
 def _fill(source: Source) -> dict[str, Item]:

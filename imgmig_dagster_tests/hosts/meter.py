@@ -1,4 +1,4 @@
-"""How many capacity units were asked for, and when: all runs' together, at the one place that they all pass."""
+"""What the hosts asked of DynamoDB, and when: all of it passes here, each host's by a proxy of its own."""
 
 import json
 import time
@@ -6,24 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imgmig_dagster_tests.fault_proxy import Call, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.fault_proxy import WRITES, Call, FaultProxy, Forward, Reply
 
 Arrival = tuple[float, float]
 """When a request arrived, in seconds, and what it cost, in units."""
 
 
+@dataclass(frozen=True)
+class Write:
+    """A request that writes: when it arrived, in seconds, from which host, and the keys that it names."""
+
+    at: float
+    host: str
+    keys: Sequence[str]
+
+
 @dataclass
 class Meter:
-    """Counts what goes through a proxy."""
+    """Counts what goes through the proxies of the hosts."""
 
     arrived: list[Arrival] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
 
-    def watch(self, proxy: FaultProxy) -> None:
-        """Count each call of that proxy from now on."""
+    def watch(self, proxy: FaultProxy, host: str) -> None:
+        """Count each call of that host's proxy from now on."""
 
         async def count(call: Call, forward: Forward) -> Reply:
             at = time.monotonic()
             proxy.calls.clear()  # with their bodies, which nobody looks at
+            if call.operation in WRITES:
+                self.writes.append(Write(at, host, call.keys))
             reply = await forward(call.body)
             self.arrived.append((at, units_of(json.loads(reply.body))))
             return reply

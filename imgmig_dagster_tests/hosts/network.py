@@ -46,11 +46,11 @@ class Host:
         """Let everything through again, what has waited for it first."""
         _ip("link", "set", self.cable, "up")
 
-    def kill(self) -> int:
-        """SIGKILL for every process on it; returns how many there were."""
+    def send(self, number: signal.Signals) -> int:
+        """A signal for every process on it; returns how many there were."""
         pids = [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         return len(pids)
 
     def set_up(self) -> None:
@@ -85,7 +85,7 @@ def _remove(hosts: list[Host]) -> None:
     namespaces, links = _ip("netns", "list").split(), _ip("-brief", "link").replace("@", " ").split()
     for host in hosts:
         if host.namespace in namespaces:
-            host.kill()
+            host.send(signal.SIGKILL)
             _ip("netns", "delete", host.namespace)
     # A namespace goes in its own time, and its cable with it: the name has to be free at once.
     for link in (*(host.cable for host in hosts), BRIDGE):
