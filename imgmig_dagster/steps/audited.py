@@ -1,14 +1,13 @@
 """Tables that note writes in the audit record: deletes for a pass, all writes for a repair. `state.audit` keeps it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from imgmig_dagster.mapping.rows import Assignments, Item, assigned
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.target.client import DynamoDBError
-from imgmig_dagster.target.inserts import BatchInserts
 from imgmig_dagster.target.sender import RetriesUsedUpError
-from imgmig_dagster.target.writer import ExistingItem, WritableTable
+from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 
 Reply = TypeVar("Reply")
 
@@ -50,9 +49,9 @@ class AuditedDeletes(WritableTable):
 class AuditedTable(AuditedDeletes):
     """A table whose writes are all noted, each by itself."""
 
-    def __init__(self, table: WritableTable, audit: AuditLog) -> None:
-        super().__init__(table, audit)
-        self.batch_inserts = BatchInserts(allowed=False)
+    async def put_new_many(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
+        """See `WritableTable.put_new_many`."""
+        return await self.put_alone(items)
 
     async def put_new(self, item: Item) -> ExistingItem | None:
         """See `WritableTable.put_new`."""

@@ -172,8 +172,8 @@ async def _read_source(
             await asyncio.to_thread(require_room, page)
             is_first = False
         # `imgmig throttle` paces both sides: a paused census reads nothing.
-        await work.target.sender.limiter.wait()
-        work.target.sender.limiter.spent(0)  # it is no request
+        limiter = work.target.sender.limiter
+        limiter.spent(0, await limiter.wait())  # it is no request
         await asyncio.to_thread(sides.add_rows, page)
         meter.advance(len(page))
     return None

@@ -123,11 +123,11 @@ def why_alone(code: str) -> str:
 class BatchInserts:
     """Whether new items go in batches. A run finds out by trying; all its partitions share one of these.
 
-    `tell` gets one line when they no longer do.
+    `refusal` says why they no longer do, and `tell` gets its line.
     """
 
-    def __init__(self, allowed: bool = True) -> None:
-        self.allowed = allowed
+    def __init__(self) -> None:
+        self.refusal: TargetRefused | None = None
         self.tell: Callable[[str], object] = lambda _line: None
         self._known = False
 
@@ -145,9 +145,10 @@ class BatchInserts:
 
     def forbid(self, code: str) -> None:
         """From now on every item goes by itself."""
-        if self.allowed:
-            self.allowed = False
-            self.tell(
+        if self.refusal is None:
+            self.refusal = TargetRefused(
                 f"DynamoDB answers {code} to BatchExecuteStatement: new items go one by one, which costs several times "
-                f"as much; {why_alone(code)}"
+                f"as much; {why_alone(code)}",
+                code,
             )
+            self.tell(str(self.refusal))

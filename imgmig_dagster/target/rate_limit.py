@@ -5,7 +5,6 @@
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -25,8 +24,6 @@ _HELD_BACK: Final = 0.9
 _FIRST_COST: Final = 25.0
 # The weight of the last request in the usual cost.
 _WEIGHT: Final = 0.2
-# Requests that were given up leave advances behind.
-_MOST_ADVANCES: Final = 1_000
 
 
 class RateLimiter:
@@ -55,9 +52,10 @@ class RateLimiter:
         self._pushed_back = False
         self._paused = False
         self._until = math.inf
+        self._limited_at = self._started
+        self._stood_still_s = 0.0
         self._given_up: Exception | None = None
         self._typical = _FIRST_COST
-        self._advances: deque[float] = deque(maxlen=_MOST_ADVANCES)
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._waiting_since = 0.0
@@ -66,8 +64,11 @@ class RateLimiter:
         self._spent_before = 0.0
         self._throttled = False
 
-    async def wait(self) -> None:
+    async def wait(self) -> float:
         """Return when another request may go out; requests go in the order in which they came.
+
+        What is returned was paid for it in advance, and belongs into `spent` or `lost`. Otherwise many requests in
+        flight would go out at once on a balance of zero.
 
         Raises:
             ImgmigError: no request may go out any more; the error that `give_up` got.
@@ -80,7 +81,9 @@ class RateLimiter:
                     await self._while_held_back()
             finally:
                 self._measure_waiting(-1)
-        self._advance(self._typical)
+        advance = 0.0 if self.rate is None else self._typical
+        self._balance -= advance
+        return advance
 
     async def _while_held_back(self) -> None:
         self._refill()
@@ -97,6 +100,7 @@ class RateLimiter:
         After `until`, by the limiter's clock, nothing goes out before the next call.
         """
         self._refill()
+        self._stood_still_s, self._limited_at = self.stood_still_s, self._updated
         self._paused = paused
         self._until = until
         self._given_up = None
@@ -110,19 +114,22 @@ class RateLimiter:
         """Raise this where requests wait, until the next call of `limit`."""
         self._given_up = cause
 
-    def spent(self, units: float) -> None:
-        """Pay for a request that ended; its advance counts. 0 for a refused one, or for none."""
+    @property
+    def stood_still_s(self) -> float:
+        """For how long nothing might go out, in seconds: by a pause, or without a share of the rate."""
+        since = self._limited_at if self._paused else self._until
+        return self._stood_still_s + max(0.0, self._clock() - since)
+
+    def spent(self, units: float, advance: float = 0.0) -> None:
+        """Pay for a request, less what was paid in advance; 0 units for a refused one, or for none."""
         self._spent += units
-        if self._advances:
-            self._balance += self._advances.popleft()
-        self._balance -= units
+        self._balance += advance - units
         if units:
             self._typical += (units - self._typical) * _WEIGHT
 
-    def lost(self) -> None:
+    def lost(self, advance: float) -> None:
         """Count a request whose reply is lost. It may have been carried out, so its advance stays paid."""
-        if self._advances:
-            self._spent += self._advances.popleft()
+        self._spent += advance
 
     def throttled(self) -> None:
         """Halve the rate: the service pushed back."""
@@ -151,14 +158,6 @@ class RateLimiter:
         demand = units / free_s if free_s > (1 - _HELD_BACK) * seconds else None
         return Usage(units / seconds, demand, throttled)
 
-    def _advance(self, units: float) -> None:
-        """Pay the usual cost of a request before its reply.
-
-        Otherwise many requests in flight would go out at once on a balance of zero.
-        """
-        self._balance -= units
-        self._advances.append(units)
-
     def _holds_back(self) -> bool:
         return self._paused or self._updated >= self._until or (self.rate is not None and self._balance < 0)
 
@@ -174,7 +173,6 @@ class RateLimiter:
         elapsed, self._updated = now - self._updated, now
         if self.rate is None:
             self._balance = 0.0
-            self._advances.clear()
             return
         if self.ceiling is None or self.rate < self.ceiling:
             raised = self.rate + _INCREASE_PER_SECOND * elapsed

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import orjson
 
 from imgmig_dagster.aws.aws_faults import credentials_refused
-from imgmig_dagster.errors import TargetRefused, TargetUnavailable, WritesRefused
+from imgmig_dagster.errors import AwsUnusable, ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
@@ -55,13 +55,12 @@ class Backoff:
         self._sender = sender
         self._retries = 0
         self._throttles = 0
-        self._progress_at = sender.clock()
+        self._throttled_at = 0.0
         self.signed_again = False
 
     def progressed(self) -> None:
-        """Some of the work was done: the deadline and the waits start again."""
+        """Some of the work was done: the deadline and the waits start again with the next throttle."""
         self._throttles = 0
-        self._progress_at = self._sender.clock()
 
     async def retry(self, code: str) -> None:
         """Wait before the next try after a transient error; `RetriesUsedUpError` when there is none left."""
@@ -78,10 +77,11 @@ class Backoff:
         sender.traffic.throttled()
         sender.limiter.throttled()
         sender.in_flight.throttled()
+        # Time in the queue before, or in which the run may send nothing, says nothing about the service.
+        now = sender.clock() - sender.limiter.stood_still_s
         if self._throttles == 0:
-            # Time in the queue, or paused, says nothing about the service.
-            self._progress_at = sender.clock()
-        without_progress = sender.clock() - self._progress_at
+            self._throttled_at = now
+        without_progress = now - self._throttled_at
         if without_progress > sender.retry.deadline:
             raise TargetUnavailable(
                 f"DynamoDB answered {code} for {without_progress:.0f} s without progress. Nothing is lost: run the "
@@ -94,9 +94,13 @@ class Backoff:
 
 @dataclass
 class _Shared:
-    """What all partitions of a run share: the slots, the state of the service, the renewal of credentials."""
+    """What all partitions of a run share: the slots, the state of the service, the renewal of credentials.
+
+    `refused` are the operations that no request of the run can succeed with; None stands for all of them.
+    """
 
     slots: Slots
+    refused: dict[str | None, ImgmigError] = field(default_factory=dict)
     answers: int = 0
     refreshed_at: float = -60.0
     refreshes: int = 0
@@ -162,23 +166,36 @@ class Sender:
         """
         if not (request.is_read or self._may_write):
             raise WritesRefused(f"{request.operation} was to be sent to {request.table} by a run that only reads")
-        shared, backoff = self._shared, backoff or Backoff(self)
+        try:
+            return await self._send(request, backoff or Backoff(self))
+        except TargetRefused as error:
+            self.refuse(request.operation, error)
+            raise
+        except AwsUnusable as error:
+            self.refuse(None, error)
+            raise
+
+    async def _send(self, request: Request, backoff: Backoff) -> dict[str, Any]:
+        shared = self._shared
         body, let_out = request.body(), partial(self._fence.let_out, request.is_read)
         answers = -1  # of the service to anybody, at this request's last failure
         while True:
             try:
                 async with shared.slots.slot(self.traffic):
-                    await self.limiter.wait()
+                    advance = await self.limiter.wait()
+                    if (refused := shared.refused.get(request.operation) or shared.refused.get(None)) is not None:
+                        self.limiter.spent(0, advance)
+                        raise refused
                     self.traffic.sending(request.is_read)
                     refreshes, sent_at = shared.refreshes, self.clock()
                     reply = await self._ask(request.operation, body, let_out, sent_at)
                     await self._fence.answered(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:
-                    self.limiter.spent(0)  # the caller, which knows the item, pays for the refusal
+                    self.limiter.spent(0, advance)  # the caller, which knows the item, pays for the refusal
                     await self._fence.answered(request.is_read)
                 else:
-                    self.limiter.lost()
+                    self.limiter.lost(advance)
                 # Outside the slot: a request that waits for its retry blocks no other one.
                 answers_before, answers = answers, shared.answers
                 try:
@@ -190,7 +207,7 @@ class Sender:
                 continue
             shared.answers += 1
             self.traffic.answered(request.is_read, self.clock() - sent_at)
-            self.pay(consumed_units(reply), request.is_read)
+            self.pay(consumed_units(reply), request.is_read, advance)
             return reply
 
     async def _ask(
@@ -206,10 +223,14 @@ class Sender:
         self.in_flight.answered(operation, sent_at, self.clock())
         return reply
 
-    def pay(self, units: float, is_read: bool = False) -> None:
+    def refuse(self, operation: str | None, error: ImgmigError) -> None:
+        """Send no request of an operation any more (None: none at all), those that wait included: each raises this."""
+        self._shared.refused.setdefault(operation, error)
+
+    def pay(self, units: float, is_read: bool = False, advance: float = 0.0) -> None:
         """Count capacity units that a request cost. The rate covers both kinds; each kind is reported by itself."""
         self.traffic.paid(units, is_read)
-        self.limiter.spent(units)
+        self.limiter.spent(units, advance)
 
     async def _probe(self, table: str) -> None:
         """Find out whether one request is at fault or the service is away: an outage must not make rows fail."""

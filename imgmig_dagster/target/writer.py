@@ -79,7 +79,7 @@ class WritableTable(TargetTable):
 
     async def _put_new_batch(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
         answered = Answered()
-        if len(items) > 1 and self.batch_inserts.allowed:
+        if len(items) > 1 and self.batch_inserts.refusal is None:
             inserts = {place: Insert(self.name, item) for place, item in enumerate(items)}
             await self._insert({place: insert for place, insert in inserts.items() if insert.fits}, answered)
             await self._look_at(items, answered)
@@ -87,9 +87,13 @@ class WritableTable(TargetTable):
         for place, item in answered.existing.items():
             found[place] = ExistingItem(item)
         alone = sorted(set(range(len(items))) - answered.written - answered.existing.keys())
-        for place, outcome in zip(alone, await gather(self._put_alone(items[place]) for place in alone), strict=True):
+        for place, outcome in zip(alone, await self.put_alone([items[place] for place in alone]), strict=True):
             found[place] = outcome
         return found
+
+    async def put_alone(self, items: Sequence[Item]) -> list[ExistingItem | WriteFailure | None]:
+        """See `put_new_many`, each by a request of its own."""
+        return await gather(self._put_alone(item) for item in items)
 
     async def _insert(self, left: dict[int, Insert], answered: Answered) -> None:
         """Send inserts until each has a final answer, or the service accepts no more."""
@@ -114,6 +118,8 @@ class WritableTable(TargetTable):
                     await backoff.retry(codes[TargetFault.TRANSIENT])
         except (DynamoDBError, RetriesUsedUpError, TargetRefused) as error:
             self.batch_inserts.failed(error)
+        if self.batch_inserts.refusal is not None:
+            self.sender.refuse(BatchInsert.operation, self.batch_inserts.refusal)  # for the batches that wait
 
     async def _look_at(self, items: Sequence[Item], answered: Answered) -> None:
         """Read the existing items that were not returned, and pay for the refusals that no reply counted."""

@@ -75,8 +75,7 @@ class Sending:
         self._until = self.now + seconds
         with suppress(TimeIsUpError):
             while True:
-                await self.limiter.wait()
-                self.limiter.spent(1)
+                self.limiter.spent(1, await self.limiter.wait())
                 self.sent.append(self.now)
 
     def between(self, since: float, until: float) -> int:

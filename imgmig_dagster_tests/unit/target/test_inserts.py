@@ -190,15 +190,40 @@ def test_where_statements_are_denied_or_unknown_a_run_asks_no_more_and_says_so_o
     assert len(target.items()) == 75
 
 
+@pytest.mark.parametrize(
+    ("answer", "most"),
+    [
+        (error("AccessDeniedException"), 1),
+        (error("InternalFailure", 500), 3 * 20 + 2),
+        (statements_refused({row_id(number): "AccessDenied" for number in range(500)}), 1),
+    ],
+    ids=["denied", "unknown, by 500", "denied by statement"],
+)
+def test_batches_that_wait_do_not_run_into_the_same_refusal(
+    target: Target, proxy: FaultProxy, answer: Action, most: int
+) -> None:
+    proxy.inject(answer, "BatchExecuteStatement", times=FOREVER)
+
+    async def run() -> None:
+        async with opened(target, proxy.url, requests_in_flight=1) as table:
+            # Of two pages. What waits for its retry makes way for the others.
+            first = await asyncio.gather(*(table.put_new_many(items(500)[at : at + 250]) for at in (0, 250)))
+            assert first == [[None] * 250] * 2
+
+    asyncio.run(run())
+    assert 0 < len(proxy.of("BatchExecuteStatement")) <= most
+    assert len(target.items()) == 500
+
+
 def test_an_outage_later_in_a_run_is_no_reason_to_ask_no_more(target: Target, proxy: FaultProxy) -> None:
-    async def run() -> bool:
+    async def run() -> object:
         async with opened(target, proxy.url) as table:
             await table.put_new_many(items(5))
             proxy.inject(error("InternalServerError", 500), "BatchExecuteStatement", times=4)
             assert await table.put_new_many([item_of(number) for number in range(5, 10)]) == [None] * 5
-            return table.batch_inserts.allowed
+            return table.batch_inserts.refusal
 
-    assert asyncio.run(run())
+    assert asyncio.run(run()) is None
     assert len(target.items()) == 10
 
 

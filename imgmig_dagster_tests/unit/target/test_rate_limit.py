@@ -17,8 +17,7 @@ def limiter(clock: FakeClock, ceiling: float | None = None) -> RateLimiter:
 def write(paced: RateLimiter, requests: int, units: float) -> None:
     async def run() -> None:
         for _ in range(requests):
-            await paced.wait()
-            paced.spent(units)
+            paced.spent(units, await paced.wait())
 
     asyncio.run(run())
 
@@ -260,8 +259,7 @@ def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
 
     async def one_request_a_second(units: float) -> Usage:
         for _ in range(10):
-            await paced.wait()
-            paced.spent(units)
+            paced.spent(units, await paced.wait())
             clock.now += 0.5
         return paced.usage()
 
@@ -269,7 +267,7 @@ def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
     easy = asyncio.run(one_request_a_second(10))
     held_back = asyncio.run(one_request_a_second(100))
     clock.now += 1_000
-    asyncio.run(paced.wait())
+    paced.spent(0, asyncio.run(paced.wait()))
     paced.usage()
     write(paced, requests=100, units=25)
     busy = paced.usage()
@@ -324,8 +322,7 @@ def test_what_was_paid_in_advance_for_a_request_counts_once_it_is_answered() -> 
 
     async def run() -> None:
         for _ in range(40):
-            await paced.wait()
-            paced.spent(5)
+            paced.spent(5, await paced.wait())
             paced.spent(20)  # a second part of the same request, as of a refused write
 
     asyncio.run(run())
@@ -341,10 +338,8 @@ def test_what_waits_and_is_no_request_slows_nobody_down() -> None:
 
     async def run() -> None:
         for _ in range(40):
-            await paced.wait()
-            paced.spent(0)
-            await paced.wait()
-            paced.spent(25)
+            paced.spent(0, await paced.wait())
+            paced.spent(25, await paced.wait())
 
     asyncio.run(run())
 

@@ -83,3 +83,32 @@ def test_a_batch_that_is_refused_and_tells_no_units_is_taken_for_what_it_costs(t
             return clock.slept
 
     assert sum(asyncio.run(run())) == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "BatchExecuteStatement"])
+def test_a_refused_write_takes_back_what_it_paid_in_advance_and_nothing_that_others_paid(
+    target: Target, proxy: FaultProxy, operation: str
+) -> None:
+    target.put(item_of(1))
+    target.put(item_of(3))
+    held = proxy.hold(1, "BatchWriteItem")
+
+    async def run() -> list[float]:
+        clock = FakeClock()
+        async with opened(target, proxy.url, clock) as table:
+            table.sender.limiter.limit(25.0)
+            batch = asyncio.create_task(table.put_many([item_of(2)], lambda _count: None))
+            await asyncio.to_thread(held.wait_for_all)
+            slept = len(clock.slept)
+            if operation == "UpdateItem":
+                assert not await table.update(row_id(1), item_of(1, version={"N": "9"}), {"width": {"N": "1"}})
+            else:
+                await table.put_new_many([item_of(1), item_of(3)])
+            await table.sender.limiter.wait()
+            await asyncio.to_thread(held.let_in)
+            await batch
+            return clock.slept[slept:]
+
+    # The batch that is under way is taken for 25 units, and the write costs a unit for each item.
+    paid = 25 + (1 if operation == "UpdateItem" else 2)
+    assert sum(asyncio.run(run())) == pytest.approx(paid / 25, rel=0.01)
