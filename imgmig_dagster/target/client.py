@@ -15,7 +15,9 @@ from typing import Any, Final
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
+from aiohttp.tracing import Trace
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
@@ -109,7 +111,7 @@ class DynamoDBClient:
 
     async def __aenter__(self) -> "DynamoDBClient":
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._route.tls or True),
+            connector=_OwnReplies(limit=self._connections, ssl=self._route.tls or True),
             timeout=self._timeout,
             auto_decompress=False,
             headers=_HEADERS,
@@ -132,7 +134,9 @@ class DynamoDBClient:
                 have been carried out.
             AwsUnusable: no request can succeed, because of credentials, TLS or a proxy.
         """
-        status, headers, content = await self._exchange(operation, body, _body(body, let_out))
+        status, headers, content = await self._exchange(operation, body, data := _body(body, let_out))
+        if not data.is_out:
+            raise DynamoDBError(operation, "StrayReply", 0)  # and nothing was sent
         request_id = headers.get("x-amzn-RequestId")
         try:
             parsed = orjson.loads(_undamaged(content, headers))
@@ -226,11 +230,24 @@ class DynamoDBClient:
         )
 
 
+class _OwnReplies(aiohttp.TCPConnector):
+    """Uses no connection again on which something arrived that nobody asked for: it would count as the next answer."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """aiohttp's name."""
+        while (found := await super().connect(req, traces, timeout)).protocol and found.protocol.should_close:
+            found.close()
+        return found
+
+
 class _Body(Payload):
-    """A request's body. It awaits `let_out` right before it goes to the socket."""
+    """A request's body. It awaits `let_out` right before it goes to the socket; then it `is_out`."""
 
     let_out: Callable[[], Awaitable[None]]
     kept_back: BaseException | None = None
+    is_out = False
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """aiohttp's name."""
@@ -239,6 +256,7 @@ class _Body(Payload):
         except BaseException as error:
             self.kept_back = error  # aiohttp makes it an error of the connection
             raise
+        self.is_out = True
         await super().write_with_length(writer, content_length)
 
 

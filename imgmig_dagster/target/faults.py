@@ -33,6 +33,7 @@ FAULTS: Final[dict[str, TargetFault]] = {
     "ProxyUnreachable": TargetFault.TRANSIENT,
     "TruncatedReply": TargetFault.TRANSIENT,
     "DamagedReply": TargetFault.TRANSIENT,
+    "StrayReply": TargetFault.TRANSIENT,
     **dict.fromkeys(REFUSED_CREDENTIALS, TargetFault.REFRESH),
     "ConditionalCheckFailedException": TargetFault.CONDITION,
     "ValidationException": TargetFault.REJECT,

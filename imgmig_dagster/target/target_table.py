@@ -105,29 +105,32 @@ class TargetTable:
         )
 
     async def _get_batch(self, ids: Sequence[str]) -> Lookup:
-        backoff = Backoff(self.sender)
+        backoff, asked = Backoff(self.sender), frozenset(ids)
         keys = [self.mapping.key(row_id) for row_id in ids]
         items: dict[str, Item] = {}
         while keys:
             request = BatchGetItem(self.name, keys)
             try:
                 reply = await self.sender.send(request, backoff)
+                found = {self.mapping.row_id(item): item for item in request.items(reply)}
+                left = {self.mapping.row_id(key): key for key in request.unprocessed(reply)}
+                if not asked.issuperset((*found, *left)):
+                    await backoff.retry("StrayReply")
+                    continue
             except RetriesUsedUpError:
                 break
             except DynamoDBError:
                 if len(keys) > 1:
                     return await self._split(keys, items)
                 break
-            found = request.items(reply)
-            items.update((row_id, item) for item in found if (row_id := self.mapping.row_id(item)) is not None)
-            left = request.unprocessed(reply)
+            items.update((row_id, item) for row_id, item in found.items() if row_id is not None)
             if left:
                 if len(left) < len(keys):
                     backoff.progressed()
                 # If the table throttles, the next reply holds less, or is refused.
                 if not request.may_be_full(reply):
                     await backoff.throttled("UnprocessedKeys")
-            keys = left
+            keys = list(left.values())
         return Lookup(items, frozenset(self._ids(keys)))
 
     async def _split(self, rejected: Sequence[Item], items: dict[str, Item]) -> Lookup:

@@ -170,11 +170,15 @@ class WritableTable(TargetTable):
             request = BatchWriteItem(self.name, left)
             try:
                 reply = await self.sender.send(request, backoff)
+                again = {self.mapping.row_id(item) for item in request.unprocessed(reply)}
+                unprocessed = [item for item in left if self.mapping.row_id(item) in again] if again else []
+                if len(unprocessed) < len(again):
+                    await backoff.retry("StrayReply")
+                    continue
             except RetriesUsedUpError as error:
                 return [WriteFailure(item, error.code, permanent=False) for item in left]
             except DynamoDBError as error:
                 return await self._write_halves(left, error.code)
-            unprocessed = request.unprocessed(reply)
             if unprocessed:
                 if len(unprocessed) < len(left):
                     backoff.progressed()
