@@ -5,7 +5,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Switch(socketserver.ThreadingTCPServer):
@@ -29,7 +29,7 @@ class Switch(socketserver.ThreadingTCPServer):
         """Cut what is open, and lead to another server from now on."""
         self.upstream = upstream
         while self._open:
-            with self._open.pop() as connection:
+            with self._open.pop() as connection, suppress(OSError):  # it may have ended by itself
                 connection.shutdown(socket.SHUT_RDWR)
 
 

@@ -63,8 +63,9 @@ class WritableTable(TargetTable):
             await self.sender.send(PutNewItem(self.name, item, self.mapping.key_attributes[0]))
         except DynamoDBError as error:
             if error.fault is TargetFault.CONDITION:
-                self._pay_for_refusals([(item, error.existing or item)])
-                return ExistingItem(error.existing)
+                existing = self._of_its_key(error.existing, item)
+                self._pay_for_refusals([(item, existing or item)])
+                return ExistingItem(existing)
             raise
         return None
 
@@ -123,13 +124,19 @@ class WritableTable(TargetTable):
 
     async def _look_at(self, items: Sequence[Item], answered: Answered) -> None:
         """Read the existing items that were not returned, and pay for the refusals that no reply counted."""
-        existing = answered.existing
+        existing = {place: self._of_its_key(found, items[place]) for place, found in answered.existing.items()}
         places = {str(self.mapping.row_id(items[place])): place for place, item in existing.items() if item is None}
         lookup = await self.get_many(list(places))
         existing.update((places[row_id], item) for row_id, item in lookup.items.items())
+        answered.existing = existing
         refused = [(items[place], existing[place] or items[place]) for place in answered.unpaid]
         if refused:
             self._pay_for_refusals(refused)
+
+    def _of_its_key(self, existing: Item | None, item: Item) -> Item | None:
+        """The returned item, if it can be the one that exists: a reply to another request has another key."""
+        row_id = self.mapping.row_id
+        return existing if existing is not None and row_id(existing) == row_id(item) else None
 
     async def _put_alone(self, item: Item) -> ExistingItem | WriteFailure | None:
         try:

@@ -5,8 +5,10 @@ and verifies, and then it goes on.
 """
 
 import signal
+import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +25,7 @@ from imgmig_dagster_tests.arrange import MARCH, Migration, Source, Target, acces
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, Held
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, shared_server, wait_until
+from imgmig_dagster_tests.switch import Switch, switch
 from imgmig_dagster_tests.torture.child import CODE, PAGE_SIZE, Orders, Place
 from imgmig_dagster_tests.torture.passes import wait_until_stopped
 
@@ -63,15 +66,16 @@ class Stage:
         self._place = Place(s3_url=s3_url, bucket=BUCKET, prefix=target.name, lease_seconds=LEASE_S)
         self.migration = Migration(source, target, self._place.open())
 
-    def start(self, write_mode: WriteMode, code: str = CODE) -> Running:
+    def start(self, write_mode: WriteMode, code: str = CODE, state_by: Switch | None = None) -> Running:
         source = self.migration.source
+        place = replace(self._place, s3_url=f"http://127.0.0.1:{state_by.port}") if state_by else self._place
         orders = Orders(
             source_url=source.url,
             schema=source.schema,
             table=source.table,
             target=self.migration.target.name,
             target_url=self.proxy.url,
-            place=self._place,
+            place=place,
             write_mode=write_mode.value,
             run_id="suspended",
         )
@@ -147,6 +151,29 @@ def test_a_run_that_wakes_after_its_successor_sends_nothing(stage: Stage, write_
     assert stage.proxy.calls[sent:] == []
     assert [number for number in gone if target.item(number) is not None] == []
     assert {item["originalFilename"]["S"] for item in target.items().values()} == {"new.jpg"}
+    assert (ended.exit_code, ended.document["error"]) == (2, "StateChanged")
+    assert "this run sends nothing more" in ended.document["message"]
+
+
+@pytest.mark.parametrize("write_mode", WriteMode)
+def test_a_run_that_is_cut_off_from_its_state_and_let_back_sends_nothing(
+    stage: Stage, services: Services, write_mode: WriteMode
+) -> None:
+    s3 = int(services.environment["AWS_ENDPOINT_URL_S3"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as nobody_answers, switch(s3) as cable:
+        writes = stage.proxy.hold(AT_ONCE, *WRITES[write_mode])
+        running = stage.start(write_mode, state_by=cable)
+        writes.wait_for_all()
+        cable.to(nobody_answers.getsockname()[1])
+        ran_out_at = time.monotonic() + LEASE_S
+        wait_until(lambda: time.monotonic() > ran_out_at)
+        writes.let_in()
+        with stage.migration.state.exclusive(names.write_lock(MARCH.partition)):
+            sent = len(stage.proxy.calls)
+            cable.to(s3)
+            ended = running.wait()
+
+    assert stage.proxy.calls[sent:] == []
     assert (ended.exit_code, ended.document["error"]) == (2, "StateChanged")
     assert "this run sends nothing more" in ended.document["message"]
 

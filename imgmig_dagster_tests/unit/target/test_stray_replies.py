@@ -18,6 +18,7 @@ from imgmig_dagster.fence import UNFENCED
 from imgmig_dagster.target.client import DynamoDBClient, DynamoDBError
 from imgmig_dagster.target.faults import TargetFault
 from imgmig_dagster.target.target_table import Lookup
+from imgmig_dagster.target.writer import ExistingItem
 from imgmig_dagster_tests.arrange import Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply
 from imgmig_dagster_tests.unit.target.opened import opened
@@ -199,3 +200,24 @@ def test_what_is_left_of_another_request_is_not_sent_for_it(target: Target, prox
     assert asyncio.run(run()) == 1
     assert [call.ids for call in proxy.calls] == [[row_id(1)]] * 2
     assert [*target.items()] == ([] if operation == "BatchGetItem" else [item_of(1)["PK"]["S"]])
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "BatchExecuteStatement"])
+def test_an_existing_item_of_another_key_is_not_believed(target: Target, proxy: FaultProxy, operation: str) -> None:
+    other, items = item_of(9), [item_of(number) for number in range(1 if operation == "PutItem" else 2)]
+    duplicate = {"Error": {"Code": "DuplicateItem", "Item": other}}
+    refused: dict[str, Any] = {"Responses": [duplicate] * 2}
+    if operation == "PutItem":
+        refused = {"__type": "x#ConditionalCheckFailedException", "Item": other}
+
+    async def action(_call: Call, _forward: Forward) -> Reply:
+        return Reply(400 if operation == "PutItem" else 200, json.dumps(refused).encode())
+
+    proxy.inject(action)
+
+    async def run() -> list[object]:
+        async with opened(target, proxy.url) as table:
+            return [*await table.put_new_many(items)]
+
+    # Whoever asked reads the item again.
+    assert asyncio.run(run()) == [ExistingItem(None)] * len(items)
