@@ -167,9 +167,9 @@ def test_a_run_that_is_cut_off_from_its_state_and_let_back_sends_nothing(
         cable.to(nobody_answers.getsockname()[1])
         ran_out_at = time.monotonic() + LEASE_S
         wait_until(lambda: time.monotonic() > ran_out_at)
-        writes.let_in()
+        sent = len(stage.proxy.calls)
+        writes.let_in()  # others wait for their answers
         with stage.migration.state.exclusive(names.write_lock(MARCH.partition)):
-            sent = len(stage.proxy.calls)
             cable.to(s3)
             ended = running.wait()
 
