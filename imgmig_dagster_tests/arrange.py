@@ -27,7 +27,9 @@ from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.repair import RepairResult, delete_orphans, keys_at_fault, repair
+from imgmig_dagster.steps.orphans import delete_orphans
+from imgmig_dagster.steps.repair import keys_at_fault, repair
+from imgmig_dagster.steps.repair_result import RepairResult
 from imgmig_dagster.steps.spot_check import spot_check
 from imgmig_dagster.target.open_target import WritableTarget
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
@@ -303,7 +305,7 @@ class Migration:
         """A repair of what the last verification listed: a dry run unless `apply=True`."""
         partition = self.window.partition
         ids, unlisted = keys_at_fault(self.state, partition)
-        run = self.run(url, run_id="repair-1", keep_values=show_values)
+        run = self.run(url, run_id="repair-1", page_size=500, keep_values=show_values)
 
         async def call(work: ReadingWork) -> RepairResult:
             return await repair(work, partition, ids, unlisted, source_wins)

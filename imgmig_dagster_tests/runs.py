@@ -18,8 +18,9 @@ from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census import take_census
 from imgmig_dagster.steps.dry_run import MigrationPlan, plan
 from imgmig_dagster.steps.inventory import SourceInventory, take_inventory
-from imgmig_dagster.steps.migrate import migrate, retry_failures
+from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
+from imgmig_dagster.steps.retry import retry_failures
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget

@@ -15,8 +15,7 @@ from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.steps.repair import OrphanOutcome, RepairResult
-from imgmig_dagster.steps.repair_outcomes import in_words, writes
+from imgmig_dagster.steps.repair_result import OrphanOutcome, RepairResult, in_words, writes
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans
 from imgmig_dagster.verification.verification_result import Mismatch
 

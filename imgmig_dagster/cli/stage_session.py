@@ -30,7 +30,7 @@ from imgmig_dagster.state.opening import table_state
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.census_sides import disk_needed
-from imgmig_dagster.steps.repair import RepairResult
+from imgmig_dagster.steps.repair_result import RepairResult
 from imgmig_dagster.verification.review import ReviewRefused, read_review
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.window import Window, now, span

@@ -16,8 +16,7 @@ from imgmig_dagster.rules.brake import held_back_line
 from imgmig_dagster.state.failures import Failure, held_back
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.repair import RepairResult
-from imgmig_dagster.steps.repair_outcomes import left
+from imgmig_dagster.steps.repair_result import RepairResult, left
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
 from imgmig_dagster.verification.verification_result import VerificationResult

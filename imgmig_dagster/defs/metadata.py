@@ -15,8 +15,7 @@ from imgmig_dagster.state.failures import HELD_BACK, Failure
 from imgmig_dagster.steps.dry_run import MigrationPlan
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.repair import RepairResult
-from imgmig_dagster.steps.repair_outcomes import counts_in_words, in_words
+from imgmig_dagster.steps.repair_result import RepairResult, counts_in_words, in_words
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult

@@ -26,7 +26,8 @@ from imgmig_dagster.stage.work import ReadingWork, work_on
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.steps.repair import delete_orphans, keys_at_fault, repair
+from imgmig_dagster.steps.orphans import delete_orphans
+from imgmig_dagster.steps.repair import keys_at_fault, repair
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster.verification.census_results import CensusResult, listed_orphans

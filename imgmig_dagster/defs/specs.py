@@ -14,9 +14,9 @@ import dagster as dg
 from imgmig_dagster.defs.table import Table
 from imgmig_dagster.mapping.fields import Field, FieldType
 from imgmig_dagster.mapping.spec import TableMapping
+from imgmig_dagster.rules.invalidation import RENEWED_WITHIN
 from imgmig_dagster.stage.places import Places
 from imgmig_dagster.stage.stage_table import MIGRATED, SOURCE
-from imgmig_dagster.verification.evidence import RENEWED_WITHIN
 from imgmig_dagster.verification.verification_result import VERIFIER_VERSION
 
 _OWNERS: Final = ("team:data-platform",)

@@ -4,13 +4,13 @@ A sensitive field shows only whether there is a value.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
 from imgmig_dagster.mapping.decoders import Undecodable, meaning
 from imgmig_dagster.mapping.fields import Field, FieldType
-from imgmig_dagster.mapping.rows import Value
+from imgmig_dagster.mapping.rows import Row, Value
 
 MASK: Final = "***"
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
@@ -22,6 +22,14 @@ _CANONICAL: Final = {
     FieldType.TEXT_SET: "SS",
     FieldType.NUMBER_SET: "NS",
 }
+
+
+def value_of(readings: Sequence[Field], row: Row, column: str) -> str:
+    """A row's value of a column as it is, or masked. What belongs to no field is the key's."""
+    found = [(field, value) for field, value in zip(readings, row[1:], strict=True) if field.column == column]
+    if any(field.sensitive for field, _value in found):
+        return MASK
+    return str(found[0][1]) if found else row.id
 
 
 def show_value(field: Field, value: Value) -> str:

@@ -6,10 +6,11 @@
 from collections.abc import Iterable, Sequence
 
 from imgmig_dagster.reporting.partition_summary import Blocker, PartitionSummary, Verdict, command
+from imgmig_dagster.rules.invalidation import COUNTS_FOR, LastWrite, is_too_old
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, ORPHANS, CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import COUNTS_FOR, CurrentState, changed_identity, is_too_old
+from imgmig_dagster.verification.evidence import CurrentState, changed_identity
 
 
 def judge_census(

@@ -13,10 +13,9 @@ from imgmig_dagster.reporting.cutover import Cutover, SpotCheckSummary
 from imgmig_dagster.reporting.model import RunFacts, SummaryReport
 from imgmig_dagster.reporting.partition_summary import PartitionSummary, Verdict
 from imgmig_dagster.reporting.recheckable import Recheck, Side, both_sides
+from imgmig_dagster.rules.invalidation import Invalidation, LastWrite
 from imgmig_dagster.state.records import renamed
-from imgmig_dagster.state.writes import LastWrite
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import Invalidation
 from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import seconds_between

@@ -9,8 +9,8 @@ from imgmig_dagster.figures import Figure, figures_of
 from imgmig_dagster.reporting.escaping import spreadsheet_cell
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.partition_summary import PartitionSummary
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state import names
-from imgmig_dagster.verification.verification_result import RowVerdict
 
 # The columns of a partition, by the attributes that they show. Columns that are not of figures are named here.
 _PASS: Final = {

@@ -23,6 +23,7 @@ from imgmig_dagster.reporting.partition_summary import (
     summarize,
 )
 from imgmig_dagster.reporting.recheckable import Recheck
+from imgmig_dagster.rules.invalidation import NOT_LOOKED_AT
 from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
@@ -31,7 +32,7 @@ from imgmig_dagster.steps.migration_result import MigrationCounts, Outcome
 from imgmig_dagster.target.marks import Ownership
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.census_results import COUNTS_DISAGREE_ADVICE, CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import NOT_LOOKED_AT, CurrentState
+from imgmig_dagster.verification.evidence import CurrentState
 from imgmig_dagster.verification.review import SpotCheckReview
 from imgmig_dagster.verification.schema_changes import SchemaDrift
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult

@@ -6,15 +6,16 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from imgmig_dagster.rules.invalidation import Invalidation, LastWrite, Reason
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger, held_back
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import LastWrite, last_write
+from imgmig_dagster.state.writes import last_write
 from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
 from imgmig_dagster.traffic import TrafficRecord
-from imgmig_dagster.verification.evidence import CurrentState, Invalidation, Reason, why_invalid
+from imgmig_dagster.verification.evidence import CurrentState, why_invalid
 from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 

@@ -21,12 +21,13 @@ from imgmig_dagster.reporting.csv_tables import csv_tables
 from imgmig_dagster.reporting.equality import equality
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.partition_summary import count
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import NOT_WRITTEN, MigrationResult
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult
-from imgmig_dagster.verification.verification_result import RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 
 LISTED_IN_HTML: Final = 200
 LISTED_IN_MARKDOWN: Final = 20

@@ -7,6 +7,7 @@ from typing import Final
 _FEW: Final = 10
 _SHARE: Final = 100
 _MANY: Final = 1_000
+_SHARE_OF_A_PAGE: Final = 10
 _SHOWN: Final = 5
 
 
@@ -30,6 +31,14 @@ class Brake:
     def lets_pass(self, deletes: int) -> bool:
         """Whether so many items may be deleted."""
         return deletes <= self.limit if self.confirmed is None else deletes == self.confirmed
+
+
+def may_take_back(gone: int, inserted: int) -> bool:
+    """Whether a page deletes its own inserts again whose rows went during the write: few do if the application deletes.
+
+    More at once than a tenth, or 10, are judged at the end of the pass, by the brake.
+    """
+    return gone <= max(_FEW, inserted // _SHARE_OF_A_PAGE)
 
 
 def held_back_line(ids: Sequence[str], command: str) -> str:

@@ -1,17 +1,8 @@
 """`Work`: what a run works on, opened once and shared by all its partitions. `open_work` begins a run.
 
-The domain's calls are coroutines of a `Work`; those of several partitions may be under way at a time:
-
-- `steps.inventory.take_inventory(work, window)` gives a `SourceInventory`, of a `SourceWork`;
-- `steps.plan.plan(work, window)` gives a `MigrationPlan`;
-- `steps.migrate.migrate(work, window, write_mode, start_over, confirm_deletes)` gives a `MigrationResult`, as does
-  `retry_failures(work, window, write_mode, confirm_deletes)`; both ask for a `WritingWork`;
-- `steps.verify.verify(work, window, only_failed)` gives a `VerificationResult`;
-- `steps.repair.repair(work, partition, ids, unlisted, source_wins)` and `delete_orphans(work, census, windows,
-  confirm_deletes)` give a `RepairResult`: applied where the work may write, else a dry run;
-- `steps.census.take_census(work, windows)` gives a `CensusResult`, and `steps.rows_left.judge_rows_left(work, census)`
-  a `LeftSince`;
-- `steps.spot_check.spot_check(work, pictures, windows, count, seed)` gives a `SpotCheckResult`.
+The domain's calls, such as `steps.migrate.migrate(work, window, ...)`, are coroutines of a `Work`; those of several
+partitions may be under way at a time. What they ask for says what they may do: `SourceWork`, `ReadingWork` or
+`WritingWork`.
 
 A caller without an event loop uses `work_on(open_work(...), lambda work: verify(work, window))`.
 """

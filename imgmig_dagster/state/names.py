@@ -190,7 +190,7 @@ def retry(partition: str) -> str:
 
 
 def repair(partition: str) -> str:
-    """The last repair of a partition (`steps.repair.RepairResult`)."""
+    """The last repair of a partition (`steps.repair_result.RepairResult`)."""
     return f"{partition}/repair.json"
 
 

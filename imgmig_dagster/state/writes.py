@@ -3,58 +3,26 @@
 Evidence and the census note the number at their beginning (`writes_so_far`), and count only while it is the same. It is
 a count and not a time, because the clocks of two machines differ. A run notes that it writes, and that it has ended
 (`writing`); one that sent no write leaves the number unchanged. A run that had lost its lock also leaves a mark, which
-counts too. `verification.evidence` judges evidence.
+counts too. `rules.invalidation` judges evidence by it.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
 from imgmig_dagster.errors import ImgmigError, StateUnavailable
 from imgmig_dagster.fence import UNFENCED, Fence
+from imgmig_dagster.rules.invalidation import LastWrite
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.state.store import ABSENT, StateStore
 from imgmig_dagster.window import now as system_now
 
 _FIRST_BELOW: Final = 2**40
-
-
-@dataclass(frozen=True)
-class LastWrite:
-    """A run that wrote, or may have written. `by` is ``migration``, ``retry`` or ``repair``.
-
-    `ended_at` is None if the run has not ended: it goes on, or broke off. `ids` are the only keys that it worked on,
-    None for a whole window. `late`: it had lost its lock, and it is unknown what it had sent until then, or what of
-    that arrived. `number` counts the partition's writes up to this one. The times are for people.
-    """
-
-    by: str
-    run_id: str
-    began_at: str
-    ended_at: str | None = None
-    ids: Sequence[str] | None = None
-    late: bool = False
-    number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.by} that had lost its lock" if self.late else self.by
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not ended."""
-        return self.ended_at is None
-
-    def spared_others_since(self, number: int | None, ids: Collection[str]) -> bool:
-        """Whether only these keys were written since the writes numbered `number`."""
-        if self.is_open or number is None:
-            return False
-        alone = self.number == number + 1 and self.ids is not None
-        return self.number == number or (alone and set(self.ids or ()) <= set(ids))
 
 
 def last_write(store: StateStore, partition: str | None) -> LastWrite | None:

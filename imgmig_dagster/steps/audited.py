@@ -1,15 +1,40 @@
 """Tables that note writes in the audit record: deletes for a pass, all writes for a repair. `state.audit` keeps it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from imgmig_dagster.mapping.rows import Assignments, Item, assigned
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state.audit import AuditLog
 from imgmig_dagster.target.client import DynamoDBError
+from imgmig_dagster.target.dry_run_table import DryRunTable, Written
 from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 
 Reply = TypeVar("Reply")
+
+
+def audit_of(work: ReadingWork, of: str) -> AuditLog:
+    """The audit record of a run's changes to a partition, or to orphan items."""
+    masked = work.source.mapping.sensitive_attributes
+    return AuditLog(work.state, work.run_id, of, work.keep_values, work.clock.now, masked)
+
+
+@asynccontextmanager
+async def repairing(
+    work: ReadingWork, partition: str | None, of: str, ids: Sequence[str]
+) -> AsyncIterator[tuple[Written, AuditLog | None]]:
+    """What a repair of these rows writes to, and its audit record; without one it is a dry run."""
+    # If the target is away, the run ends, instead of leaving every item unread.
+    await work.target_identity()
+    table = work.target
+    if isinstance(table, WritableTable):
+        audit = audit_of(work, of)
+        async with work.writing(partition, "repair", ids), audit.flushed():
+            yield AuditedTable(table, audit), audit
+    else:
+        yield DryRunTable(table), None
 
 
 class AuditedDeletes(WritableTable):

@@ -17,6 +17,7 @@ from imgmig_dagster.files import scratch_folder
 from imgmig_dagster.mapping.rows import DigestedRow, Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.progress import ProgressMeter
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.source.counting import SAMPLE_SIZE, RowCounts, RowsAndIds, id_hash
 from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.stage.work import ReadingWork
@@ -36,7 +37,6 @@ from imgmig_dagster.steps.without_row import look_without_rows
 from imgmig_dagster.target.exports import TableExports
 from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.census_results import ORPHANS, CensusFinding, CensusResult
-from imgmig_dagster.verification.verification_result import RowVerdict
 from imgmig_dagster.window import Window, span
 
 _NAME: Final = "census"
@@ -245,7 +245,7 @@ class _SecondLook:
         self._target = target
         self._sides = sides
         self._findings = findings
-        self._examiner = Examiner(work.source, target, work.recheck_delay_s, work.clock.sleep)
+        self._examiner = Examiner(work, target)
 
     async def judge(self, ids: Sequence[str]) -> None:
         """Record the truth about each of these keys; unverified if its row comes and goes at every round."""
@@ -274,8 +274,7 @@ class _SecondLook:
 
     async def _judge_without_rows(self, ids: Sequence[str]) -> list[str]:
         """Judge items without a row; return the ids that have a row now."""
-        work = self._work
-        found = await look_without_rows(work.source, self._target, ids, work.recheck_delay_s, work.clock.sleep)
+        found = await look_without_rows(self._work, self._target, ids)
         await self._record("agreed_on_recheck", dict.fromkeys(found.gone))
         await self._record("unverified", dict.fromkeys(found.unverified))
         await self._record("orphans", {row_id: item_sha256(item) for row_id, item in found.orphans.items()})

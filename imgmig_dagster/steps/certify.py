@@ -14,6 +14,7 @@ from imgmig_dagster.batches import batched_by
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import PartitionBusy, StateError
 from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.rules.invalidation import Reason
 from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
@@ -27,7 +28,7 @@ from imgmig_dagster.steps.follow import recheck
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import identity_now
 from imgmig_dagster.verification.census_results import CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import CurrentState, Reason, why_invalid
+from imgmig_dagster.verification.evidence import CurrentState, why_invalid
 from imgmig_dagster.verification.verification_result import Identity, Rounds, VerificationResult
 from imgmig_dagster.window import Window
 

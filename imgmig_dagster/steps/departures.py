@@ -5,22 +5,21 @@ and the brake lets that many pass. Other deletes are held back: they wait in the
 number, over any number of retries and passes.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.existing_item import is_as_migrated
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.failures import HELD_BACK
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord
 from imgmig_dagster.steps.page import PageMigrator
 from imgmig_dagster.target.dry_run_table import Written
+from imgmig_dagster.walk.walk import rows_of
 
 
 class Departed(OutcomeRecord):
@@ -40,15 +39,12 @@ class Departures:
     once more. `begin` gets all ids that will be deleted, before the first delete.
     """
 
-    source: SourceReader
+    work: ReadingWork
     target: Written
     migrator: PageMigrator
-    recheck_delay_s: float
-    page_size: int
     on_rows: Callable[[int], None]
     begun: Collection[str] = ()
     begin: Callable[[Collection[str]], None] = lambda _ids: None
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def handle(self, ids: Sequence[str], brake: Brake, held: Collection[str]) -> Departed:
         """Give each of these rows an outcome; `held` ones were held back earlier, and wait for the brake's number.
@@ -61,13 +57,13 @@ class Departures:
         chosen: set[str] = set()
         if doomed and not brake.lets_pass(len(doomed.keys() | set(self.begun))):
             # The application, which deletes the row first, may be about to delete these items.
-            await self.sleep(self.recheck_delay_s)
+            await self.work.clock.sleep(self.work.recheck_delay_s)
             doomed = await self._judge(list(doomed), found)
         if brake.lets_pass(len(doomed.keys() | set(self.begun))):
             chosen = doomed.keys() - (held if brake.confirmed is None else ())
         if chosen:
             self.begin(chosen)
-            await self.sleep(self.recheck_delay_s)
+            await self.work.clock.sleep(self.work.recheck_delay_s)
             await self._delete({row_id: doomed[row_id] for row_id in chosen}, found)
         # Nobody let pass what could not be looked at, or deleted.
         failed = {row_id for row_id in held if found.outcomes.get(row_id) is Outcome.FAILED}
@@ -83,8 +79,7 @@ class Departures:
     async def _judge(self, ids: Sequence[str], found: Departed) -> dict[str, str]:
         """The SHA-256, by id, of the items to delete; all other rows get their outcome."""
         doomed: dict[str, str] = {}
-        for page in batched(ids, self.page_size):
-            gone = await self._migrate(page, found)
+        async for gone in self._migrate(ids, found):
             self.on_rows(len([row_id for row_id in gone if row_id not in found.outcomes]))
             for row_id, item in (await self._items(gone, found)).items():
                 found.outcomes[row_id] = Outcome.VANISHED
@@ -97,8 +92,7 @@ class Departures:
         return doomed
 
     async def _delete(self, doomed: dict[str, str], found: Departed) -> None:
-        for page in batched(list(doomed), self.page_size):
-            gone = await self._migrate(page, found)
+        async for gone in self._migrate(list(doomed), found):
             items = await self._items(gone, found)
             await gather(self._delete_one(row_id, item, doomed[row_id], found) for row_id, item in items.items())
 
@@ -113,13 +107,13 @@ class Departures:
             else:
                 found.items_left += 1
 
-    async def _migrate(self, ids: Sequence[str], found: Departed) -> list[str]:
-        """Migrate those that have a row, as it is now. Returns the others, and those whose row went in between."""
-        rows = await asyncio.to_thread(self.source.rows, ids)
-        result = await self.migrator.migrate(list(rows.values()), look_first=True)
-        found.take(result.results, result.failures)
-        went = [row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED]
-        return [*went, *(row_id for row_id in ids if row_id not in rows)]
+    async def _migrate(self, ids: Sequence[str], found: Departed) -> AsyncIterator[list[str]]:
+        """Migrate those that have a row, as it is now. Yields the others, and those whose row went in between."""
+        async for some, rows in rows_of(self.work, ids):
+            result = await self.migrator.migrate(list(rows.values()), look_first=True)
+            found.take(result.results, result.failures)
+            went = [row_id for row_id, outcome in result.results.items() if outcome is Outcome.VANISHED]
+            yield [*went, *(row_id for row_id in some if row_id not in rows)]
 
     async def _items(self, ids: Sequence[str], found: Departed) -> dict[str, Item | None]:
         """The items of these ids, read after their rows. Those that could not be read have failed."""

@@ -13,11 +13,12 @@ from typing import Final
 from imgmig_dagster.batches import batched_by
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.source.ranges import Range, Sum, cut, moment_of, placed_rows, row_digests, sums
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, SeenRows
-from imgmig_dagster.verification.verification_result import RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.walk.coverage import CHECKPOINT_ROWS
 from imgmig_dagster.window import Window
 

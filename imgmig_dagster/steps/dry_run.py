@@ -16,10 +16,12 @@ from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.sizes import write_units
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.source.paging import ahead
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.inventory import Rejections
 from imgmig_dagster.target.target_table import TargetTable
+from imgmig_dagster.walk.coverage import Coverage
+from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
 
 # The duration is predicted at this rate if no ceiling is set.
@@ -68,15 +70,9 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     """
     started = work.clock.monotonic()
     total = await asyncio.to_thread(work.source.count, window)
-    meter = work.meter("Planned", window.partition, total)
-    counts: Counter[str] = Counter()
-    rejections = Rejections(work.target.mapping)
-    planner = _Planner(work.target)
-    async for page in ahead(work.source.pages(window, None, work.page_size)):
-        rejected = await planner.add(page, counts)
-        rejections.add(rejected)
-        meter.failures += len(rejected)
-        meter.advance(len(page))
+    planner = _Planner(work.target, work.meter("Planned", window.partition, total))
+    await walk(work, window, planner, Coverage())
+    counts, rejections = planner.counts, planner.rejections
     return MigrationPlan(
         partition=window.partition,
         rows=counts["rows"],
@@ -93,16 +89,20 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     )
 
 
-class _Planner:
-    def __init__(self, table: TargetTable) -> None:
+class _Planner(Step[Sequence[Rejection]]):
+    def __init__(self, table: TargetTable, meter: ProgressMeter) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rejections = Rejections(table.mapping)
         self._table = table
+        self._meter = meter
         self._transform = transformer(table.mapping)
         self._compare = comparer(table.mapping)
 
-    async def add(self, page: Sequence[Row], counts: Counter[str]) -> list[Rejection]:
-        lookup = await self._table.get_many([row.id for row in page])
+    async def page(self, rows: Sequence[Row]) -> Sequence[Rejection]:
+        """See `Step.page`: count what would become of each row."""
+        lookup, counts = await self._table.get_many([row.id for row in rows]), self.counts
         rejected: list[Rejection] = []
-        for row in page:
+        for row in rows:
             counts["rows"] += 1
             item = self._transform(row)
             existing = lookup.items.get(row.id)
@@ -118,4 +118,11 @@ class _Planner:
             else:
                 counts["would_judge"] += 1
                 counts["write_units"] += write_units(item)
+        self._meter.failures += len(rejected)
+        self._meter.advance(len(rows))
         return rejected
+
+    async def record(self, found: Sequence[Rejection]) -> Sequence[Rejection]:
+        """See `Step.record`: list the first rejected rows."""
+        self.rejections.add(found)
+        return found

@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster.steps.drift import Drift, find_drift
-from imgmig_dagster.steps.second_look import Examined, Examiner
-from imgmig_dagster.steps.without_row import look_at_rows_left
+from imgmig_dagster.steps.examined import Examined
+from imgmig_dagster.steps.second_look import Examiner
+from imgmig_dagster.steps.without_row import look_without_rows
 from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore
-from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, Mismatch, RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, VerificationResult
+from imgmig_dagster.walk.walk import rows_of
 from imgmig_dagster.window import Window
 
 _ROUNDS: Final = 3
@@ -76,18 +77,17 @@ async def recheck(work: ReadingWork, evidence: VerificationResult, drift: Drift,
     looked_at, store = work.clock.now(), EvidencePartStore(work.state, evidence.partition, work.run_id)
     before = await asyncio.to_thread(work.state.read, names.evidence(evidence.partition))
     replacing = before.version if before else ABSENT
-    examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
+    examiner = Examiner(work, work.target)
     changed, examined = drift.changed, Examined()
     # If two rows have one id, nobody can say which one an item belongs to: they get no verdict.
     single = [row_id for row_id in changed if row_id not in drift.repeated]
-    for ids in batched(single, work.page_size):
-        rows = await asyncio.to_thread(work.source.rows, ids)
+    async for _ids, rows in rows_of(work, single):
         examined.add(await (examiner.examine if patient else examiner.look_briefly)(list(rows.values())))
     vanished = changed.keys() - examined.results.keys() - set(drift.repeated)
     gone = {row_id for piece in drift.pieces for row_id in piece.gone} - changed.keys()
     orphans, back = await _left_behind(work, sorted({*gone, *vanished, *evidence.orphans}), patient)
     # A row that went and came back was never looked at.
-    examined.rows.faults += (Mismatch(row_id, RowVerdict.UNVERIFIED) for row_id in vanished & back)
+    examined.leave_unverified(vanished & back)
     vanished -= back
     moved = [row_id for row_id, seen in examined.rows.equal.items() if seen.row != changed[row_id]]
 
@@ -123,15 +123,15 @@ async def _left_behind(work: ReadingWork, ids: Sequence[str], patient: bool) -> 
     Unless `patient`, an item that exists at one look is among them.
     """
     left, back = list[str](), set[str]()
-    for some in batched(ids, work.page_size):
+    async for some, rows in rows_of(work, ids):
+        back |= rows.keys()
+        without = [row_id for row_id in some if row_id not in rows]
         if patient:
-            found = await look_at_rows_left(work, some)
+            found = await look_without_rows(work, work.target, without)
             left += [*found.orphans, *found.unverified]
             back.update(found.have_rows)
         else:
-            rows = await asyncio.to_thread(work.source.rows, some)
-            back |= rows.keys()
-            lookup = await work.target.get_many([row_id for row_id in some if row_id not in rows])
+            lookup = await work.target.get_many(without)
             left += [*lookup.items, *lookup.unread]
     return sorted(left), back
 

@@ -6,19 +6,20 @@ the rows anyway, otherwise by `take_inventory`.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
-from imgmig_dagster.batches import batched
 from imgmig_dagster.figures import Figure
 from imgmig_dagster.mapping.rows import Row
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.mapping.transform import Rejection, transformer
+from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.source.counting import NONE_REPEATED
-from imgmig_dagster.source.paging import ahead
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.stage.work import SourceWork
+from imgmig_dagster.walk.coverage import Coverage
+from imgmig_dagster.walk.walk import Step, walk
 from imgmig_dagster.window import Window
 
 LISTED_REJECTIONS: Final = 100
@@ -51,24 +52,26 @@ class SourceInventory:
         return sum(self.rejected_by_code.values())
 
 
-class Rejections:
+class Rejections(Step[None]):
     """The rows that can never be written as they are: all are counted, the first ones listed."""
 
-    def __init__(self, mapping: TableMapping) -> None:
+    def __init__(self, mapping: TableMapping, meter: ProgressMeter | None = None) -> None:
         self.by_code: Counter[str] = Counter()
         self.listed: list[Rejection] = []
         self._transform = transformer(mapping)
+        self._meter = meter
 
     def add(self, rejected: Sequence[Rejection]) -> None:
         """Count these."""
         self.by_code.update(rejection.code for rejection in rejected)
         self.listed.extend(rejected[: LISTED_REJECTIONS - len(self.listed)])
 
-    def look_at(self, rows: Iterable[Row]) -> int:
-        """Try to transform each row; how many of them are rejected."""
-        rejected = [item for row in rows if isinstance(item := self._transform(row), Rejection)]
-        self.add(rejected)
-        return len(rejected)
+    async def page(self, rows: Sequence[Row]) -> None:
+        """See `Step.page`: try to transform each row."""
+        self.add([item for row in rows if isinstance(item := self._transform(row), Rejection)])
+        if self._meter is not None:
+            self._meter.failures = self.by_code.total()
+            self._meter.advance(len(rows))
 
 
 async def count_source(work: SourceWork, window: Window) -> SourceInventory:
@@ -87,23 +90,14 @@ async def take_inventory(work: SourceWork, window: Window, counted: SourceInvent
         SourceError: see there.
     """
     found = counted or await count_source(work, window)
-    meter = work.meter("Read", window.partition, found.rows)
-    rejections = Rejections(work.source.mapping)
-    async for page in ahead(work.source.pages(window, None, work.page_size)):
-        meter.failures += rejections.look_at(page)
-        meter.advance(len(page))
+    rejections = Rejections(work.source.mapping, work.meter("Read", window.partition, found.rows))
+    await walk(work, window, rejections, Coverage())
     return completed(found, rejections.by_code, rejections.listed)
 
 
 def completed(counted: SourceInventory, by_code: Mapping[str, int], listed: Sequence[Rejection]) -> SourceInventory:
     """The inventory, with the rows that a pass found impossible to map."""
     return replace(counted, rejected_by_code=dict(by_code), rejections=listed)
-
-
-async def look_at_ids(work: SourceWork, ids: Iterable[str], rejections: Rejections) -> None:
-    """Read these rows once more, and gather those that are rejected."""
-    for some in batched(sorted(ids), work.page_size):
-        rejections.look_at((await asyncio.to_thread(work.source.rows, some)).values())
 
 
 def _count(source: SourceReader, window: Window) -> SourceInventory:

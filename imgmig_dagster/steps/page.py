@@ -10,10 +10,11 @@ from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Item, Row
-from imgmig_dagster.mapping.shown import MASK
+from imgmig_dagster.mapping.shown import value_of
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.rules.brake import may_take_back
 from imgmig_dagster.stage.stages import WriteMode
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import OutcomeRecord
@@ -25,10 +26,6 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.writer import WriteFailure
 
 _PERHAPS_WRITTEN_BY_US: Final = (Outcome.INSERTED, Outcome.IDENTICAL)
-# Of a page's own inserts up to a tenth, or 10, may lose their rows during the write, if the application deletes. More
-# at once is for `Departures` and its brake.
-_FEW: Final = 10
-_SHARE: Final = 10
 
 
 @dataclass(frozen=True)
@@ -48,26 +45,24 @@ class PageResult:
 class PageMigrator:
     """Brings the items of a page's rows into the target. `on_rows` gets the number of further rows that are done.
 
-    With `keep_values` a failure holds the value at fault. `taken_back` collects the ids of items that were inserted
+    `taken_back` collects the ids of items that were inserted
     while their rows were deleted, and deleted again; None leaves them to `Departures`.
     """
 
     def __init__(
         self,
-        source: SourceReader,
+        work: ReadingWork,
         target: Written,
         write_mode: WriteMode,
-        reconciler: Reconciler,
         on_rows: Callable[[int], None],
-        keep_values: bool = False,
+        source_wins: bool = False,
         taken_back: set[str] | None = None,
     ) -> None:
+        self._work = work
         self._taken_back = taken_back
-        self._keep_values = keep_values
-        self._source = source
         self._target = target
         self._write_mode = write_mode
-        self._reconciler = reconciler
+        self._reconciler = Reconciler(work, target, source_wins)
         self._on_rows = on_rows
         self._transform = transformer(target.mapping)
         self._compare = comparer(target.mapping)
@@ -84,7 +79,7 @@ class PageMigrator:
         pending: list[tuple[Row, Item]] = []
         for row, item in transformed:
             if isinstance(item, Rejection):
-                page.reject(item, self._value(row, item.field))
+                page.reject(item, self._value_at_fault(row, item.field))
             else:
                 pending.append((row, item))
         self._on_rows(len(rows) - len(pending))
@@ -148,10 +143,10 @@ class PageMigrator:
         """Read the written rows once more: judge again what changed since, and take back what is gone."""
         # An identical existing item may be our own, its reply lost. An updated item was looked at after its last write.
         written = {row.id: row for row in rows if page.outcomes.get(row.id) in _PERHAPS_WRITTEN_BY_US}
-        now = await asyncio.to_thread(self._source.rows, list(written)) if written else {}
+        now = await asyncio.to_thread(self._work.source.rows, list(written)) if written else {}
         await gather(self._reconcile(row, None, page) for row_id, row in written.items() if now.get(row_id) != row)
         gone = {row_id: row for row_id, row in written.items() if page.outcomes[row_id] is Outcome.VANISHED}
-        if gone and self._taken_back is not None and len(gone) <= max(_FEW, len(written) // _SHARE):
+        if gone and self._taken_back is not None and may_take_back(len(gone), len(written)):
             await self._take_back(gone, self._taken_back)
 
     async def _take_back(self, gone: Mapping[str, Row], taken_back: set[str]) -> None:
@@ -180,14 +175,7 @@ class PageMigrator:
                 # If the second look finds all well, the first outcome stays.
                 page.outcomes[row_id] = outcome
 
-    def _value(self, row: Row, column: str | None) -> str | None:
-        if not self._keep_values or column is None:
+    def _value_at_fault(self, row: Row, column: str | None) -> str | None:
+        if not self._work.keep_values or column is None:
             return None
-        mapping = self._target.mapping
-        found = [
-            (field, value) for field, value in zip(mapping.readings, row[1:], strict=True) if field.column == column
-        ]
-        if any(field.sensitive for field, _value in found):
-            return MASK
-        # What belongs to no field is the key's.
-        return str(found[0][1]) if found else row.id
+        return value_of(self._target.mapping.readings, row, column)

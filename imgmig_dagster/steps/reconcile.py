@@ -1,13 +1,12 @@
 """Looks at the existing item of a row, and writes by the rule for existing items (`rules.existing_item`)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from imgmig_dagster.mapping.compare import comparer
 from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.rules.existing_item import Action, Decision, ExistingItemRule
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.steps.migration_result import Outcome
 from imgmig_dagster.steps.outcomes import KeepsChangingError
 from imgmig_dagster.target.dry_run_table import Written
@@ -22,21 +21,12 @@ class Reconciler:
     Nothing is deleted here: rows that are gone are judged together (`departures`).
     """
 
-    def __init__(
-        self,
-        source: SourceReader,
-        target: Written,
-        recheck_delay_s: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        source_wins: bool = False,
-    ) -> None:
-        self._source = source
+    def __init__(self, work: ReadingWork, target: Written, source_wins: bool) -> None:
+        self._work = work
         self._target = target
         self._transform = transformer(target.mapping)
         self._compare = comparer(target.mapping)
         self._rule = ExistingItemRule(target.mapping, source_wins)
-        self._recheck_delay_s = recheck_delay_s
-        self._sleep = sleep
 
     async def reconcile(self, row_id: str, row: Row, item: Item | None) -> Outcome | Rejection:
         """Bring the item of a row up to date by the rule, from a first look at both.
@@ -74,7 +64,7 @@ class Reconciler:
     async def _carry_out(self, decision: Decision, row_id: str, row: Row, item: Item) -> Outcome | None:
         """The outcome for an item that differs; None if row or item changed, or somebody else wrote."""
         if decision.has_to_hold_still:
-            await self._sleep(self._recheck_delay_s)
+            await self._work.clock.sleep(self._work.recheck_delay_s)
             if await self._look(row_id) != (row, item):
                 return None
         if decision.action is Action.LEAVE:
@@ -85,5 +75,5 @@ class Reconciler:
 
     async def _look(self, row_id: str) -> tuple[Row | None, Item | None]:
         # The row first: if the application commits and then writes the item, the item cannot look stale.
-        rows = await asyncio.to_thread(self._source.rows, [row_id])
+        rows = await asyncio.to_thread(self._work.source.rows, [row_id])
         return rows.get(row_id), await self._target.get(row_id)

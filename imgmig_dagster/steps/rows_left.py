@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Final
 
-from imgmig_dagster.batches import batched
 from imgmig_dagster.errors import StateError
+from imgmig_dagster.rules.invalidation import COUNTS_FOR, is_too_old
 from imgmig_dagster.source.counting import (
     SAMPLE_SIZE,
     RowsAndIds,
@@ -29,9 +29,10 @@ from imgmig_dagster.state.audit import item_sha256
 from imgmig_dagster.state.long_lists import LongList, read_list
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.verify import identity_now
-from imgmig_dagster.steps.without_row import WithoutRow, look_at_rows_left
+from imgmig_dagster.steps.without_row import WithoutRow, look_without_rows
 from imgmig_dagster.verification.census_results import CensusFinding, CensusRefused, CensusResult, LeftSince
-from imgmig_dagster.verification.evidence import COUNTS_FOR, changed_identity, is_too_old
+from imgmig_dagster.verification.evidence import changed_identity
+from imgmig_dagster.walk.walk import rows_of
 from imgmig_dagster.window import Window
 
 _VERIFY_FIRST: Final = "Nothing was deleted: imgmig verify first, which takes a census"
@@ -144,9 +145,10 @@ async def refuse_unexplained(
 async def _items_of_rows_left(work: ReadingWork, census: CensusResult) -> AsyncIterator[tuple[int, WithoutRow]]:
     """What happened to the rows of the list, some at a time: of how many, and what."""
     for ids in read_list(work.state, names.rows_left(census.run_id), str):
-        for some in batched(ids, _ASKED_AT_ONCE):
+        async for some, rows in rows_of(work, ids):
             # If an id has a row again, the verification of that row's partition covers it.
-            yield len(some), await look_at_rows_left(work, some)
+            without = [row_id for row_id in some if row_id not in rows]
+            yield len(some), await look_without_rows(work, work.target, without)
 
 
 def _suspects(

@@ -4,35 +4,20 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from imgmig_dagster.mapping.compare import comparer, describe_fields
 from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.sampling import SampledRow
+from imgmig_dagster.rules.differences import MAX_LOOKS, Look, judge_difference
 from imgmig_dagster.stage.work import ReadingWork
-from imgmig_dagster.steps.second_look import MAX_LOOKS
 from imgmig_dagster.steps.verify import identity_now
-from imgmig_dagster.target.target_table import TargetTable
 from imgmig_dagster.verification.pictures import PictureStore
 from imgmig_dagster.verification.spot_check_results import SpotCheckPair, SpotCheckResult, StoredObject
 from imgmig_dagster.window import Window
 
 _NOTHING: Final = (None, None)
-
-
-@dataclass(frozen=True)
-class _SampledPair:
-    """A sampled row and its item. An item that could not be read counts as absent: it does not pass."""
-
-    sampled: SampledRow
-    item: Item | None
-
-    @property
-    def row_id(self) -> str:
-        return self.sampled.row.id
 
 
 async def spot_check(
@@ -52,24 +37,25 @@ async def spot_check(
     source_rows = await asyncio.to_thread(work.source.count_all)
     mapping = work.source.mapping
     drawn = await asyncio.to_thread(work.source.sample, count, seed, mapping.pictures, windows, source_rows)
-    sights = await _look_until_still(work, drawn)
+    looks = await _look_until_still(work, [each.row for each in drawn])
+    pairs = [(each.shape, look.row, look.item) for each in drawn if (look := looks.get(each.row.id)) and look.row]
     objects: Mapping[str, tuple[StoredObject | None, StoredObject | None]] = {}
     if pictures is not None:
-        objects = await asyncio.to_thread(pictures.inspect, [sight.sampled.row for sight in sights])
+        objects = await asyncio.to_thread(pictures.inspect, [row for _shape, row, _item in pairs])
     return SpotCheckResult(
         run_id=work.run_id,
         seed=seed,
         requested=count,
         pairs=[
             SpotCheckPair(
-                row_id=sight.row_id,
-                shape=sight.sampled.shape,
-                fields=_compared(mapping, sight.sampled.row, sight.item or {}),
-                has_item=sight.item is not None,
-                picture=objects.get(sight.row_id, _NOTHING)[0],
-                thumbnail=objects.get(sight.row_id, _NOTHING)[1],
+                row_id=row.id,
+                shape=shape,
+                fields=_compared(mapping, row, item or {}),
+                has_item=item is not None,
+                picture=objects.get(row.id, _NOTHING)[0],
+                thumbnail=objects.get(row.id, _NOTHING)[1],
             )
-            for sight in sights
+            for shape, row, item in pairs
         ],
         source_rows=source_rows,
         identity=identity,
@@ -77,33 +63,29 @@ async def spot_check(
     )
 
 
-async def _look_until_still(work: ReadingWork, drawn: Sequence[SampledRow]) -> Sequence[_SampledPair]:
-    compare = comparer(work.source.mapping)
+async def _look_until_still(work: ReadingWork, drawn: Sequence[Row]) -> Mapping[str, Look]:
+    """The rows and their items, by id; see `spot_check`. An item that could not be read is absent: it does not pass."""
+    compare, table = comparer(work.source.mapping), work.target.for_partition()
 
-    def agrees(sight: _SampledPair) -> bool:
-        return sight.item is not None and compare(sight.sampled.row, sight.item).equal
+    async def look(rows: Collection[Row]) -> dict[str, Look]:
+        items = (await table.get_many([row.id for row in rows])).items
+        return {row.id: Look(row, items.get(row.id)) for row in rows}
 
-    table = work.target.for_partition()
-    sights = await _look(table, drawn)
-    suspects = [sight.row_id for sight in sights.values() if not agrees(sight)]
+    def agrees(row: Row, item: Item | None) -> bool:
+        return item is not None and compare(row, item).equal
+
+    looks = await look(drawn)
+    suspects = [row.id for row in drawn if not agrees(row, looks[row.id].item)]
     for _look_number in range(MAX_LOOKS):
         if not suspects:
             break
         await work.clock.sleep(work.recheck_delay_s)
         rows = await asyncio.to_thread(work.source.rows, suspects)
-        again = await _look(table, [SampledRow(sights[row_id].sampled.shape, row) for row_id, row in rows.items()])
-        moved = [row_id for row_id, sight in again.items() if sight != sights[row_id]]
-        for row_id in suspects:
-            del sights[row_id]
-        sights.update(again)
-        suspects = [row_id for row_id in moved if not agrees(again[row_id])]
-    return list(sights.values())
-
-
-async def _look(table: TargetTable, drawn: Sequence[SampledRow]) -> dict[str, _SampledPair]:
-    lookup = await table.get_many([each.row.id for each in drawn])
-    sights = (_SampledPair(each, lookup.items.get(each.row.id)) for each in drawn)
-    return {sight.row_id: sight for sight in sights}
+        again, before = await look(rows.values()), {row_id: looks.pop(row_id) for row_id in suspects}
+        looks |= again
+        changed = [row_id for row_id, now in again.items() if judge_difference(before[row_id], now) is None]
+        suspects = [row_id for row_id in changed if not agrees(rows[row_id], again[row_id].item)]
+    return looks
 
 
 def _compared(mapping: TableMapping, row: Row, item: Item) -> Sequence[tuple[str, str, str, bool]]:

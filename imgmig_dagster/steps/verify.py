@@ -13,18 +13,20 @@ from pydantic import TypeAdapter
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.rows import DigestedRow
+from imgmig_dagster.rules.invalidation import is_too_old
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.writes import last_write, writes_so_far
 from imgmig_dagster.steps.drift import find_drift
+from imgmig_dagster.steps.examined import Examined, LoggedRows
 from imgmig_dagster.steps.follow import follow, totals
-from imgmig_dagster.steps.second_look import Examined, Examiner, LoggedRows
-from imgmig_dagster.verification.evidence import identity_of, is_too_old
+from imgmig_dagster.steps.second_look import Examiner
+from imgmig_dagster.verification.evidence import identity_of
 from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, ids_at_fault
 from imgmig_dagster.verification.verification_result import Identity, VerificationResult
-from imgmig_dagster.walk.coverage import Coverage
-from imgmig_dagster.walk.walk import Step, walk
+from imgmig_dagster.walk.coverage import ResumableCoverage
+from imgmig_dagster.walk.walk import Step, walk_completely
 from imgmig_dagster.window import Window
 
 _LOGGED: Final = TypeAdapter(LoggedRows)
@@ -63,10 +65,10 @@ class _Verification(Step[Examined]):
     def __init__(self, work: ReadingWork, window: Window) -> None:
         self._work = work
         self._window = window
-        self._coverage: Coverage[Examined] = Coverage(
+        self._coverage: ResumableCoverage[Examined] = ResumableCoverage(
             work, window.partition, names.VERIFICATION_PROGRESS, names.VERIFIED
         )
-        self._examiner = Examiner(work.source, work.target, work.recheck_delay_s, work.clock.sleep)
+        self._examiner = Examiner(work, work.target)
 
     async def verify(self, only_failed: bool) -> VerificationResult:
         work, window, coverage = self._work, self._window, self._coverage
@@ -82,7 +84,7 @@ class _Verification(Step[Examined]):
         # It only reads, so a checkpoint that does not fit is no reason to stop.
         begun = await coverage.open(self._fingerprint(), start_over_if_refused=True)
         self._meter = work.meter("Verified", window.partition, rows, begun.rows)
-        found = await walk(work, window, self, coverage)
+        found = await walk_completely(work, window, self, coverage)
         coverage.count_requests()
         left = await asyncio.to_thread(self._rows_left, earlier) | set(found.gone)
         parts = await whole_in_thread(self._write_parts, {*found.gone, *found.moved})

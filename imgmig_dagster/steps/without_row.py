@@ -1,17 +1,16 @@
 """Looks at items whose rows are gone until they stop changing: an orphan item, or a write that was on its way.
 
-`second_look` does the same for rows with items.
+`rules.differences` decides. `second_look` does the same for rows with items.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imgmig_dagster.mapping.rows import Item
-from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster.rules.differences import MAX_LOOKS, ItemVerdict, Look, judge_without_row
 from imgmig_dagster.stage.work import ReadingWork
-from imgmig_dagster.steps.second_look import MAX_LOOKS
-from imgmig_dagster.target.target_table import TargetTable
+from imgmig_dagster.target.target_table import Lookup, TargetTable
 
 
 @dataclass(frozen=True)
@@ -28,60 +27,37 @@ class WithoutRow:
     have_rows: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
 
+    def judge(self, before: Mapping[str, Look], now: Mapping[str, Look]) -> dict[str, Look]:
+        """Record what is certain by now; return what has to be looked at again."""
+        again: dict[str, Look] = {}
+        for row_id, look in now.items():
+            verdict = judge_without_row(before.get(row_id), look)
+            if verdict is None:
+                again[row_id] = look
+            elif verdict is ItemVerdict.HAS_A_ROW:
+                self.have_rows.append(row_id)
+            elif look.item is None:
+                self.gone.append(row_id)
+            else:
+                self.orphans[row_id] = look.item
+        return again
 
-async def look_at_rows_left(work: ReadingWork, ids: Sequence[str]) -> WithoutRow:
-    """Look at the items of ids whose rows are reported gone, if they have no row."""
-    rows = await asyncio.to_thread(work.source.rows, ids)
-    without = [row_id for row_id in ids if row_id not in rows]
-    found = await look_without_rows(work.source, work.target, without, work.recheck_delay_s, work.clock.sleep)
-    found.have_rows.extend(rows)
-    return found
 
-
-async def look_without_rows(
-    source: SourceReader,
-    target: TargetTable,
-    ids: Sequence[str],
-    recheck_delay_s: float,
-    sleep: Callable[[float], Awaitable[None]],
-) -> WithoutRow:
+async def look_without_rows(work: ReadingWork, target: TargetTable, ids: Sequence[str]) -> WithoutRow:
     """Look at the items of ids for which the source has just given no row."""
     found = WithoutRow()
-    lookup = await target.get_many(ids)
-    existing: dict[str, Item | None] = {}
-    for row_id in ids:
-        item = lookup.items.get(row_id)
-        if item is None and row_id not in lookup.unread:
-            found.gone.append(row_id)
-        else:
-            existing[row_id] = item  # None: unread
-    for _look in range(MAX_LOOKS):
-        if not existing:
+    looks = found.judge({}, _looks(ids, {}, await target.get_many(ids)))
+    for _again in range(MAX_LOOKS):
+        if not looks:
             return found
-        await sleep(recheck_delay_s)
-        existing = await _look_again(source, target, existing, found)
-    found.unverified.extend(existing)
+        await work.clock.sleep(work.recheck_delay_s)
+        # The item first: if the application commits before it writes its item, the row of that item exists.
+        lookup = await target.get_many(list(looks))
+        rows = await asyncio.to_thread(work.source.rows, list(looks))
+        looks = found.judge(looks, _looks(looks, rows, lookup))
+    found.unverified.extend(looks)
     return found
 
 
-async def _look_again(
-    source: SourceReader, target: TargetTable, existing: dict[str, Item | None], found: WithoutRow
-) -> dict[str, Item | None]:
-    """Judge what did not change; return what changed, or could not be read."""
-    # The item first: if the application commits before it writes its item, the row of that item exists.
-    lookup = await target.get_many(list(existing))
-    rows = await asyncio.to_thread(source.rows, list(existing))
-    moving: dict[str, Item | None] = {}
-    for row_id, seen in existing.items():
-        item = lookup.items.get(row_id)
-        if row_id in rows:
-            found.have_rows.append(row_id)
-        elif row_id in lookup.unread:
-            moving[row_id] = None
-        elif item is None:
-            found.gone.append(row_id)
-        elif item == seen:
-            found.orphans[row_id] = item
-        else:
-            moving[row_id] = item
-    return moving
+def _looks(ids: Iterable[str], rows: Mapping[str, Row], lookup: Lookup) -> dict[str, Look]:
+    return {row_id: Look(rows.get(row_id), lookup.items.get(row_id), row_id in lookup.unread) for row_id in ids}

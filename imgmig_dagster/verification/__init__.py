@@ -1,1 +1,1 @@
-"""What verifications, censuses and spot checks found, and whether it still counts. `steps` looks and writes."""
+"""What verifications, censuses and spot checks found. `steps` looks and writes, `rules` decides whether it counts."""

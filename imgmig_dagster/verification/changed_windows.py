@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from imgmig_dagster.batches import batched_by
+from imgmig_dagster.rules.invalidation import RENEWED_WITHIN, Reason
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.state import names
 from imgmig_dagster.state.checkpoints import CheckpointFile
@@ -12,7 +13,7 @@ from imgmig_dagster.state.index import at_a_glance
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import last_write
-from imgmig_dagster.verification.evidence import RENEWED_WITHIN, CurrentState, Reason, why_invalid
+from imgmig_dagster.verification.evidence import CurrentState, why_invalid
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window, seconds_between
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.rows import Cursor
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import from_microseconds
 
 

@@ -1,14 +1,14 @@
-"""What a verification found. Only `RowVerdict.MATCH` passes.
+"""What a verification found.
 
 `row_parts` holds the rows, `evidence` says what counts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Annotated, Final
 
 from imgmig_dagster.figures import ITEMS, REQUESTS, SECONDS, Figure
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state.records import renamed
 from imgmig_dagster.traffic import TrafficRecord
 
@@ -16,17 +16,6 @@ from imgmig_dagster.traffic import TrafficRecord
 VERIFIER_VERSION: Final = "3"
 LISTED_MISMATCHES: Final = 10_000
 FAULTS_FOUND: Final = "one for each field that differs, and for each row that is missing or unverified"
-
-
-class RowVerdict(str, Enum):
-    """What was found out about one row."""
-
-    MATCH = "match"
-    MISMATCH = "mismatch"
-    MISSING = "missing"
-    """The row has no item."""
-    UNVERIFIED = "unverified"
-    """A read failed, or the row never stopped changing: nothing is known, and that is no pass."""
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,35 @@ class Findings(Protocol):
     def tally(self) -> Any:
         """What else was counted, as the row log keeps it."""
 
-    def after(self: "Found", earlier: "Found") -> "Found":
+    def after(self: "Kept", earlier: "Kept") -> "Kept":
         """Both together. A row that moves ahead of the cursor is met again: which result counts is for the step."""
 
 
-Found = TypeVar("Found", bound=Findings)
+Found = TypeVar("Found")
+Kept = TypeVar("Kept", bound=Findings)
 
 
 class Coverage(Generic[Found]):
+    """How far a pass has come. This one keeps nothing: a pass that writes nothing begins again if it is interrupted."""
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The place of the last row that is covered."""
+        return None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough rows are covered that they must be saved."""
+        return False
+
+    def cover(self, until: Cursor, found: Found) -> None:
+        """The rows up to there are recorded. The next save counts them."""
+
+    async def save(self) -> None:
+        """Write down what is covered."""
+
+
+class ResumableCoverage(Coverage[Kept]):
     """How far the pass over a partition has come: the checkpoint that was saved last, and the cursor since."""
 
     checkpoint: Checkpoint
@@ -49,7 +70,7 @@ class Coverage(Generic[Found]):
         self._traffic = work.target.sender.traffic
         self._started = work.clock.monotonic()
         self._started_at = work.clock.now()
-        self._unsaved: Found | None = None
+        self._unsaved: Kept | None = None
 
     async def open(
         self, fingerprint: Mapping[str, str], start_over: bool = False, start_over_if_refused: bool = False
@@ -70,18 +91,23 @@ class Coverage(Generic[Found]):
             self._log.remove(left_over)
         return opened
 
-    def cover(self, until: Cursor, found: Found) -> None:
-        """The rows up to there are recorded. The next save counts them."""
-        self._unsaved = found if self._unsaved is None else found.after(self._unsaved)
-        self.checkpoint = replace(self.checkpoint, cursor=until)
+    @property
+    def cursor(self) -> Cursor | None:
+        """See `Coverage.cursor`."""
+        return self.checkpoint.cursor
 
     @property
     def is_due(self) -> bool:
-        """Whether enough rows are covered that they must be saved."""
+        """See `Coverage.is_due`."""
         return self._unsaved is not None and len(self._unsaved.results) >= CHECKPOINT_ROWS
 
+    def cover(self, until: Cursor, found: Kept) -> None:
+        """See `Coverage.cover`."""
+        self._unsaved = found if self._unsaved is None else found.after(self._unsaved)
+        self.checkpoint = replace(self.checkpoint, cursor=until)
+
     async def save(self) -> None:
-        """Write the log of the rows, then the checkpoint that counts them."""
+        """See `Coverage.save`: the log of the rows, then the checkpoint that counts them."""
         await whole_in_thread(self._save)
 
     def _save(self) -> None:

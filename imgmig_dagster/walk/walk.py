@@ -1,21 +1,23 @@
 """The pass over a window, for every kind of step: read, step, record, cover, and look for rows that were not seen.
 
-A `Step` works on the rows (`steps.migrate`, `steps.verify`). `coverage` knows how far the pass has come, so that it can
-resume at any point.
+A `Step` works on the rows (all of `steps`). `coverage` knows how far the pass has come, so that it can resume at any
+point. `walk_ids` takes single rows through the same step.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Generic
 
+from imgmig_dagster.batches import batched
 from imgmig_dagster.concurrency import in_order
 from imgmig_dagster.errors import ImgmigError
+from imgmig_dagster.mapping.rows import DigestedRow
 from imgmig_dagster.source.paging import ahead
-from imgmig_dagster.stage.work import ReadingWork
+from imgmig_dagster.stage.work import SourceWork
 from imgmig_dagster.walk.completeness import Completeness, check_completeness
-from imgmig_dagster.walk.coverage import Coverage, Found
+from imgmig_dagster.walk.coverage import Coverage, Found, Kept, ResumableCoverage
 from imgmig_dagster.window import Window
 
 # While one page's last requests run, the next page's are sent: the requests never run dry between pages.
@@ -40,13 +42,13 @@ class Step(ABC, Generic[Found]):
         return None
 
 
-async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> Completeness:
-    """Take all rows of the window through a step, from where the coverage ends, and compare them with a snapshot.
+async def walk(work: SourceWork, window: Window, step: Step[Found], coverage: Coverage[Found]) -> None:
+    """Take all rows of the window through a step, from where the coverage ends.
 
     Raises:
         SourceError, TargetError, StateError: see there. The pass can be resumed from its last checkpoint.
     """
-    pages = ahead(work.source.pages(window, coverage.checkpoint.cursor, work.page_size, step.digested))
+    pages = ahead(work.source.pages(window, coverage.cursor, work.page_size, step.digested))
     async with aclosing(pages), aclosing(in_order(pages, step.page, _PAGES_IN_FLIGHT)) as worked_on:
         async for page, found in worked_on:
             coverage.cover(page.until, await step.record(found))
@@ -56,4 +58,28 @@ async def walk(work: ReadingWork, window: Window, step: Step[Found], coverage: C
             if fault:
                 raise fault
     await coverage.save()
+
+
+async def walk_completely(
+    work: SourceWork, window: Window, step: Step[Kept], coverage: ResumableCoverage[Kept]
+) -> Completeness:
+    """`walk`, and compare the rows that it saw with a snapshot."""
+    await walk(work, window, step, coverage)
     return await asyncio.to_thread(check_completeness, work.source, window, coverage.parts)
+
+
+async def walk_ids(work: SourceWork, ids: Sequence[str], step: Step[Found]) -> list[str]:
+    """Take the rows of these ids through a step, as they are now, and return the ids without a row."""
+    without = list[str]()
+    async for some, rows in rows_of(work, ids):
+        await step.record(await step.page(list(rows.values())))
+        without += (row_id for row_id in some if row_id not in rows)
+    return without
+
+
+async def rows_of(
+    work: SourceWork, ids: Sequence[str]
+) -> AsyncIterator[tuple[Sequence[str], Mapping[str, DigestedRow]]]:
+    """The rows of these ids as they are now, page by page, with the ids that were asked for."""
+    for some in batched(ids, work.page_size):
+        yield some, await asyncio.to_thread(work.source.rows, some)

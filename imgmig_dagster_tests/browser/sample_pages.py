@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 
 from imgmig_dagster.reporting.model import SummaryReport
 from imgmig_dagster.reporting.render import render_html, render_spot_check
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
+from imgmig_dagster.verification.verification_result import Mismatch
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, StageState, pair, spot_check
 

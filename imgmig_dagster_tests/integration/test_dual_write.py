@@ -3,8 +3,9 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.verification.census_results import CensusResult
-from imgmig_dagster.verification.verification_result import RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, row_id
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy

@@ -11,11 +11,13 @@ import pytest
 
 from imgmig_dagster.batches import batched
 from imgmig_dagster.errors import TargetUnavailable
+from imgmig_dagster.rules.differences import RowVerdict
+from imgmig_dagster.rules.invalidation import Reason
 from imgmig_dagster.state.records import load_lines, load_record
 from imgmig_dagster.steps.certify import Certified, certify
-from imgmig_dagster.verification.evidence import Reason, why_invalid
+from imgmig_dagster.verification.evidence import why_invalid
 from imgmig_dagster.verification.row_parts import EvidencePartStore, ids_at_fault
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, reset_before
 

@@ -6,7 +6,8 @@ import pytest
 
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
+from imgmig_dagster.rules.differences import RowVerdict
+from imgmig_dagster.verification.verification_result import Mismatch
 from imgmig_dagster_tests.arrange import Migration, image, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds, unprocessed
 from imgmig_dagster_tests.images import IMAGE

@@ -8,7 +8,7 @@ from imgmig_dagster.figures import SHARE, Figure, figures_of, shown, total
 from imgmig_dagster.steps.dry_run import MigrationPlan, PlanCounts
 from imgmig_dagster.steps.inventory import SourceInventory
 from imgmig_dagster.steps.migration_result import MigrationCounts, MigrationResult
-from imgmig_dagster.steps.repair import RepairResult
+from imgmig_dagster.steps.repair_result import RepairResult
 from imgmig_dagster.traffic import TrafficRecord
 from imgmig_dagster.verification.census_results import CensusResult
 from imgmig_dagster.verification.spot_check_results import SpotCheckResult

@@ -9,6 +9,7 @@ from imgmig_dagster.reporting.model import RunFacts, SummaryReport, build_report
 from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
+from imgmig_dagster.rules.invalidation import LastWrite
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.source.sampling import Shape
 from imgmig_dagster.state import names
@@ -16,7 +17,7 @@ from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.failures import Failure, FailureLedger
 from imgmig_dagster.state.records import save_lines, save_record
 from imgmig_dagster.state.store import StateStore
-from imgmig_dagster.state.writes import LastWrite, writes_so_far
+from imgmig_dagster.state.writes import writes_so_far
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.verification.census_results import ORPHANS, CensusResult
 from imgmig_dagster.verification.review import ReviewedImage, SpotCheckReview

@@ -16,11 +16,12 @@ from imgmig_dagster.reporting.cutover import Cutover
 from imgmig_dagster.reporting.partition_summary import Verdict
 from imgmig_dagster.reporting.published_mapping import published_mapping
 from imgmig_dagster.reporting.recheckable import Recheck
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.source.published import PublishedSource
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.review import ReviewedImage
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
+from imgmig_dagster.verification.verification_result import Mismatch
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, VERIFIED, StageState, month, pair
 

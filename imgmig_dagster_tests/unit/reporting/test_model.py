@@ -6,11 +6,13 @@ import pytest
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.reporting.model import RunFacts
 from imgmig_dagster.reporting.partition_summary import Verdict
+from imgmig_dagster.rules.differences import RowVerdict
+from imgmig_dagster.rules.invalidation import Invalidation
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.records import load_record
-from imgmig_dagster.verification.evidence import CurrentState, Invalidation, why_invalid
+from imgmig_dagster.verification.evidence import CurrentState, why_invalid
 from imgmig_dagster.verification.review import ReviewedImage
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Mismatch, VerificationResult
 from imgmig_dagster.window import Window
 from imgmig_dagster_tests.unit.reporting.stage_state import (
     FACTS,

@@ -17,13 +17,14 @@ from imgmig_dagster.reporting.__main__ import schema
 from imgmig_dagster.reporting.charts import latency, rows_and_rate
 from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state.failures import Failure
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
 from imgmig_dagster.verification.spot_check_results import ObjectFault, SpotCheckPair, StoredObject
-from imgmig_dagster.verification.verification_result import Mismatch, RowVerdict
+from imgmig_dagster.verification.verification_result import Mismatch
 from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month, pair, spot_check
 
 REPOSITORY = Path(__file__).parents[3]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgmig_dagster.rules.brake import Brake, held_back_line
+from imgmig_dagster.rules.brake import Brake, held_back_line, may_take_back
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,14 @@ from imgmig_dagster.rules.brake import Brake, held_back_line
 )
 def test_the_brake(rows: int, confirmed: int | None, deletes: int, passes: bool) -> None:
     assert Brake(rows, confirmed).lets_pass(deletes) is passes
+
+
+@pytest.mark.parametrize(
+    ("gone", "inserted", "taken_back"),
+    [(0, 0, True), (10, 10, True), (11, 109, False), (11, 110, True), (100, 1_000, True), (101, 1_000, False)],
+)
+def test_what_a_page_may_take_back(gone: int, inserted: int, taken_back: bool) -> None:
+    assert may_take_back(gone, inserted) is taken_back
 
 
 def test_what_is_held_back_is_told_with_the_command_that_deletes_it() -> None:

@@ -12,12 +12,13 @@ import pytest
 from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.fence import Fence
+from imgmig_dagster.rules.invalidation import LastWrite
 from imgmig_dagster.state import names
 from imgmig_dagster.state.fenced import FencedStateStore
 from imgmig_dagster.state.lease import LEASE_SECONDS, Lease
 from imgmig_dagster.state.records import load_lines
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.state.writes import LastWrite, writing
+from imgmig_dagster.state.writes import writing
 
 MARCH = "2024-03-01"
 LOCK = names.write_lock(MARCH)

@@ -7,11 +7,12 @@ import pytest
 
 from imgmig_dagster.errors import StateError
 from imgmig_dagster.mapping.transform import Rejection
+from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import load_lines, load_record, save_lines, save_record
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.steps.dry_run import MigrationPlan
-from imgmig_dagster.verification.verification_result import Identity, Mismatch, RowVerdict, VerificationResult
+from imgmig_dagster.verification.verification_result import Identity, Mismatch, VerificationResult
 
 IDENTITY = Identity("m", "s", "t", "2024", "1", "0.1.0")
 RESULT = VerificationResult(

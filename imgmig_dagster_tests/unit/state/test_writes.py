@@ -6,10 +6,11 @@ import orjson
 import pytest
 
 from imgmig_dagster.errors import StateChanged
+from imgmig_dagster.rules.invalidation import LastWrite
 from imgmig_dagster.state import names
 from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import LocalStateStore
-from imgmig_dagster.state.writes import LastWrite, last_write, writes_so_far, writing
+from imgmig_dagster.state.writes import last_write, writes_so_far, writing
 
 MARCH = "2024-03-01"
 T0, T1, T2 = (f"2025-01-01T00:00:0{second}.000+00:00" for second in range(3))
