@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imgmig_dagster.reporting.model import SummaryReport
 
 _BROKEN_OFF: Final = "a migration pass was begun and has not finished. The job migrate resumes it"
+_STOPPED: Final = "a run was stopped while it worked on this partition. Execute it again: it resumes"
 _FAULTS: Final = "the last verification found rows and items that differ. The job verify names them in its checks"
 
 
@@ -37,7 +38,7 @@ class FailedPartitions:
     table: Table
     store: StateStore
 
-    def show(self, context: dg.AssetExecutionContext, partition: str, in_progress_too: bool = False) -> None:
+    def show(self, context: dg.AssetExecutionContext, partition: str) -> None:
         """Show the fault of a partition that a run has worked on; see `events.shown_as_failed`.
 
         This reads only the state: changes of the source, or another table, are found by the report.
@@ -46,7 +47,20 @@ class FailedPartitions:
             StateError: a file of the partition cannot be read.
         """
         for asset, why in self._amiss(partition).items():
-            self._show(context, asset, {partition: why}, in_progress_too)
+            self._show(context, asset, {partition: why})
+
+    def show_broken_off(self, context: dg.AssetExecutionContext, partition: str) -> bool:
+        """Show the fault of a partition at which a run was stopped; see `show`. Returns whether it shows as failed.
+
+        An asset of the run that was never made fails too. One made earlier, whose evidence still counts, does not.
+        """
+        whys = {dg.AssetKey(self.table.asset(asset)): why for asset, why in self._amiss(partition).items()}
+        for key in context.selected_asset_keys:
+            if partition not in context.instance.get_materialized_partitions(key):
+                whys.setdefault(key, _STOPPED)
+        for key, why in whys.items():
+            events.shown_as_failed(context, key, self.table.definition, {partition: why}, in_progress_too=True)
+        return bool(whys)
 
     def show_judged(self, context: dg.AssetExecutionContext, report: "SummaryReport") -> None:
         """Show the faults of partitions that a report found: also those that a killed run could not show."""
@@ -75,11 +89,9 @@ class FailedPartitions:
                 found["verification_report"] = _FAULTS
         return found
 
-    def _show(
-        self, context: dg.AssetExecutionContext, asset: str, whys: Mapping[str, str], in_progress_too: bool = False
-    ) -> None:
+    def _show(self, context: dg.AssetExecutionContext, asset: str, whys: Mapping[str, str]) -> None:
         key = dg.AssetKey(self.table.asset(asset))
-        events.shown_as_failed(context, key, self.table.definition, whys, in_progress_too)
+        events.shown_as_failed(context, key, self.table.definition, whys)
 
 
 def _invalidated(why: str) -> str:

@@ -86,12 +86,11 @@ def _in_one_run(table: Table, verb: str, configs: Mapping[str, dg.Config]) -> st
 
     A backfill begins when its daemon looks, every 30 s. The dialog that starts backfills offers no such run.
     """
-    keys = table.definition.get_partition_keys()
-    filled = {"tags[0][key]": RANGE_START, "tags[0][value]": keys[0]}
-    filled |= {"tags[1][key]": RANGE_END, "tags[1][value]": keys[-1]}
+    first, last = table.definition.get_first_partition_key(), table.definition.get_last_partition_key()
+    filled = {"tags[0][key]": RANGE_START, "tags[0][value]": first, "tags[1][key]": RANGE_END, "tags[1][value]": last}
     ops = {name: {"config": config.model_dump(exclude_defaults=True)} for name, config in configs.items()}
     if ops:
         # The Launchpad does not show the job's own config.
         filled["config"] = yaml.safe_dump({"ops": ops})
     page = f"/locations/{CODE_LOCATION}/jobs/{table.named(verb)}/playground/setup?{urlencode(filled)}"
-    return f"[All partitions in one run]({page}), {keys[0]} to {keys[-1]}"
+    return f"[All partitions in one run]({page}), {first} to {last}"

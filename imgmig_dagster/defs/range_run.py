@@ -84,10 +84,14 @@ class Part:
         await self._write(self.failed.show, self.context, self.partition)
         self.ended = True
 
-    def break_off(self) -> None:
-        """Show the fault after an interrupted run: it ends as canceled, which no partition shows."""
-        if self.begun and (self.red or not self.ended):
-            self.failed.show(self.context, self.partition, in_progress_too=True)
+    def break_off(self) -> bool:
+        """Show the fault after an interrupted run: it ends as canceled, which no partition shows.
+
+        Returns whether the partition shows as failed.
+        """
+        if not self.begun or (self.ended and not self.red):
+            return False
+        return self.failed.show_broken_off(self.context, self.partition)
 
     async def _write(self, write: Callable[..., None], *what: Any) -> None:
         """Make the recorder write. A partition that Dagster shows as done is not reported as unfinished."""
@@ -146,8 +150,7 @@ def over_range(
         try:
             work_on(opening, lambda work: _all(parts, lambda part: do(work, part), end))
         except BaseException:
-            for part in parts:
-                part.break_off()
+            log.withdraw([part.partition for part in parts if part.break_off()])
             raise
     yield from log.written
     yield from events.logged(context)

@@ -5,7 +5,7 @@ Each new version of Dagster is tested against this module, so pyproject.toml pin
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -31,6 +31,8 @@ from dagster._core.storage.tags import (
     REPOSITORY_LABEL_TAG,
 )
 
+from imgmig_dagster.local_runs.event_tables import store_batch
+
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 
 RANGE_START: Final = ASSET_PARTITION_RANGE_START_TAG
@@ -38,6 +40,7 @@ RANGE_END: Final = ASSET_PARTITION_RANGE_END_TAG
 """The tags of a run over several partitions."""
 
 _SPREADING: Final = ("CeleryK8sRunLauncher", "CeleryRunLauncher", "EcsRunLauncher", "K8sRunLauncher")
+_EVENTS_AT_ONCE: Final = 1_000
 _REPOSITORY: Final = "__repository__"
 _NO_OUTPUT_CAPTURE: Final = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -56,8 +59,10 @@ def instance_of(home: Path) -> dg.DagsterInstance:
     # time.
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
     if isinstance(storage := instance.event_log_storage, SqlEventLogStorage):
-        # Dagster asks for each event of a check whether its tables exist.
+        # Dagster asks for each event of a check whether its tables exist, and stores a run's announcements one by one.
         storage.has_table = lru_cache(storage.has_table)  # type: ignore[method-assign]
+        storage.store_event_batch = partial(store_batch, storage)  # type: ignore[method-assign]
+        instance._get_event_batch_size = lambda: _EVENTS_AT_ONCE  # type: ignore[method-assign]  # noqa: SLF001
     return instance
 
 

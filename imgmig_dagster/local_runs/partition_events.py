@@ -1,4 +1,4 @@
-"""Writes the events of one partition to Dagster's event log: six statements in one transaction.
+"""Writes the events of one partition to Dagster's event log: six statements in one transaction (`event_tables`).
 
 Dagster itself writes one event at a time: some forty statements for a partition and its checks, several times the CPU
 of the partition's own work (docs/benchmarks.md). We write the same events, which a test checks. Like `dagster_events`,
@@ -7,13 +7,13 @@ this module uses private parts of Dagster.
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, cast
 
 import dagster as dg
-import sqlalchemy
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -25,94 +25,11 @@ from dagster._core.definitions.data_version import (
 from dagster._core.events import DagsterEvent
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as _Status
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    AssetKeyTable,
-    SqlEventLogStorageTable,
-)
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from sqlalchemy.dialects import postgresql, sqlite
 
-_INSERT: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+from imgmig_dagster.local_runs.event_tables import EventTables
+
 _MATERIALIZED: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
-
-
-class _Written(NamedTuple):
-    entry: EventLogEntry
-    row: Mapping[str, Any]
-    place: int
-
-
-class _Writing:
-    """The statements of one transaction. `rows` are the events written."""
-
-    def __init__(self, storage: SqlEventLogStorage, connection: sqlalchemy.Connection) -> None:
-        self._storage: Any = storage
-        self._connection = connection
-        self.rows: list[dict[str, Any]] = []
-
-    def events(self, entries: Sequence[EventLogEntry]) -> list[_Written]:
-        """Write events."""
-        rows = [self._storage._event_to_row(entry) for entry in entries]  # noqa: SLF001
-        self.rows += rows
-        place = SqlEventLogStorageTable.c.id
-        insert = SqlEventLogStorageTable.insert().returning(place, sort_by_parameter_order=True)
-        places = self._connection.execute(insert, rows).scalars()
-        return [_Written(*each) for each in zip(entries, rows, places, strict=True)]
-
-    def materialization(self, made: _Written, data_version: str) -> None:
-        """Write Dagster's index of the asset: which materialization is the last, and of which version."""
-        asset = {"asset_key": made.row["asset_key"]}
-        version = {"key": DATA_VERSION_TAG, "value": data_version, "event_timestamp": made.row["timestamp"]}
-        self._connection.execute(AssetEventTagsTable.insert(), {**asset, "event_id": made.place, **version})
-        last = self._storage._get_asset_entry_values(made.entry, made.place, has_asset_key_index_cols=True)  # noqa: SLF001
-        self._upsert(AssetKeyTable, ("asset_key",), [{**asset, **last}])
-
-    def evaluations(self, evaluated: Sequence[_Written], target: int) -> None:
-        """Write Dagster's index of the checks' evaluations, in place of what the run planned."""
-        executions = []
-        for each in evaluated:
-            found = each.entry.get_dagster_event().asset_check_evaluation_data
-            executions.append(
-                {
-                    "asset_key": found.asset_key.to_string(),
-                    "check_name": found.check_name,
-                    "partition": found.partition,
-                    "run_id": each.entry.run_id,
-                    "execution_status": (_Status.SUCCEEDED if found.passed else _Status.FAILED).value,
-                    "evaluation_event": each.row["event"],
-                    "evaluation_event_timestamp": each.row["timestamp"],
-                    "evaluation_event_storage_id": each.place,
-                    "materialization_event_storage_id": target,
-                }
-            )
-        self._upsert(AssetCheckExecutionsTable, ("asset_key", "check_name", "run_id", "partition"), executions)
-
-    def _upsert(self, table: sqlalchemy.Table, unique: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-        insert = _INSERT[self._connection.dialect.name](table)
-        changed = {name: insert.excluded[name] for name in rows[0] if name not in unique}
-        self._connection.execute(insert.on_conflict_do_update(index_elements=unique, set_=changed), rows)
-
-
-class _Log:
-    """The instance's event log, in SQLite or PostgreSQL."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.storage = cast("SqlEventLogStorage", instance.event_log_storage)
-
-    @contextmanager
-    def writing(self, run_id: str) -> Iterator[_Writing]:
-        """A transaction."""
-        with self.storage.index_transaction() as connection:
-            writing = _Writing(self.storage, connection)
-            yield writing
-        if isinstance(self.storage, SqliteEventLogStorage):
-            # In SQLite a run has its own file, next to the shared one.
-            with self.storage.run_connection(run_id) as connection:
-                connection.execute(SqlEventLogStorageTable.insert(), writing.rows)
 
 
 class _Unlogged:
@@ -183,8 +100,8 @@ class PartitionEvents:
         self._run_id = context.run.run_id
         self._specs = specs
         self._blocking = blocking
-        self._log = _Log(context.instance)
-        self._versions = _Versions(self._log.storage, partitions)
+        self._tables = EventTables(cast("SqlEventLogStorage", context.instance.event_log_storage))
+        self._versions = _Versions(self._tables.storage, partitions)
         self.written: list[dg.DagsterEvent] = []
 
     def record(
@@ -203,7 +120,7 @@ class PartitionEvents:
         key, data_version = dg.AssetKey(asset), version or self._run_id
         tags = self._versions.tags(self._specs[asset], partition, data_version)
         made = dg.AssetMaterialization(asset, partition=partition, metadata=facts, tags=tags)
-        with self._log.writing(self._run_id) as write:
+        with self._tables.writing(self._run_id) as write:
             [materialized] = write.events([self._entry(DagsterEvent.asset_materialization(self._step, made))])
             write.materialization(materialized, data_version)
             # Without its target, a check's Partitions tab takes the evaluation for one of an earlier materialization.
@@ -221,6 +138,14 @@ class PartitionEvents:
                 write.evaluations(evaluated, materialized.place)
         self._versions.made(key, partition, data_version, materialized.place)
         self.written += [each.entry.get_dagster_event() for each in (materialized, *evaluated)]
+
+    def withdraw(self, kept: Collection[str]) -> None:
+        """Withdraw what the run announced of checks, except for the `kept` partitions, and except what was evaluated.
+
+        Otherwise Dagster shows a check as skipped, in red, after a canceled run; now its last verdict shows again.
+        """
+        with self._tables.writing(self._run_id) as write:
+            write.withdraw(self._run_id, kept)
 
     def _evaluation(
         self,

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -13,6 +14,8 @@ _PATIENCE_S = 600
 _SHOWN_WITHIN_MS = 120_000
 _LAUNCH = re.compile("^Launch")  # "1 run", or "backfill"
 _RUNS = "{ runsOrError { ... on Runs { results { runId status runConfigYaml tags { key } } } } }"
+_PARTITIONS = """{ assetNodeOrError(assetKey: {path: ["%s"]}) { ... on AssetNode {
+    partitionStats { numMaterialized numFailed numMaterializing numPartitions } } } }"""
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -43,13 +46,32 @@ class Operator:
 
     def launch_in_one_run(self, job: str) -> list[dict[str, Any]]:
         """Follow the link on a job's page to a run of all partitions, launch it, and wait for it."""
+        return self._wait_for(self._start_in_one_run(job), 1)
+
+    def terminate_half_way(self, job: str, asset: str, stop: Callable[[], object]) -> list[dict[str, Any]]:
+        """Launch such a run, make it stand still by `stop` when it has made two partitions of an asset, and terminate
+        it."""
+        before = self._start_in_one_run(job)
+        self.page.wait_for_url("**/runs/**")
+        self._wait_until(lambda: self.partitions(asset)["numMaterialized"] >= 2)
+        stop()
+        self.page.get_by_role("button", name="Terminate").first.click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
+        return self._wait_for(before, 1)
+
+    def partitions(self, asset: str) -> dict[str, int]:
+        """How many partitions of an asset are in which state."""
+        found: dict[str, int] = self._ask(_PARTITIONS % asset)["assetNodeOrError"]["partitionStats"]
+        return found
+
+    def _start_in_one_run(self, job: str) -> set[str]:
         before = {run["runId"] for run in self._runs()}
         self.page.goto(f"{self._url}/locations/__repository__@imgmig_dagster/jobs/{job}")
         self.page.get_by_role("link", name="All partitions in one run").click()
         expect(self.page.get_by_text("asset_partition_range_end")).to_be_visible()
         self.shoot(f"launchpad-{job}")
         self.page.get_by_role("button", name="Launch Run").click()
-        return self._wait_for(before, 1)
+        return before
 
     def open_check(self, asset: str, check: str) -> Locator:
         """The page of a check: its last evaluation, and its history."""
@@ -103,20 +125,27 @@ class Operator:
         expect(dialog.get_by_text("Config saved")).to_be_visible()
 
     def _wait_for(self, before: set[str], count: int) -> list[dict[str, Any]]:
+        def started() -> list[dict[str, Any]]:
+            return [run for run in self._runs() if run["runId"] not in before]
+
+        self._wait_until(lambda: [run["status"] in _ENDED for run in started()] == [True] * count)
+        return started()
+
+    def _wait_until(self, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            started = [run for run in self._runs() if run["runId"] not in before]
-            if len(started) == count and all(run["status"] in _ENDED for run in started):
-                return started
-            assert time.monotonic() < deadline, f"{len(started)} of {count} runs: {[run['status'] for run in started]}"
+        while not happened():
+            assert time.monotonic() < deadline, [run["status"] for run in self._runs()]
             time.sleep(0.5)
 
     def _runs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask(_RUNS)["runsOrError"]["results"]
+        return found
+
+    def _ask(self, query: str) -> Any:
         request = Request(  # noqa: S310  # our own http
             f"{self._url}/graphql",
-            json.dumps({"query": _RUNS}).encode(),
+            json.dumps({"query": query}).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urlopen(request, timeout=120) as reply:  # noqa: S310
-            found: list[dict[str, Any]] = json.load(reply)["data"]["runsOrError"]["results"]
-            return found
+            return json.load(reply)["data"]

@@ -7,7 +7,7 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, expect
 
 from imgmig_dagster_tests.browser.operator import Operator
 
-MONTHS = 4
+MONTHS = 12
+AT_ONCE = 4
 ROWS_OF_A_MONTH = 15
 HEADER = (
     "id,user_id,created_at,updated_at,original_filename,s3_key,s3_bucket,thumbnail_s3_key,mime_type,size_bytes,width,"
@@ -58,6 +59,7 @@ class Platform:
     url: str
     dynamodb: str
     state: Path
+    imgmig: Callable[..., str]
 
     def corrupt_width(self, row_id: str, width: int) -> None:
         """Change an item past all of our code."""
@@ -109,9 +111,8 @@ def platform(imgmig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             server = subprocess.Popen([imgmig, "ui", "--port", str(port)], cwd=folder, stdout=log, stderr=log)
         try:
             _wait_until_ready(url, server, folder / "ui.log")
-            yield Platform(
-                url, variables["AWS_ENDPOINT_URL_DYNAMODB"], Path(urlsplit(variables["IMGMIG_STATE_URL"]).path)
-            )
+            state = Path(urlsplit(variables["IMGMIG_STATE_URL"]).path)
+            yield Platform(url, variables["AWS_ENDPOINT_URL_DYNAMODB"], state, run)
         finally:
             server.terminate()
             assert server.wait(timeout=300) == 0, (folder / "ui.log").read_text()
@@ -157,6 +158,26 @@ class TestAnOperatorsMorning:
         for fact in ("rows 15", "migrated 15", "failed 0", "write_mode batch", "rate_rows_per_s"):
             expect(page.get_by_role("row", name=re.compile(f"^{fact}"))).to_be_visible()
         operator.shoot("one-partition-migrated")
+
+    def test_a_run_terminated_half_way_shows_what_it_did_and_where_it_broke_off(
+        self, platform: Platform, operator: Operator
+    ) -> None:
+        platform.imgmig("throttle", "--rate", "4")
+        runs = operator.terminate_half_way("migrate", "migrated_images", lambda: platform.imgmig("throttle", "pause"))
+        platform.imgmig("throttle", "resume", "--rate", "0")
+
+        assert statuses(runs) == ["CANCELED"]
+        done = operator.partitions("migrated_images")["numMaterialized"]
+        not_begun = MONTHS - done - AT_ONCE
+        assert done >= 2
+        assert not_begun > 0
+        operator.expect_partitions("migrated_images", failed=AT_ONCE, materialized=done)
+        operator.shoot("terminated-half-way-asset")
+        for check in ("every_row_is_accounted_for", "no_failed_items"):
+            page = operator.open_check_partitions("migrated_images", check)
+            for count in (f"Passed ({done})", f"Skipped ({AT_ONCE})", f"Missing ({not_begun})", "Failed (0)"):
+                expect(page.get_by_text(count, exact=True)).to_be_visible()
+            operator.shoot(f"terminated-half-way-{check}")
 
     def test_a_backfill_of_all_partitions_carries_its_run_config(self, operator: Operator) -> None:
         config = "ops: {migrated_images: {config: {confirm: images-dev}}}"

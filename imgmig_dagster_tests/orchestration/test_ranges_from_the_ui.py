@@ -16,14 +16,26 @@ from imgmig_dagster_tests.orchestration.servers import LAUNCHES_AT_ONCE, web_ser
 
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 LAUNCHED = "{ __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }"
-LAUNCH = f"""mutation {{ launchRun(executionParams: {{
-    selector: {{repositoryLocationName: "imgmig_dagster", repositoryName: "__repository__", jobName: "migrate"}},
-    executionMetadata: {{tags: [
-        {{key: "dagster/asset_partition_range_start", value: "{FEBRUARY}"}},
-        {{key: "dagster/asset_partition_range_end", value: "{APRIL}"}}]}}}}) {LAUNCHED} }}"""
+SHOWN = """{ assetNodeOrError(assetKey: {path: ["%s"]}) { ... on AssetNode {
+    assetPartitionStatuses { ... on TimePartitionStatuses { ranges { status startKey endKey } } }
+    assetChecksOrError { ... on AssetChecks { checks {
+        name partitionStatuses { ... on AssetCheckTimePartitionStatuses { ranges { status startKey endKey } } } } } }
+} } }"""
 TERMINATE = 'mutation { terminateRun(runId: "%s") { __typename } }'
 FROM_FAILURE = f"""mutation {{ launchRunReexecution(reexecutionParams: {{
     parentRunId: "%s", strategy: FROM_FAILURE}}) {LAUNCHED} }}"""
+
+
+def launch_of(job: str, first: str, last: str) -> str:
+    """Launches a run over these partitions, as the Launchpad does."""
+    return f"""mutation {{ launchRun(executionParams: {{
+        selector: {{repositoryLocationName: "imgmig_dagster", repositoryName: "__repository__", jobName: "{job}"}},
+        executionMetadata: {{tags: [
+            {{key: "dagster/asset_partition_range_start", value: "{first}"}},
+            {{key: "dagster/asset_partition_range_end", value: "{last}"}}]}}}}) {LAUNCHED} }}"""
+
+
+LAUNCH = launch_of("migrate", FEBRUARY, APRIL)
 
 
 class Ui:
@@ -48,6 +60,15 @@ class Ui:
 
     def migrated(self) -> set[str]:
         return set(self._instance.get_materialized_partitions(dg.AssetKey("migrated_images")))
+
+    def shown(self, asset: str, check: str) -> list[list[list[str]]]:
+        """What the Partitions tabs of an asset and of one of its checks show: status, first and last partition."""
+        found = self._graphql(SHOWN % asset)["assetNodeOrError"]
+        checks = {each["name"]: each["partitionStatuses"] for each in found["assetChecksOrError"]["checks"]}
+        return [
+            [[each["status"], each["startKey"], each["endKey"]] for each in statuses["ranges"]]
+            for statuses in (found["assetPartitionStatuses"], checks[check])
+        ]
 
     def _status(self, run_id: str) -> dg.DagsterRunStatus:
         run = self._instance.get_run_by_id(run_id)
@@ -92,6 +113,28 @@ def test_a_terminated_range_keeps_its_finished_partitions_and_a_re_execution_doe
     assert ui.end_of(ui.launch(FROM_FAILURE % run_id)) is dg.DagsterRunStatus.SUCCESS
     assert ui.migrated() == {FEBRUARY, MARCH, APRIL}
     assert len(platform.target.items()) == 9
+
+
+def test_a_terminated_range_shows_where_it_broke_off_and_leaves_what_it_did_not_begin(
+    ui: Ui, platform: Platform, proxy: FaultProxy
+) -> None:
+    march, june, july, august = (f"2024-{month:02}-01" for month in (3, 6, 7, 8))
+    for month in (5, 6, 7):
+        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
+    for launch in (launch_of("migrate", FEBRUARY, july), launch_of("verify", july, july)):
+        assert ui.end_of(ui.launch(launch)) is dg.DagsterRunStatus.SUCCESS
+    go_on, calls = threading.Event(), len(proxy.of("BatchGetItem"))
+    proxy.before(lambda: go_on.wait(300), "BatchGetItem", times=4, when=lambda call: row_id(20) not in call.ids)
+
+    run_id = ui.launch(launch_of("verify", FEBRUARY, august))
+    wait_until(lambda: len(proxy.of("BatchGetItem")) - calls == 5)
+    ui.terminate(run_id)
+    go_on.set()
+    assert ui.end_of(run_id) is dg.DagsterRunStatus.CANCELED
+    done, verified_before = [FEBRUARY, FEBRUARY], [july, july]
+    asset, check = ui.shown("verification_report", "zero_mismatches")
+    assert asset == [["MATERIALIZED", *done], ["FAILED", march, june], ["MATERIALIZED", *verified_before]]
+    assert check == [["SUCCEEDED", *done], ["SKIPPED", march, june], ["SUCCEEDED", *verified_before]]
 
 
 def test_a_re_execution_from_failure_writes_only_what_is_not_done(
