@@ -97,7 +97,7 @@ STATUS = """
 import dagster as dg
 from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.stage.stages import Stage
-key, partitions = "2024-03-01", tables_of(Stage.DEV)[0].partitions.definition
+key, partitions = "2024-03-01", tables_of(Stage.DEV)[0].definition
 with dg.DagsterInstance.get() as instance:
     print(instance.get_status_by_partition(dg.AssetKey("migrated_images"), [key], partitions)[key].value)
 """
