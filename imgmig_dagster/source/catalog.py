@@ -116,15 +116,6 @@ def inspect(fetch: Fetch, schema: str, name: str, mapping: TableMapping, time_zo
     return _with_rules(fetch, found)
 
 
-def columns_not_migrated(fetch: Fetch, schema: str, name: str, mapping: TableMapping) -> NotMigrated:
-    """Which columns of the table no item has, from the catalog as it is now.
-
-    Raises:
-        SourceRefused: there is no such table.
-    """
-    return mapping.not_migrated(columns_of(fetch, find_relation(fetch, schema, name)))
-
-
 def columns_of(fetch: Fetch, relation: Relation) -> dict[str, Column]:
     """The columns in the table's order, without PostgreSQL's system columns."""
     return {found[0]: column_of(*found) for found in fetch(_COLUMNS, {"oid": relation.oid})}

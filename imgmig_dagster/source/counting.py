@@ -14,8 +14,8 @@ from psycopg import sql
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.canonical import short_hash
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.statements import Snapshot, Statements
-from imgmig_dagster.source.texts import UTF8, stored_bytes
+from imgmig_dagster.source.statements import Snapshot, Statements, rows_of
+from imgmig_dagster.source.texts import stored_bytes
 from imgmig_dagster.source.window_counts import Inventory, digests_of, finite_moment, inventory_of, statement
 from imgmig_dagster.window import UNDATED, Window, dated
 
@@ -142,16 +142,28 @@ class Counting(Statements):
 
         Rows whose order column is NULL count too, unless the rows without a time have a partition.
         """
-        return _rows_outside(self._fetch, Window("all", start, end))
+        everything = Window("all", start, end)
+        ((count,),) = self._fetch("SELECT count(*) FROM {table} t WHERE {outside}", window=everything)
+        # Searching for one where there are none would walk the whole index on the id.
+        return RowsOutside(count, _sample_outside(self._fetch, everything) if count else ())
 
     def counts(self, windows: Sequence[Window]) -> RowCounts:
-        """The rows of the whole table, counted in two ways on one snapshot; the windows adjoin."""
+        """See `row_counts`."""
         with self.snapshot() as snapshot:
             return row_counts(snapshot, windows)
 
     def rows_per_window(self, windows: Sequence[Window]) -> dict[str, int]:
         """How many rows each of these adjoining windows holds, by partition key; empty ones are left out."""
-        return _rows_per_window(self._fetch, windows) if windows else {}
+        without_time, windows = [window for window in windows if window.is_undated], dated(windows)
+        rows: dict[str, int] = {}
+        if windows:
+            whole = Window("all", windows[0].start, windows[-1].end)
+            found = self._fetch(_WINDOW_COUNTS, lambda at: at.starts(windows), whole)
+            rows = {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
+        for window in without_time:
+            count = self.count(window)
+            rows |= {window.partition: count} if count else {}
+        return rows
 
     def _refuse_repeated_ids(self, window: Window) -> None:
         if self.table.id_is_indexed:
@@ -165,7 +177,7 @@ class Counting(Statements):
 
 
 def row_counts(snapshot: Snapshot, windows: Sequence[Window]) -> RowCounts:
-    """See `Counting.counts`."""
+    """The rows of the whole table, counted in two ways; the windows adjoin."""
     return RowCounts(snapshot("SELECT count(*) FROM {with_children} t")[0][0], table_counts(snapshot, windows))
 
 
@@ -232,31 +244,8 @@ def repeated_on(snapshot: Snapshot) -> RepeatedIds:
 
 def present(snapshot: Snapshot, ids: Sequence[str]) -> set[str]:
     """Which of these ids a row has, anywhere in the table."""
-    asked = set(ids)
-    found = snapshot("SELECT {id_out} FROM {table} t WHERE {id_among}", lambda at: at.ids(ids))
-    stored = [content for row_id in ids if (content := stored_bytes(row_id)) is not None]
-    if stored and snapshot.table.encoding == UTF8:
-        found += snapshot("SELECT {id_out} FROM {table} t WHERE {stored_id_among}", lambda _at: {"ids": stored})
-    return {str(row_id) for (row_id,) in found} & asked
-
-
-def _rows_per_window(fetch: Callable[..., list[Any]], windows: Sequence[Window]) -> dict[str, int]:
-    without_time, windows = [window for window in windows if window.is_undated], dated(windows)
-    rows: dict[str, int] = {}
-    if windows:
-        whole = Window("all", windows[0].start, windows[-1].end)
-        found = fetch(_WINDOW_COUNTS, lambda at: at.starts(windows), whole)
-        rows = {windows[bucket - 1].partition: count for bucket, count in sorted(found)}
-    for window in without_time:
-        ((count,),) = fetch("SELECT count(*) FROM {table} t WHERE {inside}", window=window)
-        rows |= {window.partition: count} if count else {}
-    return rows
-
-
-def _rows_outside(fetch: Callable[..., list[Any]], everything: Window) -> RowsOutside:
-    count = fetch("SELECT count(*) FROM {table} t WHERE {outside}", window=everything)[0][0]
-    # Searching for one where there are none would walk the whole index on the id.
-    return RowsOutside(count, _sample_outside(fetch, everything) if count else ())
+    found = rows_of(snapshot, snapshot.table.encoding, ids, "{id_out}")
+    return {str(row_id) for (row_id,) in found} & set(ids)
 
 
 def _sample_outside(fetch: Callable[..., list[Any]], everything: Window) -> tuple[str, ...]:

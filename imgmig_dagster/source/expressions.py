@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import sql
 
-from imgmig_dagster.mapping.rows import Cursor, Row
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.catalog import SourceTable
 from imgmig_dagster.source.keyset import Keyset
 from imgmig_dagster.source.orders import order_of
@@ -20,14 +20,14 @@ from imgmig_dagster.window import Window
 
 
 class Expressions:
-    """The pieces for one table. `names` holds them by name, for `format`."""
+    """The pieces for one table. `names` holds them by name, for `format`; `values`, `order` and `keyset` make them."""
 
     def __init__(self, table: SourceTable) -> None:
         self.table = table
+        self.values = Values(table)
+        self.order = order_of(self.values)
+        self.keyset = Keyset(self.values, self.order.order, self.order.type)
         self._mapping = table.mapping
-        self._values = Values(table)
-        self._order = order_of(self._values)
-        self._keyset = Keyset(self._values, self._order.order, self._order.type)
 
     @cached_property
     def names(self) -> Mapping[str, sql.Composable]:
@@ -38,10 +38,11 @@ class Expressions:
         `digest` is the digest of the bytes `content` (see `row_digest_sql`); `id_hash` is the same of the id's text
         alone. `order_place` is a row's place in microseconds; `place` is the same, read after the columns if
         `places_are_read`. `behind_after`, `up_to_until` and `id_behind_after` take their parameters from `position` and
-        `id_position`, `ranges` from `of_ranges`, `id_among` from `ids` (`stored_id_among` takes bytes), `inside` and
-        `outside` from `window`. `inside_range`, `behind_range` and `up_to_range` are about a `range` of `ranges`.
+        `keyset.id_position`, `ranges` from `of_ranges`, `id_among` from `keyset.ids` (`stored_id_among` takes bytes),
+        `inside` and `outside` from `window`. `inside_range`, `behind_range` and `up_to_range` are about a `range` of
+        `ranges`.
         """
-        order, keyset, values = self._order, self._keyset, self._values
+        order, keyset, values = self.order, self.keyset, self.values
         id_text, comma = values.joined(self._mapping.key_columns), sql.SQL(", ")
         id_ = comma.join(keyset.columns)
         return {
@@ -84,7 +85,7 @@ class Expressions:
     @cached_property
     def _undated_names(self) -> Mapping[str, sql.Composable]:
         """The same for the window of the rows without a time, which only the identity puts in order."""
-        keyset, inside = self._keyset, sql.SQL("{} IS NULL").format(self._order.order)
+        keyset, inside = self.keyset, sql.SQL("{} IS NULL").format(self.order.order)
         return {
             **self.names,
             "inside": inside,
@@ -98,44 +99,15 @@ class Expressions:
     @property
     def places_are_read(self) -> bool:
         """Whether a row's values do not show its place: a local time is converted, and two can be the same instant."""
-        return self._order.place is not None
-
-    @property
-    def bound_shown(self) -> str:
-        """A bound of `inside` in SQL, for a time in braces."""
-        return self._order.bound_shown
-
-    def text(self, name: str) -> sql.Composable:
-        """A column's text as it is read."""
-        return self._values.shown(self._values.text(name))
-
-    def bare(self, name: str) -> sql.Composable:
-        """A mapped column as it is."""
-        return self._values.bare(name)
-
-    def null_count(self, name: str) -> sql.Composable:
-        """How many rows of a group have NULL there."""
-        return sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(self.bare(name))
-
-    def ids(self, row_ids: Sequence[str]) -> dict[str, Any]:
-        """The parameters of `id_among`: the ids that the columns can hold."""
-        return self._keyset.ids(row_ids)
-
-    def may_be_of_a_row(self, row_id: str) -> bool:
-        """See `Keyset.may_be_of_a_row`."""
-        return self._keyset.may_be_of_a_row(row_id)
-
-    def has_place(self, row: Row) -> bool:
-        """See `Keyset.has_place`."""
-        return self._keyset.has_place(row)
+        return self.order.place is not None
 
     def position(self, name: str, cursor: Cursor) -> dict[str, Any]:
         """The parameters of a position of the keyset, named ``after`` or ``until``."""
-        return {name: self._order.position(cursor[0]), **self.id_position(name, cursor[1])}
+        return {name: self.order.position(cursor[0]), **self.keyset.id_position(name, cursor[1])}
 
     def of_ranges(self, ranges: Sequence[tuple[Window, Cursor | None, Cursor | None]]) -> dict[str, Any]:
         """The parameters of `ranges`: windows, each with two places in it."""
-        found: dict[str, list[Any]] = {name: [] for name in self._keyset.range_parameters}
+        found: dict[str, list[Any]] = {name: [] for name in self.keyset.range_parameters}
         for window, after, until in ranges:
             values: dict[str, Any] = {f"window_{name}": value for name, value in self.window(window).items()}
             for end, place in (("after", after), ("until", until)):
@@ -144,29 +116,25 @@ class Expressions:
                 listed.append(values.get(name))
         return found
 
-    def id_position(self, name: str, row_id: str) -> dict[str, Any]:
-        """The parameters of `id_behind_after`."""
-        return self._keyset.id_position(name, row_id)
-
     def window(self, window: Window) -> dict[str, Any]:
         """The parameters of `inside` and `outside`."""
-        return {"start": self._order.bound(window.start), "end": self._order.bound(window.end)}
+        return {"start": self.order.bound(window.start), "end": self.order.bound(window.end)}
 
     def starts(self, windows: Sequence[Window]) -> dict[str, Any]:
         """The starts of the windows, as one parameter."""
-        return {"starts": [self._order.bound(window.start) for window in windows]}
+        return {"starts": [self.order.bound(window.start) for window in windows]}
 
     @property
     def _content(self) -> sql.Composable:
-        id_content = text_content(self._values.joined(self._mapping.key_columns))
-        fields = (field_content(self._values, field) for field in self._mapping.fields)
-        return self._values.bytes_of(sql.SQL(" || ").join([id_content, *fields]))
+        id_content = text_content(self.values.joined(self._mapping.key_columns))
+        fields = (field_content(self.values, field) for field in self._mapping.fields)
+        return self.values.bytes_of(sql.SQL(" || ").join([id_content, *fields]))
 
     @property
     def _outside(self) -> sql.Composable:
         if self._mapping.order.has_undated:
-            return sql.SQL("({})").format(self._order.outside)
-        return sql.SQL("({} OR {} IS NULL)").format(self._order.outside, self._order.order)
+            return sql.SQL("({})").format(self.order.outside)
+        return sql.SQL("({} OR {} IS NULL)").format(self.order.outside, self.order.order)
 
     @property
     def _watermark(self) -> sql.Composable:
@@ -175,6 +143,6 @@ class Expressions:
         if index is None:
             return sql.SQL("NULL::timestamptz")
         field = self._mapping.readings[index - 1]
-        moment = self._values.moment(field.column, field.column_unit)
+        moment = self.values.moment(field.column, field.column_unit)
         finite = "isfinite({0})" if field.column_unit is None else "{0} < 'NaN'"
         return sql.SQL(f"max({{0}}) FILTER (WHERE {finite})").format(moment)

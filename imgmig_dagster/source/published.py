@@ -49,7 +49,9 @@ class PublishedSource:
 def published(pieces: Expressions) -> PublishedSource:
     """The table as a reader of the certificate reads it."""
     table = pieces.table
-    found = {name: _script(statement, pieces.names, pieces.bound_shown) for name, statement in _STATEMENTS.items()}
+    found = {
+        name: _script(statement, pieces.names, pieces.order.bound_shown) for name, statement in _STATEMENTS.items()
+    }
     if table.mapping.order.has_undated:
         names = pieces.names_in(UNDATED_WINDOW)
         found |= {f"undated_{name}": _script(statement, names, "") for name, statement in _STATEMENTS.items()}

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from imgmig_dagster.batches import batched
 from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.source.expressions import Expressions
-from imgmig_dagster.source.statements import Snapshot
+from imgmig_dagster.source.statements import Snapshot, between
 from imgmig_dagster.window import Window, from_microseconds
 
 RANGES_AT_ONCE: Final = 2_000
@@ -107,18 +107,10 @@ def row_digests(snapshot: Snapshot, ranges: Sequence[Range]) -> list[list[tuple[
 def placed_rows(snapshot: Snapshot, window: Window, after: Cursor | None, size: int) -> Iterator[list[Placed]]:
     """The rows of a window after a place, in order, at most `size` at a time; None means the window's start."""
     while True:
-        behind = "" if after is None else "AND {behind_after}"
-        query = (
-            f"SELECT {{order_place}}, {{id_out}}, {{digest}} FROM {{table}} t WHERE {{inside}} {behind}"  # noqa: S608
-            " ORDER BY {order}, {id} LIMIT %(size)s"
-        )
-
-        def parameters(at: Expressions, after: Cursor | None = after) -> dict[str, Any]:
-            return {"size": size, **({} if after is None else at.position("after", after))}
-
-        found = [
-            Placed((place or 0, str(row_id)), digest) for place, row_id, digest in snapshot(query, parameters, window)
-        ]
+        behind, parameters = between(after, size=size)
+        query = f"SELECT {{order_place}}, {{id_out}}, {{digest}} FROM {{table}} t WHERE {{inside}}{behind}"  # noqa: S608
+        read = snapshot(f"{query} ORDER BY {{order}}, {{id}} LIMIT %(size)s", parameters, window)
+        found = [Placed((place or 0, str(row_id)), digest) for place, row_id, digest in read]
         if found:
             yield found
         if len(found) < size:

@@ -17,8 +17,8 @@ from imgmig_dagster.mapping.spec import PictureColumns
 from imgmig_dagster.source.counting import Counting, RowCounts, row_counts
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.sampling import Candidate, Lottery, SampledRow, Shape, chosen, lot_of
-from imgmig_dagster.source.statements import Parameters
-from imgmig_dagster.source.texts import UTF8, representable, stored_bytes
+from imgmig_dagster.source.statements import Parameters, between, rows_of
+from imgmig_dagster.source.texts import representable
 from imgmig_dagster.window import Window
 
 _WIDER: Final = 8
@@ -59,7 +59,7 @@ class SourceReader(Counting):
             yield page
             if len(page) < size:
                 return
-            if not self.table.id_is_indexed and not self._expressions.has_place(page[-1]):
+            if not self.table.id_is_indexed and not self._expressions.keyset.has_place(page[-1]):
                 self._refuse_repeated_ids(window)
             after = page.until
 
@@ -73,18 +73,12 @@ class SourceReader(Counting):
             SourceRefused: two rows have one id. Each of them may match its item, and one of them is lost.
         """
         self._refuse_repeated_ids(window)
-        pieces = self._expressions
-        with self.snapshot() as fetch:
+        with self.snapshot() as snapshot:
 
             def ids_between(after: Cursor | None, until: Cursor | None) -> list[str]:
-                query, parameters = "SELECT {id_out} FROM {table} t WHERE {inside}", dict[str, Any]()
-                if after is not None:
-                    query += " AND {behind_after}"
-                    parameters |= pieces.position("after", after)
-                if until is not None:
-                    query += " AND {up_to_until}"
-                    parameters |= pieces.position("until", until)
-                ids = [str(row_id) for (row_id,) in fetch(query, lambda _at: parameters, window)]
+                condition, parameters = between(after, until)
+                query = "SELECT {id_out} FROM {table} t WHERE {inside}" + condition  # noqa: S608
+                ids = [str(row_id) for (row_id,) in snapshot(query, parameters, window)]
                 self._refuse_twice(ids)
                 return ids
 
@@ -104,18 +98,12 @@ class SourceReader(Counting):
 
     def _read(self, ids: Sequence[str], what: str, further: str = "") -> list[Any]:
         """`what` of each row that has one of these ids."""
-        query = f"SELECT {what} FROM {{table}} t WHERE "  # noqa: S608
-        known = representable(self.table.encoding, ids, self._connections.fetch)
-        read = self._fetch(f"{query}{{id_among}} {further}", lambda at: at.ids(known))
-        stored = [content for row_id in set(ids) if (content := stored_bytes(row_id)) is not None]
-        if stored and self.table.encoding == UTF8:
-            # No parameter in UTF-8 can be such an id, and no index finds it.
-            read += self._fetch(f"{query}{{stored_id_among}} {further}", lambda _at: {"ids": stored})
-        return read
+        encoding = self.table.encoding
+        return rows_of(self._fetch, encoding, representable(encoding, ids, self._connections.fetch), what, further)
 
     def may_have(self, row_id: str) -> bool:
         """Whether a row can have this id, by the types of its columns."""
-        return self._expressions.may_be_of_a_row(row_id)
+        return self._expressions.keyset.may_be_of_a_row(row_id)
 
     def all_rows(self, size: int) -> Iterator[list[Row]]:
         """Every row of the table that has an id, in pages by keyset on the id alone: rows outside all partitions too.
@@ -183,25 +171,19 @@ class SourceReader(Counting):
         """How many rows name each bucket, most frequent first, at most `at_most` buckets."""
 
         def make(pieces: Expressions) -> tuple[sql.Composed, dict[str, Any]]:
+            values = pieces.values
             query = sql.SQL(
                 "SELECT {bucket}, count(*) FROM {table} t WHERE {bare} IS NOT NULL"
                 " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(size)s"
-            ).format(bucket=pieces.text(picture.bucket), bare=pieces.bare(picture.bucket), **pieces.names)
+            ).format(bucket=values.shown(values.text(picture.bucket)), bare=values.bare(picture.bucket), **pieces.names)
             return query, {"size": at_most}
 
         return {str(bucket): int(rows) for bucket, rows in self._carry_out(make)}
 
     def _page(self, window: Window, after: Cursor | None, size: int, digested: bool) -> Page:
-        query = (
-            "SELECT {columns}{digested}{place} FROM {table} t WHERE {inside} {behind} ORDER BY {order}, {id}"
-            " LIMIT %(size)s"
-        )
-        query = query.replace("{behind}", "" if after is None else "AND {behind_after}")
-        query = query.replace("{digested}", ", {digest}" if digested else "")
-
-        def parameters(at: Expressions) -> dict[str, Any]:
-            return {**({} if after is None else at.position("after", after)), "size": size}
-
+        condition, parameters = between(after, size=size)
+        what = "{columns}, {digest}{place}" if digested else "{columns}{place}"
+        query = f"SELECT {what} FROM {{table}} t WHERE {{inside}}{condition} ORDER BY {{order}}, {{id}} LIMIT %(size)s"  # noqa: S608
         rows = self._fetch(query, parameters, window)
         if not rows:
             return Page([], (0, ""))
@@ -226,4 +208,4 @@ class SourceReader(Counting):
         # NULL has no place in the order, so no page could begin after it.
         behind = "" if after is None else "AND {id_behind_after}"
         query = f"SELECT {what} FROM {{table}} t WHERE NOT {{id_is_null}} {behind} ORDER BY {{id}} LIMIT %(size)s"  # noqa: S608
-        return query, lambda at: {"size": size, **({} if after is None else at.id_position("after", after))}
+        return query, lambda at: {"size": size, **({} if after is None else at.keyset.id_position("after", after))}

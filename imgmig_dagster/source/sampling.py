@@ -184,15 +184,15 @@ def _rare(by_ticket: Sequence[Candidate], number: int, picture: PictureColumns |
 def _rare_shapes(pieces: Expressions, picture: PictureColumns | None) -> dict[str, sql.Composable]:
     """What `_CANDIDATES` treats as rare: in pictures, or without pictures in any column of the mapping."""
     if picture is None:
-        row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(pieces.bare, pieces.table.mapping.columns)))
+        row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(pieces.values.bare, pieces.table.mapping.columns)))
         return {
             "incomplete": sql.SQL("NOT ({} IS NOT NULL)").format(row),
             "text": sql.SQL("{}::text").format(row),
             "size": sql.SQL("octet_length(made.text)"),
         }
-    thumbnail = None if picture.thumbnail_key is None else pieces.bare(picture.thumbnail_key)
+    thumbnail = None if picture.thumbnail_key is None else pieces.values.bare(picture.thumbnail_key)
     return {
         "incomplete": sql.SQL("false") if thumbnail is None else sql.SQL("{} IS NULL").format(thumbnail),
-        "text": sql.SQL("{}::text").format(pieces.bare(picture.name)),
-        "size": pieces.bare(picture.size),
+        "text": sql.SQL("{}::text").format(pieces.values.bare(picture.name)),
+        "size": pieces.values.bare(picture.size),
     }

@@ -3,34 +3,67 @@
 If a statement is refused, the table's catalog is read again. `reader` and `counting` decide what to ask.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.not_migrated import NotMigrated
+from imgmig_dagster.mapping.rows import Cursor
 from imgmig_dagster.mapping.spec import TableMapping
-from imgmig_dagster.source.catalog import UTC, SourceTable, columns_not_migrated, columns_of, inspect
+from imgmig_dagster.source.catalog import UTC, SourceTable, columns_of, inspect
+from imgmig_dagster.source.columns import Column
 from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.expressions import Expressions
 from imgmig_dagster.source.published import PublishedSource, published
 from imgmig_dagster.source.relations import find_relation
-from imgmig_dagster.source.texts import decoded
+from imgmig_dagster.source.texts import UTF8, decoded, stored_bytes
 from imgmig_dagster.window import Window
 
 Parameters: TypeAlias = Callable[[Expressions], "dict[str, Any]"]
 """Makes the parameters of a statement."""
 Self = TypeVar("Self", bound="Statements")
+_SIDES: Final = {"after": "behind_after", "until": "up_to_until"}
 
 
 def no_parameters(_pieces: Expressions) -> dict[str, Any]:
     """For a statement without parameters."""
     return {}
+
+
+def between(after: Cursor | None, until: Cursor | None = None, **further: Any) -> tuple[str, Parameters]:
+    """A condition on rows of a window and its parameters: behind one place, up to another; None leaves a side open.
+
+    `further` are parameters of the rest of the statement.
+    """
+    places = {name: place for name, place in (("after", after), ("until", until)) if place is not None}
+    condition = "".join(f" AND {{{_SIDES[name]}}}" for name in places)
+
+    def parameters(at: Expressions) -> dict[str, Any]:
+        found = dict(further)
+        for name, place in places.items():
+            found |= at.position(name, place)
+        return found
+
+    return condition, parameters
+
+
+def rows_of(
+    fetch: Callable[[str, Parameters], list[Any]], encoding: str, ids: Sequence[str], what: str, further: str = ""
+) -> list[Any]:
+    """`what` of each row that has one of these ids."""
+    query = f"SELECT {what} FROM {{table}} t WHERE "  # noqa: S608
+    read = fetch(f"{query}{{id_among}} {further}", lambda at: at.keyset.ids(ids))
+    stored = [content for row_id in set(ids) if (content := stored_bytes(row_id)) is not None]
+    if stored and encoding == UTF8:
+        # No parameter in UTF-8 can be such an id, and no index finds it.
+        read += fetch(f"{query}{{stored_id_among}} {further}", lambda _at: {"ids": stored})
+    return read
 
 
 def _made(
@@ -90,12 +123,15 @@ class Statements:
 
     def columns_not_migrated(self) -> NotMigrated:
         """Which columns no item has, read again: a column may have been added since the table was checked."""
-        return columns_not_migrated(self._connections.fetch, self._schema, self._table, self._declared)
+        return self._declared.not_migrated(self._columns())
 
     def column_types(self) -> dict[str, str]:
         """Every column's type, and whether it is NOT NULL, read again."""
-        found = columns_of(self._connections.fetch, find_relation(self._connections.fetch, self._schema, self._table))
-        return {each.name: each.shown + (" NOT NULL" if each.required else "") for each in found.values()}
+        return {each.name: each.shown + (" NOT NULL" if each.required else "") for each in self._columns().values()}
+
+    def _columns(self) -> dict[str, Column]:
+        fetch = self._connections.fetch
+        return columns_of(fetch, find_relation(fetch, self._schema, self._table))
 
     def published(self) -> PublishedSource:
         """What a certificate says about the table, so that anybody can check it."""

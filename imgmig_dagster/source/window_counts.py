@@ -31,7 +31,8 @@ class Inventory:
     read_at: datetime
 
 
-_STATEMENT = """
+_NULLS: Final = sql.SQL("count(*) FILTER (WHERE {} IS NULL)")
+_STATEMENT: Final = """
 SELECT count(*), coalesce(sum(octet_length(mapped.content)), 0), coalesce(sum({digest_of_content}), 0)::text,
        {watermark}, now(), {nulls}
 FROM {table} t CROSS JOIN LATERAL (SELECT {content}) AS mapped(content) WHERE {inside}
@@ -51,7 +52,7 @@ SELECT bucket, sum(digest)::text FROM (
 
 def statement(pieces: Expressions, columns: Sequence[str], window: Window) -> sql.Composed:
     """The statement. Its parameters are those of the window."""
-    nulls = sql.SQL(", ").join(pieces.null_count(name) for name in columns)
+    nulls = sql.SQL(", ").join(_NULLS.format(pieces.values.bare(name)) for name in columns)
     digest = row_digest(sql.SQL("mapped.content"))
     return sql.SQL(_STATEMENT).format(nulls=nulls, digest_of_content=digest, **pieces.names_in(window))
 
