@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgmig_dagster.mapping.ignored_columns import NO_REASON, SETTING, listed, shown
@@ -51,14 +51,3 @@ class NotMigrated:
         if self.absent:
             lines.append(f"ignored, and not in the source: {listed(self.absent)}; check the spelling in {SETTING}")
         return lines
-
-
-def not_migrated(columns: Iterable[str], mapped: Iterable[str], ignored: Mapping[str, str]) -> NotMigrated:
-    """Sort the source's columns, in their order, by what was declared. A name counts letter for letter."""
-    columns = list(columns)
-    left = [name for name in columns if name not in set(mapped)]
-    return NotMigrated(
-        unmapped=tuple(name for name in left if name not in ignored),
-        ignored={name: ignored[name] for name in left if name in ignored},
-        absent=tuple(name for name in ignored if name not in columns),
-    )

@@ -15,7 +15,7 @@ from imgmig_dagster.errors import SettingsError
 from imgmig_dagster.mapping.fields import Field, FieldType, Null, Rule, Unit
 from imgmig_dagster.mapping.ignored_columns import SETTING, listed
 from imgmig_dagster.mapping.keys import fault_finder, parser, renderer
-from imgmig_dagster.mapping.not_migrated import NotMigrated, not_migrated
+from imgmig_dagster.mapping.not_migrated import NotMigrated
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.template import Template
 
@@ -232,8 +232,14 @@ class TableMapping:
         return replace(self, fields=tuple(_typed(each, natural) for each in self.fields))
 
     def not_migrated(self, columns: Iterable[str]) -> NotMigrated:
-        """Which of the source's columns no item has."""
-        return not_migrated(columns, self.mapped_columns, self.ignored)
+        """Which of the source's columns no item has, in their order. A name counts letter for letter."""
+        columns = list(columns)
+        left = [name for name in columns if name not in self.mapped_columns]
+        return NotMigrated(
+            unmapped=tuple(name for name in left if name not in self.ignored),
+            ignored={name: self.ignored[name] for name in left if name in self.ignored},
+            absent=tuple(name for name in self.ignored if name not in columns),
+        )
 
     @cached_property
     def key(self) -> Callable[[str], Item]:

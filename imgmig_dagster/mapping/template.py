@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,20 +80,8 @@ def taken_apart(text: str, number: int) -> list[str] | None:
     if "\\" not in text:
         plain = text.split(_SEPARATOR)
         return plain if len(plain) == number else None
-    found = ["".join(unescaped) for unescaped in _unescaped(text)]
+    found = [part for part in parts(text, number) or () if part is not None]
     return found if len(found) == number and joined(found) == text else None
-
-
-def _unescaped(text: str) -> Iterable[list[str]]:
-    part: list[str] = []
-    characters = iter(text)
-    for character in characters:
-        if character == _SEPARATOR:
-            yield part
-            part = []
-        else:
-            part.append(next(characters, "") if character == "\\" else character)
-    yield part
 
 
 def parts(text: str, number: int) -> list[str | None] | None:
