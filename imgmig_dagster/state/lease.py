@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 
@@ -13,7 +13,7 @@ from imgmig_dagster.clock import awake_or_not
 from imgmig_dagster.errors import ImgmigError, PartitionBusy, StateChanged
 from imgmig_dagster.fence import Fence
 from imgmig_dagster.state.lock_holder import busy, this_process
-from imgmig_dagster.state.store import ABSENT, Versioned
+from imgmig_dagster.state.store import ABSENT, StateStore, Versioned
 
 LEASE_SECONDS: Final = 30.0
 """A holder that has not written its lease for this long counts as dead."""
@@ -21,19 +21,6 @@ LEASE_SECONDS: Final = 30.0
 _BEAT: Final = 1 / 3
 _BEAT_AFTER_FAILURE: Final = 1 / 30
 _RELIED_ON: Final = 2 / 3
-
-
-class Files(Protocol):
-    """What a lease needs of its store."""
-
-    def read(self, name: str) -> Versioned | None:
-        """See `StateStore.read`."""
-
-    def write(self, name: str, content: bytes, replacing: str | None = None) -> str:
-        """See `StateStore.write`."""
-
-    def locate(self, name: str) -> str:
-        """See `StateStore.locate`."""
 
 
 class Lease:
@@ -45,14 +32,14 @@ class Lease:
 
     def __init__(
         self,
-        files: Files,
+        store: StateStore,
         name: str,
         seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = awake_or_not,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.fence = Fence(self)
-        self._files = files
+        self._store = store
         self._name = name
         self._seconds = seconds
         self._clock = clock
@@ -73,14 +60,14 @@ class Lease:
         Raises:
             PartitionBusy: another run holds it.
         """
-        found = self._files.read(self._name)
+        found = self._store.read(self._name)
         if found is not None and found.content:
             self._wait_out(found)
         self._version = found.version if found else ABSENT
         try:
             self._write()
         except StateChanged:
-            current = self._files.read(self._name)
+            current = self._store.read(self._name)
             raise self._busy(current.content if current else b"") from None
         self._thread.start()
 
@@ -123,7 +110,7 @@ class Lease:
                 self.fence.lost()
                 self._is_lost = True
         raise StateChanged(
-            f"another run has taken over {self._files.locate(self._name)} while this one stood still for longer than "
+            f"another run has taken over {self._store.locate(self._name)} while this one stood still for longer than "
             f"{self._seconds:g} s: this run sends nothing more. See by imgmig status how far the other one is; if it "
             "has ended, give the same command again"
         )
@@ -137,22 +124,22 @@ class Lease:
 
     def _replace(self, content: bytes) -> None:
         try:
-            self._version = self._files.write(self._name, content, self._version)
+            self._version = self._store.write(self._name, content, self._version)
         except StateChanged:
             # Our own write, whose reply was lost, may be there; or another holder's.
-            found = self._files.read(self._name)
+            found = self._store.read(self._name)
             if found is None or f'"{self._owner}"'.encode() not in found.content:
                 raise
-            self._version = self._files.write(self._name, content, found.version)
+            self._version = self._store.write(self._name, content, found.version)
 
     def _wait_out(self, found: Versioned) -> None:
         """Return when the holder has not renewed for the length of a lease, by this machine's clock."""
         began = self._clock()
         while (left := began + self._seconds - self._clock()) > 0:
             self._sleep(min(left, 1.0))
-            current = self._files.read(self._name)
+            current = self._store.read(self._name)
             if current is None or current.version != found.version:
                 raise self._busy((current or found).content)
 
     def _busy(self, held: bytes) -> PartitionBusy:
-        return busy(self._files.locate(self._name), held)
+        return busy(self._store.locate(self._name), held)

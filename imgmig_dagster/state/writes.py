@@ -18,8 +18,8 @@ from imgmig_dagster.errors import ImgmigError, StateUnavailable
 from imgmig_dagster.fence import UNFENCED, Fence
 from imgmig_dagster.rules.invalidation import LastWrite
 from imgmig_dagster.state import names
-from imgmig_dagster.state.records import load_lines, load_record
-from imgmig_dagster.state.store import ABSENT, StateStore
+from imgmig_dagster.state.records import load_lines, load_record, load_versioned
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.window import now as system_now
 
 _FIRST_BELOW: Final = 2**40
@@ -70,10 +70,10 @@ def writing(
         StateUnavailable: the state store is away; also for the mark, and then the message says so.
     """
     name = names.last_write(partition)
-    found, earlier = store.read(name), load_record(store, name, LastWrite)
+    earlier, version = load_versioned(store, name, LastWrite)
     before = earlier.number if earlier else _first(store, partition)
     record = LastWrite(by, run_id, now(), ids=ids, number=before + 1)
-    version = store.write(name, orjson.dumps(record), replacing=found.version if found else ABSENT)
+    version = store.write(name, orjson.dumps(record), replacing=version)
     with fence.marking(lambda: _mark(store, partition, replace(record, ids=None, late=True), now)):
         yield
     ended = replace(record, ended_at=now())
