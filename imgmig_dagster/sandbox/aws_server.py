@@ -106,10 +106,7 @@ class _RequestHandler(MotoRequestHandler):
         length = self.headers.get("Content-Length")
         body = request["wsgi.input"].read(None if length is None else int(length))
         refusal = wire.too_large(body)
-        try:
-            status, content = self._carry_out(operation, request, body) if refusal is None else (413, refusal)
-        except NotImplementedError:  # an operation that moto does not know
-            status, content = 400, b'{"__type":"com.amazon.coral.service#UnknownOperationException"}'
+        status, content = self._carry_out(operation, request, body) if refusal is None else (413, refusal)
         if status == 200:
             content = wire.answer(operation, orjson.loads(body), content)
         reply = wire.encode(status, content, self.headers.get("Accept-Encoding", ""))
@@ -153,7 +150,7 @@ class _RequestHandler(MotoRequestHandler):
         request["wsgi.input"] = io.BytesIO(body)
         try:
             written.extend(self.server.app(request, start_response))
-        except NotImplementedError:  # what werkzeug's own handler would answer with 500
+        except NotImplementedError:  # an operation that moto does not know: werkzeug's own handler would answer 500
             return 400, orjson.dumps({"__type": "com.amazon.coral.service#UnknownOperationException"})
         return int(statuses[-1].split()[0]), b"".join(written)
 

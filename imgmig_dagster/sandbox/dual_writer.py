@@ -50,14 +50,7 @@ class Journal:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        document = {
-            "counts": dict(self.counts),
-            "versions": self.versions,
-            "own": self.own,
-            "deleted": sorted(self.deleted),
-            "lowered": self.lowered,
-        }
-        path.write_text(json.dumps(document))
+        path.write_text(json.dumps(vars(self), default=sorted))
 
 
 class Records(Protocol):
@@ -162,7 +155,8 @@ class DualWriter:
     def _write_once(
         self, kind: str, chance: random.Random, connection: "psycopg.Connection[Any]", clock_error: timedelta
     ) -> None:
-        row_id = self._pick(chance)
+        with self._guard:
+            row_id = self._ids.hold(chance)
         if row_id is None:
             return
         now = datetime.now(tz=timezone.utc) + clock_error
@@ -179,10 +173,6 @@ class DualWriter:
             with self._guard:
                 self._ids.release(row_id)
                 self._journal.counts[kind] += 1
-
-    def _pick(self, chance: random.Random) -> str | None:
-        with self._guard:
-            return self._ids.hold(chance)
 
     def _insert(self, beside: str, chance: random.Random, connection: "psycopg.Connection[Any]", now: datetime) -> None:
         made = self._records.insert(beside, chance, connection, now)

@@ -10,13 +10,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from imgmig_dagster.errors import SandboxError, SandboxNotRunning
 from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.sandbox import aws_process, postgres
 from imgmig_dagster.sandbox.dagster_instance import write_dagster_yaml
 from imgmig_dagster.sandbox.lock import locked
 from imgmig_dagster.sandbox.process import HOST, Listener, Service, attach_or_start
-from imgmig_dagster.sandbox.record import Record, SandboxStatus, SettingsFiles, replacing
+from imgmig_dagster.sandbox.record import RECORD, Record, SandboxStatus, SettingsFiles, replacing
 from imgmig_dagster.sandbox.sample_pictures import recorded
 from imgmig_dagster.sandbox.seed import SYNTHETIC_START, ImageRow, csv_rows, replace_rows, synthetic_rows
 
@@ -284,13 +286,14 @@ class Sandbox:
 
     def _read(self) -> Record | None:
         try:
-            return Record.from_json(self._record_file.read_text())
+            return RECORD.validate_json(self._record_file.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SandboxError(f"{self._record_file} cannot be read ({error}): run `imgmig sandbox reset`") from error
+        except (OSError, ValidationError) as error:
+            reason = error if isinstance(error, OSError) else error.errors()[0]["msg"]
+            raise SandboxError(f"{self._record_file} cannot be read ({reason}): run `imgmig sandbox reset`") from error
 
     def _write(self, record: Record) -> None:
         self._settings_files.write(self._settings(record))
         with replacing(self._record_file) as file:
-            file.write(record.to_json())
+            file.write(RECORD.dump_json(record, indent=2).decode() + "\n")

@@ -1,14 +1,15 @@
 """The files in a sandbox's folder that describe it, for other processes and for people."""
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import IO, Final
+
+from pydantic import TypeAdapter
 
 from imgmig_dagster.sandbox.aws_process import KEY, Key
 from imgmig_dagster.sandbox.process import Listener
@@ -64,23 +65,6 @@ class Record:
     partition_grain: str = _GRAIN
     key: Key = KEY
 
-    def to_json(self) -> str:
-        """What the file holds."""
-        return json.dumps(asdict(self), indent=2, default=str) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "Record":
-        """What the file says; `ValueError`, `KeyError` or `TypeError` where it is another file."""
-        fields = json.loads(text)
-        start = fields["partition_start"]
-        return cls(
-            postgres=Listener(**fields["postgres"]),
-            aws=Listener(**fields["aws"]),
-            partition_start=start and date.fromisoformat(start),
-            partition_grain=str(fields["partition_grain"]),
-            key=tuple((name, kind) for name, kind in fields.get("key", KEY)),
-        )
-
     def partitioning(self) -> dict[str, str]:
         """IMGMIG_PARTITION_START and IMGMIG_PARTITION_GRAIN, where the sandbox sets them."""
         if self.partition_start is None:
@@ -89,6 +73,10 @@ class Record:
             "IMGMIG_PARTITION_START": self.partition_start.isoformat(),
             "IMGMIG_PARTITION_GRAIN": self.partition_grain,
         }
+
+
+RECORD: Final = TypeAdapter(Record)
+"""Reads and writes sandbox.json."""
 
 
 @dataclass(frozen=True)
