@@ -3,9 +3,10 @@
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -18,12 +19,19 @@ from imgmig_dagster.aws import access
 from imgmig_dagster.sandbox import Sandbox
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Migration, Source, Target
+from imgmig_dagster_tests.aws_gate import AwsGate, aws_gate
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a script that puts the suite in the background leaves it: every server of the tests would inherit that, and
     # outlive the SIGINT that ends it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """What runs a test that is a coroutine."""
+    return "asyncio"
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class Services:
     @property
     def dynamodb_url(self) -> str:
         return self.environment["AWS_ENDPOINT_URL_DYNAMODB"]
+
+    @property
+    def owner_url(self) -> str:
+        """Of a role that may write."""
+        return "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**self.environment)
 
 
 @pytest.fixture(scope="session")
@@ -145,26 +158,55 @@ def source(new_source: NewSource) -> Source:
     return new_source()
 
 
-def create_table(dynamodb: Any, name: str) -> None:
-    """A table with the mapping's key schema."""
+PK_SK = MappingProxyType({"PK": "S", "SK": "S"})
+NO_INDEXES: Mapping[str, str] = MappingProxyType({})
+
+
+def create_table(
+    dynamodb: Any, name: str, key: Mapping[str, str] = PK_SK, indexes: Mapping[str, str] = NO_INDEXES
+) -> None:
+    """A table with the attributes of this key, each with its type, and an index `by-NAME` for each of the others."""
+    by_name = [
+        {
+            "IndexName": f"by-{attribute}",
+            "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+        for attribute in indexes
+    ]
     dynamodb.create_table(
         TableName=name,
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        KeySchema=[{"AttributeName": each, "KeyType": kind} for each, kind in zip(key, ("HASH", "RANGE"))],  # noqa: B905
         AttributeDefinitions=[
-            {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "SK", "AttributeType": "S"},
+            {"AttributeName": each, "AttributeType": kind} for each, kind in {**key, **indexes}.items()
         ],
         BillingMode="PAY_PER_REQUEST",
+        **({"GlobalSecondaryIndexes": by_name} if by_name else {}),
     )
 
 
+NewTable = Callable[..., str]
+
+
 @pytest.fixture
-def target(services: Services) -> Iterator[Target]:
+def new_table(services: Services) -> Iterator[NewTable]:
+    """Makes a table as `create_table` does, and tells its name."""
+    made: list[str] = []
+
+    def create(key: Mapping[str, str] = PK_SK, indexes: Mapping[str, str] = NO_INDEXES) -> str:
+        made.append(f"images-{uuid.uuid4().hex[:12]}")
+        create_table(services.dynamodb, made[-1], key, indexes)
+        return made[-1]
+
+    yield create
+    for name in made:
+        services.dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture
+def target(services: Services, new_table: NewTable) -> Target:
     """An empty target table."""
-    name = f"images-{uuid.uuid4().hex[:12]}"
-    create_table(services.dynamodb, name)
-    yield Target(services.dynamodb, name, services.dynamodb_url)
-    services.dynamodb.delete_table(TableName=name)
+    return Target(services.dynamodb, new_table(), services.dynamodb_url)
 
 
 @pytest.fixture
@@ -172,6 +214,13 @@ def proxy(services: Services) -> Iterator[FaultProxy]:
     """A proxy in front of DynamoDB, which does nothing until told."""
     with FaultProxy(services.dynamodb_url) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def gate(services: Services) -> Iterator[AwsGate]:
+    """A gate in front of the emulator of all of AWS's services, which does nothing until told."""
+    with aws_gate(services.dynamodb_url) as gate:
+        yield gate
 
 
 @pytest.fixture

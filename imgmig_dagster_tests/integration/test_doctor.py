@@ -15,9 +15,7 @@ from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster.stage.config import load_settings
 from imgmig_dagster.stage.settings import Settings
-from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, Target, access, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource, Services
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
@@ -37,10 +35,6 @@ def of_source(source: Source, url: str | None = None) -> dict[str, Diagnosis]:
             ]
         )
     return {each.thing: each for each in found}
-
-
-def owners_url(services: Services) -> str:
-    return "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**services.environment)
 
 
 class TestSource:
@@ -105,7 +99,7 @@ class TestSource:
         assert any("Sort" in line for (line,) in plan) is not serves
 
     def test_a_role_that_may_write_is_a_warning_with_its_grants(self, source: Source, services: Services) -> None:
-        assert of_source(source, owners_url(services))["role"].found == "imgmig is a superuser"
+        assert of_source(source, services.owner_url)["role"].found == "imgmig is a superuser"
         source.execute("GRANT INSERT, DELETE ON {t} TO imgmig_reader")
         writer = of_source(source)["role"]
         assert (writer.health, writer.found) == (Health.WARN, "imgmig_reader may INSERT, DELETE")
@@ -182,28 +176,6 @@ class TestSource:
             reader.count(MARCH)
         denied = f"permission denied for {'schema ' + source.schema if 'SCHEMA' in lacks else 'table images'}"
         assert f"SQLSTATE 42501): imgmig_reader, {denied}: imgmig doctor names it" in str(caught.value)
-
-
-@pytest.fixture
-def settings(services: Services, source: Source, target: Target, clean_environment: pytest.MonkeyPatch) -> Any:
-    """Makes settings of stage dev."""
-
-    def make(**variables: str) -> Settings:
-        environment = {
-            "IMGMIG_SOURCE_URL": source.url,
-            "IMGMIG_TARGET_TABLE": target.name,
-            "IMGMIG_STATE_URL": (Path.cwd() / "state").as_uri(),
-            "AWS_ENDPOINT_URL": services.dynamodb_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            **variables,
-        }
-        for name, value in environment.items():
-            clean_environment.setenv(name, value)
-        return load_settings(Stage.DEV)
-
-    return make
 
 
 def of_aws(settings: Settings) -> dict[str, Diagnosis]:

@@ -4,8 +4,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from imgmig_dagster.mapping.compare import Comparison, comparer
 from imgmig_dagster.mapping.fields import FieldType
 from imgmig_dagster.mapping.rows import Item, Row
+from imgmig_dagster_tests.arrange import COLUMNS
 from imgmig_dagster_tests.images import IMAGE
 
 # id, user_id, created_at, updated_at, original_filename, s3_key, s3_bucket, thumbnail_s3_key, mime_type, size_bytes,
@@ -112,21 +114,6 @@ GOLDEN = {
     "hostile": (HOSTILE_ROW, HOSTILE_ITEM),
 }
 
-COLUMNS = (
-    "id",
-    "user_id",
-    "created_at",
-    "updated_at",
-    "original_filename",
-    "s3_key",
-    "s3_bucket",
-    "thumbnail_s3_key",
-    "mime_type",
-    "size_bytes",
-    "width",
-    "height",
-)
-
 YEAR_1 = -62_135_596_800_000_000
 YEAR_10000 = 253_402_300_800_000_000
 
@@ -141,6 +128,16 @@ def row(**changes: Any) -> Row:
 def item(**changes: Any) -> Item:
     """`FULL_ITEM` with some attributes changed, or dropped where the change is None."""
     return {name: value for name, value in {**FULL_ITEM, **changes}.items() if value is not None}
+
+
+def compare(source: Row, found: Item) -> Comparison:
+    # Compiled within the test: mutants exist only while a test runs.
+    return comparer(IMAGE)(source, found)
+
+
+def named(source: Row, found: Item) -> list[str]:
+    """The attributes that differ."""
+    return [difference.attribute for difference in compare(source, found).differences]
 
 
 # PostgreSQL's text holds no NUL character; a key holds at most 2,048 bytes.

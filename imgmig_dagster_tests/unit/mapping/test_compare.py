@@ -8,9 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imgmig_dagster.mapping.compare import (
-    Comparison,
     FieldDifference,
-    comparer,
     describe_fields,
     modified_reader,
     undeclared_attributes,
@@ -25,9 +23,11 @@ from imgmig_dagster_tests.unit.mapping.rows import (
     FULL_ITEM,
     FULL_ROW,
     GOLDEN,
+    compare,
     integers,
     item,
     mappable_rows,
+    named,
     row,
     texts,
 )
@@ -35,20 +35,10 @@ from imgmig_dagster_tests.unit.mapping.rows import (
 S, N, NULL = "S", "N", {"NULL": True}
 
 
-def compare(source: Row, found: Item) -> Comparison:
-    # Compiled within the test: mutants exist only while a test runs.
-    return comparer(IMAGE)(source, found)
-
-
 def transformed(source: Row) -> Item:
     found = transformer(IMAGE)(source)
     assert not isinstance(found, Rejection)
     return found
-
-
-def named(source: Row, found: Item) -> list[str]:
-    """The attributes that differ."""
-    return [difference.attribute for difference in compare(source, found).differences]
 
 
 @pytest.mark.parametrize("name", GOLDEN)

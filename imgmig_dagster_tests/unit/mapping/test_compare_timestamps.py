@@ -2,23 +2,8 @@
 
 import pytest
 
-from imgmig_dagster.mapping.compare import Comparison, comparer
-from imgmig_dagster.mapping.rows import Item, Row
 from imgmig_dagster_tests.arrange import us
-from imgmig_dagster_tests.images import IMAGE
-from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, item, row
-
-S = "S"
-
-
-def compare(source: Row, found: Item) -> Comparison:
-    # Compiled within the test: mutants exist only while a test runs.
-    return comparer(IMAGE)(source, found)
-
-
-def named(source: Row, found: Item) -> list[str]:
-    """The attributes that differ."""
-    return [difference.attribute for difference in compare(source, found).differences]
+from imgmig_dagster_tests.unit.mapping.rows import FULL_ROW, compare, item, named, row
 
 
 @pytest.mark.parametrize(
@@ -40,7 +25,7 @@ def test_timestamps_agree_when_less_than_a_second_apart_either_way(
 ) -> None:
     attribute = {"created_at": "createdAt", "updated_at": "updatedAt"}[column]
 
-    comparison = compare(row(**{column: us(row_moment)}), item(**{attribute: {S: item_moment}}))
+    comparison = compare(row(**{column: us(row_moment)}), item(**{attribute: {"S": item_moment}}))
 
     assert comparison.equal is equal
 
@@ -59,7 +44,7 @@ def test_timestamps_agree_when_less_than_a_second_apart_either_way(
 def test_a_timestamp_within_tolerance_that_is_not_the_cut_milliseconds_is_inexact(
     item_moment: str, inexact: tuple[str, ...]
 ) -> None:
-    comparison = compare(row(created_at=us("2024-03-01 00:00:00.123700")), item(createdAt={S: item_moment}))
+    comparison = compare(row(created_at=us("2024-03-01 00:00:00.123700")), item(createdAt={"S": item_moment}))
 
     assert comparison.equal
     assert comparison.inexact == inexact
@@ -81,7 +66,7 @@ def test_a_timestamp_within_tolerance_that_is_not_the_cut_milliseconds_is_inexac
     ],
 )
 def test_other_spellings_of_the_same_instant_are_equal_and_exact(spelling: str) -> None:
-    comparison = compare(FULL_ROW, item(createdAt={S: spelling}))
+    comparison = compare(FULL_ROW, item(createdAt={"S": spelling}))
 
     assert comparison.equal
     assert comparison.inexact == ()
@@ -97,7 +82,7 @@ def test_other_spellings_of_the_same_instant_are_equal_and_exact(spelling: str) 
     ],
 )
 def test_a_spelling_without_three_decimals_can_be_exact(moment: str, spelling: str) -> None:
-    comparison = compare(row(created_at=us(moment)), item(createdAt={S: spelling}))
+    comparison = compare(row(created_at=us(moment)), item(createdAt={"S": spelling}))
 
     assert (comparison.equal, comparison.inexact) == (True, ())
 
@@ -128,7 +113,7 @@ def test_a_spelling_without_three_decimals_can_be_exact(moment: str, spelling: s
     ],
 )
 def test_what_is_no_instant_is_a_difference(spelling: str) -> None:
-    assert named(FULL_ROW, item(createdAt={S: spelling})) == ["createdAt"]
+    assert named(FULL_ROW, item(createdAt={"S": spelling})) == ["createdAt"]
 
 
 @pytest.mark.parametrize(
@@ -142,4 +127,4 @@ def test_what_is_no_instant_is_a_difference(spelling: str) -> None:
 def test_a_clock_that_is_none_is_a_difference_also_from_what_it_would_carry_over_to(
     spelling: str, carried_over: str
 ) -> None:
-    assert named(row(created_at=us(carried_over)), item(createdAt={S: spelling})) == ["createdAt"]
+    assert named(row(created_at=us(carried_over)), item(createdAt={"S": spelling})) == ["createdAt"]

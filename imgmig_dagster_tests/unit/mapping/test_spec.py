@@ -8,7 +8,6 @@ import pytest
 from imgmig_dagster.mapping.__main__ import page
 from imgmig_dagster.mapping.described import markdown_table
 from imgmig_dagster.mapping.fields import FieldType, Null, Rule
-from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.mapping.spec import KeyAttribute, TableMapping, Version
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster_tests.images import IMAGE
@@ -43,26 +42,6 @@ def test_every_declared_field_is_in_the_documented_table() -> None:
     table = markdown_table(IMAGE)
 
     assert all(f"| `{field.column}` | `{field.attribute}` |" in table for field in IMAGE.fields)
-
-
-def test_the_key_and_the_id_are_inverse() -> None:
-    assert IMAGE.key("4#2") == {"PK": {"S": "IMAGE#4#2"}, "SK": {"S": "METADATA"}}
-    assert IMAGE.row_id(IMAGE.key("4#2")) == "4#2"
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        {"PK": {"S": "USER#1"}, "SK": {"S": "METADATA"}},
-        {"PK": {"S": "IMAGE#1"}, "SK": {"S": "TAG#x"}},
-        {"PK": {"S": "image#1"}, "SK": {"S": "METADATA"}},
-        {"PK": {"N": "1"}, "SK": {"S": "METADATA"}},
-        {"PK": {"S": "IMAGE#1"}},
-        {},
-    ],
-)
-def test_another_entitys_item_has_no_row_id(item: Item) -> None:
-    assert IMAGE.row_id(item) is None
 
 
 def test_the_modified_attribute_is_that_of_the_modified_column() -> None:

@@ -5,8 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from imgmig_dagster.source.reader import SourceReader
+from imgmig_dagster_tests.arrange import Source
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.unit.source.things import Things
+
+
+@pytest.fixture
+def reader(source: Source) -> Iterator[SourceReader]:
+    """A reader of the source."""
+    with source.reader() as reader:
+        yield reader
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """Which columns of a real table, partitioned table or view no item carries."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from psycopg import sql
 
 from imgmig_dagster.errors import SourceRefused
-from imgmig_dagster.mapping.fields import Field, FieldType, Null
 from imgmig_dagster.mapping.not_migrated import NotMigrated
-from imgmig_dagster.mapping.spec import Order, TableMapping
+from imgmig_dagster.mapping.spec import TableMapping
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import Source, image
@@ -23,10 +21,6 @@ def look(
         found = reader.table.not_migrated
         assert reader.columns_not_migrated() == found
     return found
-
-
-def test_a_table_of_which_every_column_is_mapped_has_none(source: Source) -> None:
-    assert look(source) == NotMigrated()
 
 
 @pytest.mark.parametrize(
@@ -127,70 +121,3 @@ def test_a_column_that_the_role_may_not_read_is_named_too(source: Source) -> Non
     )
 
     assert look(source).unmapped == ("caption",)
-
-
-# Two tables of public applications, by the columns and types that their own schemas declare.
-MASTODON = """
-CREATE TABLE {0}.media_attachments (
-    id bigint NOT NULL PRIMARY KEY, status_id bigint, file_file_name varchar, file_content_type varchar,
-    file_file_size integer, file_updated_at timestamp, remote_url varchar NOT NULL DEFAULT '',
-    created_at timestamp NOT NULL, updated_at timestamp NOT NULL, shortcode varchar, type integer NOT NULL DEFAULT 0,
-    file_meta json, account_id bigint, description text, scheduled_status_id bigint, blurhash varchar,
-    processing integer, file_storage_schema_version integer, thumbnail_file_name varchar,
-    thumbnail_content_type varchar, thumbnail_file_size integer, thumbnail_updated_at timestamp,
-    thumbnail_remote_url varchar)
-"""
-IMMICH = """
-CREATE TABLE {0}.asset (
-    id uuid NOT NULL PRIMARY KEY, "ownerId" uuid NOT NULL, type varchar NOT NULL, "originalPath" varchar NOT NULL,
-    "fileCreatedAt" timestamptz NOT NULL, "isFavorite" boolean NOT NULL DEFAULT false, checksum bytea NOT NULL,
-    "updatedAt" timestamptz NOT NULL, "createdAt" timestamptz NOT NULL, "deletedAt" timestamptz, width integer,
-    height integer)
-"""
-
-
-@pytest.mark.parametrize(
-    ("statement", "table", "order", "modified", "mapped", "unmapped"),
-    [
-        (
-            MASTODON,
-            "media_attachments",
-            "created_at",
-            "updated_at",
-            ("file_file_name", "file_content_type", "remote_url", "shortcode", "blurhash", "thumbnail_file_name"),
-            (
-                *("status_id", "file_file_size", "file_updated_at", "type", "file_meta", "account_id", "description"),
-                *("scheduled_status_id", "processing", "file_storage_schema_version", "thumbnail_content_type"),
-                *("thumbnail_file_size", "thumbnail_updated_at", "thumbnail_remote_url"),
-            ),
-        ),
-        (
-            IMMICH,
-            "asset",
-            "createdAt",
-            "updatedAt",
-            ("ownerId", "type", "originalPath"),
-            ("fileCreatedAt", "isFavorite", "checksum", "deletedAt", "width", "height"),
-        ),
-    ],
-    ids=["mastodon", "immich"],
-)
-def test_what_a_public_applications_table_would_lose_is_named(
-    source: Source,
-    statement: str,
-    table: str,
-    order: str,
-    modified: str,
-    mapped: tuple[str, ...],
-    unmapped: tuple[str, ...],
-) -> None:
-    schema = sql.Identifier(source.schema)
-    source.owner.execute(sql.SQL(statement).format(schema))
-    source.owner.execute(sql.SQL("GRANT SELECT ON {} TO imgmig_reader").format(sql.Identifier(source.schema, table)))
-    times = tuple(Field(name, name, FieldType.TIMESTAMP) for name in (order, modified))
-    texts = tuple(Field(name, name, FieldType.TEXT, Null.WRITTEN) for name in mapped)
-    mapping = replace(IMAGE, order=Order(order), modified=modified, pictures=None, fields=(*times, *texts))
-
-    assert look(source, table, mapping) == NotMigrated(unmapped=unmapped)
-    reasons = dict.fromkeys(unmapped, "not needed")
-    assert look(source, table, mapping, reasons) == NotMigrated(ignored=reasons)

@@ -1,8 +1,5 @@
 """The connection reads only, and comes back."""
 
-from collections.abc import Callable
-from datetime import datetime, timezone
-
 import pytest
 
 from imgmig_dagster.errors import SourceRefused, SourceUnavailable
@@ -51,11 +48,6 @@ def test_the_session_is_opened_again_with_its_settings(source: Source) -> None:
         connection.close()
 
 
-def owners_url(services: Services) -> str:
-    environment = services.environment
-    return "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**environment)
-
-
 @pytest.mark.parametrize(
     ("statement", "sqlstate"),
     [
@@ -69,7 +61,7 @@ def owners_url(services: Services) -> str:
 )
 def test_nothing_can_be_written_even_by_a_role_that_may(services: Services, statement: str, sqlstate: str) -> None:
     services.owner.execute("CREATE SEQUENCE IF NOT EXISTS public.a_sequence")
-    connection = ReadOnlyConnections(owners_url(services))
+    connection = ReadOnlyConnections(services.owner_url)
     try:
         with pytest.raises(SourceRefused, match=f"SQLSTATE {sqlstate}"):
             connection.fetch(statement)
@@ -80,7 +72,7 @@ def test_nothing_can_be_written_even_by_a_role_that_may(services: Services, stat
 
 
 def test_the_servers_text_with_its_values_is_not_in_the_error(services: Services) -> None:
-    connection = ReadOnlyConnections(owners_url(services))
+    connection = ReadOnlyConnections(services.owner_url)
     try:
         with pytest.raises(SourceRefused) as caught:
             connection.fetch("SELECT %(name)s::int", {"name": "secret value"})
@@ -116,22 +108,6 @@ def test_a_server_that_stays_away_is_unavailable_after_the_retries() -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_server_that_comes_back_within_the_retries_is_read(source: Source) -> None:
-    """The server seems to be away until the second wait is over."""
-    waited: list[float] = []
-    connection = ReadOnlyConnections(
-        lambda: source.url if len(waited) == 2 else "postgresql://nobody@127.0.0.1:1/x",
-        RetryPolicy(delays=(0.1, 0.4)),
-        waited.append,
-    )
-
-    try:
-        assert connection.fetch("SELECT 7") == [(7,)]
-    finally:
-        connection.close()
-    assert len(waited) == 2
-
-
 def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Source) -> None:
     urls = iter(["postgresql://nobody@127.0.0.1:1/x", source.url])
     connection = ReadOnlyConnections(lambda: next(urls), RetryPolicy(delays=(0.1,)), lambda _seconds: None)
@@ -141,36 +117,6 @@ def test_a_url_that_is_rotated_is_asked_for_with_each_new_connection(source: Sou
         assert connection.fetch("SELECT 7") == [(7,)], "an open one is kept"
     finally:
         connection.close()
-
-
-@pytest.mark.parametrize(
-    ("literal", "expected"),
-    [
-        ("timestamptz '1970-01-01 00:00:00+00'", lambda value: value == 0),
-        ("timestamptz '2000-01-01 00:00:00+00'", lambda value: value == 946_684_800_000_000),
-        ("timestamp '1969-12-31 23:59:59.999999'", lambda value: value == -1),
-        ("timestamptz 'infinity'", lambda value: value == 2**63 - 1),
-        ("timestamp '-infinity'", lambda value: value == -(2**63)),
-        ("timestamptz '0001-01-01 00:00:00+00 BC'", lambda value: value < -62_135_596_800_000_000),
-        ("NULL::timestamptz", lambda value: value is None),
-        (
-            "timestamptz '2024-02-29 12:34:56.123456+05:30'",
-            lambda value: (
-                value == int(datetime(2024, 2, 29, 7, 4, 56, tzinfo=timezone.utc).timestamp()) * 1_000_000 + 123_456
-            ),
-        ),
-    ],
-)
-def test_timestamps_arrive_as_microseconds_since_1970(
-    source: Source, literal: str, expected: Callable[[int | None], bool]
-) -> None:
-    connection = ReadOnlyConnections(source.url)
-    try:
-        ((value,),) = connection.fetch(f"SELECT {literal}")
-    finally:
-        connection.close()
-
-    assert expected(value)
 
 
 def test_no_transaction_stays_open_between_pages(source: Source) -> None:

@@ -1,6 +1,5 @@
 """Every row of the table counted by one statement, on one snapshot, and which ids they are."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -9,27 +8,19 @@ import pytest
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.counting import (
     OUTSIDE,
-    RepeatedIds,
     RowsAndIds,
     RowsOutside,
     TableCounts,
     id_hash,
     present,
-    repeated_on,
     table_counts,
 )
 from imgmig_dagster.source.reader import SourceReader
-from imgmig_dagster_tests.arrange import MARCH, Source, image, month, partition_by_time, row_id
+from imgmig_dagster_tests.arrange import MARCH, Source, image, month, row_id
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.images import IMAGE
 
 WINDOWS = [month(2024, 2), MARCH, month(2024, 4)]
-
-
-@pytest.fixture
-def reader(source: Source) -> Iterator[SourceReader]:
-    with source.reader() as reader:
-        yield reader
 
 
 def counts_of(reader: SourceReader) -> TableCounts:
@@ -134,17 +125,3 @@ def test_local_times_are_counted_where_their_instants_lie(new_source: NewSource)
 
     with reader:
         assert counts_of(reader).groups == {"2024-03-01": of(row_id(1)), OUTSIDE: of(row_id(2))}
-
-
-def test_ids_that_are_there_twice_are_named_where_no_index_keeps_them_single(source: Source) -> None:
-    partition_by_time(source)
-    source.insert([image(1), image(2), image(2, created_at="2024-02-01Z"), image(3, created_at="2031-01-01Z")])
-
-    with source.reader() as reader, reader.snapshot() as snapshot:
-        assert repeated_on(snapshot) == RepeatedIds(1, (row_id(2),))
-        assert table_counts(snapshot, WINDOWS).rows == 4
-
-
-def test_a_unique_index_is_believed_without_a_look(reader: SourceReader) -> None:
-    with reader.snapshot() as snapshot:
-        assert repeated_on(snapshot) == RepeatedIds(0, ())

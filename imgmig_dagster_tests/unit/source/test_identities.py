@@ -1,7 +1,5 @@
 """Identities of several columns and of any type: each look at the table sees the same rows under the same ids."""
 
-from typing import Any
-
 import pytest
 from psycopg import sql
 
@@ -9,12 +7,17 @@ from imgmig_dagster.errors import SourceRefused
 from imgmig_dagster.mapping.spec import Order
 from imgmig_dagster.mapping.template import parts, taken_apart
 from imgmig_dagster.mapping.transform import Rejection, transformer
-from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import UNDATED_WINDOW, Window
 from imgmig_dagster_tests.arrange import MARCH
-from imgmig_dagster_tests.unit.source.test_types import make_citext_in
-from imgmig_dagster_tests.unit.source.things import Things, assert_all_looks_agree, text_field, things_mapping
+from imgmig_dagster_tests.unit.source.test_plans import Recorded
+from imgmig_dagster_tests.unit.source.things import (
+    Things,
+    assert_all_looks_agree,
+    make_citext,
+    text_field,
+    things_mapping,
+)
 
 PAIR = {"identity": ("a", "b"), "key": ("A#{a}", "B#{b}")}
 # The types of both columns, values in SQL in their order, and the ids.
@@ -57,13 +60,50 @@ def test_rows_of_two_columns_are_the_same_to_every_look(things: Things, what: st
     first, second, values, ids = PAIRS[what]
     things.execute("CREATE TYPE {s}.kind AS ENUM ('z', 'a')")
     if "citext" in first + second:
-        make_citext_in(things.execute)
+        make_citext(things)
     rows = ", ".join(f"({pair}, '2024-03-05Z', 'v')" for pair in reversed(values))
     things.make(f"a {first}, b {second}, at timestamptz, v text, PRIMARY KEY (a, b)", f"VALUES {rows}")
 
     with things.reader(things_mapping(text_field("v"), order=Order("at"), **PAIR)) as reader:
         assert reader.table.id_is_indexed
         assert_all_looks_agree(reader, {MARCH: ids})
+
+
+# The type of the column, its ids in their order, and texts that no row can have, or that are spelled otherwise.
+ONES: dict[str, tuple[list[str], list[str]]] = {
+    "uuid": (
+        [f"0000000{number:x}-0000-4000-8000-000000000000" for number in (3, 9, 10)],
+        ["not-a-uuid", "", "00000000-0000-4000-8000-00000000000", "0000000A-0000-4000-8000-000000000000", "\0"],
+    ),
+    "bigint": (
+        ["-5", "0", "9", "10", "100", "1000", "4611686018427387904"],
+        ["abc", "", "1.5", "9" * 30, "+1", "010", " 9", "\0"],
+    ),
+    "integer": (["90", "100", "101"], [str(2**31)]),
+    "numeric(20, 0)": (["-3", "0", "7", "100", "18446744073709551615"], ["007", "7.0", "x"]),
+    "text": (sorted(["a", "B", "ä", "Z", "a'b", 'q"uote', "100", "20", " ", "%s", "{}", "\\x"]), ["\0", "b"]),
+    "varchar(50)": (["img-000", "img-001", "img-002"], ["img-0"]),
+    "char(8)": ([f"k{number:<7}" for number in (1, 10, 11, 2)], ["k1"]),
+    "character(30)": ([f"k{number:<29}" for number in (1, 10, 11, 2)], ["k1"]),
+    "{s}.kind": (["z", "a"], ["b"]),
+    # Where text's comparison stood in for its own, a page would begin behind rows that no page held.
+    "{s}.citext": (["a", "B", "c", "D", "e", "F", "g", "H", "Z-1", "z-2"], ["A", "b"]),
+}
+
+
+@pytest.mark.parametrize("column_type", ONES)
+def test_rows_of_one_column_are_the_same_to_every_look(things: Things, column_type: str) -> None:
+    ids, strangers = ONES[column_type]
+    things.execute("CREATE TYPE {s}.kind AS ENUM ('z', 'a')")
+    if "citext" in column_type:
+        make_citext(things)
+    listed = ", ".join("('{}', '2024-03-05Z')".format(row_id.replace("'", "''")) for row_id in reversed(ids))
+    things.make(f"id {column_type} PRIMARY KEY, at timestamptz", f"VALUES {listed}")
+
+    with things.reader(things_mapping(order=Order("at"))) as reader:
+        assert_all_looks_agree(reader, {MARCH: ids})
+        assert list(reader.rows([*strangers, ids[1]])) == [ids[1]]
+        assert reader.rows(strangers) == {}
 
 
 # The ends of a type, and what is no number or no day of a calendar: the column, values in SQL, and the ids.
@@ -204,19 +244,6 @@ class TestUniqueness:
             assert [row_id for _counts, page in recounted for row_id in page] == ids
             assert {counts.everything for counts, _page in recounted} == {len(values)}
             assert reader.repeated_ids().ids == len(values) - len(ids)
-
-
-class Recorded(ReadOnlyConnections):
-    """Keeps the statements that it is asked."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.asked: list[tuple[sql.Composed, dict[str, Any]]] = []
-
-    def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
-        if isinstance(query, sql.Composed):
-            self.asked.append((query, parameters or {}))
-        return super().fetch(query, parameters)
 
 
 @pytest.mark.parametrize(("column_type", "window"), [("timestamptz", MARCH), ("timestamptz", UNDATED_WINDOW)])

@@ -1,6 +1,5 @@
 """A window's inventory: one statement, every mapped value in its digest."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -8,12 +7,6 @@ import pytest
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window, to_microseconds
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, month, us
-
-
-@pytest.fixture
-def reader(source: Source) -> Iterator[SourceReader]:
-    with source.reader() as reader:
-        yield reader
 
 
 def test_it_counts_rows_bytes_and_nulls_of_the_window_alone(source: Source, reader: SourceReader) -> None:

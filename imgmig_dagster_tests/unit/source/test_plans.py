@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,25 +22,24 @@ from imgmig_dagster_tests.integration.test_standby import READINGS
 
 
 class Recorded(ReadOnlyConnections):
-    """Keeps what it is asked, to have it explained."""
+    """Keeps what it is asked of the table, on snapshots too, to have it explained."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.asked: list[tuple[sql.Composed, dict[str, Any]]] = []
 
     def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
-        self.asked.append((query, parameters or {}))
-        return super().fetch(query, parameters)
+        return self._kept(super().fetch, query, parameters)
 
     @contextmanager
     def snapshot(self) -> Iterator[Fetch]:
         with super().snapshot() as fetch:
+            yield partial(self._kept, fetch)
 
-            def recorded(query: Any, parameters: dict[str, Any] | None) -> list[Any]:
-                self.asked.append((query, parameters or {}))
-                return fetch(query, parameters)
-
-            yield recorded
+    def _kept(self, fetch: Fetch, query: Any, parameters: dict[str, Any] | None) -> list[Any]:
+        if isinstance(query, sql.Composed):
+            self.asked.append((query, parameters or {}))
+        return fetch(query, parameters)
 
 
 class Explained:
@@ -60,7 +60,6 @@ class Explained:
             return [
                 "\n".join(line for (line,) in owner.execute(sql.SQL("EXPLAIN ") + query, parameters).fetchall())
                 for query, parameters in self._connection.asked
-                if isinstance(query, sql.Composed)
             ]
         finally:
             for way in ("seqscan", *avoided):

@@ -1,6 +1,5 @@
 """The reader against a real PostgreSQL: every row exactly once, with any content."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -12,12 +11,6 @@ from imgmig_dagster.window import Window
 from imgmig_dagster_tests.arrange import COLUMNS, MARCH, Source, image, row_id, us
 from imgmig_dagster_tests.conftest import NewSource
 from imgmig_dagster_tests.images import PICTURE
-
-
-@pytest.fixture
-def reader(source: Source) -> Iterator[SourceReader]:
-    with source.reader() as reader:
-        yield reader
 
 
 def read_ids(reader: SourceReader, window: Window, size: int) -> list[str]:
@@ -53,53 +46,6 @@ def test_a_window_without_rows_has_no_pages(reader: SourceReader) -> None:
 
 def test_counting_rows_of_no_windows_counts_none(reader: SourceReader) -> None:
     assert reader.rows_per_window([]) == {}
-
-
-IDS = {
-    "uuid": [f"{number:08x}-0000-4000-8000-000000000000" for number in range(25)],
-    "bigint": [str(number) for number in (-5, 0, 1, 2, 9, 10, 11, 100, *range(1000, 1016), 2**62)],
-    "integer": [str(number) for number in range(90, 115)],
-    "text": sorted(["a", "B", "ä", "Z", "a'b", 'q"uote', "100", "20", " ", "%s", "{}", "\\x", *"cdefghijklmno"]),
-    "varchar(50)": [f"img-{number:03}" for number in range(25)],
-    "char(8)": [f"img-{number:04}" for number in range(25)],
-}
-
-
-@pytest.mark.parametrize("id_type", IDS)
-def test_ids_of_every_accepted_type_are_paged_looked_up_and_censused(new_source: NewSource, id_type: str) -> None:
-    source = new_source(id_type=id_type)
-    expected = IDS[id_type]
-    # All at one instant: the order, and where the next page starts, hang on the id alone.
-    source.insert(image(0, id=identifier, created_at="2024-03-01T00:00:00Z") for identifier in expected)
-
-    with source.reader() as reader:
-        assert read_ids(reader, MARCH, 4) == expected
-        assert [row[0] for page in reader.all_rows(4) for row in page] == expected
-        assert list(reader.rows(expected[3:6])) == expected[3:6]
-        assert {each.row[0] for each in reader.sample(5, 1, PICTURE, [MARCH])} < set(expected)
-
-
-@pytest.mark.parametrize(
-    ("id_type", "strangers"),
-    [
-        ("uuid", ["not-a-uuid", "", "00000000-0000-4000-8000-00000000000", "{}", "\0"]),
-        ("uuid", ["00000001-0000-4000-8000-00000000000A".upper()]),
-        ("bigint", ["abc", "", "1.5", "9" * 30, "+1", "01", " 1", "\0"]),
-        ("integer", [str(2**31)]),
-        ("text", ["\0", "nobody"]),
-    ],
-)
-def test_a_lookup_passes_over_ids_that_the_column_cannot_hold(
-    new_source: NewSource, id_type: str, strangers: list[str]
-) -> None:
-    """A key in the target may hold anything behind its prefix, and is looked up by the census."""
-    source = new_source(id_type=id_type)
-    ours = IDS[id_type][2]
-    source.insert([image(0, id=ours)])
-
-    with source.reader() as reader:
-        assert list(reader.rows([*strangers, ours])) == [ours]
-        assert reader.rows(strangers) == {}
 
 
 def test_rows_that_no_partition_holds_are_counted_and_sampled(source: Source, reader: SourceReader) -> None:

@@ -1,8 +1,6 @@
 """How a sample is drawn: by which ranks, and without a sort on PostgreSQL's disk."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
 from itertools import chain, combinations, product
 from math import exp, lgamma, log, sqrt
 from random import Random
@@ -12,11 +10,11 @@ import pytest
 from psycopg import sql
 
 from imgmig_dagster.source import sampling
-from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.source.sampling import Lottery, Shape, ranks
 from imgmig_dagster_tests.arrange import Source, image, month
 from imgmig_dagster_tests.images import IMAGE, PICTURE
+from imgmig_dagster_tests.unit.source.test_plans import Recorded
 
 ROWS = 300_000
 YEAR = [month(2024, number) for number in range(1, 13)]
@@ -25,27 +23,6 @@ MANY = (
     " now(), 'IMG_' || n, 'uploads/' || n, 'images', 'thumbs/' || n, 'image/jpeg', n, 640, 480"
     " FROM generate_series(1, %s) AS listed(n)"
 )
-
-
-class Recorded(ReadOnlyConnections):
-    """Keeps what it is asked, on snapshots too, to have it explained."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.asked: list[tuple[sql.Composed, dict[str, Any] | None]] = []
-
-    def fetch(self, query: Any, parameters: dict[str, Any] | None = None) -> list[Any]:
-        return self._kept(super().fetch, query, parameters)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Any]:
-        with super().snapshot() as fetch:
-            yield partial(self._kept, fetch)
-
-    def _kept(self, fetch: Callable[..., list[Any]], query: Any, parameters: dict[str, Any] | None) -> list[Any]:
-        if isinstance(query, sql.Composed):
-            self.asked.append((query, parameters))
-        return fetch(query, parameters)
 
 
 def carried_out(source: Source, recorded: Recorded) -> list[dict[str, Any]]:

@@ -75,8 +75,7 @@ def test_a_roles_own_settings_and_names_change_nothing_that_is_read(source: Sour
     with source.reader() as reader:
         rows = [row for page in reader.pages(MARCH, None, 7) for row in page]
         inventory = reader.inventory(MARCH)
-    owner = "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**services.environment)
-    with SourceReader(ReadOnlyConnections(owner), source.schema, source.table, IMAGE) as reader:
+    with SourceReader(ReadOnlyConnections(services.owner_url), source.schema, source.table, IMAGE) as reader:
         expected = [row for page in reader.pages(MARCH, None, 30) for row in page]
         assert reader.inventory(MARCH).digest == inventory.digest
 
@@ -149,21 +148,11 @@ def test_an_empty_result_is_proved_too(source: Source, empty: str) -> None:
         source.owner.execute(SessionState(other_cluster=" OR true").proven(statement))
 
 
-@pytest.fixture(params=["SQL_ASCII", "LATIN1"])
-def encoded(services: Services, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database in another encoding."""
-    owner = services.owner
-    owner.execute(
-        f"CREATE DATABASE encoded TEMPLATE template0 ENCODING '{request.param}' LOCALE 'C' LOCALE_PROVIDER libc"
-    )
-    owner.execute(f"GRANT CONNECT ON DATABASE encoded TO {READER}")
-    yield url(int(services.environment["PGPORT"]), "encoded", OWNER)
-    owner.execute("DROP DATABASE encoded WITH (FORCE)")
-
-
 @pytest.mark.parametrize("parameter", ["", "?client_encoding=sql_ascii", "?client_encoding=latin1"])
-def test_text_is_text_in_every_encoding(encoded: str, parameter: str) -> None:
-    connection = ReadOnlyConnections(encoded + parameter, known=KnownServers())
+@pytest.mark.parametrize("encoded_owner", ["SQL_ASCII", "LATIN1"], indirect=True)
+def test_text_is_text_in_every_encoding(encoded_owner: psycopg.Connection[Any], parameter: str) -> None:
+    info = encoded_owner.info
+    connection = ReadOnlyConnections(url(info.port, info.dbname, OWNER) + parameter, known=KnownServers())
     try:
         assert connection.fetch("SELECT %(text)s::text, 'plain', relname FROM pg_class LIMIT 1", {"text": "é"})[0][
             :2

@@ -27,8 +27,7 @@ def raised(services: Services) -> "Iterator[Raised]":
         "CREATE OR REPLACE FUNCTION public.fail(state text) RETURNS integer LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'secret value of a row' USING ERRCODE = state; END $$"
     )
-    environment = services.environment
-    yield Raised("postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**environment))
+    yield Raised(services.owner_url)
     services.owner.execute("DROP FUNCTION public.fail")
 
 

@@ -49,6 +49,41 @@ class Things:
         return SourceReader(connections, self.schema, "things", mapping, zone)
 
 
+def make_citext(things: Things) -> None:
+    """What the extension citext makes, in a schema that is on no search_path: as text, but for its comparisons."""
+    things.execute("CREATE TYPE {s}.citext")
+    for name, like in {"citextin(cstring)": "textin", "citextout({s}.citext)": "textout"}.items():
+        returned = "{s}.citext" if "in(" in name else "cstring"
+        things.execute(
+            f"CREATE FUNCTION {{s}}.{name} RETURNS {returned} AS '{like}' LANGUAGE internal IMMUTABLE STRICT",
+        )
+    things.execute(
+        "CREATE TYPE {s}.citext (INPUT = {s}.citextin, OUTPUT = {s}.citextout, LIKE = pg_catalog.text, CATEGORY = 'S')",
+    )
+    things.execute("CREATE CAST ({s}.citext AS text) WITHOUT FUNCTION AS IMPLICIT")
+    things.execute("CREATE CAST (text AS {s}.citext) WITHOUT FUNCTION AS ASSIGNMENT")
+    operators = {"lt": "<", "le": "<=", "eq": "=", "ge": ">=", "gt": ">"}
+    for name, operator in operators.items():
+        things.execute(
+            f"CREATE FUNCTION {{s}}.citext_{name}({{s}}.citext, {{s}}.citext) RETURNS bool"
+            " LANGUAGE sql IMMUTABLE STRICT AS $$"
+            f' SELECT lower($1::text) COLLATE "C" {operator} lower($2::text) COLLATE "C" $$',
+        )
+        things.execute(
+            f"CREATE OPERATOR {{s}}.{operator} (FUNCTION = {{s}}.citext_{name}, LEFTARG = {{s}}.citext,"
+            " RIGHTARG = {s}.citext)",
+        )
+    things.execute(
+        "CREATE FUNCTION {s}.citext_cmp({s}.citext, {s}.citext) RETURNS int LANGUAGE sql IMMUTABLE STRICT AS $$"
+        ' SELECT bttextcmp(lower($1::text) COLLATE "C", lower($2::text) COLLATE "C") $$',
+    )
+    listed = ", ".join(f"OPERATOR {n} {{s}}.{sign}" for n, sign in enumerate(operators.values(), start=1))
+    things.execute(
+        f"CREATE OPERATOR CLASS {{s}}.citext_ops DEFAULT FOR TYPE {{s}}.citext USING btree AS {listed},"
+        " FUNCTION 1 {s}.citext_cmp({s}.citext, {s}.citext)",
+    )
+
+
 def things_mapping(
     *fields: Field, order: Order, identity: Sequence[str] = ("id",), key: Sequence[str] = ("THING#{id}",), **more: Any
 ) -> TableMapping:
