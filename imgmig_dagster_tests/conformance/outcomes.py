@@ -1,6 +1,6 @@
 """What the rows that break migrations have in common: they are migrated among their neighbours, or rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgmig_dagster.mapping.rows import Item
@@ -17,7 +17,7 @@ def written(result: MigrationResult) -> int:
     return result.outcomes.get("inserted", 0) + result.outcomes.get("written", 0)
 
 
-def by_key(items: list[Item]) -> dict[str, Item]:
+def by_key(items: Sequence[Item]) -> dict[str, Item]:
     return {item["PK"]["S"]: item for item in items}
 
 

@@ -8,8 +8,9 @@ from imgmig_dagster.target.inserts import BatchInsert, Insert
 from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of
 from imgmig_dagster_tests.conformance.conftest import OnTable
+from imgmig_dagster_tests.conformance.outcomes import by_key
 from imgmig_dagster_tests.conformance.servers import Server
-from imgmig_dagster_tests.conformance.test_writes import by_key, refusal, sized
+from imgmig_dagster_tests.conformance.test_writes import refusal, sized
 from imgmig_dagster_tests.images import IMAGE
 
 

@@ -15,7 +15,9 @@ from imgmig_dagster.target.target_table import describe
 from imgmig_dagster.target.writer import ExistingItem, WritableTable, WriteFailure
 from imgmig_dagster_tests.arrange import Target, item_of, row_id
 from imgmig_dagster_tests.conformance.conftest import STRICT, Endpoint, OnTable
+from imgmig_dagster_tests.conformance.outcomes import by_key
 from imgmig_dagster_tests.conformance.servers import Server
+from imgmig_dagster_tests.conftest import create_table
 from imgmig_dagster_tests.images import IMAGE
 
 
@@ -27,10 +29,6 @@ def sized(number: int, size: int, **changes: Any) -> Item:
 
 def with_id(identifier: str) -> Item:
     return {**item_of(1), **IMAGE.key(identifier)}
-
-
-def by_key(items: list[Item]) -> dict[str, Item]:
-    return {item["PK"]["S"]: item for item in items}
 
 
 def write(on_table: OnTable, items: list[Item]) -> list[WriteFailure]:
@@ -288,12 +286,7 @@ class TestTheTableItself:
         self, endpoint: Endpoint, on_table: OnTable, target: Target
     ) -> None:
         other = f"{target.name}-other"
-        endpoint.client.create_table(
-            TableName=other,
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_table(endpoint.client, other, {"id": "S"})
         try:
             endpoint.client.get_waiter("table_exists").wait(TableName=other, WaiterConfig={"Delay": 2})
             with pytest.raises(TargetRefused, match="has the key"):

@@ -1,7 +1,7 @@
 """Keys that AWS no longer takes, and clocks that it does not believe: every service follows, or says what to do."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -16,8 +16,7 @@ from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.target.client import DynamoDBClient
 from imgmig_dagster.target.target_table import describe
 from imgmig_dagster_tests.arrange import Migration, Target, image, item_of, row_id
-from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
-from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, refused
 from imgmig_dagster_tests.images import IMAGE
 from imgmig_dagster_tests.runs import Run
 from imgmig_dagster_tests.unit.target.opened import opened
@@ -46,12 +45,6 @@ ASKING: dict[str, Ask] = {
     "state": write_state,
     "identity": lambda access, _target: caller(access),
 }
-
-
-@pytest.fixture
-def gate(services: Services) -> Iterator[AwsGate]:
-    with aws_gate(services.dynamodb_url) as gate:
-        yield gate
 
 
 @pytest.fixture
@@ -166,47 +159,43 @@ def slow_program(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_slow_source_of_other_credentials_holds_up_no_loop(slow_program: Path, gate: AwsGate, target: Target) -> None:
+async def test_a_slow_source_of_other_credentials_holds_up_no_loop(
+    slow_program: Path, gate: AwsGate, target: Target
+) -> None:
     """The first ones are refused."""
     gate.rule = lambda asked: refused(asked, "ExpiredTokenException") if asked.access_key == "FIRST" else None
     access = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", gate.url),))
 
-    async def run() -> None:
-        async with opened(target, "", credentials=access) as table:
-            getting = asyncio.create_task(table.get(row_id(1)))
-            while not (slow_program / "waiting").exists():  # noqa: ASYNC110  # another process makes it
-                await asyncio.sleep(0.01)  # the loop turns
-            (slow_program / "released").touch()
-            await getting
-
-    asyncio.run(run())
+    async with opened(target, "", credentials=access) as table:
+        getting = asyncio.create_task(table.get(row_id(1)))
+        while not (slow_program / "waiting").exists():  # noqa: ASYNC110  # another process makes it
+            await asyncio.sleep(0.01)  # the loop turns
+        (slow_program / "released").touch()
+        await getting
 
     assert not (slow_program / "gave-up").exists()
 
 
 @pytest.mark.parametrize("minutes_left", [5, -1], ids=["they still hold", "they have ended"])
-def test_a_slow_source_of_credentials_holds_up_no_loop(
+async def test_a_slow_source_of_credentials_holds_up_no_loop(
     slow_program: Path, gate: AwsGate, target: Target, minutes_left: int
 ) -> None:
     access = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", gate.url),))
 
-    async def run() -> None:
-        async with opened(target, "", credentials=access) as table:
-            found = access.credentials()._found
-            assert found is not None
-            found._expiry_time = datetime.now(tz=timezone.utc) + timedelta(minutes=minutes_left)  # type: ignore[attr-defined]
-            access.credentials()._not_before = 0.0
-            getting = asyncio.create_task(table.get(row_id(1)))
-            if minutes_left > 0:
-                await getting  # with the old ones, while new ones are asked for
-            else:
-                for _turn in range(10):
-                    await asyncio.sleep(0)  # the loop turns
-                assert not getting.done()
-            (slow_program / "released").touch()
-            await getting
-
-    asyncio.run(run())
+    async with opened(target, "", credentials=access) as table:
+        found = access.credentials()._found
+        assert found is not None
+        found._expiry_time = datetime.now(tz=timezone.utc) + timedelta(minutes=minutes_left)  # type: ignore[attr-defined]
+        access.credentials()._not_before = 0.0
+        getting = asyncio.create_task(table.get(row_id(1)))
+        if minutes_left > 0:
+            await getting  # with the old ones, while new ones are asked for
+        else:
+            for _turn in range(10):
+                await asyncio.sleep(0)  # the loop turns
+            assert not getting.done()
+        (slow_program / "released").touch()
+        await getting
 
     assert not (slow_program / "gave-up").exists()
 

@@ -52,7 +52,7 @@ class TestGather:
 
         assert asyncio.run(gather(piece(number) for number in range(5))) == [0, 1, 2, 3, 4]
 
-    def test_when_one_piece_fails_the_others_are_ended_before_its_error_is_raised(self) -> None:
+    async def test_when_one_piece_fails_the_others_are_ended_before_its_error_is_raised(self) -> None:
         ended = list[str]()
 
         async def wait_for_ever() -> None:
@@ -65,12 +65,9 @@ class TestGather:
             await asyncio.sleep(0)
             raise RuntimeError("one failed")
 
-        async def run() -> None:
-            with pytest.raises(RuntimeError, match="one failed"):
-                await gather([wait_for_ever(), fail(), wait_for_ever()])
-            assert ended == ["waiting", "waiting"]
-
-        asyncio.run(run())
+        with pytest.raises(RuntimeError, match="one failed"):
+            await gather([wait_for_ever(), fail(), wait_for_ever()])
+        assert ended == ["waiting", "waiting"]
 
 
 class TestErrors:
@@ -110,7 +107,7 @@ def test_whatever_the_doctor_finds_wrong_has_a_remedy(service: str) -> None:
 
 
 class TestInThread:
-    def test_what_is_entered_while_the_task_is_cancelled_is_left_again(self) -> None:
+    async def test_what_is_entered_while_the_task_is_cancelled_is_left_again(self) -> None:
         entering, go_on, events = threading.Event(), threading.Event(), list[str]()
 
         @contextmanager
@@ -121,24 +118,21 @@ class TestInThread:
             yield
             events.append("never")
 
-        async def run() -> None:
-            async def hold() -> None:
-                async with in_thread(slow()):
-                    raise AssertionError("the task was cancelled before")
+        async def hold() -> None:
+            async with in_thread(slow()):
+                raise AssertionError("the task was cancelled before")
 
-            task = asyncio.create_task(hold())
-            await asyncio.to_thread(entering.wait, 10)
-            task.cancel()
-            asyncio.get_running_loop().call_later(0, go_on.set)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            events.append("ended")
-
-        asyncio.run(run())
+        task = asyncio.create_task(hold())
+        await asyncio.to_thread(entering.wait, 10)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        events.append("ended")
 
         assert events == ["entered", "ended"], "left by the cancellation, before the task ended"
 
-    def test_an_error_passes_through_the_context(self) -> None:
+    async def test_an_error_passes_through_the_context(self) -> None:
         left = list[str]()
 
         @contextmanager
@@ -149,10 +143,7 @@ class TestInThread:
                 left.append("by an error")
                 raise
 
-        async def run() -> None:
+        with pytest.raises(ValueError, match="inside"):
             async with in_thread(noting()):
                 raise ValueError("inside")
-
-        with pytest.raises(ValueError, match="inside"):
-            asyncio.run(run())
         assert left == ["by an error"]

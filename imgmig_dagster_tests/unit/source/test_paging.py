@@ -8,11 +8,8 @@ import pytest
 from imgmig_dagster.source.paging import ahead
 
 
-def test_pages_come_in_order_and_all_of_them() -> None:
-    async def collect() -> list[int]:
-        return [page async for page in ahead(iter([1, 2, 3]))]
-
-    assert asyncio.run(collect()) == [1, 2, 3]
+async def test_pages_come_in_order_and_all_of_them() -> None:
+    assert [page async for page in ahead(iter([1, 2, 3]))] == [1, 2, 3]
 
 
 def test_the_next_page_is_read_while_one_is_worked_on() -> None:
@@ -35,7 +32,7 @@ def test_the_next_page_is_read_while_one_is_worked_on() -> None:
     assert asyncio.run(work())[:2] == [1, 2]
 
 
-def test_an_error_of_the_reader_reaches_the_consumer_behind_the_pages_before_it() -> None:
+async def test_an_error_of_the_reader_reaches_the_consumer_behind_the_pages_before_it() -> None:
     def pages() -> Iterator[int]:
         yield 1
         raise RuntimeError("gone")
@@ -47,5 +44,5 @@ def test_an_error_of_the_reader_reaches_the_consumer_behind_the_pages_before_it(
             got.append(page)  # noqa: PERF401  # what came before the error is the point
 
     with pytest.raises(RuntimeError, match="gone"):
-        asyncio.run(collect())
+        await collect()
     assert got == [1]

@@ -10,6 +10,7 @@ from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.faults import STATEMENT_FAULTS, TargetFault
 from imgmig_dagster.target.writer import ExistingItem, WriteFailure
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
+from imgmig_dagster_tests.conformance.outcomes import by_key
 from imgmig_dagster_tests.fault_proxy import (
     Action,
     FaultProxy,
@@ -41,10 +42,6 @@ def insert(
 
 def items(count: int) -> list[Item]:
     return [item_of(number) for number in range(count)]
-
-
-def by_key(found: Sequence[Item]) -> dict[str, Item]:
-    return {item["PK"]["S"]: item for item in found}
 
 
 def sizes(proxy: FaultProxy) -> list[int]:
@@ -165,22 +162,18 @@ def test_what_an_item_is_rejected_for_is_put_items_word(target: Target, proxy: F
     ],
     ids=["denied", "unknown", "unknown, by 500", "denied by statement"],
 )
-def test_where_statements_are_denied_or_unknown_a_run_asks_no_more_and_says_so_once(
+async def test_where_statements_are_denied_or_unknown_a_run_asks_no_more_and_says_so_once(
     target: Target, proxy: FaultProxy, answer: Action, says: str
 ) -> None:
     proxy.inject(answer, "BatchExecuteStatement", times=FOREVER)
     told: list[str] = []
 
-    async def run() -> tuple[list[object], int]:
-        async with opened(target, proxy.url) as table:
-            table.batch_inserts.tell = told.append
-            found: list[object] = [*await table.put_new_many(items(25))]
-            asked = len(proxy.of("BatchExecuteStatement"))
-            # Another partition of the same run.
-            found += await table.for_partition().put_new_many([item_of(number) for number in range(25, 75)])
-            return found, asked
-
-    found, asked = asyncio.run(run())
+    async with opened(target, proxy.url) as table:
+        table.batch_inserts.tell = told.append
+        found: list[object] = [*await table.put_new_many(items(25))]
+        asked = len(proxy.of("BatchExecuteStatement"))
+        # Another partition of the same run.
+        found += await table.for_partition().put_new_many([item_of(number) for number in range(25, 75)])
 
     assert found == [None] * 75
     assert len(proxy.of("BatchExecuteStatement")) == asked
@@ -199,31 +192,25 @@ def test_where_statements_are_denied_or_unknown_a_run_asks_no_more_and_says_so_o
     ],
     ids=["denied", "unknown, by 500", "denied by statement"],
 )
-def test_batches_that_wait_do_not_run_into_the_same_refusal(
+async def test_batches_that_wait_do_not_run_into_the_same_refusal(
     target: Target, proxy: FaultProxy, answer: Action, most: int
 ) -> None:
     proxy.inject(answer, "BatchExecuteStatement", times=FOREVER)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, requests_in_flight=1) as table:
-            # Of two pages. What waits for its retry makes way for the others.
-            first = await asyncio.gather(*(table.put_new_many(items(500)[at : at + 250]) for at in (0, 250)))
-            assert first == [[None] * 250] * 2
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, requests_in_flight=1) as table:
+        # Of two pages. What waits for its retry makes way for the others.
+        first = await asyncio.gather(*(table.put_new_many(items(500)[at : at + 250]) for at in (0, 250)))
+        assert first == [[None] * 250] * 2
     assert 0 < len(proxy.of("BatchExecuteStatement")) <= most
     assert len(target.items()) == 500
 
 
-def test_an_outage_later_in_a_run_is_no_reason_to_ask_no_more(target: Target, proxy: FaultProxy) -> None:
-    async def run() -> object:
-        async with opened(target, proxy.url) as table:
-            await table.put_new_many(items(5))
-            proxy.inject(error("InternalServerError", 500), "BatchExecuteStatement", times=4)
-            assert await table.put_new_many([item_of(number) for number in range(5, 10)]) == [None] * 5
-            return table.batch_inserts.refusal
-
-    assert asyncio.run(run()) is None
+async def test_an_outage_later_in_a_run_is_no_reason_to_ask_no_more(target: Target, proxy: FaultProxy) -> None:
+    async with opened(target, proxy.url) as table:
+        await table.put_new_many(items(5))
+        proxy.inject(error("InternalServerError", 500), "BatchExecuteStatement", times=4)
+        assert await table.put_new_many([item_of(number) for number in range(5, 10)]) == [None] * 5
+        assert table.batch_inserts.refusal is None
     assert len(target.items()) == 10
 
 
@@ -257,7 +244,7 @@ def test_what_is_too_large_for_a_statement_goes_by_put_item(target: Target, prox
 
 @pytest.mark.parametrize("standing", [range(5), range(3)], ids=["all refused", "some written"])
 @pytest.mark.parametrize("handed_back", [True, False])
-def test_refused_statements_are_paid_for_by_the_larger_item(
+async def test_refused_statements_are_paid_for_by_the_larger_item(
     target: Target, proxy: FaultProxy, standing: range, handed_back: bool
 ) -> None:
     large = {"note": {"S": "x" * 3_000}}
@@ -266,9 +253,6 @@ def test_refused_statements_are_paid_for_by_the_larger_item(
     if not handed_back:
         proxy.inject(standing_kept_back, "BatchExecuteStatement")
 
-    async def run() -> float:
-        async with opened(target, proxy.url) as table:
-            await table.put_new_many(items(5))
-            return table.sender.traffic.write_units
-
-    assert asyncio.run(run()) == 4 * len(standing) + 5 - len(standing)
+    async with opened(target, proxy.url) as table:
+        await table.put_new_many(items(5))
+        assert table.sender.traffic.write_units == 4 * len(standing) + 5 - len(standing)

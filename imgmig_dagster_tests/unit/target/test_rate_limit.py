@@ -14,49 +14,46 @@ def limiter(clock: FakeClock, ceiling: float | None = None) -> RateLimiter:
     return RateLimiter(ceiling, clock, clock.sleep)
 
 
-def write(paced: RateLimiter, requests: int, units: float) -> None:
-    async def run() -> None:
-        for _ in range(requests):
-            paced.spent(units, await paced.wait())
-
-    asyncio.run(run())
+async def write(paced: RateLimiter, requests: int, units: float) -> None:
+    for _ in range(requests):
+        paced.spent(units, await paced.wait())
 
 
-def test_without_a_ceiling_nothing_waits_until_the_service_throttles() -> None:
+async def test_without_a_ceiling_nothing_waits_until_the_service_throttles() -> None:
     clock = FakeClock()
 
-    write(limiter(clock), requests=1_000, units=25)
+    await write(limiter(clock), requests=1_000, units=25)
 
     assert clock.slept == []
 
 
 @pytest.mark.parametrize(("ceiling", "units"), [(100.0, 25.0), (1_000.0, 25.0), (5.0, 1.0), (1.0, 400.0)])
-def test_a_ceiling_is_kept_over_time(ceiling: float, units: float) -> None:
+async def test_a_ceiling_is_kept_over_time(ceiling: float, units: float) -> None:
     clock = FakeClock()
     started = clock.now
 
-    write(limiter(clock, ceiling), requests=40, units=units)
+    await write(limiter(clock, ceiling), requests=40, units=units)
 
     # What the last request costs is paid by the one after it.
     assert (clock.now - started) == pytest.approx(39 * units / ceiling, rel=0.01)
 
 
-def test_idle_time_is_not_saved_up_for_a_burst() -> None:
+async def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
-    write(paced, requests=1, units=1)
+    await write(paced, requests=1, units=1)
     clock.now += 3_600
     started = clock.now
 
-    write(paced, requests=10, units=25)
+    await write(paced, requests=10, units=25)
 
     assert clock.now - started >= (9 * 25 - 100 / 10) / 100 - 0.001
 
 
-def test_a_throttle_halves_the_rate_that_was_really_reached() -> None:
+async def test_a_throttle_halves_the_rate_that_was_really_reached() -> None:
     clock = FakeClock()
     paced = limiter(clock)
-    write(paced, requests=40, units=25)
+    await write(paced, requests=40, units=25)
     clock.now += 2.0
 
     paced.throttled()
@@ -91,7 +88,7 @@ def test_throttles_that_go_on_halve_it_again_down_to_a_floor() -> None:
     assert 5.0 <= rates[-1] <= 15.0
 
 
-def test_the_rate_climbs_by_a_constant_step_a_second_up_to_the_ceiling() -> None:
+async def test_the_rate_climbs_by_a_constant_step_a_second_up_to_the_ceiling() -> None:
     clock = FakeClock()
     paced = limiter(clock, 400.0)
     paced.throttled()
@@ -99,70 +96,64 @@ def test_the_rate_climbs_by_a_constant_step_a_second_up_to_the_ceiling() -> None
     rates = []
     for _ in range(12):
         clock.now += 1.0
-        write(paced, requests=1, units=0)
+        await write(paced, requests=1, units=0)
         rates.append(paced.rate)
 
     assert rates[:3] == pytest.approx([225.0, 250.0, 275.0])
     assert rates[-1] == 400.0
 
 
-def test_after_a_throttle_requests_wait_although_there_is_no_ceiling() -> None:
+async def test_after_a_throttle_requests_wait_although_there_is_no_ceiling() -> None:
     clock = FakeClock()
     paced = limiter(clock)
-    write(paced, requests=4, units=25)
+    await write(paced, requests=4, units=25)
     clock.now += 1.0
     paced.throttled()
     started = clock.now
 
-    write(paced, requests=20, units=25)
+    await write(paced, requests=20, units=25)
 
     assert 3.0 < clock.now - started < 10.0
 
 
-def test_a_ceiling_that_is_lowered_in_between_is_kept_from_then_on() -> None:
+async def test_a_ceiling_that_is_lowered_in_between_is_kept_from_then_on() -> None:
     clock = FakeClock()
     paced = limiter(clock)
-    write(paced, requests=100, units=25)
+    await write(paced, requests=100, units=25)
     paced.limit(100.0)
     started = clock.now
 
-    write(paced, requests=41, units=25)
+    await write(paced, requests=41, units=25)
 
     assert clock.now - started == pytest.approx(10.0, rel=0.05)
 
 
-def test_a_ceiling_that_is_lifted_ends_the_wait_of_who_waits_already() -> None:
+async def test_a_ceiling_that_is_lifted_ends_the_wait_of_who_waits_already() -> None:
     clock = FakeClock()
     paced = limiter(clock, ceiling=1.0)
 
-    async def run() -> None:
-        await paced.wait()
-        paced.spent(400)  # at one unit a second, more than six minutes
-        waiting = asyncio.create_task(paced.wait())
-        await asyncio.sleep(0)
-        paced.limit(None)
-        await waiting
-
-    asyncio.run(run())
+    await paced.wait()
+    paced.spent(400)  # at one unit a second, more than six minutes
+    waiting = asyncio.create_task(paced.wait())
+    await asyncio.sleep(0)
+    paced.limit(None)
+    await waiting
 
     assert clock.slept == [pytest.approx(0.5)]
 
 
-def test_a_pause_lets_nothing_out_until_it_ends() -> None:
+async def test_a_pause_lets_nothing_out_until_it_ends() -> None:
     clock = FakeClock()
     paced = limiter(clock)
     paced.limit(None, paused=True)
 
-    async def run() -> list[bool]:
-        waiting = asyncio.create_task(paced.wait())
-        for _ in range(5):
-            await asyncio.sleep(0)
-        during = waiting.done()
-        paced.limit(None)
-        await waiting
-        return [during, waiting.done()]
-
-    assert asyncio.run(run()) == [False, True]
+    waiting = asyncio.create_task(paced.wait())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    during = waiting.done()
+    paced.limit(None)
+    await waiting
+    assert [during, waiting.done()] == [False, True]
 
 
 @pytest.mark.parametrize("share", [0.5, 2.5, 5.0, 7.0])
@@ -192,67 +183,61 @@ def test_lifting_the_ceiling_does_not_forget_that_the_service_pushed_back() -> N
     assert paced.rate < 100
 
 
-def test_nothing_goes_out_after_the_end_of_a_share_until_there_is_another() -> None:
+async def test_nothing_goes_out_after_the_end_of_a_share_until_there_is_another() -> None:
     clock = FakeClock()
     paced = limiter(clock)
     paced.limit(100.0, until=clock.now + 6)
 
-    async def run() -> list[bool]:
-        await paced.wait()
-        clock.now += 3_600  # suspended, and awake again
-        waiting = asyncio.create_task(paced.wait())
-        for _ in range(5):
-            await asyncio.sleep(0)
-        during = waiting.done()
-        paced.limit(100.0, until=clock.now + 6)
-        await waiting
-        return [during, waiting.done()]
-
-    assert asyncio.run(run()) == [False, True]
+    await paced.wait()
+    clock.now += 3_600  # suspended, and awake again
+    waiting = asyncio.create_task(paced.wait())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    during = waiting.done()
+    paced.limit(100.0, until=clock.now + 6)
+    await waiting
+    assert [during, waiting.done()] == [False, True]
 
 
-def test_a_share_of_nothing_lets_nothing_more_out_and_the_next_share_is_used_at_once() -> None:
+async def test_a_share_of_nothing_lets_nothing_more_out_and_the_next_share_is_used_at_once() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
-    write(paced, requests=2, units=25)
+    await write(paced, requests=2, units=25)
     paced.limit(0.0)
 
-    async def run() -> None:
-        waiting = asyncio.create_task(paced.wait())
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not waiting.done()
-        paced.limit(100.0)
-        await waiting
-
-    asyncio.run(run())
+    waiting = asyncio.create_task(paced.wait())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    paced.limit(100.0)
+    await waiting
 
 
-def test_who_waits_is_told_why_nothing_goes_out_any_more() -> None:
+async def test_who_waits_is_told_why_nothing_goes_out_any_more() -> None:
     clock = FakeClock()
     paced = limiter(clock)
     paced.limit(100.0, until=clock.now)
     paced.give_up(StateUnavailable("away"))
 
     with pytest.raises(StateUnavailable, match="away"):
-        asyncio.run(paced.wait())
+        await paced.wait()
     paced.limit(100.0)
-    asyncio.run(paced.wait())
+    await paced.wait()
 
 
-def test_after_the_rate_has_climbed_to_its_ceiling_it_follows_the_ceiling_again() -> None:
+async def test_after_the_rate_has_climbed_to_its_ceiling_it_follows_the_ceiling_again() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
     paced.throttled()
     clock.now += 60
-    asyncio.run(paced.wait())
+    await paced.wait()
 
     paced.limit(1_000.0)
 
     assert paced.rate == 1_000.0
 
 
-def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
+async def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
     paced.usage()
@@ -263,13 +248,13 @@ def test_the_demand_is_what_would_be_used_if_nothing_were_held_back() -> None:
             clock.now += 0.5
         return paced.usage()
 
-    idle = asyncio.run(one_request_a_second(0))
-    easy = asyncio.run(one_request_a_second(10))
-    held_back = asyncio.run(one_request_a_second(100))
+    idle = await one_request_a_second(0)
+    easy = await one_request_a_second(10)
+    held_back = await one_request_a_second(100)
     clock.now += 1_000
-    paced.spent(0, asyncio.run(paced.wait()))
+    paced.spent(0, await paced.wait())
     paced.usage()
-    write(paced, requests=100, units=25)
+    await write(paced, requests=100, units=25)
     busy = paced.usage()
 
     assert (idle.used, idle.demand) == (0, 0)
@@ -288,7 +273,7 @@ def test_a_throttle_is_told_once() -> None:
     assert [paced.usage().throttled, paced.usage().throttled] == [True, False]
 
 
-def test_many_requests_in_flight_do_not_go_out_on_a_balance_of_nothing() -> None:
+async def test_many_requests_in_flight_do_not_go_out_on_a_balance_of_nothing() -> None:
     """Two hundred of them would cost fifty seconds' worth at once."""
     clock = FakeClock()
     paced = limiter(clock, 100.0)
@@ -301,46 +286,37 @@ def test_many_requests_in_flight_do_not_go_out_on_a_balance_of_nothing() -> None
             enough.set()
         await unanswered.wait()
 
-    async def run() -> None:
-        requests = [asyncio.create_task(request()) for _ in range(200)]
-        await enough.wait()
-        for each in requests:
-            each.cancel()
-
     enough, unanswered = asyncio.Event(), asyncio.Event()
-    asyncio.run(run())
+    requests = [asyncio.create_task(request()) for _ in range(200)]
+    await enough.wait()
+    for each in requests:
+        each.cancel()
 
     for second in range(30):
         assert sum(25 for at in went_out if second <= at < second + 5) <= 5 * 100 * 1.05
 
 
-def test_what_was_paid_in_advance_for_a_request_counts_once_it_is_answered() -> None:
+async def test_what_was_paid_in_advance_for_a_request_counts_once_it_is_answered() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
-    write(paced, requests=1, units=25)
+    await write(paced, requests=1, units=25)
     started = clock.now
 
-    async def run() -> None:
-        for _ in range(40):
-            paced.spent(5, await paced.wait())
-            paced.spent(20)  # a second part of the same request, as of a refused write
-
-    asyncio.run(run())
+    for _ in range(40):
+        paced.spent(5, await paced.wait())
+        paced.spent(20)  # a second part of the same request, as of a refused write
 
     assert clock.now - started == pytest.approx(40 * 25 / 100, rel=0.05)
 
 
-def test_what_waits_and_is_no_request_slows_nobody_down() -> None:
+async def test_what_waits_and_is_no_request_slows_nobody_down() -> None:
     clock = FakeClock()
     paced = limiter(clock, 100.0)
-    write(paced, requests=1, units=25)
+    await write(paced, requests=1, units=25)
     started = clock.now
 
-    async def run() -> None:
-        for _ in range(40):
-            paced.spent(0, await paced.wait())
-            paced.spent(25, await paced.wait())
-
-    asyncio.run(run())
+    for _ in range(40):
+        paced.spent(0, await paced.wait())
+        paced.spent(25, await paced.wait())
 
     assert clock.now - started == pytest.approx(40 * 25 / 100, rel=0.05)

@@ -79,28 +79,24 @@ def target_key(number: int) -> Item:
 
 
 class TestCompression:
-    def test_nothing_is_compressed_for_a_client_that_does_not_ask(self, filled: Target, proxy: FaultProxy) -> None:
-        async def run() -> tuple[Lookup, list[Item]]:
-            async with opened(filled, proxy.url) as table:
-                return await read(table), await scan(table)
-
-        found, scanned = asyncio.run(run())
+    async def test_nothing_is_compressed_for_a_client_that_does_not_ask(
+        self, filled: Target, proxy: FaultProxy
+    ) -> None:
+        async with opened(filled, proxy.url) as table:
+            found, scanned = await read(table), await scan(table)
 
         assert found == FOUND
         assert sorted(item["PK"]["S"] for item in scanned) == sorted(item["PK"]["S"] for item in ITEMS)
         assert proxy.front.compressed == 0
 
     @pytest.mark.parametrize("body_checksum", [True, False], ids=["AWS' checksum", "the proxy's own checksum"])
-    def test_what_a_proxy_compresses_all_the_same_is_read(
+    async def test_what_a_proxy_compresses_all_the_same_is_read(
         self, filled: Target, proxy: FaultProxy, body_checksum: bool
     ) -> None:
         proxy.inject(compressed(body_checksum))
 
-        async def run() -> tuple[Lookup, int]:
-            async with opened(filled, proxy.url) as table:
-                return await read(table), table.sender.traffic.retries
-
-        assert asyncio.run(run()) == (FOUND, 0)
+        async with opened(filled, proxy.url) as table:
+            assert (await read(table), table.sender.traffic.retries) == (FOUND, 0)
 
     def test_an_error_reply_with_a_header_of_compression_and_a_plain_body_is_read(
         self, filled: Target, proxy: FaultProxy
@@ -127,34 +123,27 @@ class TestDamage:
         assert code_of(filled, proxy, action)[0] == "DamagedReply"
 
     @pytest.mark.parametrize("attribute", ["sizeBytes", "PK"])
-    def test_a_read_is_sent_again(self, filled: Target, proxy: FaultProxy, attribute: str) -> None:
+    async def test_a_read_is_sent_again(self, filled: Target, proxy: FaultProxy, attribute: str) -> None:
         proxy.inject(damaged(attribute), times=2)
 
-        async def run() -> tuple[Lookup, int]:
-            async with opened(filled, proxy.url) as table:
-                return await read(table), table.sender.traffic.retries
+        async with opened(filled, proxy.url) as table:
+            assert (await read(table), table.sender.traffic.retries) == (FOUND, 2)
 
-        assert asyncio.run(run()) == (FOUND, 2)
-
-    def test_a_page_of_a_scan_is_asked_for_again_and_no_item_is_lost(self, filled: Target, proxy: FaultProxy) -> None:
+    async def test_a_page_of_a_scan_is_asked_for_again_and_no_item_is_lost(
+        self, filled: Target, proxy: FaultProxy
+    ) -> None:
         proxy.inject(damaged("PK"), "Scan", times=2)
 
-        async def run() -> list[Item]:
-            async with opened(filled, proxy.url) as table:
-                return await scan(table)
+        async with opened(filled, proxy.url) as table:
+            assert sorted(item["PK"]["S"] for item in (await scan(table))) == sorted(item["PK"]["S"] for item in ITEMS)
 
-        assert sorted(item["PK"]["S"] for item in asyncio.run(run())) == sorted(item["PK"]["S"] for item in ITEMS)
-
-    def test_a_write_whose_confirmation_is_damaged_was_carried_out_and_finds_its_own_item(
+    async def test_a_write_whose_confirmation_is_damaged_was_carried_out_and_finds_its_own_item(
         self, target: Target, proxy: FaultProxy
     ) -> None:
         proxy.inject(damaged(), "PutItem")
 
-        async def run() -> ExistingItem | None:
-            async with opened(target, proxy.url) as table:
-                return await table.put_new(item_of(1))
-
-        assert asyncio.run(run()) == ExistingItem(item_of(1))
+        async with opened(target, proxy.url) as table:
+            assert (await table.put_new(item_of(1))) == ExistingItem(item_of(1))
 
     def test_a_batch_whose_reply_is_damaged_is_written_again(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(damaged(), "BatchWriteItem")
@@ -255,23 +244,17 @@ class TestLimits:
         assert sorted(len(call.keys) for call in proxy.of("BatchWriteItem")) == [12, 13, 25]
         assert len(target.items()) == 25
 
-    def test_connections_are_closed_after_some_requests_and_nothing_is_retried(
+    async def test_connections_are_closed_after_some_requests_and_nothing_is_retried(
         self, target: Target, proxy: FaultProxy
     ) -> None:
-        async def run() -> int:
-            async with opened(target, proxy.url, requests_in_flight=1) as table:
-                for _ in range(2 * wire.REQUESTS_PER_CONNECTION + 1):
-                    assert await table.get(row_id(1)) is None
-                return table.sender.traffic.retries
-
-        assert asyncio.run(run()) == 0
+        async with opened(target, proxy.url, requests_in_flight=1) as table:
+            for _ in range(2 * wire.REQUESTS_PER_CONNECTION + 1):
+                assert await table.get(row_id(1)) is None
+            assert table.sender.traffic.retries == 0
         assert proxy.front.closed == 2
 
-    def test_an_empty_page_is_not_the_end_of_a_scan(self, filled: Target, proxy: FaultProxy) -> None:
+    async def test_an_empty_page_is_not_the_end_of_a_scan(self, filled: Target, proxy: FaultProxy) -> None:
         proxy.inject(empty_page, "Scan")
 
-        async def run() -> list[Item]:
-            async with opened(filled, proxy.url) as table:
-                return await scan(table)
-
-        assert len(asyncio.run(run())) == 20
+        async with opened(filled, proxy.url) as table:
+            assert len(await scan(table)) == 20

@@ -45,7 +45,7 @@ class Waves:
 
 
 @pytest.mark.parametrize("first_pass", [True, False], ids=["written", "refused by their condition"])
-def test_more_are_in_flight_while_latency_stays_and_fewer_when_it_grows(
+async def test_more_are_in_flight_while_latency_stays_and_fewer_when_it_grows(
     target: Target, proxy: FaultProxy, first_pass: bool
 ) -> None:
     clock = FakeClock()
@@ -58,23 +58,17 @@ def test_more_are_in_flight_while_latency_stays_and_fewer_when_it_grows(
             target.put(item)
     proxy.inject(waves.answer, "PutItem", times=len(items))
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock, requests_in_flight=CEILING) as table:
-            found = await asyncio.gather(*(table.put_new(item) for item in items))
-            assert [standing is None for standing in found] == [first_pass] * len(items)
-            assert table.sender.in_flight.limit == 12
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, clock, requests_in_flight=CEILING) as table:
+        found = await asyncio.gather(*(table.put_new(item) for item in items))
+        assert [standing is None for standing in found] == [first_pass] * len(items)
+        assert table.sender.in_flight.limit == 12
     assert proxy.most_in_flight == CEILING
 
 
 @pytest.mark.parametrize("answer", [error("ThrottlingException"), unprocessed(25)], ids=["a refusal", "nothing done"])
-def test_a_table_that_throttles_gets_half_of_them(target: Target, proxy: FaultProxy, answer: Action) -> None:
+async def test_a_table_that_throttles_gets_half_of_them(target: Target, proxy: FaultProxy, answer: Action) -> None:
     proxy.inject(answer, "BatchWriteItem")
 
-    async def run() -> None:
-        async with opened(target, proxy.url, FakeClock(), requests_in_flight=CEILING) as table:
-            assert await table.put_many([item_of(number) for number in range(25)], lambda _count: None) == []
-            assert table.sender.in_flight.limit == 5
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, FakeClock(), requests_in_flight=CEILING) as table:
+        assert await table.put_many([item_of(number) for number in range(25)], lambda _count: None) == []
+        assert table.sender.in_flight.limit == 5

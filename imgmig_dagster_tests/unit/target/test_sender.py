@@ -48,132 +48,114 @@ THROTTLES = ["ProvisionedThroughputExceededException", "ThrottlingException", "R
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_transient_fault_is_retried_after_100_200_and_400_milliseconds(
+async def test_a_transient_fault_is_retried_after_100_200_and_400_milliseconds(
     target: Target, proxy: FaultProxy, fault: str
 ) -> None:
     clock = FakeClock()
     target.put(item_of(1))
     proxy.inject(TRANSIENT[fault], "BatchGetItem", times=3)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock) as table:
-            assert await table.get(item_of(1)["PK"]["S"].removeprefix("IMAGE#")) == item_of(1)
-            assert table.sender.traffic.retries == 3
-            assert table.sender.traffic.requests == 4
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, clock) as table:
+        assert await table.get(item_of(1)["PK"]["S"].removeprefix("IMAGE#")) == item_of(1)
+        assert table.sender.traffic.retries == 3
+        assert table.sender.traffic.requests == 4
     assert clock.slept == [0.1, 0.2, 0.4]
     assert len(proxy.calls) == 4
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_after_three_retries_a_transient_fault_is_given_up(target: Target, proxy: FaultProxy, fault: str) -> None:
+async def test_after_three_retries_a_transient_fault_is_given_up(target: Target, proxy: FaultProxy, fault: str) -> None:
     clock = FakeClock()
     proxy.inject(TRANSIENT[fault], "Scan", times=FOREVER)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock) as table:
-            with pytest.raises(RetriesUsedUpError):
-                await anext(table.scan(0, 1))
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, clock) as table:
+        with pytest.raises(RetriesUsedUpError):
+            await anext(table.scan(0, 1))
     # The fifth asks whether the service is there at all.
     assert [call.operation for call in proxy.calls] == ["Scan"] * 4 + ["DescribeTable"]
     assert clock.slept == [0.1, 0.2, 0.4]
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_service_that_answers_nothing_at_all_ends_the_run(target: Target, proxy: FaultProxy, fault: str) -> None:
+async def test_a_service_that_answers_nothing_at_all_ends_the_run(
+    target: Target, proxy: FaultProxy, fault: str
+) -> None:
     proxy.inject(TRANSIENT[fault], times=FOREVER)
 
-    async def run() -> None:
+    with pytest.raises(TargetUnavailable, match=r"does not answer: .* run the same command again to resume"):
         async with opened(target, proxy.url) as table:
             await table.put_new(item_of(1))
 
-    with pytest.raises(TargetUnavailable, match=r"does not answer: .* run the same command again to resume"):
-        asyncio.run(run())
 
-
-def test_a_service_that_answers_others_is_not_asked_whether_it_is_there(target: Target, proxy: FaultProxy) -> None:
+async def test_a_service_that_answers_others_is_not_asked_whether_it_is_there(
+    target: Target, proxy: FaultProxy
+) -> None:
     proxy.inject(error("InternalServerError", 500), "Scan", times=FOREVER)
 
-    async def run() -> None:
-        async with opened(target, proxy.url) as table:
+    async with opened(target, proxy.url) as table:
 
-            async def answered(_seconds: float) -> None:
-                await table.get(row_id(1))
+        async def answered(_seconds: float) -> None:
+            await table.get(row_id(1))
 
-            table.sender.retry = replace(table.sender.retry, sleep=answered)
-            with pytest.raises(RetriesUsedUpError):
-                await anext(table.scan(0, 1))
-
-    asyncio.run(run())
+        table.sender.retry = replace(table.sender.retry, sleep=answered)
+        with pytest.raises(RetriesUsedUpError):
+            await anext(table.scan(0, 1))
     assert "DescribeTable" not in {call.operation for call in proxy.calls}
 
 
-def test_jitter_only_lengthens_the_waits(target: Target, proxy: FaultProxy) -> None:
+async def test_jitter_only_lengthens_the_waits(target: Target, proxy: FaultProxy) -> None:
     clock = FakeClock()
     proxy.inject(error("InternalServerError", 500), times=3)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock, replace(POLICY, random=lambda: 1.0)) as table:
-            await table.put_new(item_of(1))
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, clock, replace(POLICY, random=lambda: 1.0)) as table:
+        await table.put_new(item_of(1))
     assert clock.slept == pytest.approx([0.15, 0.3, 0.6])
 
 
 @pytest.mark.parametrize("code", THROTTLES)
-def test_throttling_uses_up_no_retry_and_slows_the_writer_down(target: Target, proxy: FaultProxy, code: str) -> None:
+async def test_throttling_uses_up_no_retry_and_slows_the_writer_down(
+    target: Target, proxy: FaultProxy, code: str
+) -> None:
     clock = FakeClock()
     proxy.inject(error(code), "PutItem", times=20)
     proxy.inject(error("InternalServerError", 500), "PutItem", times=3)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock) as table:
-            table.sender.limiter.spent(4_000.0)
-            clock.now += 1.0
-            assert table.sender.limiter.rate is None
+    async with opened(target, proxy.url, clock) as table:
+        table.sender.limiter.spent(4_000.0)
+        clock.now += 1.0
+        assert table.sender.limiter.rate is None
 
-            assert await table.put_new(item_of(1)) is None
+        assert await table.put_new(item_of(1)) is None
 
-            assert table.sender.traffic.throttles == 20
-            assert table.sender.traffic.retries == 3
-            record = table.sender.traffic.record()
-            # One request was answered, at once by this clock: the waits between its tries are no latency.
-            assert (record.reads, record.writes, sum(record.throttled.values())) == ({}, {"0.1": 1}, 20)
-            assert table.sender.limiter.rate is not None
-            assert table.sender.limiter.rate < 4_000 / 2
-
-    asyncio.run(run())
+        assert table.sender.traffic.throttles == 20
+        assert table.sender.traffic.retries == 3
+        record = table.sender.traffic.record()
+        # One request was answered, at once by this clock: the waits between its tries are no latency.
+        assert (record.reads, record.writes, sum(record.throttled.values())) == ({}, {"0.1": 1}, 20)
+        assert table.sender.limiter.rate is not None
+        assert table.sender.limiter.rate < 4_000 / 2
     assert target.item(1) == item_of(1)
 
 
-def test_waits_grow_while_throttling_goes_on_but_not_past_five_seconds(target: Target, proxy: FaultProxy) -> None:
+async def test_waits_grow_while_throttling_goes_on_but_not_past_five_seconds(target: Target, proxy: FaultProxy) -> None:
     clock = FakeClock()
     proxy.inject(error("ThrottlingException"), times=9)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock) as table:
-            await table.put_new(item_of(1))
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, clock) as table:
+        await table.put_new(item_of(1))
     assert clock.slept[:9] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
 
 
-def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is_to_resume(
+async def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is_to_resume(
     target: Target, proxy: FaultProxy
 ) -> None:
     clock = FakeClock()
     started = clock.now
     proxy.inject(error("ProvisionedThroughputExceededException"), times=FOREVER)
 
-    async def run() -> None:
+    with pytest.raises(TargetUnavailable, match="resume") as caught:
         async with opened(target, proxy.url, clock, RetryPolicy(random=lambda: 0.0, deadline=60.0)) as table:
             await table.put_new(item_of(1))
-
-    with pytest.raises(TargetUnavailable, match="resume") as caught:
-        asyncio.run(run())
     assert 60 < clock.now - started < 70
     assert caught.value.retryable
     assert "write_units_per_s" in str(caught.value)
@@ -188,60 +170,48 @@ def test_throttled_past_the_deadline_the_target_is_unavailable_and_the_advice_is
         ("SomethingNew", ""),
     ],
 )
-def test_what_no_request_can_survive_stops_the_run_at_once(
+async def test_what_no_request_can_survive_stops_the_run_at_once(
     target: Target, proxy: FaultProxy, code: str, advice: str
 ) -> None:
     clock = FakeClock()
     proxy.inject(error(code), times=FOREVER)
 
-    async def run() -> None:
+    with pytest.raises(TargetRefused, match=code) as caught:
         async with opened(target, proxy.url, clock) as table:
             await table.put_new(item_of(1))
-
-    with pytest.raises(TargetRefused, match=code) as caught:
-        asyncio.run(run())
     assert advice in str(caught.value)
     assert "IMAGE#secret" not in str(caught.value)
     assert len(proxy.calls) == 1
     assert clock.slept == []
 
 
-def test_a_missing_table_stops_the_run(target: Target, proxy: FaultProxy) -> None:
-    async def run() -> None:
+async def test_a_missing_table_stops_the_run(target: Target, proxy: FaultProxy) -> None:
+    with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
         async with opened(replace(target, name="no-such-table"), proxy.url) as table:
             await table.put_new(item_of(1))
-
-    with pytest.raises(TargetRefused, match="ResourceNotFoundException"):
-        asyncio.run(run())
     assert len(proxy.calls) == 1
 
 
-def test_a_rejected_request_is_its_callers_to_judge_and_is_not_retried(target: Target, proxy: FaultProxy) -> None:
+async def test_a_rejected_request_is_its_callers_to_judge_and_is_not_retried(target: Target, proxy: FaultProxy) -> None:
     proxy.inject(error("ValidationException"), times=FOREVER)
 
-    async def run() -> None:
-        async with opened(target, proxy.url) as table:
-            with pytest.raises(DynamoDBError, match=r"PutItem: ValidationException \(HTTP 400\)") as caught:
-                await table.put_new(item_of(1))
-            assert "secret" not in str(caught.value)
-
-    asyncio.run(run())
+    async with opened(target, proxy.url) as table:
+        with pytest.raises(DynamoDBError, match=r"PutItem: ValidationException \(HTTP 400\)") as caught:
+            await table.put_new(item_of(1))
+        assert "secret" not in str(caught.value)
     assert len(proxy.calls) == 1
 
 
-def test_no_more_requests_are_in_flight_than_allowed(target: Target, proxy: FaultProxy) -> None:
+async def test_no_more_requests_are_in_flight_than_allowed(target: Target, proxy: FaultProxy) -> None:
     proxy.inject(slow(0.01), times=FOREVER)
 
-    async def run() -> None:
-        async with opened(target, proxy.url, requests_in_flight=3) as table:
-            await asyncio.gather(*(table.put_new(item_of(number)) for number in range(12)))
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, requests_in_flight=3) as table:
+        await asyncio.gather(*(table.put_new(item_of(number)) for number in range(12)))
     assert proxy.most_in_flight == 3
     assert len(target.items()) == 12
 
 
-def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Target, proxy: FaultProxy) -> None:
+async def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Target, proxy: FaultProxy) -> None:
     arrived, released = threading.Event(), asyncio.Event()
 
     async def fail(_call: Call, _forward: Forward) -> Reply:
@@ -253,38 +223,29 @@ def test_a_request_that_waits_for_its_retry_keeps_no_other_one_back(target: Targ
     async def sleep_until_released(_seconds: float) -> None:
         await released.wait()
 
-    async def run() -> None:
-        async with opened(target, proxy.url, requests_in_flight=1) as table:
-            table.sender.retry = replace(table.sender.retry, sleep=sleep_until_released)
-            waiting = asyncio.create_task(table.put_new(item_of(1)))
-            await asyncio.to_thread(arrived.wait)
-            assert await table.put_new(item_of(2)) is None
-            assert not waiting.done()
-            released.set()
-            assert await waiting is None
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, requests_in_flight=1) as table:
+        table.sender.retry = replace(table.sender.retry, sleep=sleep_until_released)
+        waiting = asyncio.create_task(table.put_new(item_of(1)))
+        await asyncio.to_thread(arrived.wait)
+        assert await table.put_new(item_of(2)) is None
+        assert not waiting.done()
+        released.set()
+        assert await waiting is None
 
 
-def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target, proxy: FaultProxy) -> None:
+async def test_a_reply_that_does_not_come_in_time_is_a_transient_fault(target: Target, proxy: FaultProxy) -> None:
     proxy.inject(slow(300.0))
 
-    async def run() -> None:
-        async with opened(target, proxy.url, timeout=3.0) as table:
-            # The first try was carried out: the second finds its own item.
-            assert await table.put_new(item_of(1)) == ExistingItem(item_of(1))
-            assert table.sender.traffic.retries == 1
-
-    asyncio.run(run())
+    async with opened(target, proxy.url, timeout=3.0) as table:
+        # The first try was carried out: the second finds its own item.
+        assert await table.put_new(item_of(1)) == ExistingItem(item_of(1))
+        assert table.sender.traffic.retries == 1
 
 
-def test_a_server_that_is_not_there_is_given_up_after_the_retries(target: Target) -> None:
-    async def run() -> None:
-        async with opened(target, "http://127.0.0.1:1") as table:
-            with pytest.raises(TargetUnavailable, match="ConnectionFailed"):
-                await table.put_new(item_of(1))
-
-    asyncio.run(run())
+async def test_a_server_that_is_not_there_is_given_up_after_the_retries(target: Target) -> None:
+    async with opened(target, "http://127.0.0.1:1") as table:
+        with pytest.raises(TargetUnavailable, match="ConnectionFailed"):
+            await table.put_new(item_of(1))
 
 
 class TestCredentials:
@@ -315,34 +276,28 @@ class TestCredentials:
 
     @pytest.mark.parametrize("code", ["ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"])
     @pytest.mark.parametrize("requests", [1, 8])
-    def test_a_key_that_is_refused_is_loaded_again_once_for_all_requests_in_flight(
+    async def test_a_key_that_is_refused_is_loaded_again_once_for_all_requests_in_flight(
         self, target: Target, proxy: FaultProxy, credentials_file: Path, requests: int, code: str
     ) -> None:
         clock = FakeClock()
         proxy.inject(self.expired(credentials_file, "NEW", code), times=FOREVER)
         chain = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", proxy.url),))
 
-        async def run() -> None:
-            async with opened(target, proxy.url, clock, requests_in_flight=8, credentials=chain) as table:
-                await asyncio.gather(*(table.put_new(item_of(number)) for number in range(requests)))
-
-        asyncio.run(run())
+        async with opened(target, proxy.url, clock, requests_in_flight=8, credentials=chain) as table:
+            await asyncio.gather(*(table.put_new(item_of(number)) for number in range(requests)))
         assert len(target.items()) == requests
         assert {call.access_key for call in proxy.calls} == {"OLD", "NEW"}
         assert clock.slept == []
 
-    def test_a_token_that_stays_expired_stops_the_run(
+    async def test_a_token_that_stays_expired_stops_the_run(
         self, target: Target, proxy: FaultProxy, credentials_file: Path
     ) -> None:
         proxy.inject(self.expired(credentials_file, "OLD"), times=FOREVER)
         chain = AwsAccess(region="us-east-1", endpoint_urls=(("dynamodb", proxy.url),))
 
-        async def run() -> None:
+        with pytest.raises(CredentialsUnavailable, match="log in again, and give the same command") as caught:
             async with opened(target, proxy.url, credentials=chain) as table:
                 await table.put_new(item_of(1))
-
-        with pytest.raises(CredentialsUnavailable, match="log in again, and give the same command") as caught:
-            asyncio.run(run())
         assert caught.value.exit_code == 3
         assert len(proxy.calls) == 1, "the same credentials are not tried again"
 

@@ -94,76 +94,61 @@ async def all_that_wait_are_cancelled(bench: Bench) -> None:
         all_that_wait_are_cancelled,
     ],
 )
-def test_no_slot_is_lost_and_none_is_given_twice(scenario: Callable[[Bench], Awaitable[None]]) -> None:
-    async def run() -> None:
-        bench = Bench(2)
-        await scenario(bench)
-        assert bench.held == []
-        tasks = await bench.begin("x", "y", "z")
-        assert bench.held == ["x", "y"]
-        await bench.end("x")
-        assert bench.held == ["y", "z"]
-        await bench.end("y", "z")
-        await asyncio.gather(*tasks)
-
-    asyncio.run(run())
+async def test_no_slot_is_lost_and_none_is_given_twice(scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    bench = Bench(2)
+    await scenario(bench)
+    assert bench.held == []
+    tasks = await bench.begin("x", "y", "z")
+    assert bench.held == ["x", "y"]
+    await bench.end("x")
+    assert bench.held == ["y", "z"]
+    await bench.end("y", "z")
+    await asyncio.gather(*tasks)
 
 
-def test_the_one_that_waits_longest_is_next() -> None:
-    async def run() -> None:
-        bench = Bench(1)
-        await bench.begin("a", "b", "c")
-        for name in "abc":
-            assert bench.held == [name]
-            await bench.end(name)
-
-    asyncio.run(run())
+async def test_the_one_that_waits_longest_is_next() -> None:
+    bench = Bench(1)
+    await bench.begin("a", "b", "c")
+    for name in "abc":
+        assert bench.held == [name]
+        await bench.end(name)
 
 
-def test_partitions_take_turns_however_much_one_of_them_asks_for() -> None:
+async def test_partitions_take_turns_however_much_one_of_them_asks_for() -> None:
     def order(bench: Bench) -> Iterator[str]:
         while bench.held:
             yield bench.held[0]
 
-    async def run() -> None:
-        bench = Bench(1)
-        await bench.begin("a1", "a2", "a3", "a4", queue=FIRST)
-        await bench.begin("b1", queue=SECOND)
-        await bench.begin("c1", "c2", queue=THIRD)
-        seen = []
-        for name in order(bench):
-            seen.append(name)
-            await bench.end(name)
-        assert seen == ["a1", "a2", "b1", "c1", "a3", "c2", "a4"]
-
-    asyncio.run(run())
+    bench = Bench(1)
+    await bench.begin("a1", "a2", "a3", "a4", queue=FIRST)
+    await bench.begin("b1", queue=SECOND)
+    await bench.begin("c1", "c2", queue=THIRD)
+    seen = []
+    for name in order(bench):
+        seen.append(name)
+        await bench.end(name)
+    assert seen == ["a1", "a2", "b1", "c1", "a3", "c2", "a4"]
 
 
-def test_a_limit_that_falls_takes_no_slot_away_and_lets_nobody_else_out() -> None:
-    async def run() -> None:
-        bench = Bench(4)
-        await bench.begin("a", "b", "c", "d", "e", "f")
-        bench.limit.throttled()
-        assert bench.held == ["a", "b", "c", "d"]
-        await bench.end("a", "b")
-        assert bench.held == ["c", "d"]
-        await bench.end("c")
-        assert bench.held == ["d", "e"]
-        await bench.end("d", "e", "f")
-
-    asyncio.run(run())
+async def test_a_limit_that_falls_takes_no_slot_away_and_lets_nobody_else_out() -> None:
+    bench = Bench(4)
+    await bench.begin("a", "b", "c", "d", "e", "f")
+    bench.limit.throttled()
+    assert bench.held == ["a", "b", "c", "d"]
+    await bench.end("a", "b")
+    assert bench.held == ["c", "d"]
+    await bench.end("c")
+    assert bench.held == ["d", "e"]
+    await bench.end("d", "e", "f")
 
 
-def test_a_limit_that_grows_lets_out_who_waits() -> None:
-    async def run() -> None:
-        bench = Bench(12)
-        names = [f"{number}" for number in range(14)]
-        await bench.begin(*names)
-        assert len(bench.held) == 10
-        for number in range(10):
-            bench.limit.answered("PutItem", float(number), number + 10.0)
-        await bench.end("0")
-        assert len(bench.held) == 11
-        await bench.end(*names[1:])
-
-    asyncio.run(run())
+async def test_a_limit_that_grows_lets_out_who_waits() -> None:
+    bench = Bench(12)
+    names = [f"{number}" for number in range(14)]
+    await bench.begin(*names)
+    assert len(bench.held) == 10
+    for number in range(10):
+        bench.limit.answered("PutItem", float(number), number + 10.0)
+    await bench.end("0")
+    assert len(bench.held) == 11
+    await bench.end(*names[1:])

@@ -14,7 +14,7 @@ from imgmig_dagster.target.sender import RetriesUsedUpError
 from imgmig_dagster.target.target_table import Lookup, describe
 from imgmig_dagster.target.writer import ExistingItem, WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, access, item_of, row_id
-from imgmig_dagster_tests.conftest import Services, create_table
+from imgmig_dagster_tests.conftest import NewTable, Services, create_table
 from imgmig_dagster_tests.fault_proxy import (
     FaultProxy,
     error,
@@ -190,26 +190,11 @@ class TestDescribe:
         assert "table in [target]" in str(caught.value)
 
     @pytest.mark.parametrize(
-        "schema",
-        [
-            [("PK", "HASH", "S")],
-            [("id", "HASH", "S"), ("SK", "RANGE", "S")],
-            [("PK", "HASH", "S"), ("SK", "RANGE", "N")],
-            [("SK", "HASH", "S"), ("PK", "RANGE", "S")],
-        ],
+        "key", [{"PK": "S"}, {"id": "S", "SK": "S"}, {"PK": "S", "SK": "N"}, {"SK": "S", "PK": "S"}]
     )
-    def test_another_key_schema_is_refused(self, services: Services, schema: list[tuple[str, str, str]]) -> None:
-        services.dynamodb.create_table(
-            TableName="other-keys",
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind, _type in schema],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, _kind, kind in schema],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        try:
-            with pytest.raises(TargetRefused, match="has the key"):
-                describe(access(services.dynamodb_url), "other-keys", IMAGE)
-        finally:
-            services.dynamodb.delete_table(TableName="other-keys")
+    def test_another_key_schema_is_refused(self, services: Services, new_table: NewTable, key: dict[str, str]) -> None:
+        with pytest.raises(TargetRefused, match="has the key"):
+            describe(access(services.dynamodb_url), new_table(key), IMAGE)
 
     def test_a_lack_of_permission_is_refused(self, target: Target, proxy: FaultProxy) -> None:
         proxy.inject(error("AccessDeniedException"), "DescribeTable")
