@@ -1,15 +1,13 @@
 """A gate before the emulator of all of AWS's services: it notes who asks, and may answer itself in AWS's words."""
 
-import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-_OF_ONE_HOP = frozenset({"transfer-encoding", "connection", "content-length", "server", "date"})
+from imgmig_dagster_tests.listening import ForwardingHandler, serving
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,6 @@ Rule = Callable[[Asked], "Answer | None"]
 class AwsGate(ThreadingHTTPServer):
     """`rule` may answer a request in place of the emulator; `asked` are all of them."""
 
-    daemon_threads = True
-
     def __init__(self, upstream: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
@@ -72,23 +68,18 @@ def refused(asked: Asked, code: str, message: str = "", date: str | None = None)
     return Answer(403, error.encode(), {**headers, "Content-Type": "application/xml"})
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(ForwardingHandler):
     server: AwsGate
-    protocol_version = "HTTP/1.1"
 
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("do_"):
-            return self._judge
-        raise AttributeError(name)
-
-    def _judge(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def judge(self) -> None:
+        body = self.body()
         asked = self._asked(body)
         self.server.asked.append(asked)
         answer = self.server.rule(asked)
         cut = answer is not None and answer.cut
         if answer is None or answer.carried_out or cut:
-            replied = self._carry_out(body)
+            status, content, headers = self.carry_out(self.server.upstream, self.path, body)
+            replied = Answer(status, content, dict(headers))
             answer = replied if answer is None or cut else answer
         if answer.lost:
             self.close_connection = True
@@ -116,27 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
             service = "sts"  # to trade a token for credentials needs no signature
         return Asked(service, operation, credential[0], self.path, dict(self.headers.items()))
 
-    def _carry_out(self, body: bytes) -> Answer:
-        upstream = http.client.HTTPConnection(self.server.upstream)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
-        reply = upstream.getresponse()
-        content = reply.read()
-        upstream.close()
-        headers = {name: value for name, value in reply.getheaders() if name.lower() not in _OF_ONE_HOP}
-        return Answer(reply.status, content, headers)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
-        pass
-
 
 @contextmanager
 def aws_gate(upstream: str) -> Iterator[AwsGate]:
     """A gate before the server at that URL."""
-    with AwsGate(upstream) as gate:
-        thread = threading.Thread(target=gate.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield gate
-        finally:
-            gate.shutdown()
-            thread.join()
+    with serving(AwsGate(upstream)) as gate:
+        yield gate

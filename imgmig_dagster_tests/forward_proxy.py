@@ -1,19 +1,18 @@
 """A company's forward proxy: it takes absolute URLs and CONNECT, may ask for a password, and notes what is asked."""
 
 import base64
-import http.client
 import select
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from imgmig_dagster_tests.listening import ForwardingHandler, serving
 
 USER, PASSWORD = "egress", "p@ss:w/rd%"
 USERINFO = "egress:p%40ss%3Aw%2Frd%25"
 _EXPECTED = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-_OF_ONE_HOP = frozenset({"transfer-encoding", "connection", "content-length", "server", "date"})
 
 
 class ForwardProxy(ThreadingHTTPServer):
@@ -21,8 +20,6 @@ class ForwardProxy(ThreadingHTTPServer):
 
     `ports` are those of 127.0.0.1 that answer for host names; no other host is let through.
     """
-
-    daemon_threads = True
 
     def __init__(self, ports: Mapping[str, int], password: bool) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -40,11 +37,10 @@ class ForwardProxy(ThreadingHTTPServer):
         return f"http://{USERINFO}@127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(ForwardingHandler):
     server: ForwardProxy
-    protocol_version = "HTTP/1.1"
 
-    def do_CONNECT(self) -> None:  # http.server's name
+    def do_CONNECT(self) -> None:  # noqa: N802  # http.server's name
         host = self.path.partition(":")[0]
         if not self._is_let_through(self.path, host):
             return
@@ -59,28 +55,17 @@ class _Handler(BaseHTTPRequestHandler):
                         return
                     (upstream if each is self.connection else self.connection).sendall(content)
 
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("do_"):
-            return self._forward
-        raise AttributeError(name)
-
-    def _forward(self) -> None:
+    def judge(self) -> None:
         url = urlsplit(self.path)
         host = url.hostname or ""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         if not self._is_let_through(host, host):
             return
-        upstream = http.client.HTTPConnection("127.0.0.1", self.server.ports[host])
-        upstream.request(
-            self.command, url._replace(scheme="", netloc="").geturl() or "/", body, dict(self.headers.items())
-        )
-        reply = upstream.getresponse()
-        content = reply.read()
-        upstream.close()
-        self.send_response(reply.status)
-        for name, value in reply.getheaders():
-            if name.lower() not in _OF_ONE_HOP:
-                self.send_header(name, value)
+        path = url._replace(scheme="", netloc="").geturl() or "/"
+        status, content, headers = self.carry_out(f"127.0.0.1:{self.server.ports[host]}", path, body)
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -100,18 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         return status == 200
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
-        pass
-
 
 @contextmanager
 def forward_proxy(ports: Mapping[str, int], password: bool = False) -> Iterator[ForwardProxy]:
     """A proxy to which each of these host names is a port of 127.0.0.1."""
-    with ForwardProxy(ports, password) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
-            thread.join()
+    with serving(ForwardProxy(ports, password)) as proxy:
+        yield proxy

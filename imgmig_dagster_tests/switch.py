@@ -3,9 +3,10 @@
 import select
 import socket
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from imgmig_dagster_tests.listening import serving
 
 
 class Switch(socketserver.ThreadingTCPServer):
@@ -54,11 +55,5 @@ class _Forwarded(socketserver.BaseRequestHandler):
 @contextmanager
 def switch(upstream: int, listens_on: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Switch]:
     """A switch before the server at that port of loopback."""
-    with Switch(upstream, listens_on) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Switch(upstream, listens_on)) as server:
+        yield server

@@ -5,11 +5,12 @@ import socket
 import socketserver
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from imgmig_dagster_tests.listening import serving
 
 # What libpq sends before anything else: https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
@@ -74,11 +75,5 @@ class _Connection(socketserver.BaseRequestHandler):
 @contextmanager
 def tls_front(port: int, certificate: Certificate) -> Iterator[int]:
     """The port on 127.0.0.1 at which the server of another port is reached by TLS; PostgreSQL's way of it too."""
-    with _Front(("127.0.0.1", port), certificate.server_context()) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_Front(("127.0.0.1", port), certificate.server_context())) as server:
+        yield server.server_address[1]

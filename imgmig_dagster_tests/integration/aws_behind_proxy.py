@@ -1,11 +1,11 @@
 """AWS's own host names, answered on loopback: an HTTPS proxy that ends TLS itself, with a certificate of the test's."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+from imgmig_dagster_tests.listening import QuietHandler, serving
 from imgmig_dagster_tests.tls_front import self_signed
 
 _IDENTITY = (
@@ -21,8 +21,8 @@ def sts_of_aws(folder: Path) -> Iterator[dict[str, str]]:
     certificate = self_signed(folder, "DNS:*.us-east-1.amazonaws.com")
     context = certificate.server_context()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_CONNECT(self) -> None:  # http.server's name
+    class Handler(QuietHandler):
+        def do_CONNECT(self) -> None:  # noqa: N802  # http.server's name
             self.send_response(200)
             self.end_headers()
             self.connection = context.wrap_socket(self.connection, server_side=True)
@@ -30,7 +30,7 @@ def sts_of_aws(folder: Path) -> Iterator[dict[str, str]]:
             self.wfile = self.connection.makefile("wb", buffering=0)
             self.close_connection = False
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
             self.send_header("Content-Length", str(len(_IDENTITY)))
@@ -42,17 +42,5 @@ def sts_of_aws(folder: Path) -> Iterator[dict[str, str]]:
             super().finish()
             self.connection.close()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    Handler.protocol_version = "HTTP/1.1"
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}", "AWS_CA_BUNDLE": str(certificate.file)}
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
