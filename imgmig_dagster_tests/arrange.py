@@ -123,9 +123,10 @@ class Source:
             )
             self.owner.execute(statement, (value, row_id(number)))
 
-    def delete(self, number: int) -> None:
-        """Delete a row."""
-        self.execute("DELETE FROM {t} WHERE id::text = %s", row_id(number))
+    def delete(self, *numbers: int) -> None:
+        """Delete rows."""
+        for number in numbers:
+            self.execute("DELETE FROM {t} WHERE id::text = %s", row_id(number))
 
     def reader(self, at_once: int = 1) -> SourceReader:
         """A reader that waits for nothing."""
@@ -363,6 +364,13 @@ class Migration:
     def verification(self, url: str | None = None, page_size: int = 1000) -> Run:
         """A run that verifies; close its source."""
         return self.run(url, run_id="verify-1", page_size=page_size)
+
+
+def migrated(migration: Migration, count: int) -> None:
+    """Rows, and the items that a migration makes of them."""
+    migration.source.insert(image(number) for number in range(count))
+    for number in range(count):
+        migration.target.put(item_of(number))
 
 
 def pictures(url: str) -> PictureStore:

@@ -215,6 +215,11 @@ class FaultProxy:
         """The calls that write."""
         return self.of(*WRITES)
 
+    @property
+    def looked_up(self) -> list[str]:
+        """The ids of the items that were read by their keys, each once, sorted."""
+        return sorted({identifier for call in self.of("BatchGetItem") for identifier in call.ids})
+
     def __enter__(self) -> "FaultProxy":
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()

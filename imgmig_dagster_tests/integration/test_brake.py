@@ -1,7 +1,6 @@
 """Rows that disappear in masses take no item with them until a person confirms their number."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -21,11 +20,6 @@ LATE_IN_THE_PASS = holds(row_id(250))
 def filled(migration: Migration) -> Migration:
     migration.source.insert(image(number) for number in range(ROWS))
     return migration
-
-
-def delete(migration: Migration, numbers: Iterable[int]) -> None:
-    for number in numbers:
-        migration.source.delete(number)
 
 
 def statement(migration: Migration, text: str) -> None:
@@ -153,7 +147,7 @@ def test_items_that_the_application_deletes_after_their_rows_are_nobodys_to_conf
     filled: Migration, proxy: FaultProxy
 ) -> None:
     """Between two looks, as an application does that deletes many images, row by row and then item by item."""
-    proxy.after(lambda: delete(filled, range(50)), NEW_ITEMS, when=LATE_IN_THE_PASS)
+    proxy.after(lambda: filled.source.delete(*range(50)), NEW_ITEMS, when=LATE_IN_THE_PASS)
 
     def delete_the_items() -> None:
         for number in range(50):
@@ -209,7 +203,7 @@ def test_few_rows_take_their_items_with_them_as_ever_and_each_delete_is_in_the_a
     filled: Migration, proxy: FaultProxy
 ) -> None:
     gone = [row_id(number) for number in range(10)]
-    proxy.after(lambda: delete(filled, range(10)), NEW_ITEMS, when=LATE_IN_THE_PASS)
+    proxy.after(lambda: filled.source.delete(*range(10)), NEW_ITEMS, when=LATE_IN_THE_PASS)
 
     result = filled.migrate(proxy.url, page_size=100)
 
@@ -235,9 +229,9 @@ def test_one_row_more_than_a_hundredth_of_many_is_too_many(migration: Migration,
     migration.source.insert(image(number) for number in range(1_500))
 
     late = holds(row_id(1_450))
-    proxy.after(lambda: delete(migration, range(15)), "BatchWriteItem", when=late)
+    proxy.after(lambda: migration.source.delete(*range(15)), "BatchWriteItem", when=late)
     assert migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=100).items_deleted == 15
-    proxy.after(lambda: delete(migration, range(15, 31)), "BatchGetItem", when=late)
+    proxy.after(lambda: migration.source.delete(*range(15, 31)), "BatchGetItem", when=late)
     migration.migrate(proxy.url, write_mode=WriteMode.BATCH, page_size=100, run_id="run-2")
     assert len(held(migration)) == 16
 
@@ -255,7 +249,7 @@ def test_rows_moved_to_another_window_in_masses_are_not_deleted(filled: Migratio
 
 
 def interrupted_in_the_middle(migration: Migration, proxy: FaultProxy, deletes: int, after: int) -> None:
-    proxy.after(lambda: delete(migration, range(deletes)), NEW_ITEMS, when=LATE_IN_THE_PASS)
+    proxy.after(lambda: migration.source.delete(*range(deletes)), NEW_ITEMS, when=LATE_IN_THE_PASS)
     proxy.outage(when=lambda _call: len(proxy.of("DeleteItem")) > after)
     with pytest.raises(TargetUnavailable):
         migration.migrate(proxy.url, page_size=100)
@@ -277,7 +271,7 @@ def test_what_a_pass_has_deleted_before_it_was_interrupted_counts_against_what_i
     filled: Migration, proxy: FaultProxy
 ) -> None:
     interrupted_in_the_middle(filled, proxy, deletes=10, after=5)
-    delete(filled, range(10, 15))
+    filled.source.delete(*range(10, 15))
     standing = filled.target.items()
 
     filled.migrate(run_id="run-2")

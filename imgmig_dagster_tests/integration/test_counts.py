@@ -18,6 +18,7 @@ from imgmig_dagster_tests.arrange import (
     Target,
     image,
     item_of,
+    migrated,
     month,
     partition_by_time,
     row_id,
@@ -27,12 +28,6 @@ from imgmig_dagster_tests.fault_proxy import FaultProxy
 
 # What the planner prefers for large tables.
 BY_INDEX = "?options=-cenable_seqscan%3Doff%20-cenable_sort%3Doff%20-cenable_bitmapscan%3Doff"
-
-
-def migrated(migration: Migration, count: int) -> None:
-    migration.source.insert(image(number) for number in range(count))
-    for number in range(count):
-        migration.target.put(item_of(number))
 
 
 def corrupt(migration: Migration, create: str, change: str) -> None:

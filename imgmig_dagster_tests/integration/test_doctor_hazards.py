@@ -1,11 +1,10 @@
 """What the doctor says of a table before it is written to in bulk; what moto does not know, a gate answers."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -15,24 +14,18 @@ from imgmig_dagster.doctor.diagnosis import Examination, Health, examine
 from imgmig_dagster.doctor.hazards import check_status, check_stream
 from imgmig_dagster.errors import TargetRefused
 from imgmig_dagster.sandbox import partiql
-from imgmig_dagster.stage.config import load_settings
-from imgmig_dagster.stage.stages import Stage, WriteMode
+from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster_tests.arrange import Target, access
-from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, aws_gate, refused
-from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, refused
+from imgmig_dagster_tests.conftest import NewTable, Services
 from imgmig_dagster_tests.fault_proxy import Action, FaultProxy, error, reply
 from imgmig_dagster_tests.images import IMAGE
+from imgmig_dagster_tests.integration.conftest import MakeSettings
 
 
 def refused_by_statement(code: str) -> Action:
     """The only statement of a batch is refused by this code."""
     return reply(200, json.dumps({"Responses": [{"Error": {"Code": code, "Message": ""}}]}).encode())
-
-
-@pytest.fixture
-def gate(services: Services) -> Iterator[AwsGate]:
-    with aws_gate(services.dynamodb_url) as gate:
-        yield gate
 
 
 @pytest.fixture
@@ -206,38 +199,26 @@ def test_time_to_live(services: Services, target: Target, attribute: str, health
 @pytest.mark.parametrize(
     ("attribute", "kind", "health", "said"),
     [
-        ("thumbnailS3Key", "S", Health.WARN, "by-it has the key thumbnailS3Key (column thumbnail_s3_key)"),
-        ("userId", "S", Health.WARN, "by-it has the key userId (column user_id)"),
-        ("width", "N", Health.WARN, "by-it has the key width (column width)"),
+        ("thumbnailS3Key", "S", Health.WARN, "by-thumbnailS3Key has the key thumbnailS3Key (column thumbnail_s3_key)"),
+        ("userId", "S", Health.WARN, "by-userId has the key userId (column user_id)"),
+        ("width", "N", Health.WARN, "by-width has the key width (column width)"),
         ("sizeBytes", "N", Health.OK, "1; a write is paid for in each that holds the item"),
-        ("sizeBytes", "S", Health.FAIL, "by-it has the key sizeBytes (column size_bytes) of type S, and N is written"),
-        ("version", "S", Health.FAIL, "by-it has the key version of type S, and N is written"),
+        (
+            "sizeBytes",
+            "S",
+            Health.FAIL,
+            "by-sizeBytes has the key sizeBytes (column size_bytes) of type S, and N is written",
+        ),
+        ("version", "S", Health.FAIL, "by-version has the key version of type S, and N is written"),
         ("somethingElse", "S", Health.OK, "1; a write is paid for in each that holds the item"),
     ],
 )
-def test_keys_of_indexes(services: Services, attribute: str, kind: str, health: Health, said: str) -> None:
-    name = f"indexed-{uuid4().hex}"
-    services.dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "SK", "AttributeType": "S"},
-            {"AttributeName": attribute, "AttributeType": kind},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "by-it",
-                "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    try:
-        assert hazards.check_indexes(access(services.dynamodb_url), name, IMAGE)[:2] == (health, said)
-    finally:
-        services.dynamodb.delete_table(TableName=name)
+def test_keys_of_indexes(
+    services: Services, new_table: NewTable, attribute: str, kind: str, health: Health, said: str
+) -> None:
+    table = new_table(indexes={attribute: kind})
+
+    assert hazards.check_indexes(access(services.dynamodb_url), table, IMAGE)[:2] == (health, said)
 
 
 def test_what_may_not_be_looked_at_is_not_taken_for_healthy(asking: AwsAccess, gate: AwsGate, target: Target) -> None:
@@ -282,31 +263,14 @@ class TestBatchInserts:
         assert says in found[1]
         assert remedy in found[2]
 
-    def test_a_table_with_another_key_is_not_asked(self, services: Services, proxy: FaultProxy) -> None:
-        name = f"other-{uuid4().hex}"
-        key = "no PK"
-        services.dynamodb.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        try:
-            with pytest.raises(TargetRefused, match="has the key"):
-                hazards.check_batch_inserts(access(proxy.url), name, IMAGE)
-        finally:
-            services.dynamodb.delete_table(TableName=name)
+    def test_a_table_with_another_key_is_not_asked(self, new_table: NewTable, proxy: FaultProxy) -> None:
+        with pytest.raises(TargetRefused, match="has the key"):
+            hazards.check_batch_inserts(access(proxy.url), new_table({"no PK": "S"}), IMAGE)
+
         assert proxy.writes == []
 
     @pytest.mark.parametrize("write_mode", WriteMode)
-    def test_only_conditional_mode_is_told(
-        self, write_mode: WriteMode, target: Target, clean_environment: pytest.MonkeyPatch
-    ) -> None:
-        clean_environment.setenv("IMGMIG_SOURCE_URL", "postgresql://reader@127.0.0.1:1/x")
-        clean_environment.setenv("IMGMIG_TARGET_TABLE", target.name)
-        clean_environment.setenv("IMGMIG_STATE_URL", "file:///nowhere")
-        clean_environment.setenv("IMGMIG_WRITE_MODE", write_mode.value)
-
-        looks = hazards.hazard_examinations(load_settings(Stage.DEV), IMAGE)
+    def test_only_conditional_mode_is_told(self, write_mode: WriteMode, settings: MakeSettings) -> None:
+        looks = hazards.hazard_examinations(settings(IMGMIG_WRITE_MODE=write_mode.value), IMAGE)
 
         assert ("inserts in batches" in [look.thing for look in looks]) is (write_mode is WriteMode.CONDITIONAL)

@@ -1,9 +1,7 @@
 """What the doctor says of the keys of indexes and of time to live, for attributes of every kind."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -13,40 +11,8 @@ from imgmig_dagster.mapping.fields import Field, FieldType, Null, Unit
 from imgmig_dagster.mapping.spec import Constant, TableMapping
 from imgmig_dagster.mapping.template import Template
 from imgmig_dagster_tests.arrange import access
-from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.conftest import NewTable, Services
 from imgmig_dagster_tests.images import IMAGE
-
-Indexed = Callable[[str, str], str]
-
-
-@pytest.fixture
-def indexed(services: Services) -> Iterator[Indexed]:
-    """Makes a table with an index by an attribute of a type."""
-    made = []
-
-    def create(attribute: str, kind: str) -> str:
-        made.append(f"indexed-{uuid4().hex}")
-        services.dynamodb.create_table(
-            TableName=made[-1],
-            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
-            AttributeDefinitions=[
-                {"AttributeName": "PK", "AttributeType": "S"},
-                {"AttributeName": attribute, "AttributeType": kind},
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "by-it",
-                    "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        return made[-1]
-
-    yield create
-    for name in made:
-        services.dynamodb.delete_table(TableName=name)
 
 
 def with_fields(*fields: Field, **more: Any) -> TableMapping:
@@ -82,14 +48,14 @@ BY_USER = Template("USER#{user_id}")
 )
 def test_each_kind_of_attribute_as_an_indexs_key(
     services: Services,
-    indexed: Indexed,
+    new_table: NewTable,
     field: Field,
     kind: str,
     health: Health,
     said: str,
     remedy: str,
 ) -> None:
-    table = indexed("key", kind)
+    table = new_table(indexes={"key": kind})
 
     found = hazards.check_indexes(access(services.dynamodb_url), table, with_fields(field))
 
@@ -99,10 +65,10 @@ def test_each_kind_of_attribute_as_an_indexs_key(
 
 
 @pytest.mark.parametrize(("value", "health"), [({"S": "image"}, Health.OK), ({"N": "1"}, Health.FAIL)])
-def test_a_constant_as_an_indexs_key(services: Services, indexed: Indexed, value: Any, health: Health) -> None:
+def test_a_constant_as_an_indexs_key(services: Services, new_table: NewTable, value: Any, health: Health) -> None:
     mapping = with_fields(constants=(Constant("key", value),))
 
-    assert hazards.check_indexes(access(services.dynamodb_url), indexed("key", "S"), mapping)[0] is health
+    assert hazards.check_indexes(access(services.dynamodb_url), new_table(indexes={"key": "S"}), mapping)[0] is health
 
 
 @pytest.mark.parametrize(
@@ -114,9 +80,9 @@ def test_a_constant_as_an_indexs_key(services: Services, indexed: Indexed, value
     ],
 )
 def test_time_to_live_by_an_attribute_of_any_kind(
-    services: Services, indexed: Indexed, field: Field, said: str
+    services: Services, new_table: NewTable, field: Field, said: str
 ) -> None:
-    table = indexed("key", "S")
+    table = new_table(indexes={"key": "S"})
     services.dynamodb.update_time_to_live(
         TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
     )

@@ -1,11 +1,8 @@
 """What a pass does about rows that fail, when too many do, and when it must not begin or go on."""
 
-from typing import Any
-
 import pytest
 
 from imgmig_dagster.errors import PartitionBusy, StateChanged, TargetRefused, TooManyFailures
-from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.checkpoints import CheckpointFile
 from imgmig_dagster.state.store import LocalStateStore
@@ -17,6 +14,7 @@ from imgmig_dagster_tests.arrange import (
     month,
     row_id,
 )
+from imgmig_dagster_tests.conformance.outcomes import by_key, written
 from imgmig_dagster_tests.fault_proxy import (
     NEW_ITEMS,
     FaultProxy,
@@ -27,14 +25,6 @@ from imgmig_dagster_tests.fault_proxy import (
 
 FOREVER = 100_000
 MODES = list(WriteMode)
-
-
-def by_key(items: list[Item]) -> dict[str, Item]:
-    return {item["PK"]["S"]: item for item in items}
-
-
-def written(result: Any) -> int:
-    return int(result.outcomes.get("inserted", 0) + result.outcomes.get("written", 0))
 
 
 class TestRetryFailures:

@@ -41,10 +41,6 @@ def before_each_look(do: Callable[[], None]) -> Action:
     return respond
 
 
-def looked_up(proxy: FaultProxy) -> list[str]:
-    return sorted({identifier for call in proxy.of("BatchGetItem") for identifier in call.ids})
-
-
 def verified(migration: Migration, rows: int = ROWS) -> VerificationResult:
     migration.source.insert(image(number) for number in range(rows))
     migration.migrate()
@@ -75,7 +71,7 @@ class TestFollowing:
         result = migration.verify(proxy.url, only_failed=True)
 
         assert result.passed
-        assert looked_up(proxy) == [row_id(number) for number in SCATTERED]
+        assert proxy.looked_up == [row_id(number) for number in SCATTERED]
         assert (result.match, result.rows_in_window) == (ROWS, ROWS)
         assert result.digest != before.digest
         assert result.items_digest == result.digest
@@ -152,7 +148,7 @@ class TestFollowing:
         migration.state.write("2024-03-01/evidence.json", orjson.dumps(earlier))
 
         assert migration.verify(proxy.url, only_failed=True).passed
-        assert len(looked_up(proxy)) == 20
+        assert len(proxy.looked_up) == 20
 
 
 class TestCertifying:
@@ -165,7 +161,7 @@ class TestCertifying:
 
         assert (found.rounds.rounds, found.rounds.looked_again, found.rounds.moving) == (1, 0, [])
         assert found.digests == {"2024-03-01": evidence(migration).digest}
-        assert looked_up(proxy) == []
+        assert proxy.looked_up == []
 
     def test_what_changed_since_the_verification_is_looked_at(self, migration: Migration, proxy: FaultProxy) -> None:
         verified(migration, 200)
@@ -174,7 +170,7 @@ class TestCertifying:
 
         certified(migration, proxy.url)
 
-        assert looked_up(proxy) == [row_id(7), row_id(8)]
+        assert proxy.looked_up == [row_id(7), row_id(8)]
         assert (evidence(migration).match, evidence(migration).mismatch) == (199, 1)
 
     def test_a_row_that_never_stops_changing_is_named_as_moving(self, migration: Migration, proxy: FaultProxy) -> None:

@@ -1,6 +1,6 @@
 """The index of a table's state in S3: never better than the files, wherever a run dies; and few requests."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,8 +21,7 @@ from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import LocalStateStore, StateStore
 from imgmig_dagster.state.writes import writing
 from imgmig_dagster_tests.arrange import access
-from imgmig_dagster_tests.aws_gate import AwsGate, aws_gate
-from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.aws_gate import AwsGate
 
 PARTITION, OTHER = "2024-03-01", "2024-04-01"
 PARTITIONS = [PARTITION, OTHER]
@@ -67,12 +66,6 @@ class Mortal(Listed):
         if self.changes >= self.dies_at:
             raise Killed
         self.changes += 1
-
-
-@pytest.fixture
-def gate(services: Services) -> Iterator[AwsGate]:
-    with aws_gate(services.dynamodb_url) as gate:
-        yield gate
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -15,7 +14,7 @@ from imgmig_dagster.retry import RetryPolicy
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster_tests.arrange import Source, access
-from imgmig_dagster_tests.conftest import NewSource, Services
+from imgmig_dagster_tests.conftest import NewSource, NewTable, Services
 
 Drafting = Callable[..., Draft]
 
@@ -79,29 +78,9 @@ def test_names_that_need_quotes_in_every_language(new_source: NewSource, draftin
 
 
 def test_the_key_and_the_indexes_of_the_target_are_followed(
-    source: Source, drafting: Drafting, services: Services
+    source: Source, drafting: Drafting, new_table: NewTable
 ) -> None:
-    name = f"keyed-{uuid4().hex}"
-    services.dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "imageId", "KeyType": "HASH"}],
-        AttributeDefinitions=[
-            {"AttributeName": attribute, "AttributeType": "S"} for attribute in ("imageId", "userId", "GSI1PK")
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": f"by-{attribute}",
-                "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-            for attribute in ("userId", "GSI1PK")
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    try:
-        found = drafting(source, name)
-    finally:
-        services.dynamodb.delete_table(TableName=name)
+    found = drafting(source, new_table({"imageId": "S"}, {"userId": "S", "GSI1PK": "S"}))
 
     mapping = declared(found).mapping
     assert mapping.key("7") == {"imageId": {"S": "IMAGE#7"}}

@@ -2,11 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.progress import Progress
 from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.state.store import LocalStateStore
@@ -17,6 +15,7 @@ from imgmig_dagster_tests.arrange import (
     item_of,
     row_id,
 )
+from imgmig_dagster_tests.conformance.outcomes import by_key, written
 from imgmig_dagster_tests.fault_proxy import (
     FaultProxy,
     error,
@@ -25,14 +24,6 @@ from imgmig_dagster_tests.fault_proxy import (
 
 FOREVER = 100_000
 MODES = list(WriteMode)
-
-
-def by_key(items: list[Item]) -> dict[str, Item]:
-    return {item["PK"]["S"]: item for item in items}
-
-
-def written(result: Any) -> int:
-    return int(result.outcomes.get("inserted", 0) + result.outcomes.get("written", 0))
 
 
 @pytest.mark.parametrize("write_mode", MODES)

@@ -11,9 +11,6 @@ import pytest
 from imgmig_dagster.doctor.aws_checks import check_writing_state
 from imgmig_dagster.doctor.diagnosis import Health
 from imgmig_dagster.errors import ImgmigError, TargetRefused, TargetUnavailable, WritesRefused
-from imgmig_dagster.stage.config import load_settings
-from imgmig_dagster.stage.settings import Settings
-from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster.stage.write_guard import allow_writes
 from imgmig_dagster.state.identity import known_identity, make_identity
 from imgmig_dagster.state.store import LocalStateStore
@@ -22,6 +19,7 @@ from imgmig_dagster.target.open_target import TargetSettings
 from imgmig_dagster_tests.arrange import Target, access, item_of
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply, error
 from imgmig_dagster_tests.images import IMAGE
+from imgmig_dagster_tests.integration.conftest import MakeSettings
 
 LOW, HIGH = "1111", "2222"
 Sleep = Callable[[float], None]
@@ -58,33 +56,12 @@ def try_to_claim(
 
 
 @pytest.fixture
-def settings_of(clean_environment: pytest.MonkeyPatch, target: Target) -> Callable[..., Settings]:
-    """The settings of a stage whose state is in a folder."""
-
-    def make(folder: Path, url: str = target.url) -> Settings:
-        environment = {
-            "IMGMIG_SOURCE_URL": "postgresql://imgmig_reader@127.0.0.1/images",
-            "IMGMIG_TARGET_TABLE": target.name,
-            "IMGMIG_STATE_URL": folder.as_uri(),
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_ENDPOINT_URL": url,
-        }
-        for name, value in environment.items():
-            clean_environment.setenv(name, value)
-        return load_settings(Stage.DEV)
-
-    return make
-
-
-@pytest.fixture
-def open_by(settings_of: Callable[..., Settings]) -> Callable[[Path], None]:
+def open_by(settings: MakeSettings) -> Callable[[Path], None]:
     """Opens the table for writing as a run does whose state is in a folder."""
 
     def open_table(folder: Path) -> None:
-        settings = settings_of(folder)
-        writable = allow_writes(settings, None, TargetSettings(settings.aws(), settings.target.table, IMAGE))
+        made = settings(IMGMIG_STATE_URL=folder.as_uri())
+        writable = allow_writes(made, None, TargetSettings(made.aws(), made.target.table, IMAGE))
 
         async def call() -> None:
             async with writable.open(IMAGE):
@@ -260,21 +237,23 @@ def test_what_cannot_be_known_of_marks_is_a_fault_or_an_assumption(target: Targe
 
 
 def test_the_doctor_tells_whose_the_table_is(
-    settings_of: Callable[..., Settings],
+    settings: MakeSettings,
     open_by: Callable[[Path], None],
     target: Target,
     proxy: FaultProxy,
     tmp_path: Path,
 ) -> None:
-    assert check_writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "none yet", "")
+    assert check_writing_state(settings(IMGMIG_STATE_URL=tmp_path.as_uri()), IMAGE) == (Health.OK, "none yet", "")
     open_by(tmp_path)
-    assert check_writing_state(settings_of(tmp_path), IMAGE) == (Health.OK, "this one", "")
+    assert check_writing_state(settings(IMGMIG_STATE_URL=tmp_path.as_uri()), IMAGE) == (Health.OK, "this one", "")
 
-    health, found, remedy = check_writing_state(settings_of(tmp_path / "other"), IMAGE)
+    health, found, remedy = check_writing_state(settings(IMGMIG_STATE_URL=(tmp_path / "other").as_uri()), IMAGE)
     assert (health, found.startswith(f"{tmp_path}/dev (id ")) == (Health.FAIL, True)
     untag(target, remedy)
     assert tags_of(target) == {}
 
     proxy.inject(error("UnknownOperationException"), "ListTagsOfResource")
-    health, found, _remedy = check_writing_state(settings_of(tmp_path, proxy.url), IMAGE)
+    health, found, _remedy = check_writing_state(
+        settings(IMGMIG_STATE_URL=tmp_path.as_uri(), AWS_ENDPOINT_URL=proxy.url), IMAGE
+    )
     assert (health, found) == (Health.WARN, "not known: the server keeps no tags")

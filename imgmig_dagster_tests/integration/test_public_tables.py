@@ -4,26 +4,22 @@ The page is written again by ``IMGMIG_WRITE_PAGES=1 .venv/bin/python -m pytest``
 """
 
 import os
-import uuid
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.mapping.fields import FieldType
-from imgmig_dagster_tests.conftest import Services, create_table
+from imgmig_dagster_tests.conftest import NewTable, Services
 from imgmig_dagster_tests.public_tables import PAGE, SCHEMAS, TABLES, Outcome, PublicTables
 
 pytestmark = pytest.mark.skipif(not SCHEMAS.is_dir(), reason="the tables of public applications are not here")
 
 
 @pytest.fixture
-def tables(services: Services, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PublicTables]:
+def tables(services: Services, new_table: NewTable, tmp_path: Path, request: pytest.FixtureRequest) -> PublicTables:
     """The tables of the application that the test is about."""
-    target = f"files-{uuid.uuid4().hex[:12]}"
-    create_table(services.dynamodb, target)
-    yield PublicTables(services, request.node.callspec.params["file"], target, tmp_path)
-    services.dynamodb.delete_table(TableName=target)
+    return PublicTables(services, request.node.callspec.params["file"], new_table(), tmp_path)
 
 
 @pytest.mark.parametrize("file", TABLES)

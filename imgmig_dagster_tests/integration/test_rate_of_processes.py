@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from imgmig_dagster_tests.arrange import access
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.integration.rate_run import CODE, ITEMS, Orders
 from imgmig_dagster_tests.listening import PostHandler, listening
+from imgmig_dagster_tests.orchestration.commands import wait_until
 
 CEILING = 200.0
 PROCESSES = 3
@@ -59,13 +60,6 @@ def server() -> Iterator[tuple[CountingServer, str]]:
 
     with listening(Handler) as url:
         yield counting, url
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_three_processes_share_one_rate_and_outlive_one_of_them(

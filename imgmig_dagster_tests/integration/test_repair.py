@@ -55,10 +55,6 @@ def audit_of(migration: Migration, number: int) -> list[dict[str, Any]]:
     return [line for line in lines if line["key"] == row_id(number)]
 
 
-def looked_up(proxy: FaultProxy) -> set[str]:
-    return {identifier for call in proxy.of("BatchGetItem") for identifier in call.ids}
-
-
 def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(verified: Migration, proxy: FaultProxy) -> None:
     before, files = verified.target.items(), verified.state.list("")
 
@@ -82,7 +78,7 @@ def test_what_is_applied_is_what_the_dry_run_showed_and_only_those_keys_are_veri
     assert verified.target.item(PARTIAL_AND_STALE) == item_of(PARTIAL_AND_STALE, version={"N": "2"})
     assert verified.target.item(NEWER) == item_of(NEWER, updatedAt=LATER, width={"N": "1"}, version={"N": "9"})
     again = verified.verify(proxy.url, only_failed=True)
-    assert looked_up(proxy) == set(OUTCOMES)
+    assert proxy.looked_up == sorted(OUTCOMES)
     assert again.verdicts == {"match": 5, "mismatch": 1, "missing": 0, "unverified": 0}
     assert {found.row_id for found in again.mismatches} == {row_id(NEWER)}
 
@@ -124,7 +120,7 @@ def test_all_rows_that_go_under_a_repairs_own_writes_are_counted_together(
     assert migration.verify().verdicts["missing"] == 1_000
     for first in (0, 500):
         went = [*range(first, first + 8)]
-        proxy.before(partial(delete, migration, went), NEW_ITEMS, when=holds(row_id(first + 400)))
+        proxy.before(partial(migration.source.delete, *went), NEW_ITEMS, when=holds(row_id(first + 400)))
 
     result = migration.repair(proxy.url, apply=True)
 
@@ -133,11 +129,6 @@ def test_all_rows_that_go_under_a_repairs_own_writes_are_counted_together(
     assert {failure.code for failure in migration.ledger.values()} == {"DeleteHeldBack"}
     retried = migration.retry_failures(confirm_deletes=16)
     assert (retried.items_deleted, migration.ledger) == (16, {})
-
-
-def delete(migration: Migration, numbers: list[int]) -> None:
-    for number in numbers:
-        migration.source.delete(number)
 
 
 def test_rejected_rows_stay_in_the_ledger_and_repaired_ones_leave_it(migration: Migration, proxy: FaultProxy) -> None:
@@ -162,7 +153,7 @@ def test_a_retry_of_missing_rows_has_only_those_looked_at_again(migration: Migra
     proxy.clear()
 
     assert migration.verify(proxy.url, only_failed=True).passed
-    assert looked_up(proxy) == {row_id(2)}
+    assert proxy.looked_up == [row_id(2)]
 
 
 class TestAudit:
@@ -219,7 +210,7 @@ def test_a_repair_that_broke_off_leaves_its_trace_and_invalidates_the_evidence(
     assert [line["phase"] for line in audit_of(verified, MISSING)] == ["intent"]
     proxy.clear()
     verified.verify(proxy.url, only_failed=True)
-    assert row_id(MATCHING) in looked_up(proxy), "nobody knows what was written since"
+    assert row_id(MATCHING) in proxy.looked_up, "nobody knows what was written since"
 
 
 def test_after_two_repairs_all_rows_are_looked_at_again(verified: Migration, proxy: FaultProxy) -> None:
@@ -229,7 +220,7 @@ def test_after_two_repairs_all_rows_are_looked_at_again(verified: Migration, pro
 
     verified.verify(proxy.url, only_failed=True)
 
-    assert row_id(MATCHING) in looked_up(proxy)
+    assert row_id(MATCHING) in proxy.looked_up
 
 
 def test_it_is_refused_while_another_run_works_on_the_partition(verified: Migration, state: LocalStateStore) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import botocore.endpoint
@@ -13,7 +13,7 @@ from imgmig_dagster.errors import StateChanged, StateUnavailable
 from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.store import ABSENT
 from imgmig_dagster_tests.arrange import access
-from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, Rule, aws_gate, refused
+from imgmig_dagster_tests.aws_gate import Answer, Asked, AwsGate, Rule, refused
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import Platform
 from imgmig_dagster_tests.orchestration.conftest import instance, platform  # noqa: F401  # fixtures
@@ -22,12 +22,6 @@ from imgmig_dagster_tests.orchestration.conftest import instance, platform  # no
 @pytest.fixture(autouse=True)
 def _botocore_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None))
-
-
-@pytest.fixture
-def gate(services: Services) -> Iterator[AwsGate]:
-    with aws_gate(services.dynamodb_url) as gate:
-        yield gate
 
 
 @pytest.fixture

@@ -6,17 +6,11 @@ from dataclasses import replace
 
 from imgmig_dagster.source.sampling import SampledRow, Shape
 from imgmig_dagster.window import Window
-from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image, item_of, month, row_id
+from imgmig_dagster_tests.arrange import MARCH, Migration, Source, image, item_of, migrated, month, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.images import IMAGE
 
 FOREVER = 10_000
-
-
-def migrated(migration: Migration, count: int) -> None:
-    migration.source.insert(image(number) for number in range(count))
-    for number in range(count):
-        migration.target.put(item_of(number))
 
 
 def sampled(source: Source, size: int, seed: int = 0, windows: Sequence[Window] = (MARCH,)) -> list[SampledRow]:

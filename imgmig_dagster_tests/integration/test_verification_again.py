@@ -1,6 +1,5 @@
 """A verification that was interrupted is resumed, and what did not match is looked at again."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,10 +30,6 @@ def interrupted(migration: Migration, proxy: FaultProxy) -> None:
     proxy.clear()
 
 
-def looked_up(proxy: FaultProxy) -> Sequence[str]:
-    return sorted({identifier for call in proxy.of("BatchGetItem") for identifier in call.ids})
-
-
 def test_an_interrupted_verification_resumes_behind_its_checkpoint(migration: Migration, proxy: FaultProxy) -> None:
     migrated(migration)
     migration.target.put(item_of(3, width={"N": "1"}))
@@ -44,7 +39,7 @@ def test_an_interrupted_verification_resumes_behind_its_checkpoint(migration: Mi
 
     assert (result.resumes, result.looked_at, result.rows_in_window) == (1, ROWS, ROWS)
     assert [found.label for found in result.mismatches] == [f"{row_id(3)}: width"]
-    assert looked_up(proxy) == [row_id(number) for number in range(1_000, ROWS)]
+    assert proxy.looked_up == [row_id(number) for number in range(1_000, ROWS)]
     assert migration.state.list("2024-03-01/verified") == []
     assert migration.state.read("2024-03-01/verification-progress.json") is None
 
@@ -58,7 +53,7 @@ def test_what_was_verified_before_a_pass_wrote_is_verified_again(migration: Migr
     result = migration.verify(proxy.url)
 
     assert (result.resumes, result.looked_at) == (0, ROWS)
-    assert len(looked_up(proxy)) == ROWS
+    assert len(proxy.looked_up) == ROWS
 
 
 def test_rows_that_changed_since_the_interruption_are_verified_again(migration: Migration, proxy: FaultProxy) -> None:
@@ -69,7 +64,7 @@ def test_rows_that_changed_since_the_interruption_are_verified_again(migration: 
     result = migration.verify(proxy.url, page_size=100)
 
     assert (result.resumes, result.match, result.mismatch) == (1, ROWS - 1, 1)
-    assert looked_up(proxy) == [row_id(number) for number in (7, *range(1_000, ROWS))]
+    assert proxy.looked_up == [row_id(number) for number in (7, *range(1_000, ROWS))]
 
 
 def test_a_damaged_checkpoint_begins_the_verification_again(migration: Migration, proxy: FaultProxy) -> None:
@@ -105,7 +100,7 @@ class TestOnlyFailed:
 
         result = migration.verify(proxy.url, only_failed=True)
 
-        assert looked_up(proxy) == [row_id(3), row_id(4), row_id(5)]
+        assert proxy.looked_up == [row_id(3), row_id(4), row_id(5)]
         assert result.verdicts == {"match": 49, "mismatch": 1, "missing": 0, "unverified": 0}
         assert [found.label for found in result.mismatches] == [f"{row_id(4)}: mimeType"]
         assert (result.mismatches_found, result.by_attribute) == (1, {"mimeType": 1})
@@ -123,7 +118,7 @@ class TestOnlyFailed:
 
         result = migration.verify(proxy.url, only_failed=True)
 
-        assert looked_up(proxy) == [row_id(5), row_id(7)]
+        assert proxy.looked_up == [row_id(5), row_id(7)]
         assert (result.verdicts["mismatch"], result.verdicts["missing"]) == (1, 1)
 
     def test_everything_is_looked_at_where_a_pass_wrote_since(self, migration: Migration, proxy: FaultProxy) -> None:
@@ -133,7 +128,7 @@ class TestOnlyFailed:
         migration.migrate(run_id="run-2")
 
         assert migration.verify(proxy.url, only_failed=True).passed
-        assert len(looked_up(proxy)) == 50
+        assert len(proxy.looked_up) == 50
 
     def test_everything_is_looked_at_without_evidence(self, migration: Migration) -> None:
         migrated(migration, 50)
