@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,10 +19,17 @@ from imgmig_dagster_tests.arrange import Source, Target, image
 FEBRUARY = "2024-02-01"
 MARCH = "2024-03-01"
 APRIL = "2024-04-01"
+RANGE = [FEBRUARY, MARCH, APRIL]
 
 # Dagster prints every event to standard error otherwise, and a failed test's report is lost among them.
 _ADVICE = {"what_to_do", *(f"job_{number}" for number in range(1, 9))}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> Any:
+    """What Dagster recorded of the one step that failed."""
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return failure
 
 
 @dataclass
@@ -107,6 +115,13 @@ class Platform:
         item = self.target.item(number)
         assert item is not None
         self.target.put({**item, attribute: value})
+
+
+def dagster_home(folder: Path, text: str = "telemetry: {enabled: false}\n") -> Path:
+    """The folder, made with this dagster.yaml."""
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(text)
+    return folder
 
 
 def images_of(month: int, numbers: Iterable[int]) -> list[dict[str, Any]]:

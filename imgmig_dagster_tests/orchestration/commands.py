@@ -23,7 +23,7 @@ import pytest
 
 # It guards against a hang, and says nothing of speed: on a busy machine a command takes many times its usual time.
 _PATIENCE_S = 300.0
-_MAIN = "from imgmig_dagster.cli import main; main()"
+MAIN = "from imgmig_dagster.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class CommandServer:
         assert self._read() == "ready\n"
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = _MAIN
+        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = MAIN
     ) -> Running:
         """Start ``imgmig`` with these arguments and exactly this environment, or other code."""
         self._count += 1
@@ -112,7 +112,7 @@ class CommandServer:
         return Running(self, pid, stdout, stderr)
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = _MAIN
+        self, *arguments: str, environment: Mapping[str, str], folder: Path | None = None, code: str = MAIN
     ) -> Finished:
         """Run ``imgmig`` to its end."""
         return self.start(*arguments, environment=environment, folder=folder, code=code).wait()

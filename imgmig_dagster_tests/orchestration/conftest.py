@@ -10,8 +10,9 @@ import pytest
 from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import Source, Target
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.orchestration.arrange import Platform
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Imgmig, shared_server
+from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
+from imgmig_dagster_tests.orchestration.commands import MAIN, CommandServer, Finished, Imgmig, shared_server
+from imgmig_dagster_tests.orchestration.webhooks import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +64,28 @@ def platform(
 
 @pytest.fixture
 def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage, in an empty folder."""
+    """Runs a command on the test's stage, in an empty folder; no command may ever show a traceback."""
 
-    def run(*arguments: str) -> Finished:
-        return commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+    def run(*arguments: str, code: str = MAIN, **variables: str) -> Finished:
+        environment = {**platform.environment, **variables}
+        finished = commands.run(*arguments, environment=environment, folder=tmp_path, code=code)
+        assert "Traceback" not in finished.stdout + finished.stderr
+        return finished
 
     return run
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Takes the messages of webhooks."""
+    with receiving() as received:
+        yield received
+
+
+@pytest.fixture
+def ranged(platform: Platform) -> Iterator[Platform]:
+    """Three partitions of three images, on an instance without runs of other tests."""
+    for month in (2, 3, 4):
+        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
+    with dg.DagsterInstance.ephemeral() as platform.instance:
+        yield platform

@@ -1,21 +1,12 @@
 """What happens to the source after a census is in the next report: rows in no partition, and rows that left."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
 from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage."""
-    return lambda *arguments: commands.run(*arguments, environment=platform.environment, folder=tmp_path)
+from imgmig_dagster_tests.orchestration.commands import Finished, Imgmig
 
 
 @pytest.fixture

@@ -12,17 +12,11 @@ from imgmig_dagster.local_runs.invocation import Lifeline
 from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.arrange import image, row_id
-from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, dagster_home, images_of
 from imgmig_dagster_tests.orchestration.invocations import begun_by, long_ago
-from imgmig_dagster_tests.orchestration.webhooks import Receiver, receiving
+from imgmig_dagster_tests.orchestration.webhooks import Receiver
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as received:
-        yield received
 
 
 def tick(platform: Platform, sensor: str, cursor: str | None = None) -> dg.SensorEvaluationContext:
@@ -170,10 +164,7 @@ def test_a_migration_that_nobody_verifies_is_stale_after_two_days(alerting: Plat
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "dagster_home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    return folder
+    return dagster_home(tmp_path / "dagster_home")
 
 
 @pytest.fixture

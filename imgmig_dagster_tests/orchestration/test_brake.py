@@ -1,8 +1,6 @@
 """Deletes that are held back, as a person meets them: in every command, in the report, and in Dagster."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,20 +9,9 @@ import pytest
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.fault_proxy import NEW_ITEMS, FaultProxy, holds
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
-Imgmig = Callable[..., Finished]
 OF_MARCH, OF_APRIL = 30, 12
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        finished = commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
 
 
 @pytest.fixture

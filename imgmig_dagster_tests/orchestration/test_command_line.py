@@ -1,6 +1,6 @@
 """The command line, each command in a process of its own: what it prints, and what it ends with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,9 @@ from imgmig_dagster_tests.arrange import image, row_id
 from imgmig_dagster_tests.conftest import Services, create_table
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
 from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Imgmig, Running
 
 NOTHING_LISTENS = "127.0.0.1:9"
-
-Imgmig = Callable[..., Finished]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,18 +30,6 @@ def without_postgresql(commands: CommandServer, services: Services) -> Running:
         "IMGMIG_STATE_URL": "file:///nonexistent",
     }
     return commands.start("status", environment=environment)
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage; no command may ever show a traceback."""
-
-    def run(*arguments: str) -> Finished:
-        finished = commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
 
 
 def all_commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

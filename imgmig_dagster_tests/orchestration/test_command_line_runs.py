@@ -19,7 +19,7 @@ from imgmig_dagster.local_runs.invocation import Heart, Invocation, Lifeline, fa
 from imgmig_dagster.local_runs.runner import JobRunner
 from imgmig_dagster_tests.arrange import access, image
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
+from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, dagster_home
 from imgmig_dagster_tests.orchestration.commands import CommandServer, wait_until
 from imgmig_dagster_tests.orchestration.invocations import begun, begun_by, long_ago
 from imgmig_dagster_tests.orchestration.servers import LAUNCHES_AT_ONCE, web_server
@@ -32,10 +32,7 @@ REEXECUTE = """mutation { launchRunReexecution(reexecutionParams: {parentRunId: 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with the instance of deploy/local."""
-    folder = tmp_path / "dagster_home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text((DEPLOY / "local" / "dagster.yaml").read_text())
-    return folder
+    return dagster_home(tmp_path / "dagster_home", (DEPLOY / "local" / "dagster.yaml").read_text())
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Commands behind a company's proxy: items go the way that botocore's calls go, and nothing on loopback is proxied."""
 
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,25 +9,16 @@ from imgmig_dagster_tests.arrange import image
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.forward_proxy import ForwardProxy, forward_proxy
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 from imgmig_dagster_tests.tls_front import self_signed, tls_front
 
 NOTHING_LISTENS = "http://127.0.0.1:9"
 DYNAMODB = "dynamodb.us-east-1.amazonaws.com"
 
-Imgmig = Callable[..., Finished]
 
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
+@pytest.fixture(autouse=True)
+def rows(platform: Platform) -> None:
     platform.source.insert([image(number) for number in range(5)])
-
-    def run(*arguments: str) -> Finished:
-        finished = commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
 
 
 def port_of(services: Services) -> int:

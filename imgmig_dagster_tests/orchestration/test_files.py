@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +14,8 @@ from imgmig_dagster.stage.config import child_environment, hand_on_dagster_varia
 from imgmig_dagster.stage.dagster_home import check_dagster_home
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.full_disk import LIMITED, as_somebody_else
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-MAIN = "from imgmig_dagster.cli.app import main; main()"
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str, code: str = MAIN, **variables: str) -> Finished:
-        environment = {**platform.environment, **variables}
-        finished = commands.start(*arguments, environment=environment, folder=tmp_path, code=code).wait()
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, dagster_home, images_of
+from imgmig_dagster_tests.orchestration.commands import MAIN, CommandServer, Finished, Imgmig
 
 
 def errors_of(finished: Finished) -> list[str]:
@@ -62,9 +48,7 @@ def test_a_state_folder_that_is_a_file(imgmig: Imgmig, tmp_path: Path) -> None:
 
 
 def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("")
+    home = dagster_home(tmp_path / "home", "")
     (home / "invocations").write_text("a file")
 
     found = imgmig("status", DAGSTER_HOME=str(home))
@@ -169,9 +153,9 @@ def test_a_folder_of_invocations_of_another_user_is_named(open_home: Path) -> No
 def test_a_storage_that_cannot_be_opened_is_one_line(
     imgmig: Imgmig, tmp_path: Path, url: str | None, exit_code: int
 ) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("storage:\n  postgres:\n    postgres_url:\n      env: DAGSTER_POSTGRES_URL\n")
+    home = dagster_home(
+        tmp_path / "home", "storage:\n  postgres:\n    postgres_url:\n      env: DAGSTER_POSTGRES_URL\n"
+    )
 
     found = imgmig("status", DAGSTER_HOME=str(home), **({"DAGSTER_POSTGRES_URL": url} if url else {}))
 

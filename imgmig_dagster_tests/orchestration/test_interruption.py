@@ -14,7 +14,7 @@ import pytest
 
 from imgmig_dagster_tests.arrange import image, item_of
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, dagster_home, images_of
 from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished, Running, wait_until
 
 ROWS, CHECKPOINT = 1_500, 1_000
@@ -191,9 +191,7 @@ def test_a_range_that_is_stopped_keeps_its_finished_partitions_and_resumes_the_o
 ) -> None:
     platform.source.insert([*images_of(2, range(3)), *images_of(3, range(10, 13)), *images_of(4, range(20, 23))])
     platform.through(proxy.url)
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    home = dagster_home(tmp_path / "dagster")
     platform.set(DAGSTER_HOME=str(home))
     go_on = threading.Event()
     proxy.before(lambda: go_on.wait(300), "BatchWriteItem", when=holds(image(10)["id"]))

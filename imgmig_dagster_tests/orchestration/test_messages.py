@@ -38,12 +38,6 @@ ALERT = Alert(
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as received:
-        yield received
-
-
-@pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance in files, which two threads may use at once."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as opened:

@@ -15,6 +15,7 @@ from imgmig_dagster.local_runs.dagster_events import released
 from imgmig_dagster.local_runs.instance import open_instance
 from imgmig_dagster.local_runs.partition_events import PartitionEvents
 from imgmig_dagster_tests.conftest import Services
+from imgmig_dagster_tests.orchestration.arrange import dagster_home
 
 Recording: TypeAlias = Callable[[dg.AssetExecutionContext], Iterator[Any]]
 
@@ -45,9 +46,7 @@ def new_instance(
     databases: list[str] = []
 
     def new(name: str) -> dg.DagsterInstance:
-        home = tmp_path / name
-        home.mkdir()
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        home = dagster_home(tmp_path / name)
         if request.param == "PostgreSQL":
             databases.append(f"events_{name}")
             services.owner.execute(f"CREATE DATABASE events_{name}")

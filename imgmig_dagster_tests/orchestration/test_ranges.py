@@ -25,18 +25,7 @@ from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
 from imgmig_dagster_tests.images import IMAGE
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
-
-RANGE = [FEBRUARY, MARCH, APRIL]
-
-
-@pytest.fixture
-def ranged(platform: Platform) -> Iterator[Platform]:
-    """Three partitions of three images, on an instance without runs of other tests."""
-    for month in (2, 3, 4):
-        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
-    with dg.DagsterInstance.ephemeral() as platform.instance:
-        yield platform
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, RANGE, Platform, failure_of
 
 
 def checks_by_partition(platform: Platform, asset: str, check: str) -> dict[str | None, str]:
@@ -49,11 +38,6 @@ def checks_by_partition(platform: Platform, asset: str, check: str) -> dict[str 
 
 def materialized(platform: Platform, asset: str) -> set[str]:
     return set(platform.instance.get_materialized_partitions(dg.AssetKey(asset)))
-
-
-def failure_of(result: dg.ExecuteInProcessResult) -> Any:
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    return failure
 
 
 def test_one_run_records_each_partition_and_its_checks_by_itself(ranged: Platform) -> None:

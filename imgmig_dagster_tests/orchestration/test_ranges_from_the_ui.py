@@ -10,7 +10,7 @@ import pytest
 
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, holds
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, dagster_home, images_of
 from imgmig_dagster_tests.orchestration.commands import wait_until
 from imgmig_dagster_tests.orchestration.servers import LAUNCHES_AT_ONCE, web_server
 
@@ -81,9 +81,7 @@ def ui(platform: Platform, proxy: FaultProxy, tmp_path: Path) -> Iterator[Ui]:
     """The UI over three partitions of three images."""
     for month in (2, 3, 4):
         platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(LAUNCHES_AT_ONCE)
+    home = dagster_home(tmp_path / "dagster_home", LAUNCHES_AT_ONCE)
     platform.through(proxy.url)
     platform.set(DAGSTER_HOME=str(home))
     with (

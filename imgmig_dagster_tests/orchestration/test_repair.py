@@ -1,6 +1,5 @@
 """Repair and certificates from the command line, and repair as a job."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +11,7 @@ from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster_tests.arrange import item_of, row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy
 from imgmig_dagster_tests.orchestration.arrange import APRIL, MARCH, Platform, checks_of, images_of, metadata_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
-
-Imgmig = Callable[..., Finished]
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, platform: Platform, tmp_path: Path) -> Imgmig:
-    """Runs a command on the test's stage."""
-
-    def run(*arguments: str) -> Finished:
-        finished = commands.run(*arguments, environment=platform.environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
+from imgmig_dagster_tests.orchestration.commands import CommandServer, Imgmig
 
 
 @pytest.fixture

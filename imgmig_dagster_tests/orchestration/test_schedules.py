@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import dagster as dg
 import pytest
 
 from imgmig_dagster.state import names
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, failure_of, images_of
 
 TICK = datetime(2025, 3, 2, 4, tzinfo=timezone.utc)
 JANUARY, MAY = "2024-01-01", "2024-05-01"
@@ -55,11 +54,6 @@ def verdicts(platform: Platform, check: str = "zero_mismatches") -> dict[str, st
     found = storage.get_asset_check_partition_info([dg.AssetCheckKey(REPORT, check)])
     assert all(each.is_current for each in found)
     return {str(each.partition_key): each.latest_execution_status.value for each in found}
-
-
-def failure_of(result: dg.ExecuteInProcessResult) -> Any:
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    return failure
 
 
 def test_a_tick_asks_for_one_run_of_no_partition_and_asks_no_service(platform: Platform) -> None:

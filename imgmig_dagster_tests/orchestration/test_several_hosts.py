@@ -15,7 +15,7 @@ from imgmig_dagster.state.s3 import S3StateStore
 from imgmig_dagster.state.throttle import change_throttle
 from imgmig_dagster_tests.arrange import access, item_of
 from imgmig_dagster_tests.conftest import Services
-from imgmig_dagster_tests.orchestration.arrange import Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import Platform, dagster_home, images_of
 from imgmig_dagster_tests.orchestration.commands import processes, wait_until
 from imgmig_dagster_tests.orchestration.servers import program, running, web_server
 
@@ -53,9 +53,7 @@ def spread(services: Services, platform: Platform, tmp_path: Path) -> Iterator[P
     config["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
     config["concurrency"]["runs"] |= {"max_concurrent_runs": 2, "tag_concurrency_limits": []}
     config["run_monitoring"]["poll_interval_seconds"] = 1
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(json.dumps(config))
+    home = dagster_home(tmp_path / "dagster", json.dumps(config))
     url = "postgresql+psycopg2://{PGUSER}@{PGHOST}:{PGPORT}/".format(**services.environment) + DATABASE
     access(services.dynamodb_url).client("s3").create_bucket(Bucket=BUCKET)
     platform.set(

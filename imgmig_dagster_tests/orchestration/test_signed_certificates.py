@@ -1,7 +1,6 @@
 """Certificates that a key of KMS signs, from the report to `imgmig certificate verify`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from imgmig_dagster_tests.conftest import Services
 from imgmig_dagster_tests.orchestration.arrange import MARCH, Platform, images_of
-from imgmig_dagster_tests.orchestration.commands import CommandServer, Finished
+from imgmig_dagster_tests.orchestration.commands import Imgmig
 
-Imgmig = Callable[..., Finished]
 BUCKET = "images-dev-reports"
-
-
-@pytest.fixture
-def imgmig(commands: CommandServer, migrated: Platform, tmp_path: Path) -> Imgmig:
-    def run(*arguments: str) -> Finished:
-        finished = commands.run(*arguments, environment=migrated.environment, folder=tmp_path)
-        assert "Traceback" not in finished.stdout + finished.stderr
-        return finished
-
-    return run
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What an asset's Partitions tab shows of each partition: no green of what its materialization no longer proves."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import pytest
 
@@ -9,19 +7,9 @@ from imgmig_dagster.defs.build import tables_of
 from imgmig_dagster.stage.stages import Stage
 from imgmig_dagster_tests.arrange import row_id
 from imgmig_dagster_tests.fault_proxy import FaultProxy, error, holds
-from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, Platform, images_of
+from imgmig_dagster_tests.orchestration.arrange import APRIL, FEBRUARY, MARCH, RANGE, Platform
 
-RANGE = [FEBRUARY, MARCH, APRIL]
 GREEN = "MATERIALIZED"
-
-
-@pytest.fixture
-def ranged(platform: Platform) -> Iterator[Platform]:
-    """Three partitions of three images, on an instance without runs of other tests."""
-    for month in (2, 3, 4):
-        platform.source.insert(images_of(month, range(10 * month, 10 * month + 3)))
-    with dg.DagsterInstance.ephemeral() as platform.instance:
-        yield platform
 
 
 @pytest.fixture
