@@ -2,40 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.partition_summary import Verdict
-from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.census_results import LeftSince
-from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, MARCH, StageState, month
+from imgmig_dagster_tests.unit.reporting.stage_state import FACTS, StageState, month
 
 NONE_LEFT = LeftSince("census", 0, 0, 0, {})
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> StageState:
-    state = StageState(LocalStateStore(tmp_path))
-    state.clean(MARCH, 100)
-    state.census()
-    return state
-
-
-def judged(state: StageState, left: LeftSince | None = NONE_LEFT) -> tuple[Verdict, Sequence[str]]:
-    report = state.report(replace(FACTS, left=left))
+def judged(passed: StageState, left: LeftSince | None = NONE_LEFT) -> tuple[Verdict, Sequence[str]]:
+    report = passed.report(replace(FACTS, left=left))
     return report.verdict, [each.sentence for each in report.blockers]
 
 
-def test_rows_that_left_with_their_items_are_no_fault(state: StageState) -> None:
-    assert judged(state, LeftSince("census", 7, 0, 0, {})) == (Verdict.PASS, [])
+def test_rows_that_left_with_their_items_are_no_fault(passed: StageState) -> None:
+    assert judged(passed, LeftSince("census", 7, 0, 0, {})) == (Verdict.PASS, [])
 
 
-def test_an_item_that_lost_its_row_since_fails(state: StageState) -> None:
+def test_an_item_that_lost_its_row_since_fails(passed: StageState) -> None:
     left = LeftSince("census", 1_007, 4, 0, {"orphans": ["a", "b", "c", "d"]})
 
-    assert judged(state, left) == (
+    assert judged(passed, left) == (
         Verdict.FAIL,
         [
             "Of the 1,007 rows that have left the source since the census: the items of 4 (a, b, c and more) still "
@@ -44,10 +34,10 @@ def test_an_item_that_lost_its_row_since_fails(state: StageState) -> None:
     )
 
 
-def test_an_item_that_could_not_be_looked_at_is_no_pass(state: StageState) -> None:
+def test_an_item_that_could_not_be_looked_at_is_no_pass(passed: StageState) -> None:
     left = LeftSince("census", 2, 0, 1, {"unverified": ["a"]})
 
-    assert judged(state, left) == (
+    assert judged(passed, left) == (
         Verdict.NOT_VERIFIED,
         [
             "Of the 2 rows that have left the source since the census: the items of 1 (a) could not be read, or moved "
@@ -56,20 +46,20 @@ def test_an_item_that_could_not_be_looked_at_is_no_pass(state: StageState) -> No
     )
 
 
-def test_what_left_since_another_census_says_nothing_of_this_one(state: StageState) -> None:
-    verdict, (blockers,) = judged(state, replace(NONE_LEFT, census="an earlier one"))
+def test_what_left_since_another_census_says_nothing_of_this_one(passed: StageState) -> None:
+    verdict, (blockers,) = judged(passed, replace(NONE_LEFT, census="an earlier one"))
 
     assert verdict is Verdict.NOT_VERIFIED
     assert blockers.startswith("Another census was taken while the report was made")
 
 
 @pytest.mark.parametrize("number", [1, 4])
-def test_a_census_of_partitions_that_began_elsewhere_does_not_count(state: StageState, number: int) -> None:
+def test_a_census_of_partitions_that_began_elsewhere_does_not_count(passed: StageState, number: int) -> None:
     """Rows outside of them then may lie in one today, and the other way round."""
-    state.windows[0] = month(number)
-    state.rows = {month(number).partition: 0}
+    passed.windows[0] = month(number)
+    passed.rows = {month(number).partition: 0}
 
-    verdict, blockers = judged(state)
+    verdict, blockers = judged(passed)
 
     assert verdict is Verdict.NOT_VERIFIED
     assert blockers[0] == (
@@ -78,14 +68,14 @@ def test_a_census_of_partitions_that_began_elsewhere_does_not_count(state: Stage
     )
 
 
-def test_partitions_that_time_has_added_are_no_reason(state: StageState) -> None:
-    state.window(month(4), 0)
+def test_partitions_that_time_has_added_are_no_reason(passed: StageState) -> None:
+    passed.window(month(4), 0)
 
-    assert judged(state) == (Verdict.PASS, [])
+    assert judged(passed) == (Verdict.PASS, [])
 
 
-def test_a_certificate_says_of_which_time_it_speaks(state: StageState) -> None:
-    report = state.report(replace(FACTS, left=LeftSince("census", 1_007, 0, 0, {})))
+def test_a_certificate_says_of_which_time_it_speaks(passed: StageState) -> None:
+    report = passed.report(replace(FACTS, left=LeftSince("census", 1_007, 0, 0, {})))
     certificate, census = certify(report), report.census
 
     assert census is not None

@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import orjson
 
 from imgmig_dagster.reporting.certificate import certify
 from imgmig_dagster.reporting.certificate_file import parse, serialize
-from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState
 
 
-def test_a_certificate_of_format_3_is_read_by_its_earlier_names(tmp_path: Path) -> None:
-    state = StageState(LocalStateStore(tmp_path / "staging"))
+def test_a_certificate_of_format_3_is_read_by_its_earlier_names(state: StageState) -> None:
     state.clean(MARCH, 100)
     document = orjson.loads(serialize(certify(state.report())))
     document["format"] = 3

@@ -1,14 +1,11 @@
 """What a command says of the report that stands in the state."""
 
-from pathlib import Path
-
 import orjson
 import pytest
 
 from imgmig_dagster.cli.command_results import of_report, of_review, of_verification
 from imgmig_dagster.errors import StateError, TargetUnavailable
 from imgmig_dagster.reporting.render import publish
-from imgmig_dagster.state.store import LocalStateStore
 from imgmig_dagster.verification.review import ReviewedImage
 from imgmig_dagster_tests.unit.reporting.stage_state import MARCH, StageState, review
 
@@ -16,12 +13,9 @@ AWAY = TargetUnavailable("DynamoDB is away")
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StageState:
-    found = StageState(LocalStateStore(tmp_path / "staging"))
-    found.clean(MARCH, 100)
-    found.census()
-    publish(found.store, found.report())
-    return found
+def state(passed: StageState) -> StageState:
+    publish(passed.store, passed.report())
+    return passed
 
 
 def test_a_review_counts_what_the_table_holds() -> None:

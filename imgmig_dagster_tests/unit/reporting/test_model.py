@@ -132,41 +132,33 @@ def test_an_open_pass_voids_the_evidence(state: StageState) -> None:
     assert blockers(report).endswith(f"{MIGRATE_MARCH}, then {VERIFY_MARCH}")
 
 
-def test_a_changed_row_count_is_not_verified(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.rows[MARCH.partition] = 101
-    report = state.report()
+def test_a_changed_row_count_is_not_verified(passed: StageState) -> None:
+    passed.rows[MARCH.partition] = 101
+    report = passed.report()
     assert report.verdict is Verdict.NOT_VERIFIED
     assert "because the window had 100 rows, and has 101 now" in blockers(report)
 
 
-def test_rows_that_changed_since_they_were_verified_are_not_verified(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
+def test_rows_that_changed_since_they_were_verified_are_not_verified(passed: StageState) -> None:
 
-    report = state.report(digest="2")
+    report = passed.report(digest="2")
 
     assert report.verdict is Verdict.NOT_VERIFIED
     assert "because its rows have changed in the source since" in blockers(report)
 
 
-def test_evidence_of_another_table_is_not_evidence(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
+def test_evidence_of_another_table_is_not_evidence(passed: StageState) -> None:
     facts = replace(FACTS, identity=replace(IDENTITY, target_created_at="2025-02-02T00:00:00+00:00"))
-    report = state.report(facts)
+    report = passed.report(facts)
     assert report.verdict is Verdict.NOT_VERIFIED
     assert blockers(report).count("the target is another table of the same name, created since") == 2
     assert MIGRATE_MARCH in blockers(report), "the new table may hold nothing"
-    assert state.report(replace(FACTS, identity=None)).verdict is Verdict.PASS
+    assert passed.report(replace(FACTS, identity=None)).verdict is Verdict.PASS
 
 
-def test_the_verifiers_rules_are_what_counts_of_the_code(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    assert state.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is Verdict.PASS
-    assert state.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is Verdict.NOT_VERIFIED
+def test_the_verifiers_rules_are_what_counts_of_the_code(passed: StageState) -> None:
+    assert passed.report(replace(FACTS, identity=replace(IDENTITY, code="0.2.0"))).verdict is Verdict.PASS
+    assert passed.report(replace(FACTS, identity=replace(IDENTITY, verifier="2"))).verdict is Verdict.NOT_VERIFIED
 
 
 def at(**since_verified: float) -> RunFacts:
@@ -174,11 +166,9 @@ def at(**since_verified: float) -> RunFacts:
     return replace(FACTS, counted_at=(began + timedelta(**since_verified)).isoformat())
 
 
-def test_evidence_ages_in_a_week(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    assert state.report(at(days=7)).verdict is Verdict.PASS
-    report = state.report(at(days=7, minutes=11))
+def test_evidence_ages_in_a_week(passed: StageState) -> None:
+    assert passed.report(at(days=7)).verdict is Verdict.PASS
+    report = passed.report(at(days=7, minutes=11))
     assert report.verdict is Verdict.NOT_VERIFIED
     assert blockers(report) == (
         f"Partition 2024-03-01: the verification no longer counts, because it is more than 7 days old: {VERIFY_MARCH}\n"
@@ -209,11 +199,9 @@ def test_evidence_of_a_window_that_was_open_ages_in_an_hour_where_the_source_is_
     assert state.report(at(days=1)).verdict is Verdict.PASS
 
 
-def test_evidence_is_as_old_as_the_matches_that_it_took_over(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.verify(MARCH, {"match": 100}, matches_from="2024-12-20T00:00:00.000+00:00")
-    assert "because it is more than 7 days old" in blockers(state.report())
+def test_evidence_is_as_old_as_the_matches_that_it_took_over(passed: StageState) -> None:
+    passed.verify(MARCH, {"match": 100}, matches_from="2024-12-20T00:00:00.000+00:00")
+    assert "because it is more than 7 days old" in blockers(passed.report())
 
 
 def test_a_fault_that_was_found_is_one_however_old(state: StageState) -> None:
@@ -256,10 +244,8 @@ def test_a_census_whose_counts_disagree_fails(state: StageState) -> None:
     )
 
 
-def test_rows_that_no_partition_holds_by_now_are_lacking_whatever_the_census_said(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    report = state.report(replace(FACTS, rows_outside=7))
+def test_rows_that_no_partition_holds_by_now_are_lacking_whatever_the_census_said(passed: StageState) -> None:
+    report = passed.report(replace(FACTS, rows_outside=7))
     assert report.verdict is Verdict.NOT_VERIFIED
     assert blockers(report).startswith("7 rows are in no partition")
 
@@ -322,31 +308,29 @@ REVIEW = "imgmig spot-check --stage staging --review FILE"
 DRAW_AND_REVIEW = f"imgmig spot-check --stage staging, then {REVIEW}"
 
 
-def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
+def test_a_cutover_asks_for_a_review_without_an_issue_and_the_verdict_does_not(passed: StageState) -> None:
 
     def lacking_now(facts: RunFacts = FACTS) -> list[str]:
-        report = state.report(facts)
+        report = passed.report(facts)
         assert (report.verdict, report.blockers) == (Verdict.PASS, ()) or facts is not FACTS
         return [each.sentence for each in report.cutover_blockers]
 
     assert lacking_now() == [f"There is no spot check: {DRAW_AND_REVIEW}"]
-    state.spot_check()
+    passed.spot_check()
     assert lacking_now() == [f"The spot check drew no row: {DRAW_AND_REVIEW}"]
-    state.spot_check(pair("a", has_item=False))
+    passed.spot_check(pair("a", has_item=False))
     assert lacking_now() == [f"1 image of the spot check differed. Once fixed: {DRAW_AND_REVIEW}"]
-    state.spot_check(pair("a"))
+    passed.spot_check(pair("a"))
     unreviewed = "The spot check was not reviewed. Mark every image on its page, and save the file"
     assert lacking_now() == [f"{unreviewed}: {REVIEW}"]
-    state.review(FINE, run_id="an older run")
+    passed.review(FINE, run_id="an older run")
     older = "The review is of an older sample. Mark every image of the last one"
     assert lacking_now() == [f"{older}: {REVIEW}"]
-    state.review(replace(FINE, fine=False))
+    passed.review(replace(FINE, fine=False))
     assert lacking_now() == [f"The review found 1 image with issues. Once fixed: {DRAW_AND_REVIEW}"]
-    state.review(FINE)
+    passed.review(FINE)
     assert lacking_now() == []
-    found = state.report().spot_check
+    found = passed.report().spot_check
     assert found is not None
     assert (found.reviewed_at, found.issues) == (moment(50), ())
     moved = replace(FACTS, identity=replace(IDENTITY, target="another table"))

@@ -19,7 +19,7 @@ from imgmig_dagster.reporting.model import SummaryReport, Totals
 from imgmig_dagster.reporting.render import publish, render_html, render_json, render_markdown, render_spot_check
 from imgmig_dagster.rules.differences import RowVerdict
 from imgmig_dagster.state.failures import Failure
-from imgmig_dagster.state.store import LocalStateStore
+from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.migration_result import MigrationResult
 from imgmig_dagster.traffic import Percentiles, TrafficRecord
 from imgmig_dagster.verification.pictures import ShownPictures
@@ -71,13 +71,12 @@ def assert_inert(page: str) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStateStore:
-    return LocalStateStore(tmp_path / "staging")
+def store(state: StageState) -> StateStore:
+    return state.store
 
 
 @pytest.fixture
-def hostile(store: LocalStateStore) -> SummaryReport:
-    state = StageState(store)
+def hostile(state: StageState) -> SummaryReport:
     state.window(MARCH, len(HOSTILE))
     state.migrate(MARCH, {"written": len(HOSTILE)})
     state.verify(
@@ -93,8 +92,7 @@ def hostile(store: LocalStateStore) -> SummaryReport:
 
 
 @pytest.fixture
-def clean(store: LocalStateStore) -> SummaryReport:
-    state = StageState(store)
+def clean(state: StageState) -> SummaryReport:
     state.window(month(1), 0)
     state.clean(MARCH, 100)
     state.clean(month(4), 50)
@@ -125,7 +123,7 @@ def test_markdown_of_hostile_data_is_inert(hostile: SummaryReport) -> None:
     assert "[" not in text.replace("\\[", "")
 
 
-def test_csv_cells_are_no_formulas(store: LocalStateStore, hostile: SummaryReport) -> None:
+def test_csv_cells_are_no_formulas(store: StateStore, hostile: SummaryReport) -> None:
     publish(store, hostile)
     for name in ("partitions.csv", "failures.csv", "mismatches.csv"):
         found = store.read(f"reports/{name}")
@@ -139,13 +137,13 @@ def test_csv_cells_are_no_formulas(store: LocalStateStore, hostile: SummaryRepor
     assert rows[1]["key"] == '\'=HYPERLINK("x")'
 
 
-def contents(store: LocalStateStore, report: SummaryReport) -> dict[str, str]:
+def contents(store: StateStore, report: SummaryReport) -> dict[str, str]:
     found = {name: store.read(f"reports/{name}") for name in publish(store, report)}
     return {name: each.content.decode() for name, each in found.items() if each is not None}
 
 
-def a_fault_with_values(store: LocalStateStore) -> StageState:
-    state = StageState(store)
+@pytest.fixture
+def faulty(state: StageState) -> StageState:
     state.window(MARCH, 2)
     state.migrate(MARCH, {"written": 1, "rejected": 1})
     state.verify(
@@ -156,14 +154,14 @@ def a_fault_with_values(store: LocalStateStore) -> StageState:
     return state
 
 
-def test_no_report_holds_a_value(store: LocalStateStore) -> None:
+def test_no_report_holds_a_value(faulty: StageState) -> None:
     # The ledger and the evidence hold values, as where they were to be shown before.
-    for name, content in contents(store, a_fault_with_values(store).report()).items():
+    for name, content in contents(faulty.store, faulty.report()).items():
         assert "secret" not in content, name
 
 
-def test_reports_hold_values_where_they_are_to_be_shown(store: LocalStateStore) -> None:
-    found = contents(store, a_fault_with_values(store).report(replace(FACTS, show_values=True)))
+def test_reports_hold_values_where_they_are_to_be_shown(faulty: StageState) -> None:
+    found = contents(faulty.store, faulty.report(replace(FACTS, show_values=True)))
     shown = {name: sorted(set(re.findall(r"secret \d", re.sub("</?mark>", "", found[name])))) for name in found}
     assert shown == {
         "summary.json": ["secret 1", "secret 2", "secret 3"],
@@ -180,7 +178,7 @@ def test_the_schema_in_the_documents_is_that_of_the_report() -> None:
     assert (REPOSITORY / "docs/summary.schema.json").read_text(encoding="utf-8") == schema()
 
 
-def test_published_files_are_where_it_says(store: LocalStateStore, clean: SummaryReport) -> None:
+def test_published_files_are_where_it_says(store: StateStore, clean: SummaryReport) -> None:
     found = publish(store, clean)
     assert sorted(found) == [
         "certificate.json",
@@ -190,12 +188,11 @@ def test_published_files_are_where_it_says(store: LocalStateStore, clean: Summar
         assert stat.S_IMODE(Path(location).stat().st_mode) == 0o600
 
 
-def test_partitions_csv_keeps_integers_where_others_are_absent(store: LocalStateStore) -> None:
-    state = StageState(store)
+def test_partitions_csv_keeps_integers_where_others_are_absent(state: StageState) -> None:
     state.clean(MARCH, 100)
     state.window(month(4), 50)
-    publish(store, state.report())
-    found = store.read("reports/partitions.csv")
+    publish(state.store, state.report())
+    found = state.store.read("reports/partitions.csv")
     assert found is not None
     first, second = csv.DictReader(io.StringIO(found.content.decode()))
     assert (first["verdict"], first["migrated"], first["match"]) == ("PASS", "100", "100")
@@ -225,12 +222,11 @@ def test_the_page_begins_with_the_verdict_and_needs_no_network(clean: SummaryRep
     assert "1 partition is empty:\n2024-01-01." in page
 
 
-def test_charts_are_named_themed_and_the_same_each_time(store: LocalStateStore) -> None:
-    state = a_fault_with_values(store)
-    state.migrate(MARCH, {"written": 1, "rejected": 1}, 12, traffic=TrafficRecord({"1": 1}, {"2.2": 3}, {"60": 4}))
-    state.verify(MARCH, {"mismatch": 2}, [Mismatch("a", RowVerdict.MISMATCH, "s3Key", "x", "y")])
-    page = render_html(state.report())
-    assert page == render_html(state.report())
+def test_charts_are_named_themed_and_the_same_each_time(faulty: StageState) -> None:
+    faulty.migrate(MARCH, {"written": 1, "rejected": 1}, 12, traffic=TrafficRecord({"1": 1}, {"2.2": 3}, {"60": 4}))
+    faulty.verify(MARCH, {"mismatch": 2}, [Mismatch("a", RowVerdict.MISMATCH, "s3Key", "x", "y")])
+    page = render_html(faulty.report())
+    assert page == render_html(faulty.report())
     assert re.findall('<svg role="img" aria-label="([^"]*)"', page) == [
         "Rows and migration rate of 1 partition, 2024-03-01 to 2024-03-01",
         "Outcomes of the passes, in rows",
@@ -257,8 +253,7 @@ def test_a_chart_of_thousands_of_partitions_is_no_larger_than_one_of_hundreds() 
     assert drawn(2_000) == drawn(400) < drawn(200)
 
 
-def test_latency_is_of_all_requests_and_not_a_mean_of_partitions(store: LocalStateStore) -> None:
-    state = StageState(store)
+def test_latency_is_of_all_requests_and_not_a_mean_of_partitions(state: StageState) -> None:
     for window, traffic in ((MARCH, TrafficRecord(writes={"1": 990})), (month(4), TrafficRecord(writes={"100": 10}))):
         state.window(window, 10)
         state.migrate(window, {"written": 10}, traffic=traffic)
@@ -266,12 +261,11 @@ def test_latency_is_of_all_requests_and_not_a_mean_of_partitions(store: LocalSta
     report = state.report()
     assert report.totals.latency == {"read": Percentiles(2, 4.7, 4.7, 4.7), "write": Percentiles(1_000, 1, 1, 1)}
     assert report.totals.traffic.throttled == {"60": 4}
-    april = list(csv.DictReader(io.StringIO(contents(store, report)["partitions.csv"])))[1]
+    april = list(csv.DictReader(io.StringIO(contents(state.store, report)["partitions.csv"])))[1]
     assert (april["read_p50_ms"], april["write_p99_ms"], april["throttles"]) == ("4.7", "100.0", "1")
 
 
-def test_long_lists_are_cut_and_say_so(store: LocalStateStore) -> None:
-    state = StageState(store)
+def test_long_lists_are_cut_and_say_so(state: StageState) -> None:
     state.window(MARCH, 300)
     state.verify(
         MARCH, {"missing": 300}, [Mismatch(f"row-{n}", RowVerdict.MISSING) for n in range(250)], mismatches_found=300
@@ -286,16 +280,14 @@ def test_long_lists_are_cut_and_say_so(store: LocalStateStore) -> None:
     assert "The first 20 of 300; 250 are in mismatches.csv" in text
 
 
-def test_a_report_without_any_state_can_be_rendered(store: LocalStateStore) -> None:
-    state = StageState(store)
+def test_a_report_without_any_state_can_be_rendered(state: StageState) -> None:
     state.window(MARCH, 0)
     report = state.report()
     assert "<svg" not in render_html(report)
     assert "NOT VERIFIED" in render_markdown(report)
 
 
-def test_success_is_never_rounded_up(store: LocalStateStore) -> None:
-    state = StageState(store)
+def test_success_is_never_rounded_up(state: StageState) -> None:
     state.window(MARCH, 1_000_000)
     state.migrate(MARCH, {"written": 999_999, "failed": 1})
     assert "99.99 %" in render_html(state.report())

@@ -32,55 +32,47 @@ def test_a_migration_after_the_verification_began_voids_it(state: StageState) ->
 
 
 @pytest.mark.parametrize("by", ["migration", "retry", "repair"])
-def test_whatever_wrote_after_the_verification_began_voids_it(state: StageState, by: str) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(MARCH.partition, by, MIGRATED)
-    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in blockers(state.report()), "whatever its clock said"
-    state.verify(MARCH, {"match": 100})
-    state.census()
-    assert state.report().verdict is Verdict.PASS
+def test_whatever_wrote_after_the_verification_began_voids_it(passed: StageState, by: str) -> None:
+    passed.write(MARCH.partition, by, MIGRATED)
+    assert f"because a {by} wrote after it began: {VERIFY_MARCH}" in blockers(passed.report()), (
+        "whatever its clock said"
+    )
+    passed.verify(MARCH, {"match": 100})
+    passed.census()
+    assert passed.report().verdict is Verdict.PASS
 
 
-def test_evidence_without_the_record_of_what_wrote_since_is_none(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.store.delete(names.last_write(MARCH.partition))
-    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(state.report())
-    state.verify(MARCH, {"match": 100})
-    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(state.report())
-    state.write(MARCH.partition, "migration", MIGRATED)
-    state.verify(MARCH, {"match": 100})
-    state.census()
-    assert state.report().verdict is Verdict.PASS
+def test_evidence_without_the_record_of_what_wrote_since_is_none(passed: StageState) -> None:
+    passed.store.delete(names.last_write(MARCH.partition))
+    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(passed.report())
+    passed.verify(MARCH, {"match": 100})
+    assert "last-write.json is gone, which tells whether anything wrote since" in blockers(passed.report())
+    passed.write(MARCH.partition, "migration", MIGRATED)
+    passed.verify(MARCH, {"match": 100})
+    passed.census()
+    assert passed.report().verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("looks_at", ["verification", "census"])
-def test_what_began_while_a_write_was_open_never_counts(state: StageState, looks_at: str) -> None:
-    state.clean(MARCH, 100)
-    state.census()
+def test_what_began_while_a_write_was_open_never_counts(passed: StageState, looks_at: str) -> None:
     if looks_at == "census":
-        state.census(writes={MARCH.partition: None})
+        passed.census(writes={MARCH.partition: None})
     else:
-        state.verify(MARCH, {"match": 100}, writes=None)
-    assert state.report().verdict is Verdict.NOT_VERIFIED
+        passed.verify(MARCH, {"match": 100}, writes=None)
+    assert passed.report().verdict is Verdict.NOT_VERIFIED
 
 
-def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(MARCH.partition, "repair", MIGRATED, ended=False)
-    report = state.report()
+def test_a_write_that_broke_off_voids_what_was_verified_after_it_too(passed: StageState) -> None:
+    passed.write(MARCH.partition, "repair", MIGRATED, ended=False)
+    report = passed.report()
     assert verdict_of(report) is Verdict.NOT_VERIFIED
     assert f"has not come to its end: {MIGRATE_MARCH}, then {VERIFY_MARCH}" in blockers(report)
     assert "The census no longer counts" in blockers(report)
 
 
-def test_deleted_orphans_void_the_census_and_no_partition(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    state.write(None, "repair", COUNTED)
-    report = state.report()
+def test_deleted_orphans_void_the_census_and_no_partition(passed: StageState) -> None:
+    passed.write(None, "repair", COUNTED)
+    report = passed.report()
     assert verdict_of(report) is Verdict.PASS
     assert blockers(report).startswith("The census no longer counts: orphans may have been written to since it began")
 
@@ -95,13 +87,11 @@ def test_a_census_from_before_the_last_write_does_not_count(state: StageState) -
     )
 
 
-def test_a_table_to_which_another_state_writes_is_no_pass(state: StageState) -> None:
-    state.clean(MARCH, 100)
-    state.census()
-    owner = Ownership("Another state writes to the table: s3://other (id 1)", "aws dynamodb untag-resource ...")
-    report = state.report(replace(FACTS, owner=owner))
+def test_a_table_to_which_another_state_writes_is_no_pass(passed: StageState) -> None:
+    owner = Ownership("Another passed writes to the table: s3://other (id 1)", "aws dynamodb untag-resource ...")
+    report = passed.report(replace(FACTS, owner=owner))
     assert report.verdict is Verdict.NOT_VERIFIED
     assert blockers(report) == (
-        "Another state writes to the table: s3://other (id 1): aws dynamodb untag-resource ..., "
+        "Another passed writes to the table: s3://other (id 1): aws dynamodb untag-resource ..., "
         "then imgmig verify --stage staging"
     )
