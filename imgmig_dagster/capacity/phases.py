@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from imgmig_dagster.capacity import limits, measured
-from imgmig_dagster.capacity.workload import CapacityMode, Workload
+from imgmig_dagster.capacity.workload import CapacityMode, Workload, started
 from imgmig_dagster.stage.stages import WriteMode
 
 
@@ -38,19 +38,19 @@ WHAT_HELPS: Final = {
 class Phase:
     """One command's work: total units, requests and CPU, and how long it takes.
 
-    `allowed` is how many rows a second each bound alone would let through once the table is warm; `rows_per_s` is the
-    lowest of them.
+    No rows cost nothing. `allowed` is how many rows a second each bound alone would let through once the table is
+    warm; `rows_per_s` is the lowest of them.
     """
 
     name: str
-    write_units: int
-    read_units: int
-    requests: int
-    cpu_s: float
-    seconds: float
-    rows_per_s: float
-    bottleneck: Bottleneck
-    allowed: Mapping[Bottleneck, float]
+    write_units: int = 0
+    read_units: int = 0
+    requests: int = 0
+    cpu_s: float = 0.0
+    seconds: float = 0.0
+    rows_per_s: float = 0.0
+    bottleneck: Bottleneck = Bottleneck.NOTHING
+    allowed: Mapping[Bottleneck, float] = field(default_factory=dict)
 
 
 def phases(work: Workload) -> list[Phase]:
@@ -87,7 +87,7 @@ def _migration(work: Workload) -> Phase:
     looks = work.rows if work.write_mode is WriteMode.BATCH else 0
     # An item too large for a PartiQL statement is put by itself.
     alone = not looks and work.item_bytes > measured.MAX_INSERT_BYTES
-    requests = _ceil(work.rows, 1 if alone else limits.BATCH_WRITE_ITEMS) + _ceil(looks, limits.BATCH_GET_ITEMS)
+    requests = started(work.rows, 1 if alone else limits.BATCH_WRITE_ITEMS) + started(looks, limits.BATCH_GET_ITEMS)
     heat = [(work.hot_share, work.table_write_units), *((each.hot_share, each.write_units) for each in work.indexes)]
     quota = work.quota / work.table_write_units
     if work.capacity_mode is CapacityMode.PROVISIONED:
@@ -128,7 +128,7 @@ def _verification(work: Workload, warm: float) -> Phase:
         warm=warm / work.read_units,
         write_units=0,
         read_units=work.rows * work.read_units,
-        requests=_ceil(work.rows, per_reply),
+        requests=started(work.rows, per_reply),
     )
 
 
@@ -150,8 +150,8 @@ def _census(work: Workload, warm: float) -> Phase:
         },
         warm=warm / per_row,
         write_units=0,
-        read_units=_ceil(work.bytes, limits.READ_UNIT_BYTES),
-        requests=_ceil(work.bytes, limits.SCAN_PAGE_BYTES),
+        read_units=started(work.bytes, limits.READ_UNIT_BYTES),
+        requests=started(work.bytes, limits.SCAN_PAGE_BYTES),
     )
 
 
@@ -169,17 +169,7 @@ def _phase(
     requests: int,
 ) -> Phase:
     if not work.rows:
-        return Phase(
-            name=name,
-            write_units=0,
-            read_units=0,
-            requests=0,
-            cpu_s=0.0,
-            seconds=0.0,
-            rows_per_s=0.0,
-            bottleneck=Bottleneck.NOTHING,
-            allowed={},
-        )
+        return Phase(name=name)
     more_kb = max(0, work.item_bytes - limits.KB) / limits.KB
     cpu_s = (
         work.rows * (cpu_us + more_kb * measured.US_PER_KB) / 1e6
@@ -209,7 +199,3 @@ def _phase(
 def _cool(partition_units: int, share: float, units: int) -> float:
     """The rows a second at which the most common key stays within one partition's units."""
     return partition_units / (share * units) if share else math.inf
-
-
-def _ceil(count: int, size: int) -> int:
-    return -(-count // size)

@@ -31,7 +31,7 @@ class Index:
     @property
     def write_units(self) -> int:
         """What one new entry costs."""
-        return _started(self.entry_bytes, WRITE_UNIT_BYTES)
+        return started(self.entry_bytes, WRITE_UNIT_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Workload:
     @property
     def table_write_units(self) -> int:
         """What one new item costs the table itself."""
-        return _started(self.item_bytes, WRITE_UNIT_BYTES)
+        return started(self.item_bytes, WRITE_UNIT_BYTES)
 
     @property
     def write_units(self) -> int:
@@ -96,7 +96,7 @@ class Workload:
     @property
     def read_units(self) -> int:
         """What a strongly consistent read of one item by its key costs."""
-        return _started(self.item_bytes, limits.READ_UNIT_BYTES)
+        return started(self.item_bytes, limits.READ_UNIT_BYTES)
 
     @property
     def bytes(self) -> int:
@@ -115,7 +115,8 @@ class Workload:
         return min(self.runs, self.partitions)
 
 
-def _started(size: int, unit: int) -> int:
+def started(size: int, unit: int) -> int:
+    """How many units a size begins, of which the last one may not be full."""
     return -(-size // unit)
 
 
