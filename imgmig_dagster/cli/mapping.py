@@ -181,7 +181,8 @@ def _checked(
     settings: Settings, mapping: TableMapping, windows: Sequence[Window], every_row: bool, at: Callable[[str], str]
 ) -> CommandResult:
     from imgmig_dagster.doctor.diagnosis import examine
-    from imgmig_dagster.drafting.check import SAMPLE, check_examinations
+    from imgmig_dagster.drafting.check import check_examinations
+    from imgmig_dagster.drafting.sampled import SAMPLE
 
     connections = source_connections(settings, ONE_MORE_TRY)
     with source_reader(settings, connections, mapping) as reader:

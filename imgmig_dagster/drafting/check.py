@@ -6,7 +6,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Final
 
 from psycopg import sql
 
@@ -22,8 +21,6 @@ from imgmig_dagster.source.connection import Fetch
 from imgmig_dagster.source.reader import SourceReader
 from imgmig_dagster.window import Window
 
-SAMPLE: Final = 1_000
-"""How many rows are made items unless all are asked for."""
 Examined = tuple[Health, str, str]
 
 

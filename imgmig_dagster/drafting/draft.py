@@ -1,11 +1,10 @@
 """Drafts a declaration from both sides. `written` makes the text."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from imgmig_dagster.aws.access import AwsAccess
 from imgmig_dagster.drafting.choices import choose_order
-from imgmig_dagster.drafting.sampled import sample
+from imgmig_dagster.drafting.sampled import SAMPLE, sample
 from imgmig_dagster.drafting.see import first_day, see_table, see_target
 from imgmig_dagster.drafting.seen import PK_SK
 from imgmig_dagster.drafting.written import Draft, written
@@ -14,8 +13,6 @@ from imgmig_dagster.mapping.declaration.loading import parse
 from imgmig_dagster.source.connections import ReadOnlyConnections
 from imgmig_dagster.source.indexes import missing_page_index
 from imgmig_dagster.source.reader import SourceReader
-
-_SAMPLE: Final = 1_000
 
 
 def draft(
@@ -44,7 +41,7 @@ def _tried(connections: ReadOnlyConnections, made: Draft, time_zone: str) -> Ite
         return
     reader = SourceReader(connections, mapping.schema, mapping.table, mapping, time_zone)
     try:
-        found = sample(reader, _SAMPLE)
+        found = sample(reader, SAMPLE)
     except SourceRefused as error:
         yield f"DECIDE: a migration is refused: {error}"
         return

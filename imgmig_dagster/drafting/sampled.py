@@ -10,6 +10,8 @@ from imgmig_dagster.mapping.transform import Rejection, transformer
 from imgmig_dagster.mapping.unfit import remedy
 from imgmig_dagster.source.reader import SourceReader
 
+SAMPLE: Final = 1_000
+"""How many rows are made items unless all are asked for."""
 _PAGE: Final = 1_000
 _SHOWN: Final = 80
 
