@@ -227,7 +227,9 @@ def test_reset_empties_everything_on_the_same_ports(sandbox: Sandbox) -> None:
     assert cluster == (sandbox.root / "postgres").resolve() or not cluster.exists()
 
     (sandbox.root / "sandbox.json").write_text("{")
-    with pytest.raises(SandboxError, match=r"^\S+sandbox\.json cannot be read \([^\n]+\): run `imgmig sandbox reset`$"):
+    with pytest.raises(
+        SandboxError, match=r"^[^\n]+sandbox\.json cannot be read \([^\n]+\): run `imgmig sandbox reset`$"
+    ):
         sandbox.start()
     assert sandbox.reset().postgres_running, "reset is the way out of a record that cannot be read"
 

@@ -13,6 +13,7 @@ ROWS = [
     line for line in DOCUMENT.splitlines() if line.startswith("|") and not re.match(r"\|---|\| \w+ \| known from", line)
 ]
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py::[\w:]+)`", DOCUMENT)))
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @lru_cache
@@ -20,10 +21,10 @@ def declared_in(file: str) -> set[str]:
     """The tests of a file, those of a class as `Class::test`."""
     found: set[str] = set()
     for node in ast.parse((TESTS / file).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, FUNCTIONS):
             found.add(node.name)
         elif isinstance(node, ast.ClassDef):
-            found.update(f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef))
+            found.update(f"{node.name}::{each.name}" for each in node.body if isinstance(each, FUNCTIONS))
     return found
 
 

@@ -26,7 +26,12 @@ def declared_tests() -> set[str]:
     """The test functions and the modules that hold them."""
     files = [*(REPOSITORY / "imgmig_dagster_tests").rglob("test_*.py")]
     parsed = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
-    functions = {node.name for tree in parsed for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    functions = {
+        node.name
+        for tree in parsed
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
     return functions | {path.stem for path in files}
 
 
