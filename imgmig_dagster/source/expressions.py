@@ -45,38 +45,40 @@ class Expressions:
         order, keyset, values = self.order, self.keyset, self.values
         id_text, comma = values.joined(self._mapping.key_columns), sql.SQL(", ")
         id_ = comma.join(keyset.columns)
-        return {
-            "table": self.table.qualified,
-            "with_children": self.table.with_children,
-            "columns": comma.join([values.shown(id_text), *map(values.value, self._mapping.readings)]),
-            "content": self._content,
-            "digest": row_digest(self._content),
-            "id": id_,
-            "key_columns": comma.join(map(values.bare, self._mapping.key_columns)),
-            "id_last_first": comma.join(sql.SQL("{} DESC").format(column) for column in keyset.columns),
-            "id_value": id_ if len(keyset.columns) == 1 else sql.SQL("ROW({})").format(id_),
-            "id_is_null": keyset.is_null,
-            "id_out": values.shown(id_text),
-            "id_text": id_text,
-            "id_hash": row_digest(values.bytes_of(id_text)),
-            "order": order.order,
-            "instant": order.instant,
-            "instant_type": order.instant_type,
-            "watermark": self._watermark,
-            "inside": order.inside,
-            "inside_range": order.inside_range,
-            "outside": self._outside,
-            "place": sql.SQL(", {}").format(order.place) if self.places_are_read else sql.SQL(""),
-            "order_place": order.place or values.value(self._mapping.readings[self._mapping.order_index - 1]),
-            "behind_after": keyset.beside("after", ">"),
-            "up_to_until": keyset.beside("until", "<="),
-            "ranges": keyset.ranges(order.instant_type),
-            "behind_range": keyset.beside_range("after", ">"),
-            "up_to_range": keyset.beside_range("until", "<="),
-            "id_behind_after": keyset.id_beside("after", ">"),
-            "id_among": keyset.among,
-            "stored_id_among": sql.SQL("pg_catalog.textsend({}) = ANY(%(ids)s::bytea[])").format(id_text),
-        }
+        return _as_text(
+            {
+                "table": self.table.qualified,
+                "with_children": self.table.with_children,
+                "columns": comma.join([values.shown(id_text), *map(values.value, self._mapping.readings)]),
+                "content": self._content,
+                "digest": row_digest(self._content),
+                "id": id_,
+                "key_columns": comma.join(map(values.bare, self._mapping.key_columns)),
+                "id_last_first": comma.join(sql.SQL("{} DESC").format(column) for column in keyset.columns),
+                "id_value": id_ if len(keyset.columns) == 1 else sql.SQL("ROW({})").format(id_),
+                "id_is_null": keyset.is_null,
+                "id_out": values.shown(id_text),
+                "id_text": id_text,
+                "id_hash": row_digest(values.bytes_of(id_text)),
+                "order": order.order,
+                "instant": order.instant,
+                "instant_type": order.instant_type,
+                "watermark": self._watermark,
+                "inside": order.inside,
+                "inside_range": order.inside_range,
+                "outside": self._outside,
+                "place": sql.SQL(", {}").format(order.place) if self.places_are_read else sql.SQL(""),
+                "order_place": order.place or values.value(self._mapping.readings[self._mapping.order_index - 1]),
+                "behind_after": keyset.beside("after", ">"),
+                "up_to_until": keyset.beside("until", "<="),
+                "ranges": keyset.ranges(order.instant_type),
+                "behind_range": keyset.beside_range("after", ">"),
+                "up_to_range": keyset.beside_range("until", "<="),
+                "id_behind_after": keyset.id_beside("after", ">"),
+                "id_among": keyset.among,
+                "stored_id_among": sql.SQL("pg_catalog.textsend({}) = ANY(%(ids)s::bytea[])").format(id_text),
+            }
+        )
 
     def names_in(self, window: Window) -> Mapping[str, sql.Composable]:
         """The pieces by name for a statement about this window."""
@@ -86,15 +88,17 @@ class Expressions:
     def _undated_names(self) -> Mapping[str, sql.Composable]:
         """The same for the window of the rows without a time, which only the identity puts in order."""
         keyset, inside = self.keyset, sql.SQL("{} IS NULL").format(self.order.order)
-        return {
-            **self.names,
-            "inside": inside,
-            "inside_range": inside,
-            "behind_after": keyset.id_beside("after", ">"),
-            "up_to_until": keyset.id_beside("until", "<="),
-            "behind_range": keyset.beside_range("after", ">", by_order=False),
-            "up_to_range": keyset.beside_range("until", "<=", by_order=False),
-        }
+        return _as_text(
+            {
+                **self.names,
+                "inside": inside,
+                "inside_range": inside,
+                "behind_after": keyset.id_beside("after", ">"),
+                "up_to_until": keyset.id_beside("until", "<="),
+                "behind_range": keyset.beside_range("after", ">", by_order=False),
+                "up_to_range": keyset.beside_range("until", "<=", by_order=False),
+            }
+        )
 
     @property
     def places_are_read(self) -> bool:
@@ -146,3 +150,8 @@ class Expressions:
         moment = self.values.moment(field.column, field.column_unit)
         finite = "isfinite({0})" if field.column_unit is None else "{0} < 'NaN'"
         return sql.SQL(f"max({{0}}) FILTER (WHERE {finite})").format(moment)
+
+
+def _as_text(pieces: Mapping[str, sql.Composable]) -> Mapping[str, sql.Composable]:
+    """The pieces, put together once: otherwise each statement does it again."""
+    return {name: sql.SQL(piece.as_string()) for name, piece in pieces.items()}

@@ -14,6 +14,7 @@ from imgmig_dagster.source.columns import MAX_DIGITS
 
 # Microseconds from 1970-01-01, where a `Value` starts, to 2000-01-01, where PostgreSQL's binary format starts.
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+_unpack: Final = struct.Struct(">q").unpack
 
 
 class _MicrosecondsLoader(Loader):
@@ -25,10 +26,8 @@ class _MicrosecondsLoader(Loader):
     format = Format.BINARY
 
     def load(self, data: Buffer) -> int:
-        since_2000: int = struct.unpack(">q", data)[0]
-        if since_2000 in (INFINITY, MINUS_INFINITY):
-            return since_2000
-        return since_2000 + _POSTGRES_EPOCH_US
+        since_2000: int = _unpack(data)[0]
+        return since_2000 + _POSTGRES_EPOCH_US if MINUS_INFINITY < since_2000 < INFINITY else since_2000
 
 
 class _WholeNumberLoader(NumericBinaryLoader):

@@ -19,7 +19,7 @@ from imgmig_dagster.steps.drift import Drift, find_drift
 from imgmig_dagster.steps.examined import Examined
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.steps.without_row import look_without_rows
-from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore
+from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, PackedRows
 from imgmig_dagster.verification.verification_result import LISTED_MISMATCHES, VerificationResult
 from imgmig_dagster.walk.walk import rows_of
 from imgmig_dagster.window import Window
@@ -176,10 +176,11 @@ def _renewed(drift: Drift, examined: Examined, store: EvidencePartStore, looked_
             rows = store.rows(part)
             rows.forget({*piece.changed, *piece.gone})
             rows.add(examined.rows.only(piece.changed))
-            yield store.write(piece.until, rows, part.looked_at)
+            yield store.write(piece.until, PackedRows.of(rows), rows.faults, part.looked_at)
     for piece in drift.pieces:
         if piece.part is None:
-            yield store.write(piece.until, examined.rows.only(piece.changed), looked_at)
+            rows = examined.rows.only(piece.changed)
+            yield store.write(piece.until, PackedRows.of(rows), rows.faults, looked_at)
 
 
 def _since(evidence: VerificationResult, parts: Sequence[EvidencePart]) -> str | None:

@@ -23,7 +23,13 @@ from imgmig_dagster.steps.examined import Examined, LoggedRows
 from imgmig_dagster.steps.follow import follow, totals
 from imgmig_dagster.steps.second_look import Examiner
 from imgmig_dagster.verification.evidence import identity_of
-from imgmig_dagster.verification.row_parts import EvidencePart, EvidencePartIndex, EvidencePartStore, ids_at_fault
+from imgmig_dagster.verification.row_parts import (
+    EvidencePart,
+    EvidencePartIndex,
+    EvidencePartStore,
+    PackedRows,
+    ids_at_fault,
+)
 from imgmig_dagster.verification.verification_result import Identity, VerificationResult
 from imgmig_dagster.walk.coverage import ResumableCoverage
 from imgmig_dagster.walk.walk import Step, walk_completely
@@ -135,9 +141,12 @@ class _Verification(Step[Examined]):
         parts, undeclared, agreed_on_recheck = list[EvidencePart](), Counter[str](), 0
         for logged in self._coverage.parts():
             found = _LOGGED.validate_python(logged.tally)
-            rows = found.rows.unpacked(found.faults)
-            rows.forget(unplaced)
-            parts.append(store.write(logged.until, rows, self._coverage.checkpoint.started_at))
+            packed, faults = found.rows, found.faults
+            if unplaced:
+                rows = packed.unpacked(faults)
+                rows.forget(unplaced)
+                packed, faults = PackedRows.of(rows), rows.faults
+            parts.append(store.write(logged.until, packed, faults, self._coverage.checkpoint.started_at))
             undeclared.update(found.undeclared)
             agreed_on_recheck += found.agreed_on_recheck
         index = EvidencePartIndex(tuple(parts))

@@ -81,21 +81,26 @@ class PackedRows:
     @classmethod
     def of(cls, rows: SeenRows) -> "PackedRows":
         """The rows, packed."""
-        packed = struct.pack(f">{len(rows.equal)}q", *(seen.row for seen in rows.equal.values()))
-        inexact = {row_id: (seen.item, seen.inexact) for row_id, seen in rows.equal.items() if seen.item != seen.row}
-        return cls(list(rows.equal), base64.b64encode(packed).decode(), inexact, rows.at_fault)
+        digests, items, _inexact = zip(*rows.equal.values(), strict=True) if rows.equal else ((), (), ())
+        packed = base64.b64encode(struct.pack(f">{len(digests)}q", *digests)).decode()
+        differing = () if digests == items else rows.equal.items()
+        inexact = {row_id: (seen.item, seen.inexact) for row_id, seen in differing if seen.item != seen.row}
+        return cls(list(rows.equal), packed, inexact, rows.at_fault)
 
-    def unpacked(self, faults: Sequence[Mismatch]) -> SeenRows:
-        """The rows, with their faults, which are kept in another file.
+    def by_id(self) -> dict[str, int]:
+        """The digest of each row of `ids`.
 
         Raises:
             ValueError: there are not as many digests as ids.
         """
-        digests = [digest for (digest,) in struct.iter_unpack(">q", base64.b64decode(self.digests))]
-        equal = {
-            row_id: EqualRow(digest, *self.inexact.get(row_id, (digest, 0)))
-            for row_id, digest in zip(self.ids, digests, strict=True)
-        }
+        packed = base64.b64decode(self.digests)
+        return dict(zip(self.ids, struct.unpack(f">{len(packed) // 8}q", packed), strict=True))
+
+    def unpacked(self, faults: Sequence[Mismatch]) -> SeenRows:
+        """The rows, with their faults, which are kept in another file; raises as `by_id` does."""
+        equal = {row_id: EqualRow(digest, digest) for row_id, digest in self.by_id().items()}
+        for row_id, (item, inexact) in self.inexact.items():
+            equal[row_id] = EqualRow(equal[row_id].row, item, inexact)
         return SeenRows(equal, list(faults), dict(self.at_fault))
 
 
@@ -172,22 +177,24 @@ class EvidencePartStore:
             raise self._gone(part.file)
         return found.unpacked(self._faults(part))
 
-    def write(self, until: Cursor, rows: SeenRows, looked_at: str) -> EvidencePart:
+    def write(self, until: Cursor, rows: PackedRows, faults: Sequence[Mismatch], looked_at: str) -> EvidencePart:
         """Write a part's rows. It counts once the index that an evidence names has it."""
         name = names.part(names.evidence_parts(self._partition), self._run_id, self._next())
-        if rows.faults:
-            save_lines(self._store, names.faults_of(name), rows.faults)
-        save_record(self._store, name, PackedRows.of(rows))
-        verdicts = Counter(dict.fromkeys([RowVerdict.MATCH.value], len(rows.equal)))
-        verdicts.update({fault.row_id: fault.verdict.value for fault in rows.faults}.values())
+        if faults:
+            save_lines(self._store, names.faults_of(name), faults)
+        save_record(self._store, name, rows)
+        verdicts = Counter(dict.fromkeys([RowVerdict.MATCH.value], len(rows.ids)))
+        verdicts.update({fault.row_id: fault.verdict.value for fault in faults}.values())
+        digests = rows.by_id()
+        digest = sum(digests.values())
         return EvidencePart(
             until=until,
-            rows=len(rows.equal),
-            digest=str(sum(seen.row for seen in rows.equal.values())),
-            items_digest=str(sum(seen.item for seen in rows.equal.values())),
-            inexact=sum(seen.inexact for seen in rows.equal.values()),
+            rows=len(digests),
+            digest=str(digest),
+            items_digest=str(digest + sum(item - digests[row_id] for row_id, (item, _n) in rows.inexact.items())),
+            inexact=sum(inexact for _item, inexact in rows.inexact.values()),
             verdicts=verdicts,
-            by_attribute=Counter(fault.attribute for fault in rows.faults if fault.attribute is not None),
+            by_attribute=Counter(fault.attribute for fault in faults if fault.attribute is not None),
             looked_at=looked_at,
             file=name,
         )

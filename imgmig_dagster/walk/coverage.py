@@ -114,8 +114,8 @@ class ResumableCoverage(Coverage[Kept]):
         found, cursor = self._unsaved, self.checkpoint.cursor
         self.count_requests()
         if found is not None and found.results and cursor is not None:
-            counts = Counter(self.checkpoint.outcomes) + Counter(result.value for result in found.results.values())
             part = RowLogPart.of(cursor, found.results, found.tally)
+            counts = Counter(self.checkpoint.outcomes) + Counter({name: len(ids) for name, ids in part.ids.items()})
             parts = self._log.add(self.checkpoint.segments, self._work.run_id, part)
             self.checkpoint = replace(self.checkpoint, outcomes=dict(counts), segments=parts)
             self._unsaved = None
