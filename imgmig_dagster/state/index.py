@@ -169,7 +169,7 @@ class IndexedStateStore(ForwardingStateStore):
                 return _Indexed(None, files_of(self._store, place)), False
             return _Indexed(version, entry.files), True
 
-        read = dict(zip(behind, _at_once(renewed, behind), strict=True))
+        read = dict(zip(behind, at_once(renewed, behind), strict=True))
         index = known | {each: indexed for each, (indexed, may_stay) in read.items() if may_stay}
         if index != known:
             with suppress(ImgmigError):  # another reader was quicker, or this one may not write
@@ -182,7 +182,7 @@ class IndexedStateStore(ForwardingStateStore):
         """The state for a reader that needs the files of all these partitions; they are read in parallel."""
         occupied = set(self._store.folders())
         chosen = [each for each in partitions if each in occupied]
-        read = dict(zip(chosen, _at_once(lambda each: files_of(self._store, each), chosen), strict=True))
+        read = dict(zip(chosen, at_once(lambda each: files_of(self._store, each), chosen), strict=True))
         return KnownFiles(self._store, {each: read.get(each, {}) for each in partitions})
 
 
@@ -231,7 +231,8 @@ def files_of(store: StateStore, place: str) -> Files:
     return files
 
 
-def _at_once(read: Callable[[T], R], of: Collection[T]) -> list[R]:
+def at_once(read: Callable[[T], R], of: Collection[T]) -> list[R]:
+    """Read something of each of these in parallel: each request to S3 takes its time."""
     if not of:
         return []
     with ThreadPoolExecutor(min(READS_AT_ONCE, len(of))) as pool:

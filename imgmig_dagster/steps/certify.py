@@ -6,7 +6,7 @@ application has written its item. The last round waits for what still does not m
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -20,7 +20,7 @@ from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
 from imgmig_dagster.stage.work import ReadingWork
 from imgmig_dagster.state import names
-from imgmig_dagster.state.index import read_ahead
+from imgmig_dagster.state.index import at_once, read_ahead
 from imgmig_dagster.state.records import load_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.steps.drift import Drift, Known, find_drifts
@@ -101,15 +101,17 @@ class _Certifying:
     async def certify(self) -> Certified:
         self._identity = await identity_now(self._work)
         self._census = await asyncio.to_thread(load_record, self._work.state, names.CENSUS, CensusResult)
-        followed = await asyncio.to_thread(self._with_evidence)
+        known = await asyncio.to_thread(self._known, self._windows)
         if (await asyncio.to_thread(self._repeated)).ids:
-            followed = {}  # nobody can say which of two rows an item belongs to
+            known = []  # nobody can say which of two rows an item belongs to
+        followed = [each.window for each in known]
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        await gather(map(self._catch_up, batched_by(followed, lambda window: followed[window], _ROWS_OF_A_SNAPSHOT)))
+        batches = batched_by(known, lambda each: each.evidence.rows_in_window, _ROWS_OF_A_SNAPSHOT)
+        await gather(map(self._catch_up, batches))
         before, patient, notes_rows_left = 0, False, True
         for number in range(1, _MOST_ROUNDS + 1):
             began = self._work.clock.monotonic()
-            sight = await asyncio.to_thread(self._look_at_all, list(followed), notes_rows_left)
+            sight = await asyncio.to_thread(self._look_at_all, followed, notes_rows_left)
             results = await gather(self._bring_up_to(window, sight.drifts, patient) for window in followed)
             # Rows that leave later were seen before: the rounds find them gone, unless another run took one over.
             notes_rows_left = None in results
@@ -131,19 +133,21 @@ class _Certifying:
         with self._work.source.snapshot() as snapshot:
             return repeated_on(snapshot)
 
-    def _with_evidence(self) -> Mapping[Window, int]:
-        """The partitions whose evidence can be followed, with the rows that it is about."""
-        return {each.window: each.evidence.rows_in_window for each in self._known(self._windows)}
-
-    def _known(self, windows: Sequence[Window]) -> Iterator[Known]:
+    def _known(self, windows: Sequence[Window]) -> list[Known]:
+        """What is known of the partitions whose evidence can be followed."""
         state = read_ahead(self._work.state, [window.partition for window in windows])
-        for window in windows:
+
+        def known(window: Window) -> Known | None:
             evidence = self._evidence(window, state)
-            if evidence is not None:
-                try:
-                    yield Known.of(self._work, window, evidence)
-                except StateError as error:
-                    self._raise_unless_replaced(window, evidence, error)
+            if evidence is None:
+                return None
+            try:
+                return Known.of(self._work, window, evidence)
+            except StateError as error:
+                self._raise_unless_replaced(window, evidence, error)
+                return None
+
+        return [found for found in at_once(known, windows) if found]
 
     def _raise_unless_replaced(self, window: Window, evidence: VerificationResult, error: StateError) -> None:
         """Another run may have replaced the evidence and removed its files."""
@@ -165,11 +169,10 @@ class _Certifying:
             else None
         )
 
-    async def _catch_up(self, windows: Sequence[Window]) -> None:
+    async def _catch_up(self, known: Sequence[Known]) -> None:
         """Look once at what has changed, and at what did not match."""
 
         def look() -> _Drifts:
-            known = list(self._known(windows))
             with self._work.source.snapshot() as snapshot:
                 return self._drifts(snapshot, known, faults_again=True)
 
@@ -177,7 +180,7 @@ class _Certifying:
         await gather(self._bring_up_to(window, drifts, patient=False, tells=True) for window in drifts)
 
     def _look_at_all(self, followed: Sequence[Window], notes_rows_left: bool) -> _TableSnapshot:
-        known = list(self._known(followed))
+        known = self._known(followed)
         with self._work.source.snapshot() as snapshot:
             counts = table_counts(snapshot, self._windows)
             if notes_rows_left and self._census is not None:
