@@ -161,21 +161,21 @@ def of_another_request(call_of_other: Callable[[dict[str, Any]], dict[str, Any]]
     return action
 
 
-def test_items_that_were_not_asked_for_are_no_answer(target: Target, proxy: FaultProxy) -> None:
+async def test_items_that_were_not_asked_for_are_no_answer(target: Target, proxy: FaultProxy) -> None:
     target.put(item_of(1))
     target.put(item_of(2))
     key = {name: item_of(2)[name] for name in ("PK", "SK")}
     proxy.inject(of_another_request(lambda body: {**body, "RequestItems": {target.name: {"Keys": [key]}}}))
 
-    async def run() -> tuple[Lookup, int]:
-        async with opened(target, proxy.url) as table:
-            return await table.get_many([row_id(1)]), table.sender.traffic.retries
-
-    assert asyncio.run(run()) == (Lookup({row_id(1): item_of(1)}, frozenset()), 1)
+    async with opened(target, proxy.url) as table:
+        assert await table.get_many([row_id(1)]) == Lookup({row_id(1): item_of(1)}, frozenset())
+        assert table.sender.traffic.retries == 1
 
 
 @pytest.mark.parametrize("operation", ["BatchGetItem", "BatchWriteItem"])
-def test_what_is_left_of_another_request_is_not_sent_for_it(target: Target, proxy: FaultProxy, operation: str) -> None:
+async def test_what_is_left_of_another_request_is_not_sent_for_it(
+    target: Target, proxy: FaultProxy, operation: str
+) -> None:
     other = item_of(2)
     left: dict[str, Any] = {"UnprocessedItems": {target.name: [{"PutRequest": {"Item": other}}]}}
     if operation == "BatchGetItem":
@@ -189,21 +189,20 @@ def test_what_is_left_of_another_request_is_not_sent_for_it(target: Target, prox
 
     proxy.inject(action)
 
-    async def run() -> int:
-        async with opened(target, proxy.url) as table:
-            if operation == "BatchGetItem":
-                assert await table.get_many([row_id(1)]) == Lookup({}, frozenset())
-            else:
-                assert await table.put_many([item_of(1)], lambda _count: None) == []
-            return table.sender.traffic.retries
-
-    assert asyncio.run(run()) == 1
+    async with opened(target, proxy.url) as table:
+        if operation == "BatchGetItem":
+            assert await table.get_many([row_id(1)]) == Lookup({}, frozenset())
+        else:
+            assert await table.put_many([item_of(1)], lambda _count: None) == []
+        assert table.sender.traffic.retries == 1
     assert [call.ids for call in proxy.calls] == [[row_id(1)]] * 2
     assert [*target.items()] == ([] if operation == "BatchGetItem" else [item_of(1)["PK"]["S"]])
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "BatchExecuteStatement"])
-def test_an_existing_item_of_another_key_is_not_believed(target: Target, proxy: FaultProxy, operation: str) -> None:
+async def test_an_existing_item_of_another_key_is_not_believed(
+    target: Target, proxy: FaultProxy, operation: str
+) -> None:
     other, items = item_of(9), [item_of(number) for number in range(1 if operation == "PutItem" else 2)]
     duplicate = {"Error": {"Code": "DuplicateItem", "Item": other}}
     refused: dict[str, Any] = {"Responses": [duplicate] * 2}
@@ -215,9 +214,6 @@ def test_an_existing_item_of_another_key_is_not_believed(target: Target, proxy: 
 
     proxy.inject(action)
 
-    async def run() -> list[object]:
-        async with opened(target, proxy.url) as table:
-            return [*await table.put_new_many(items)]
-
     # Whoever asked reads the item again.
-    assert asyncio.run(run()) == [ExistingItem(None)] * len(items)
+    async with opened(target, proxy.url) as table:
+        assert [*await table.put_new_many(items)] == [ExistingItem(None)] * len(items)

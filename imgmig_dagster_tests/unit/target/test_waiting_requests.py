@@ -14,43 +14,37 @@ FOREVER = 10_000
 
 
 @pytest.mark.parametrize("waits", ["paused", "without a share of the rate"])
-def test_the_time_in_which_a_run_may_send_nothing_says_nothing_of_the_service(
+async def test_the_time_in_which_a_run_may_send_nothing_says_nothing_of_the_service(
     target: Target, proxy: FaultProxy, waits: str
 ) -> None:
     clock = FakeClock()
 
-    async def run() -> None:
-        async with opened(target, proxy.url, clock, RetryPolicy(random=lambda: 0.0, deadline=60.0)) as table:
-            limiter = table.sender.limiter
+    async with opened(target, proxy.url, clock, RetryPolicy(random=lambda: 0.0, deadline=60.0)) as table:
+        limiter = table.sender.limiter
 
-            async def stand_still_before_throttling(call: Call, forward: Forward) -> Reply:
-                limiter.limit(None, paused=waits == "paused", until=clock.now)
-                clock.now += 3_600
-                limiter.limit(None)
-                refused = await error("ThrottlingException")(call, forward)
-                assert isinstance(refused, Reply)
-                return refused
+        async def stand_still_before_throttling(call: Call, forward: Forward) -> Reply:
+            limiter.limit(None, paused=waits == "paused", until=clock.now)
+            clock.now += 3_600
+            limiter.limit(None)
+            refused = await error("ThrottlingException")(call, forward)
+            assert isinstance(refused, Reply)
+            return refused
 
-            proxy.inject(error("ThrottlingException"))
-            proxy.inject(stand_still_before_throttling, times=3)
-            assert await table.put_new(item_of(1)) is None
-
-    asyncio.run(run())
+        proxy.inject(error("ThrottlingException"))
+        proxy.inject(stand_still_before_throttling, times=3)
+        assert await table.put_new(item_of(1)) is None
     assert target.item(1) == item_of(1)
 
 
 @pytest.mark.parametrize(
     ("answer", "ended"), [(error("AccessDeniedException"), TargetRefused), (reply(407, b""), ProxyRefused)]
 )
-def test_what_waits_while_another_request_is_refused_for_all_is_not_sent(
+async def test_what_waits_while_another_request_is_refused_for_all_is_not_sent(
     target: Target, proxy: FaultProxy, answer: Action, ended: type[Exception]
 ) -> None:
     proxy.inject(answer, times=FOREVER)
 
-    async def run() -> list[object]:
-        async with opened(target, proxy.url, requests_in_flight=1) as table:
-            partitions = (table.for_partition().put_new(item_of(number)) for number in range(20))
-            return await asyncio.gather(*partitions, return_exceptions=True)
-
-    assert {type(found) for found in asyncio.run(run())} == {ended}
+    async with opened(target, proxy.url, requests_in_flight=1) as table:
+        partitions = (table.for_partition().put_new(item_of(number)) for number in range(20))
+        assert {type(found) for found in (await asyncio.gather(*partitions, return_exceptions=True))} == {ended}
     assert len(proxy.calls) == 1
