@@ -188,7 +188,11 @@ class Sender:
                         raise refused
                     self.traffic.sending(request.is_read)
                     refreshes, sent_at = shared.refreshes, self.clock()
-                    reply = await self._ask(request.operation, body, let_out, sent_at)
+                    try:
+                        reply = await self._ask(request.operation, body, let_out, sent_at)
+                    except ImgmigError:
+                        self.limiter.spent(0, advance)  # nothing was sent
+                        raise
                     await self._fence.answered(request.is_read)
             except DynamoDBError as error:
                 if error.is_refusal:

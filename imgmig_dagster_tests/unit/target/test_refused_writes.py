@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from imgmig_dagster.errors import StateChanged
+from imgmig_dagster.fence import Fence
 from imgmig_dagster.mapping.rows import Item
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster_tests.arrange import FakeClock, Target, item_of, row_id
@@ -97,3 +99,24 @@ async def test_a_refused_write_takes_back_what_it_paid_in_advance_and_nothing_th
         await asyncio.to_thread(held.let_in)
         await batch
         assert sum(clock.slept[slept:]) == pytest.approx(paid / 25, rel=0.01)
+
+
+class LostLock:
+    """See `fence.Lock`."""
+
+    def is_certain(self) -> bool:
+        return False
+
+    def confirm(self) -> None:
+        raise StateChanged("another run has taken over")
+
+
+async def test_what_a_fence_keeps_back_costs_the_other_partitions_nothing(target: Target) -> None:
+    clock = FakeClock()
+    async with opened(target, target.url, clock) as table:
+        table.sender.limiter.limit(25.0)
+        with pytest.raises(StateChanged):
+            await table.for_partition(Fence(LostLock())).put_new(item_of(1))
+        await table.sender.limiter.wait()
+    assert clock.slept == []
+    assert target.items() == {}
