@@ -55,6 +55,11 @@ class Invalidation:
         """Whether it is only out of date: the target was not written since, so a fault that it found still counts."""
         return self.reason in (Reason.ROWS_CHANGED, Reason.TOO_OLD)
 
+    @property
+    def can_be_followed(self) -> bool:
+        """Whether a look at what has changed, or was not looked at, makes the verification count again."""
+        return self.only_aged or self.reason is Reason.RECHECK_UNFINISHED
+
 
 @dataclass(frozen=True)
 class LastWrite:

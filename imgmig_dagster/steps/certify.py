@@ -14,7 +14,6 @@ from imgmig_dagster.batches import batched_by
 from imgmig_dagster.concurrency import gather
 from imgmig_dagster.errors import PartitionBusy, StateError
 from imgmig_dagster.mapping.rows import Cursor
-from imgmig_dagster.rules.invalidation import Reason
 from imgmig_dagster.source.counting import RepeatedIds, TableCounts, repeated_on, table_counts
 from imgmig_dagster.source.ranges import ends, moment_of
 from imgmig_dagster.source.statements import Snapshot
@@ -163,11 +162,7 @@ class _Certifying:
             return None
         current = CurrentState(self._work.clock.now(), self._identity)
         invalidation = why_invalid(state, window, evidence, current, evidence.rows_in_window, evidence.digest)
-        return (
-            evidence
-            if invalidation is None or invalidation.only_aged or invalidation.reason is Reason.RECHECK_UNFINISHED
-            else None
-        )
+        return evidence if invalidation is None or invalidation.can_be_followed else None
 
     async def _catch_up(self, known: Sequence[Known]) -> None:
         """Look once at what has changed, and at what did not match."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -115,14 +114,6 @@ def test_a_row_that_moved_changes_both_windows(migration: Migration) -> None:
     assert changed(migration) == ["2024-03-01", "2024-04-01"]
 
 
-def test_a_migration_after_the_evidence_makes_it_old(migration: Migration) -> None:
-    migration.source.insert([image(1)])
-    verify(migration)
-    migration.migrate()
-
-    assert changed(migration) == ["2024-03-01"]
-
-
 def test_a_repair_after_the_evidence_makes_it_old(migration: Migration) -> None:
     migration.source.insert([image(1)])
     migration.migrate()
@@ -141,15 +132,6 @@ def test_evidence_of_a_table_that_was_made_again_is_none(migration: Migration) -
     create_table(migration.target.client, migration.target.name)
 
     assert changed(migration) == ["2024-03-01"]
-
-
-def test_evidence_that_is_too_old_is_none(migration: Migration) -> None:
-    migration.source.insert([image(1)])
-    migration.migrate()
-    verify(migration)
-    in_a_week = datetime.now(tz=timezone.utc) + timedelta(days=7, seconds=1)
-
-    assert changed(migration, in_a_week.isoformat()) == ["2024-03-01"]
 
 
 def test_partitions_that_hold_rows_or_state_are_occupied(migration: Migration) -> None:

@@ -1,13 +1,14 @@
 """When evidence no longer counts, and why: one fact differs at a time, then the order of the reasons."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from imgmig_dagster.rules.invalidation import (
     NOT_LOOKED_AT,
+    Invalidation,
     LastWrite,
     Now,
     Reason,
@@ -21,9 +22,6 @@ LOOKED = "2025-01-10T12:00:00+00:00"
 WRITE = LastWrite("repair", "run-1", "2025-01-09T12:00:00+00:00", "2025-01-09T12:01:00+00:00", number=3)
 SEEN = Seen(window=MARCH.describe(), rows=100, digest="1", writes=3, oldest_look_at=LOOKED, looked_at=LOOKED)
 NOW = Now(moment=LOOKED, window=MARCH, rows=100, digest="1", last_write=WRITE, record="last-write.json")
-# Its end is after the look.
-OPEN = replace(MARCH, end=datetime(2025, 2, 1, tzinfo=timezone.utc))
-OF_OPEN = {"window": OPEN.describe()}
 
 
 def at(**since: int) -> str:
@@ -58,13 +56,6 @@ def at(**since: int) -> str:
         ({}, {"moment": at(days=7)}, None),
         ({}, {"moment": at(days=7, seconds=1)}, Reason.TOO_OLD),
         ({"oldest_look_at": at(days=-7, seconds=-1)}, {}, Reason.TOO_OLD),
-        (OF_OPEN, {"window": OPEN, "digest": None, "moment": at(hours=1)}, None),
-        (
-            {"window": OPEN.describe()},
-            {"window": OPEN, "digest": None, "moment": at(hours=1, seconds=1)},
-            Reason.TOO_OLD,
-        ),
-        (OF_OPEN, {"window": OPEN, "moment": at(days=1)}, None),
     ],
 )
 def test_what_invalidates_evidence(seen: dict[str, Any], now: dict[str, Any], reason: Reason | None) -> None:
@@ -72,38 +63,43 @@ def test_what_invalidates_evidence(seen: dict[str, Any], now: dict[str, Any], re
     assert (found.reason if found else None) is reason
 
 
+@pytest.mark.parametrize(("ended_before_s", "counts"), [(61, True), (60, True), (59, False), (-86_400, False)])
+def test_evidence_of_a_window_that_was_open_ages_in_an_hour_if_the_source_is_not_asked(
+    ended_before_s: int, counts: bool
+) -> None:
+    window = replace(MARCH, end=datetime.fromisoformat(at(seconds=-ended_before_s)))
+    seen, later = replace(SEEN, window=window.describe()), replace(NOW, window=window, moment=at(seconds=3_601))
+
+    assert find_invalidation(seen, replace(later, digest=None, moment=at(hours=1))) is None
+    found = find_invalidation(seen, replace(later, digest=None))
+    assert (found is None) is counts
+    assert found is None or found.what == "its window was still open, and it is more than an hour old"
+    assert find_invalidation(seen, later) is None
+
+
+def test_what_has_only_aged_or_broke_off_can_be_followed() -> None:
+    followed = {reason for reason in Reason if Invalidation(reason, "").can_be_followed}
+    assert followed == {Reason.ROWS_CHANGED, Reason.TOO_OLD, Reason.RECHECK_UNFINISHED}
+    assert {reason for reason in followed if not Invalidation(reason, "").only_aged} == {Reason.RECHECK_UNFINISHED}
+
+
 def test_the_reason_that_weighs_most_is_given() -> None:
-    """Each fact, taken away in turn, uncovers the next one."""
-    seen = replace(SEEN, writes=1, window="another", recheck_unfinished=True, oldest_look_at=at(days=-8), digest="0")
-    now = replace(NOW, pass_is_open=True, changes=["mapping"], rows=1)
-    removed: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({}, {"pass_is_open": False}),
-        ({"writes": 3}, {}),
-        ({"window": MARCH.describe()}, {}),
-        ({}, {"changes": []}),
-        ({"recheck_unfinished": False}, {}),
-        ({}, {"rows": 100}),
-        ({"oldest_look_at": LOOKED}, {}),
-        ({"digest": "1"}, {}),
+    by_weight: list[tuple[dict[str, Any], dict[str, Any], Reason]] = [
+        ({}, {"pass_is_open": True}, Reason.WRITE_NOT_ENDED),
+        ({"writes": 1}, {}, Reason.WRITTEN_SINCE),
+        ({"window": "another"}, {}, Reason.OTHER_WINDOW),
+        ({}, {"changes": ["mapping"]}, Reason.OTHER_IDENTITY),
+        ({"recheck_unfinished": True}, {}, Reason.RECHECK_UNFINISHED),
+        ({}, {"rows": 1}, Reason.ROWS_CHANGED),
+        ({"oldest_look_at": at(days=-8)}, {}, Reason.TOO_OLD),
+        ({"digest": "0"}, {}, Reason.ROWS_CHANGED),
     ]
-
-    reasons = list[Reason | None]()
-    for of_seen, of_now in removed:
-        found = find_invalidation(seen, now)
-        reasons.append(found.reason if found else None)
+    seen, now = SEEN, NOW
+    for of_seen, of_now, reason in reversed(by_weight):
         seen, now = replace(seen, **of_seen), replace(now, **of_now)
-
-    assert reasons == [
-        Reason.WRITE_NOT_ENDED,
-        Reason.WRITTEN_SINCE,
-        Reason.OTHER_WINDOW,
-        Reason.OTHER_IDENTITY,
-        Reason.RECHECK_UNFINISHED,
-        Reason.ROWS_CHANGED,
-        Reason.TOO_OLD,
-        Reason.ROWS_CHANGED,
-    ]
-    assert find_invalidation(seen, now) is None
+        found = find_invalidation(seen, now)
+        assert found is not None
+        assert found.reason is reason
 
 
 @pytest.mark.parametrize(
