@@ -23,7 +23,7 @@ from imgmig_dagster.state.records import save_record
 from imgmig_dagster.state.store import StateStore
 from imgmig_dagster.state.writes import writes_so_far
 from imgmig_dagster.steps.census_export import ask_for_export, begun_at, forget, writes_seen
-from imgmig_dagster.steps.census_judge import CensusJudge
+from imgmig_dagster.steps.census_judge import KINDS, CensusJudge
 from imgmig_dagster.steps.census_sides import Sides, disk_needed, mean_id_bytes, require_disk
 from imgmig_dagster.steps.census_source import CENSUS, count_rows, keep_ids, read_source
 from imgmig_dagster.steps.census_target import read_target
@@ -105,11 +105,7 @@ async def take_census(
         target_items=sides.items,
         other_entities=sides.other_entities,
         unclaimed=sides.unclaimed,
-        missing=judge.counts["missing"],
-        orphans=judge.counts["orphans"],
-        differing=judge.counts["differing"],
-        unverified=judge.counts["unverified"],
-        agreed_on_recheck=judge.counts["agreed_on_recheck"],
+        **{kind: judge.counts[kind] for kind in KINDS},
         repeated=repeated,
         samples={kind: list(ids) for kind, ids in (*judge.samples.items(), ("repeated", repeated_ids)) if ids},
         rows_outside=counts.table.outside.rows,

@@ -22,12 +22,13 @@ _ASKED_AT_ONCE: Final = 1_000
 # A key may get a row, or lose it, between any two looks; if the application writes this often, it ends in the first.
 _MAX_ROUNDS: Final = 5
 
-_KINDS: Final = {
+_KIND_OF: Final = {
     RowVerdict.MATCH: "agreed_on_recheck",
     RowVerdict.MISMATCH: "differing",
     RowVerdict.MISSING: "missing",
     RowVerdict.UNVERIFIED: "unverified",
 }
+KINDS: Final = (*_KIND_OF.values(), "orphans")
 
 
 class CensusJudge:
@@ -62,7 +63,7 @@ class CensusJudge:
     async def _judge_rows(self, rows: Mapping[str, DigestedRow]) -> Mapping[str, RowVerdict]:
         self._sides.add_later(rows.values())
         examined = await self._examiner.examine(list(rows.values()))
-        for verdict, kind in _KINDS.items():
+        for verdict, kind in _KIND_OF.items():
             found = [row_id for row_id, given in examined.results.items() if given is verdict]
             await self._record(kind, dict.fromkeys(found))
             self._place(rows[row_id] for row_id in found if row_id in self.samples[kind])

@@ -75,15 +75,10 @@ async def plan(work: ReadingWork, window: Window) -> MigrationPlan:
     counts, rejections = planner.counts, planner.rejections
     return MigrationPlan(
         partition=window.partition,
-        rows=counts["rows"],
-        would_write=counts["would_write"],
-        identical=counts["identical"],
-        would_judge=counts["would_judge"],
-        rejected=sum(rejections.by_code.values()),
-        unread=counts["unread"],
+        **{name: counts[name] for name in ("rows", "would_write", "identical", "would_judge", "unread", "write_units")},
+        rejected=rejections.by_code.total(),
         rejections=rejections.listed,
         rejected_by_code=dict(rejections.by_code),
-        write_units=counts["write_units"],
         rate=work.rate or DEFAULT_RATE,
         took_s=round(work.clock.monotonic() - started, 3),
     )

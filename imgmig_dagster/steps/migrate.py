@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from imgmig_dagster.errors import ImgmigError, TooManyFailures
+from imgmig_dagster.figures import values
 from imgmig_dagster.progress import ProgressMeter
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.rules.failing import too_many_failed
@@ -20,7 +21,7 @@ from imgmig_dagster.steps.departures import Departed
 from imgmig_dagster.steps.inventory import Rejections
 from imgmig_dagster.steps.migration_result import MigrationResult, Outcome
 from imgmig_dagster.steps.page import PageResult
-from imgmig_dagster.steps.row_writer import MigrationWriter
+from imgmig_dagster.steps.row_writer import REQUESTS_COUNTED, MigrationWriter
 from imgmig_dagster.verification.schema_changes import note_schema
 from imgmig_dagster.walk.completeness import Completeness
 from imgmig_dagster.walk.coverage import ResumableCoverage
@@ -97,18 +98,11 @@ class _Migration(MigrationWriter):
             await walk_ids(work, sorted((ids - found.gone.keys()) | late), rejections)
         result = self.result(
             departed,
-            outcomes=checkpoint.outcomes,
             rows_in_window=found.rows_in_window,
             late=len(found.unseen),
             left_window=len(found.gone),
-            started_at=checkpoint.started_at,
             duration_s=round(checkpoint.elapsed_s, 3),
-            resumes=checkpoint.resumes,
-            retries=checkpoint.retries,
-            throttles=checkpoint.throttles,
-            write_units=checkpoint.write_units,
-            read_units=checkpoint.read_units,
-            traffic=checkpoint.traffic,
+            **values(checkpoint, "outcomes", "started_at", "resumes", "traffic", *REQUESTS_COUNTED),
         )
         await coverage.end(result.finished_at, {"result": asdict(result)})
         return result

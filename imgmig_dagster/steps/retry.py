@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+from imgmig_dagster.figures import values
 from imgmig_dagster.rules.brake import Brake
 from imgmig_dagster.stage.stages import WriteMode
 from imgmig_dagster.stage.work import WritingWork
@@ -10,7 +11,7 @@ from imgmig_dagster.state import names
 from imgmig_dagster.state.failures import FailureLedger, held_back
 from imgmig_dagster.steps.departures import Departed
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.row_writer import MigrationWriter
+from imgmig_dagster.steps.row_writer import REQUESTS_COUNTED, MigrationWriter
 from imgmig_dagster.window import Window
 
 
@@ -49,9 +50,6 @@ async def _retry(
         started_at=started_at,
         duration_s=round(work.clock.monotonic() - started, 3) if entries else 0.0,
         resumes=0,
-        retries=traffic.retries,
-        throttles=traffic.throttles,
-        write_units=traffic.write_units,
-        read_units=traffic.read_units,
         traffic=traffic.record(),
+        **values(traffic, *REQUESTS_COUNTED),
     )

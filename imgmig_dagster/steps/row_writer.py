@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from imgmig_dagster.concurrency import whole_in_thread
 from imgmig_dagster.mapping.rows import Row
@@ -20,6 +20,8 @@ from imgmig_dagster.steps.page import PageMigrator, PageResult
 from imgmig_dagster.target.dry_run_table import Written
 from imgmig_dagster.target.writer import WritableTable
 from imgmig_dagster.walk.walk import Step
+
+REQUESTS_COUNTED: Final = ("retries", "throttles", "write_units", "read_units")
 
 
 class RowWriter(Step[PageResult]):
