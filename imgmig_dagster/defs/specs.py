@@ -248,9 +248,10 @@ def _place(url: str | None, table: str | None) -> dict[str, str]:
 
 
 def _attribute(field: Field) -> dg.TableColumn:
-    return _column(
-        field.name, _ATTRIBUTE_TYPES[field.type], field.nullable, description=f"compared: {field.rule.value}"
-    )
+    # The open-source UI shows these words, and no column lineage.
+    origin = f"from {', '.join(field.columns)}; " if field.columns else ""
+    words = f"{origin}compared: {field.rule.value}"
+    return _column(field.name, _ATTRIBUTE_TYPES[field.type], field.nullable, description=words)
 
 
 def _column(

@@ -47,6 +47,12 @@ def test_the_items_have_the_attributes_that_the_application_writes(graph: Any, a
     assert {name for name, (_kind, nullable) in shown.items() if nullable} == {"thumbnailS3Key", "width", "height"}
 
 
+def test_the_words_of_an_attribute_name_its_column(graph: Any) -> None:
+    schema = graph.get(MIGRATED).metadata["dagster/column_schema"]
+    words = {column.name: column.description for column in schema.columns}
+    assert words["userId"] == "from user_id; compared: exact"
+
+
 def test_each_attribute_is_traced_to_its_column(graph: Any) -> None:
     traced = origins(graph, MIGRATED)
     assert traced["PK"] == [(SOURCE_TABLE, "id")]
