@@ -20,7 +20,7 @@ from imgmig_dagster.steps.dry_run import MigrationPlan, plan
 from imgmig_dagster.steps.inventory import SourceInventory, take_inventory
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult
-from imgmig_dagster.steps.retry import retry_failures
+from imgmig_dagster.steps.retry_failures import retry_failures
 from imgmig_dagster.steps.rows_left import judge_rows_left, note_rows_left
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.target.open_target import TargetSettings, WritableTarget

@@ -38,7 +38,7 @@ from imgmig_dagster.steps.dry_run import plan
 from imgmig_dagster.steps.inventory import Rejections, SourceInventory, completed, count_source, take_inventory
 from imgmig_dagster.steps.migrate import migrate
 from imgmig_dagster.steps.migration_result import MigrationResult, last_migration
-from imgmig_dagster.steps.retry import retry_failures
+from imgmig_dagster.steps.retry_failures import retry_failures
 from imgmig_dagster.steps.verify import verify
 from imgmig_dagster.verification.verification_result import VerificationResult
 from imgmig_dagster.window import Window

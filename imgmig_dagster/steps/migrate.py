@@ -1,6 +1,6 @@
 """Migrates a partition: the pass over its window, and what it does at the end about rows that it did not see.
 
-`row_writer` brings the rows into the target, `walk` carries the pass over the window, `retry` repeats what failed.
+`row_writer` brings the rows into the target, `walk` carries the pass, `retry_failures` repeats what failed.
 """
 
 import asyncio

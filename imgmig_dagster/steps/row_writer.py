@@ -1,6 +1,6 @@
 """What a pass, a retry and a repair do alike: bring rows into the target, and keep the ledger and the audit record.
 
-`page` works on one page of rows, `departures` on rows that are gone. `migrate`, `retry` and `repair` say which rows.
+`page` works on one page of rows, `departures` on rows that are gone. `migrate`, `retry_failures` and `repair` use it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
