@@ -143,7 +143,7 @@ class EventTables:
         with self.storage.index_transaction() as connection:
             writing = Writing(self.storage, connection)
             yield writing
-        if isinstance(self.storage, SqliteEventLogStorage):
+        if writing.rows and isinstance(self.storage, SqliteEventLogStorage):
             # In SQLite a run has its own file, next to the shared one.
             with self.storage.run_connection(run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), writing.rows)

@@ -61,6 +61,12 @@ class Ui:
     def migrated(self) -> set[str]:
         return set(self._instance.get_materialized_partitions(dg.AssetKey("migrated_images")))
 
+    def why_steps_failed(self, run_id: str) -> list[str | None]:
+        """The class of the error that ended each step."""
+        events = [entry.get_dagster_event() for entry in self._instance.all_logs(run_id) if entry.is_dagster_event]
+        errors = [each.step_failure_data.error for each in events if each.is_step_failure]
+        return [error.cls_name for error in errors if error]
+
     def shown(self, asset: str, check: str) -> list[list[list[str]]]:
         """What the Partitions tabs of an asset and of one of its checks show: status, first and last partition."""
         found = self._graphql(SHOWN % asset)["assetNodeOrError"]
@@ -133,6 +139,7 @@ def test_a_terminated_range_shows_where_it_broke_off_and_leaves_what_it_did_not_
     asset, check = ui.shown("verification_report", "zero_mismatches")
     assert asset == [["MATERIALIZED", *done], ["FAILED", march, june], ["MATERIALIZED", *verified_before]]
     assert check == [["SUCCEEDED", *done], ["SKIPPED", march, june], ["SUCCEEDED", *verified_before]]
+    assert ui.why_steps_failed(run_id) == ["DagsterExecutionInterruptedError"]
 
 
 def test_a_re_execution_from_failure_writes_only_what_is_not_done(
