@@ -5,8 +5,14 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
-"""Code with which a process limits itself; its children inherit the limit."""
+LIMITED = (
+    "import os, resource, sys; sys.dont_write_bytecode = True; os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
+)
+"""Code with which a process limits itself; its children inherit the limit.
+
+CPython 3.11 does not see that the bytecode of a module was cut off by the limit, and the next process cannot read it.
+"""
 
 
 @contextmanager

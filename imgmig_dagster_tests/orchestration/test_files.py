@@ -51,7 +51,7 @@ def test_a_home_of_dagster_that_cannot_be_written(imgmig: Imgmig, tmp_path: Path
     home = dagster_home(tmp_path / "home", "")
     (home / "invocations").write_text("a file")
 
-    found = imgmig("status", DAGSTER_HOME=str(home))
+    found = imgmig("report", DAGSTER_HOME=str(home))
 
     assert found.exit_code == 3
     assert "invocations" in found.stderr
@@ -119,7 +119,7 @@ def test_a_storage_in_sqlite_that_is_damaged_is_named(
     (home / "dagster.yaml").write_text("")
     (home / "history" / "runs.db").write_bytes(content)
 
-    found = imgmig("status", DAGSTER_HOME=str(home))
+    found = imgmig("report", DAGSTER_HOME=str(home))
 
     assert found.exit_code == 3
     (line,) = (line for line in found.stderr.splitlines() if line.startswith("error"))
@@ -157,7 +157,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line(
         tmp_path / "home", "storage:\n  postgres:\n    postgres_url:\n      env: DAGSTER_POSTGRES_URL\n"
     )
 
-    found = imgmig("status", DAGSTER_HOME=str(home), **({"DAGSTER_POSTGRES_URL": url} if url else {}))
+    found = imgmig("report", DAGSTER_HOME=str(home), **({"DAGSTER_POSTGRES_URL": url} if url else {}))
 
     assert found.exit_code == exit_code
     (told,) = (line for line in found.stderr.splitlines() if line.startswith("error"))
