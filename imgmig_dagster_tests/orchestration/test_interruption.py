@@ -159,7 +159,7 @@ def assert_stops(stalled: Stalled, number: signal.Signals) -> None:
     assert next(iter(stalled.last_runs().values())) == "CANCELED"
 
 
-def test_a_killed_migration_is_marked_as_failed_by_the_next_command_and_resumed(
+def test_a_killed_migration_is_marked_as_failed_by_the_command_that_resumes_it(
     platform: Platform, stalled: Stalled
 ) -> None:
     run_id, status = next(iter(stalled.last_runs().items()))
@@ -174,8 +174,9 @@ def test_a_killed_migration_is_marked_as_failed_by_the_next_command_and_resumed(
     assert stalled.command.wait().exit_code == -signal.SIGKILL
     (shown,) = stalled.imgmig("status", "--json").document["partitions"]
     assert shown["interrupted"]
+    resumed = stalled.resume()
     assert stalled.last_runs()[run_id] == "FAILURE"
-    assert_exact(platform, stalled.resume())
+    assert_exact(platform, resumed)
 
 
 MATERIALIZED = """
