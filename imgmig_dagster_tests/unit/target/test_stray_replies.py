@@ -34,9 +34,8 @@ class _Answers(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.server.connections.append(self)
-        while headers := list(iter(self.rfile.readline, b"\r\n")):
-            if not headers[0]:
-                return
+        # A blank line ends the head of a request, and nothing at all is the end of the connection.
+        while headers := list(iter(lambda: self.rfile.readline().strip(), b"")):
             length = next(int(each.split(b":")[1]) for each in headers if each.lower().startswith(b"content-length"))
             self.rfile.read(length)
             self.server.requests += 1
