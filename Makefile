@@ -123,7 +123,7 @@ lock:  ## resolve the dependencies again (needs uv)
 	$(COMPILE) pyproject.toml --extra sandbox --extra celery --extra metrics --extra dev -o deploy/constraints.txt
 	echo ministack | $(COMPILE) - -o deploy/ministack-constraints.txt
 	echo mutmut | $(COMPILE) - -c deploy/constraints.txt -o deploy/mutants-constraints.txt
-	printf 'playwright\npytest\n' | $(COMPILE) - -o deploy/browser-constraints.txt
+	printf 'anyio\nplaywright\npytest\n' | $(COMPILE) - -o deploy/browser-constraints.txt
 
 clean:  ## stop the sandbox, and remove it and .venv
 	@if [ -x $(BIN)/imgmig ]; then $(BIN)/imgmig sandbox delete --yes; fi
