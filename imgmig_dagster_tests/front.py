@@ -1,5 +1,6 @@
 """Sends replies over HTTP as DynamoDB does, and counts what would have hurt another client."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -31,8 +32,10 @@ class Front:
         if answered >= wire.REQUESTS_PER_CONNECTION:
             self.closed += 1
             response.force_close()
-        await response.prepare(request)
-        for piece in encoded.pieces:
-            await response.write(piece)
-        await response.write_eof()
+        # A client that was killed, or gave up, is gone.
+        with suppress(ConnectionResetError):
+            await response.prepare(request)
+            for piece in encoded.pieces:
+                await response.write(piece)
+            await response.write_eof()
         return response
