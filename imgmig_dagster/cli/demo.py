@@ -46,7 +46,6 @@ def demo(
     worst = 0
     with StageSession(Stage.DEV, output, chosen_table(Stage.DEV, None)) as session:
         keys = session.choose(None, None, None)
-        timed("start Dagster")
         phases_of_work: list[tuple[str, Callable[[], CommandResult]]] = [
             ("dry run", lambda: session.dry_run(keys)),
             ("migrate", lambda: session.migrate(keys)),
