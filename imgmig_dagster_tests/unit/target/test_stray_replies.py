@@ -7,8 +7,7 @@ import asyncio
 import json
 import socketserver
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from imgmig_dagster.target.target_table import Lookup
 from imgmig_dagster.target.writer import ExistingItem
 from imgmig_dagster_tests.arrange import Target, access, item_of, row_id
 from imgmig_dagster_tests.fault_proxy import Action, Call, FaultProxy, Forward, Reply
+from imgmig_dagster_tests.listening import serving
 from imgmig_dagster_tests.unit.target.opened import opened
 
 LET_OUT = partial(UNFENCED.let_out, is_read=True)
@@ -52,7 +52,7 @@ class _Answers(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: int = 1) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.times = times
         self.requests = 0
@@ -64,18 +64,6 @@ class Server(socketserver.ThreadingTCPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-@contextmanager
-def serving(times: int = 1) -> Iterator[Server]:
-    with Server(times) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 async def ask(
@@ -92,7 +80,7 @@ def test_of_several_replies_to_one_request_none_answers_the_next(times: int) -> 
         async with DynamoDBClient(access(server.url), requests_in_flight=1) as client:
             return [await ask(client) for _ in range(3)]
 
-    with serving(times) as server:
+    with serving(Server(times)) as server:
         assert asyncio.run(run()) == [[1], [2], [3]]
     assert len(server.connections) == (1 if times == 1 else 2)
 
@@ -105,7 +93,7 @@ def test_a_reply_on_an_idle_connection_closes_it() -> None:
             await asyncio.sleep(0)
             return [first, await ask(client), await ask(client)]
 
-    with serving() as server:
+    with serving(Server()) as server:
         assert asyncio.run(run()) == [[1], [2], [3]]
     assert len(server.connections) == 2
 
@@ -124,7 +112,7 @@ def test_a_reply_before_the_request_has_left_is_none(size: str) -> None:
                 await ask(client, BODIES[size], let_out)
             return caught.value.code, caught.value.fault, await ask(client)
 
-    with serving() as server:
+    with serving(Server()) as server:
         assert asyncio.run(run()) == ("StrayReply", TargetFault.TRANSIENT, [2])
     assert len(server.connections) == 2
 
@@ -145,7 +133,7 @@ def test_the_late_reply_to_a_request_that_was_given_up_answers_no_other(gives_up
             server.may_answer.set()
             return await ask(client)
 
-    with serving() as server:
+    with serving(Server()) as server:
         server.may_answer.clear()
         assert asyncio.run(run()) == [2]
     assert len(server.connections) == 2
